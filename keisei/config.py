@@ -1,0 +1,257 @@
+"""The settings of a run: one frozen tree, from defaults < TOML < environment < command line.
+
+Environment variables are named ``KEISEI_PPO__GAMMA``. Unknown keys are errors everywhere.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+Share = Annotated[float, Field(ge=0, le=1)]
+ENV_PREFIX = "KEISEI_"
+
+
+class SettingsError(ValueError):
+    """Settings that can't be used. One line per problem: where, key, bound, value."""
+
+
+class Section(BaseModel):
+    """A group of settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Run(Section):
+    """How long a run lasts and what it keeps."""
+
+    root: Path = Field(Path("runs"), description="Folder that holds the run directories.")
+    steps: int = Field(0, ge=0, description="End after this many steps (plies); 0 = endless.")
+    minutes: float = Field(0, ge=0, description="End after this many minutes; 0 = endless.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of every random generator of the run.")
+    checkpoint_seconds: float = Field(60, gt=0, description="Seconds between checkpoints.")
+    checkpoints_kept: int = Field(5, ge=1, description="Checkpoints kept; the oldest go first.")
+    games_recorded: int = Field(
+        32, ge=1, description="One self-play game in this many is recorded."
+    )
+
+
+class Schedule(Section):
+    """Over how many steps the annealed settings go from their first to their last value."""
+
+    steps: int = Field(3_000_000, gt=0, description="Steps from the first value to the last.")
+
+
+class Env(Section):
+    """The vectorised games."""
+
+    games: int = Field(128, ge=1, le=65_536, description="Games played side by side.")
+    max_ply: int = Field(256, ge=16, le=512, description="Plies after which a game is cut.")
+    declaration: Literal["27", "24", "none"] = Field(
+        "27", description="Entering-king declaration rule."
+    )
+    reset_share: Share = Field(0.5, description="Share of games begun from mid-game positions.")
+    reset_depth: int = Field(180, ge=0, le=512, description="Deepest random start position, plies.")
+    reset_pool: int = Field(2048, ge=1, description="Mid-game positions in the pool.")
+    reset_refresh: int = Field(20, ge=1, description="Iterations between draws of a new pool.")
+    threads: int = Field(1, ge=1, le=64, description="Threads that step the games.")
+
+
+class Net(Section):
+    """The network."""
+
+    kind: str = Field("se_resnet", description="Name in the registry of networks.")
+    blocks: int = Field(2, ge=1, le=80, description="Residual blocks.")
+    channels: int = Field(32, ge=8, le=1024, multiple_of=8, description="Channels of the trunk.")
+
+
+class PPO(Section):
+    """Proximal policy optimisation. ``*_final`` values are reached at ``schedule.steps``."""
+
+    rollout_plies: int = Field(32, ge=1, le=1024, description="Plies a game in one rollout.")
+    minibatch: int = Field(1024, ge=1, description="Positions a minibatch.")
+    epochs: int = Field(2, ge=1, le=20, description="Passes over a rollout.")
+    learning_rate: float = Field(1e-3, gt=0, description="AdamW's step size at the start.")
+    learning_rate_final: float = Field(1e-4, ge=0, description="... and at the end.")
+    weight_decay: float = Field(1e-4, ge=0, description="AdamW's decoupled weight decay.")
+    gamma: float = Field(0.997, gt=0, le=1, description="Discount a ply.")
+    gae_lambda: Share = Field(0.95, description="Lambda of the negamax GAE.")
+    clip: float = Field(0.2, gt=0, lt=1, description="Clip range of the probability ratio.")
+    value_coefficient: float = Field(1.0, ge=0, description="Weight of the value loss.")
+    entropy: float = Field(0.01, ge=0, description="Weight of the entropy bonus at the start.")
+    entropy_final: float = Field(0.01, ge=0, description="... and at the end.")
+    grad_clip: float = Field(0.5, gt=0, description="Largest gradient norm.")
+    material: float = Field(
+        0.5, ge=0, description="Weight of material in the bootstrap value at the start."
+    )
+    material_final: float = Field(0.0, ge=0, description="... and at the end.")
+
+
+class Compute(Section):
+    """How the machine is used. ``auto`` is decided once and kept in ``run.toml``."""
+
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Precision of the network's layers (weights stay float32)."
+    )
+    threads: int = Field(0, ge=0, le=256, description="Torch's threads; 0 = all cores.")
+    compile: bool = Field(False, description="Use torch.compile.")
+
+
+class EvaluationSettings(Section):
+    """Matches played beside training."""
+
+    share: Share = Field(0.1, description="Largest share of the device's time for evaluation.")
+    games: int = Field(200, ge=2, multiple_of=2, description="Games of an evaluation.")
+    max_ply: int = Field(512, ge=16, le=512, description="Plies after which a game is capped.")
+
+
+class Server(Section):
+    """The web service."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on; loopback only for now.")
+    port: int = Field(8700, ge=0, le=65_535, description="Port to listen on; 0 = any free one.")
+    allowed_hosts: tuple[str, ...] = Field(
+        ("localhost", "127.0.0.1", "[::1]"), description="Host headers that are answered."
+    )
+    max_streams: int = Field(256, ge=1, description="Event streams served at once.")
+
+
+class LogSettings(Section):
+    """Logging."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Threshold.")
+
+
+class Settings(BaseSettings):
+    """Everything a run needs to know. ``Settings.load(path)`` reads a TOML file."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        allow_inf_nan=False,
+    )
+
+    device: Annotated[
+        str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N.")
+    ] = "auto"
+    run: Run = Run()
+    schedule: Schedule = Schedule()
+    env: Env = Env()
+    net: Net = Net()
+    ppo: PPO = PPO()
+    compute: Compute = Compute()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    server: Server = Server()
+    log: LogSettings = LogSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Direct construction takes its arguments alone; ``load`` brings in the other sources."""
+        return (init_settings,)
+
+    @classmethod
+    def load(
+        cls, path: str | Path | None = None, overrides: Mapping[str, Any] | None = None
+    ) -> Self:
+        """Settings from a TOML file, the environment and overrides, the later winning.
+
+        ``overrides`` maps dotted keys (``"ppo.gamma"``) to values or their text.
+        Raises SettingsError naming file or source, key, bound and value.
+        """
+        file = _read_toml(Path(path)) if path is not None else {}
+        env = _read_environment(cls)
+        flags = _nest(overrides or {})
+        try:
+            return cls(**_merge(_merge(file, env), flags))
+        except ValidationError as error:
+            layers = (("command line", flags), ("environment", env), (str(path), file))
+            raise SettingsError(_explain(error, layers)) from None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path}: {error}") from None
+
+
+def _read_environment(settings: type[Settings]) -> dict[str, Any]:
+    known = {
+        f"{ENV_PREFIX}{name}__{key}".upper()
+        for name, field in settings.model_fields.items()
+        for key in getattr(field.annotation, "model_fields", {})
+    } | {f"{ENV_PREFIX}{name}".upper() for name in settings.model_fields}
+    for name in os.environ:
+        if name.startswith(ENV_PREFIX) and "__" in name and name.upper() not in known:
+            raise SettingsError(f"environment: {name}: no such setting{_hint(name, known)}")
+    return EnvSettingsSource(settings)()
+
+
+def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for key, value in flat.items():
+        *sections, leaf = key.split(".")
+        node = tree
+        for section in sections:
+            node = node.setdefault(section, {})
+        node[leaf] = value
+    return tree
+
+
+def _merge(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(low)
+    for key, value in high.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _explain(error: ValidationError, layers: tuple[tuple[str, dict[str, Any]], ...]) -> str:
+    lines = []
+    for problem in error.errors():
+        path = [str(part) for part in problem["loc"]]
+        source = next((name for name, tree in layers if _holds(tree, path)), "settings")
+        message = problem["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            section = Settings.model_fields.get(path[0])
+            names = getattr(section.annotation, "model_fields", {}) if section else {}
+            message = "no such setting" + _hint(path[-1], names or Settings.model_fields)
+        lines.append(f"{source}: {'.'.join(path)}: {message} (got {problem['input']!r})")
+    return "\n".join(lines)
+
+
+def _holds(tree: Any, path: list[str]) -> bool:
+    for part in path:
+        if not isinstance(tree, dict) or part not in tree:
+            return False
+        tree = tree[part]
+    return True
+
+
+def _hint(name: str, known: Any) -> str:
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f", did you mean {near[0]}?" if near else ""
+
+
+__all__ = ["Settings", "SettingsError"]

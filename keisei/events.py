@@ -1,0 +1,205 @@
+"""What a run tells the world: the events that cross from the device thread to the loop.
+
+Every event is a frozen dataclass. ``topic`` is what clients subscribe to, ``event`` is the name on the
+wire (``event:`` of the stream), ``to_dict()`` is the JSON payload. This module imports nothing of ours.
+"""
+
+import math
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Literal
+
+Topic = Literal["status", "metrics", "board", "game", "eval", "alert", "log"]
+State = Literal[
+    "starting", "compiling", "running", "paused", "stopping", "finished", "stopped", "failed"
+]
+Level = Literal["info", "warning", "error"]
+
+TOPICS: tuple[Topic, ...] = ("status", "metrics", "board", "game", "eval", "alert", "log")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened in a run."""
+
+    topic: ClassVar[Topic]
+    run: str
+    """Id of the run."""
+    step: int
+    """Plies trained on so far, summed over games."""
+    time: float
+    """Seconds since the epoch."""
+
+    @property
+    def event(self) -> str:
+        """Name of the event on the wire."""
+        return type(self).__name__.lower()
+
+    @property
+    def keep(self) -> bool:
+        """Whether it must reach the loop; others may be dropped under load, and are counted."""
+        return True
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON payload: every public field, tuples as lists."""
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.repr}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status(Event):
+    """A change in the run's life."""
+
+    topic: ClassVar[Topic] = "status"
+    kind: Literal[
+        "hello",
+        "started",
+        "compiling",
+        "running",
+        "paused",
+        "resumed",
+        "checkpoint",
+        "stopped",
+        "finished",
+        "failed",
+        "reset",
+        "bye",
+    ]
+    state: State
+    message: str = ""
+
+    @property
+    def event(self) -> str:
+        return self.kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed(Status):
+    """The worker raised. Carries text only: a kept traceback would hold its frames' tensors."""
+
+    kind: Literal["failed"] = "failed"
+    state: State = "failed"
+    type: str
+    """Name of the exception's class."""
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reset(Status):
+    """Events were lost for this reader. Read the history again, then go on with the next event."""
+
+    kind: Literal["reset"] = "reset"
+    oldest: str = ""
+    """Id of the oldest event that can still be had."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Iteration(Event):
+    """Metrics of one iteration (a rollout and its update)."""
+
+    topic: ClassVar[Topic] = "metrics"
+    iteration: int
+    values: dict[str, float]
+    """Metric name (``train/kl`` ...) to value; may hold NaN."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As every event, but NaN and infinities are null (JSON has none) and named in ``nonfinite``."""
+        bad = sorted(key for key, value in self.values.items() if not math.isfinite(value))
+        payload = Event.to_dict(self)
+        payload["values"] = {k: None if k in bad else v for k, v in self.values.items()}
+        if bad:
+            payload["nonfinite"] = bad
+        return payload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board(Event):
+    """The position of one self-play game as it stands now."""
+
+    topic: ClassVar[Topic] = "board"
+    game: int
+    """Number of the game within the run."""
+    sfen: str
+    last_move: str | None
+    """USI, or None at the start."""
+    ply: int
+    value: float | None
+    """P(win) - P(loss) for the side to move, in [-1, 1]."""
+    top_moves: tuple[tuple[str, float], ...] = ()
+    """(USI, probability), most probable first."""
+
+    @property
+    def keep(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Game(Event):
+    """A finished game."""
+
+    topic: ClassVar[Topic] = "game"
+    id: int
+    result: Literal["black", "white", "draw", "capped"]
+    """Winner (black = sente), or a draw, or the maximum ply reached."""
+    reason: str
+    """checkmate, no_moves, repetition, perpetual_check, declaration or max_ply."""
+    plies: int
+    black: str = "self"
+    white: str = "self"
+    record: str = field(default="", repr=False)
+    """``sfen ... moves ...`` as in USI's ``position``; for the database, not on the stream."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation(Event):
+    """Progress or end of an evaluation."""
+
+    topic: ClassVar[Topic] = "eval"
+    id: str
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    opponent: str
+    games: int
+    """Games asked for."""
+    progress: float
+    """Share of the games that ended, 0 to 1."""
+    score: float | None = None
+    """(wins + (draws + capped) / 2) / games ended so far."""
+    interval: tuple[float, float] | None = None
+    """95 % confidence interval of the score."""
+    result: dict[str, Any] | None = None
+    """Counts and ends by reason, once done."""
+    message: str = ""
+
+    @property
+    def keep(self) -> bool:
+        return self.state != "running"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert(Event):
+    """Something a person should know."""
+
+    topic: ClassVar[Topic] = "alert"
+    name: str
+    level: Level
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log(Event):
+    """A log line."""
+
+    topic: ClassVar[Topic] = "log"
+    name: str
+    level: Level
+    message: str
+
+    @property
+    def keep(self) -> bool:
+        return False
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
