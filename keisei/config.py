@@ -5,21 +5,49 @@ Environment variables are named ``KEISEI_PPO__GAMMA``. Unknown keys are errors e
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
-Share = Annotated[float, Field(ge=0, le=1)]
 ENV_PREFIX = "KEISEI_"
+
+
+def _split(value: Any) -> Any:
+    """A list given as text, ``a,b``, as on a command line or in the environment."""
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+def _device(value: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
+        raise ValueError("must be auto, cpu, cuda or cuda:N")
+    return value
+
+
+Device = Annotated[
+    str,
+    AfterValidator(_device),
+    Field(description="Where it runs: auto, cpu, cuda or cuda:N."),
+]
+Share = Annotated[float, Field(ge=0, le=1)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_split), NoDecode]
 
 
 class SettingsError(ValueError):
@@ -35,101 +63,132 @@ class Section(BaseModel):
 class Run(Section):
     """How long a run lasts and what it keeps."""
 
-    root: Path = Field(Path("runs"), description="Folder that holds the run directories.")
-    steps: int = Field(0, ge=0, description="End after this many steps (plies); 0 = endless.")
-    minutes: float = Field(0, ge=0, description="End after this many minutes; 0 = endless.")
-    seed: int = Field(0, ge=0, lt=2**32, description="Seed of every random generator of the run.")
-    checkpoint_seconds: float = Field(60, gt=0, description="Seconds between checkpoints.")
-    checkpoints_kept: int = Field(5, ge=1, description="Checkpoints kept; the oldest go first.")
+    root: Path = Field(default=Path("runs"), description="Folder that holds the run directories.")
+    steps: int = Field(
+        default=0, ge=0, description="End after this many steps (plies); 0 = endless."
+    )
+    minutes: float = Field(default=0, ge=0, description="End after this many minutes; 0 = endless.")
+    seed: int = Field(
+        default=0, ge=0, lt=2**32, description="Seed of every random generator of the run."
+    )
+    checkpoint_seconds: float = Field(default=60, gt=0, description="Seconds between checkpoints.")
+    checkpoints_kept: int = Field(
+        default=5, ge=1, description="Checkpoints kept; the oldest go first."
+    )
     games_recorded: int = Field(
-        32, ge=1, description="One self-play game in this many is recorded."
+        default=32, ge=1, description="One self-play game in this many is recorded."
     )
 
 
 class Schedule(Section):
     """Over how many steps the annealed settings go from their first to their last value."""
 
-    steps: int = Field(3_000_000, gt=0, description="Steps from the first value to the last.")
+    steps: int = Field(
+        default=3_000_000, gt=0, description="Steps from the first value to the last."
+    )
 
 
 class Env(Section):
     """The vectorised games."""
 
-    games: int = Field(128, ge=1, le=65_536, description="Games played side by side.")
-    max_ply: int = Field(256, ge=16, le=512, description="Plies after which a game is cut.")
+    games: int = Field(default=128, ge=1, le=65_536, description="Games played side by side.")
+    max_ply: int = Field(default=256, ge=16, le=512, description="Plies after which a game is cut.")
     declaration: Literal["27", "24", "none"] = Field(
-        "27", description="Entering-king declaration rule."
+        default="27", description="Entering-king declaration rule."
     )
-    reset_share: Share = Field(0.5, description="Share of games begun from mid-game positions.")
-    reset_depth: int = Field(180, ge=0, le=512, description="Deepest random start position, plies.")
-    reset_pool: int = Field(2048, ge=1, description="Mid-game positions in the pool.")
-    reset_refresh: int = Field(20, ge=1, description="Iterations between draws of a new pool.")
-    threads: int = Field(1, ge=1, le=64, description="Threads that step the games.")
+    reset_share: Share = Field(
+        default=0.5, description="Share of games begun from mid-game positions."
+    )
+    reset_depth: int = Field(
+        default=180, ge=0, le=512, description="Deepest random start position, plies."
+    )
+    reset_pool: int = Field(default=2048, ge=1, description="Mid-game positions in the pool.")
+    reset_refresh: int = Field(
+        default=20, ge=1, description="Iterations between draws of a new pool."
+    )
+    threads: int = Field(default=1, ge=1, le=64, description="Threads that step the games.")
 
 
 class Net(Section):
     """The network."""
 
-    kind: str = Field("se_resnet", description="Name in the registry of networks.")
-    blocks: int = Field(2, ge=1, le=80, description="Residual blocks.")
-    channels: int = Field(32, ge=8, le=1024, multiple_of=8, description="Channels of the trunk.")
+    kind: str = Field(default="se_resnet", description="Name in the registry of networks.")
+    blocks: int = Field(default=2, ge=1, le=80, description="Residual blocks.")
+    channels: int = Field(
+        default=32, ge=8, le=1024, multiple_of=8, description="Channels of the trunk."
+    )
 
 
 class PPO(Section):
     """Proximal policy optimisation. ``*_final`` values are reached at ``schedule.steps``."""
 
-    rollout_plies: int = Field(32, ge=1, le=1024, description="Plies a game in one rollout.")
-    minibatch: int = Field(1024, ge=1, description="Positions a minibatch.")
-    epochs: int = Field(2, ge=1, le=20, description="Passes over a rollout.")
-    learning_rate: float = Field(1e-3, gt=0, description="AdamW's step size at the start.")
-    learning_rate_final: float = Field(1e-4, ge=0, description="... and at the end.")
-    weight_decay: float = Field(1e-4, ge=0, description="AdamW's decoupled weight decay.")
-    gamma: float = Field(0.997, gt=0, le=1, description="Discount a ply.")
-    gae_lambda: Share = Field(0.95, description="Lambda of the negamax GAE.")
-    clip: float = Field(0.2, gt=0, lt=1, description="Clip range of the probability ratio.")
-    value_coefficient: float = Field(1.0, ge=0, description="Weight of the value loss.")
-    entropy: float = Field(0.01, ge=0, description="Weight of the entropy bonus at the start.")
-    entropy_final: float = Field(0.01, ge=0, description="... and at the end.")
-    grad_clip: float = Field(0.5, gt=0, description="Largest gradient norm.")
-    material: float = Field(
-        0.5, ge=0, description="Weight of material in the bootstrap value at the start."
+    rollout_plies: int = Field(
+        default=32, ge=1, le=1024, description="Plies a game in one rollout."
     )
-    material_final: float = Field(0.0, ge=0, description="... and at the end.")
+    minibatch: int = Field(default=1024, ge=1, description="Positions a minibatch.")
+    epochs: int = Field(default=2, ge=1, le=20, description="Passes over a rollout.")
+    learning_rate: float = Field(default=1e-3, gt=0, description="AdamW's step size at the start.")
+    learning_rate_final: float = Field(default=1e-4, ge=0, description="... and at the end.")
+    weight_decay: float = Field(default=1e-4, ge=0, description="AdamW's decoupled weight decay.")
+    gamma: float = Field(default=0.997, gt=0, le=1, description="Discount a ply.")
+    gae_lambda: Share = Field(default=0.95, description="Lambda of the negamax GAE.")
+    clip: float = Field(default=0.2, gt=0, lt=1, description="Clip range of the probability ratio.")
+    value_coefficient: float = Field(default=1.0, ge=0, description="Weight of the value loss.")
+    entropy: float = Field(
+        default=0.01, ge=0, description="Weight of the entropy bonus at the start."
+    )
+    entropy_final: float = Field(default=0.01, ge=0, description="... and at the end.")
+    grad_clip: float = Field(default=0.5, gt=0, description="Largest gradient norm.")
+    material: float = Field(
+        default=0.5, ge=0, description="Weight of material in the bootstrap value at the start."
+    )
+    material_final: float = Field(default=0.0, ge=0, description="... and at the end.")
 
 
 class Compute(Section):
     """How the machine is used. ``auto`` is decided once and kept in ``run.toml``."""
 
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="Precision of the network's layers (weights stay float32)."
+        default="auto", description="Precision of the network's layers (weights stay float32)."
     )
-    threads: int = Field(0, ge=0, le=256, description="Torch's threads; 0 = all cores.")
-    compile: bool = Field(False, description="Use torch.compile.")
+    threads: int = Field(default=0, ge=0, le=256, description="Torch's threads; 0 = all cores.")
+    compile: bool = Field(default=False, description="Use torch.compile.")
 
 
 class EvaluationSettings(Section):
     """Matches played beside training."""
 
-    share: Share = Field(0.1, description="Largest share of the device's time for evaluation.")
-    games: int = Field(200, ge=2, multiple_of=2, description="Games of an evaluation.")
-    max_ply: int = Field(512, ge=16, le=512, description="Plies after which a game is capped.")
+    share: Share = Field(
+        default=0.1, description="Largest share of the device's time for evaluation."
+    )
+    games: int = Field(default=200, ge=2, multiple_of=2, description="Games of an evaluation.")
+    max_ply: int = Field(
+        default=512, ge=16, le=512, description="Plies after which a game is capped."
+    )
 
 
 class Server(Section):
     """The web service."""
 
-    host: str = Field("127.0.0.1", description="Address to listen on; loopback only for now.")
-    port: int = Field(8700, ge=0, le=65_535, description="Port to listen on; 0 = any free one.")
-    allowed_hosts: tuple[str, ...] = Field(
-        ("localhost", "127.0.0.1", "[::1]"), description="Host headers that are answered."
+    host: str = Field(
+        default="127.0.0.1", description="Address to listen on; loopback only for now."
     )
-    max_streams: int = Field(256, ge=1, description="Event streams served at once.")
+    port: int = Field(
+        default=8700, ge=0, le=65_535, description="Port to listen on; 0 = any free one."
+    )
+    allowed_hosts: Names = Field(
+        default=("localhost", "127.0.0.1", "[::1]"),
+        description="Host headers that are answered.",
+    )
+    max_streams: int = Field(default=256, ge=1, description="Event streams served at once.")
 
 
 class LogSettings(Section):
     """Logging."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Threshold.")
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Threshold."
+    )
 
 
 class Settings(BaseSettings):
@@ -143,9 +202,7 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
     )
 
-    device: Annotated[
-        str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N.")
-    ] = "auto"
+    device: Device = "auto"
     run: Run = Run()
     schedule: Schedule = Schedule()
     env: Env = Env()
@@ -202,8 +259,9 @@ def _read_environment(settings: type[Settings]) -> dict[str, Any]:
         for name, field in settings.model_fields.items()
         for key in getattr(field.annotation, "model_fields", {})
     } | {f"{ENV_PREFIX}{name}".upper() for name in settings.model_fields}
+    sections = tuple(f"{ENV_PREFIX}{name}_".upper() for name in settings.model_fields)
     for name in os.environ:
-        if name.startswith(ENV_PREFIX) and "__" in name and name.upper() not in known:
+        if name.upper().startswith(sections) and name.upper() not in known:
             raise SettingsError(f"environment: {name}: no such setting{_hint(name, known)}")
     return EnvSettingsSource(settings)()
 
@@ -232,8 +290,11 @@ def _explain(error: ValidationError, layers: tuple[tuple[str, dict[str, Any]], .
     for problem in error.errors():
         path = [str(part) for part in problem["loc"]]
         source = next((name for name, tree in layers if _holds(tree, path)), "settings")
-        message = problem["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
+        message = problem["msg"].replace("Input should be", "must be", 1)
+        message = message.removeprefix("Value error, ")
+        if problem["type"] == "model_type":
+            message = "is a section: set one of its keys"
+        elif problem["type"] == "extra_forbidden":
             section = Settings.model_fields.get(path[0])
             names = getattr(section.annotation, "model_fields", {}) if section else {}
             message = "no such setting" + _hint(path[-1], names or Settings.model_fields)

@@ -10,11 +10,26 @@ from typing import Any, ClassVar, Literal
 
 Topic = Literal["status", "metrics", "board", "game", "eval", "alert", "log"]
 State = Literal[
-    "starting", "compiling", "running", "paused", "stopping", "finished", "stopped", "failed"
+    "starting",
+    "compiling",
+    "running",
+    "paused",
+    "stopping",
+    "finished",
+    "stopped",
+    "failed",
 ]
 Level = Literal["info", "warning", "error"]
 
-TOPICS: tuple[Topic, ...] = ("status", "metrics", "board", "game", "eval", "alert", "log")
+TOPICS: tuple[Topic, ...] = (
+    "status",
+    "metrics",
+    "board",
+    "game",
+    "eval",
+    "alert",
+    "log",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""Keisei trains a shogi agent by PPO self-play inside one asyncio application."""

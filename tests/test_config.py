@@ -1,0 +1,96 @@
+"""Settings: sources and their order, and errors that a person can act on."""
+
+from pathlib import Path
+
+import pytest
+
+from keisei.config import Settings, SettingsError
+
+
+def toml(folder: Path, text: str) -> Path:
+    file = folder / "run.toml"
+    file.write_text(text)
+    return file
+
+
+def test_later_sources_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = toml(tmp_path, "[ppo]\ngamma = 0.9\nclip = 0.1\nepochs = 3\n")
+    monkeypatch.setenv("KEISEI_PPO__GAMMA", "0.91")
+    monkeypatch.setenv("KEISEI_PPO__CLIP", "0.11")
+    ppo = Settings.load(file, {"ppo.gamma": "0.92"}).ppo
+    assert (ppo.gamma, ppo.clip, ppo.epochs, ppo.minibatch) == (0.92, 0.11, 3, 1024)
+
+
+def test_direct_construction_ignores_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("KEISEI_PPO__GAMMA", "0.5")
+    assert Settings().ppo.gamma == 0.997
+
+
+def test_a_list_is_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEISEI_SERVER__ALLOWED_HOSTS", "one, two")
+    assert Settings.load().server.allowed_hosts == ("one", "two")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            {"ppo.gama": 1},
+            "command line: ppo.gama: no such setting, did you mean gamma? (got 1)",
+        ),
+        ({"ppoo.gamma": 1}, "command line: ppoo: no such setting, did you mean ppo?"),
+        (
+            {"ppo.gamma": "2"},
+            "command line: ppo.gamma: must be less than or equal to 1 (got '2')",
+        ),
+        (
+            {"ppo.gamma": "nan"},
+            "command line: ppo.gamma: must be a finite number (got 'nan')",
+        ),
+        (
+            {"ppo": "3"},
+            "command line: ppo: is a section: set one of its keys (got '3')",
+        ),
+        (
+            {"device": "gpu"},
+            "command line: device: must be auto, cpu, cuda or cuda:N (got 'gpu')",
+        ),
+    ],
+)
+def test_an_error_names_source_key_and_bound(overrides: dict[str, object], message: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        Settings.load(None, overrides)
+    assert str(error.value).startswith(message)
+
+
+def test_every_problem_of_a_file_is_told(tmp_path: Path) -> None:
+    file = toml(tmp_path, "[ppo]\ngamma = 1.5\n[env]\ngames = 0\n")
+    with pytest.raises(SettingsError) as error:
+        Settings.load(file)
+    assert str(error.value).splitlines() == [
+        f"{file}: env.games: must be greater than or equal to 1 (got 0)",
+        f"{file}: ppo.gamma: must be less than or equal to 1 (got 1.5)",
+    ]
+
+
+@pytest.mark.parametrize("text", [None, "[ppo\n", "\xff"])
+def test_an_unreadable_file_is_named(tmp_path: Path, text: str | None) -> None:
+    file = tmp_path / "broken.toml"
+    if text is not None:
+        file.write_text(text, encoding="latin-1")
+    with pytest.raises(SettingsError, match="broken.toml: "):
+        Settings.load(file)
+
+
+@pytest.mark.parametrize("name", ["KEISEI_PPO__GAMA", "KEISEI_PPO_GAMMA"])
+def test_a_mistyped_variable_is_an_error(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "0.9")
+    with pytest.raises(SettingsError, match=f"{name}: no such setting, did you mean KEISEI_PPO__G"):
+        Settings.load()
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Settings().ppo.gamma = 0.5
