@@ -1,0 +1,50 @@
+# Sourced by the tools beside it. Makes $root/.venv hold what pyproject.toml and constraints.txt ask for;
+# a second call with nothing changed costs a checksum.
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+venv=$root/.venv
+
+say() { printf 'keisei: %s\n' "$*" >&2; }
+
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:-} python3 python3.14 python3.13 python3.12 python3.11; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+    say "Python 3.11 or newer is needed (set PYTHON to name one)"
+    return 3
+}
+
+install() {
+    local python quiet=()
+    python=$(find_python)
+    [ -t 2 ] || quiet=(--quiet)
+    # Scripts hold the folder they were installed into: a checkout that was moved starts anew.
+    if ! grep -qsF "$venv/bin/python" "$venv/bin/pip" || ! "$venv/bin/python" -c 'import pip' 2>/dev/null; then
+        "$python" -m venv --clear "$venv" >&2 || {
+            say "no virtual environment could be made; on Debian: apt-get install python3-venv"
+            return 3
+        }
+    fi
+    say "installing into .venv (once, a few minutes)"
+    "$venv/bin/python" -m pip install ${quiet[@]+"${quiet[@]}"} --disable-pip-version-check \
+        -c "$root/tools/constraints.txt" -e "$root[test,dev]" >&2
+}
+
+prepare() {
+    local wanted
+    wanted=$(cat "$root/pyproject.toml" "$root/tools/constraints.txt" | sha256sum)
+    if [ "$(cat "$venv/.stamp" 2>/dev/null)" != "$wanted" ] || ! grep -qsF "$venv/bin/python" "$venv/bin/pip"; then
+        install
+        printf '%s\n' "$wanted" >"$venv/.stamp"
+    fi
+}
+
+# Two tools started together must not install into one folder at once.
+exec 9<"$root"
+flock 9
+prepare
+exec 9<&-
+export PATH="$venv/bin:$PATH"
