@@ -1,0 +1,23 @@
+"""What ends a command early, and with which exit code.
+
+0 done or stopped in good order, 1 failed, 2 usage or settings, 3 environment (port, device, disk,
+lock), 130/143 when a second signal forced it.
+"""
+
+
+class CommandError(Exception):
+    """A command that can't go on. The message is for a person: where, what, which bound."""
+
+    exit_code = 1
+
+
+class UsageError(CommandError):
+    """A flag, file or value that can't be used."""
+
+    exit_code = 2
+
+
+class EnvironmentProblem(CommandError):
+    """The machine lacks something: a free port, a device, disk space, a lock."""
+
+    exit_code = 3

@@ -1,0 +1,79 @@
+"""``keisei``: find the subcommand, run it, turn what it raises into one line and an exit code."""
+
+import argparse
+import difflib
+import importlib.metadata
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from keisei.cli import bench, config, evaluate, moves, perft, serve, train
+from keisei.cli.errors import CommandError, UsageError
+from keisei.cli.settings import take_overrides
+
+_COMMANDS = {
+    "serve": serve,
+    "train": train,
+    "evaluate": evaluate,
+    "perft": perft,
+    "moves": moves,
+    "bench": bench,
+    "config": config,
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Argparse without abbreviations, whose errors are one line, with a hint for a mistyped flag."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, allow_abbrev=False)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuse unknown arguments here: only the subcommand's parser knows the flags meant."""
+        known, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            near = difflib.get_close_matches(unknown[0], self._option_string_actions, 1)
+            hint = f", did you mean {near[0]}?" if near else ""
+            raise UsageError(f"no such argument: {unknown[0]}{hint}")
+        return known, unknown
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command. Returns its exit code; see ``keisei.cli.errors`` for what it means."""
+    try:
+        args = _parse(sys.argv[1:] if argv is None else argv)
+        code = _COMMANDS[args.command].run(args)
+        sys.stdout.flush()
+    except CommandError as error:
+        for line in str(error).splitlines():
+            print(f"keisei: {line}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `keisei ... | head` reads no further; the flush at exit must not raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    words, overrides = take_overrides(argv)
+    parser = _Parser(
+        prog="keisei", description="Train a shogi agent by PPO self-play, and watch it learn."
+    )
+    version = f"keisei {importlib.metadata.version('keisei')}"
+    parser.add_argument("--version", action="version", version=version)
+    commands = parser.add_subparsers(
+        title="commands", dest="command", metavar="COMMAND", required=True
+    )
+    for module in _COMMANDS.values():
+        module.add_parser(commands)
+    args = parser.parse_args(words)
+    if overrides and not hasattr(args, "config"):
+        raise UsageError(f"--{next(iter(overrides))}: this command takes no settings")
+    args.overrides = overrides
+    return args

@@ -1,0 +1,96 @@
+"""The flags that make settings: ``--config`` and its kin, and ``--section.key value`` anywhere."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from keisei.cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from keisei.config import Settings
+
+_SHORT = {"device": "device", "host": "server.host", "port": "server.port"}
+
+
+def take_overrides(argv: Sequence[str]) -> tuple[list[str], dict[str, object]]:
+    """Split ``--section.key value`` and ``--section.key=value`` from the other arguments.
+
+    A value that begins with ``[`` is read as JSON, for the settings that are lists.
+    Raises UsageError for a flag without a value.
+    """
+    rest: list[str] = []
+    overrides: dict[str, object] = {}
+    words = iter(argv)
+    for word in words:
+        key, equals, value = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or "." not in key:
+            rest.append(word)
+            continue
+        if not equals:
+            value = next(words, "--")
+            if value.startswith("--"):
+                raise UsageError(f"--{key}: needs a value")
+        overrides[key.replace("-", "_")] = _parse(key, value)
+    return rest, overrides
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that choose settings."""
+    group = parser.add_argument_group(
+        "settings", "Any of them: --section.key value (`keisei config show` lists them all)."
+    )
+    group.add_argument(
+        "--config", metavar="FILE", help="TOML file, or the name of a shipped one (quickstart)"
+    )
+    group.add_argument("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N")
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that choose the run."""
+    group = parser.add_argument_group("run")
+    group.add_argument("--run", metavar="DIR", type=Path, help="directory of the run")
+    start = group.add_mutually_exclusive_group()
+    start.add_argument(
+        "--resume", action="store_true", help="continue the run in --run, or the newest one"
+    )
+    start.add_argument(
+        "--init", metavar="CHECKPOINT", type=Path, help="start a new run from these weights"
+    )
+
+
+def load(args: argparse.Namespace) -> "Settings":
+    """Settings from defaults, file, environment and flags. Raises UsageError."""
+    from keisei.config import Settings, SettingsError
+
+    flags = {
+        key: getattr(args, name) for name, key in _SHORT.items() if getattr(args, name, None)
+    }
+    try:
+        return Settings.load(_find(args.config), args.overrides | flags)
+    except SettingsError as error:
+        raise UsageError(str(error)) from None
+
+
+def _find(name: str | None) -> Path | None:
+    """The file itself, else the shipped one of that name: ``quickstart``, ``configs/base.toml``."""
+    from keisei.resources import ResourceError, config_file
+
+    if name is None or Path(name).is_file():
+        return Path(name) if name else None
+    if Path(name).parent not in {Path(), Path("configs")}:
+        raise UsageError(f"{name}: no such file")
+    try:
+        return config_file(Path(name).name)
+    except ResourceError as error:
+        raise UsageError(f"{name}: no such file, and {error}") from None
+
+
+def _parse(key: str, value: str) -> object:
+    if not value.startswith("["):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise UsageError(f"--{key}: not a JSON list (got {value!r})") from None

@@ -1,0 +1,92 @@
+"""The house rules that no single module can keep: layers, light imports, no pickle."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "keisei"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+
+def loaded_by(code: str) -> set[str]:
+    """Top-level modules in a fresh interpreter that ran ``code``."""
+    script = f"import sys\n{code}\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    answer = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    return set(answer.stdout.splitlines()[-1].split())
+
+
+def calls(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of every call in a file."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            yield node.lineno, ast.unparse(node.func)
+
+
+def found(names: set[str], paths: list[Path]) -> list[str]:
+    return [
+        f"{path.relative_to(ROOT)}:{line}: {name}"
+        for path in paths
+        for line, name in calls(path)
+        if name in names
+    ]
+
+
+def test_layers_and_forbidden_imports() -> None:
+    pytest.importorskip("importlinter")
+    command = Path(sys.executable).with_name("lint-imports")
+    answer = subprocess.run([command, "--no-cache"], capture_output=True, text=True, cwd=ROOT)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+@pytest.mark.parametrize("module", ["keisei", "keisei.shogi", "keisei.env", "keisei.events"])
+def test_light_imports(module: str) -> None:
+    """The rules are for everybody: nobody should need torch to import them."""
+    heavy = {"torch", "wandb", "structlog", "starlette", "uvicorn", "rsshogi"}
+    assert not loaded_by(f"import {module}") & heavy
+
+
+def test_help_is_light() -> None:
+    code = (
+        "from keisei.cli.main import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass"
+    )
+    assert not loaded_by(code) & {"torch", "numba", "wandb", "starlette", "pydantic"}
+
+
+def test_the_loop_belongs_to_the_entry_point() -> None:
+    below = [path for path in SOURCES if PACKAGE / "cli" not in path.parents]
+    starters = {"asyncio.run", "anyio.run", "asyncio.new_event_loop", "anyio.from_thread.run"}
+    assert found(starters, below) == []
+
+
+def test_nothing_unpickles() -> None:
+    assert found({"torch.load", "torch.save", "pickle.load", "pickle.loads"}, SOURCES) == []
+    assert not [path for path in SOURCES if "allow_pickle=True" in path.read_text("utf-8")]
+
+
+def test_kernels_live_in_one_file() -> None:
+    """Numba's disk cache doesn't notice an edit in a callee in another file."""
+    jitted = [
+        path.relative_to(PACKAGE).as_posix()
+        for path in SOURCES
+        if "import numba" in (text := path.read_text("utf-8")) or "from numba" in text
+    ]
+    assert jitted == ["shogi/kernels.py"]
+
+
+def test_every_module_has_a_docstring() -> None:
+    assert [p.name for p in SOURCES if not ast.get_docstring(ast.parse(p.read_text("utf-8")))] == []
+
+
+def test_the_gpl_library_is_not_needed_to_run() -> None:
+    """cshogi is in the test extra alone."""
+    metadata = (ROOT / "pyproject.toml").read_text("utf-8")
+    assert "cshogi" not in metadata[: metadata.index("[project.optional-dependencies]")]
