@@ -1,0 +1,34 @@
+"""What is kept on disk: run directories, checkpoints, the database, and a reader of all of them.
+
+Synchronous; uses the standard library and safetensors. Nothing here is pickled.
+"""
+
+from keisei.store.checkpoints import (
+    Checkpoint,
+    CheckpointError,
+    find_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
+from keisei.store.database import Database, DatabaseError
+from keisei.store.directory import RunDirectory, RunError, read_settings
+from keisei.store.lock import RunLockedError
+from keisei.store.reader import RunReader
+from keisei.store.resume import MAY_CHANGE, resumed_settings
+
+__all__ = [
+    "MAY_CHANGE",
+    "Checkpoint",
+    "CheckpointError",
+    "Database",
+    "DatabaseError",
+    "RunDirectory",
+    "RunError",
+    "RunLockedError",
+    "RunReader",
+    "find_checkpoint",
+    "load_checkpoint",
+    "read_settings",
+    "resumed_settings",
+    "save_checkpoint",
+]

@@ -1,0 +1,215 @@
+"""Checkpoints: whole, or refused.
+
+A checkpoint is a folder ``checkpoints/<step>/`` of safetensors files (one a group of tensors),
+``state.json`` and ``manifest.json`` with the size and SHA-256 of each (safetensors has no checksum:
+a flipped bit would load as a wrong weight). It is written under another name, brought to the disk
+with its manifest last, and renamed: a crash at any moment leaves it complete or not there.
+"""
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError
+from safetensors import torch as safetensors
+
+from keisei.store.files import sync_folder, write_synced
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from keisei.store.directory import RunDirectory
+
+FORMAT = 1
+CHECKPOINTS = "checkpoints"
+MANIFEST = "manifest.json"
+STATE = "state.json"
+SUFFIX = ".safetensors"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is missing or damaged. The message names the file and says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What ``save_checkpoint`` was given, read back."""
+
+    path: Path
+    step: int
+    tensors: dict[str, dict[str, "Tensor"]]
+    """Group (``weights``, ``optimizer`` ...) to name to CPU tensor."""
+    state: dict[str, Any]
+
+
+def save_checkpoint(
+    run: "RunDirectory",
+    step: int,
+    tensors: Mapping[str, Mapping[str, "Tensor"]],
+    state: Mapping[str, Any],
+) -> Path:
+    """Write a checkpoint, then remove the oldest beyond ``run.checkpoints_kept``.
+
+    A valid checkpoint of the same step is left as it is: a run comes to a step once. Raises OSError
+    (full disk ...); the checkpoints that were there then still are.
+    """
+    folder = run.path / CHECKPOINTS
+    final = folder / f"{step:012d}"
+    remove_leftovers(folder)
+    if final.exists():
+        try:
+            verify(final)
+        except CheckpointError:
+            _remove(final)
+        else:
+            return final
+    new = folder / f".new-{final.name}"
+    try:
+        _write(new, step, tensors, state)
+        new.rename(final)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)  # a full disk needs the space
+        raise
+    sync_folder(folder)
+    # Newer ones than this were refused when the run was resumed; they must not push it out.
+    older = [path for path in checkpoint_folders(folder) if int(path.name) <= step]
+    for path in older[: -run.settings.run.checkpoints_kept]:
+        _remove(path)
+    return final
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Verify and read the checkpoint in the folder ``path``. Raises CheckpointError."""
+    manifest = verify(path)
+    tensors: dict[str, dict[str, Tensor]] = {}
+    for name in manifest["files"]:
+        if name.endswith(SUFFIX):
+            try:
+                tensors[name.removesuffix(SUFFIX)] = safetensors.load((path / name).read_bytes())
+            except (SafetensorError, OSError) as error:
+                raise CheckpointError(f"{path / name}: {error}") from None
+    state = json.loads((path / STATE).read_bytes())
+    return Checkpoint(path, manifest["step"], tensors, state)
+
+
+def find_checkpoint(path: Path) -> tuple[Path, list[CheckpointError]]:
+    """The checkpoint at ``path``: itself, or the newest valid one of a run.
+
+    Also the errors of the newer ones of the run that were refused, to be told to the user. Raises
+    CheckpointError if there is no valid one.
+    """
+    if not path.exists():
+        raise CheckpointError(f"{path}: no such run or checkpoint")
+    if (path / MANIFEST).exists() or not (path / CHECKPOINTS).is_dir():
+        verify(path)
+        return path, []
+    refused: list[CheckpointError] = []
+    for candidate in reversed(checkpoint_folders(path / CHECKPOINTS)):
+        try:
+            verify(candidate)
+        except CheckpointError as error:
+            refused.append(error)
+        else:
+            return candidate, refused
+    reasons = "; ".join(str(error) for error in refused)
+    raise CheckpointError(
+        f"{path}: no valid checkpoint ({reasons})" if refused else f"{path}: no checkpoint yet"
+    )
+
+
+def checkpoint_folders(folder: Path) -> list[Path]:
+    """The checkpoints in ``folder``, by step, oldest first. They may be damaged."""
+    if not folder.is_dir():
+        return []
+    return sorted(
+        (path for path in folder.iterdir() if path.name.isdecimal() and path.is_dir()),
+        key=lambda path: int(path.name),
+    )
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a crash during a save or a removal left. Only for the run's writer."""
+    for path in (*folder.glob(".new-*"), *folder.glob(".old-*")):
+        shutil.rmtree(path)
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of the checkpoint in ``path``, checked against its own checksum only."""
+    file = path / MANIFEST
+    try:
+        manifest = json.loads(file.read_bytes())
+        stated = manifest.pop("sha256")
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: not a complete checkpoint (no {MANIFEST})") from None
+    except OSError as error:
+        raise CheckpointError(f"{file}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise CheckpointError(f"{file}: damaged (not a manifest)") from None
+    if stated != _manifest_digest(manifest):
+        raise CheckpointError(f"{file}: damaged (its checksum differs)")
+    if manifest.get("format") != FORMAT:
+        found = manifest.get("format")
+        raise CheckpointError(f"{file}: format {found!r}; this version reads format {FORMAT}")
+    return dict(manifest)
+
+
+def verify(path: Path) -> dict[str, Any]:
+    """Check size and SHA-256 of every file; the manifest. Raises CheckpointError."""
+    manifest = read_manifest(path)
+    if STATE not in manifest["files"]:
+        raise CheckpointError(f"{path / MANIFEST}: names no {STATE}")
+    for name, stated in manifest["files"].items():
+        file = path / name
+        if file.name != name:
+            raise CheckpointError(f"{path / MANIFEST}: names a file elsewhere: {name!r}")
+        try:
+            size = file.stat().st_size
+            if size != stated["size"]:
+                raise CheckpointError(f"{file}: damaged ({size} bytes, not {stated['size']})")
+            with file.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError as error:
+            raise CheckpointError(f"{file}: {error.strerror}") from None
+        if digest != stated["sha256"]:
+            raise CheckpointError(f"{file}: damaged (its SHA-256 differs from the manifest's)")
+    return manifest
+
+
+def _write(
+    folder: Path,
+    step: int,
+    tensors: Mapping[str, Mapping[str, "Tensor"]],
+    state: Mapping[str, Any],
+) -> None:
+    folder.mkdir()
+    files: dict[str, dict[str, Any]] = {}
+
+    def put(name: str, data: bytes) -> None:
+        write_synced(folder / name, data)
+        files[name] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+    for group, named in tensors.items():
+        # Weights may be channels_last; safetensors takes only the plain memory format.
+        plain = {name: tensor.contiguous() for name, tensor in named.items()}
+        put(group + SUFFIX, safetensors.save(plain))
+    put(STATE, json.dumps(state, indent=1).encode())
+    manifest = {"format": FORMAT, "step": step, "created": time.time(), "files": files}
+    manifest["sha256"] = _manifest_digest(manifest)
+    write_synced(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
+    sync_folder(folder)
+
+
+def _manifest_digest(manifest: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def _remove(path: Path) -> None:
+    # Renamed first: a crash must not leave half a checkpoint under a checkpoint's name.
+    old = path.with_name(f".old-{path.name}")
+    path.rename(old)
+    shutil.rmtree(old)

@@ -1,0 +1,145 @@
+"""The run directory: ``run.toml``, ``keisei.db``, ``checkpoints/<step>/``, ``lock``."""
+
+import time
+import tomllib
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from pydantic import ValidationError
+
+from keisei.config import Settings
+from keisei.store.checkpoints import CHECKPOINTS, checkpoint_folders, remove_leftovers
+from keisei.store.files import replace_synced, sync_folder
+from keisei.store.lock import Lock
+from keisei.store.toml import to_toml
+
+SETTINGS_FILE = "run.toml"
+DATABASE_FILE = "keisei.db"
+
+
+class RunError(ValueError):
+    """A path that can't be used as a run. The message names it and says why."""
+
+
+class RunDirectory:
+    """A run that this process writes to. Holds the run's lock until ``close``."""
+
+    def __init__(self, path: Path, settings: Settings | None) -> None:
+        """Use ``create`` or ``open``. ``settings`` are written if the run is new."""
+        self.path = path.absolute()
+        self._lock = Lock(path / "lock")
+        try:
+            if settings is not None:
+                _write_settings(self.path, settings)
+            self.settings = read_settings(self.path)
+            (self.path / CHECKPOINTS).mkdir(exist_ok=True)
+            remove_leftovers(self.path / CHECKPOINTS)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    @classmethod
+    def create(cls, settings: Settings, path: Path | None = None) -> Self:
+        """A new run with these (resolved) settings, at ``path`` or in a new folder of ``run.root``.
+
+        Raises RunError if there is a run at ``path``, RunLockedError if one is being made there,
+        OSError if the folder can't be made.
+        """
+        if path is None:
+            path = _new_folder(settings.run.root)
+        path.mkdir(parents=True, exist_ok=True)
+        if (path / SETTINGS_FILE).exists():
+            raise RunError(
+                f"{path} already holds a run: continue it with --resume, or name another"
+            )
+        return cls(path, settings)
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """The run at ``path``, to be continued. Raises RunError, RunLockedError."""
+        if not (path / SETTINGS_FILE).is_file():
+            raise RunError(f"{path} is not a run (it has no {SETTINGS_FILE})")
+        return cls(path, None)
+
+    @staticmethod
+    def newest(root: Path) -> Path:
+        """The run in ``root`` that was created last. Raises RunError if there is none."""
+        runs = [file for file in root.glob(f"*/{SETTINGS_FILE}") if file.is_file()]
+        if not runs:
+            raise RunError(f"{root} holds no run")
+        return max(runs, key=lambda file: (file.stat().st_mtime_ns, file.parent.name)).parent
+
+    @property
+    def id(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+    @property
+    def database(self) -> Path:
+        """Where the run's ``Database`` is."""
+        return self.path / DATABASE_FILE
+
+    def checkpoints(self) -> list[Path]:
+        """The checkpoints' folders, oldest first, damaged ones among them."""
+        return checkpoint_folders(self.path / CHECKPOINTS)
+
+    def close(self) -> None:
+        """Release the lock. May be called again."""
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def read_settings(path: Path) -> Settings:
+    """The settings a run was made with, from its ``run.toml`` alone (no environment, no defaults'
+    changes since: every key is in the file). Raises RunError.
+    """
+    file = path / SETTINGS_FILE
+    try:
+        return Settings(**read_config(path))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise RunError(f"{file}: {where}: {problem['msg']} (got {problem['input']!r})") from None
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """``run.toml`` as a tree. Raises RunError if it can't be read."""
+    file = path / SETTINGS_FILE
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RunError(f"{file}: {error}") from None
+
+
+def _write_settings(path: Path, settings: Settings) -> None:
+    text = (
+        "# The settings of this run, resolved once. On --resume they win over any others,\n"
+        "# except the ones that may change (see keisei.store.MAY_CHANGE).\n"
+        + to_toml(settings.model_dump(mode="json"))
+    )
+    replace_synced(path / SETTINGS_FILE, text.encode())
+    sync_folder(path.parent)
+
+
+def _new_folder(root: Path) -> Path:
+    name = time.strftime("%Y%m%d-%H%M%S")
+    for number in count(1):
+        path = root / (name if number == 1 else f"{name}-{number}")
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return path
+    raise AssertionError("unreachable")

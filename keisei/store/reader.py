@@ -1,0 +1,210 @@
+"""A read-only view of a run from its files alone, safe beside a live writer."""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from keisei.store.checkpoints import (
+    CHECKPOINTS,
+    CheckpointError,
+    checkpoint_folders,
+    read_manifest,
+)
+from keisei.store.database import DatabaseError, create_tables
+from keisei.store.directory import DATABASE_FILE, read_config
+
+_GAME = "SELECT id, step, time, result, reason, plies, black, white, record FROM game"
+_EVALUATION = "SELECT created, time, data FROM evaluation"
+_COUNT = """
+SELECT count(*), count(*) - count(value) FROM metric
+WHERE name = :name AND iteration BETWEEN :low AND :high
+"""
+_ALL = """
+SELECT iteration, step, time, value FROM metric JOIN iteration USING (iteration)
+WHERE name = :name AND iteration BETWEEN :low AND :high ORDER BY iteration
+"""
+# SQLite takes the other columns of a lone min() or max() from the row that holds it.
+_THINNED = """
+WITH
+point AS (SELECT iteration, value FROM metric
+    WHERE name = :name AND iteration BETWEEN :low AND :high),
+chosen AS (
+    SELECT iteration, min(value) AS value FROM point GROUP BY iteration >> :shift
+    UNION SELECT iteration, max(value) FROM point GROUP BY iteration >> :shift
+    UNION SELECT min(iteration), NULL FROM point WHERE value IS NULL GROUP BY iteration >> :shift
+    UNION SELECT iteration, value FROM point WHERE iteration IN
+        (SELECT min(iteration) FROM point UNION SELECT max(iteration) FROM point))
+SELECT iteration, step, time, value FROM chosen JOIN iteration USING (iteration)
+ORDER BY iteration
+"""
+_ENDED = ("done", "failed", "cancelled")
+
+
+class RunReader:
+    """Queries of a run. Each opens the database anew, so any thread may ask, and many at once.
+
+    A run whose database does not exist yet has empty answers. Raises DatabaseError if the file
+    can't be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """``path``: the run directory."""
+        self.path = path.absolute()
+
+    def config(self) -> dict[str, Any]:
+        """The run's settings (``run.toml``). Raises RunError."""
+        return read_config(self.path)
+
+    def metrics(
+        self,
+        keys: Sequence[str] | None = None,
+        start: int | None = None,
+        end: int | None = None,
+        max_points: int = 2000,
+        after: int | None = None,
+    ) -> dict[str, Any]:
+        """Time series of metrics, thinned so that no spike vanishes.
+
+        ``keys``: names (default: all); ``start``, ``end``: steps, both included; ``after``: only
+        iterations after this one (a cursor: pass the ``cursor`` of the last answer). Returns::
+
+            {"series": {name: {"iteration": [...], "step": [...], "time": [...], "value": [...]}},
+             "nonfinite": [name, ...], "cursor": newest iteration of the run, 0 if there is none}
+
+        A value that was NaN or infinite is None, and its name is in ``nonfinite``. A series of more
+        than ``max_points`` (at least 5) is cut into spans of equally many iterations, of which the
+        smallest and the largest value are kept, a non-finite one too, and the first and the last
+        of all. The spans do not move as the series grows, until they double.
+        """
+        if max_points < 5:
+            raise ValueError(f"max_points: at least 5 (got {max_points})")
+        with self._open() as db:
+            names = dict(db.execute("SELECT name, id FROM metric_name ORDER BY name").fetchall())
+            (cursor,) = db.execute("SELECT coalesce(max(iteration), 0) FROM iteration").fetchone()
+            low, high = _range(db, start, end, after)
+            chosen = list(names) if keys is None else list(dict.fromkeys(keys))
+            series = {name: _series(db, names.get(name), low, high, max_points) for name in chosen}
+        bad = sorted(name for name, points in series.items() if None in points["value"])
+        return {"series": series, "nonfinite": bad, "cursor": cursor}
+
+    def games(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
+        """Recorded games without their moves, newest first.
+
+        ``after``: the id that the last page ended with.
+        """
+        query = f"{_GAME} WHERE ? IS NULL OR id < ? ORDER BY id DESC LIMIT ?"
+        with self._open() as db:
+            games = [dict(row) for row in db.execute(query, (after, after, limit))]
+        for game in games:
+            del game["record"]
+        return games
+
+    def game(self, number: int) -> dict[str, Any] | None:
+        """A recorded game with its ``record`` (``sfen ... moves ...``), or None."""
+        with self._open() as db:
+            row = db.execute(f"{_GAME} WHERE id = ?", (number,)).fetchone()
+        return dict(row) if row else None
+
+    def evaluations(self) -> list[dict[str, Any]]:
+        """All evaluations, newest first: the newest event of each, ``created`` and ``finished``."""
+        with self._open() as db:
+            return [_evaluation(row) for row in db.execute(f"{_EVALUATION} ORDER BY created DESC")]
+
+    def evaluation(self, key: str) -> dict[str, Any] | None:
+        """One evaluation, or None."""
+        with self._open() as db:
+            row = db.execute(f"{_EVALUATION} WHERE id = ?", (key,)).fetchone()
+        return _evaluation(row) if row else None
+
+    def events(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
+        """Statuses and alerts, newest first: the event's fields, ``id``, ``topic``, ``event``.
+
+        ``after``: the id that the last page ended with.
+        """
+        query = (
+            "SELECT id, topic, event, data FROM event"
+            " WHERE ? IS NULL OR id < ? ORDER BY id DESC LIMIT ?"
+        )
+        with self._open() as db:
+            rows = db.execute(query, (after, after, limit)).fetchall()
+        return [
+            {**json.loads(data), "id": number, "topic": topic, "event": event}
+            for number, topic, event, data in rows
+        ]
+
+    def checkpoints(self) -> list[dict[str, Any]]:
+        """Checkpoints, newest first: ``step``, ``path``, ``created``, ``bytes``.
+
+        And ``error`` if the manifest is damaged; the other files are verified by loading only.
+        """
+        return [_checkpoint(path) for path in reversed(checkpoint_folders(self.path / CHECKPOINTS))]
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        file = self.path / DATABASE_FILE
+        try:
+            with closing(_connect(file)) as connection:
+                connection.row_factory = sqlite3.Row
+                connection.execute("BEGIN")  # one snapshot for all the queries of a call
+                yield connection
+        except sqlite3.Error as error:
+            raise DatabaseError(f"{file}: {error}") from error
+
+
+def _connect(file: Path) -> sqlite3.Connection:
+    if file.exists():
+        return sqlite3.connect(
+            f"{file.as_uri()}?mode=ro", uri=True, timeout=10, isolation_level=None
+        )
+    empty = sqlite3.connect(":memory:", isolation_level=None)
+    create_tables(empty)
+    return empty
+
+
+def _range(
+    db: sqlite3.Connection, start: int | None, end: int | None, after: int | None
+) -> tuple[int, int]:
+    """Steps to iterations: both grow together."""
+    query = (
+        "SELECT min(iteration), max(iteration) FROM iteration"
+        " WHERE (?1 IS NULL OR step >= ?1) AND (?2 IS NULL OR step <= ?2)"
+    )
+    low, high = db.execute(query, (start, end)).fetchone()
+    if low is None:
+        return 1, 0
+    return (low if after is None else max(low, after + 1)), high
+
+
+def _series(
+    db: sqlite3.Connection, name: int | None, low: int, high: int, max_points: int
+) -> dict[str, list[Any]]:
+    bounds = {"name": name, "low": low, "high": high}
+    count, nonfinite = db.execute(_COUNT, bounds).fetchone()
+    shift = 0
+    if count > max_points:
+        each = 3 if nonfinite else 2
+        # One span more than the quotient: the range may begin and end inside a span.
+        while each * ((high >> shift) - (low >> shift) + 1) + 2 > max_points:
+            shift += 1
+    rows = db.execute(_THINNED if shift else _ALL, {**bounds, "shift": shift}).fetchall()
+    columns = ("iteration", "step", "time", "value")
+    return {column: [row[column] for row in rows] for column in columns}
+
+
+def _evaluation(row: sqlite3.Row) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(row["data"])
+    finished = row["time"] if data["state"] in _ENDED else None
+    return {**data, "created": row["created"], "finished": finished}
+
+
+def _checkpoint(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = {"step": int(path.name), "path": str(path)}
+    try:
+        manifest = read_manifest(path)
+    except CheckpointError as error:
+        return {**found, "created": None, "bytes": None, "error": str(error)}
+    size = sum(file["size"] for file in manifest["files"].values())
+    return {**found, "created": manifest["created"], "bytes": size}

@@ -1,0 +1,33 @@
+"""A writer for the part of TOML 1.0 that the settings need (the standard library only reads it)."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+
+def to_toml(tree: Mapping[str, Any]) -> str:
+    """Text that ``tomllib.loads`` turns back into ``tree``.
+
+    ``tree`` maps bare keys (letters, digits, ``_``, ``-``) to strings, booleans, numbers, lists of
+    these, or one level of sections of them. Raises TypeError on anything else.
+    """
+    lines = [f"{key} = {_value(v)}" for key, v in tree.items() if not isinstance(v, Mapping)]
+    for section, keys in tree.items():
+        if isinstance(keys, Mapping):
+            lines += ["", f"[{section}]", *(f"{key} = {_value(v)}" for key, v in keys.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _value(value: Any) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return repr(value)
+        case str():
+            # JSON's escapes are TOML's. But JSON leaves DEL as it is, and its ASCII form has
+            # surrogate pairs: TOML forbids both.
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        case list() | tuple():
+            return f"[{', '.join(_value(item) for item in value)}]"
+    raise TypeError(f"no TOML for {value!r}")
