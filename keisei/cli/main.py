@@ -24,7 +24,7 @@ _COMMANDS = {
 
 
 class _Parser(argparse.ArgumentParser):
-    """Argparse without abbreviations, whose errors are one line, with a hint for a mistyped flag."""
+    """Argparse without abbreviations; errors are one line, with a hint for a mistyped flag."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options, allow_abbrev=False)
@@ -54,8 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # `keisei ... | head` reads no further; the flush at exit must not raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # `keisei ... | head` reads no further
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
         return 0
     return code
 

@@ -64,9 +64,7 @@ def load(args: argparse.Namespace) -> "Settings":
     """Settings from defaults, file, environment and flags. Raises UsageError."""
     from keisei.config import Settings, SettingsError
 
-    flags = {
-        key: getattr(args, name) for name, key in _SHORT.items() if getattr(args, name, None)
-    }
+    flags = {key: getattr(args, name) for name, key in _SHORT.items() if getattr(args, name, None)}
     try:
         return Settings.load(_find(args.config), args.overrides | flags)
     except SettingsError as error:

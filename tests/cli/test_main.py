@@ -80,7 +80,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_config_show_is_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "show", "--ppo.gamma=0.5"]) == 0
     shown = tomllib.loads(capsys.readouterr().out)
-    assert Settings(**shown) == Settings(**{"ppo": {"gamma": 0.5}})
+    assert Settings(**shown) == Settings.load(None, {"ppo.gamma": 0.5})
 
 
 def test_config_show_as_json(
