@@ -1,0 +1,18 @@
+"""Many games of shogi at once."""
+
+from keisei.env.choose import legal_lists, material_actions, random_actions
+from keisei.env.vector import Reason, StepResult, VectorEnv
+from keisei.shogi.kernels import ACTIONS, GAME, MASK_WORDS, OBSERVATION_BYTES
+
+__all__ = [
+    "ACTIONS",
+    "GAME",
+    "MASK_WORDS",
+    "OBSERVATION_BYTES",
+    "Reason",
+    "StepResult",
+    "VectorEnv",
+    "legal_lists",
+    "material_actions",
+    "random_actions",
+]

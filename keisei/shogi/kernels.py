@@ -1,0 +1,1056 @@
+# mypy: disallow-untyped-defs=False, disallow-untyped-calls=False, disallow-incomplete-defs=False
+# mypy: disallow-untyped-decorators=False, disallow-subclassing-any=False, check-untyped-defs=False
+"""Every compiled function of the project: the rules of shogi, and one step of many games at once.
+
+All of them live in this one file because Numba's disk cache looks at a function's own file only: an
+edit in a callee elsewhere would silently run the old code.
+
+How it works
+------------
+The board is 81 bytes *as the side to move sees it*: square = file * 9 + rank, rank 0 is the far one, so the
+mover always goes "up" (towards lower numbers), and after each move the board is turned round. The rules are
+therefore written once. Codes: 0 empty, 1..14 the mover's P L N S B R G K +P +L +N +S +B +R, 15..28 the
+opponent's in the same order.
+
+A set of squares is a ``Bits``: one 128-bit integer of which the low 81 bits count. Numba has no such type,
+so section 1 adds it; a set of pieces comes from one vector comparison of the board's bytes.
+
+Moves are generated set-wise in action space: for each of the 27 move types the set of destinations. That
+is the legal mask; there is no list of moves and no test of single moves. (From a destination, looking back
+along the move's direction, the first man met is the one that moved, so the map is one to one.)
+
+Entry points (``cache=True, nogil=True``) are the few functions at the end. They are serial over games
+``[lo, hi)``: callers split the work over threads of their own.
+"""
+
+import operator
+from collections import namedtuple
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.core.imputils import lower_builtin
+from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
+from numba.extending import intrinsic, models, register_model
+
+ACTIONS = 27 * 81
+MASK_WORDS = 35
+OBSERVATION_BYTES = 98
+
+# A game. ``board`` must stay first: vector loads of it never pass its 81 bytes, but ``hands`` must follow
+# it directly, because both together are the first 95 bytes of the observation.
+GAME = np.dtype(
+    [
+        ("board", np.uint8, (81,)),  # as the side to move sees it
+        ("hands", np.uint8, (14,)),  # P L N S G B R of the side to move, then of the other
+        ("side", np.uint8),  # to move: 0 black (sente), 1 white
+        ("key", np.uint64),  # Zobrist key of board, hands and side
+        ("rng", np.uint64),  # state of the game's own generator
+        ("ply", np.int16),  # moves made in this game
+        ("checks", np.int16, (2,)),  # checks in a row given by black, by white, up to now
+        ("opponent", np.int16),  # who plays the other seat: 0 = self-play
+        ("in_check", np.uint8),
+        ("earlier", np.uint8),  # earlier occurrences of this position in this game
+    ],
+    align=True,
+)
+
+# Reasons, as numbered in StepResult.reason
+CHECKMATE, NO_MOVES, REPETITION, PERPETUAL_CHECK, DECLARATION, MAX_PLY = range(1, 7)
+# Declaration rules
+NO_RULE, RULE_27, RULE_24 = range(3)
+
+PAWN, LANCE, KNIGHT, SILVER, BISHOP, ROOK, GOLD, KING = range(1, 9)
+TOKIN, HORSE, DRAGON = 9, 13, 14
+THEIRS = 14  # add to one's own code to get the opponent's
+
+UP, DOWN, LEFT, RIGHT = -1, 1, 9, -9
+UP_LEFT, UP_RIGHT, DOWN_LEFT, DOWN_RIGHT = 8, -10, 10, -8
+JUMP_LEFT, JUMP_RIGHT = 7, -11
+FOE_JUMP_LEFT, FOE_JUMP_RIGHT = 11, -7  # the opponent's knights, in the mover's view
+
+# dlshogi's order of move types: 10 directions, the same with promotion, then 7 drops
+DELTA = np.array(
+    [UP, UP_LEFT, UP_RIGHT, LEFT, RIGHT, DOWN, DOWN_LEFT, DOWN_RIGHT, JUMP_LEFT, JUMP_RIGHT], np.int64
+)
+DROP_PIECE = np.array([PAWN, LANCE, KNIGHT, SILVER, BISHOP, ROOK, GOLD], np.uint8)
+# hand slot (P L N S G B R) of a piece code, promoted or not
+HAND = np.array([0, 0, 1, 2, 3, 5, 6, 4, 0, 0, 1, 2, 3, 5, 6], np.uint8)
+VALUE = np.array([0, 1, 3, 3, 4, 8, 9, 5, 0, 4, 4, 4, 4, 11, 13], np.int64)  # of the material player
+
+_random = np.random.Generator(np.random.PCG64(20240229))
+ZOBRIST = _random.integers(1, 2**64 - 1, (29, 81), np.uint64)  # by absolute code (1.. black, 15.. white)
+ZOBRIST_HAND = _random.integers(1, 2**64 - 1, (2, 7, 19), np.uint64)
+ZOBRIST_SIDE = np.uint64(0x9E3779B97F4A7C15)
+
+
+# --- 1. Sets of squares ---------------------------------------------------------------------------------
+
+_I128, _I64 = ir.IntType(128), ir.IntType(64)
+
+
+class Bits(types.Type):
+    """A set of squares in compiled code: an integer of 128 bits."""
+
+    def __init__(self):
+        super().__init__("Bits")
+
+
+BITS = Bits()
+
+
+@register_model(Bits)
+class _BitsModel(models.PrimitiveModel):
+    def __init__(self, manager, kind):
+        super().__init__(manager, kind, _I128)
+
+
+def _operator(name, *functions):
+    for function in functions:
+
+        @infer_global(function)
+        class _Template(ConcreteTemplate):
+            cases = [signature(BITS, BITS, BITS)]
+
+        @lower_builtin(function, BITS, BITS)
+        def _lower(context, builder, sig, args):
+            return getattr(builder, name)(*args)
+
+
+_operator("and_", operator.and_, operator.iand)
+_operator("or_", operator.or_, operator.ior)
+_operator("xor", operator.xor, operator.ixor)
+
+
+@infer_global(operator.invert)
+class _InvertTemplate(ConcreteTemplate):
+    cases = [signature(BITS, BITS)]
+
+
+@lower_builtin(operator.invert, BITS)
+def _lower_invert(context, builder, sig, args):
+    return builder.not_(args[0])
+
+
+def _set(test):
+    """The squares (file, rank) that satisfy ``test``, as a Python integer."""
+    return sum(1 << (f * 9 + r) for f in range(9) for r in range(9) if test(f, r))
+
+
+def _arrivals(delta):
+    """The squares that a step by ``delta`` can reach without leaving the board."""
+    files, ranks = divmod(delta + 4, 9)
+    ranks -= 4  # delta = files * 9 + ranks, -4 <= ranks <= 4
+    return _set(lambda f, r: 0 <= f - files < 9 and 0 <= r - ranks < 9)
+
+
+def _shift(builder, value, delta):
+    amount = ir.Constant(_I128, abs(delta))
+    return builder.shl(value, amount) if delta > 0 else builder.lshr(value, amount)
+
+
+# Constant sets; ``const`` makes a Bits of one in compiled code (Numba takes no integers beyond 64 bits)
+_SETS = (
+    0,
+    _set(lambda f, r: True),
+    _set(lambda f, r: r == 0),
+    _set(lambda f, r: r < 2),
+    _set(lambda f, r: r < 3),
+)
+NONE, ALL, FAR_1, FAR_2, ZONE = range(5)
+
+
+@intrinsic(prefer_literal=True)
+def const(typing, which):
+    """One of the constant sets above."""
+    value = _SETS[which.literal_value]
+    return BITS(which), lambda context, builder, sig, args: ir.Constant(_I128, value)
+
+
+@intrinsic(prefer_literal=True)
+def step(typing, squares, delta):
+    """The squares reached from ``squares`` by one step (or jump) of ``delta``."""
+
+    def codegen(context, builder, sig, args):
+        d = delta.literal_value
+        return builder.and_(_shift(builder, args[0], d), ir.Constant(_I128, _arrivals(d)))
+
+    return BITS(squares, delta), codegen
+
+
+@intrinsic(prefer_literal=True)
+def slide(typing, squares, empty, delta):
+    """The squares reached from ``squares`` by sliding along ``delta``: over empty ones, to the first man."""
+
+    def codegen(context, builder, sig, args):
+        d = delta.literal_value
+        edge = ir.Constant(_I128, _arrivals(d))
+        flow, free = args[0], builder.and_(args[1], edge)
+        for times in (1, 2, 4):  # Kogge-Stone: 7 empty squares at most
+            flow = builder.or_(flow, builder.and_(free, _shift(builder, flow, d * times)))
+            if times < 4:
+                free = builder.and_(free, _shift(builder, free, d * times))
+        return builder.and_(_shift(builder, flow, d), edge)
+
+    return BITS(squares, empty, delta), codegen
+
+
+@intrinsic
+def some(typing, squares):
+    """Whether the set is not empty."""
+
+    def codegen(context, builder, sig, args):
+        return builder.icmp_unsigned("!=", args[0], ir.Constant(_I128, 0))
+
+    return types.boolean(squares), codegen
+
+
+def _call(builder, name, value, *more):
+    args = [value, *more]
+    kind = ir.FunctionType(value.type, [arg.type for arg in args])
+    return builder.call(builder.module.declare_intrinsic(name, [value.type], kind), args)
+
+
+@intrinsic
+def count(typing, value):
+    """Number of members of a set, or of ones in a uint64."""
+
+    def codegen(context, builder, sig, args):
+        ones = _call(builder, "llvm.ctpop", args[0])
+        return ones if ones.type == _I64 else builder.trunc(ones, _I64)
+
+    return types.int64(value), codegen
+
+
+@intrinsic
+def first(typing, value):
+    """The lowest member of a set, or the lowest one in a uint64; undefined if there is none."""
+
+    def codegen(context, builder, sig, args):
+        zeros = _call(builder, "llvm.cttz", args[0], ir.Constant(ir.IntType(1), 1))
+        return zeros if zeros.type == _I64 else builder.trunc(zeros, _I64)
+
+    return types.int64(value), codegen
+
+
+@intrinsic
+def turned(typing, squares):
+    """The set as the other side sees it (square 80 - s for s)."""
+
+    def codegen(context, builder, sig, args):
+        reverse = _call(builder, "llvm.bitreverse", args[0])
+        return builder.lshr(reverse, ir.Constant(_I128, 128 - 81))
+
+    return BITS(squares), codegen
+
+
+def _vector(context, builder, kind, array, offset, lanes):
+    """Load ``lanes`` elements of a one-dimensional array from ``offset`` on."""
+    data = context.make_array(kind)(context, builder, array).data
+    element = context.get_data_type(kind.dtype)
+    start = builder.gep(data, [offset])
+    pointer = builder.bitcast(start, ir.VectorType(element, lanes).as_pointer())
+    return builder.load(pointer, align=1)
+
+
+def _splat(builder, value, lanes):
+    vector = ir.VectorType(value.type, lanes)
+    one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes), None)
+    return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), zeros)
+
+
+@intrinsic(prefer_literal=True)
+def squares(typing, board, lowest, highest):
+    """The squares of ``board`` (uint8[81]) whose code is in lowest..highest."""
+
+    def codegen(context, builder, sig, args):
+        lo, hi = lowest.literal_value, highest.literal_value
+        word = []
+        for offset in (0, 17):  # squares 0..63 and 17..80: both loads stay inside the board
+            codes = _vector(context, builder, sig.args[0], args[0], ir.Constant(_I64, offset), 64)
+            base = ir.Constant(codes.type, [lo] * 64)
+            if lo == hi:
+                hit = builder.icmp_unsigned("==", codes, base)
+            else:
+                limit = ir.Constant(codes.type, [hi - lo] * 64)
+                hit = builder.icmp_unsigned("<=", builder.sub(codes, base), limit)
+            word.append(builder.zext(builder.bitcast(hit, _I64), _I128))
+        rest = builder.lshr(word[1], ir.Constant(_I128, 47))
+        return builder.or_(word[0], builder.shl(rest, ir.Constant(_I128, 64)))
+
+    return BITS(board, lowest, highest), codegen
+
+
+@intrinsic
+def equal_lanes(typing, array, row, parity, offset, value):
+    """A uint64 whose bit k says whether ``array[row, parity, offset + k] == value``, k < 64."""
+
+    def codegen(context, builder, sig, args):
+        kind = sig.args[0]
+        store = context.make_array(kind)(context, builder, args[0])
+        where = cgutils.get_item_pointer(context, builder, kind, store, args[1:4])
+        element = context.get_data_type(kind.dtype)
+        pointer = builder.bitcast(where, ir.VectorType(element, 64).as_pointer())
+        lanes = builder.load(pointer, align=2)
+        return builder.bitcast(builder.icmp_unsigned("==", lanes, _splat(builder, args[4], 64)), _I64)
+
+    return types.uint64(array, types.int64, types.int64, types.int64, array.dtype), codegen
+
+
+@intrinsic
+def turn_board(typing, board):
+    """Turn ``board`` (uint8[81]) round in place: square s to 80 - s, and each man to the other owner."""
+
+    def codegen(context, builder, sig, args):
+        kind = sig.args[0]
+        data = context.make_array(kind)(context, builder, args[0]).data
+        byte = ir.IntType(8)
+
+        def turned_part(offset, lanes):
+            start = builder.gep(data, [ir.Constant(_I64, offset)])
+            vector = ir.VectorType(byte, lanes)
+            codes = builder.load(builder.bitcast(start, vector.as_pointer()), align=1)
+            order = ir.Constant(ir.VectorType(ir.IntType(32), lanes), list(range(lanes))[::-1])
+            codes = builder.shuffle_vector(codes, ir.Constant(vector, ir.Undefined), order)
+            own = ir.Constant(vector, [THEIRS] * lanes)
+            mine = builder.icmp_unsigned("<=", codes, own)
+            other = builder.select(mine, builder.add(codes, own), builder.sub(codes, own))
+            nothing = ir.Constant(vector, [0] * lanes)
+            return builder.select(builder.icmp_unsigned("==", codes, nothing), nothing, other)
+
+        def put(offset, codes):
+            start = builder.gep(data, [ir.Constant(_I64, offset)])
+            builder.store(codes, builder.bitcast(start, codes.type.as_pointer()), align=1)
+
+        last, tail = turned_part(17, 64), turned_part(0, 17)
+        put(0, last)
+        put(64, tail)
+        return context.get_dummy_value()
+
+    return types.none(board), codegen
+
+
+@intrinsic
+def pack(typing, mask, row, rows):
+    """Write 27 sets of destinations (a tuple of Bits) as the packed legal mask ``mask[row]`` (uint64[35])."""
+
+    def codegen(context, builder, sig, args):
+        words = [ir.Constant(_I64, 0)] * (MASK_WORDS + 2)
+        for kind, value in enumerate(cgutils.unpack_tuple(builder, args[2], 27)):
+            word, offset = divmod(kind * 81, 64)
+            low = builder.trunc(value, _I64)
+            high = builder.trunc(builder.lshr(value, ir.Constant(_I128, 64)), _I64)
+            left, right = ir.Constant(_I64, offset), ir.Constant(_I64, 64 - offset)
+            parts = [builder.shl(low, left), builder.shl(high, left), None]
+            if offset:
+                parts[1] = builder.or_(parts[1], builder.lshr(low, right))
+                parts[2] = builder.lshr(high, right)
+            for k, part in enumerate(parts):
+                if part is not None:
+                    words[word + k] = builder.or_(words[word + k], part)
+        store = context.make_array(sig.args[0])(context, builder, args[0])
+        zero = ir.Constant(_I64, 0)
+        start = cgutils.get_item_pointer(context, builder, sig.args[0], store, [args[1], zero])
+        for k in range(MASK_WORDS):
+            builder.store(words[k], builder.gep(start, [ir.Constant(_I64, k)]))
+        return context.get_dummy_value()
+
+    return types.none(mask, types.int64, rows), codegen
+
+
+@intrinsic
+def total(typing, rows):
+    """Number of members of all sets of a tuple."""
+
+    def codegen(context, builder, sig, args):
+        number = ir.Constant(_I128, 0)
+        for value in cgutils.unpack_tuple(builder, args[0], sig.args[0].count):
+            number = builder.add(number, _call(builder, "llvm.ctpop", value))
+        return builder.trunc(number, _I64)
+
+    return types.int64(rows), codegen
+
+
+# --- 2. Legal moves -------------------------------------------------------------------------------------
+
+# The men of one side as sets; ``gold`` holds whatever moves like one, ``men`` all of them.
+Side = namedtuple("Side", "men pawn lance knight silver gold bishop rook king horse dragon")
+# What the king of the side to move must fear: squares he may not enter, the checkers, where another man can
+# end the check (the checker or a square between), and the men pinned to him by line.
+Threat = namedtuple("Threat", "danger checkers answer vertical horizontal falling rising")
+
+
+@njit
+def read_board(board):
+    """The men of the mover and of the opponent."""
+    mine = Side(
+        squares(board, 1, 14),
+        squares(board, PAWN, PAWN),
+        squares(board, LANCE, LANCE),
+        squares(board, KNIGHT, KNIGHT),
+        squares(board, SILVER, SILVER),
+        squares(board, GOLD, GOLD) | squares(board, 9, 12),
+        squares(board, BISHOP, BISHOP),
+        squares(board, ROOK, ROOK),
+        squares(board, KING, KING),
+        squares(board, HORSE, HORSE),
+        squares(board, DRAGON, DRAGON),
+    )
+    theirs = Side(
+        squares(board, 15, 28),
+        squares(board, 15, 15),
+        squares(board, 16, 16),
+        squares(board, 17, 17),
+        squares(board, 18, 18),
+        squares(board, 21, 21) | squares(board, 23, 26),
+        squares(board, 19, 19),
+        squares(board, 20, 20),
+        squares(board, 22, 22),
+        squares(board, 27, 27),
+        squares(board, 28, 28),
+    )
+    return mine, theirs
+
+
+@njit
+def find_threats(mine, theirs):
+    """Checks, pins and forbidden squares of the mover's king."""
+    king = mine.king
+    empty = const(ALL) & ~(mine.men | theirs.men)
+    through = empty | king  # lines go on behind the king: he may not retreat along one
+    straight = theirs.rook | theirs.dragon
+    diagonal = theirs.bishop | theirs.horse
+    down = slide(straight | theirs.lance, through, DOWN)
+    up = slide(straight, through, UP)
+    left = slide(straight, through, LEFT)
+    right = slide(straight, through, RIGHT)
+    up_left = slide(diagonal, through, UP_LEFT)
+    up_right = slide(diagonal, through, UP_RIGHT)
+    down_left = slide(diagonal, through, DOWN_LEFT)
+    down_right = slide(diagonal, through, DOWN_RIGHT)
+
+    soldiers = theirs.silver | theirs.gold | theirs.king  # these step straight and diagonally forward
+    squires = theirs.gold | theirs.king | theirs.horse
+    nobles = theirs.silver | theirs.king | theirs.dragon
+    danger = (
+        (down | up | left | right)
+        | (up_left | up_right | down_left | down_right)
+        | step(soldiers | theirs.pawn | theirs.horse, DOWN)
+        | step(soldiers | theirs.dragon, DOWN_LEFT)
+        | step(soldiers | theirs.dragon, DOWN_RIGHT)
+        | step(squires, LEFT)
+        | step(squires, RIGHT)
+        | step(squires, UP)
+        | step(nobles, UP_LEFT)
+        | step(nobles, UP_RIGHT)
+        | step(theirs.knight, FOE_JUMP_LEFT)
+        | step(theirs.knight, FOE_JUMP_RIGHT)
+    )
+
+    see_up, see_down = slide(king, empty, UP), slide(king, empty, DOWN)
+    see_left, see_right = slide(king, empty, LEFT), slide(king, empty, RIGHT)
+    see_ul, see_dr = slide(king, empty, UP_LEFT), slide(king, empty, DOWN_RIGHT)
+    see_ur, see_dl = slide(king, empty, UP_RIGHT), slide(king, empty, DOWN_LEFT)
+    # A man that the king sees one way and a slider reaches the other way is pinned on that line.
+    vertical = (see_up & down | see_down & up) & mine.men
+    horizontal = (see_left & right | see_right & left) & mine.men
+    falling = (see_ul & down_right | see_dr & up_left) & mine.men
+    rising = (see_ur & down_left | see_dl & up_right) & mine.men
+
+    checkers = const(NONE)
+    answer = const(NONE)
+    if some(danger & king):
+        gold_like = theirs.gold | theirs.horse
+        checkers = (
+            step(king, UP) & (theirs.pawn | theirs.silver | gold_like)
+            | (step(king, UP_LEFT) | step(king, UP_RIGHT))
+            & (theirs.silver | theirs.gold | theirs.dragon)
+            | (step(king, LEFT) | step(king, RIGHT) | step(king, DOWN)) & gold_like
+            | (step(king, DOWN_LEFT) | step(king, DOWN_RIGHT)) & (theirs.silver | theirs.dragon)
+            | (step(king, JUMP_LEFT) | step(king, JUMP_RIGHT)) & theirs.knight
+        )
+        line = const(NONE)
+        if some(down & king):
+            line |= see_up
+        if some(up & king):
+            line |= see_down
+        if some(left & king):
+            line |= see_right
+        if some(right & king):
+            line |= see_left
+        if some(up_left & king):
+            line |= see_dr
+        if some(up_right & king):
+            line |= see_dl
+        if some(down_left & king):
+            line |= see_ur
+        if some(down_right & king):
+            line |= see_ul
+        answer = checkers | line
+        checkers |= line & theirs.men
+    return Threat(danger, checkers, answer, vertical, horizontal, falling, rising)
+
+
+@njit
+def board_moves(mine, theirs, threat):
+    """Destinations of the 20 kinds of moves on the board, by the move type's number."""
+    empty = const(ALL) & ~(mine.men | theirs.men)
+    zone = const(ZONE)
+    target = ~mine.men & const(ALL)
+    if some(threat.checkers):
+        target = threat.answer if count(threat.checkers) == 1 else const(NONE)
+
+    # A pinned man moves along the line of its pin only.
+    free_v = ~(threat.horizontal | threat.falling | threat.rising)
+    free_h = ~(threat.vertical | threat.falling | threat.rising)
+    free_f = ~(threat.vertical | threat.horizontal | threat.rising)
+    free_r = ~(threat.vertical | threat.horizontal | threat.falling)
+    knights = mine.knight & free_v & ~threat.vertical
+
+    straight, diagonal = mine.rook | mine.dragon, mine.bishop | mine.horse
+    soldiers = mine.silver | mine.gold
+    squires = mine.gold | mine.horse
+
+    spears = step(mine.pawn & free_v, UP) | slide(mine.lance & free_v, empty, UP)
+    up = slide(straight & free_v, empty, UP)
+    down = slide(straight & free_v, empty, DOWN)
+    left = slide(straight & free_h, empty, LEFT)
+    right = slide(straight & free_h, empty, RIGHT)
+    up_left = slide(diagonal & free_f, empty, UP_LEFT)
+    down_right = slide(diagonal & free_f, empty, DOWN_RIGHT)
+    up_right = slide(diagonal & free_r, empty, UP_RIGHT)
+    down_left = slide(diagonal & free_r, empty, DOWN_LEFT)
+    jump_left, jump_right = step(knights, JUMP_LEFT), step(knights, JUMP_RIGHT)
+
+    # Moves into the zone that promote: those of the sliders, less those of the promoted ones.
+    p_up, p_left, p_right, p_ul, p_ur = up, left, right, up_left, up_right
+    if some(mine.dragon):
+        p_up &= ~slide(mine.dragon, empty, UP)
+        p_left &= ~slide(mine.dragon, empty, LEFT)
+        p_right &= ~slide(mine.dragon, empty, RIGHT)
+    if some(mine.horse):
+        p_ul &= ~slide(mine.horse, empty, UP_LEFT)
+        p_ur &= ~slide(mine.horse, empty, UP_RIGHT)
+    # Backward moves promote if they start in the zone.
+    rook, bishop, silver = mine.rook & zone, mine.bishop & zone, mine.silver & zone
+    p_down, p_dl, p_dr = const(NONE), const(NONE), const(NONE)
+    if some(rook | bishop | silver):
+        p_down = slide(rook & free_v, empty, DOWN)
+        p_dl = slide(bishop & free_r, empty, DOWN_LEFT) | step(silver & free_r, DOWN_LEFT)
+        p_dr = slide(bishop & free_f, empty, DOWN_RIGHT) | step(silver & free_f, DOWN_RIGHT)
+
+    safe = ~(mine.men | threat.danger)
+    king = mine.king
+    into = target & zone
+    return (
+        (spears & ~const(FAR_1) | up | step((soldiers | mine.horse) & free_v, UP)) & target
+        | step(king, UP) & safe,
+        (up_left | step((soldiers | mine.dragon) & free_f, UP_LEFT)) & target
+        | step(king, UP_LEFT) & safe,
+        (up_right | step((soldiers | mine.dragon) & free_r, UP_RIGHT)) & target
+        | step(king, UP_RIGHT) & safe,
+        (left | step(squires & free_h, LEFT)) & target | step(king, LEFT) & safe,
+        (right | step(squires & free_h, RIGHT)) & target | step(king, RIGHT) & safe,
+        (down | step(squires & free_v, DOWN)) & target | step(king, DOWN) & safe,
+        (down_left | step((mine.silver | mine.dragon) & free_r, DOWN_LEFT)) & target
+        | step(king, DOWN_LEFT) & safe,
+        (down_right | step((mine.silver | mine.dragon) & free_f, DOWN_RIGHT)) & target
+        | step(king, DOWN_RIGHT) & safe,
+        jump_left & target & ~const(FAR_2),
+        jump_right & target & ~const(FAR_2),
+        (spears | p_up | step(mine.silver & free_v, UP)) & into,
+        (p_ul | step(mine.silver & free_f, UP_LEFT)) & into,
+        (p_ur | step(mine.silver & free_r, UP_RIGHT)) & into,
+        p_left & into,
+        p_right & into,
+        p_down & target,
+        p_dl & target,
+        p_dr & target,
+        jump_left & into,
+        jump_right & into,
+    )
+
+
+@njit
+def turn_side(side):
+    """The men of a side as the other side sees them."""
+    return Side(
+        turned(side.men),
+        turned(side.pawn),
+        turned(side.lance),
+        turned(side.knight),
+        turned(side.silver),
+        turned(side.gold),
+        turned(side.bishop),
+        turned(side.rook),
+        turned(side.king),
+        turned(side.horse),
+        turned(side.dragon),
+    )
+
+
+@njit
+def pawn_drop_mates(mine, theirs, square):
+    """Whether a pawn dropped on ``square``, before the opponent's king, leaves him without an answer.
+
+    He cannot drop anything between, so moves on the board decide.
+    """
+    after = Side(
+        mine.men | square,
+        mine.pawn | square,
+        mine.lance,
+        mine.knight,
+        mine.silver,
+        mine.gold,
+        mine.bishop,
+        mine.rook,
+        mine.king,
+        mine.horse,
+        mine.dragon,
+    )
+    me, foe = turn_side(theirs), turn_side(after)
+    return total(board_moves(me, foe, find_threats(me, foe))) == 0
+
+
+@njit
+def drops(hands, mine, theirs, threat):
+    """Destinations of the 7 kinds of drops, in the order of the move types: P L N S B R G."""
+    none = const(NONE)
+    place = const(ALL) & ~(mine.men | theirs.men)
+    if some(threat.checkers):
+        place &= threat.answer if count(threat.checkers) == 1 else none
+    pawn = none
+    if hands[0]:
+        board = const(ALL)
+        files = mine.pawn | slide(mine.pawn, board, UP) | slide(mine.pawn, board, DOWN)
+        pawn = place & ~files & ~const(FAR_1)  # nifu: no second pawn on a file
+        head = step(theirs.king, DOWN)
+        if some(pawn & head) and pawn_drop_mates(mine, theirs, head):
+            pawn &= ~head
+    return (
+        pawn,
+        place & ~const(FAR_1) if hands[1] else none,
+        place & ~const(FAR_2) if hands[2] else none,
+        place if hands[3] else none,
+        place if hands[5] else none,
+        place if hands[6] else none,
+        place if hands[4] else none,
+    )
+
+
+@njit
+def declared(hands, side, mine, in_check, rule):
+    """What the mover may claim by declaration: 0 nothing, 1 a draw, 2 a win.
+
+    King in the far three ranks, not in check, at least ten other men there; majors there and in hand count
+    5, other men 1. 27-point rule: black wins with 28, white with 27. 24-point: win from 31, draw from 24.
+    """
+    zone = const(ZONE)
+    if rule == NO_RULE or in_check or not some(mine.king & zone):
+        return 0
+    men = count(mine.men & zone) - 1
+    if men < 10:
+        return 0
+    majors = count((mine.bishop | mine.rook | mine.horse | mine.dragon) & zone)
+    points = men + 4 * majors
+    for slot in range(7):
+        points += hands[slot] * (1 if slot < 5 else 5)
+    if rule == RULE_27:
+        return 2 if points >= 28 - side else 0
+    return 2 if points >= 31 else (1 if points >= 24 else 0)
+
+
+@njit
+def legal_rows(game):
+    """(destinations of the 27 move types, whether the mover is in check, his men) of a position."""
+    mine, theirs = read_board(game.board)
+    threat = find_threats(mine, theirs)
+    rows = board_moves(mine, theirs, threat) + drops(game.hands, mine, theirs, threat)
+    return rows, some(threat.checkers), mine
+
+
+# --- 3. Making a move -----------------------------------------------------------------------------------
+
+
+@njit
+def piece_key(side, code, square):
+    """Zobrist number of a man given as the side to move sees it."""
+    if side:
+        code = code + THEIRS if code <= THEIRS else code - THEIRS
+        square = 80 - square
+    return ZOBRIST[code, square]
+
+
+@njit
+def hand_key(side, slot, number):
+    return ZOBRIST_HAND[side, slot, number]
+
+
+@njit
+def full_key(game):
+    """The Zobrist key from scratch."""
+    side = np.int64(game.side)
+    key = ZOBRIST_SIDE if side else np.uint64(0)
+    for square in range(81):
+        code = np.int64(game.board[square])
+        if code:
+            key ^= piece_key(side, code, square)
+    for slot in range(7):
+        key ^= hand_key(side, slot, np.int64(game.hands[slot]))
+        key ^= hand_key(1 - side, slot, np.int64(game.hands[7 + slot]))
+    return key
+
+
+@njit
+def origin(board, kind, to):
+    """The square that a board move of type ``kind`` (0..19) to ``to`` starts from."""
+    delta = DELTA[kind % 10]
+    square = to - delta
+    while board[square] == 0:
+        square -= delta
+    return square
+
+
+@njit
+def make_move(game, action):
+    """Make a legal move and turn the board round. Key, ply, hands and side follow; nothing else does."""
+    board, hands = game.board, game.hands
+    side = np.int64(game.side)
+    kind, to = action // 81, action % 81
+    key = game.key ^ ZOBRIST_SIDE
+    if kind >= 20:
+        piece = np.int64(DROP_PIECE[kind - 20])
+        slot = HAND[piece]
+        held = np.int64(hands[slot])
+        key ^= hand_key(side, slot, held) ^ hand_key(side, slot, held - 1)
+        hands[slot] = held - 1
+    else:
+        square = origin(board, kind, to)
+        piece = np.int64(board[square])
+        key ^= piece_key(side, piece, square)
+        board[square] = 0
+        if kind >= 10:
+            piece += 8
+        taken = np.int64(board[to])
+        if taken:
+            key ^= piece_key(side, taken, to)
+            slot = HAND[taken - THEIRS]
+            held = np.int64(hands[slot])
+            key ^= hand_key(side, slot, held) ^ hand_key(side, slot, held + 1)
+            hands[slot] = held + 1
+    board[to] = piece
+    game.key = key ^ piece_key(side, piece, to)
+    turn_board(board)
+    for slot in range(7):
+        mine = hands[slot]
+        hands[slot] = hands[slot + 7]
+        hands[slot + 7] = mine
+    game.side = 1 - side
+    game.ply += 1
+
+
+@njit
+def remember(tags, keys, g, ply, key):
+    """Write the position reached at ``ply`` into the history of game ``g``."""
+    keys[g, ply] = key
+    tags[g, ply & 1, ply >> 1] = np.uint16(key)
+
+
+@njit
+def earlier_occurrences(tags, keys, g, ply, key):
+    """How often the position of ``ply`` occurred before in game ``g``, and the ply of the first time.
+
+    The side to move is part of the position, so only plies of the same parity are looked at. 16-bit tags
+    keep the scan short; a hit is checked against the whole key.
+    """
+    parity, end = ply & 1, ply >> 1
+    found, earliest = 0, ply
+    for block in range(0, end, 64):
+        hits = equal_lanes(tags, g, parity, block, np.uint16(key))
+        if end - block < 64:
+            hits &= (np.uint64(1) << np.uint64(end - block)) - np.uint64(1)
+        while hits:
+            past = 2 * (block + first(hits)) + parity
+            hits &= hits - np.uint64(1)
+            if keys[g, past] == key:
+                found += 1
+                earliest = min(earliest, past)
+    return found, earliest
+
+
+@njit
+def repetition_result(game, earliest):
+    """Winner of a game that ends by repetition: +1 the side to move, -1 the other, 0 a draw.
+
+    A side of which every move since the first occurrence was a check loses.
+    """
+    moves = (game.ply - earliest) // 2  # made by each side
+    mover = game.checks[game.side] >= moves
+    other = game.checks[1 - game.side] >= moves
+    return np.int64(other) - np.int64(mover)
+
+
+@njit
+def survey(game, tags, keys, g, rule):
+    """Look at the position just reached: fill in the history, check and repetition of the game.
+
+    Returns the rows of legal moves, the reason why the game is over (0: it is not; the maximum ply is not
+    looked at) and its result for the side to move: +1, 0, -1.
+    """
+    rows, in_check, mine = legal_rows(game)
+    ply = np.int64(game.ply)
+    game.in_check = in_check
+    if ply:
+        last = 1 - game.side  # who has just moved
+        game.checks[last] = game.checks[last] + 1 if in_check else 0
+    remember(tags, keys, g, ply, game.key)
+    found, earliest = earlier_occurrences(tags, keys, g, ply, game.key)
+    game.earlier = min(found, 255)
+    if found >= 3:
+        result = repetition_result(game, earliest)
+        return rows, (PERPETUAL_CHECK if result else REPETITION), result
+    if declared(game.hands, np.int64(game.side), mine, in_check, rule) == 2:
+        return rows, DECLARATION, 1
+    if total(rows) == 0:
+        return rows, (CHECKMATE if in_check else NO_MOVES), -1
+    return rows, 0, 0
+
+
+@njit
+def observe(game, observation, g, max_ply):
+    """Write the compact observation of a position as ``observation[g]`` (uint8[98])."""
+    for k in range(81):
+        observation[g, k] = game.board[k]
+    for k in range(14):
+        observation[g, 81 + k] = game.hands[k]
+    observation[g, 95] = game.earlier
+    observation[g, 96] = game.in_check
+    observation[g, 97] = min(np.int64(game.ply) * 255 // max_ply, 255)
+
+
+@njit
+def next_random(state):
+    """(new state, number) of splitmix64."""
+    state += np.uint64(0x9E3779B97F4A7C15)
+    z = state
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state, z ^ (z >> np.uint64(31))
+
+
+@njit
+def below(number, limit):
+    """A number in 0..limit-1 from the upper half of a random uint64 (limit < 2**31)."""
+    return np.int64(((number >> np.uint64(32)) * np.uint64(limit)) >> np.uint64(32))
+
+
+@njit
+def restart(game, starts, g, opening, pool, reset_share):
+    """Begin a new game in slot ``g``: from a pool position with probability ``reset_share``, else ``opening``."""
+    rng, number = next_random(game.rng)
+    if len(pool) and np.float64(number >> np.uint64(11)) * 2.0**-53 < reset_share:
+        rng, number = next_random(rng)
+        starts[g] = pool[below(number, len(pool))]
+    else:
+        starts[g] = opening[0]
+    starts[g].rng = rng
+    starts[g].opponent = 0
+
+
+# --- 4. Entry points ------------------------------------------------------------------------------------
+
+
+@njit(cache=True, nogil=True)
+def check_actions(mask, actions):
+    """Index of the first game whose action is not legal, or -1."""
+    for g in range(len(actions)):
+        action = np.int64(actions[g])
+        if action < 0 or action >= ACTIONS:
+            return g
+        if not (mask[g, action >> 6] >> np.uint64(action & 63)) & np.uint64(1):
+            return g
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def start_games(lo, hi, games, tags, keys, observation, mask, reasons, results, rule, max_ply):
+    """Take the positions in ``games[lo:hi]`` as they stand into use: key, check, history, mask, observation.
+
+    ``reasons`` and ``results`` (int64[N]): why a game is over already (0: it is not), and its result for
+    the side to move.
+    """
+    for g in range(lo, hi):
+        game = games[g]
+        game.key = full_key(game)
+        rows, reasons[g], results[g] = survey(game, tags, keys, g, rule)
+        pack(mask, g, rows)
+        observe(game, observation, g, max_ply)
+
+
+@njit(cache=True, nogil=True)
+def step_games(
+    lo, hi, actions, games, starts, opening, pool, tags, keys, observation, mask, number,
+    reward, terminated, truncated, reason, winner, plies, final, played, rule, max_ply, reset_share,
+):  # fmt: skip
+    """Make one legal move in each of ``games[lo:hi]`` (none where the action is negative).
+
+    See ``VectorEnv.step`` for the arrays. A finished game is reset at once.
+    """
+    for g in range(lo, hi):
+        action = np.int64(actions[g])
+        if action < 0:
+            continue
+        game = games[g]
+        make_move(game, action)
+        rows, why, result = survey(game, tags, keys, g, rule)
+        observe(game, observation, g, max_ply)
+        over = why != 0
+        cut = not over and game.ply >= max_ply
+        reward[g] = -result
+        terminated[g] = over
+        truncated[g] = cut
+        reason[g] = MAX_PLY if cut else why
+        winner[g] = result * (1 - 2 * np.int64(game.side))
+        plies[g] = game.ply
+        played[g] = number[g]
+        if over or cut:
+            for k in range(OBSERVATION_BYTES):
+                final[g, k] = observation[g, k]
+            restart(game, starts, g, opening, pool, reset_share)
+            games[g] = starts[g]
+            number[g] += len(games)
+            game.key = full_key(game)
+            rows, why, result = survey(game, tags, keys, g, rule)
+            observe(game, observation, g, max_ply)
+        pack(mask, g, rows)
+
+
+@njit(cache=True, nogil=True)
+def list_legal(mask, actions, counts):
+    """Legal actions of each row of ``mask``, ascending, padded with -1, into ``actions`` (int16[M, L])."""
+    for g in range(len(mask)):
+        n = 0
+        for w in range(MASK_WORDS):
+            word = mask[g, w]
+            while word:
+                actions[g, n] = w * 64 + first(word)
+                word &= word - np.uint64(1)
+                n += 1
+        counts[g] = n
+        actions[g, n:] = -1
+
+
+@njit(cache=True, nogil=True)
+def count_legal(mask, counts):
+    """Number of legal actions of each row of ``mask``."""
+    for g in range(len(mask)):
+        n = 0
+        for w in range(MASK_WORDS):
+            n += count(mask[g, w])
+        counts[g] = n
+
+
+@njit
+def nth_action(mask, g, n):
+    """The n-th legal action (from 0) of row ``g``."""
+    w = 0
+    ones = count(mask[g, 0])
+    while n >= ones:
+        n -= ones
+        w += 1
+        ones = count(mask[g, w])
+    word = mask[g, w]
+    for _ in range(n):
+        word &= word - np.uint64(1)
+    return w * 64 + first(word)
+
+
+@njit(cache=True, nogil=True)
+def choose_random(mask, rng, actions):
+    """A uniformly random legal action for each row of ``mask``; returns -1, or the first row without one."""
+    state = rng[0]
+    for g in range(len(mask)):
+        n = 0
+        for w in range(MASK_WORDS):
+            n += count(mask[g, w])
+        if n == 0:
+            return g
+        state, number = next_random(state)
+        actions[g] = nth_action(mask, g, below(number, n))
+    rng[0] = state
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def choose_material(games, scratch, rng, actions):
+    """The material player's move in each game; ``scratch`` (GAME[1]) is overwritten.
+
+    Mate in one if there is one, else the capture of the highest value, else any move; ties at random.
+    Returns -1, or the first game without a legal move.
+    """
+    mask = np.empty((1, MASK_WORDS), np.uint64)
+    for g in range(len(games)):
+        game = games[g]
+        rows, _, _ = legal_rows(game)
+        pack(mask, 0, rows)
+        best, ties = np.int64(-1), np.uint64(0)
+        for w in range(MASK_WORDS):
+            word = mask[0, w]
+            while word:
+                action = w * 64 + first(word)
+                word &= word - np.uint64(1)
+                scratch[0] = game
+                make_move(scratch[0], action)
+                replies, _, _ = legal_rows(scratch[0])
+                worth = np.int64(0)
+                if total(replies) == 0:
+                    worth = 1000
+                elif action < 20 * 81 and game.board[action % 81]:
+                    worth = VALUE[game.board[action % 81] - THEIRS]
+                if worth > best:
+                    best, ties = worth, np.uint64(0)
+                if worth == best:  # keep each of the ties with equal probability
+                    ties += np.uint64(1)
+                    rng[0], number = next_random(rng[0])
+                    if below(number, ties) == 0:
+                        actions[g] = action
+        if best < 0:
+            return g
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def perft(stack, masks, depth):
+    """Number of sequences of ``depth`` legal moves from ``stack[0]``.
+
+    ``stack`` (GAME[depth + 1]) and ``masks`` (uint64[depth + 1, 35]) are scratch. The last ply is counted,
+    not made; repetition and declarations do not end a line, as is usual.
+    """
+    rows, _, _ = legal_rows(stack[0])
+    if depth <= 1:
+        return total(rows) if depth == 1 else 1
+    pack(masks, 0, rows)
+    nodes, level, word = 0, 0, 0
+    words = np.zeros(depth + 1, np.int64)
+    while level >= 0:
+        word = words[level]
+        while word < MASK_WORDS and masks[level, word] == 0:
+            word += 1
+        words[level] = word
+        if word == MASK_WORDS:
+            level -= 1
+            continue
+        action = word * 64 + first(masks[level, word])
+        masks[level, word] &= masks[level, word] - np.uint64(1)
+        stack[level + 1] = stack[level]
+        make_move(stack[level + 1], action)
+        rows, _, _ = legal_rows(stack[level + 1])
+        if level + 2 == depth:
+            nodes += total(rows)
+        else:
+            level += 1
+            pack(masks, level, rows)
+            words[level] = 0
+    return nodes

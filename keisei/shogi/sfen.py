@@ -1,0 +1,166 @@
+"""SFEN in and out of game records (USI protocol: board, side to move, hands, move number)."""
+
+import re
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keisei.shogi import kernels
+from keisei.shogi.errors import SfenError
+
+START_SFEN = "lnsgkgsnl/1r5b1/ppppppppp/9/9/9/PPPPPPPPP/1B5R1/LNSGKGSNL b - 1"
+
+LETTERS = "PLNSBRGK"  # by code, from 1
+HAND_ORDER = "PLNSGBR"  # by hand slot
+_WRITTEN_HANDS = "RBGSNLP"  # the usual order in an SFEN
+MEN = {"P": 18, "L": 4, "N": 4, "S": 4, "G": 4, "B": 2, "R": 2, "K": 2}
+_HAND = re.compile(r"([1-9][0-9]?)?([PLNSGBRplnsgbr])")
+
+Games = NDArray[Any]
+"""Records of dtype ``kernels.GAME``."""
+
+
+def turned(board: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The board (uint8[81]) as the other side sees it."""
+    back = board[::-1].astype(np.int16)
+    return np.where(back == 0, 0, np.where(back <= 14, back + 14, back - 14)).astype(np.uint8)
+
+
+def name(code: int) -> str:
+    """SFEN's letters for a code in black's view: ``P`` for 1, ``+p`` for 23."""
+    kind = (code - 1) % 14 + 1
+    text = LETTERS[kind - 1] if kind <= 8 else "+" + LETTERS[kind - 9]
+    return text if code <= 14 else text.lower()
+
+
+def read_sfen(text: str) -> tuple[Games, int]:
+    """Read an SFEN, or ``startpos``, into ``(GAME[1], move number)``.
+
+    The record holds board, hands and side; the rest is zero. The move number may be missing (1). Whether
+    the side not to move stands in check is for the caller to find out: that takes the rules.
+
+    Raises:
+        SfenError: the text is not a position.
+    """
+    parts = START_SFEN.split() if text.strip() == "startpos" else text.split()
+    if parts[:1] == ["sfen"]:
+        parts = parts[1:]
+    if len(parts) not in (3, 4):
+        raise SfenError(
+            f"an SFEN has board, side, hands and move number, not {len(parts)} fields: {text!r}"
+        )
+    board = _read_board(parts[0])
+    if parts[1] not in ("b", "w"):
+        raise SfenError(f"side to move is {parts[1]!r}, not 'b' or 'w'")
+    hands = _read_hands(parts[2])
+    _check_men(board, hands)
+    number = parts[3] if len(parts) == 4 else "1"
+    if not re.fullmatch("[0-9]{1,6}", number):
+        raise SfenError(f"move number is {number!r}")
+    games = np.zeros(1, kernels.GAME)
+    white = parts[1] == "w"
+    games[0]["side"] = white
+    games[0]["board"] = turned(board) if white else board
+    games[0]["hands"] = (hands[::-1] if white else hands).ravel()
+    return games, max(int(number), 1)
+
+
+def _read_board(text: str) -> NDArray[np.uint8]:
+    """The board field as uint8[81] in black's view."""
+    rows = text.split("/")
+    if len(rows) != 9:
+        raise SfenError(f"board has {len(rows)} ranks, not 9: {text!r}")
+    board = np.zeros(81, np.uint8)
+    for rank, row in enumerate(rows):
+        codes: list[int] = []
+        pending = False
+        for letter in row:
+            if letter == "+" and not pending:
+                pending = True
+                continue
+            if letter in "123456789" and not pending:
+                codes += [0] * int(letter)
+                continue
+            kind = LETTERS.find(letter.upper()) + 1 if letter.isascii() else 0
+            if not kind or (pending and kind in (7, 8)):
+                what = "+" + letter if pending else letter
+                raise SfenError(f"rank {rank + 1}: {what!r} is no piece: {row!r}")
+            codes.append(kind + 8 * pending + 14 * letter.islower())
+            pending = False
+        if pending:
+            raise SfenError(f"rank {rank + 1} ends in '+': {row!r}")
+        if len(codes) != 9:
+            raise SfenError(f"rank {rank + 1} has {len(codes)} squares, not 9: {row!r}")
+        board[rank::9] = codes[::-1]  # a row runs from file 9 to file 1
+    return board
+
+
+def _read_hands(text: str) -> NDArray[np.uint8]:
+    """The hands field as uint8[2, 7]: black's, white's."""
+    hands = np.zeros((2, 7), np.uint8)
+    if text == "-":
+        return hands
+    end = 0
+    while end < len(text):
+        match = _HAND.match(text, end)
+        if match is None:
+            raise SfenError(f"hands: cannot read {text[end:]!r} in {text!r}")
+        letter = match[2]
+        slot = (int(letter.islower()), HAND_ORDER.index(letter.upper()))
+        if hands[slot]:
+            raise SfenError(f"hands: {letter!r} stands twice in {text!r}")
+        hands[slot] = int(match[1] or 1)
+        end = match.end()
+    return hands
+
+
+def _check_men(board: NDArray[np.uint8], hands: NDArray[np.uint8]) -> None:
+    """Refuse a board (black's view) that no legal game can show."""
+    kinds = (board.astype(int) - 1) % 14 + 1
+    for code, letter in enumerate(LETTERS, start=1):
+        present = int(np.count_nonzero((board > 0) & ((kinds == code) | (kinds == code + 8))))
+        if letter != "K":
+            present += int(hands[:, HAND_ORDER.index(letter)].sum())
+        if present > MEN[letter]:
+            raise SfenError(f"{present} {letter} on board and in hand; a set has {MEN[letter]}")
+    for owner, base in (("black", 0), ("white", 14)):
+        kings = int(np.count_nonzero(board == base + 8))
+        if kings > 1:
+            raise SfenError(f"{owner} has {kings} kings")
+        view = board if not base else turned(board)
+        for file in range(9):
+            pawns = int(np.count_nonzero(view[file * 9 : file * 9 + 9] == 1))
+            if pawns > 1:
+                shown = file + 1 if not base else 9 - file
+                raise SfenError(f"{owner} has {pawns} pawns on file {shown}")
+        for square in np.flatnonzero(np.isin(view, (1, 2, 3))):
+            piece = int(view[square])
+            if square % 9 < (2 if piece == 3 else 1):
+                where = square_name(int(square), bool(base))
+                raise SfenError(f"{owner}'s {LETTERS[piece - 1]} on {where} can never move")
+
+
+def square_name(square: int, white: bool) -> str:
+    """USI name (``7g``) of a square given as black (or, ``white``, as white) sees it."""
+    if white:
+        square = 80 - square
+    return f"{square // 9 + 1}{'abcdefghi'[square % 9]}"
+
+
+def write_sfen(game: Any, number: int) -> str:
+    """The SFEN of one game record, with the given move number."""
+    side = int(game["side"])
+    board = game["board"] if not side else turned(game["board"])
+    rows = []
+    for rank in range(9):
+        row = "".join(name(int(c)) if c else " " for c in board[rank::9][::-1])
+        rows.append(re.sub(" +", lambda gap: str(len(gap[0])), row))
+    hands = game["hands"].reshape(2, 7)[:: 1 - 2 * side]
+    held = ""
+    for owner in (0, 1):
+        for letter in _WRITTEN_HANDS:
+            count = int(hands[owner, HAND_ORDER.index(letter)])
+            if count:
+                held += (str(count) if count > 1 else "") + (letter.lower() if owner else letter)
+    return f"{'/'.join(rows)} {'bw'[side]} {held or '-'} {number}"
