@@ -195,7 +195,12 @@ class VectorEnv:
 
     def _look(self) -> None:
         """Bring key, check, mask and observation in line with boards that were just put in place."""
-        _survey(self.games, self._tags, self._keys, self.observation, self.mask, self._rule, self.max_ply)
+        n = len(self)
+        none, over, result = np.full(n, -1), np.zeros(n, np.int64), np.zeros(n, np.int64)
+        kernels.visit_games(
+            0, n, none, self.games, self._tags, self._keys, self.observation, self.mask, over, result,
+            self._rule, self.max_ply,
+        )  # fmt: skip
 
     def refill_reset_pool(self) -> None:
         """Draw the pool of start positions anew by uniformly random play from the start position.
@@ -282,20 +287,6 @@ class VectorEnv:
         """Stop the threads. The arrays stay readable."""
         if self._threads is not None:
             self._threads.shutdown()
-
-
-def _survey(
-    games: NDArray[Any],
-    tags: NDArray[np.uint16],
-    keys: NDArray[np.uint64],
-    observation: NDArray[np.uint8],
-    mask: NDArray[np.uint64],
-    rule: int,
-    max_ply: int,
-) -> None:
-    n = len(games)
-    why, result = np.zeros(n, np.int64), np.zeros(n, np.int64)
-    kernels.start_games(0, n, games, tags, keys, observation, mask, why, result, rule, max_ply)
 
 
 def _plain(array: NDArray[Any]) -> NDArray[Any]:

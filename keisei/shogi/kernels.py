@@ -72,15 +72,20 @@ FOE_JUMP_LEFT, FOE_JUMP_RIGHT = 11, -7  # the opponent's knights, in the mover's
 
 # dlshogi's order of move types: 10 directions, the same with promotion, then 7 drops
 DELTA = np.array(
-    [UP, UP_LEFT, UP_RIGHT, LEFT, RIGHT, DOWN, DOWN_LEFT, DOWN_RIGHT, JUMP_LEFT, JUMP_RIGHT], np.int64
+    [UP, UP_LEFT, UP_RIGHT, LEFT, RIGHT, DOWN, DOWN_LEFT, DOWN_RIGHT, JUMP_LEFT, JUMP_RIGHT],
+    np.int64,
 )
 DROP_PIECE = np.array([PAWN, LANCE, KNIGHT, SILVER, BISHOP, ROOK, GOLD], np.uint8)
 # hand slot (P L N S G B R) of a piece code, promoted or not
 HAND = np.array([0, 0, 1, 2, 3, 5, 6, 4, 0, 0, 1, 2, 3, 5, 6], np.uint8)
-VALUE = np.array([0, 1, 3, 3, 4, 8, 9, 5, 0, 4, 4, 4, 4, 11, 13], np.int64)  # of the material player
+VALUE = np.array(
+    [0, 1, 3, 3, 4, 8, 9, 5, 0, 4, 4, 4, 4, 11, 13], np.int64
+)  # of the material player
 
 _random = np.random.Generator(np.random.PCG64(20240229))
-ZOBRIST = _random.integers(1, 2**64 - 1, (29, 81), np.uint64)  # by absolute code (1.. black, 15.. white)
+ZOBRIST = _random.integers(
+    1, 2**64 - 1, (29, 81), np.uint64
+)  # by absolute code (1.. black, 15.. white)
 ZOBRIST_HAND = _random.integers(1, 2**64 - 1, (2, 7, 19), np.uint64)
 ZOBRIST_SIDE = np.uint64(0x9E3779B97F4A7C15)
 
@@ -256,7 +261,9 @@ def _vector(context, builder, kind, array, offset, lanes):
 
 def _splat(builder, value, lanes):
     vector = ir.VectorType(value.type, lanes)
-    one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+    one = builder.insert_element(
+        ir.Constant(vector, ir.Undefined), value, ir.Constant(ir.IntType(32), 0)
+    )
     zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes), None)
     return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), zeros)
 
@@ -294,7 +301,9 @@ def equal_lanes(typing, array, row, parity, offset, value):
         element = context.get_data_type(kind.dtype)
         pointer = builder.bitcast(where, ir.VectorType(element, 64).as_pointer())
         lanes = builder.load(pointer, align=2)
-        return builder.bitcast(builder.icmp_unsigned("==", lanes, _splat(builder, args[4], 64)), _I64)
+        return builder.bitcast(
+            builder.icmp_unsigned("==", lanes, _splat(builder, args[4], 64)), _I64
+        )
 
     return types.uint64(array, types.int64, types.int64, types.int64, array.dtype), codegen
 
@@ -431,7 +440,9 @@ def find_threats(mine, theirs):
     down_left = slide(diagonal, through, DOWN_LEFT)
     down_right = slide(diagonal, through, DOWN_RIGHT)
 
-    soldiers = theirs.silver | theirs.gold | theirs.king  # these step straight and diagonally forward
+    soldiers = (
+        theirs.silver | theirs.gold | theirs.king
+    )  # these step straight and diagonally forward
     squires = theirs.gold | theirs.king | theirs.horse
     nobles = theirs.silver | theirs.king | theirs.dragon
     danger = (
@@ -668,7 +679,7 @@ def legal_rows(game):
     mine, theirs = read_board(game.board)
     threat = find_threats(mine, theirs)
     rows = board_moves(mine, theirs, threat) + drops(game.hands, mine, theirs, threat)
-    return rows, some(threat.checkers), mine
+    return rows, some(threat.danger & mine.king), mine
 
 
 # --- 3. Making a move -----------------------------------------------------------------------------------
@@ -875,18 +886,32 @@ def check_actions(mask, actions):
 
 
 @njit(cache=True, nogil=True)
-def start_games(lo, hi, games, tags, keys, observation, mask, reasons, results, rule, max_ply):
-    """Take the positions in ``games[lo:hi]`` as they stand into use: key, check, history, mask, observation.
+def visit_games(
+    lo, hi, actions, games, tags, keys, observation, mask, reason, result, rule, max_ply
+):
+    """Make a move in each of ``games[lo:hi]``, or, where the action is negative, take its position into use.
 
-    ``reasons`` and ``results`` (int64[N]): why a game is over already (0: it is not), and its result for
-    the side to move.
+    Fills key, check, history, mask and observation. ``reason`` and ``result`` (int64[N]): why a game is over
+    (0: it is not) and its result for the side to move. Nothing is reset.
     """
     for g in range(lo, hi):
         game = games[g]
-        game.key = full_key(game)
-        rows, reasons[g], results[g] = survey(game, tags, keys, g, rule)
+        if actions[g] >= 0:
+            make_move(game, np.int64(actions[g]))
+        else:
+            game.key = full_key(game)
+        rows, reason[g], result[g] = survey(game, tags, keys, g, rule)
         pack(mask, g, rows)
         observe(game, observation, g, max_ply)
+
+
+@njit(cache=True, nogil=True)
+def claim(games, g, rule):
+    """What the side to move may declare in game ``g``: 0 nothing, 1 a draw, 2 a win."""
+    game = games[g]
+    mine, theirs = read_board(game.board)
+    in_check = some(find_threats(mine, theirs).danger & mine.king)
+    return declared(game.hands, np.int64(game.side), mine, in_check, rule)
 
 
 @njit(cache=True, nogil=True)

@@ -134,11 +134,6 @@ def _check_men(board: NDArray[np.uint8], hands: NDArray[np.uint8]) -> None:
             if pawns > 1:
                 shown = file + 1 if not base else 9 - file
                 raise SfenError(f"{owner} has {pawns} pawns on file {shown}")
-        for square in np.flatnonzero(np.isin(view, (1, 2, 3))):
-            piece = int(view[square])
-            if square % 9 < (2 if piece == 3 else 1):
-                where = square_name(int(square), bool(base))
-                raise SfenError(f"{owner}'s {LETTERS[piece - 1]} on {where} can never move")
 
 
 def square_name(square: int, white: bool) -> str:

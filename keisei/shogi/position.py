@@ -1,0 +1,289 @@
+"""Position: one game of shogi, for people, commands and tests. It calls the same kernels as training."""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from keisei.shogi import kernels
+from keisei.shogi.errors import IllegalMoveError, SfenError
+from keisei.shogi.kernels import GAME, MASK_WORDS, OBSERVATION_BYTES
+from keisei.shogi.sfen import (
+    HAND_ORDER,
+    LETTERS,
+    START_SFEN,
+    name,
+    read_sfen,
+    square_name,
+    turned,
+    write_sfen,
+)
+
+Colour = Literal["black", "white"]
+Rule = Literal["27", "24", "none"]
+EndReason = Literal["checkmate", "no_moves", "repetition", "perpetual_check", "declaration"]
+
+_COLOURS: tuple[Colour, Colour] = ("black", "white")
+_REASONS: dict[int, EndReason] = {
+    kernels.CHECKMATE: "checkmate",
+    kernels.NO_MOVES: "no_moves",
+    kernels.REPETITION: "repetition",
+    kernels.PERPETUAL_CHECK: "perpetual_check",
+}
+_RULES = {"none": kernels.NO_RULE, "27": kernels.RULE_27, "24": kernels.RULE_24}
+_MOVE = re.compile(r"([1-9][a-i])([1-9][a-i])(\+?)|([PLNSGBR])\*([1-9][a-i])")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a game ended."""
+
+    reason: EndReason
+    winner: Colour | None
+    """None: a draw."""
+
+
+class Position:
+    """A position of shogi and the moves that led to it.
+
+    >>> position = Position()
+    >>> position.push("7g7f")
+    >>> position.sfen()
+    'lnsgkgsnl/1r5b1/ppppppppp/9/9/2P6/PP1PPPPPP/1B5R1/LNSGKGSNL w - 2'
+
+    Args:
+        sfen: an SFEN, with or without move number, or ``startpos``.
+
+    Raises:
+        SfenError: it is not a position; the side that is not to move stands in check.
+    """
+
+    def __init__(self, sfen: str = START_SFEN) -> None:
+        self._game, self._number = read_sfen(sfen)
+        self._mask = np.zeros((1, MASK_WORDS), np.uint64)
+        self._reason, self._result = np.zeros(1, np.int64), np.zeros(1, np.int64)
+        self._room(64)
+        self._refuse_capturable_king(sfen)
+        self._visit(self._game, -1)
+
+    def _room(self, plies: int) -> None:
+        """Make the history (keys, and their tags by parity) hold that many plies, a multiple of 64."""
+        self._keys = np.zeros((1, 2 * plies), np.uint64)
+        self._tags = np.zeros((1, 2, plies), np.uint16)
+
+    def _refuse_capturable_king(self, sfen: str) -> None:
+        other = self._game.copy()
+        other["board"] = turned(other["board"][0])
+        other["side"] = 1 - other["side"]
+        self._visit(other, -1)
+        if other["in_check"][0]:
+            waiting = _COLOURS[int(other["side"][0])]
+            raise SfenError(
+                f"{waiting}'s king is in check but it is not {waiting}'s move: {sfen!r}"
+            )
+
+    def _visit(self, game: Any, action: int) -> None:
+        observation = np.zeros((1, OBSERVATION_BYTES), np.uint8)
+        kernels.visit_games(
+            0, 1, np.array([action]), game, self._tags, self._keys, observation, self._mask,
+            self._reason, self._result, kernels.NO_RULE, 1,
+        )  # fmt: skip
+        self._moves: dict[str, int] | None = None
+
+    @property
+    def side(self) -> Colour:
+        """Whose move it is."""
+        return _COLOURS[int(self._game["side"][0])]
+
+    @property
+    def ply(self) -> int:
+        """Moves made since the position was set up."""
+        return int(self._game["ply"][0])
+
+    @property
+    def in_check(self) -> bool:
+        """Whether the side to move is in check."""
+        return bool(self._game["in_check"][0])
+
+    @property
+    def occurrences(self) -> int:
+        """How often this position has stood on the board in this game, now included."""
+        return int(self._game["earlier"][0]) + 1
+
+    def sfen(self) -> str:
+        """The position as an SFEN, with the move number."""
+        return write_sfen(self._game[0], self._number + self.ply)
+
+    def legal_moves(self) -> list[str]:
+        """Every legal move in USI notation, sorted.
+
+        Moves are listed, and may be pushed, after a repetition or where a declaration is possible.
+        """
+        return sorted(self._legal())
+
+    def _legal(self) -> dict[str, int]:
+        """Legal moves, USI to action."""
+        if self._moves is None:
+            ones = np.unpackbits(self._mask.view(np.uint8), bitorder="little")
+            self._moves = {self.usi(int(action)): int(action) for action in np.flatnonzero(ones)}
+        return self._moves
+
+    def push(self, usi: str) -> None:
+        """Make a move.
+
+        Raises:
+            IllegalMoveError: it is not legal; the position is unchanged.
+        """
+        action = self.action(usi)
+        if self.ply + 1 == self._keys.shape[1]:
+            keys, tags = self._keys, self._tags
+            self._room(2 * tags.shape[2])
+            self._keys[:, : keys.shape[1]] = keys
+            self._tags[:, :, : tags.shape[2]] = tags
+        self._visit(self._game, action)
+
+    def copy(self) -> Self:
+        """An independent copy, history included."""
+        twin = object.__new__(type(self))
+        twin.__dict__ = {
+            k: v.copy() if isinstance(v, np.ndarray) else v for k, v in vars(self).items()
+        }
+        return twin
+
+    def outcome(self, declaration: Rule = "27") -> Outcome | None:
+        """How the game ended by the rules, or None if it goes on.
+
+        Args:
+            declaration: the entering-king rule; a side that can win by declaring is taken to do so. With
+                "none" it has to be asked for by ``declaration()``.
+        """
+        reason, result = int(self._reason[0]), int(self._result[0])
+        repeated = reason in (kernels.REPETITION, kernels.PERPETUAL_CHECK)
+        if not repeated and self.declaration(declaration) == "win":
+            return Outcome("declaration", self.side)
+        if not reason:
+            return None
+        mover = int(self._game["side"][0])
+        winner = {1: _COLOURS[mover], -1: _COLOURS[1 - mover]}.get(result)
+        return Outcome(_REASONS[reason], winner)
+
+    def declaration(self, rule: Rule = "27") -> Literal["win", "draw"] | None:
+        """What the side to move may claim by declaring: "win", "draw" (24-point rule only) or nothing.
+
+        The king stands in the farthest three ranks and not in check, with ten other men or more. Majors
+        there and in hand count 5 points, other men 1. 27-point rule: black wins with 28, white with 27.
+        24-point rule: 31 points win, 24 draw.
+        """
+        if rule not in _RULES:
+            raise ValueError(f"declaration rule is {rule!r}, not one of {', '.join(_RULES)}")
+        claim = int(kernels.claim(self._game, 0, _RULES[rule]))
+        return "win" if claim == 2 else "draw" if claim == 1 else None
+
+    def action(self, usi: str) -> int:
+        """The action number (0..2186) of a legal move.
+
+        Raises:
+            IllegalMoveError: it is not legal.
+        """
+        action = self._legal().get(usi)
+        if action is None:
+            raise IllegalMoveError(f"{usi} is not legal here: {self._why_not(usi)} ({self.sfen()})")
+        return action
+
+    def usi(self, action: int) -> str:
+        """The USI move of a legal action.
+
+        Raises:
+            IllegalMoveError: it is not legal.
+        """
+        if not (0 <= action < kernels.ACTIONS and self._is_legal(action)):
+            raise IllegalMoveError(f"action {action} is not legal here ({self.sfen()})")
+        kind, to = divmod(action, 81)
+        white = self.side == "white"
+        if kind >= 20:
+            return f"{LETTERS[int(kernels.DROP_PIECE[kind - 20]) - 1]}*{square_name(to, white)}"
+        start = kernels.origin.py_func(self._game["board"][0], kind, to)
+        promotion = "+" if kind >= 10 else ""
+        return square_name(int(start), white) + square_name(to, white) + promotion
+
+    def _is_legal(self, action: int) -> bool:
+        return bool(int(self._mask[0, action // 64]) >> (action % 64) & 1)
+
+    def _board(self) -> Any:
+        """uint8[81] in black's view."""
+        board = self._game["board"][0]
+        return board if self.side == "black" else turned(board)
+
+    def _why_not(self, usi: str) -> str:
+        """Why a text is not a legal move, for people."""
+        match = _MOVE.fullmatch(usi)
+        if match is None:
+            return "a USI move looks like 7g7f, 8h2b+ or P*5e"
+        start, to, plus, drop, drop_to = match.groups()
+        if drop:
+            return self._why_no_drop(drop, drop_to)
+        code = int(self._board()[_square(start)])
+        if not code:
+            return f"{start} is empty"
+        if (code <= 14) != (self.side == "black"):
+            return f"the piece on {start} is {_COLOURS[code > 14]}'s"
+        twin = usi.removesuffix("+") if plus else usi + "+"
+        if twin in self._legal():
+            return "it cannot promote" if plus else "it must promote"
+        if self.in_check:
+            return (
+                f"{self.side} is in check and this does not end it, or {start} does not reach {to}"
+            )
+        return f"the {name(code)} on {start} does not reach {to}, or its king would stand in check"
+
+    def _why_no_drop(self, piece: str, to: str) -> str:
+        if not self._game["hands"][0][HAND_ORDER.index(piece)]:
+            return f"{self.side} has no {piece} in hand"
+        board = self._board()
+        if board[_square(to)]:
+            return f"{to} is not empty"
+        own_pawn = 1 if self.side == "black" else 15
+        file = int(to[0]) - 1
+        if piece == "P" and own_pawn in board[file * 9 : file * 9 + 9]:
+            return f"{self.side} has a pawn on file {to[0]} already"
+        far = to[1] if self.side == "black" else "ihgfedcba"["abcdefghi".index(to[1])]
+        if (piece in "PLN" and far == "a") or (piece == "N" and far == "b"):
+            return f"a {piece} on {to} could never move"
+        if self.in_check:
+            return f"{self.side} is in check and this does not end it"
+        return "a pawn drop may not give mate"
+
+    def __str__(self) -> str:
+        """The board with both hands; black's men are capitals, ``+`` marks promoted ones."""
+        board = self._board()
+        hands = self._game["hands"][0].reshape(2, 7)[:: 1 if self.side == "black" else -1]
+        lines = [f"White in hand: {_held(hands[1])}", "  9  8  7  6  5  4  3  2  1"]
+        lines.append("+---------------------------+")
+        for rank in range(9):
+            row = (board[file * 9 + rank] for file in range(8, -1, -1))
+            cells = "".join(f"{name(int(c)) if c else '.':>2} " for c in row)
+            lines.append(f"|{cells}| {'abcdefghi'[rank]}")
+        lines.append("+---------------------------+")
+        lines.append(f"Black in hand: {_held(hands[0])}")
+        check = ", in check" if self.in_check else ""
+        lines.append(f"Move {self._number + self.ply}, {self.side} to move{check}")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"Position({self.sfen()!r})"
+
+
+def _square(text: str) -> int:
+    """The square of a USI name, in black's view."""
+    return (int(text[0]) - 1) * 9 + "abcdefghi".index(text[1])
+
+
+def _held(hand: Any) -> str:
+    """A hand for people: ``R B2 P10``, or ``-``."""
+    held = [
+        letter + (str(hand[HAND_ORDER.index(letter)]) if hand[HAND_ORDER.index(letter)] > 1 else "")
+        for letter in "RBGSNLP"
+        if hand[HAND_ORDER.index(letter)]
+    ]
+    return " ".join(held) or "-"
