@@ -135,7 +135,19 @@ class Position:
         Raises:
             IllegalMoveError: it is not legal; the position is unchanged.
         """
-        action = self.action(usi)
+        self._make(self.action(usi))
+
+    def play(self, action: int) -> str:
+        """Make the move of an action number and return its USI; far quicker than ``push``.
+
+        Raises:
+            IllegalMoveError: it is not legal; the position is unchanged.
+        """
+        usi = self.usi(action)
+        self._make(action)
+        return usi
+
+    def _make(self, action: int) -> None:
         if self.ply + 1 == self._keys.shape[1]:
             keys, tags = self._keys, self._tags
             self._room(2 * tags.shape[2])
