@@ -4,39 +4,45 @@ import faulthandler
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
 
-import anyio
-
-if TYPE_CHECKING:
-    from keisei.config import Settings
+from keisei.cli.errors import EnvironmentProblem, UsageError
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
-def keep_kernels() -> None:
-    """Keep compiled kernels in the user's cache, unless ``NUMBA_CACHE_DIR`` says where.
-
-    Must come before Numba is imported. The default, beside the source, may not be writable in an
-    installed wheel, and then every start would compile for half a minute.
-    """
+def set_up() -> None:
+    """Prepare the process for a run. Must come before Numba is imported."""
+    # Beside the source, Numba's default, may not be writable in an installed wheel, and then every
+    # start would compile for half a minute.
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     os.environ.setdefault("NUMBA_CACHE_DIR", str(cache / "keisei" / "numba"))
+    # The default of 5 ms is what the loop would wait for the GIL beside the device thread.
+    sys.setswitchinterval(0.0005)
 
 
-def prepare(settings: "Settings") -> None:
-    """Give the loop a chance beside the device thread, and torch its threads."""
-    import torch
+@contextmanager
+def problems() -> Iterator[None]:
+    """Turn what a run can't start with into one line and an exit code."""
+    from keisei.nets.policy import DeviceError
+    from keisei.server.security import HostRefusedError
+    from keisei.store import CheckpointError, DatabaseError, RunError, RunLockedError
 
-    sys.setswitchinterval(0.0005)  # the default of 5 ms is what the loop would wait for the GIL
-    torch.set_num_threads(settings.compute.threads or len(os.sched_getaffinity(0)))
+    try:
+        yield
+    except (RunError, CheckpointError, HostRefusedError) as error:
+        raise UsageError(str(error)) from error
+    except (RunLockedError, DeviceError, DatabaseError, OSError) as error:
+        raise EnvironmentProblem(str(error)) from error
 
 
 async def stop_on_signal(stop: Callable[[], None]) -> None:
     """Call ``stop`` at the first SIGINT or SIGTERM. The second ends the process, stacks dumped."""
+    import anyio
+
     with anyio.open_signal_receiver(*_STOPPING) as signals:
         async for _ in signals:
             break

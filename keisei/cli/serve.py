@@ -1,0 +1,79 @@
+"""``keisei serve``: train, and serve the page and the API."""
+
+import argparse
+import socket
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from keisei.cli import process, settings
+from keisei.cli.progress import reporter
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+    from keisei.config import Settings
+    from keisei.runtime.session import Keisei
+
+
+def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
+    """Add ``keisei serve``."""
+    parser = subparsers.add_parser("serve", help="train and serve the page", description=__doc__)
+    settings.add_config(parser)
+    settings.add_run(parser)
+    group = parser.add_argument_group("server")
+    group.add_argument("--host", metavar="HOST", help="address to listen on")
+    group.add_argument("--port", metavar="PORT", help="port to listen on; 0 takes any free one")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until a signal or ``POST /api/control/stop``."""
+    process.set_up()
+    chosen = settings.load(args)
+    import anyio
+
+    from keisei.server.security import check_host
+    from keisei.server.serve import address_of, bind
+
+    with process.problems():
+        check_host(chosen.server)
+        # Before anything slow or lasting: a taken port must not leave a run behind, and a browser
+        # that connects already now waits in the backlog.
+        with bind(chosen.server.host, chosen.server.port) as sock:
+            print(f"Keisei is at {address_of(sock)}", flush=True)
+            return anyio.run(_serve, chosen, args, sock)
+
+
+async def _serve(chosen: "Settings", args: argparse.Namespace, sock: socket.socket) -> int:
+    from keisei import Keisei
+    from keisei.runtime.errors import TrainingFailed
+
+    session = Keisei(chosen, run=args.run, resume=args.resume, init=args.init, keep_serving=True)
+    try:
+        async with session as keisei:
+            await _beside_training(keisei, sock)
+    except TrainingFailed as failure:
+        print(f"keisei: training failed: {failure}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _beside_training(keisei: "Keisei", sock: socket.socket) -> None:
+    import anyio
+
+    from keisei.runtime.supervise import supervise
+    from keisei.server import create_app
+    from keisei.server.serve import end_streams_from_hub, run_server
+
+    end_streams_from_hub()
+    ended = anyio.Event()
+    serve = partial(run_server, create_app(keisei), sock, ended)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(process.stop_on_signal, keisei.stop)
+        tasks.start_soon(supervise, "server", serve, keisei.alert)
+        with reporter(keisei.settings, as_json=False) as report:
+            async for event in keisei.events():
+                report(event)
+        await keisei.wait()
+        ended.set()
+        tasks.cancel_scope.cancel()
