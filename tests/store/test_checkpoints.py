@@ -1,0 +1,277 @@
+"""Checkpoints: whole or refused, at whatever moment a save breaks off."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from keisei.config import Settings
+from keisei.store import (
+    CheckpointError,
+    RunDirectory,
+    find_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
+
+FILES = (
+    "weights.safetensors",
+    "optimizer.safetensors",
+    "env.safetensors",
+    "pool.safetensors",
+    "state.json",
+    "manifest.json",
+)
+
+
+def tensors(fill: int) -> dict[str, dict[str, Tensor]]:
+    weight = torch.full((3, 4, 2, 2), float(fill)).to(memory_format=torch.channels_last)
+    return {
+        "weights": {"stem.weight": weight, "half": torch.full((3,), fill, dtype=torch.bfloat16)},
+        "optimizer": {"step": torch.tensor(float(fill))},
+        "env": {
+            "rng": torch.tensor([fill], dtype=torch.uint64),
+            "games": torch.full((5, 7), fill, dtype=torch.uint8),
+            "plies": torch.full((5,), fill, dtype=torch.int16),
+        },
+        "pool": {},
+    }
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[RunDirectory]:
+    settings = Settings(run={"checkpoints_kept": 2})
+    with RunDirectory.create(settings, tmp_path / "run") as run:
+        yield run
+
+
+def save(run: RunDirectory, step: int) -> Path:
+    return save_checkpoint(run, step, tensors(step), {"step": step, "rng": "00ff"})
+
+
+def assert_is(path: Path, step: int) -> None:
+    checkpoint = load_checkpoint(path)
+    assert checkpoint.step == step
+    assert checkpoint.state == {"step": step, "rng": "00ff"}
+    expected = tensors(step)
+    assert checkpoint.tensors.keys() == expected.keys()
+    for group, named in expected.items():
+        assert checkpoint.tensors[group].keys() == named.keys()
+        for name, tensor in named.items():
+            found = checkpoint.tensors[group][name]
+            assert found.dtype == tensor.dtype
+            assert torch.equal(found, tensor)
+
+
+def test_what_was_saved_comes_back(run: RunDirectory) -> None:
+    path = save(run, 60)
+    assert sorted(file.name for file in path.iterdir()) == sorted(FILES)
+    assert_is(path, 60)
+    assert find_checkpoint(path) == (path, [])
+    assert find_checkpoint(run.path) == (path, [])
+
+
+def test_the_oldest_go(run: RunDirectory) -> None:
+    paths = [save(run, step) for step in (9, 10, 100)]  # by number, not by name
+    assert run.checkpoints() == paths[1:]
+    assert find_checkpoint(run.path)[0] == paths[2]
+
+
+def test_a_valid_checkpoint_of_the_same_step_stays(run: RunDirectory) -> None:
+    path = save(run, 5)
+    before = (path / "manifest.json").read_bytes()
+    assert save(run, 5) == path
+    assert (path / "manifest.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_flipped_bit_is_refused(run: RunDirectory, name: str) -> None:
+    file = save(run, 1) / name
+    good = file.read_bytes()
+    places = range(len(good)) if name.endswith(".json") else range(0, len(good), 7)
+    for place in places:
+        bad = bytearray(good)
+        bad[place] ^= 1 << (place % 8)
+        file.write_bytes(bad)
+        with pytest.raises(CheckpointError, match=name):
+            load_checkpoint(file.parent)
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("damage", ["truncate", "grow", "empty", "remove", "reverse"])
+def test_other_damage_is_refused(run: RunDirectory, name: str, damage: str) -> None:
+    file = save(run, 1) / name
+    data = file.read_bytes()
+    match damage:
+        case "truncate":
+            file.write_bytes(data[:-1])
+        case "grow":
+            file.write_bytes(data + b"x")
+        case "empty":
+            file.write_bytes(b"")
+        case "remove":
+            file.unlink()
+        case "reverse":
+            file.write_bytes(data[::-1])
+    with pytest.raises(CheckpointError, match=name):
+        load_checkpoint(file.parent)
+
+
+def test_the_older_one_is_used_and_the_damage_told(run: RunDirectory) -> None:
+    old, new = save(run, 1), save(run, 2)
+    (new / "env.safetensors").write_bytes(b"x")
+    path, refused = find_checkpoint(run.path)
+    assert path == old
+    assert [str(error) for error in refused] == [
+        f"{new}/env.safetensors: damaged (1 bytes, not {(old / 'env.safetensors').stat().st_size})"
+    ]
+
+
+def test_a_refused_newer_one_never_pushes_out_a_good_one(run: RunDirectory) -> None:
+    for step in (20, 30):
+        (save(run, step) / "state.json").write_bytes(b"x")
+    good = save(run, 10)
+    assert find_checkpoint(run.path)[0] == good
+    save(run, 20)  # reached again: replaces the damaged one
+    assert_is(find_checkpoint(run.path)[0], 20)
+
+
+def test_no_valid_checkpoint_is_told(run: RunDirectory, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="run: no checkpoint yet"):
+        find_checkpoint(run.path)
+    with pytest.raises(CheckpointError, match="nowhere: no such run or checkpoint"):
+        find_checkpoint(tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match="not a complete checkpoint"):
+        find_checkpoint(tmp_path)
+    (save(run, 1) / "manifest.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"no valid checkpoint \(.*manifest.json: damaged"):
+        find_checkpoint(run.path)
+
+
+def forge(path: Path, change: dict[str, Any]) -> None:
+    """A manifest with a right checksum, as somebody malicious or a later version writes it."""
+    from keisei.store.checkpoints import _manifest_digest
+
+    manifest = json.loads((path / "manifest.json").read_text())
+    del manifest["sha256"]
+    manifest |= change
+    manifest["sha256"] = _manifest_digest(manifest)
+    (path / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"format": 2}, "format 2; this version reads format 1"),
+        ({"files": {}}, "not a manifest of format 1"),
+        ({"files": {"state.json": {}, "../x": {}}}, "not a manifest of format 1"),
+        ({"files": {"state.json": 3}}, "not a manifest of format 1"),
+        ({"files": None}, "not a manifest of format 1"),
+        ({"step": "1"}, "not a manifest of format 1"),
+    ],
+)
+def test_forged_manifests_are_refused(run: RunDirectory, change: dict[str, Any], said: str) -> None:
+    path = save(run, 1)
+    forge(path, change)
+    with pytest.raises(CheckpointError, match=said):
+        load_checkpoint(path)
+
+
+# ---- a crash at each step of a save
+
+
+class Crash(BaseException):
+    """The power goes."""
+
+
+STEPS = {
+    os: ("fsync", "open"),
+    Path: ("mkdir", "rename", "replace", "open"),
+    shutil: ("rmtree",),
+}
+
+
+def crash_at(monkeypatch: pytest.MonkeyPatch, number: int, error: BaseException) -> list[str]:
+    """Let the ``number``-th call that touches the disk, and all after it, raise."""
+    seen: list[str] = []
+
+    def wrap(owner: Any, name: str) -> None:
+        real = getattr(owner, name)
+
+        def call(*args: Any, **options: Any) -> Any:
+            seen.append(name)
+            if len(seen) >= number:
+                if name == "rmtree" and len(seen) == number:  # half of it is gone
+                    next(file for file in args[0].iterdir() if file.is_file()).unlink()
+                raise error
+            return real(*args, **options)
+
+        monkeypatch.setattr(owner, name, call)
+
+    for owner, names in STEPS.items():
+        for name in names:
+            wrap(owner, name)
+    return seen
+
+
+def sweep(
+    run: RunDirectory,
+    monkeypatch: pytest.MonkeyPatch,
+    before: tuple[int, ...],
+    error: BaseException,
+) -> int:
+    """Save step 30 after ``before``, breaking off at every step in turn; the number of steps."""
+    number = 0
+    while True:
+        number += 1
+        for path in run.checkpoints():
+            shutil.rmtree(path)
+        for step in before:
+            save(run, step)
+        with monkeypatch.context() as patch:
+            seen = crash_at(patch, number, error)
+            with suppress(type(error)):
+                save(run, 30)
+        if len(seen) < number:
+            assert_is(find_checkpoint(run.path)[0], 30)
+            return number - 1
+        found, refused = find_checkpoint(run.path)
+        assert_is(found, int(found.name))
+        assert int(found.name) in (before[-1], 30)
+        assert not refused
+        for path in run.checkpoints():  # a save that broke off leaves no damaged one
+            assert_is(path, int(path.name))
+        save(run, 40)  # the run goes on
+        assert_is(find_checkpoint(run.path)[0], 40)
+        left = {path.name for path in (run.path / "checkpoints").iterdir()}
+        assert all(name.isdecimal() for name in left), left
+        assert len(left) == 2
+
+
+def test_a_crash_at_any_step_leaves_the_old_or_the_new(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert sweep(run, monkeypatch, (10, 20), Crash()) >= 20
+
+
+def test_a_full_disk_at_any_step_leaves_the_old_or_the_new(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep(run, monkeypatch, (20,), OSError(28, "No space left on device"))
+
+
+def test_opening_a_run_removes_what_a_crash_left(run: RunDirectory) -> None:
+    save(run, 1)
+    for name in (".new-000000000002", ".old-000000000000"):
+        (run.path / "checkpoints" / name).mkdir()
+    run.close()
+    with RunDirectory.open(run.path) as again:
+        assert [path.name for path in (run.path / "checkpoints").iterdir()] == ["000000000001"]
+        assert again.checkpoints() == [run.path / "checkpoints" / "000000000001"]

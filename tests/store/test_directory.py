@@ -1,0 +1,198 @@
+"""Run directories: settings, lock, resume."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keisei.config import Settings
+from keisei.store import (
+    RunDirectory,
+    RunError,
+    RunLockedError,
+    read_settings,
+    resumed_settings,
+)
+from keisei.store.toml import to_toml
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+FLOATS = st.floats(min_value=0, max_value=1e300, exclude_min=True)
+
+
+@st.composite
+def settings(draw: st.DrawFn) -> Settings:
+    """Settings of which any may be anything allowed."""
+    return Settings(
+        device=draw(st.sampled_from(["auto", "cpu", "cuda:3"])),
+        run={
+            "root": draw(TEXT),
+            "steps": draw(st.integers(0, 2**70)),
+            "minutes": draw(FLOATS),
+            "seed": draw(st.integers(0, 2**32 - 1)),
+        },
+        ppo={
+            "learning_rate": draw(FLOATS),
+            "gamma": draw(st.floats(0, 1, exclude_min=True)),
+        },
+        net={"kind": draw(TEXT)},
+        compute={"compile": draw(st.booleans())},
+        server={"allowed_hosts": tuple(draw(st.lists(TEXT)))},
+    )
+
+
+@given(settings())
+def test_settings_come_back_from_their_toml(kept: Settings) -> None:
+    text = to_toml(kept.model_dump(mode="json"))
+    assert Settings(**tomllib.loads(text)) == kept
+
+
+def test_toml_refuses_what_it_cannot_write() -> None:
+    with pytest.raises(TypeError, match="None"):
+        to_toml({"a": None})
+
+
+def test_create_writes_settings_that_win_over_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Settings(run={"root": tmp_path, "seed": 7}, compute={"dtype": "bfloat16", "threads": 2})
+    with RunDirectory.create(kept) as run:
+        assert run.path.parent == tmp_path
+        assert run.id == run.path.name
+    monkeypatch.setenv("KEISEI_RUN__SEED", "8")
+    assert read_settings(run.path) == kept
+    with RunDirectory.open(run.path) as again:
+        assert again.settings == kept
+
+
+def test_runs_of_one_second_get_names_of_their_own(tmp_path: Path) -> None:
+    kept = Settings(run={"root": tmp_path})
+    with RunDirectory.create(kept) as one, RunDirectory.create(kept) as two:
+        assert one.id != two.id
+
+
+def test_create_refuses_a_path_that_holds_a_run(tmp_path: Path) -> None:
+    RunDirectory.create(Settings(), tmp_path / "a").close()
+    with pytest.raises(RunError, match=r"/a already holds a run.*--resume"):
+        RunDirectory.create(Settings(), tmp_path / "a")
+
+
+def test_open_and_newest_refuse_what_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"not a run \(it has no run\.toml\)"):
+        RunDirectory.open(tmp_path)
+    with pytest.raises(RunError, match="holds no run"):
+        RunDirectory.newest(tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+def test_newest_is_the_one_created_last(tmp_path: Path) -> None:
+    for name in ("z", "a"):
+        RunDirectory.create(Settings(), tmp_path / name).close()
+        time.sleep(0.01)
+    assert RunDirectory.newest(tmp_path) == tmp_path / "a"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("[run]\nsteps = -1\n", r"run\.toml: run\.steps: .*got -1"), ("x = [", r"run\.toml: ")],
+)
+def test_spoilt_settings_are_told(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "run.toml").write_text(text)
+    with pytest.raises(RunError, match=said):
+        RunDirectory.open(tmp_path)
+    (tmp_path / "run.toml").write_text("")
+    RunDirectory.open(tmp_path).close()  # the failed try kept no lock
+
+
+# ---- the lock
+
+HOLD = """
+import sys, pathlib
+from keisei.store.lock import Lock
+lock = Lock(pathlib.Path(sys.argv[1]) / "lock")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def hold(path: Path) -> subprocess.Popen[str]:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout
+    assert holder.stdout.readline() == "held\n"
+    return holder
+
+
+def test_a_live_process_keeps_others_out_and_a_dead_one_does_not(tmp_path: Path) -> None:
+    RunDirectory.create(Settings(), tmp_path / "a").close()
+    with hold(tmp_path / "a") as holder:
+        with pytest.raises(RunLockedError, match=f"pid {holder.pid} on {socket.gethostname()}"):
+            RunDirectory.open(tmp_path / "a")
+        holder.kill()
+        holder.wait()
+    assert json.loads((tmp_path / "a" / "lock").read_text())["pid"] == holder.pid
+    with RunDirectory.open(tmp_path / "a"):
+        assert json.loads((tmp_path / "a" / "lock").read_text())["pid"] == os.getpid()
+
+
+def test_one_process_may_not_open_a_run_twice(tmp_path: Path) -> None:
+    with RunDirectory.create(Settings(), tmp_path / "a") as run, pytest.raises(RunLockedError):
+        RunDirectory.open(tmp_path / "a")
+    run.close()  # again
+    RunDirectory.open(tmp_path / "a").close()
+
+
+def test_what_another_host_left_needs_a_person(tmp_path: Path) -> None:
+    RunDirectory.create(Settings(), tmp_path / "a").close()
+    (tmp_path / "a" / "lock").write_text('{"pid": 12, "host": "elsewhere"}')
+    with pytest.raises(RunLockedError, match=r"pid 12 on elsewhere.*remove .*/a/lock"):
+        RunDirectory.open(tmp_path / "a")
+
+
+# ---- what may change on resume
+
+
+def test_resume_takes_what_may_change_and_names_what_it_ignored() -> None:
+    kept = Settings(
+        device="cpu",
+        run={"steps": 100, "seed": 3},
+        ppo={"gamma": 0.9},
+        compute={"dtype": "float32", "threads": 2},
+    )
+    given = Settings(
+        device="auto",
+        run={"steps": 200, "seed": 4, "checkpoints_kept": 9},
+        ppo={"gamma": 0.95, "clip": 0.2},
+        compute={"dtype": "auto", "threads": 1},
+        server={"port": 9000},
+        log={"level": "debug"},
+        evaluation={"games": 10},
+    )
+    settings, ignored = resumed_settings(kept, given)
+    assert ignored == ["compute.threads", "ppo.gamma", "run.seed"]
+    assert settings.run.steps == 200
+    assert settings.run.checkpoints_kept == 9
+    assert (settings.server.port, settings.log.level, settings.evaluation.games) == (
+        9000,
+        "debug",
+        10,
+    )
+    unchanged = {"run": {"steps", "checkpoints_kept"}, "server": True, "log": True}
+    for tree in (settings, kept):
+        assert tree.device == "cpu"
+    assert settings.model_dump(exclude={**unchanged, "evaluation": True}) == kept.model_dump(
+        exclude={**unchanged, "evaluation": True}
+    )
+
+
+def test_resume_without_explicit_settings_changes_nothing() -> None:
+    kept = Settings(run={"steps": 100}, server={"port": 1}, ppo={"gamma": 0.9})
+    assert resumed_settings(kept, Settings()) == (kept, [])
