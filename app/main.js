@@ -1,0 +1,235 @@
+// The page: one picture of the run, kept up to date by the stream.
+
+import { get, post } from "./api.js";
+import { BoardView } from "./board.js";
+import { Charts } from "./chart.js";
+import { Evaluations } from "./evaluations.js";
+import { clock, count, decimal, duration, percent, short, signed } from "./format.js";
+import { Series } from "./series.js";
+import { move, parse } from "./sfen.js";
+import { Stream } from "./stream.js";
+import { Trace } from "./trace.js";
+
+const STATES = {
+  starting: "Starting", compiling: "Compiling kernels", running: "Training", paused: "Paused",
+  stopping: "Stopping", finished: "Finished", stopped: "Stopped", failed: "Failed",
+};
+const CHARTS = [
+  {
+    id: "chart-ends", title: "How games end", top: 1, format: percent, tick: percent,
+    describe: "Shares of finished games by how they ended, over training steps.",
+    lines: [
+      { name: "games/decisive", label: "decisive", color: "--ai" },
+      { name: "games/declaration", label: "declared", color: "--koke" },
+      { name: "games/repetition", label: "repeated", color: "--kin" },
+      { name: "games/truncated", label: "cut off", color: "--shu" },
+    ],
+  },
+  {
+    id: "chart-learning", title: "Learning", format: decimal, tick: (value) => String(+value.toPrecision(4)),
+    describe: "Entropy of the policy and loss of the value head in nats, over training steps.",
+    lines: [
+      { name: "train/entropy", label: "entropy", color: "--ai" },
+      { name: "train/loss_value", label: "value loss", color: "--shu" },
+    ],
+  },
+  {
+    id: "chart-speed", title: "Speed", format: count, tick: short,
+    describe: "Training steps per second, over training steps.",
+    lines: [{ name: "speed/steps_per_second", label: "steps per second", color: "--ai" }],
+  },
+];
+const METRICS = CHARTS.flatMap(({ lines }) => lines.map(({ name }) => name));
+const ALERTS_SHOWN = 20;
+
+const $ = (id) => document.getElementById(id);
+const text = (id, value) => { if ($(id).textContent !== value) $(id).textContent = value; };
+
+const notice = {
+  say(message) { show(message, false); },
+  bad(message) { show(message, true); },
+  clear() { $("notice").hidden = true; },
+};
+function show(message, bad) {
+  $("notice").textContent = message;
+  $("notice").classList.toggle("bad", bad);
+  $("notice").hidden = false;
+}
+
+const series = new Series();
+const charts = new Charts(series, CHARTS.map((spec) => ({ ...spec, figure: $(spec.id) })));
+const board = new BoardView($("board"));
+const trace = new Trace($("trace"));
+const evaluations = new Evaluations(notice);
+
+let status = null;
+let connected = false;
+let newest = null; // the board event not drawn yet
+
+// ---------------------------------------------------------------- state
+
+function setStatus(changes) {
+  status = { ...status, ...changes };
+  drawStatus();
+}
+
+function drawStatus() {
+  const state = connected ? status?.state ?? "connecting" : status ? "reconnecting" : "connecting";
+  const said = { connecting: "Connecting", reconnecting: "Reconnecting" }[state] ?? STATES[state] ?? state;
+  const busy = ["starting", "compiling", "stopping", "failed"].includes(state) && status.message;
+  text("state", busy ? `${said}: ${status.message}` : said);
+  $("state").title = $("state").textContent;
+  $("dot").dataset.state = state;
+  const live = connected && ["running", "paused", "compiling", "starting"].includes(state);
+  $("pause").disabled = !live || acting;
+  $("checkpoint").disabled = !live || acting;
+  text("pause", state === "paused" ? "Resume" : "Pause");
+  if (!status) return;
+  text("run", status.run ?? "");
+  text("step", count(status.step));
+  text("speed", state === "running" ? count(status.steps_per_second) : "–");
+  text("iteration", count(status.iteration));
+  text("network", status.net ?? "–");
+  document.title = `${said.split(":")[0]} · ${short(status.step ?? 0)} steps · Keisei`;
+}
+
+function tick() {
+  if (!status?.started) return;
+  const over = ["finished", "stopped", "failed"].includes(status.state);
+  if (!over && connected) text("elapsed", duration(Date.now() / 1000 - status.started));
+}
+
+// ---------------------------------------------------------------- history
+
+let loading = null; // iterations that came while the history was on its way
+
+async function loadHistory() {
+  loading = [];
+  try {
+    const { series: history } = await get(`api/metrics?keys=${METRICS.join(",")}`);
+    series.load(history);
+  } finally {
+    const late = loading;
+    loading = null;
+    for (const [step, values] of late) append(step, values);
+  }
+  charts.draw();
+}
+
+function append(step, values) {
+  if (loading) loading.push([step, values]);
+  else series.append(step, Object.fromEntries(METRICS.filter((name) => name in values).map((name) => [name, values[name]])));
+}
+
+async function loadAll() {
+  try {
+    setStatus(await get("api/status"));
+    await Promise.all([loadHistory(), evaluations.load()]);
+  } catch (error) {
+    if (connected) notice.bad(error.message);
+  }
+}
+
+// ---------------------------------------------------------------- events
+
+function onEvent(name, data) {
+  if (name === "iteration") {
+    append(data.step, data.values);
+    setStatus({ step: data.step, iteration: data.iteration, steps_per_second: data.values["speed/steps_per_second"] });
+    if (series.tooLong && !loading) loadHistory();
+    charts.draw();
+  } else if (name === "board") {
+    if (newest === null) requestAnimationFrame(drawBoard);
+    newest = data;
+  } else if (name === "evaluation") evaluations.show(data);
+  else if (name === "alert") drawAlert(data);
+  else if (name === "reset") loadAll();
+  else {
+    if (name === "bye") return;
+    setStatus({ state: data.state, message: data.message ?? "", step: data.step, run: data.run });
+    if (name === "checkpoint") notice.say(`Checkpoint saved at step ${count(data.step)}.`);
+  }
+}
+
+function drawBoard() {
+  const data = newest;
+  newest = null;
+  const { pieces, sente } = parse(data.sfen);
+  board.show(data);
+  text("game", `game ${count(data.game)}, ply ${data.ply}`);
+  const last = move(data.last_move);
+  const moved = last ? `${data.last_move}${last.drop ? "" : pieces.get(last.to)?.kind.startsWith("+") && last.promotes ? " promotes" : ""}` : null;
+  text("turn", `${sente ? "☗ Sente" : "☖ Gote"} to move${moved ? `, after ${moved}` : ""}`);
+  const value = data.value === null ? null : sente ? data.value : -data.value;
+  text("value", value === null ? "" : `Value for sente ${signed(value)}`);
+  trace.add(data.game, data.ply, value);
+  $("top").replaceChildren(...data.top_moves.slice(0, 5).map(likely));
+}
+
+function likely([usi, probability]) {
+  const item = document.createElement("li");
+  const [label, rod, share] = ["span", "span", "span"].map((tag) => document.createElement(tag));
+  label.textContent = usi;
+  rod.className = "rod";
+  const filled = document.createElement("i");
+  filled.style.width = `${probability * 100}%`;
+  rod.append(filled);
+  share.textContent = percent(probability);
+  item.append(label, rod, share);
+  return item;
+}
+
+function drawAlert({ time, name, level, message }) {
+  $("alerts-empty").hidden = true;
+  const item = document.createElement("li");
+  item.className = level;
+  const when = document.createElement("time");
+  when.dateTime = new Date(time * 1000).toISOString();
+  when.textContent = clock(time);
+  const said = document.createElement("p");
+  const title = document.createElement("b");
+  title.textContent = name.replaceAll("_", " ");
+  said.append(title, ` ${message}`);
+  item.append(when, said);
+  $("alerts").prepend(item);
+  if ($("alerts").children.length > ALERTS_SHOWN) $("alerts").lastElementChild.remove();
+}
+
+// ---------------------------------------------------------------- controls
+
+let acting = false;
+
+async function act(command) {
+  acting = true;
+  drawStatus();
+  try {
+    setStatus({ state: (await post(`api/control/${command}`)).state });
+    notice.clear();
+  } catch (error) {
+    notice.bad(`Could not ${command}. ${error.message}`);
+  } finally {
+    acting = false;
+    drawStatus();
+  }
+}
+
+$("pause").addEventListener("click", () => act(status.state === "paused" ? "resume" : "pause"));
+$("checkpoint").addEventListener("click", () => act("checkpoint"));
+
+const stream = new Stream({
+  open() {
+    connected = true;
+    notice.clear();
+    loadAll();
+  },
+  down() {
+    connected = false;
+    if (!["finished", "stopped"].includes(status?.state)) notice.say("The connection was lost. Reconnecting.");
+    drawStatus();
+  },
+  event: onEvent,
+});
+
+loadAll();
+stream.connect();
+setInterval(tick, 500);

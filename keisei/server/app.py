@@ -1,0 +1,94 @@
+"""The web service as a value: ``create_app(source)``."""
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from keisei.resources import page_directory
+from keisei.runtime.errors import InboxFull, NotRunning
+from keisei.server import evaluations, routes, security, stream
+from keisei.server.problems import on_error, on_http_exception, problem_response
+from keisei.server.source import Source
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def create_app(source: Source) -> Starlette:
+    """The page and the API of one run, to serve by itself or to mount in another application.
+
+    ``source`` is a ``Keisei`` or a ``keisei.testing.FakeRun``. The application starts nothing and
+    stops nothing: open and close the run around it.
+    """
+    app = Starlette(
+        routes=_routes(),
+        middleware=security.middleware(source.settings.server),
+        exception_handlers={
+            HTTPException: on_http_exception,
+            InboxFull: _on_inbox_full,
+            NotRunning: _on_not_running,
+            Exception: on_error,
+        },
+    )
+    app.router.redirect_slashes = False
+    # Not a Mount at "/": it would swallow what a route above answers with 405.
+    app.router.default = Page(directory=page_directory(), html=True)
+    app.state.source = source
+    app.state.streams = stream.Streams(source.settings.server.max_streams)
+    return app
+
+
+def _routes() -> list[BaseRoute]:
+    return [
+        _get("/api/status", routes.status),
+        _get("/api/version", routes.versions),
+        _get("/api/config", routes.config),
+        _get("/api/metrics", routes.metrics),
+        _get("/api/events", stream.events),
+        _get("/api/games", routes.games),
+        _get("/api/games/{id:int}", routes.game),
+        _get("/api/checkpoints", routes.checkpoints),
+        _post("/api/control/pause", routes.pause),
+        _post("/api/control/resume", routes.resume),
+        _post("/api/control/checkpoint", routes.checkpoint),
+        _post("/api/control/stop", routes.stop),
+        Route("/api/eval", evaluations.Evaluations),
+        Route("/api/eval/{id}", evaluations.Evaluation),
+        _get("/healthz", routes.healthz),
+        _get("/readyz", routes.readyz),
+    ]
+
+
+def _get(path: str, endpoint: Endpoint) -> Route:
+    return Route(path, endpoint, methods=["GET"])
+
+
+def _post(path: str, endpoint: Endpoint) -> Route:
+    return Route(path, endpoint, methods=["POST"])
+
+
+class Page(StaticFiles):
+    """The page's files. A browser asks each time whether they changed (304 if not)."""
+
+    def file_response(
+        self, full_path: Any, stat_result: os.stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        """As Starlette's, never from a cache unasked."""
+        response = super().file_response(full_path, stat_result, scope, status_code)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+async def _on_inbox_full(request: Request, error: Exception) -> Response:
+    return problem_response(503, str(error), request.url.path, headers={"Retry-After": "1"})
+
+
+async def _on_not_running(request: Request, error: Exception) -> Response:
+    return problem_response(409, str(error), request.url.path)

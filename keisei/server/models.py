@@ -1,0 +1,95 @@
+"""What requests may hold. Everything else is refused with 422, naming what is allowed."""
+
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from starlette.requests import Request
+
+from keisei.events import TOPICS, Topic
+from keisei.server.problems import invalid
+
+MAX_ID = 2**63 - 1
+"""The largest integer that the database knows."""
+
+Number = Annotated[int, Field(ge=0, le=MAX_ID)]
+
+MAX_WAIT = 60.0
+"""Seconds that ``?wait=`` may ask for."""
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+class Request_(BaseModel):  # noqa: N801 - Starlette has the plain name
+    """Base of all: unknown names are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NoQuery(Request_):
+    """No query parameters."""
+
+
+class EventsQuery(Request_):
+    """``/api/events``."""
+
+    topics: Annotated[tuple[Topic, ...], BeforeValidator(_split)] = TOPICS
+    after: Annotated[str, Field(max_length=100)] | None = None
+
+
+class MetricsQuery(Request_):
+    """``/api/metrics``."""
+
+    keys: Annotated[tuple[str, ...], BeforeValidator(_split)] | None = None
+    start: Annotated[Number | None, Field(alias="from")] = None
+    end: Annotated[Number | None, Field(alias="to")] = None
+    max_points: Annotated[int, Field(ge=5, le=100_000)] = 2000
+    after: Number | None = None
+
+
+class PageQuery(Request_):
+    """A list, page by page."""
+
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    after: Number | None = None
+
+
+class WaitQuery(Request_):
+    """``/api/eval/{id}``."""
+
+    wait: Annotated[float, Field(ge=0, le=MAX_WAIT)] = 0
+
+
+class EvalRequest(Request_):
+    """Body of ``POST /api/eval``: a match of the current network, both seats in turn."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    opponent: Literal["random", "material"]
+    games: Annotated[int, Field(ge=2, le=10_000, multiple_of=2)] | None = None
+    """Default: the run's ``evaluation.games``."""
+    greedy: bool = False
+    strategy: Literal["single"] = "single"
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def parse_query(model: type[Model], request: Request) -> Model:
+    """The query string as ``model``. A repeated name is a list. Raises Problem 422."""
+    query = request.query_params
+    values = {name: ",".join(query.getlist(name)) for name in query}
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise invalid(error) from None
+
+
+async def parse_body(model: type[Model], request: Request) -> Model:
+    """The JSON body as ``model``. Raises Problem 422."""
+    try:
+        return model.model_validate_json(await request.body() or b"{}")
+    except ValidationError as error:
+        raise invalid(error) from None

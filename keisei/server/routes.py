@@ -1,0 +1,129 @@
+"""What is read of a run, and the four commands to it."""
+
+import platform
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import anyio
+from starlette.requests import Request
+from starlette.responses import Response
+
+from keisei.server.answers import Json
+from keisei.server.models import MAX_ID, MetricsQuery, NoQuery, PageQuery, parse_query
+from keisei.server.problems import Problem
+from keisei.server.source import Source
+
+
+async def status(request: Request) -> Response:
+    """What the run is doing now."""
+    parse_query(NoQuery, request)
+    return Json(_source(request).status().to_dict())
+
+
+async def versions(request: Request) -> Response:
+    """What is running here."""
+    parse_query(NoQuery, request)
+    packages = ("keisei", "torch", "numba", "numpy", "starlette")
+    return Json(
+        {"python": platform.python_version(), **{name: _version(name) for name in packages}}
+    )
+
+
+async def config(request: Request) -> Response:
+    """The resolved settings."""
+    parse_query(NoQuery, request)
+    return Json(await anyio.to_thread.run_sync(_source(request).reader.config))
+
+
+async def metrics(request: Request) -> Response:
+    """Metric history: ``keys=a,b``, steps ``from=`` and ``to=``, ``max_points=``, ``after=``."""
+    query = parse_query(MetricsQuery, request)
+    read = partial(_source(request).reader.metrics, **query.model_dump())
+    return Json(await anyio.to_thread.run_sync(read), compact=True)
+
+
+async def games(request: Request) -> Response:
+    """Recorded games, newest first, ``limit=`` of them; the next page by ``after=``."""
+    query = parse_query(PageQuery, request)
+    read = partial(_source(request).reader.games, **query.model_dump())
+    return Json(await anyio.to_thread.run_sync(read))
+
+
+async def game(request: Request) -> Response:
+    """One recorded game."""
+    parse_query(NoQuery, request)
+    id: int = request.path_params["id"]
+    found = None
+    if id <= MAX_ID:
+        found = await anyio.to_thread.run_sync(_source(request).reader.game, id)
+    if found is None:
+        raise Problem(404, f"No game {id} is on record.")
+    return Json(found)
+
+
+async def checkpoints(request: Request) -> Response:
+    """The run's checkpoints."""
+    parse_query(NoQuery, request)
+    found = await anyio.to_thread.run_sync(_source(request).reader.checkpoints)
+    return Json({"checkpoints": found})
+
+
+async def pause(request: Request) -> Response:
+    """Pause training; evaluation goes on."""
+    parse_query(NoQuery, request)
+    await _source(request).pause()
+    return _accepted(request, "Training pauses.")
+
+
+async def resume(request: Request) -> Response:
+    """Go on training."""
+    parse_query(NoQuery, request)
+    await _source(request).resume()
+    return _accepted(request, "Training goes on.")
+
+
+async def checkpoint(request: Request) -> Response:
+    """Save a checkpoint after this iteration."""
+    parse_query(NoQuery, request)
+    await _source(request).checkpoint()
+    return _accepted(request, "A checkpoint was asked for.")
+
+
+async def stop(request: Request) -> Response:
+    """End the run, as SIGTERM does."""
+    parse_query(NoQuery, request)
+    _source(request).stop()
+    return _accepted(request, "The run saves a checkpoint and ends.")
+
+
+async def healthz(request: Request) -> Response:
+    """The loop is alive."""
+    parse_query(NoQuery, request)
+    return Json({"status": "ok"})
+
+
+async def readyz(request: Request) -> Response:
+    """The run is alive too. 503 when it failed or ended early, or its worker is silent."""
+    parse_query(NoQuery, request)
+    report = _source(request).status()
+    if report.state in {"failed", "stopping", "stopped"}:
+        raise Problem(503, f"The run is {report.state}. {report.message}".strip())
+    return Json({"status": "ready", "state": report.state})
+
+
+def _source(request: Request) -> Source:
+    source: Source = request.app.state.source
+    return source
+
+
+def _accepted(request: Request, message: str) -> Response:
+    body: dict[str, Any] = {"message": message, "state": _source(request).status().state}
+    return Json(body, 202)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # run from a checkout that was not installed
+        return None

@@ -1,0 +1,112 @@
+"""What the server needs to know of a run: the one interface between them.
+
+The live session (``keisei.Keisei``) has it, and ``keisei.testing.FakeRun``.
+"""
+
+from collections.abc import AsyncIterator, Collection
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from keisei.config import Settings
+from keisei.evaluation import MatchSpec
+from keisei.events import State, Topic
+
+
+class Reader(Protocol):
+    """What is kept of a run. Blocking: the server calls it in a thread."""
+
+    def config(self) -> dict[str, Any]:
+        """The resolved settings."""
+
+    def metrics(
+        self,
+        keys: Collection[str] | None = None,
+        start: int | None = None,
+        end: int | None = None,
+        max_points: int = 2000,
+        after: int | None = None,
+    ) -> dict[str, Any]:
+        """Metric history by step."""
+
+    def games(self, limit: int = 100, after: int | None = None) -> dict[str, Any]:
+        """A page of recorded games."""
+
+    def game(self, id: int) -> dict[str, Any] | None:
+        """One recorded game."""
+
+    def checkpoints(self) -> list[dict[str, Any]]:
+        """The run's checkpoints."""
+
+
+class StatusReport(Protocol):
+    """The state of a run at one moment."""
+
+    @property
+    def state(self) -> State:
+        """What the run is doing."""
+
+    @property
+    def message(self) -> str:
+        """More about it, for a person."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, for JSON."""
+
+
+class EvaluationHandle(Protocol):
+    """An evaluation that was started."""
+
+    @property
+    def id(self) -> str:
+        """Its name in the run."""
+
+
+class Source(Protocol):
+    """A run, as the server sees it. Every method is called on the loop.
+
+    Commands raise ``InboxFull`` when the run can take no more of them just now, and ``NotRunning``
+    when its state doesn't allow them.
+    """
+
+    @property
+    def settings(self) -> Settings:
+        """The run's settings."""
+
+    @property
+    def reader(self) -> Reader:
+        """What is kept of it."""
+
+    def status(self) -> StatusReport:
+        """What it is doing now."""
+
+    def subscribe(
+        self, topics: Collection[Topic], after: str | None
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Encoded server-sent events, from the one after id ``after``; ends with the run."""
+
+    async def pause(self) -> None:
+        """Stop training turns."""
+
+    async def resume(self) -> None:
+        """Go on training."""
+
+    async def checkpoint(self) -> Any:
+        """Save."""
+
+    def stop(self) -> None:
+        """End the run, as SIGTERM does."""
+
+    async def evaluate(self, spec: MatchSpec, key: str | None = None) -> EvaluationHandle:
+        """Start a match beside training; the same ``key`` again gives the same evaluation."""
+
+    def evaluations(self) -> list[dict[str, Any]]:
+        """All evaluations, newest first."""
+
+    def evaluation(self, id: str) -> dict[str, Any] | None:
+        """One of them."""
+
+    async def wait_evaluation(self, id: str, seconds: float) -> None:
+        """Return when it has ended, or after so many seconds."""
+
+    def cancel_evaluation(self, id: str) -> None:
+        """End it early; nothing happens if it has ended."""

@@ -1,0 +1,80 @@
+"""``/api/events``: the run's events as server-sent events."""
+
+from collections.abc import AsyncIterator
+
+import structlog
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette.sse import SendTimeoutError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from keisei.server.models import EventsQuery, parse_query
+from keisei.server.problems import problem_response
+from keisei.server.source import Source
+
+PING_SECONDS = 15
+SEND_SECONDS = 15.0
+"""A client that takes nothing for so long is dropped."""
+
+RETRY = b"retry: 2000\r\n\r\n"
+"""Milliseconds after which a browser reconnects by itself."""
+
+_log = structlog.get_logger("keisei.server")
+
+
+class Streams:
+    """Counts the streams that are open, up to ``limit``."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.open = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether no more are served."""
+        return self.open >= self.limit
+
+
+class EventStream(EventSourceResponse):
+    """One client's stream. Holds one of ``streams`` for as long as it lasts."""
+
+    def __init__(self, frames: AsyncIterator[bytes], streams: Streams) -> None:
+        super().__init__(
+            frames,
+            ping=PING_SECONDS,
+            ping_message_factory=lambda: ServerSentEvent(comment="ping"),
+            send_timeout=SEND_SECONDS,
+        )
+        self._streams = streams
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI. Counted here and not in the endpoint, so that nothing is counted that isn't sent."""
+        if self._streams.full:
+            detail = f"All {self._streams.limit} event streams are taken. Try again in a while."
+            refusal = problem_response(503, detail, scope["path"], headers={"Retry-After": "5"})
+            await refusal(scope, receive, send)
+            return
+        self._streams.open += 1
+        try:
+            await super().__call__(scope, receive, send)
+        except SendTimeoutError:
+            _log.warning("stream_timeout", client=scope.get("client"), seconds=SEND_SECONDS)
+        finally:
+            self._streams.open -= 1
+
+
+async def events(request: Request) -> Response:
+    """Stream events of ``topics=`` from the one after ``Last-Event-ID`` or ``after=``."""
+    query = parse_query(EventsQuery, request)
+    # A browser reconnecting by itself keeps its first URL; only the header knows where it was.
+    after = request.headers.get("last-event-id") or query.after
+    state = request.app.state
+    return EventStream(_frames(state.source, query, after), state.streams)
+
+
+async def _frames(source: Source, query: EventsQuery, after: str | None) -> AsyncIterator[bytes]:
+    yield RETRY
+    async with source.subscribe(query.topics, after) as frames:
+        async for frame in frames:
+            yield frame

@@ -1,0 +1,469 @@
+"""A run that only pretends, for tests of what is built on Keisei: no torch, no training, no files.
+
+``FakeRun`` has all that the server asks of a run, so ``create_app(FakeRun())`` is the real service
+with made-up numbers. ``python -m keisei.testing`` serves it, to work on the page.
+"""
+
+import argparse
+import math
+import random
+import time
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import anyio
+from anyio.abc import TaskGroup
+from rsshogi.core import Board as RulesBoard
+
+from keisei.config import Settings
+from keisei.evaluation import MatchSpec
+from keisei.events import Alert, Board, Evaluation, Failed, Iteration, State, Status, Topic
+from keisei.runtime.errors import NotRunning
+from keisei.runtime.hub import Hub
+from keisei.server import create_app
+from keisei.server.serve import address_of, bind, end_streams_from_hub, run_server
+
+RUN = "20240229-120000-fake"
+STEPS = 4096
+"""Steps of an iteration."""
+
+OPENING = (
+    "7g7f 8c8d 6g6f 3c3d 2h6h 7a6b 5i4h 5a4b 4h3h 4b3b 3h2h 6a5b 3i3h 5c5d 7i7h 8d8e 8h7g 7c7d"
+).split()
+"""Fourth-file rook against static rook, up to the castles."""
+
+
+@dataclass(frozen=True)
+class FakeStatus:
+    """As the status of a run."""
+
+    run: str
+    state: State
+    message: str
+    step: int
+    iteration: int
+    steps_per_second: float
+    started: float
+    device: str
+    dtype: str
+    net: str
+    clients: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class FakeHandle:
+    """An evaluation that was started."""
+
+    id: str
+
+
+class FakeReader:
+    """What a run directory would hold, in memory."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.iterations: list[Iteration] = []
+
+    def config(self) -> dict[str, Any]:
+        """The settings."""
+        return self._settings.model_dump(mode="json")
+
+    def metrics(
+        self,
+        keys: Sequence[str] | None = None,
+        start: int | None = None,
+        end: int | None = None,
+        max_points: int = 2000,
+        after: int | None = None,
+    ) -> dict[str, Any]:
+        """Metric history; a long one is thinned by taking every n-th iteration."""
+        chosen = [
+            item
+            for item in self.iterations
+            if (start is None or item.step >= start)
+            and (end is None or item.step <= end)
+            and (after is None or item.iteration > after)
+        ]
+        chosen = chosen[:: max(1, math.ceil(len(chosen) / max_points))]
+        recorded = {name: None for item in self.iterations for name in item.values}
+        names = list(recorded) if keys is None else keys
+        cursor = self.iterations[-1].iteration if self.iterations else 0
+        return {
+            "series": {name: _column(name, chosen) for name in names},
+            "nonfinite": [],
+            "cursor": cursor,
+        }
+
+    def games(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
+        """Recorded games, newest first."""
+        games = [self.game(id) for id in range(3, 0, -1) if after is None or id < after]
+        return [game for game in games if game][:limit]
+
+    def game(self, id: int) -> dict[str, Any] | None:
+        """One recorded game, or None."""
+        if id not in {1, 2, 3}:
+            return None
+        moves = [usi for _, usi in _scripted_game(id)][1:]
+        return {
+            "id": id,
+            "step": id * STEPS,
+            "time": 0.0,
+            "result": "capped",
+            "reason": "max_ply",
+            "plies": len(moves),
+            "black": "self",
+            "white": "self",
+            "record": f"startpos moves {' '.join(str(usi) for usi in moves)}",
+        }
+
+    def checkpoints(self) -> list[dict[str, Any]]:
+        """None: nothing is written."""
+        return []
+
+
+class FakeRun:
+    """A run that emits plausible metrics, boards, alerts and evaluations while it is entered."""
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        history: int = 0,
+        compile_seconds: float = 0.2,
+        iteration_seconds: float = 0.5,
+        board_seconds: float = 0.25,
+        seed: int = 0,
+    ) -> None:
+        """``history``: iterations that lie in the past already. The rest: how fast it goes."""
+        self.settings = settings or Settings()
+        self.reader = FakeReader(self.settings)
+        self.hub = Hub(self._own)
+        self.state: State = "starting"
+        self.message = ""
+        self._random = random.Random(seed)
+        self._seconds = (compile_seconds, iteration_seconds, board_seconds)
+        self._iteration = 0
+        self._started = time.time() - history * iteration_seconds
+        self._evaluations: dict[str, dict[str, Any]] = {}
+        self._keys: dict[str, str] = {}
+        self._cancelled: set[str] = set()
+        self._tasks: TaskGroup
+        self.ended = anyio.Event()
+        for _ in range(history):
+            self._next_iteration()
+
+    async def __aenter__(self) -> Self:
+        self._tasks = await anyio.create_task_group().__aenter__()
+        for task in (self.hub.run, self._train, self._play):
+            self._tasks.start_soon(task)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+        self._tasks.cancel_scope.cancel()
+        await self._tasks.__aexit__(kind, error, trace)
+
+    # ------------------------------------------------------------ what the server asks
+
+    @property
+    def step(self) -> int:
+        """Plies "trained" on."""
+        return self._iteration * STEPS
+
+    def status(self) -> FakeStatus:
+        """What it pretends to do."""
+        speed = self.reader.iterations[-1].values["speed/steps_per_second"] if self.step else 0.0
+        return FakeStatus(
+            run=RUN,
+            state=self.state,
+            message=self.message,
+            step=self.step,
+            iteration=self._iteration,
+            steps_per_second=speed,
+            started=self._started,
+            device="cpu",
+            dtype="float32",
+            net=f"{self.settings.net.kind} {self.settings.net.blocks}x{self.settings.net.channels}",
+            clients=self.hub.clients,
+        )
+
+    @asynccontextmanager
+    async def subscribe(
+        self, topics: Collection[Topic], after: str | None = None
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Encoded events."""
+        with self.hub.subscribe(topics, after) as frames:
+            yield frames
+
+    async def pause(self) -> None:
+        """Pause."""
+        self._must_be("running", "paused")
+        self._tell("paused", "paused")
+
+    async def resume(self) -> None:
+        """Go on."""
+        self._must_be("running", "paused")
+        self._tell("resumed", "running")
+
+    async def checkpoint(self) -> None:
+        """Pretend to save."""
+        self._must_be("running", "paused")
+        self._tell("checkpoint", self.state)
+
+    def stop(self) -> None:
+        """End: streams get ``bye``."""
+        if not self.ended.is_set():
+            self._tell("stopped", "failed" if self.state == "failed" else "stopped")
+            self.hub.close()
+            self.ended.set()
+
+    def fail(self, message: str = "made to fail") -> None:
+        """Behave as a run whose worker raised."""
+        self.state, self.message = "failed", message
+        now = time.time()
+        self.hub.publish(
+            Failed(run=RUN, step=self.step, time=now, message=message, type="RuntimeError")
+        )
+
+    def alert(self, name: str, level: Literal["info", "warning", "error"], message: str) -> None:
+        """Tell a person something."""
+        self.hub.publish(
+            Alert(
+                run=RUN, step=self.step, time=time.time(), name=name, level=level, message=message
+            )
+        )
+
+    async def evaluate(self, spec: MatchSpec, key: str | None = None) -> FakeHandle:
+        """Pretend to play a match, in a few seconds."""
+        self._must_be("running", "paused")
+        if key in self._keys:
+            return FakeHandle(self._keys[key])
+        id = f"e{len(self._evaluations) + 1}"
+        if key:
+            self._keys[key] = id
+        self._progress(id, spec, 0, "queued")
+        self._tasks.start_soon(self._match, id, spec)
+        return FakeHandle(id)
+
+    def evaluations(self) -> list[dict[str, Any]]:
+        """All of them, newest first."""
+        return list(reversed(self._evaluations.values()))
+
+    def evaluation(self, id: str) -> dict[str, Any] | None:
+        """One, or None."""
+        return self._evaluations.get(id)
+
+    async def wait_evaluation(self, id: str, seconds: float) -> None:
+        """Until it has ended, or so long."""
+        with anyio.move_on_after(seconds):
+            while self._evaluations[id]["finished"] is None:
+                await anyio.sleep(0.05)
+
+    def cancel_evaluation(self, id: str) -> None:
+        """End it early."""
+        self._cancelled.add(id)
+
+    # ------------------------------------------------------------ what it pretends
+
+    async def _train(self) -> None:
+        compile_seconds, iteration_seconds, _ = self._seconds
+        self._tell("compiling", "compiling", "the first start takes about half a minute")
+        await anyio.sleep(compile_seconds)
+        self._tell("running", "running")
+        while self.state != "failed":
+            await anyio.sleep(iteration_seconds)
+            if self.state == "running":
+                self.hub.publish(self._next_iteration())
+                if self._iteration % 40 == 8:
+                    self.alert("truncation_rate", "warning", "half of the games reach the cap")
+
+    async def _play(self) -> None:
+        number = 0
+        while True:
+            number += 1
+            value = 0.0
+            for ply, (sfen, last) in enumerate(_scripted_game(number)):
+                while self.state != "running":
+                    await anyio.sleep(0.05)
+                value = max(-0.98, min(0.98, value + self._random.gauss(0.004, 0.06)))
+                self.hub.publish(self._board(number, ply, sfen, last, value))
+                await anyio.sleep(self._seconds[2])
+
+    async def _match(self, id: str, spec: MatchSpec) -> None:
+        ended = 0
+        while ended < spec.games and id not in self._cancelled:
+            await anyio.sleep(0.2)
+            ended = min(spec.games, ended + max(2, spec.games // 16))
+            self._progress(id, spec, ended, "running")
+        self._progress(id, spec, ended, "cancelled" if id in self._cancelled else "done")
+
+    def _next_iteration(self) -> Iteration:
+        self._iteration += 1
+        item = Iteration(
+            run=RUN,
+            step=self.step,
+            time=self._started + self._iteration * self._seconds[1],
+            iteration=self._iteration,
+            values=_values(self._iteration, self._random),
+        )
+        self.reader.iterations.append(item)
+        return item
+
+    def _board(self, game: int, ply: int, sfen: str, last: str | None, value: float) -> Board:
+        moves = [move.to_usi() for move in RulesBoard(sfen).legal_moves()]
+        chosen = self._random.sample(moves, min(5, len(moves)))
+        shares = [0.46, 0.21, 0.11, 0.06, 0.03]
+        return Board(
+            run=RUN,
+            step=self.step,
+            time=time.time(),
+            game=game,
+            sfen=sfen,
+            last_move=last,
+            ply=ply,
+            value=value if " b " in sfen else -value,
+            top_moves=tuple(zip(chosen, shares, strict=False)),
+        )
+
+    def _progress(
+        self,
+        id: str,
+        spec: MatchSpec,
+        ended: int,
+        state: Literal["queued", "running", "done", "cancelled"],
+    ) -> None:
+        wins = round(ended * (0.9 if spec.opponent == "random" else 0.6))
+        score = wins / ended if ended else None
+        over = state in {"done", "cancelled"}
+        reasons = {"wins": {"checkmate": wins}, "losses": {"checkmate": ended - wins}, "draws": {}}
+        counts = {"wins": wins, "losses": ended - wins, "draws": 0, "capped": 0}
+        now = time.time()
+        event = Evaluation(
+            run=RUN,
+            step=self.step,
+            time=now,
+            id=id,
+            state=state,
+            opponent=spec.opponent,
+            games=spec.games,
+            progress=ended / spec.games,
+            score=score,
+            interval=None if score is None else _wilson(score, ended),
+            result={**counts, "games": ended, "by_reason": reasons} if over else None,
+        )
+        created = self._evaluations[id]["created"] if id in self._evaluations else now
+        self._evaluations[id] = {
+            **event.to_dict(),
+            "created": created,
+            "finished": now if over else None,
+        }
+        self.hub.publish(event)
+
+    def _must_be(self, *states: State) -> None:
+        if self.state not in states:
+            raise NotRunning(f"The run is {self.state}.")
+
+    def _tell(self, kind: Any, state: State, message: str = "") -> None:
+        self.state, self.message = state, message
+        self.hub.publish(self._own(kind))
+
+    def _own(self, kind: Any) -> Status:
+        return Status(
+            run=RUN,
+            step=self.step,
+            time=time.time(),
+            kind=kind,
+            state=self.state,
+            message=self.message,
+        )
+
+
+def _scripted_game(number: int) -> Iterator[tuple[str, str | None]]:
+    """(SFEN, move that led there) of each position of a game; always the same for a number."""
+    chance = random.Random(number)
+    board = RulesBoard()
+    yield board.to_sfen(), None
+    for ply in range(140):
+        moves = board.legal_moves()
+        if not moves:
+            return
+        captures = [move for move in moves if not board.is_square_empty(move.to_sq)]
+        wild = chance.choice(captures if captures and chance.random() < 0.5 else moves)
+        usi = OPENING[ply] if ply < len(OPENING) else wild.to_usi()
+        board.apply_usi(usi)
+        yield board.to_sfen(), usi
+
+
+def _values(iteration: int, chance: random.Random) -> dict[str, float]:
+    age = 1 - math.exp(-iteration / 220)
+    truncated = max(0.0, 0.62 - 0.55 * age + chance.gauss(0, 0.02))
+    declaration = max(0.0, 0.02 + 0.1 * age + chance.gauss(0, 0.012))
+    repetition = max(0.0, 0.05 - 0.02 * age + chance.gauss(0, 0.008))
+    return {
+        "train/loss_policy": -0.02 + chance.gauss(0, 0.004),
+        "train/loss_value": 1.06 - 0.42 * age + chance.gauss(0, 0.02),
+        "train/entropy": 3.9 - 2.1 * age + chance.gauss(0, 0.03),
+        "train/kl": abs(chance.gauss(0.012, 0.003)),
+        "train/explained_variance": 0.6 * age + chance.gauss(0, 0.03),
+        "games/length": 240 - 110 * age + chance.gauss(0, 4),
+        "games/decisive": max(0.0, 1 - truncated - declaration - repetition),
+        "games/repetition": repetition,
+        "games/declaration": declaration,
+        "games/truncated": truncated,
+        "games/black_score": 0.52 + chance.gauss(0, 0.01),
+        "speed/steps_per_second": 7100 + chance.gauss(0, 160) - 900 * (chance.random() < 0.03),
+    }
+
+
+def _column(name: str, iterations: list[Iteration]) -> dict[str, list[Any]]:
+    held = [item for item in iterations if name in item.values]
+    return {
+        "iteration": [item.iteration for item in held],
+        "step": [item.step for item in held],
+        "time": [item.time for item in held],
+        "value": [item.values[name] for item in held],
+    }
+
+
+def _wilson(score: float, games: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's score interval."""
+    spread = z * math.sqrt(score * (1 - score) / games + z * z / (4 * games * games))
+    scale = 1 + z * z / games
+    middle = score + z * z / (2 * games)
+    return ((middle - spread) / scale, (middle + spread) / scale)
+
+
+async def _serve(port: int, run: FakeRun) -> None:
+    end_streams_from_hub()
+    sock = bind("127.0.0.1", port)
+    with sock:
+        print(address_of(sock), flush=True)  # noqa: T201 - the address is what a caller waits for
+        async with run, anyio.create_task_group() as tasks:
+            tasks.start_soon(run_server, create_app(run), sock, run.ended)
+            await run.ended.wait()
+
+
+def main() -> None:
+    """Serve a fake run until it is stopped."""
+    parser = argparse.ArgumentParser(prog="python -m keisei.testing", description=main.__doc__)
+    parser.add_argument("--port", type=int, default=8700, help="0 takes any free one")
+    parser.add_argument("--history", type=int, default=0, help="iterations in the past")
+    parser.add_argument("--compile", type=float, default=3.0, help="seconds to start")
+    args = parser.parse_args()
+    anyio.run(_serve, args.port, FakeRun(history=args.history, compile_seconds=args.compile))
+
+
+if __name__ == "__main__":
+    main()
