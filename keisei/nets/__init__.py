@@ -1,0 +1,1 @@
+"""Networks, the planes they look at, and agents that answer with them."""

@@ -1,0 +1,36 @@
+"""Compact observations to input planes, on the device that holds them."""
+
+import torch
+from torch import Tensor
+
+PIECES = 28
+"""Planes of pieces: the mover's 14 kinds, then the opponent's."""
+PLANES = PIECES + 14 + 3
+"""Pieces, hands, earlier occurrences, check, ply."""
+
+# A hand's usual range maps to about 0..1: P L N S G B R of either side, then repetition, check, ply.
+_HAND = (9.0, 4.0, 4.0, 4.0, 4.0, 2.0, 2.0)
+_SCALE = tuple(1 / x for x in (*_HAND, *_HAND, 3.0, 1.0, 255.0))
+
+_tables: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
+
+
+def expand(observation: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Planes ``[B, 45, 9, 9]`` (channels_last) of compact observations ``uint8[B, 98]``.
+
+    The last two axes are file and rank as the mover sees them. ``dtype`` is that of the result.
+    """
+    pieces, scale = _table(observation.device, dtype)
+    planes = pieces[observation[:, :81].int()]
+    planes[:, :, PIECES:] = (observation[:, 81:] * scale)[:, None, :]
+    return planes.view(-1, 9, 9, PLANES).permute(0, 3, 1, 2)
+
+
+def _table(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """One row of planes a piece code, and the factors of the other bytes."""
+    key = device, dtype
+    if key not in _tables:
+        pieces = torch.zeros(PIECES + 1, PLANES, device=device, dtype=dtype)
+        pieces[1:, :PIECES] = torch.eye(PIECES, device=device, dtype=dtype)
+        _tables[key] = pieces, torch.tensor(_SCALE, device=device, dtype=torch.float32)
+    return _tables[key]

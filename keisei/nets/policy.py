@@ -1,0 +1,176 @@
+"""From a network to moves: legal log-probabilities, sampling, and agents."""
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from keisei.env import ACTIONS, legal_lists
+from keisei.nets.planes import expand
+
+ILLEGAL = -1e9
+"""Log-probability of padding. Finite: minus infinity turns entropy and gradients into NaN."""
+_BATCH = 32
+"""Agents pad their batches to a multiple of this, so that few shapes are ever prepared."""
+
+
+class DeviceError(RuntimeError):
+    """The device asked for can't be used here."""
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device named ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. Raises DeviceError."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return torch.device("cuda:0" if count else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise DeviceError(f"device: {name} was asked for, but torch sees {count} CUDA devices")
+    return torch.device("cuda:0") if name == "cuda" else device
+
+
+def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
+    """``float32`` or ``bfloat16``; ``auto`` takes bfloat16 where the device computes in it."""
+    if name != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001 (torch has no public question)
+    return torch.bfloat16 if native else torch.float32
+
+
+def evaluate(net: nn.Module, observation: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Policy logits ``[B, 2187]`` (in ``dtype``) and outcome logits ``float32[B, 3]``.
+
+    ``observation`` is ``uint8[B, 98]``; weights stay float32, layers compute in ``dtype``.
+    """
+    planes = expand(observation, dtype)
+    with torch.autocast(planes.device.type, dtype, enabled=dtype != torch.float32):
+        policy, outcome = net(planes)
+    return policy, outcome.float()
+
+
+def legal_columns(mask: Tensor) -> Tensor:
+    """Legal actions ``int64[B, L]``, ascending, padded with -1, of packed masks ``int64[B, 35]``.
+
+    On the CPU L is the longest list: softmax over some 100 columns is far cheaper than over 2,187.
+    On a GPU L is always 2,187, so that nothing waits for the device and shapes never change.
+    Raises ValueError if a position has no legal action.
+    """
+    if mask.device.type == "cpu":
+        lists, counts = legal_lists(mask.numpy().view(np.uint64))
+        if counts.min(initial=1) == 0:
+            raise ValueError(f"position {int(counts.argmin())} of the batch has no legal action")
+        return torch.from_numpy(lists).long()
+    bits = (mask[:, :, None] >> torch.arange(64, device=mask.device)) & 1
+    actions = torch.arange(ACTIONS, device=mask.device)
+    return torch.where(bits.flatten(1)[:, :ACTIONS].bool(), actions, -1)
+
+
+class _Gather(torch.autograd.Function):
+    """``logits.gather(1, index)`` as float32, for rows whose repeated indices carry no gradient of
+    their own: the backward then overwrites instead of adding, which a CPU does ten times faster.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, index: Tensor) -> Tensor:
+        ctx.save_for_backward(index)
+        ctx.width, ctx.dtype = logits.shape[1], logits.dtype
+        return logits.gather(1, index).float()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (index,) = ctx.saved_tensors
+        wide = gradient.new_zeros(len(gradient), ctx.width, dtype=ctx.dtype)
+        # Padding repeats the first column's index: give it that column's gradient too.
+        same = torch.where(index == index[:, :1], gradient[:, :1], gradient)
+        return wide.scatter_(1, index, same.to(ctx.dtype)), None
+
+
+def legal_log_probs(logits: Tensor, legal: Tensor) -> Tensor:
+    """Log-softmax ``float32[B, L]`` of ``logits[B, 2187]`` over the actions in ``legal[B, L]``.
+
+    Every row begins with a legal action; padding gets ``ILLEGAL``.
+    """
+    padding = legal < 0
+    chosen = _Gather.apply(logits, torch.where(padding, legal[:, :1], legal))
+    return torch.log_softmax(chosen.masked_fill(padding, ILLEGAL), 1)
+
+
+def sample(log_probs: Tensor, generator: torch.Generator) -> Tensor:
+    """Columns ``int64[B]`` drawn from ``log_probs[B, L]`` by exponential races."""
+    race = torch.empty_like(log_probs).exponential_(generator=generator)
+    return (log_probs.exp() / race).argmax(1)
+
+
+def outcome_value(outcome: Tensor) -> Tensor:
+    """P(win) - P(loss) of outcome probabilities ``[..., 3]`` (win, draw, loss)."""
+    return outcome[..., 0] - outcome[..., 2]
+
+
+class Agent:
+    """A network ready to answer. All calls belong on one thread; it never trains."""
+
+    def __init__(
+        self, net: nn.Module, device: torch.device, dtype: torch.dtype, seed: int = 0
+    ) -> None:
+        self.net = net
+        self.device = device
+        self.dtype = dtype
+        self._seed = seed
+        self._generator = torch.Generator(device).manual_seed(seed)
+
+    def choose(
+        self, observation: NDArray[np.uint8], mask: NDArray[np.uint64], *, greedy: bool = False
+    ) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
+        """Moves and values for ``observation: uint8[M, 98]`` and ``mask: uint64[M, 35]``.
+
+        Returns actions ``int16[M]``, sampled or (``greedy``) the most probable, and values
+        ``float32[M]``: P(win) - P(loss) as the mover sees it.
+        """
+        count = len(observation)
+        if count == 0:
+            return np.empty(0, np.int16), np.empty(0, np.float32)
+        legal, log_probs, value = self._infer(observation, mask)
+        column = log_probs.argmax(1) if greedy else sample(log_probs, self._generator)
+        actions = legal.gather(1, column[:, None])[:, 0]
+        return actions[:count].to("cpu", torch.int16).numpy(), value[:count].cpu().numpy()
+
+    def top(
+        self, observation: NDArray[np.uint8], mask: NDArray[np.uint64], k: int = 5
+    ) -> list[list[tuple[int, float]]]:
+        """The ``k`` most probable (action, probability) of each position, best first."""
+        return self.look(observation, mask, k)[0]
+
+    def look(
+        self, observation: NDArray[np.uint8], mask: NDArray[np.uint64], k: int = 5
+    ) -> tuple[list[list[tuple[int, float]]], NDArray[np.float32]]:
+        """As ``top``, and the values ``float32[M]``."""
+        count = len(observation)
+        legal, log_probs, value = self._infer(observation, mask)
+        best, columns = log_probs.exp().topk(min(k, log_probs.shape[1]), 1)
+        actions = legal.gather(1, columns).tolist()[:count]
+        rows = [
+            [(a, p) for a, p in zip(row, probabilities, strict=True) if a >= 0]
+            for row, probabilities in zip(actions, best.tolist()[:count], strict=True)
+        ]
+        return rows, value[:count].cpu().numpy()
+
+    def snapshot(self) -> "Agent":
+        """An agent with a copy of the weights, which training does not touch."""
+        return Agent(copy.deepcopy(self.net), self.device, self.dtype, self._seed)
+
+    @torch.no_grad()
+    def _infer(
+        self, observation: NDArray[np.uint8], mask: NDArray[np.uint64]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Legal actions, their log-probabilities and values; rows past M repeat the last one."""
+        rows = np.minimum(np.arange(-(-len(mask) // _BATCH) * _BATCH), len(mask) - 1)
+        seen = torch.from_numpy(observation[rows]).to(self.device)
+        legal = legal_columns(torch.from_numpy(mask[rows].view(np.int64)).to(self.device))
+        policy, outcome = evaluate(self.net, seen, self.dtype)
+        return legal, legal_log_probs(policy, legal), outcome_value(outcome.softmax(1))

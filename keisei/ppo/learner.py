@@ -1,0 +1,375 @@
+"""The learner: games, network, optimiser and generators of one run, advanced an iteration at a time."""
+
+import time
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from keisei.config import Settings
+from keisei.env import VectorEnv
+from keisei.nets.policy import Agent, evaluate, legal_columns, outcome_value
+from keisei.nets.registry import build
+from keisei.ppo.clock import Clock
+from keisei.ppo.detectors import Alert, Detectors
+from keisei.ppo.gae import negamax_gae, outcome_targets
+from keisei.ppo.material import material_balance
+from keisei.ppo.recorder import FinishedGame, Recorder
+from keisei.ppo.rollout import Collector, Rollout
+from keisei.ppo.schedule import Scheduled, scheduled
+from keisei.ppo.tally import Tally
+from keisei.ppo.update import STATS, Batch, make_optimizer, optimise, ppo_loss, scale_advantages
+
+TURN_PLIES = 8
+"""Plies between two looks at the queues during a rollout."""
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one iteration did."""
+
+    step: int
+    iteration: int
+    values: dict[str, float]
+    """Metrics by name (``train/kl`` ...); may hold NaN."""
+    games: tuple[FinishedGame, ...]
+    """The recorded ones among the games that ended."""
+    alerts: tuple[Alert, ...]
+
+
+class Learner:
+    """Everything of a run that learns. All calls belong on the thread that made it.
+
+    The random numbers come from generators of its own, seeded by ``run.seed``; on the CPU the same
+    settings, torch threads and state give the same weights, bit for bit.
+    """
+
+    def __init__(self, settings: Settings, device: torch.device, dtype: torch.dtype) -> None:
+        self.settings, self.device, self.dtype = settings, device, dtype
+        self.step = self.iteration = 0
+        env, net, ppo, seed = settings.env, settings.net, settings.ppo, settings.run.seed
+        self.env = VectorEnv(
+            env.games,
+            max_ply=env.max_ply,
+            declaration=env.declaration,
+            seed=seed,
+            threads=env.threads,
+            reset_share=env.reset_share,
+            reset_depth=env.reset_depth,
+            reset_pool=env.reset_pool,
+        )
+        self.env.stagger()
+        self.net = build(net.kind, blocks=net.blocks, channels=net.channels, seed=seed).to(device)
+        self.agent = Agent(self.net, device, dtype, seed)
+        self.optimizer = make_optimizer(self.net, ppo.weight_decay)
+        self.clock = Clock()
+        self._forward = _compiled(self.net) if settings.compute.compile else self.net
+        self._sampling = torch.Generator(device).manual_seed(seed)
+        self._shuffling = torch.Generator(device).manual_seed(seed + 1)
+        self._collector = Collector(
+            self.env, self._forward, ppo.rollout_plies, device, dtype, self._sampling, self.clock
+        )
+        self._recorder = Recorder(self.env, settings.run.games_recorded)
+        self._tally = Tally()
+        self._detectors = Detectors(str(dtype).removeprefix("torch."))
+        self._skipped_in_a_row = torch.zeros((), device=device)
+
+    def warm_up(self) -> None:
+        """Bring networks and kernels up (slow with a cold cache). Changes nothing that learning sees."""
+        games, minibatch = len(self.env), self.settings.ppo.minibatch
+        seen = torch.tensor(self.env.observation, device=self.device)
+        legal_columns(torch.tensor(self.env.mask.view(np.int64), device=self.device))
+        with torch.no_grad():
+            evaluate(self._forward, seen, self.dtype)
+        rows = torch.arange(min(minibatch, self._plies()), device=self.device) % games
+        policy, outcome = evaluate(self._forward, seen[rows], self.dtype)
+        (policy.float().sum() + outcome.sum()).backward()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def iterate(self) -> Generator[None, None, Report]:
+        """One iteration: a rollout and its update. Yields after every turn, returns the report.
+
+        Closing the generator half-way abandons the iteration; its plies are lost for learning.
+        Raises DivergedError when learning broke down.
+        """
+        settings = self.settings
+        now = scheduled(settings, self.step)
+        self.clock.reset()
+        self._tally.begin()
+        watch = _Stopwatch()
+        if self.iteration and self.iteration % settings.env.reset_refresh == 0:
+            with self.clock.phase("env"):
+                self.env.refill_reset_pool()
+        games: list[FinishedGame] = []
+        for t in range(settings.ppo.rollout_plies):
+            actions, step = self._collector.ply(t)
+            with self.clock.phase("env"):
+                self._tally.add(step)
+                games += self._recorder.note(self.env, actions, step)
+            if (t + 1) % TURN_PLIES == 0:
+                watch.stop()
+                yield
+                watch.start()
+        rollout = self._collector.finish()
+        with self.clock.phase("gae"):
+            batch, summary = _prepare(rollout, settings, now.material)
+        sums = _Sums(self.device)
+        for _ in range(settings.ppo.epochs):
+            for index in self._shuffle(len(batch.weight)):
+                self._learn(batch.take(index), now, sums)
+                watch.stop()
+                yield
+                watch.start()
+        self.step += int(rollout.weight.sum())
+        self.iteration += 1
+        return self._report(now, summary, sums, games, watch)
+
+    def _plies(self) -> int:
+        return len(self.env) * self.settings.ppo.rollout_plies
+
+    def _shuffle(self, count: int) -> tuple[Tensor, ...]:
+        """Indices of the minibatches of one epoch."""
+        order = torch.randperm(count, generator=self._shuffling, device=self.device)
+        return order.split(self.settings.ppo.minibatch)
+
+    def _learn(self, batch: Batch, now: Scheduled, sums: "_Sums") -> None:
+        """One minibatch."""
+        ppo = self.settings.ppo
+        with self.clock.phase("update"):
+            for group in self.optimizer.param_groups:
+                group["lr"] = now.learning_rate
+            legal = legal_columns(batch.mask)
+            policy, outcome = evaluate(self._forward, batch.observation, self.dtype)
+            loss, stats = ppo_loss(
+                policy, outcome, legal, batch, ppo.clip, ppo.value_coefficient, now.entropy
+            )
+            norm, skipped = optimise(self.net, self.optimizer, loss, ppo.grad_clip)
+            self._skipped_in_a_row = (self._skipped_in_a_row + skipped) * skipped
+            sums.add(stats, norm, skipped, self._skipped_in_a_row)
+
+    def _report(
+        self,
+        now: Scheduled,
+        summary: dict[str, Tensor],
+        sums: "_Sums",
+        games: list[FinishedGame],
+        watch: "_Stopwatch",
+    ) -> Report:
+        with self.clock.phase("update"):
+            measured = summary | sums.means()
+            # The one copy from the device of an iteration.
+            numbers = torch.stack([value.float() for value in measured.values()]).tolist()
+        seconds = watch.stop()
+        values = {f"train/{k}": v for k, v in zip(measured, numbers, strict=True)}
+        values |= {
+            "train/lr": now.learning_rate,
+            "train/material": now.material,
+            "train/entropy_weight": now.entropy,
+            "speed/steps_per_second": self._plies() / seconds,
+        }
+        values |= {f"speed/share_{k}": v / seconds for k, v in self.clock.seconds.items()}
+        values |= self._tally.values()
+        alerts = tuple(self._detectors.look(values))
+        return Report(self.step, self.iteration, values, tuple(games), alerts)
+
+    def board(self) -> dict[str, Any]:
+        """The showcase game as it stands: number, SFEN, last move, ply, value, most probable moves."""
+        game, sfen, last_move, ply, position = self._recorder.showcase(self.env)
+        top, value = self.agent.look(self.env.observation[:1], self.env.mask[:1])
+        return {
+            "game": game,
+            "sfen": sfen,
+            "last_move": last_move,
+            "ply": ply,
+            "value": float(value[0]),
+            "top_moves": tuple((position.usi(action), chance) for action, chance in top[0]),
+        }
+
+    def tensors(self) -> dict[str, dict[str, Tensor]]:
+        """What a checkpoint holds, as copies on the CPU. To be taken between iterations."""
+        moments = {
+            f"{index}.{name}": value
+            for index, state in self.optimizer.state_dict()["state"].items()
+            for name, value in state.items()
+        }
+        arrays = {f"env.{name}": array for name, array in self.env.state().items()}
+        arrays |= {f"recorder.{name}": array for name, array in self._recorder.state()[0].items()}
+        return {
+            "weights": {k: v.detach().cpu().clone() for k, v in self.net.state_dict().items()},
+            "optimizer": {k: v.detach().cpu().clone() for k, v in moments.items()},
+            "env": {name: _bytes(array) for name, array in arrays.items()},
+            "pool": {},
+        }
+
+    def state(self) -> dict[str, Any]:
+        """The rest of a checkpoint: counters and generators, ready for JSON."""
+        return {
+            "format": _FORMAT,
+            "step": self.step,
+            "iteration": self.iteration,
+            "net": self.settings.net.model_dump(),
+            "generators": {
+                "sampling": self._sampling.get_state().numpy().tobytes().hex(),
+                "shuffling": self._shuffling.get_state().numpy().tobytes().hex(),
+            },
+            "skipped_in_a_row": float(self._skipped_in_a_row),
+            "tally": self._tally.state(),
+            "recorder": self._recorder.state()[1],
+        }
+
+    def load(self, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
+        """Continue where ``tensors`` and ``state`` were taken, on the CPU bit for bit.
+
+        Raises ValueError if they belong to another format, network or number of games.
+        """
+        if state["format"] != _FORMAT:
+            raise ValueError(f"checkpoint has format {state['format']}, this is {_FORMAT}")
+        arrays = self._arrays(tensors["env"])
+        self.load_weights(tensors["weights"])
+        self._load_moments(tensors["optimizer"])
+        self.env.load_state(arrays["env"])
+        self._recorder.load_state(arrays["recorder"], state["recorder"])
+        self._tally.load_state(state["tally"])
+        for name, generator in (("sampling", self._sampling), ("shuffling", self._shuffling)):
+            raw = bytearray.fromhex(state["generators"][name])
+            generator.set_state(torch.frombuffer(raw, dtype=torch.uint8))
+        self._skipped_in_a_row.fill_(state["skipped_in_a_row"])
+        self.step, self.iteration = state["step"], state["iteration"]
+
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over a network's weights alone. Raises ValueError if they don't fit."""
+        try:
+            self.net.load_state_dict(dict(weights), strict=True)
+        except RuntimeError as error:
+            raise ValueError(f"weights do not fit {self.settings.net}: {error}") from None
+
+    def _load_moments(self, moments: Mapping[str, Tensor]) -> None:
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in moments.items():
+            index, name = key.split(".")
+            state.setdefault(int(index), {})[name] = value.clone()
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+    def _arrays(self, saved: Mapping[str, Tensor]) -> dict[str, dict[str, NDArray[Any]]]:
+        """Arrays of environment and recorder from their bytes, checked against this run's."""
+        own = {"env": self.env.state(), "recorder": self._recorder.state()[0]}
+        arrays: dict[str, dict[str, NDArray[Any]]] = {part: {} for part in own}
+        for part, name, like in ((p, n, a) for p, group in own.items() for n, a in group.items()):
+            tensor = saved.get(f"{part}.{name}")
+            if tensor is None or tensor.numel() != like.nbytes:
+                found = "nothing" if tensor is None else f"{tensor.numel()} bytes"
+                raise ValueError(f"checkpoint: {part}.{name}: {found}, expected {like.nbytes} bytes")
+            arrays[part][name] = tensor.numpy().view(like.dtype).reshape(like.shape)
+        return arrays
+
+
+class _Stopwatch:
+    """Seconds between ``start`` and ``stop``, without the turns of others."""
+
+    def __init__(self) -> None:
+        self._total = 0.0
+        self.start()
+
+    def start(self) -> None:
+        self._since = time.perf_counter()
+
+    def stop(self) -> float:
+        now = time.perf_counter()
+        self._total += now - self._since
+        self._since = now
+        return self._total
+
+
+class _Sums:
+    """Sums over the minibatches of an iteration, on the device; skipped ones don't count."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._stats = torch.zeros(len(STATS), device=device)
+        self._norm = torch.zeros((), device=device)
+        self._skipped = torch.zeros((), device=device)
+        self._worst = torch.zeros((), device=device)
+        self._first = torch.zeros((), device=device)
+        self._count = 0
+
+    def add(self, stats: Tensor, norm: Tensor, skipped: Tensor, in_a_row: Tensor) -> None:
+        good = skipped == 0
+        self._stats += torch.where(good, stats, 0)
+        self._norm += torch.where(good, norm, 0)
+        self._skipped += skipped
+        self._worst = torch.maximum(self._worst, in_a_row)
+        if self._count == 0:
+            self._first = stats[STATS.index("ratio_error")]
+        self._count += 1
+
+    def means(self) -> dict[str, Tensor]:
+        """Metric to number; the ratio's error is that of the first minibatch."""
+        counted = (self._count - self._skipped).clamp(min=1)
+        means = dict(zip(STATS, self._stats / counted, strict=True))
+        return means | {
+            "ratio_error": self._first,
+            "grad_norm": self._norm / counted,
+            "skipped": self._skipped,
+            "skipped_in_a_row": self._worst,
+        }
+
+
+@torch.no_grad()
+def _prepare(
+    rollout: Rollout, settings: Settings, material: float
+) -> tuple[Batch, dict[str, Tensor]]:
+    """A rollout as a flat batch with scaled advantages and targets, and what is known about it.
+
+    Material enters the bootstrap of the advantages alone: through lambda < 1 it says which way to
+    go while games rarely end, and leaves the value head's target untouched.
+    """
+    gamma, lam = settings.ppo.gamma, settings.ppo.gae_lambda
+    ends = rollout.reward, rollout.terminated, rollout.truncated
+    value, next_value = outcome_value(rollout.outcome), outcome_value(rollout.next_outcome)
+    hint = material * material_balance(rollout.observation)
+    next_hint = material * material_balance(rollout.next_observation)
+    advantage = negamax_gae(*ends, value + hint, next_value + next_hint, gamma, lam)
+    target = outcome_targets(*ends, rollout.next_outcome, gamma, lam)
+    batch = Batch(
+        observation=rollout.observation.flatten(0, 1),
+        mask=rollout.mask.flatten(0, 1),
+        choice=rollout.choice.flatten(),
+        log_prob=rollout.log_prob.flatten(),
+        advantage=scale_advantages(advantage, rollout.weight).flatten(),
+        target=target.flatten(0, 1),
+        weight=rollout.weight.flatten(),
+    )
+    return batch, _summary(rollout, advantage, target, value)
+
+
+def _summary(
+    rollout: Rollout, advantage: Tensor, target: Tensor, value: Tensor
+) -> dict[str, Tensor]:
+    """How good the value head was on plies that it had not learned from."""
+    returns = outcome_value(target)
+    variance = returns.var()
+    cross = -(target * rollout.outcome.clamp(min=1e-6).log()).sum(-1).mean()
+    rate = target.mean((0, 1))
+    return {
+        "explained_variance": 1 - (returns - value).var() / variance,
+        "return_variance": variance,
+        "value_unseen": cross,
+        "value_base_rate": -(rate * rate.clamp(min=1e-6).log()).sum(),
+        "advantage_rms": advantage.square().mean().sqrt(),
+        "draw_probability": rollout.outcome[..., 1].mean(),
+    }
+
+
+def _compiled(net: nn.Module) -> nn.Module:
+    """The network through torch.compile; it shares the weights."""
+    return torch.compile(net, dynamic=False)  # type: ignore[return-value]
+
+
+def _bytes(array: NDArray[Any]) -> Tensor:
+    """Any array as uint8: not every dtype of numpy's can be stored as a tensor."""
+    return torch.from_numpy(np.ascontiguousarray(array).reshape(-1).view(np.uint8))

@@ -1,0 +1,111 @@
+"""Remembers the moves of the running games, so that one finished game in N can be kept."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keisei.env import Reason, StepResult, VectorEnv
+from keisei.shogi import Position
+
+Result = Literal["black", "white", "draw", "capped"]
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedGame:
+    """A self-play game that ended and was recorded."""
+
+    number: int
+    """Number of the game within the run."""
+    result: Result
+    reason: str
+    plies: int
+    record: str
+    """``sfen ... moves ...`` as in USI's ``position``."""
+
+
+class Recorder:
+    """Moves of all running games (two bytes a ply) and the start of those that will be kept."""
+
+    def __init__(self, env: VectorEnv, one_in: int) -> None:
+        n = len(env)
+        self.moves = np.zeros((n, env.max_ply), np.int16)
+        self.length = np.zeros(n, np.int64)
+        self.starts: dict[int, str] = {}
+        self._one_in = one_in
+        self._rows = np.arange(n)
+        self._board = _Board()
+        for slot in range(n):
+            self._begin(env, slot)
+
+    def note(self, env: VectorEnv, actions: NDArray[Any], step: StepResult) -> list[FinishedGame]:
+        """Take down a step that was just made; returns the games that ended with it and are kept."""
+        self.moves[self._rows, self.length] = actions
+        self.length += 1
+        games = []
+        for slot in np.flatnonzero(step.terminated | step.truncated).tolist():
+            if int(step.number[slot]) % self._one_in == 0:
+                games.append(self._finish(step, slot))
+            self.length[slot] = 0
+            self._begin(env, slot)
+        return games
+
+    def showcase(self, env: VectorEnv) -> tuple[int, str, str | None, int, Position]:
+        """Number, SFEN, last move (USI), ply and position of the game in slot 0."""
+        number = int(env.game_number[0])
+        board = self._board
+        if board.number != number:
+            board = self._board = _Board(number, Position(self.starts[0]))
+        for action in self.moves[0, board.plies : self.length[0]].tolist():
+            board.last_move = board.position.play(action)
+            board.plies += 1
+        sfen = board.position.sfen()
+        return number, sfen, board.last_move, int(env.games["ply"][0]), board.position
+
+    def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+        """Arrays and texts that ``load_state`` continues from."""
+        arrays = {"moves": self.moves, "length": self.length}
+        return arrays, {str(slot): sfen for slot, sfen in self.starts.items()}
+
+    def load_state(self, arrays: dict[str, NDArray[Any]], starts: dict[str, str]) -> None:
+        """Continue from what ``state`` returned."""
+        self.moves[:] = arrays["moves"]
+        self.length[:] = arrays["length"]
+        self.starts = {int(slot): sfen for slot, sfen in starts.items()}
+        self._board = _Board()
+
+    def _begin(self, env: VectorEnv, slot: int) -> None:
+        """A game begins in this slot; slot 0 is always followed, for the showcase."""
+        self.starts.pop(slot, None)
+        if slot == 0 or int(env.game_number[slot]) % self._one_in == 0:
+            self.starts[slot] = env.sfen(slot)
+
+    def _finish(self, step: StepResult, slot: int) -> FinishedGame:
+        position = Position(self.starts[slot])
+        played = self.moves[slot, : self.length[slot]].tolist()
+        moves = " ".join([position.play(action) for action in played])
+        return FinishedGame(
+            number=int(step.number[slot]),
+            result=_result(step, slot),
+            reason=Reason(int(step.reason[slot])).label,
+            plies=int(step.plies[slot]),
+            record=f"sfen {self.starts[slot]} moves {moves}",
+        )
+
+
+@dataclass(slots=True)
+class _Board:
+    """The showcase game, replayed up to where somebody last looked."""
+
+    number: int = -1
+    position: Position = None  # type: ignore[assignment]  # replaced before the first use
+    plies: int = 0
+    last_move: str | None = None
+
+
+def _result(step: StepResult, slot: int) -> Result:
+    if step.truncated[slot]:
+        return "capped"
+    winner = int(step.winner[slot])
+    return "black" if winner > 0 else "white" if winner < 0 else "draw"

@@ -1,0 +1,145 @@
+"""Plays every game for T plies with the current network and keeps what the update needs."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from keisei.env import MASK_WORDS, OBSERVATION_BYTES, StepResult, VectorEnv
+from keisei.nets.policy import evaluate, legal_columns, legal_log_probs, sample
+from keisei.ppo.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """T plies of N games, in the view of the side to move. About 400 bytes a ply."""
+
+    observation: Tensor
+    """uint8[T, N, 98]"""
+    mask: Tensor
+    """int64[T, N, 35]"""
+    choice: Tensor
+    """int16[T, N] column of the action among the legal ones"""
+    log_prob: Tensor
+    """float32[T, N]"""
+    outcome: Tensor
+    """float32[T, N, 3] win, draw, loss"""
+    reward: Tensor
+    """float32[T, N] for the side that moved"""
+    terminated: Tensor
+    """bool[T, N]"""
+    truncated: Tensor
+    """bool[T, N]"""
+    weight: Tensor
+    """float32[T, N] 1 for the learner's plies, 0 for a frozen opponent's"""
+    next_observation: Tensor
+    """uint8[T, N, 98] the position after the move, before any reset; meaningless where terminated"""
+    next_outcome: Tensor
+    """float32[T, N, 3] the network's opinion of it"""
+
+
+class Collector:
+    """Fills the buffers of one rollout, ply by ply; ``finish`` hands them out until the next one."""
+
+    def __init__(
+        self,
+        env: VectorEnv,
+        net: nn.Module,
+        plies: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        generator: torch.Generator,
+        clock: Clock,
+    ) -> None:
+        self._env, self._net = env, net
+        self._device, self._dtype = device, dtype
+        self._generator, self._clock = generator, clock
+        shape = plies, len(env)
+        self._observation = torch.zeros(
+            *shape, OBSERVATION_BYTES, dtype=torch.uint8, device=device
+        )
+        self._mask = torch.zeros(*shape, MASK_WORDS, dtype=torch.int64, device=device)
+        self._choice = torch.zeros(shape, dtype=torch.int16, device=device)
+        self._log_prob = torch.zeros(shape, device=device)
+        self._outcome = torch.zeros(*shape, 3, device=device)
+        self._reward = np.zeros(shape, np.float32)
+        self._terminated = np.zeros(shape, np.bool_)
+        self._truncated = np.zeros(shape, np.bool_)
+        self._weight = np.zeros(shape, np.float32)
+        self._finals: list[tuple[int, NDArray[np.intp], NDArray[np.uint8]]] = []
+
+    @torch.no_grad()
+    def ply(self, t: int) -> tuple[NDArray[np.int16], StepResult]:
+        """Play ply ``t`` of the rollout in every game. Returns the actions and what they did."""
+        if t == 0:
+            self._finals.clear()
+        env, clock = self._env, self._clock
+        with clock.phase("inference"):
+            observation, mask = self._observation[t], self._mask[t]
+            observation.copy_(torch.from_numpy(env.observation))
+            mask.copy_(torch.from_numpy(env.mask.view(np.int64)))
+            policy, outcome = evaluate(self._net, observation, self._dtype)
+        with clock.phase("sampling"):
+            legal = legal_columns(mask)
+            log_probs = legal_log_probs(policy, legal)
+            column = sample(log_probs, self._generator)[:, None]
+            self._choice[t] = column[:, 0]
+            self._log_prob[t] = log_probs.gather(1, column)[:, 0]
+            self._outcome[t] = outcome.softmax(1)
+            actions = legal.gather(1, column)[:, 0].to("cpu", torch.int16).numpy()
+        with clock.phase("env"):
+            self._weight[t] = env.games["opponent"] == 0
+            step = env.step(actions)
+            self._reward[t] = step.reward
+            self._terminated[t] = step.terminated
+            self._truncated[t] = step.truncated
+            cut = np.flatnonzero(step.truncated)
+            if len(cut):
+                self._finals.append((t, cut, step.final_observation[cut]))
+        return actions, step
+
+    @torch.no_grad()
+    def finish(self) -> Rollout:
+        """The rollout, once all plies are played. Its tensors are overwritten by the next one."""
+        with self._clock.phase("inference"):
+            edge = self._upload(self._env.observation)
+            following = torch.cat((self._observation[1:], edge[None]))
+            outcomes = torch.cat((self._outcome[1:], self._judge(edge)[None]))
+            if self._finals:
+                games = self._upload(np.concatenate([game for _, game, _ in self._finals]))
+                plies = self._upload(
+                    np.concatenate([np.full(len(game), t) for t, game, _ in self._finals])
+                )
+                finals = self._upload(np.concatenate([seen for _, _, seen in self._finals]))
+                following[plies, games] = finals
+                outcomes[plies, games] = self._judge_in_parts(finals)
+            return Rollout(
+                observation=self._observation,
+                mask=self._mask,
+                choice=self._choice,
+                log_prob=self._log_prob,
+                outcome=self._outcome,
+                reward=self._upload(self._reward),
+                terminated=self._upload(self._terminated),
+                truncated=self._upload(self._truncated),
+                weight=self._upload(self._weight),
+                next_observation=following,
+                next_outcome=outcomes,
+            )
+
+    def _judge(self, observation: Tensor) -> Tensor:
+        """Outcome probabilities ``[N, 3]`` of N positions."""
+        return evaluate(self._net, observation, self._dtype)[1].softmax(1)
+
+    def _judge_in_parts(self, observation: Tensor) -> Tensor:
+        """The same for any number of positions, N at a time: a compiled network keeps its one shape."""
+        size = len(self._env)
+        padded = torch.cat((observation, observation[:1].expand(-len(observation) % size, -1)))
+        return torch.cat([self._judge(part) for part in padded.split(size)])[: len(observation)]
+
+    def _upload(self, array: NDArray[Any]) -> Tensor:
+        """A copy on the device."""
+        return torch.tensor(array, device=self._device)

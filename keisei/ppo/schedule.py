@@ -1,0 +1,29 @@
+"""Settings that change with the step."""
+
+from dataclasses import dataclass
+
+from keisei.config import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """The annealed settings at one step."""
+
+    learning_rate: float
+    entropy: float
+    material: float
+
+
+def scheduled(settings: Settings, step: int) -> Scheduled:
+    """Linear from the first to the last value over ``schedule.steps``, constant from there on."""
+    done = min(1.0, step / settings.schedule.steps)
+    ppo = settings.ppo
+    return Scheduled(
+        learning_rate=_between(ppo.learning_rate, ppo.learning_rate_final, done),
+        entropy=_between(ppo.entropy, ppo.entropy_final, done),
+        material=_between(ppo.material, ppo.material_final, done),
+    )
+
+
+def _between(first: float, last: float, done: float) -> float:
+    return first + (last - first) * done

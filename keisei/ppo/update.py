@@ -1,0 +1,108 @@
+"""The PPO losses and one step of the optimiser: functions of their arguments."""
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor, nn
+
+from keisei.nets.policy import legal_log_probs
+
+STATS = (
+    "loss_policy",
+    "loss_value",
+    "entropy",
+    "entropy_ratio",
+    "kl",
+    "clip_fraction",
+    "ratio_error",
+)
+"""What ``ppo_loss`` measures, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Plies to learn from; B of them."""
+
+    observation: Tensor
+    """uint8[B, 98]"""
+    mask: Tensor
+    """int64[B, 35] packed legal actions"""
+    choice: Tensor
+    """int16[B] column of the action among ``legal_columns(mask)``"""
+    log_prob: Tensor
+    """float32[B] of the action when it was played"""
+    advantage: Tensor
+    """float32[B] scaled"""
+    target: Tensor
+    """float32[B, 3] win, draw, loss"""
+    weight: Tensor
+    """float32[B] 1 for the learner's plies, 0 for a frozen opponent's"""
+
+    def take(self, index: Tensor) -> "Batch":
+        """The rows in ``index: int64[M]``."""
+        return Batch(*(getattr(self, f.name)[index] for f in fields(self)))
+
+
+def ppo_loss(
+    policy: Tensor,
+    outcome: Tensor,
+    legal: Tensor,
+    batch: Batch,
+    clip: float,
+    value_coefficient: float,
+    entropy_weight: float,
+) -> tuple[Tensor, Tensor]:
+    """The loss to minimise and ``STATS`` (detached), both averaged over plies of weight 1.
+
+    ``policy[B, 2187]`` and ``outcome[B, 3]`` are logits, ``legal[B, L]`` the columns of the batch.
+    The policy's part is the clipped surrogate (Schulman et al., 2017), the value's a cross-entropy.
+    """
+    share = batch.weight / batch.weight.sum().clamp(min=1)
+    log_probs = legal_log_probs(policy, legal)
+    log_prob = log_probs.gather(1, batch.choice.long()[:, None])[:, 0]
+    log_ratio = log_prob - batch.log_prob
+    ratio = log_ratio.exp()
+    gain = torch.minimum(
+        ratio * batch.advantage, ratio.clamp(1 - clip, 1 + clip) * batch.advantage
+    )
+    entropy = -(log_probs.exp() * log_probs).sum(1)
+    cross = -(batch.target * outcome.log_softmax(1)).sum(1)
+    loss = (share * (value_coefficient * cross - gain - entropy_weight * entropy)).sum()
+    with torch.no_grad():
+        most = (legal >= 0).sum(1).clamp(min=2).float().log()
+        kl = ratio - 1 - log_ratio
+        error = (ratio - 1).abs()
+        clipped = (error > clip).float()
+        rows = torch.stack((-gain, cross, entropy, entropy / most, kl, clipped, error))
+        return loss, (rows * share).sum(1)
+
+
+def optimise(
+    net: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, grad_clip: float
+) -> tuple[Tensor, Tensor]:
+    """One step, skipped where loss or gradient is not finite. Returns (gradient norm, 1 if skipped).
+
+    Nothing waits for the device: the fused optimisers look at ``found_inf`` themselves, as under a
+    gradient scaler, and leave weights, moments and step counts as they are.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    norm = nn.utils.clip_grad_norm_(net.parameters(), grad_clip)
+    skipped = (~(torch.isfinite(norm) & torch.isfinite(loss.detach()))).float()
+    optimizer.found_inf = skipped
+    optimizer.step()
+    return norm, skipped
+
+
+def make_optimizer(net: nn.Module, weight_decay: float) -> torch.optim.AdamW:
+    """The optimiser that ``optimise`` expects; its learning rate is set every iteration."""
+    return torch.optim.AdamW(net.parameters(), weight_decay=weight_decay, fused=True)
+
+
+def scale_advantages(advantage: Tensor, weight: Tensor, floor: float = 1e-3) -> Tensor:
+    """Advantages over their root mean square (no shift), or over ``floor`` when that is larger.
+
+    A window in which nothing happens has advantages of almost zero: blown up to one they would be noise.
+    """
+    mean_square = (weight * advantage.square()).sum() / weight.sum().clamp(min=1)
+    return advantage / mean_square.sqrt().clamp(min=floor)
