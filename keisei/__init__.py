@@ -1,1 +1,78 @@
-"""Keisei trains a shogi agent by PPO self-play inside one asyncio application."""
+"""Keisei trains a shogi agent by PPO self-play inside one asyncio application.
+
+>>> from keisei import Keisei, Settings  # doctest: +SKIP
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from keisei.config import Settings, SettingsError
+    from keisei.events import (
+        Alert,
+        Board,
+        Evaluation,
+        Event,
+        Failed,
+        Game,
+        Iteration,
+        Log,
+        Reset,
+        Status,
+    )
+    from keisei.runtime.errors import InboxFull, NotRunning, TrainingFailed
+    from keisei.runtime.players import load
+    from keisei.runtime.session import Keisei
+
+__all__ = [
+    "Alert",
+    "Board",
+    "Evaluation",
+    "Event",
+    "Failed",
+    "Game",
+    "InboxFull",
+    "Iteration",
+    "Keisei",
+    "Log",
+    "NotRunning",
+    "Reset",
+    "Settings",
+    "SettingsError",
+    "Status",
+    "TrainingFailed",
+    "load",
+]
+
+_HOMES = {
+    "keisei.config": ("Settings", "SettingsError"),
+    "keisei.events": (
+        "Alert",
+        "Board",
+        "Evaluation",
+        "Event",
+        "Failed",
+        "Game",
+        "Iteration",
+        "Log",
+        "Reset",
+        "Status",
+    ),
+    "keisei.runtime.errors": ("InboxFull", "NotRunning", "TrainingFailed"),
+    "keisei.runtime.players": ("load",),
+    "keisei.runtime.session": ("Keisei",),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use (PEP 562): ``import keisei`` alone loads nothing heavy."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,8 @@
+"""``python -m keisei`` is ``keisei``."""
+
+import sys
+
+from keisei.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""Logging, for the program that owns the process. Libraries and embedded runs set up nothing.
+
+Log events, not sentences: ``log.info("iteration", step=..., kl=...)``.
+"""
+
+import logging
+import queue
+import sys
+from logging.handlers import QueueHandler, QueueListener, RotatingFileHandler
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+
+FILE_BYTES = 10_000_000
+FILES = 10
+WAITING = 10_000
+"""Log records that may wait for the disk; more are dropped and counted."""
+
+_SHARED: list[Any] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.ExtraAdder(),
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.StackInfoRenderer(),
+]
+
+
+class Logging:
+    """Human lines on stderr and, once there is a run, JSON lines in its ``keisei.log``.
+
+    An entry point opens one for the life of the process: it sets the root logger, structlog's
+    configuration and the capture of warnings, and takes its handlers away when left. Files are
+    written by a thread: a slow disk must not hold up the loop.
+    """
+
+    def __init__(self, level: str = "info") -> None:
+        """``level``: debug, info, warning or error."""
+        self._level = level.upper()
+        self._listener: QueueListener | None = None
+        self._file: RotatingFileHandler | None = None
+        self._handlers: list[logging.Handler] = []
+
+    def __enter__(self) -> Self:
+        structlog.configure(
+            processors=[
+                *_SHARED,
+                structlog.stdlib.PositionalArgumentsFormatter(),
+                structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+            ],
+            wrapper_class=structlog.stdlib.BoundLogger,
+            logger_factory=structlog.stdlib.LoggerFactory(),
+            cache_logger_on_first_use=False,
+        )
+        console = logging.StreamHandler(sys.stderr)
+        colors = sys.stderr.isatty()
+        console.setFormatter(
+            _formatter(structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0))
+        )
+        logging.captureWarnings(capture=True)
+        logging.getLogger().setLevel(self._level)
+        self._add(console)
+        return self
+
+    def add_file(self, path: Path) -> None:
+        """Also write JSON lines to ``path``, 10 files of 10 MB at most."""
+        self._file = RotatingFileHandler(
+            path, maxBytes=FILE_BYTES, backupCount=FILES - 1, encoding="utf-8"
+        )
+        renderer = structlog.processors.JSONRenderer(default=str)
+        self._file.setFormatter(_formatter(structlog.processors.format_exc_info, renderer))
+        handler = _Bounded(queue.Queue(WAITING))
+        self._listener = QueueListener(handler.queue, self._file)
+        self._listener.start()
+        self._add(handler)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        for handler in self._handlers:
+            logging.getLogger().removeHandler(handler)
+            handler.close()
+        self._handlers.clear()
+        if self._listener and self._file:
+            self._listener.stop()
+            self._file.close()
+        logging.captureWarnings(capture=False)
+        structlog.reset_defaults()
+
+    def _add(self, handler: logging.Handler) -> None:
+        logging.getLogger().addHandler(handler)
+        self._handlers.append(handler)
+
+
+class _Bounded(QueueHandler):
+    """A queue handler that drops what does not fit, and hands records over as they are."""
+
+    dropped = 0
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        """Leave it to the listener's formatter: the stock version flattens the event dict."""
+        return record
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Never wait."""
+        try:
+            self.queue.put_nowait(record)
+        except queue.Full:
+            self.dropped += 1
+
+
+def _formatter(*renderers: Any) -> logging.Formatter:
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=_SHARED,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
+    )

@@ -1,0 +1,1 @@
+"""Where the device thread and the event loop meet: worker, queues, outbox, hub, session, sinks."""

@@ -1,0 +1,97 @@
+"""The loop's record of the evaluations of a run."""
+
+import secrets
+import time
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from keisei.events import Evaluation
+from keisei.runtime.errors import InboxFull, KeyReused
+
+if TYPE_CHECKING:
+    from keisei.evaluation import MatchSpec
+
+KEPT = 1000
+UNDONE = 32
+ENDED = ("done", "failed", "cancelled")
+
+
+class Record:
+    """One evaluation."""
+
+    def __init__(self, spec: "MatchSpec", key: str | None) -> None:
+        self.id = secrets.token_hex(4)
+        self.spec = spec
+        self.key = key
+        self.done = anyio.Event()
+        self.fields: dict[str, Any] = {
+            "id": self.id,
+            "state": "queued",
+            "opponent": spec.opponent,
+            "games": spec.games,
+            "progress": 0.0,
+            "score": None,
+            "interval": None,
+            "result": None,
+            "message": "",
+            "created": time.time(),
+            "finished": None,
+        }
+
+    def note(self, fields: dict[str, Any]) -> None:
+        """Take over what is new."""
+        self.fields |= {key: fields[key] for key in self.fields.keys() & fields.keys()}
+        if self.fields["state"] in ENDED and not self.done.is_set():
+            self.fields["finished"] = time.time()
+            self.done.set()
+
+
+class Book:
+    """All evaluations of this process, up to the newest ``KEPT``."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, Record] = {}
+
+    def add(self, spec: "MatchSpec", key: str | None) -> tuple[Record, bool]:
+        """A record for ``spec``, and whether it is new: the same key gives the same record.
+
+        Raises KeyReused, InboxFull.
+        """
+        if key is not None:
+            for known in self._records.values():
+                if known.key == key:
+                    if known.spec != spec:
+                        raise KeyReused(f"idempotency key {key!r} was used for another request")
+                    return known, False
+        if sum(not record.done.is_set() for record in self._records.values()) >= UNDONE:
+            raise InboxFull(f"{UNDONE} evaluations already wait")
+        record = Record(spec, key)
+        self._records[record.id] = record
+        ended = [old.id for old in self._records.values() if old.done.is_set()]
+        for id in ended[: max(0, len(self._records) - KEPT)]:
+            del self._records[id]
+        return record, True
+
+    def drop(self, record: Record) -> None:
+        """Forget one that could not be started."""
+        del self._records[record.id]
+
+    def note(self, event: Evaluation) -> None:
+        """Take over an event of the device thread."""
+        if event.id in self._records:
+            self._records[event.id].note(event.to_dict())
+
+    def get(self, id: str) -> Record | None:
+        """One of them."""
+        return self._records.get(id)
+
+    def list(self) -> list[dict[str, Any]]:
+        """All, newest first."""
+        return [dict(record.fields) for record in reversed(self._records.values())]
+
+    def close(self) -> None:
+        """The device thread is gone: what has not ended never will."""
+        for record in self._records.values():
+            if not record.done.is_set():
+                record.note({"state": "cancelled", "message": "the run ended"})

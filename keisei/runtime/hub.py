@@ -1,0 +1,188 @@
+"""Server-sent events for any number of clients, from one ring of encoded events."""
+
+import asyncio
+import json
+import math
+import secrets
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import anyio
+
+from keisei.events import TOPICS, Board, Evaluation, Event, Reset, Status, Topic
+
+RING = 8192
+TICK = 0.25
+GROUP = 8
+"""Clients woken at once. All 64 in one turn of the loop would hold it for 10 ms and more."""
+CHUNK = 512
+"""Events in one chunk at most, when a client catches up."""
+
+Describe = Callable[[Literal["hello", "reset", "bye"]], Status]
+
+
+class Hub:
+    """Encodes each event once and lets every client read at its own pace. Loop only.
+
+    A client is a cursor into the ring: one that never reads costs nothing, and one so slow that the
+    ring has passed its cursor is cut with ``reset``; it comes back by the id it saw last. Every
+    250 ms new events get their ids, ``<boot>-<number>``, and go out as one chunk. Of boards and of
+    progress reports only the newest of a tick is sent.
+    """
+
+    def __init__(self, describe: Describe, *, ring: int = RING, tick: float = TICK) -> None:
+        """``describe(kind)`` makes the events that only one client gets."""
+        self.boot = secrets.token_hex(4)
+        self.closed = False
+        self._describe = describe
+        self._tick = tick
+        self._pending: dict[object, Event] = {}
+        self._ring: deque[tuple[Topic, bytes]] = deque(maxlen=ring)
+        self._next = 1
+        self._clients: dict[_Client, None] = {}
+
+    @property
+    def clients(self) -> int:
+        """Streams now open."""
+        return len(self._clients)
+
+    def publish(self, event: Event) -> None:
+        """Send an event with the next tick. After ``close`` nobody is left to get it."""
+        key = _conflated(event) or object()
+        self._pending.pop(key, None)
+        self._pending[key] = event
+
+    async def run(self) -> None:
+        """Tick until closed."""
+        while not self.closed:
+            await anyio.sleep(self._tick)
+            if self._flush():
+                await self._wake()
+
+    def close(self) -> None:
+        """Send what is pending; every stream ends with ``bye``. May be called again."""
+        if not self.closed:
+            self._flush()
+            self.closed = True
+        for client in self._clients:
+            client.wake.set()
+
+    @contextmanager
+    def subscribe(
+        self, topics: Collection[Topic], after: str | None = None
+    ) -> Iterator[AsyncGenerator[bytes, None]]:
+        """A client's chunks, from the event after id ``after`` or, without it, from now on.
+
+        First comes ``hello``. If ``after`` can no longer be had, or is not of this boot, ``reset``
+        follows and the stream goes on with the newest event.
+        """
+        client = _Client(frozenset(topics) or frozenset(TOPICS), self._next)
+        lost = False
+        if after is not None:
+            boot, _, number = after.rpartition("-")
+            known = boot == self.boot and number.isdecimal()
+            client.cursor = int(number) + 1 if known else 0
+            lost = not self._oldest <= client.cursor <= self._next
+        self._clients[client] = None
+        try:
+            yield self._chunks(client, lost=lost)
+        finally:
+            del self._clients[client]
+
+    async def _chunks(self, client: "_Client", *, lost: bool) -> AsyncGenerator[bytes, None]:
+        if lost:
+            client.cursor = self._next
+        opening = self._own("hello", client.cursor - 1)
+        yield opening + self._reset() if lost else opening
+        while True:
+            client.wake.clear()
+            if client.cursor < self._oldest:
+                yield self._reset()
+                return
+            chunk = self._read(client)
+            if chunk:
+                yield chunk
+            elif client.cursor < self._next:
+                continue  # nothing of this client's topics in that stretch
+            elif self.closed:
+                yield self._own("bye")
+                return
+            else:
+                await client.wake.wait()
+
+    def _read(self, client: "_Client") -> bytes:
+        low = client.cursor - self._oldest
+        high = min(low + CHUNK, len(self._ring))
+        client.cursor += high - low
+        stretch = (self._ring[i] for i in range(low, high))
+        return b"".join(frame for topic, frame in stretch if topic in client.topics)
+
+    def _reset(self) -> bytes:
+        now = self._describe("reset")
+        oldest = f"{self.boot}-{self._oldest}"
+        reset = Reset(
+            run=now.run,
+            step=now.step,
+            time=now.time,
+            state=now.state,
+            message=now.message,
+            oldest=oldest,
+        )
+        return _frame(reset, f"{self.boot}-{self._next - 1}")
+
+    def _own(self, kind: Literal["hello", "bye"], number: int | None = None) -> bytes:
+        return _frame(self._describe(kind), None if number is None else f"{self.boot}-{number}")
+
+    @property
+    def _oldest(self) -> int:
+        return self._next - len(self._ring)
+
+    def _flush(self) -> bool:
+        for event in self._pending.values():
+            self._ring.append((event.topic, _frame(event, f"{self.boot}-{self._next}")))
+            self._next += 1
+        flushed = bool(self._pending)
+        self._pending.clear()
+        return flushed
+
+    async def _wake(self) -> None:
+        for number, client in enumerate(list(self._clients)):
+            client.wake.set()
+            if number % GROUP == GROUP - 1:
+                await anyio.sleep(0.002)
+
+
+class _Client:
+    def __init__(self, topics: frozenset[Topic], cursor: int) -> None:
+        self.topics = topics
+        self.cursor = cursor
+        self.wake = asyncio.Event()
+
+
+def _conflated(event: Event) -> object | None:
+    """Events of the same key replace each other. Lifecycle, metrics, games and alerts never do."""
+    if isinstance(event, Board):
+        return Board
+    if isinstance(event, Evaluation) and event.state == "running":
+        return event.id
+    return None
+
+
+def _frame(event: Event, id: str | None) -> bytes:
+    payload = event.to_dict()
+    try:
+        data = json.dumps(payload, allow_nan=False, separators=(",", ":"))
+    except ValueError:  # JSON has no NaN, and a browser's parser stops at one
+        data = json.dumps(_finite(payload), allow_nan=False, separators=(",", ":"))
+    head = f"id: {id}\r\n" if id else ""
+    return f"{head}event: {event.event}\r\ndata: {data}\r\n\r\n".encode()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

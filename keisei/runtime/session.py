@@ -1,0 +1,416 @@
+"""``Keisei``: a run inside anybody's event loop."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import anyio
+import anyio.lowlevel
+from anyio import CancelScope, CapacityLimiter, create_task_group, to_thread
+
+from keisei.config import Settings
+from keisei.events import TOPICS, Alert, Evaluation, Event, Iteration, Level, Reset, Topic
+from keisei.runtime.book import Book, Record
+from keisei.runtime.errors import NotRunning, OutboxOverflow, TrainingFailed
+from keisei.runtime.hub import Hub
+from keisei.runtime.outbox import Outbox
+from keisei.runtime.queues import Command, Mailbox, Question
+from keisei.runtime.readers import Readers
+from keisei.runtime.sinks import DatabaseSink, Feed, Sink
+from keisei.runtime.status import Notes, StatusReport
+from keisei.runtime.supervise import Heartbeat, supervise, watch
+
+if TYPE_CHECKING:
+    from keisei.evaluation import MatchSpec
+    from keisei.runtime.prepare import Prepared
+    from keisei.runtime.worker import Outcome, Worker
+    from keisei.store import RunReader
+
+CLOSE_SECONDS = 30.0
+"""How long sinks may take to write what is left."""
+
+
+class EvaluationHandle:
+    """An evaluation that was started."""
+
+    def __init__(self, keisei: "Keisei", record: Record) -> None:
+        self.id = record.id
+        self._keisei = keisei
+        self._record = record
+
+    def cancel(self) -> None:
+        """End it early. Nothing happens if it has ended."""
+        self._keisei.cancel_evaluation(self.id)
+
+    async def result(self) -> dict[str, Any]:
+        """Wait for the end; state, score, interval, counts and ends by reason."""
+        await self._record.done.wait()
+        return dict(self._record.fields)
+
+
+class Keisei:
+    """Trains while its block is open; leaving the block stops it.
+
+    ::
+
+        async with Keisei(Settings.load("configs/quickstart.toml")) as keisei:
+            async for event in keisei.events(topics={"metrics"}):
+                print(event.values["train/kl"])
+
+    Everything belongs on the loop of the block, nothing process-wide is touched, and several may
+    be open at once. Entering raises what keeps a run from starting (``keisei.store``'s errors,
+    ``DeviceError``, OSError). If training fails later, the block goes on: ``events()`` yields
+    Failed and ends, and leaving the block raises TrainingFailed unless the block itself raised.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        run: Path | None = None,
+        resume: bool = False,
+        init: Path | None = None,
+        keep_serving: bool = False,
+        sinks: Sequence[Sink] = (),
+        _learner: Callable[[Settings], Any] | None = None,
+    ) -> None:
+        """``run``: the run's directory (a new one in ``run.root`` if None); with ``resume`` it, or
+        the newest in ``run.root``, is continued. ``init``: a checkpoint to start the weights from.
+
+        ``keep_serving``: after the end of training, evaluations and moves are still answered, until
+        ``stop``. ``sinks`` get all events. ``_learner``, for the tests, makes the learner.
+        """
+        self.settings = settings
+        self._open = partial(
+            open_run, run=run, resume=resume, init=init, keep_serving=keep_serving, build=_learner
+        )
+        self._keep_serving = keep_serving
+        self._sinks = tuple(sinks)
+        self._mailbox = Mailbox()
+        self._book = Book()
+        self._entered = False
+        self._problem: Exception | None = None
+        self._outcome: Outcome
+        self._stopping = asyncio.Event()
+        self._opened = asyncio.Event()
+        self._closed = asyncio.Event()
+
+    # ------------------------------------------------------------------ life
+    async def __aenter__(self) -> Self:
+        if self._opened.is_set() or self._stopping.is_set():
+            raise NotRunning("a Keisei can be entered only once")
+        self._group = create_task_group()
+        await self._group.__aenter__()
+        self._group.start_soon(self._run, name="keisei")
+        try:
+            await self._opened.wait()
+        except BaseException:
+            await self._leave()
+            raise
+        if self._problem is not None:
+            await self._leave()
+            raise self._problem
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        await self._leave()
+        if kind is None and self._outcome.kind == "failed":
+            raise TrainingFailed(self._outcome.error, self._outcome.traceback)
+
+    async def _leave(self) -> None:
+        self._mailbox.request_stop()
+        self._stopping.set()
+        with CancelScope(shield=True):
+            await self._closed.wait()
+        # Not told of the body's exception: it would come out wrapped in a group.
+        await self._group.__aexit__(None, None, None)
+
+    async def _run(self) -> None:
+        """All that runs on the loop, from opening the files to closing them.
+
+        A task of its own, and shielded: whatever becomes of the host's block, the run ends in its
+        own order, downstream from the worker.
+        """
+        with CancelScope(shield=True):
+            try:
+                await self._prepare()
+            except Exception as problem:  # noqa: BLE001 (`__aenter__` raises it)
+                self._problem = problem
+            else:
+                self._entered = True
+                self._opened.set()
+                await self._train()
+            finally:
+                self._opened.set()
+                self._closed.set()
+
+    async def _prepare(self) -> None:
+        # In a thread: this imports torch, takes seconds when cold, and touches the disk.
+        prepared, start = await to_thread.run_sync(self._open, self.settings)
+        self.run = prepared.run
+        self.settings = prepared.settings
+        self._database = prepared.database
+        self._notes = Notes(self.run.id, self.settings, prepared.step)
+        self._outbox = Outbox()
+        self.hub = Hub(self._notes.status)
+        self._readers = Readers(self._reset)
+        self._heartbeat = Heartbeat()
+        self._worker = start(self._mailbox, self._outbox)
+        self._feeds = [Feed(sink) for sink in (DatabaseSink(self._database), *self._sinks)]
+        for remark in prepared.remarks:
+            self.alert("resume", "warning", remark)
+
+    async def _train(self) -> None:
+        try:
+            async with create_task_group() as beside:
+                beside.start_soon(self.hub.run)
+                beside.start_soon(self._heartbeat.run)
+                beside.start_soon(watch, lambda: self._worker.beat, self.alert)
+                await self._flow()
+                beside.cancel_scope.cancel()
+        except Exception as crash:  # noqa: BLE001 (the host's block must not be cancelled)
+            from keisei.runtime.worker import failure
+
+            failed, self._outcome = failure(crash, self._notes.run, self._notes.step)
+            self._readers.publish(failed)
+            self.hub.publish(failed)
+        finally:
+            self._book.close()
+            self.hub.close()
+            self._readers.close()
+            await to_thread.run_sync(self._release)
+
+    async def _flow(self) -> None:
+        async with create_task_group() as group:
+            for feed in self._feeds:
+                group.start_soon(supervise, f"sink {feed.sink.name}", feed.run, self.alert)
+            group.start_soon(self._host)
+            await self._pump()
+            group.cancel_scope.deadline = anyio.current_time() + CLOSE_SECONDS
+
+    async def _host(self) -> None:
+        """Live as long as the device thread; then, if asked to, until ``stop``."""
+        try:
+            self._outcome = await to_thread.run_sync(self._worker.main, limiter=CapacityLimiter(1))
+            if self._keep_serving:
+                await self._stopping.wait()
+        finally:
+            self._outbox.close()
+
+    async def _pump(self) -> None:
+        """Hand every event on, until the outbox ends."""
+        while events := await self._outbox.drain():
+            for event in events:
+                self._hand_on(event)
+                await anyio.lowlevel.checkpoint()
+        for feed in self._feeds:
+            feed.box.close()
+
+    def _hand_on(self, event: Event) -> None:
+        if isinstance(event, Iteration):
+            event = replace(event, values=event.values | self._loop_values())
+        elif isinstance(event, Evaluation):
+            self._book.note(event)
+        self._notes.take(event)
+        self.hub.publish(event)
+        self._readers.publish(event)
+        for feed in self._feeds:
+            try:
+                feed.put(event)
+            except OutboxOverflow:  # told by the sink's own alerts; training must not wait for it
+                feed.box.dropped += 1
+
+    def _release(self) -> None:
+        self._database.close()
+        self.run.close()
+
+    # ------------------------------------------------------------------ control
+    def submit(self, kind: Any, payload: Any = None) -> Command:
+        """Queue a command; returning means accepted, ``await command.finished`` waits for its end.
+
+        Raises InboxFull, NotRunning.
+        """
+        self._check_entered()
+        command = Command(kind, payload)
+        self._mailbox.send(command)
+        return command
+
+    async def pause(self) -> None:
+        """Stop training turns; evaluations and moves go on. Raises InboxFull, NotRunning."""
+        await self.submit("pause").finished
+
+    async def resume(self) -> None:
+        """Go on training. Raises InboxFull, NotRunning."""
+        await self.submit("resume").finished
+
+    async def checkpoint(self) -> Path:
+        """Save at the end of the iteration in progress. Raises InboxFull, NotRunning, OSError."""
+        path: Path = await self.submit("checkpoint").finished
+        return path
+
+    def stop(self) -> None:
+        """Ask the run to end; again if you like. ``wait`` tells when it has."""
+        self._mailbox.request_stop()
+        self._stopping.set()
+
+    async def wait(self) -> "Outcome":
+        """Return when the run has ended and everybody has been told, with how it ended."""
+        self._check_entered()
+        await self._closed.wait()
+        return self._outcome
+
+    def alert(self, name: str, level: Level, message: str) -> None:
+        """Tell people of something, as the run's own detectors do."""
+        self._outbox.emit(
+            Alert(
+                run=self._notes.run,
+                step=self._notes.step,
+                time=time.time(),
+                name=name,
+                level=level,
+                message=message,
+            ),
+            always=True,
+        )
+
+    # ------------------------------------------------------------------ watching
+    def events(self, topics: Collection[Topic] | None = None) -> AsyncGenerator[Event, None]:
+        """Events from now on; ends with the run. Reset tells a slow reader that it missed some."""
+        self._check_entered()
+        return self._readers.read(TOPICS if topics is None else topics)
+
+    @asynccontextmanager
+    async def subscribe(
+        self, topics: Collection[Topic], after: str | None = None
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Encoded server-sent events; see ``Hub.subscribe``."""
+        self._check_entered()
+        with self.hub.subscribe(topics, after) as chunks:
+            async with aclosing(chunks):
+                yield chunks
+
+    def status(self) -> StatusReport:
+        """What the run is doing now."""
+        self._check_entered()
+        phase, since = self._worker.beat
+        return self._notes.report(
+            phase=phase,
+            beat_age=time.monotonic() - since,
+            clients=self.hub.clients,
+            dropped=self._dropped,
+        )
+
+    @property
+    def reader(self) -> "RunReader":
+        """What is kept of the run. Its queries block: ask in a thread."""
+        from keisei.store import RunReader
+
+        self._check_entered()
+        return RunReader(self.run.path)
+
+    # ------------------------------------------------------------------ evaluation and play
+    async def evaluate(self, spec: "MatchSpec", key: str | None = None) -> EvaluationHandle:
+        """Start a match of a copy of the current weights, played beside training.
+
+        The same ``key`` again gives the same evaluation. Raises InboxFull, NotRunning, KeyReused.
+        """
+        self._check_entered()
+        record, new = self._book.add(spec, key)
+        if new:
+            try:
+                self.submit("evaluate", (record.id, spec))
+            except BaseException:
+                self._book.drop(record)
+                raise
+        return EvaluationHandle(self, record)
+
+    def evaluations(self) -> list[dict[str, Any]]:
+        """All evaluations of this session, newest first."""
+        return self._book.list()
+
+    def evaluation(self, id: str) -> dict[str, Any] | None:
+        """One of them."""
+        record = self._book.get(id)
+        return dict(record.fields) if record else None
+
+    async def wait_evaluation(self, id: str, seconds: float) -> None:
+        """Return when it has ended, or after so many seconds. Raises KeyError."""
+        record = self._book.get(id)
+        if record is None:
+            raise KeyError(id)
+        with anyio.move_on_after(seconds):
+            await record.done.wait()
+
+    def cancel_evaluation(self, id: str) -> None:
+        """End it early; nothing happens if it has ended. Raises InboxFull, KeyError."""
+        record = self._book.get(id)
+        if record is None:
+            raise KeyError(id)
+        if not record.done.is_set():
+            self.submit("cancel", id)
+
+    async def best_move(self, sfen: str, *, greedy: bool = True) -> str | None:
+        """The current network's move (USI) in a position, None if the game is over.
+
+        Raises SfenError, InboxFull, NotRunning.
+        """
+        self._check_entered()
+        question = Question(sfen, greedy)
+        self._mailbox.send(question)
+        return await question.answer
+
+    # ------------------------------------------------------------------ inside
+    def _check_entered(self) -> None:
+        if not self._entered:
+            raise NotRunning("the run is not open: use `async with`")
+
+    @property
+    def _dropped(self) -> int:
+        return self._outbox.dropped + sum(feed.box.dropped for feed in self._feeds)
+
+    def _loop_values(self) -> dict[str, float]:
+        return {
+            "system/loop_lag_ms": self._heartbeat.take() * 1000,
+            "system/clients": float(self.hub.clients),
+            "system/dropped": float(self._dropped),
+        }
+
+    def _reset(self) -> Reset:
+        now = self._notes.status("reset")
+        return Reset(run=now.run, step=now.step, time=now.time, state=now.state)
+
+
+def open_run(
+    settings: Settings,
+    *,
+    run: Path | None,
+    resume: bool,
+    init: Path | None,
+    keep_serving: bool,
+    build: Callable[[Settings], Any] | None,
+) -> "tuple[Prepared, Callable[[Mailbox, Outbox], Worker]]":
+    """The run's files and its worker. Off the loop: the imports alone take a second."""
+    from keisei.runtime.prepare import prepare
+    from keisei.runtime.worker import Plan, Worker, build_learner
+
+    prepared = prepare(settings, run, resume=resume, init=init, decided=build is not None)
+    plan = Plan(
+        settings=prepared.settings,
+        run=prepared.run,
+        resumed=prepared.resumed,
+        init=prepared.init,
+        keep_serving=keep_serving,
+        build=build or build_learner,
+    )
+    return prepared, partial(Worker, plan)

@@ -1,0 +1,98 @@
+"""Where events go besides the clients: the database, and whatever the program adds."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+import structlog
+from anyio import CapacityLimiter, to_thread
+
+from keisei.events import Alert, Event, Iteration, Status
+from keisei.runtime.outbox import Outbox
+
+
+class Sink(Protocol):
+    """Takes a run's events. Slow is allowed; raising is an alert, and it is tried again."""
+
+    @property
+    def name(self) -> str:
+        """For alerts."""
+
+    async def write(self, events: Sequence[Event]) -> None:
+        """Take events, in order."""
+
+    async def close(self) -> None:
+        """The run is over and everything has been written."""
+
+
+class _Store(Protocol):
+    def append(self, events: Sequence[Event]) -> Any: ...
+    def close(self) -> None: ...
+
+
+class DatabaseSink:
+    """Writes events to the run's database, in a thread of its own."""
+
+    name = "database"
+
+    def __init__(self, database: _Store) -> None:
+        self._database = database
+        self._limiter = CapacityLimiter(1)
+
+    async def write(self, events: Sequence[Event]) -> None:
+        """One transaction."""
+        await self._call(partial(self._database.append, events))
+
+    async def close(self) -> None:
+        """Commit and close."""
+        await self._call(self._database.close)
+
+    async def _call(self, function: Callable[[], Any]) -> None:
+        await to_thread.run_sync(function, limiter=self._limiter)
+
+
+class LogSink:
+    """Writes the lifecycle, metrics and alerts to the log, one line each."""
+
+    name = "log"
+
+    def __init__(self) -> None:
+        self._log = structlog.get_logger("keisei")
+
+    async def write(self, events: Sequence[Event]) -> None:
+        """One line an event."""
+        for event in events:
+            log = self._log.bind(run=event.run, step=event.step)
+            if isinstance(event, Iteration):
+                log.info("iteration", iteration=event.iteration, **event.to_dict()["values"])
+            elif isinstance(event, Alert):
+                getattr(log, event.level)(event.name, message=event.message)
+            elif isinstance(event, Status):
+                level = log.error if event.state == "failed" else log.info
+                level(event.kind, state=event.state, message=event.message)
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+class Feed:
+    """A sink and what waits for it, so that the slowest sink holds up nobody."""
+
+    def __init__(self, sink: Sink) -> None:
+        self.sink = sink
+        self.box = Outbox()
+        self._batch: list[Event] = []
+
+    def put(self, event: Event) -> None:
+        """Hand over an event; the sink's task takes it. Raises OutboxOverflow."""
+        self.box.emit(event)
+
+    async def run(self) -> None:
+        """Write until the feed is closed. Started again after an error, it repeats that batch."""
+        while True:
+            if self._batch:
+                await self.sink.write(self._batch)
+            self._batch = await self.box.drain()
+            if not self._batch:
+                break
+        await self.sink.close()

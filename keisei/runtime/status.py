@@ -1,0 +1,107 @@
+"""What a run is doing, at one moment."""
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from keisei.config import Settings
+from keisei.events import Event, Iteration, State, Status
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReport:
+    """One look at a run."""
+
+    run: str
+    """Id of the run."""
+    state: State
+    message: str
+    """More about the state, for a person."""
+    step: int
+    iteration: int
+    steps_per_second: float
+    """Of the newest iteration; 0 before the first."""
+    started: float
+    """When this process began the run, seconds since the epoch."""
+    device: str
+    dtype: str
+    net: str
+    """Kind and size of the network."""
+    phase: str
+    """What the device thread is at: compile, iteration, evaluation, save, idle ..."""
+    beat_age: float
+    """Seconds since the device thread last showed life."""
+    clients: int
+    """Streams now open."""
+    dropped: int
+    """Events given up on under load; none of those that matter."""
+    checkpoint: int | None
+    """Step of the newest checkpoint."""
+    checkpoint_age: float | None
+    """Seconds since it was taken."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+class Notes:
+    """What the loop knows of the run from the events that passed."""
+
+    def __init__(self, run: str, settings: Settings, step: int) -> None:
+        self.run = run
+        self.state: State = "starting"
+        self.message = ""
+        self.step = step
+        self.iteration = 0
+        self.steps_per_second = 0.0
+        self.started = time.time()
+        self.checkpoint: int | None = None
+        self._checkpoint_time = 0.0
+        self._settings = settings
+
+    def take(self, event: Event) -> None:
+        """Learn from an event."""
+        self.step = max(self.step, event.step)
+        if isinstance(event, Status):
+            self.state = event.state
+            if event.kind == "checkpoint":
+                self.checkpoint, self._checkpoint_time = event.step, event.time
+            else:
+                self.message = event.message
+        elif isinstance(event, Iteration):
+            self.iteration = event.iteration
+            self.steps_per_second = event.values["speed/steps_per_second"]
+
+    def status(self, kind: Any) -> Status:
+        """An event of this kind, as things stand."""
+        return Status(
+            run=self.run,
+            step=self.step,
+            time=time.time(),
+            kind=kind,
+            state=self.state,
+            message=self.message,
+        )
+
+    def report(self, *, phase: str, beat_age: float, clients: int, dropped: int) -> StatusReport:
+        """The whole picture."""
+        net = self._settings.net
+        return StatusReport(
+            run=self.run,
+            state=self.state,
+            message=self.message,
+            step=self.step,
+            iteration=self.iteration,
+            steps_per_second=self.steps_per_second,
+            started=self.started,
+            device=self._settings.device,
+            dtype=self._settings.compute.dtype,
+            net=f"{net.kind} {net.blocks}x{net.channels}",
+            phase=phase,
+            beat_age=beat_age,
+            clients=clients,
+            dropped=dropped,
+            checkpoint=self.checkpoint,
+            checkpoint_age=None if self.checkpoint is None else time.time() - self._checkpoint_time,
+        )

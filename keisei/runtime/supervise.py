@@ -1,0 +1,84 @@
+"""Keeping what stands beside training from ending it, and noticing when training stands still."""
+
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+
+import anyio
+
+from keisei.events import Level
+
+RESTARTS = 3
+PAUSES = (0.1, 1.0, 5.0)
+"""Seconds before each restart."""
+
+ALLOWANCE: Mapping[str, float] = {
+    "start": 120,
+    "compile": 900,
+    "iteration": 60,
+    "evaluation": 60,
+    "save": 120,
+    "idle": 10,
+}
+"""Seconds that the device thread may show no life, by phase."""
+
+Report = Callable[[str, Level, str], None]
+"""Called with the name, level and message of an alert."""
+
+
+async def supervise(name: str, run: Callable[[], Awaitable[None]], report: Report) -> bool:
+    """Run to the end; a crash is an alert, and up to three times a new start.
+
+    Returns whether it came to its end. Raises nothing but cancellation.
+    """
+    for restart in range(RESTARTS + 1):
+        try:
+            await run()
+        except Exception as error:  # noqa: BLE001 (whatever it is must not reach training)
+            text = "".join(traceback.format_exception_only(error)).strip()
+            if restart == RESTARTS:
+                report(name, "error", f"{text}; given up after {RESTARTS} restarts")
+                return False
+            report(name, "error", f"{text}; starting again")
+            await anyio.sleep(PAUSES[restart])
+        else:
+            return True
+    raise AssertionError("unreachable")
+
+
+async def watch(
+    beat: Callable[[], tuple[str, float]],
+    report: Report,
+    *,
+    allowance: Mapping[str, float] = ALLOWANCE,
+    every: float = 1.0,
+) -> None:
+    """Report, once each time, a device thread that outstays its phase's allowance."""
+    told: tuple[str, float] | None = None
+    while True:
+        await anyio.sleep(every)
+        phase, since = current = beat()
+        silent = time.monotonic() - since
+        if current != told and silent > allowance.get(phase, float("inf")):
+            told = current
+            report("watchdog", "error", f"no sign of life for {silent:.0f} s in phase {phase}")
+
+
+class Heartbeat:
+    """Measures how late the loop runs what is due."""
+
+    def __init__(self, every: float = 0.05) -> None:
+        self._every = every
+        self._worst = 0.0
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        while True:
+            due = time.perf_counter() + self._every
+            await anyio.sleep(self._every)
+            self._worst = max(self._worst, time.perf_counter() - due)
+
+    def take(self) -> float:
+        """The worst lag in seconds since the last call."""
+        worst, self._worst = self._worst, 0.0
+        return worst

@@ -1,0 +1,383 @@
+"""The device thread: everything that touches the network, the games and the device happens here."""
+
+import time
+import traceback
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import psutil
+import torch
+
+from keisei.config import Settings
+from keisei.events import Alert, Board, Evaluation, Event, Failed, Game, Iteration, State, Status
+from keisei.runtime.errors import NotRunning
+from keisei.runtime.evaluations import Agent, Evaluations
+from keisei.runtime.outbox import Outbox
+from keisei.runtime.queues import Command, Mailbox, deliver
+from keisei.runtime.turns import Pace, Share
+from keisei.store import RunDirectory, load_checkpoint, save_checkpoint
+
+BOARD_SECONDS = 0.25
+FINISH_SECONDS = 3.0
+"""An iteration that is asked to stop is finished if no more than this is left of it."""
+Phase = Literal["start", "compile", "iteration", "evaluation", "save", "idle", "ended"]
+
+
+class Report(Protocol):
+    """What an iteration gave (``keisei.ppo.Report``)."""
+
+    step: int
+    iteration: int
+    values: dict[str, float]
+    games: tuple[Any, ...]
+    alerts: tuple[tuple[str, Any, str], ...]
+
+
+class Learner(Protocol):
+    """What the worker asks of a learner (``keisei.ppo.Learner``)."""
+
+    step: int
+    iteration: int
+    agent: Agent
+    env: Any
+
+    def warm_up(self) -> None: ...
+    def iterate(self) -> Generator[None, None, Report]: ...
+    def tensors(self) -> Mapping[str, Mapping[str, torch.Tensor]]: ...
+    def state(self) -> dict[str, Any]: ...
+    def load(self, tensors: Mapping[str, Any], state: Mapping[str, Any]) -> None: ...
+    def load_weights(self, weights: Mapping[str, torch.Tensor]) -> None: ...
+    def board(self) -> Mapping[str, Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended."""
+
+    kind: Literal["finished", "stopped", "failed"]
+    error: str = ""
+    """Type and message of what the worker raised."""
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the worker is to do."""
+
+    settings: Settings
+    run: RunDirectory
+    resumed: Path | None
+    init: Path | None
+    keep_serving: bool
+    build: Callable[[Settings], Learner]
+
+
+def build_learner(settings: Settings) -> Learner:
+    """The real learner, on the device and in the precision that the settings name."""
+    from keisei.nets.policy import resolve_device, resolve_dtype
+    from keisei.ppo.learner import Learner as PPOLearner
+
+    device = resolve_device(settings.device)
+    return PPOLearner(settings, device, resolve_dtype(settings.compute.dtype, device))
+
+
+class Worker:
+    """One run's device thread. ``main`` is its life; all else here is called from there."""
+
+    def __init__(self, plan: Plan, mailbox: Mailbox, outbox: Outbox) -> None:
+        self.beat: tuple[Phase, float] = ("start", time.monotonic())
+        """Phase and when it last showed life (monotonic seconds); read by the watchdog."""
+        self._plan = plan
+        self._settings = plan.settings
+        self._mailbox = mailbox
+        self._outbox = outbox
+        self._state: State = "starting"
+        self._learner: Learner
+        self._generator: Generator[None, None, Report] | None = None
+        self._paused = False
+        self._finished = False
+        self._leaving: float | None = None
+        self._step = 0
+        self._saved_step = -1
+        self._save_due = 0.0
+        self._savers: list[Command] = []
+        self._elapsed = 0.0
+        self._looked = 0.0
+        self._board_due = 0.0
+        self._share = Share(plan.settings.evaluation.share)
+        self._pace = Pace()
+        self._marks = (0, 0.0, 0.0)
+        self._evaluations = Evaluations(self._tell_evaluation, self._alert)
+        self._process = psutil.Process()
+
+    def main(self) -> Outcome:
+        """Start, train, save. Returns how it ended; raises nothing."""
+        try:
+            return self._live()
+        except BaseException as error:  # noqa: BLE001 (the thread's edge: whatever it is, tell)
+            return self._fail(error)
+        finally:
+            self._mailbox.close()
+            self._beat("ended")
+
+    # ------------------------------------------------------------------ life
+    def _live(self) -> Outcome:
+        self._status("started", "starting")
+        if self._mailbox.stopping():
+            self._status("stopped", "stopped")
+            return Outcome("stopped")
+        self._status("compiling", "compiling")
+        self._start()
+        try:
+            if not self._mailbox.stopping():
+                self._status("running", "running")
+                self._turns()
+            return self._end()
+        finally:
+            self._evaluations.close()
+            self._learner.env.close()
+            del self._learner
+
+    def _start(self) -> None:
+        self._beat("compile")
+        if self._settings.compute.threads:
+            # OpenMP's thread count belongs to a thread; only the one that computes can set its own.
+            torch.set_num_threads(self._settings.compute.threads)
+        self._learner = self._plan.build(self._settings)
+        if self._plan.resumed:
+            checkpoint = load_checkpoint(self._plan.resumed)
+            self._learner.load(checkpoint.tensors, checkpoint.state)
+            self._elapsed = checkpoint.state["elapsed_seconds"]
+            self._saved_step = checkpoint.step
+        elif self._plan.init:
+            self._learner.load_weights(load_checkpoint(self._plan.init).tensors["weights"])
+        self._step = self._learner.step
+        self._learner.warm_up()
+        self._marks = (self._step, 0.0, 0.0)
+        self._looked = time.monotonic()
+
+    def _turns(self) -> None:
+        while True:
+            self._obey()
+            stopping = self._mailbox.stopping()
+            if self._generator is None:
+                self._between(stopping=stopping)
+                if stopping or (self._finished and not self._plan.keep_serving):
+                    return
+            elif stopping and not self._worth_finishing():
+                self._generator.close()
+                return
+            self._turn(stopping=stopping)
+
+    def _end(self) -> Outcome:
+        if self._finished:
+            return Outcome("finished")
+        message = ""
+        if self._generator is not None:
+            message = "the iteration in progress was given up; the last checkpoint stands"
+        elif self._saved_step != self._learner.step > 0:
+            self._save("stopping")
+        self._status("stopped", "stopped", message)
+        return Outcome("stopped")
+
+    def _fail(self, error: BaseException) -> Outcome:
+        self._generator = None
+        failed, outcome = failure(error, self._plan.run.id, self._step)
+        self._outbox.emit(failed, always=True)
+        return outcome
+
+    # ------------------------------------------------------------------ turns
+    def _turn(self, *, stopping: bool) -> None:
+        train = self._wants_training(stopping=stopping)
+        evaluate = (self._evaluations.running or self._mailbox.asked) and not stopping
+        if evaluate and (not train or self._share.evaluation_due()):
+            self._evaluation_turn(wanted_by_training=train)
+        elif train:
+            self._training_turn()
+        else:
+            self._beat("idle")
+            self._mailbox.wait(0.5)
+        now = time.monotonic()
+        if not (self._paused or self._finished):
+            self._elapsed += now - self._looked
+        self._looked = now
+
+    def _evaluation_turn(self, *, wanted_by_training: bool) -> None:
+        self._beat("evaluation")
+        begin = time.monotonic()
+        deliver(self._answers())
+        self._evaluations.turn()
+        if wanted_by_training:
+            self._share.evaluated(time.monotonic() - begin)
+
+    def _training_turn(self) -> None:
+        self._beat("iteration")
+        if self._generator is None:
+            self._generator = self._learner.iterate()
+        begin = time.monotonic()
+        report: Report | None = None
+        try:
+            next(self._generator)
+        except StopIteration as end:
+            report = end.value
+        spent = time.monotonic() - begin
+        self._share.trained(spent)
+        self._pace.add(spent)
+        if report is not None:
+            self._generator = None
+            self._pace.done()
+            self._publish(report)
+        self._show_board()
+
+    def _wants_training(self, *, stopping: bool) -> bool:
+        if self._finished:
+            return False
+        if self._generator is None:
+            return not self._paused
+        # A pause holds in mid-iteration; what can only be done between two iterations ends that.
+        return not self._paused or stopping or bool(self._savers) or self._evaluations.waiting
+
+    def _worth_finishing(self) -> bool:
+        now = time.monotonic()
+        if self._leaving is None:
+            self._leaving = now
+        waited = now - self._leaving
+        return waited + self._pace.left() <= FINISH_SECONDS
+
+    def _between(self, *, stopping: bool) -> None:
+        if not self._finished and self._is_over():
+            self._save("stopping")
+            self._finished = True
+            self._status("finished", "finished")
+        elif self._savers or (
+            self._learner.step > max(self._saved_step, 0) and time.monotonic() >= self._save_due
+        ):
+            self._save_or_alert()
+        if not stopping:
+            self._evaluations.start(self._learner.agent)
+
+    def _is_over(self) -> bool:
+        run = self._settings.run
+        return 0 < run.steps <= self._learner.step or 0 < run.minutes * 60 <= self._elapsed
+
+    # ------------------------------------------------------------------ commands
+    def _obey(self) -> None:
+        for command in self._mailbox.commands():
+            if command.kind == "evaluate":
+                self._evaluations.add(*command.payload)
+                command.finished.set(None)
+            elif command.kind == "cancel":
+                self._evaluations.cancel(command.payload)
+                command.finished.set(None)
+            elif self._finished:
+                command.finished.fail(NotRunning(f"cannot {command.kind}: the run has finished"))
+            elif command.kind == "checkpoint":
+                self._savers.append(command)
+            else:
+                self._hold(command)
+
+    def _hold(self, command: Command) -> None:
+        pause = command.kind == "pause"
+        if pause != self._paused:
+            self._paused = pause
+            self._status(*(("paused", "paused") if pause else ("resumed", "running")))
+        command.finished.set(None)
+
+    def _answers(self) -> list[tuple[Any, Any]]:
+        from keisei.runtime.play import answer
+
+        return answer(self._learner.agent, self._mailbox.questions())
+
+    # ------------------------------------------------------------------ checkpoints
+    def _save_or_alert(self) -> None:
+        savers, self._savers = self._savers, []
+        try:
+            path = self._save(self._state)
+        except OSError as error:  # a full disk must not end training
+            self._alert("checkpoint_failed", "error", f"{type(error).__name__}: {error}")
+            deliver((command.finished, error) for command in savers)
+        else:
+            deliver((command.finished, path) for command in savers)
+
+    def _save(self, state: State) -> Path:
+        self._beat("save")
+        self._save_due = time.monotonic() + self._settings.run.checkpoint_seconds
+        learner = self._learner
+        extra = {"elapsed_seconds": self._elapsed}
+        path = save_checkpoint(
+            self._plan.run, learner.step, learner.tensors(), learner.state() | extra
+        )
+        self._saved_step = learner.step
+        self._status("checkpoint", state, str(path))
+        return path
+
+    # ------------------------------------------------------------------ events
+    def _publish(self, report: Report) -> None:
+        self._step = report.step
+        before, self._marks = (
+            self._marks,
+            (report.step, self._share.training, self._share.evaluation),
+        )
+        steps, training, evaluation = (
+            new - old for new, old in zip(self._marks, before, strict=True)
+        )
+        values = report.values | {
+            "speed/steps_per_second": steps / (training + evaluation),
+            "speed/share_evaluation": evaluation / (training + evaluation),
+            "system/rss_bytes": float(self._process.memory_info().rss),
+            "system/device_bytes": float(_device_bytes(self._settings.device)),
+        }
+        self._emit(Iteration, iteration=report.iteration, values=values)
+        for name, level, message in report.alerts:
+            self._alert(name, level, message)
+        for game in report.games:
+            self._emit(
+                Game,
+                id=game.number,
+                result=game.result,
+                reason=game.reason,
+                plies=game.plies,
+                record=game.record,
+            )
+
+    def _show_board(self) -> None:
+        now = time.monotonic()
+        if now >= self._board_due:
+            self._board_due = now + BOARD_SECONDS
+            self._emit(Board, **self._learner.board())
+
+    def _tell_evaluation(self, **fields: Any) -> None:
+        self._emit(Evaluation, **fields)
+
+    def _alert(self, name: str, level: str, message: str) -> None:
+        self._emit(Alert, name=name, level=level, message=message)
+
+    def _status(self, kind: Any, state: State, message: str = "") -> None:
+        self._state = state
+        self._emit(Status, kind=kind, state=state, message=message)
+
+    def _emit(self, event: type[Event], /, **fields: Any) -> None:
+        self._outbox.emit(event(run=self._plan.run.id, step=self._step, time=time.time(), **fields))
+
+    def _beat(self, phase: Phase) -> None:
+        self.beat = (phase, time.monotonic())
+
+
+def failure(error: BaseException, run: str, step: int) -> tuple[Failed, Outcome]:
+    """What to tell of an exception. Its frames are cleared: they hold tensors."""
+    name, text = type(error).__name__, str(error)
+    details = "".join(traceback.format_exception(error))
+    cause: BaseException | None = error
+    while cause is not None:
+        traceback.clear_frames(cause.__traceback__)
+        cause = cause.__cause__ or cause.__context__
+    failed = Failed(
+        run=run, step=step, time=time.time(), message=text, type=name, traceback=details
+    )
+    return failed, Outcome("failed", f"{name}: {text}" if text else name, details)
+
+
+def _device_bytes(device: str) -> int:
+    return torch.cuda.memory_allocated(device) if device.startswith("cuda") else 0

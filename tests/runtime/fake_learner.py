@@ -1,0 +1,97 @@
+"""A learner that learns nothing, for tests of everything around it."""
+
+import time
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from keisei import Settings
+
+
+@dataclass(frozen=True)
+class FakeReport:
+    step: int
+    iteration: int
+    values: dict[str, float]
+    games: tuple[Any, ...] = ()
+    alerts: tuple[tuple[str, str, str], ...] = ()
+
+
+class FakeAgent:
+    """Plays the first legal move."""
+
+    def __init__(self, copies: int = 0) -> None:
+        self.copies = copies
+
+    def choose(
+        self, observation: NDArray[np.uint8], mask: NDArray[np.uint64], *, greedy: bool = False
+    ) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
+        bits = np.unpackbits(mask.view(np.uint8), axis=1, bitorder="little")
+        return bits.argmax(axis=1).astype(np.int16), np.zeros(len(mask), np.float32)
+
+    def snapshot(self) -> "FakeAgent":
+        return FakeAgent(self.copies + 1)
+
+
+class FakeEnv:
+    closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class FakeLearner:
+    """Iterations of ``turns`` turns that sleep (as GIL-free work does) ``seconds`` each."""
+
+    settings: Settings
+    turns: int = 4
+    seconds: float = 0.005
+    steps: int = 100
+    warm_up_seconds: float = 0.0
+    on_turn: Callable[["FakeLearner", int], None] = lambda learner, turn: None
+    step: int = 0
+    iteration: int = 0
+    given_up: int = 0
+    agent: FakeAgent = field(default_factory=FakeAgent)
+    env: FakeEnv = field(default_factory=FakeEnv)
+
+    def warm_up(self) -> None:
+        time.sleep(self.warm_up_seconds)
+
+    def iterate(self) -> Generator[None, None, FakeReport]:
+        try:
+            for turn in range(self.turns):
+                time.sleep(self.seconds)
+                self.on_turn(self, turn)
+                if turn < self.turns - 1:
+                    yield
+        except GeneratorExit:
+            self.given_up += 1
+            raise
+        self.step += self.steps
+        self.iteration += 1
+        return FakeReport(self.step, self.iteration, {"train/kl": 0.01})
+
+    def tensors(self) -> Mapping[str, Mapping[str, torch.Tensor]]:
+        return {"weights": {"w": torch.tensor([float(self.step)])}}
+
+    def state(self) -> dict[str, Any]:
+        return {"step": self.step, "iteration": self.iteration}
+
+    def load(self, tensors: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+        assert float(tensors["weights"]["w"]) == state["step"]
+        self.step, self.iteration = state["step"], state["iteration"]
+
+    def load_weights(self, weights: Mapping[str, torch.Tensor]) -> None:
+        self.agent = FakeAgent(int(weights["w"]))
+
+    def board(self) -> dict[str, Any]:
+        return {
+            "game": 1, "sfen": "startpos", "last_move": None, "ply": 0, "value": 0.0,
+            "top_moves": (),
+        }  # fmt: skip
