@@ -1,0 +1,205 @@
+"""Matches: counts that add up, games that the rules confirm, results that a seed decides."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from keisei.env import legal_lists, random_actions
+from keisei.evaluation import Match, MatchResult, MatchSpec
+from keisei.shogi import Position
+
+Agent = Callable[[Any, Any], Any]
+
+
+def random_agent(seed: int) -> Agent:
+    rng = np.array([seed], np.uint64)
+    return lambda _observation, mask: random_actions(mask, rng)
+
+
+def fixed_agent(observation: Any, mask: Any) -> Any:
+    """The same legal move whenever it sees the same position, and no pattern otherwise."""
+    lists, counts = legal_lists(mask)
+    weights = np.arange(1, 96) ** 2
+    index = (observation[:, :95].astype(np.int64) @ weights * 7919) % counts
+    return lists[np.arange(len(lists)), index]
+
+
+def play(agent: Agent, spec: MatchSpec) -> MatchResult:
+    match = Match(spec)
+    while (wanted := match.request()) is not None:
+        match.answer(agent(*wanted))
+    return match.result()
+
+
+def check_counts(result: MatchResult) -> None:
+    assert result.wins + result.draws + result.losses + result.capped == result.games
+    assert result.score == (result.wins + (result.draws + result.capped) / 2) / result.games
+    assert result.interval[0] <= result.score <= result.interval[1]
+    for kind, count in (
+        ("wins", result.wins),
+        ("losses", result.losses),
+        ("draws", result.draws),
+    ):
+        assert sum(result.by_reason[kind].values()) == count
+    assert len(result.played) == result.games
+
+
+def test_random_against_random_is_even_and_its_games_are_as_told() -> None:
+    result = play(random_agent(1), MatchSpec("random", games=600))
+    check_counts(result)
+    assert abs(result.score - 0.5) < 0.08
+    assert result.interval[0] < 0.5 < result.interval[1]
+    for game in result.played[:60]:
+        position = Position()
+        for usi in game.record().removeprefix("startpos moves ").split():
+            assert position.outcome() is None
+            position.push(usi)
+        assert position.ply == game.plies
+        outcome = position.outcome()
+        if game.result == "capped":
+            assert (outcome, game.plies, game.reason) == (None, 512, "max_ply")
+        else:
+            assert outcome is not None
+            assert (outcome.winner or "draw", outcome.reason) == (game.result, game.reason)
+
+
+def test_each_opening_is_played_from_both_seats() -> None:
+    played = play(random_agent(1), MatchSpec("random", games=6, max_ply=20)).played
+    assert [game.pair for game in played] == [0, 0, 1, 1, 2, 2]
+    assert [game.agent for game in played] == ["black", "white"] * 3
+
+
+def test_material_beats_random() -> None:
+    result = play(random_agent(2), MatchSpec("material", games=40))
+    check_counts(result)
+    assert result.score <= 0.05
+    assert result.losses >= 36
+
+
+def test_declarations_end_games_for_who_may_declare() -> None:
+    result = play(random_agent(5), MatchSpec("random", games=600, seed=3))
+    declared = [game for game in result.played if game.reason == "declaration"]
+    assert declared
+    assert len(declared) == sum(ends.get("declaration", 0) for ends in result.by_reason.values())
+    for game in declared:
+        position = Position()
+        for usi in game.record().removeprefix("startpos moves ").split():
+            position.push(usi)
+        assert position.declaration() == "win"
+        assert position.side == game.result
+    spec = MatchSpec("random", games=600, seed=3, declaration="none")
+    without = play(random_agent(5), spec)
+    assert "declaration" not in {game.reason for game in without.played}
+
+
+def test_games_cut_at_the_maximum_ply_count_half() -> None:
+    result = play(random_agent(1), MatchSpec("random", games=10, max_ply=16))
+    check_counts(result)
+    assert (result.capped, result.score) == (10, 0.5)
+    assert {game.plies for game in result.played} == {16}
+    assert result.by_reason == {"wins": {}, "losses": {}, "draws": {}}
+
+
+@pytest.mark.parametrize("opponent", ["random", "material"])
+def test_a_pair_is_played_the_same_however_many_play_beside(opponent: Any) -> None:
+    few = play(fixed_agent, MatchSpec(opponent, games=6, seed=9, max_ply=120)).played
+    many = play(fixed_agent, MatchSpec(opponent, games=30, seed=9, max_ply=120)).played
+    for one, other in zip(few, many[:6], strict=True):
+        assert one.actions.tolist() == other.actions.tolist()
+    assert len({game.actions.tobytes() for game in many}) > 15
+
+
+def test_the_seed_decides() -> None:
+    first, again, other = (
+        [
+            game.actions.tolist()
+            for game in play(fixed_agent, MatchSpec("random", 10, seed=s)).played
+        ]
+        for s in (4, 4, 5)
+    )
+    assert first == again
+    assert first != other
+
+
+def test_both_games_of_a_pair_get_the_same_random_numbers() -> None:
+    """Against an agent that draws alike, the seats mirror each other: exactly one half."""
+    spec = MatchSpec("random", games=40, seed=11)
+    streams = np.random.SeedSequence(spec.seed).generate_state(20, np.uint64)
+    rng = np.repeat(streams, 2)[:, None].copy()
+    match = Match(spec)
+    while (wanted := match.request()) is not None:
+        rows = match._wanted()
+        moves = [random_actions(wanted[1][[i]], rng[row])[0] for i, row in enumerate(rows)]
+        match.answer(np.array(moves, np.int16))
+    assert match.result().score == 0.5
+
+
+def test_progress_and_score_while_it_is_played() -> None:
+    match = Match(MatchSpec("material", games=20, seed=1))
+    assert (match.progress, match.score, match.interval) == (0, None, None)
+    with pytest.raises(RuntimeError, match="20 games are not over"):
+        match.result()
+    agent = random_agent(3)
+    seen = [0.0]
+    while (wanted := match.request()) is not None:
+        assert 0 < len(wanted[0]) == len(wanted[1]) <= 10
+        match.answer(agent(*wanted))
+        assert match.progress >= seen[-1]
+        seen.append(match.progress)
+        if match.progress:
+            assert match.score is not None
+            assert match.interval is not None
+            assert match.interval[0] <= match.score <= match.interval[1]
+    assert match.progress == 1
+    assert len(set(seen)) > 4
+    assert (match.score, match.interval) == (match.result().score, match.result().interval)
+
+
+def test_the_agent_sees_the_ply_as_in_training() -> None:
+    plies = {}
+    for trained in (None, 64):
+        match = Match(MatchSpec("random", games=2, max_ply=128, trained_max_ply=trained))
+        agent = random_agent(1)
+        seen = []
+        while (wanted := match.request()) is not None:
+            seen.append(int(wanted[0][0, 97]))
+            match.answer(agent(*wanted))
+        plies[trained] = seen
+    assert plies[None][:70] == [ply * 255 // 128 for ply in range(70)]
+    assert plies[64][:70] == [min(ply * 255 // 64, 255) for ply in range(70)]
+
+
+def test_wrong_answers_are_refused() -> None:
+    match = Match(MatchSpec("random", games=4))
+    wanted = match.request()
+    assert wanted is not None
+    with pytest.raises(ValueError, match=r"\(3,\) moves for 2 positions"):
+        match.answer(np.zeros(3, np.int16))
+    with pytest.raises(ValueError, match="action 2186 is not legal in game 2"):
+        match.answer(np.array([fixed_agent(*wanted)[0], 2186]))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("games", 3), ("games", 0), ("opponent", "me"), ("max_ply", 0), ("seed", -1)],
+)
+def test_specs_out_of_bounds_are_refused(field: str, value: Any) -> None:
+    fields: dict[str, Any] = {"opponent": "random", field: value}
+    with pytest.raises(ValueError, match=rf"^{field}: .*\(got '?{value}'?\)"):
+        MatchSpec(**fields)
+
+
+def test_a_result_is_plain_data() -> None:
+    result = play(random_agent(1), MatchSpec("random", games=2, max_ply=16))
+    assert result.to_dict() == {
+        "games": 2,
+        "wins": 0,
+        "draws": 0,
+        "losses": 0,
+        "capped": 2,
+        "score": 0.5,
+        "interval": list(result.interval),
+        "by_reason": {"wins": {}, "losses": {}, "draws": {}},
+    }
