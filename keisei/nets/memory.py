@@ -1,0 +1,22 @@
+"""How the C library keeps memory that torch gives back."""
+
+import ctypes
+import sys
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # mallopt(3)
+
+
+def keep_freed_memory() -> bool:
+    """Make glibc keep freed blocks instead of returning them to the system. True if it will.
+
+    A training step on the CPU frees and takes again blocks of some megabytes; by default each new one
+    is mapped afresh and its pages are faulted in one by one, a fifth of the step. Affects the whole
+    process, so it is for entry points to call, before threads start.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:  # musl
+        return False
+    wanted = ((_MMAP_THRESHOLD, 1 << 25), (_TRIM_THRESHOLD, 1 << 30), (_ARENA_MAX, 1))
+    return all([mallopt(option, value) for option, value in wanted])

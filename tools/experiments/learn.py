@@ -1,0 +1,134 @@
+#!/usr/bin/env python
+"""Train for some minutes and play matches on the way, the clock stopped: one JSON line a checkpoint.
+
+    python tools/experiments/learn.py --config configs/quickstart.toml --minutes 10 --every 2.5 \
+        --seed 1 --threads 2 --ppo.gamma 0.99
+
+Any ``--section.key value`` overrides the configuration. Only the learner and the matches are used: no
+run directory, no service. ``--until-steps N`` runs to a step instead of a time.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+
+def _stand_in() -> None:
+    """Where pydantic-settings is missing, defaults, TOML and flags still work."""
+    import types
+
+    import pydantic
+
+    module: Any = types.ModuleType("pydantic_settings")
+    module.BaseSettings = pydantic.BaseModel
+    module.SettingsConfigDict = dict
+    module.PydanticBaseSettingsSource = object
+    module.EnvSettingsSource = lambda settings: dict
+    sys.modules["pydantic_settings"] = module
+
+
+try:
+    import pydantic_settings  # noqa: F401
+except ImportError:
+    _stand_in()
+
+import torch  # noqa: E402
+
+from keisei.config import Settings  # noqa: E402
+from keisei.evaluation import Match, MatchSpec  # noqa: E402
+from keisei.nets.memory import keep_freed_memory  # noqa: E402
+from keisei.nets.policy import resolve_device, resolve_dtype  # noqa: E402
+from keisei.ppo.learner import Learner, Report  # noqa: E402
+
+KEYS = (
+    "train/entropy_ratio", "train/kl", "train/clip_fraction", "train/explained_variance",
+    "train/return_variance", "train/loss_value", "train/value_base_rate", "train/advantage_rms",
+    "train/ratio_error", "train/grad_norm", "games/length", "games/decisive", "games/checkmate",
+    "games/declaration", "games/repetition", "games/truncated", "games/black_score",
+)  # fmt: skip
+
+
+def match(learner: Learner, opponent: Any, games: int, *, greedy: bool = False) -> dict[str, Any]:
+    """Score and ends of a match against ``random`` or ``material``."""
+    trained = learner.settings.env.max_ply
+    spec = MatchSpec(opponent, games=games, greedy=greedy, seed=1, trained_max_ply=trained)
+    play, agent = Match(spec), learner.agent.snapshot()
+    while (wanted := play.request()) is not None:
+        play.answer(agent.choose(*wanted, greedy=greedy)[0])
+    result = play.result()
+    counts = [result.wins, result.losses, result.draws, result.capped]
+    ends = {k: v for k, v in result.by_reason.items() if v}
+    return {"score": round(result.score, 4), "wldc": counts, "ends": ends}
+
+
+def iterate(learner: Learner) -> Report:
+    """One whole iteration."""
+    turns = learner.iterate()
+    while True:
+        try:
+            next(turns)
+        except StopIteration as end:
+            report: Report = end.value
+            return report
+
+
+def arguments() -> tuple[argparse.Namespace, dict[str, str]]:
+    """Known flags, and the overrides."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", default="configs/quickstart.toml")
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--until-steps", type=int, default=0)
+    parser.add_argument("--every", type=float, default=2.5, help="minutes between matches")
+    parser.add_argument("--games", type=int, default=200)
+    parser.add_argument("--greedy", action="store_true", help="also play the most probable moves")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--name", default="")
+    known, rest = parser.parse_known_args()
+    flags = dict(zip(rest[::2], rest[1::2], strict=True))
+    return known, {key.removeprefix("--"): value for key, value in flags.items()}
+
+
+def main() -> None:
+    """Train, look, print."""
+    args, overrides = arguments()
+    keep_freed_memory()
+    torch.set_num_threads(args.threads)
+    settings = Settings.load(args.config, {"run.seed": args.seed, **overrides})
+    device = resolve_device(settings.device)
+    learner = Learner(settings, device, resolve_dtype(settings.compute.dtype, device))
+    learner.warm_up()
+    label = {"name": args.name, "seed": args.seed, "overrides": overrides}
+    spent, due = 0.0, args.every * 60
+    alerts: list[tuple[str, str]] = []
+    while True:
+        start = time.perf_counter()
+        report = iterate(learner)
+        spent += time.perf_counter() - start
+        alerts += [(alert.name, alert.message) for alert in report.alerts]
+        over = spent >= args.minutes * 60
+        if args.until_steps:
+            over = learner.step >= args.until_steps
+        if spent < due and not over:
+            continue
+        due += args.every * 60
+        line: dict[str, Any] = {**label, "seconds": round(spent), "step": learner.step}
+        line["steps_per_second"] = round(learner.step / spent)
+        for opponent in ("random", "material"):
+            line[opponent] = match(learner, opponent, args.games)
+            if args.greedy:
+                line[f"{opponent}_greedy"] = match(learner, opponent, args.games, greedy=True)
+        line |= {key: round(report.values[key], 4) for key in KEYS}
+        line["alerts"], alerts = alerts, []
+        print(json.dumps(line), flush=True)
+        if over:
+            return
+
+
+if __name__ == "__main__":
+    main()
