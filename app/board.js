@@ -113,8 +113,8 @@ function lines() {
   return drawn;
 }
 
-function koma(piece, x, y) {
-  const size = SIZE[piece.kind.replace("+", "")];
+function koma(piece, x, y, scale = 1) {
+  const size = scale * SIZE[piece.kind.replace("+", "")];
   const turn = piece.sente ? "" : " rotate(180)";
   const style = piece.kind.startsWith("+") ? "promoted" : "plain";
   return svg(
@@ -133,7 +133,7 @@ function stand(hands, sente) {
   let x = 0;
   for (const kind of HAND_ORDER.filter((kind) => held[kind])) {
     const at = sente ? LEFT + 24 + x : LEFT + 9 * W - 24 - x;
-    nodes.push(koma({ kind, sente }, at, y));
+    nodes.push(koma({ kind, sente }, at, y, 0.9));
     x += 38;
     if (held[kind] > 1) {
       const beside = sente ? at + 20 : at - 20;

@@ -129,7 +129,7 @@ class Chart {
     pen.lineWidth = 1;
     pen.textBaseline = "middle";
     pen.textAlign = "right";
-    for (const value of ticks(y0, y1, Math.max(2, height / 48))) {
+    for (const value of ticks(y0, y1, height / 38)) {
       const y = Math.round(this.#y(value)) + 0.5;
       pen.beginPath();
       pen.moveTo(left, y);
@@ -143,10 +143,12 @@ class Chart {
       return;
     }
     pen.textBaseline = "alphabetic";
-    for (const value of ticks(x0, x1, width / 130)) {
+    pen.textAlign = "right";
+    pen.fillText("steps", right, height - 5);
+    pen.textAlign = "center";
+    for (const value of ticks(x0, x1, width / 95)) {
       const x = this.#x(value);
-      pen.textAlign = x > right - 16 ? "right" : x < left + 16 ? "left" : "center";
-      pen.fillText(short(value), x, height - 5);
+      if (x > left + 12 && x < right - 60) pen.fillText(short(value), x, height - 5);
     }
   }
 

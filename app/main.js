@@ -26,7 +26,7 @@ const CHARTS = [
     ],
   },
   {
-    id: "chart-learning", title: "Learning", format: decimal, tick: (value) => String(+value.toPrecision(4)),
+    id: "chart-learning", title: "Learning, in nats", format: decimal, tick: (value) => String(+value.toPrecision(4)),
     describe: "Entropy of the policy and loss of the value head in nats, over training steps.",
     lines: [
       { name: "train/entropy", label: "entropy", color: "--ai" },
@@ -101,42 +101,48 @@ function tick() {
 
 // ---------------------------------------------------------------- history
 
-let loading = null; // iterations that came while the history was on its way
+let late = null; // iterations that came while the history was on its way
 
 async function loadHistory() {
-  loading = [];
-  try {
-    const { series: history } = await get(`api/metrics?keys=${METRICS.join(",")}`);
-    series.load(history);
-  } finally {
-    const late = loading;
-    loading = null;
-    for (const [step, values] of late) append(step, values);
-  }
+  late = [];
+  const { series: history } = await get(`api/metrics?keys=${METRICS.join(",")}`);
+  series.load(history);
+  for (const [step, values] of late) series.append(step, values);
+  late = null;
   charts.draw();
 }
 
-function append(step, values) {
-  if (loading) loading.push([step, values]);
-  else series.append(step, Object.fromEntries(METRICS.filter((name) => name in values).map((name) => [name, values[name]])));
+function append({ step, values }) {
+  const shown = Object.fromEntries(METRICS.filter((name) => name in values).map((name) => [name, values[name]]));
+  late?.push([step, shown]);
+  series.append(step, shown);
 }
 
-async function loadAll() {
-  try {
+async function loadAlerts() {
+  const { events } = await get("api/log?limit=100");
+  $("alerts").replaceChildren();
+  for (const event of events.filter(({ topic }) => topic === "alert").reverse()) drawAlert(event);
+}
+
+let loads = Promise.resolve();
+
+/** Read the whole state; one reading at a time. */
+function loadAll() {
+  loads = loads.then(async () => {
     setStatus(await get("api/status"));
-    await Promise.all([loadHistory(), evaluations.load()]);
-  } catch (error) {
-    if (connected) notice.bad(error.message);
-  }
+    await Promise.all([loadHistory(), loadAlerts(), evaluations.load()]);
+  }).catch((error) => {
+    if (connected) notice.bad(`The history could not be read. ${error.message}`);
+  });
 }
 
 // ---------------------------------------------------------------- events
 
 function onEvent(name, data) {
   if (name === "iteration") {
-    append(data.step, data.values);
+    append(data);
     setStatus({ step: data.step, iteration: data.iteration, steps_per_second: data.values["speed/steps_per_second"] });
-    if (series.tooLong && !loading) loadHistory();
+    if (series.tooLong && late === null) loadAll();
     charts.draw();
   } else if (name === "board") {
     if (newest === null) requestAnimationFrame(drawBoard);

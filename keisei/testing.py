@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -23,6 +23,7 @@ from keisei.evaluation import MatchSpec
 from keisei.events import Alert, Board, Evaluation, Failed, Iteration, State, Status, Topic
 from keisei.runtime.errors import NotRunning
 from keisei.runtime.hub import Hub
+from keisei.runtime.status import StatusReport
 from keisei.server import create_app
 from keisei.server.serve import address_of, bind, end_streams_from_hub, run_server
 
@@ -30,31 +31,12 @@ RUN = "20240229-120000-fake"
 STEPS = 4096
 """Steps of an iteration."""
 
+MatchState = Literal["queued", "running", "done", "cancelled"]
+
 OPENING = (
     "7g7f 8c8d 6g6f 3c3d 2h6h 7a6b 5i4h 5a4b 4h3h 4b3b 3h2h 6a5b 3i3h 5c5d 7i7h 8d8e 8h7g 7c7d"
-).split()
+)
 """Fourth-file rook against static rook, up to the castles."""
-
-
-@dataclass(frozen=True)
-class FakeStatus:
-    """As the status of a run."""
-
-    run: str
-    state: State
-    message: str
-    step: int
-    iteration: int
-    steps_per_second: float
-    started: float
-    device: str
-    dtype: str
-    net: str
-    clients: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -70,6 +52,7 @@ class FakeReader:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.iterations: list[Iteration] = []
+        self.alerts: list[Alert] = []
 
     def config(self) -> dict[str, Any]:
         """The settings."""
@@ -123,6 +106,15 @@ class FakeReader:
             "record": f"startpos moves {' '.join(str(usi) for usi in moves)}",
         }
 
+    def events(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
+        """Alerts, newest first."""
+        found = [
+            {**alert.to_dict(), "id": id, "topic": "alert", "event": "alert"}
+            for id, alert in enumerate(self.alerts, 1)
+            if after is None or id < after
+        ]
+        return found[::-1][:limit]
+
     def checkpoints(self) -> list[dict[str, Any]]:
         """None: nothing is written."""
         return []
@@ -152,9 +144,11 @@ class FakeRun:
         self._iteration = 0
         self._started = time.time() - history * iteration_seconds
         self._evaluations: dict[str, dict[str, Any]] = {}
+        self._done: dict[str, anyio.Event] = {}
         self._keys: dict[str, str] = {}
         self._cancelled: set[str] = set()
         self._tasks: TaskGroup
+        self._going = anyio.Event()
         self.ended = anyio.Event()
         for _ in range(history):
             self._next_iteration()
@@ -182,10 +176,10 @@ class FakeRun:
         """Plies "trained" on."""
         return self._iteration * STEPS
 
-    def status(self) -> FakeStatus:
+    def status(self) -> StatusReport:
         """What it pretends to do."""
         speed = self.reader.iterations[-1].values["speed/steps_per_second"] if self.step else 0.0
-        return FakeStatus(
+        return StatusReport(
             run=RUN,
             state=self.state,
             message=self.message,
@@ -196,7 +190,12 @@ class FakeRun:
             device="cpu",
             dtype="float32",
             net=f"{self.settings.net.kind} {self.settings.net.blocks}x{self.settings.net.channels}",
+            phase="idle" if self.state == "paused" else "iteration",
+            beat_age=0.0,
             clients=self.hub.clients,
+            dropped=0,
+            checkpoint=None,
+            checkpoint_age=None,
         )
 
     @asynccontextmanager
@@ -207,20 +206,17 @@ class FakeRun:
         with self.hub.subscribe(topics, after) as frames:
             yield frames
 
-    async def pause(self) -> None:
-        """Pause."""
+    def submit(self, kind: Literal["pause", "resume", "checkpoint"]) -> None:
+        """Take a command."""
         self._must_be("running", "paused")
-        self._tell("paused", "paused")
-
-    async def resume(self) -> None:
-        """Go on."""
-        self._must_be("running", "paused")
-        self._tell("resumed", "running")
-
-    async def checkpoint(self) -> None:
-        """Pretend to save."""
-        self._must_be("running", "paused")
-        self._tell("checkpoint", self.state)
+        if kind == "checkpoint":
+            self._tell("checkpoint", self.state)
+        elif kind == "pause":
+            self._going = anyio.Event()
+            self._tell("paused", "paused")
+        else:
+            self._going.set()
+            self._tell("resumed", "running")
 
     def stop(self) -> None:
         """End: streams get ``bye``."""
@@ -232,6 +228,7 @@ class FakeRun:
     def fail(self, message: str = "made to fail") -> None:
         """Behave as a run whose worker raised."""
         self.state, self.message = "failed", message
+        self._going = anyio.Event()  # nothing goes on
         now = time.time()
         self.hub.publish(
             Failed(run=RUN, step=self.step, time=now, message=message, type="RuntimeError")
@@ -239,11 +236,11 @@ class FakeRun:
 
     def alert(self, name: str, level: Literal["info", "warning", "error"], message: str) -> None:
         """Tell a person something."""
-        self.hub.publish(
-            Alert(
-                run=RUN, step=self.step, time=time.time(), name=name, level=level, message=message
-            )
+        alert = Alert(
+            run=RUN, step=self.step, time=time.time(), name=name, level=level, message=message
         )
+        self.reader.alerts.append(alert)
+        self.hub.publish(alert)
 
     async def evaluate(self, spec: MatchSpec, key: str | None = None) -> FakeHandle:
         """Pretend to play a match, in a few seconds."""
@@ -253,6 +250,7 @@ class FakeRun:
         id = f"e{len(self._evaluations) + 1}"
         if key:
             self._keys[key] = id
+        self._done[id] = anyio.Event()
         self._progress(id, spec, 0, "queued")
         self._tasks.start_soon(self._match, id, spec)
         return FakeHandle(id)
@@ -268,8 +266,7 @@ class FakeRun:
     async def wait_evaluation(self, id: str, seconds: float) -> None:
         """Until it has ended, or so long."""
         with anyio.move_on_after(seconds):
-            while self._evaluations[id]["finished"] is None:
-                await anyio.sleep(0.05)
+            await self._done[id].wait()
 
     def cancel_evaluation(self, id: str) -> None:
         """End it early."""
@@ -282,12 +279,13 @@ class FakeRun:
         self._tell("compiling", "compiling", "the first start takes about half a minute")
         await anyio.sleep(compile_seconds)
         self._tell("running", "running")
-        while self.state != "failed":
+        self._going.set()
+        while True:
+            await self._going.wait()
+            self.hub.publish(self._next_iteration())
+            if self._iteration % 40 == 8:
+                self.alert("truncation_rate", "warning", "half of the games reach the cap")
             await anyio.sleep(iteration_seconds)
-            if self.state == "running":
-                self.hub.publish(self._next_iteration())
-                if self._iteration % 40 == 8:
-                    self.alert("truncation_rate", "warning", "half of the games reach the cap")
 
     async def _play(self) -> None:
         number = 0
@@ -295,8 +293,7 @@ class FakeRun:
             number += 1
             value = 0.0
             for ply, (sfen, last) in enumerate(_scripted_game(number)):
-                while self.state != "running":
-                    await anyio.sleep(0.05)
+                await self._going.wait()
                 value = max(-0.98, min(0.98, value + self._random.gauss(0.004, 0.06)))
                 self.hub.publish(self._board(number, ply, sfen, last, value))
                 await anyio.sleep(self._seconds[2])
@@ -308,6 +305,7 @@ class FakeRun:
             ended = min(spec.games, ended + max(2, spec.games // 16))
             self._progress(id, spec, ended, "running")
         self._progress(id, spec, ended, "cancelled" if id in self._cancelled else "done")
+        self._done[id].set()
 
     def _next_iteration(self) -> Iteration:
         self._iteration += 1
@@ -394,6 +392,7 @@ def _scripted_game(number: int) -> Iterator[tuple[str, str | None]]:
     """(SFEN, move that led there) of each position of a game; always the same for a number."""
     chance = random.Random(number)
     board = RulesBoard()
+    opening = OPENING.split()
     yield board.to_sfen(), None
     for ply in range(140):
         moves = board.legal_moves()
@@ -401,7 +400,7 @@ def _scripted_game(number: int) -> Iterator[tuple[str, str | None]]:
             return
         captures = [move for move in moves if not board.is_square_empty(move.to_sq)]
         wild = chance.choice(captures if captures and chance.random() < 0.5 else moves)
-        usi = OPENING[ply] if ply < len(OPENING) else wild.to_usi()
+        usi = opening[ply] if ply < len(opening) else wild.to_usi()
         board.apply_usi(usi)
         yield board.to_sfen(), usi
 

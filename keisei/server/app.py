@@ -13,7 +13,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from keisei.resources import page_directory
-from keisei.runtime.errors import InboxFull, NotRunning
+from keisei.runtime.errors import InboxFull, KeyReused, NotRunning
 from keisei.server import evaluations, routes, security, stream
 from keisei.server.problems import on_error, on_http_exception, problem_response
 from keisei.server.source import Source
@@ -34,6 +34,7 @@ def create_app(source: Source) -> Starlette:
             HTTPException: on_http_exception,
             InboxFull: _on_inbox_full,
             NotRunning: _on_not_running,
+            KeyReused: _on_key_reused,
             Exception: on_error,
         },
     )
@@ -52,6 +53,7 @@ def _routes() -> list[BaseRoute]:
         _get("/api/config", routes.config),
         _get("/api/metrics", routes.metrics),
         _get("/api/events", stream.events),
+        _get("/api/log", routes.log),
         _get("/api/games", routes.games),
         _get("/api/games/{id:int}", routes.game),
         _get("/api/checkpoints", routes.checkpoints),
@@ -92,3 +94,7 @@ async def _on_inbox_full(request: Request, error: Exception) -> Response:
 
 async def _on_not_running(request: Request, error: Exception) -> Response:
     return problem_response(409, str(error), request.url.path)
+
+
+async def _on_key_reused(request: Request, error: Exception) -> Response:
+    return problem_response(422, str(error), request.url.path)

@@ -11,6 +11,36 @@ from keisei.server.problems import invalid
 MAX_ID = 2**63 - 1
 """The largest integer that the database knows."""
 
+METRICS = frozenset(
+    [
+        "train/loss_policy",
+        "train/loss_value",
+        "train/entropy",
+        "train/kl",
+        "train/clip_fraction",
+        "train/explained_variance",
+        "train/lr",
+        "train/grad_norm",
+        "games/length",
+        "games/decisive",
+        "games/repetition",
+        "games/declaration",
+        "games/truncated",
+        "games/black_score",
+        "speed/steps_per_second",
+        "speed/limit_ratio",
+        "speed/share_evaluation",
+        "system/loop_lag_ms",
+        "system/rss_bytes",
+        "system/device_bytes",
+        "system/clients",
+        "system/dropped",
+        "eval/score",
+        "eval/elo",
+    ]
+)
+"""Metrics that may be asked for before the run has any."""
+
 Number = Annotated[int, Field(ge=0, le=MAX_ID)]
 
 MAX_WAIT = 60.0

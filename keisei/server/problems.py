@@ -2,7 +2,7 @@
 
 import http
 import json
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 from starlette.datastructures import Headers
@@ -67,7 +67,7 @@ def problem_response(
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
     """Handler of Starlette's own errors (404, 405 ...) and of ours."""
-    assert isinstance(error, HTTPException)
+    error = cast("HTTPException", error)
     return problem_response(
         error.status_code,
         error.detail,

@@ -1,18 +1,21 @@
 """What is read of a run, and the four commands to it."""
 
+import math
 import platform
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 from starlette.requests import Request
 from starlette.responses import Response
 
+from keisei.runtime.supervise import ALLOWANCE
 from keisei.server.answers import Json
-from keisei.server.models import MAX_ID, MetricsQuery, NoQuery, PageQuery, parse_query
+from keisei.server.models import MAX_ID, METRICS, MetricsQuery, NoQuery, PageQuery, parse_query
 from keisei.server.problems import Problem
-from keisei.server.source import Source
+from keisei.server.source import Reader, Source
 
 
 async def status(request: Request) -> Response:
@@ -39,15 +42,35 @@ async def config(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """Metric history: ``keys=a,b``, steps ``from=`` and ``to=``, ``max_points=``, ``after=``."""
     query = parse_query(MetricsQuery, request)
-    read = partial(_source(request).reader.metrics, **query.model_dump())
-    return Json(await anyio.to_thread.run_sync(read), compact=True)
+    found = await anyio.to_thread.run_sync(_metrics, _source(request).reader, query)
+    return Json(found, compact=True)
+
+
+def _metrics(reader: Reader, query: MetricsQuery) -> dict[str, Any]:
+    found = reader.metrics(**query.model_dump())
+    unknown = [
+        key
+        for key in query.keys or ()
+        if key not in METRICS and not found["series"][key]["iteration"]
+    ]
+    if unknown:
+        known = METRICS | reader.metrics(max_points=5)["series"].keys()
+        for key in unknown:
+            if key not in known:
+                raise Problem(
+                    422, f"There is no metric {key!r}. There are: {', '.join(sorted(known))}"
+                )
+    return found
 
 
 async def games(request: Request) -> Response:
     """Recorded games, newest first, ``limit=`` of them; the next page by ``after=``."""
-    query = parse_query(PageQuery, request)
-    read = partial(_source(request).reader.games, **query.model_dump())
-    return Json(await anyio.to_thread.run_sync(read))
+    return await _page(request, "games", _source(request).reader.games)
+
+
+async def log(request: Request) -> Response:
+    """Statuses and alerts, newest first, ``limit=`` of them; the next page by ``after=``."""
+    return await _page(request, "events", _source(request).reader.events)
 
 
 async def game(request: Request) -> Response:
@@ -71,23 +94,17 @@ async def checkpoints(request: Request) -> Response:
 
 async def pause(request: Request) -> Response:
     """Pause training; evaluation goes on."""
-    parse_query(NoQuery, request)
-    await _source(request).pause()
-    return _accepted(request, "Training pauses.")
+    return _submit(request, "pause", "Training pauses.")
 
 
 async def resume(request: Request) -> Response:
     """Go on training."""
-    parse_query(NoQuery, request)
-    await _source(request).resume()
-    return _accepted(request, "Training goes on.")
+    return _submit(request, "resume", "Training goes on.")
 
 
 async def checkpoint(request: Request) -> Response:
     """Save a checkpoint after this iteration."""
-    parse_query(NoQuery, request)
-    await _source(request).checkpoint()
-    return _accepted(request, "A checkpoint was asked for.")
+    return _submit(request, "checkpoint", "A checkpoint follows this iteration.")
 
 
 async def stop(request: Request) -> Response:
@@ -109,7 +126,25 @@ async def readyz(request: Request) -> Response:
     report = _source(request).status()
     if report.state in {"failed", "stopping", "stopped"}:
         raise Problem(503, f"The run is {report.state}. {report.message}".strip())
+    if report.beat_age > ALLOWANCE.get(report.phase, math.inf):
+        silent = f"{report.beat_age:.0f} s in phase {report.phase}"
+        raise Problem(503, f"The worker has shown no life for {silent}.")
     return Json({"status": "ready", "state": report.state})
+
+
+async def _page(request: Request, name: str, read: Callable[..., list[dict[str, Any]]]) -> Response:
+    query = parse_query(PageQuery, request)
+    found = await anyio.to_thread.run_sync(partial(read, **query.model_dump()))
+    more = found[-1]["id"] if len(found) == query.limit else None
+    return Json({name: found, "next": more})
+
+
+def _submit(
+    request: Request, kind: Literal["pause", "resume", "checkpoint"], message: str
+) -> Response:
+    parse_query(NoQuery, request)
+    _source(request).submit(kind)
+    return _accepted(request, message)
 
 
 def _source(request: Request) -> Source:

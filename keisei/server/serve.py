@@ -70,7 +70,7 @@ def end_streams_from_hub() -> None:
     Left alone it cuts them at the first signal, before the run's last events. The switch is
     process-wide, so only the program that owns the process may turn it.
     """
-    AppStatus.disable_automatic_graceful_drain()
+    AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
 
 
 async def run_server(app: ASGIApp, sock: socket.socket, stop: anyio.Event) -> None:

@@ -3,9 +3,9 @@
 The live session (``keisei.Keisei``) has it, and ``keisei.testing.FakeRun``.
 """
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from keisei.config import Settings
 from keisei.evaluation import MatchSpec
@@ -20,7 +20,7 @@ class Reader(Protocol):
 
     def metrics(
         self,
-        keys: Collection[str] | None = None,
+        keys: Sequence[str] | None = None,
         start: int | None = None,
         end: int | None = None,
         max_points: int = 2000,
@@ -28,11 +28,14 @@ class Reader(Protocol):
     ) -> dict[str, Any]:
         """Metric history by step."""
 
-    def games(self, limit: int = 100, after: int | None = None) -> dict[str, Any]:
+    def games(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
         """A page of recorded games."""
 
     def game(self, id: int) -> dict[str, Any] | None:
         """One recorded game."""
+
+    def events(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
+        """A page of statuses and alerts."""
 
     def checkpoints(self) -> list[dict[str, Any]]:
         """The run's checkpoints."""
@@ -48,6 +51,14 @@ class StatusReport(Protocol):
     @property
     def message(self) -> str:
         """More about it, for a person."""
+
+    @property
+    def phase(self) -> str:
+        """What its worker is at."""
+
+    @property
+    def beat_age(self) -> float:
+        """Seconds since the worker showed life."""
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, for JSON."""
@@ -84,20 +95,17 @@ class Source(Protocol):
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Encoded server-sent events, from the one after id ``after``; ends with the run."""
 
-    async def pause(self) -> None:
-        """Stop training turns."""
-
-    async def resume(self) -> None:
-        """Go on training."""
-
-    async def checkpoint(self) -> Any:
-        """Save."""
+    def submit(self, kind: Literal["pause", "resume", "checkpoint"]) -> Any:
+        """Queue a command; returning means that it was accepted, not that it is done."""
 
     def stop(self) -> None:
         """End the run, as SIGTERM does."""
 
     async def evaluate(self, spec: MatchSpec, key: str | None = None) -> EvaluationHandle:
-        """Start a match beside training; the same ``key`` again gives the same evaluation."""
+        """Start a match beside training; the same ``key`` again gives the same evaluation.
+
+        Raises KeyReused too.
+        """
 
     def evaluations(self) -> list[dict[str, Any]]:
         """All evaluations, newest first."""

@@ -49,7 +49,7 @@ class EventStream(EventSourceResponse):
         self._streams = streams
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI. Counted here and not in the endpoint, so that nothing is counted that isn't sent."""
+        """ASGI. Counted here and not in the endpoint, whose answer might never be sent."""
         if self._streams.full:
             detail = f"All {self._streams.limit} event streams are taken. Try again in a while."
             refusal = problem_response(503, detail, scope["path"], headers={"Retry-After": "5"})

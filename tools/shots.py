@@ -1,0 +1,70 @@
+"""Pictures of the page, narrow and wide, light and dark, for a person to look at."""
+
+import argparse
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+SIZES = {390: 844, 768: 1024, 1440: 900}
+
+
+@contextmanager
+def fake_run(history):
+    """The address of a made-up run."""
+    command = [sys.executable, "-m", "keisei.testing", "--port", "0", "--history", str(history)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        yield process.stdout.readline().strip()
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def shoot(browser: Browser, url: str, out: Path, width: int, scheme: str, seconds: float) -> None:
+    """One picture of the whole page, after so many seconds of watching."""
+    page = browser.new_page(
+        viewport={"width": width, "height": SIZES[width]},
+        color_scheme=scheme,
+        device_scale_factor=1.5,
+    )
+    page.goto(url)
+    page.wait_for_timeout(seconds * 1000)
+    file = out / f"page-{width}-{scheme}.png"
+    page.screenshot(path=file, full_page=True)
+    print(file)
+    page.close()
+
+
+def main() -> None:
+    """Parse, open, shoot."""
+    parser = argparse.ArgumentParser(prog="tools/shots", description=__doc__)
+    parser.add_argument("--url", help="a running page; without it a made-up run is shown")
+    parser.add_argument("--out", type=Path, default=Path("shots"))
+    parser.add_argument("--seconds", type=float, default=4.0, help="to watch before each picture")
+    parser.add_argument("--history", type=int, default=400, help="iterations of the made-up run")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        if args.url:
+            shots(browser, args.url, args)
+        else:
+            with fake_run(args.history) as url:
+                shots(browser, url, args)
+        browser.close()
+
+
+def shots(browser: Browser, url: str, args: argparse.Namespace) -> None:
+    """All sizes and schemes."""
+    for width in SIZES:
+        for scheme in ("light", "dark"):
+            shoot(browser, url, args.out, width, scheme, args.seconds)
+
+
+if __name__ == "__main__":
+    main()
