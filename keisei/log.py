@@ -6,6 +6,7 @@ Log events, not sentences: ``log.info("iteration", step=..., kl=...)``.
 import logging
 import queue
 import sys
+from collections.abc import Callable
 from logging.handlers import QueueHandler, QueueListener, RotatingFileHandler
 from pathlib import Path
 from types import TracebackType
@@ -36,9 +37,12 @@ class Logging:
     written by a thread: a slow disk must not hold up the loop.
     """
 
-    def __init__(self, level: str = "info") -> None:
-        """``level``: debug, info, warning or error."""
+    def __init__(
+        self, level: str = "info", on_console: Callable[[logging.LogRecord], bool] | None = None
+    ) -> None:
+        """``level``: debug, info, warning or error. ``on_console``: what goes to stderr too."""
         self._level = level.upper()
+        self._on_console = on_console
         self._listener: QueueListener | None = None
         self._file: RotatingFileHandler | None = None
         self._handlers: list[logging.Handler] = []
@@ -59,6 +63,8 @@ class Logging:
         console.setFormatter(
             _formatter(structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0))
         )
+        if self._on_console:
+            console.addFilter(self._on_console)
         logging.captureWarnings(capture=True)
         logging.getLogger().setLevel(self._level)
         self._add(console)

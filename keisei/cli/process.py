@@ -1,6 +1,7 @@
 """What belongs to the whole process: set here by an entry point, never by importing the library."""
 
 import faulthandler
+import logging
 import os
 import signal
 import sys
@@ -8,8 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from keisei.cli.errors import EnvironmentProblem, UsageError
+
+if TYPE_CHECKING:
+    from keisei.runtime.errors import TrainingFailed
+
+LOG_FILE = "keisei.log"
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
 
@@ -24,19 +31,39 @@ def set_up() -> None:
     sys.setswitchinterval(0.0005)
 
 
+def on_console(record: logging.LogRecord) -> bool:
+    """Whether a log record is for the terminal. The run's own events are told there by progress."""
+    return record.levelno >= logging.WARNING and record.name != "keisei"
+
+
+def tell_failure(failure: "TrainingFailed", log_file: Path) -> None:
+    """One line for a person, and the traceback in the run's log."""
+    import structlog
+
+    structlog.get_logger("keisei").error(
+        "training_failed", error=str(failure), traceback=failure.details
+    )
+    print(f"keisei: training failed: {failure}; traceback in {log_file}", file=sys.stderr)
+
+
 @contextmanager
 def problems() -> Iterator[None]:
     """Turn what a run can't start with into one line and an exit code."""
-    from keisei.nets.policy import DeviceError
-    from keisei.server.security import HostRefusedError
-    from keisei.store import CheckpointError, DatabaseError, RunError, RunLockedError
-
     try:
         yield
-    except (RunError, CheckpointError, HostRefusedError) as error:
-        raise UsageError(str(error)) from error
-    except (RunLockedError, DeviceError, DatabaseError, OSError) as error:
-        raise EnvironmentProblem(str(error)) from error
+    except (ValueError, RuntimeError, OSError) as error:
+        from keisei.nets.policy import DeviceError  # only now: these import torch
+        from keisei.server.security import HostRefusedError
+        from keisei.store import CheckpointError, DatabaseError, RunError, RunLockedError
+
+        if isinstance(error, RunError | CheckpointError | HostRefusedError):
+            raise UsageError(str(error)) from error
+        if isinstance(error, OSError) and error.strerror:
+            where = f"{error.filename}: " if error.filename else ""
+            raise EnvironmentProblem(where + error.strerror) from error
+        if isinstance(error, RunLockedError | DeviceError | DatabaseError | OSError):
+            raise EnvironmentProblem(str(error)) from error
+        raise
 
 
 async def stop_on_signal(stop: Callable[[], None]) -> None:

@@ -1,6 +1,7 @@
 """How ``keisei train`` tells of its progress: a live panel, plain lines, or JSON lines."""
 
 import json
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -25,6 +26,11 @@ _SHOWN = (
     ("length", "games/length", "{:.0f}"),
     ("decisive", "games/decisive", "{:.0%}"),
 )
+
+_WORDS = {
+    "compiling": "compiling; half a minute the first time",
+    "checkpoint": "checkpoint saved",  # the message is its path; the step says which
+}
 
 
 def reporter(settings: "Settings", *, as_json: bool) -> AbstractContextManager[Report]:
@@ -68,8 +74,10 @@ def _speed(values: dict[str, float]) -> str:
 
 
 def _figures(values: dict[str, float]) -> str:
+    """The newest figures; without those that aren't known yet, as when no game has ended."""
+    known = ((name, values.get(key, math.nan), form) for name, key, form in _SHOWN)
     return "  ".join(
-        f"{name} {form.format(values[key])}" for name, key, form in _SHOWN if key in values
+        f"{name} {form.format(value)}" for name, value, form in known if math.isfinite(value)
     )
 
 
@@ -79,7 +87,7 @@ def _notice(event: Event) -> str | None:
         case Failed():
             return f"failed: {event.type}: {event.message}"
         case Status():
-            return " ".join(filter(None, (event.kind, event.message)))
+            return _WORDS.get(event.kind) or " ".join(filter(None, (event.kind, event.message)))
         case Alert():
             return f"{event.level}: {event.name}: {event.message}"
         case Log() if event.level != "info":

@@ -2,7 +2,6 @@
 
 import argparse
 import socket
-import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -45,20 +44,32 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _serve(chosen: "Settings", args: argparse.Namespace, sock: socket.socket) -> int:
-    from keisei import Keisei
-    from keisei.runtime.errors import TrainingFailed
+    from keisei import Keisei, TrainingFailed
+    from keisei.log import Logging
+    from keisei.runtime.sinks import LogSink
 
-    session = Keisei(chosen, run=args.run, resume=args.resume, init=args.init, keep_serving=True)
-    try:
-        async with session as keisei:
-            await _beside_training(keisei, sock)
-    except TrainingFailed as failure:
-        print(f"keisei: training failed: {failure}", file=sys.stderr)
-        return 1
+    session = Keisei(
+        chosen,
+        run=args.run,
+        resume=args.resume,
+        init=args.init,
+        keep_serving=True,
+        sinks=[LogSink()],
+    )
+    with Logging(chosen.log.level, process.on_console) as logs:
+        try:
+            async with session as keisei:
+                log_file = keisei.run.path / process.LOG_FILE
+                logs.add_file(log_file)
+                await _until_stopped(keisei, sock)
+        except TrainingFailed as failure:
+            process.tell_failure(failure, log_file)
+            return 1
     return 0
 
 
-async def _beside_training(keisei: "Keisei", sock: socket.socket) -> None:
+async def _until_stopped(keisei: "Keisei", sock: socket.socket) -> None:
+    """Serve beside training: a crash of the server is an alert, and training goes on without it."""
     import anyio
 
     from keisei.runtime.supervise import supervise
@@ -68,12 +79,13 @@ async def _beside_training(keisei: "Keisei", sock: socket.socket) -> None:
     end_streams_from_hub()
     ended = anyio.Event()
     serve = partial(run_server, create_app(keisei), sock, ended)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(process.stop_on_signal, keisei.stop)
-        tasks.start_soon(supervise, "server", serve, keisei.alert)
-        with reporter(keisei.settings, as_json=False) as report:
-            async for event in keisei.events():
-                report(event)
-        await keisei.wait()
+    async with anyio.create_task_group() as server:
+        server.start_soon(supervise, "server", serve, keisei.alert)
+        async with anyio.create_task_group() as signals:
+            signals.start_soon(process.stop_on_signal, keisei.stop)
+            with reporter(keisei.settings, as_json=False) as report:
+                async for event in keisei.events():
+                    report(event)
+            await keisei.wait()  # longer than the events, if training failed: the page tells of it
+            signals.cancel_scope.cancel()
         ended.set()
-        tasks.cancel_scope.cancel()

@@ -1,7 +1,6 @@
 """``keisei train``: train without a web page, telling of progress in the terminal."""
 
 import argparse
-import sys
 from typing import TYPE_CHECKING, Any
 
 from keisei.cli import process, settings
@@ -36,20 +35,25 @@ def run(args: argparse.Namespace) -> int:
 async def _train(chosen: "Settings", args: argparse.Namespace) -> int:
     import anyio
 
-    from keisei import Keisei
+    from keisei import Keisei, TrainingFailed
     from keisei.events import TOPICS
-    from keisei.runtime.errors import TrainingFailed
+    from keisei.log import Logging
+    from keisei.runtime.sinks import LogSink
 
-    session = Keisei(chosen, run=args.run, resume=args.resume, init=args.init)
-    try:
-        async with session as keisei, anyio.create_task_group() as tasks:
-            tasks.start_soon(process.stop_on_signal, keisei.stop)
-            with reporter(keisei.settings, as_json=args.json) as report:
-                async for event in keisei.events(topics=set(TOPICS) - {"board"}):
-                    report(event)
-            await keisei.wait()
-            tasks.cancel_scope.cancel()
-    except TrainingFailed as failure:
-        print(f"keisei: training failed: {failure}", file=sys.stderr)
-        return 1
+    session = Keisei(chosen, run=args.run, resume=args.resume, init=args.init, sinks=[LogSink()])
+    with Logging(chosen.log.level, process.on_console) as logs:
+        try:
+            async with session as keisei, anyio.create_task_group() as tasks:
+                logs.add_file(keisei.run.path / process.LOG_FILE)
+                tasks.start_soon(process.stop_on_signal, keisei.stop)
+                with reporter(keisei.settings, as_json=args.json) as report:
+                    async for event in keisei.events(topics=set(TOPICS) - {"board"}):
+                        report(event)
+                outcome = await keisei.wait()
+                tasks.cancel_scope.cancel()
+        except TrainingFailed as failure:
+            process.tell_failure(failure, session.run.path / process.LOG_FILE)
+            return 1
+    if not args.json:
+        print(f"{outcome.kind} at step {session.status().step:,}: {session.run.path}")
     return 0
