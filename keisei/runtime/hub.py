@@ -85,6 +85,7 @@ class Hub:
             known = boot == self.boot and number.isdecimal()
             client.cursor = int(number) + 1 if known else 0
             lost = not self._oldest <= client.cursor <= self._next
+            client.cursor = self._next if lost else client.cursor
         self._clients[client] = None
         try:
             yield self._chunks(client, lost=lost)
@@ -92,8 +93,6 @@ class Hub:
             del self._clients[client]
 
     async def _chunks(self, client: "_Client", *, lost: bool) -> AsyncGenerator[bytes, None]:
-        if lost:
-            client.cursor = self._next
         opening = self._own("hello", client.cursor - 1)
         yield opening + self._reset() if lost else opening
         while True:

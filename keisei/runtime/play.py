@@ -2,20 +2,21 @@
 
 from typing import Any
 
+from keisei.config import Env
+from keisei.runtime.players import Player
 from keisei.runtime.queues import Question, Reply
 
 
-def answer(agent: Any, questions: list[Question]) -> list[tuple[Reply[str | None], Any]]:
-    """The replies and what to settle them with: a move, None (the game is over) or an exception."""
-    if not questions:
-        return []
-    from keisei.runtime.players import Player
+def answer(
+    agent: Any, env: Env, questions: list[Question]
+) -> list[tuple[Reply[str | None], str | Exception | None]]:
+    """The replies, and what to settle each with: a move, None (there is none) or an exception."""
+    player = Player(agent, max_ply=env.max_ply, declaration=env.declaration)
+    return [(question.answer, _move(player, question)) for question in questions]
 
-    player = Player(agent)
-    answers: list[tuple[Reply[str | None], Any]] = []
-    for question in questions:
-        try:
-            answers.append((question.answer, player.best_move(question.sfen, question.greedy)))
-        except Exception as error:  # noqa: BLE001 (it belongs to the one who asked)
-            answers.append((question.answer, error))
-    return answers
+
+def _move(player: Player, question: Question) -> str | Exception | None:
+    try:
+        return player.best_move(question.sfen, question.greedy)
+    except Exception as error:  # noqa: BLE001 (it belongs to the one who asked)
+        return error

@@ -326,6 +326,10 @@ class Keisei:
         The same ``key`` again gives the same evaluation. Raises InboxFull, NotRunning, KeyReused.
         """
         self._check_entered()
+        if (
+            spec.trained_max_ply is None
+        ):  # the network sees the ply as a share of its own games' cap
+            spec = replace(spec, trained_max_ply=self.settings.env.max_ply)
         record, new = self._book.add(spec, key)
         if new:
             try:
@@ -361,7 +365,7 @@ class Keisei:
             self.submit("cancel", id)
 
     async def best_move(self, sfen: str, *, greedy: bool = True) -> str | None:
-        """The current network's move (USI) in a position, None if the game is over.
+        """The current network's move (USI), ``"win"`` to declare, None if there is no move.
 
         Raises SfenError, InboxFull, NotRunning.
         """

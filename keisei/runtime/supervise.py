@@ -9,7 +9,7 @@ import anyio
 from keisei.events import Level
 
 RESTARTS = 3
-PAUSES = (0.1, 1.0, 5.0)
+PAUSES = (0.1, 0.5, 2.0)
 """Seconds before each restart."""
 
 ALLOWANCE: Mapping[str, float] = {

@@ -1,5 +1,8 @@
 """Whose turn it is on the device, and how long an iteration still takes."""
 
+SAVED_SECONDS = 0.25
+"""Evaluation time that may be earned in advance; more would stop training when a match begins."""
+
 
 class Share:
     """Bounds the device time that evaluation takes from training.
@@ -24,9 +27,8 @@ class Share:
     def trained(self, seconds: float) -> None:
         """A training turn took so long."""
         self.training += seconds
-        earned = seconds * self.share / (1 - self.share) if self.share < 1 else self._debt
-        # Nothing is saved up: an evaluation that starts late does not stop training for a while.
-        self._debt = max(0.0, self._debt - earned)
+        earned = seconds * self.share / (1 - self.share) if self.share < 1 else float("inf")
+        self._debt = max(-SAVED_SECONDS, self._debt - earned)
 
     def evaluated(self, seconds: float) -> None:
         """An evaluation turn that training wanted took so long."""

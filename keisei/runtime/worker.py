@@ -15,6 +15,7 @@ from keisei.events import Alert, Board, Evaluation, Event, Failed, Game, Iterati
 from keisei.runtime.errors import NotRunning
 from keisei.runtime.evaluations import Agent, Evaluations
 from keisei.runtime.outbox import Outbox
+from keisei.runtime.play import answer
 from keisei.runtime.queues import Command, Mailbox, deliver
 from keisei.runtime.turns import Pace, Share
 from keisei.store import RunDirectory, load_checkpoint, save_checkpoint
@@ -110,7 +111,6 @@ class Worker:
         self._pace = Pace()
         self._marks = (0, 0.0, 0.0)
         self._evaluations = Evaluations(self._tell_evaluation, self._alert)
-        self._process = psutil.Process()
 
     def main(self) -> Outcome:
         """Start, train, save. Returns how it ended; raises nothing."""
@@ -207,7 +207,7 @@ class Worker:
     def _evaluation_turn(self, *, wanted_by_training: bool) -> None:
         self._beat("evaluation")
         begin = time.monotonic()
-        deliver(self._answers())
+        deliver(answer(self._learner.agent, self._settings.env, self._mailbox.questions()))
         self._evaluations.turn()
         if wanted_by_training:
             self._share.evaluated(time.monotonic() - begin)
@@ -285,11 +285,6 @@ class Worker:
             self._status(*(("paused", "paused") if pause else ("resumed", "running")))
         command.finished.set(None)
 
-    def _answers(self) -> list[tuple[Any, Any]]:
-        from keisei.runtime.play import answer
-
-        return answer(self._learner.agent, self._mailbox.questions())
-
     # ------------------------------------------------------------------ checkpoints
     def _save_or_alert(self) -> None:
         savers, self._savers = self._savers, []
@@ -326,7 +321,7 @@ class Worker:
         values = report.values | {
             "speed/steps_per_second": steps / (training + evaluation),
             "speed/share_evaluation": evaluation / (training + evaluation),
-            "system/rss_bytes": float(self._process.memory_info().rss),
+            "system/rss_bytes": float(psutil.Process().memory_info().rss),
             "system/device_bytes": float(_device_bytes(self._settings.device)),
         }
         self._emit(Iteration, iteration=report.iteration, values=values)

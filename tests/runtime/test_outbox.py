@@ -1,0 +1,111 @@
+"""The pipe from the device thread to the loop."""
+
+import threading
+import time
+
+import anyio
+import pytest
+
+from keisei.events import Board, Event, Log, Status
+from keisei.runtime.errors import OutboxOverflow
+from keisei.runtime.outbox import Outbox
+from keisei.runtime.supervise import Heartbeat
+
+pytestmark = pytest.mark.anyio
+
+
+def log(number: int) -> Event:
+    return Log(run="r", step=number, time=0.0, name="n", level="info", message="")
+
+
+def status(number: int) -> Event:
+    return Status(run="r", step=number, time=0.0, kind="running", state="running")
+
+
+async def everything(outbox: Outbox) -> list[int]:
+    got: list[int] = []
+    while events := await outbox.drain():
+        got += [event.step for event in events]
+    return got
+
+
+async def test_events_come_in_the_order_they_were_emitted() -> None:
+    outbox = Outbox()
+    for number in range(10):
+        outbox.emit((log if number % 3 else status)(number))
+    outbox.close()
+    assert await everything(outbox) == list(range(10))
+
+
+async def test_a_flood_drops_the_oldest_counts_them_and_leaves_the_loop_responsive() -> None:
+    outbox, heartbeat = Outbox(), Heartbeat(0.01)
+    done = threading.Event()
+
+    def flood() -> None:
+        for number in range(50_000):
+            outbox.emit(log(number))
+        outbox.emit(status(50_000))
+        outbox.close()
+        done.set()
+
+    got: list[int] = []
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(heartbeat.run)
+        threading.Thread(target=flood).start()
+        while events := await outbox.drain():
+            for event in events:
+                time.sleep(0.0002)  # what handling an event may cost
+                got.append(event.step)
+                await anyio.lowlevel.checkpoint()
+        tasks.cancel_scope.cancel()
+    assert done.is_set()
+    assert got == sorted(got)
+    assert got[-1] == 50_000, "what must be kept was lost"
+    assert outbox.dropped == 50_001 - len(got) > 0
+    assert heartbeat.take() < 0.25
+
+
+async def test_one_wake_up_at_most_is_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    outbox = Outbox()
+    wakes = []
+    monkeypatch.setattr(outbox, "_wake", lambda: wakes.append(1))
+    for number in range(1000):
+        outbox.emit(log(number))
+    assert len(wakes) == 1
+
+
+async def test_what_must_be_kept_overflows_aloud() -> None:
+    outbox = Outbox(kept=3)
+    for number in range(3):
+        outbox.emit(status(number))
+    with pytest.raises(OutboxOverflow, match="3 events"):
+        outbox.emit(status(3))
+    outbox.emit(status(4), always=True)
+    outbox.close()
+    assert await everything(outbox) == [0, 1, 2, 4]
+
+
+async def test_an_event_wakes_a_loop_that_sleeps() -> None:
+    outbox = Outbox()
+    threading.Timer(0.05, outbox.emit, [log(7)]).start()
+    with anyio.fail_after(1):
+        assert [event.step for event in await outbox.drain()] == [7]
+
+
+async def test_events_after_the_end_are_counted_not_raised() -> None:
+    outbox = Outbox()
+    outbox.close()
+    outbox.emit(status(1))
+    assert outbox.dropped == 1
+    assert await outbox.drain() == []
+
+
+def test_a_closed_loop_is_no_error_for_the_thread() -> None:
+    async def make() -> Outbox:
+        return Outbox()
+
+    outbox = anyio.run(make)
+    outbox.emit(
+        Board(run="r", step=0, time=0.0, game=1, sfen="", last_move=None, ply=0, value=None)
+    )
+    outbox.close()

@@ -1,0 +1,507 @@
+"""``Keisei`` as a host program sees it, around a learner that only sleeps."""
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from anyio import to_thread
+from fake_learner import FakeLearner
+
+from keisei import (
+    Failed,
+    InboxFull,
+    Iteration,
+    Keisei,
+    NotRunning,
+    Reset,
+    Settings,
+    Status,
+    TrainingFailed,
+)
+from keisei.config import Run
+from keisei.events import Event
+from keisei.runtime import session as session_module
+from keisei.store import RunLockedError, RunReader, load_checkpoint
+
+pytestmark = pytest.mark.anyio
+
+
+class Learners:
+    """Makes fakes and keeps them for the test to look at."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+        self.made: list[FakeLearner] = []
+
+    def __call__(self, settings: Settings) -> FakeLearner:
+        self.made.append(FakeLearner(settings, **self.options))
+        return self.made[-1]
+
+
+def settings(path: Path, **run: Any) -> Settings:
+    return Settings(run=Run(root=path, **run))
+
+
+def raising(at: int) -> Callable[[FakeLearner, int], None]:
+    def on_turn(learner: FakeLearner, turn: int) -> None:
+        if learner.iteration == at:
+            raise ArithmeticError("loss is not finite")
+
+    return on_turn
+
+
+async def until(keisei: Keisei, wanted: type[Event], /, **fields: Any) -> Any:
+    async for event in keisei.events():
+        if isinstance(event, wanted) and all(getattr(event, k) == v for k, v in fields.items()):
+            return event
+    raise AssertionError(f"the run ended without {wanted.__name__} {fields}")
+
+
+async def saved(keisei: Keisei) -> list[int]:
+    """Steps of the run's checkpoints, each read whole."""
+    return await to_thread.run_sync(
+        lambda: [load_checkpoint(path).step for path in keisei.run.checkpoints()]
+    )
+
+
+# ---------------------------------------------------------------------- life
+async def test_a_run_ends_by_itself_and_tells_its_life_in_order(tmp_path: Path) -> None:
+    learners = Learners()
+    async with Keisei(settings(tmp_path, steps=500), _learner=learners) as keisei:
+        events = [event async for event in keisei.events()]
+        outcome = await keisei.wait()
+    assert outcome.kind == "finished"
+    life = [event.event for event in events if isinstance(event, Status)]
+    assert life[:3] == ["started", "compiling", "running"]
+    assert life[-2:] == ["checkpoint", "finished"]
+    assert [e.step for e in events if isinstance(e, Iteration)] == [100, 200, 300, 400, 500]
+    assert learners.made[0].env.closed
+    assert (await saved(keisei))[-1] == 500
+    assert keisei.status().state == "finished"
+
+
+async def test_metrics_reach_the_database_with_what_the_loop_adds(tmp_path: Path) -> None:
+    async with Keisei(settings(tmp_path, steps=500), _learner=Learners()) as keisei:
+        await keisei.wait()
+    series = (await to_thread.run_sync(RunReader(keisei.run.path).metrics))["series"]
+    assert series["train/kl"]["step"] == [100, 200, 300, 400, 500]
+    assert set(series) >= {
+        "speed/steps_per_second", "speed/share_evaluation", "system/rss_bytes",
+        "system/device_bytes", "system/loop_lag_ms", "system/clients", "system/dropped",
+    }  # fmt: skip
+    # 100 steps in 4 turns of 5 ms
+    assert all(500 < value < 5000 for value in series["speed/steps_per_second"]["value"])
+    assert min(series["system/rss_bytes"]["value"]) > 1e7
+
+
+async def test_leaving_the_block_stops_and_saves(tmp_path: Path) -> None:
+    learners = Learners()
+    async with Keisei(settings(tmp_path), _learner=learners) as keisei:
+        await until(keisei, Iteration)
+        begin = time.monotonic()
+    assert time.monotonic() - begin < 1
+    assert (await keisei.wait()).kind == "stopped"
+    assert (await saved(keisei))[-1] == learners.made[0].step > 0
+    with pytest.raises(NotRunning):
+        await keisei.pause()
+
+
+async def test_an_iteration_too_long_to_finish_is_given_up(tmp_path: Path) -> None:
+    learners = Learners(turns=1000, seconds=0.01)
+    async with Keisei(settings(tmp_path), _learner=learners) as keisei:
+        await until(keisei, Status, kind="running")
+        await anyio.sleep(0.1)
+        keisei._worker._pace.add(0.0)
+        keisei._worker._pace._typical = 10.0  # as if earlier ones had taken ten seconds
+        begin = time.monotonic()
+        keisei.stop()
+        await keisei.wait()
+        assert time.monotonic() - begin < 1
+    assert learners.made[0].given_up == 1
+    assert await saved(keisei) == []
+
+
+async def test_an_iteration_nearly_done_is_finished_and_saved(tmp_path: Path) -> None:
+    learners = Learners(turns=40, seconds=0.01)
+    async with Keisei(settings(tmp_path), _learner=learners) as keisei:
+        await until(keisei, Iteration)
+        await anyio.sleep(0.1)
+    assert learners.made[0].given_up == 0
+    assert (await saved(keisei))[-1] == learners.made[0].step >= 200
+
+
+@pytest.mark.parametrize("phase", ["start", "compile", "iteration", "pause", "finished"])
+async def test_stop_is_quick_in_every_phase(tmp_path: Path, phase: str) -> None:
+    learners = Learners(warm_up_seconds=0.2 if phase == "compile" else 0.0)
+    steps = 100 if phase == "finished" else 0
+    keisei = Keisei(
+        settings(tmp_path, steps=steps), _learner=learners, keep_serving=phase == "finished"
+    )
+    async with keisei:
+        if phase == "iteration":
+            await until(keisei, Iteration)
+        elif phase == "pause":
+            await until(keisei, Iteration)
+            await keisei.pause()
+        elif phase == "compile":
+            while keisei.status().state != "compiling":
+                await anyio.sleep(0.005)
+        elif phase == "finished":
+            await until(keisei, Status, kind="finished")
+        begin = time.monotonic()
+        keisei.stop()
+        with anyio.fail_after(2):
+            outcome = await keisei.wait()
+        assert time.monotonic() - begin < 1
+    assert outcome.kind == ("finished" if phase == "finished" else "stopped")
+
+
+async def test_kept_serving_it_stays_up_after_the_end(tmp_path: Path) -> None:
+    keisei = Keisei(settings(tmp_path, steps=200), _learner=Learners(), keep_serving=True)
+    async with keisei:
+        await until(keisei, Status, kind="finished")
+        await anyio.sleep(0.1)
+        assert keisei.status().phase == "idle"
+        with pytest.raises(NotRunning, match="finished"):
+            await keisei.pause()
+        keisei.stop()
+        assert (await keisei.wait()).kind == "finished"
+
+
+# ---------------------------------------------------------------------- commands
+async def test_pause_resume_and_checkpoint_have_two_ends(tmp_path: Path) -> None:
+    learners = Learners()
+    async with Keisei(settings(tmp_path, checkpoint_seconds=1000), _learner=learners) as keisei:
+        await until(keisei, Iteration)
+        await keisei.pause()
+        assert keisei.status().state == "paused"
+        step, iteration = learners.made[0].step, learners.made[0].iteration
+        await anyio.sleep(0.1)
+        assert (learners.made[0].step, learners.made[0].iteration) == (step, iteration)
+        command = keisei.submit("checkpoint")  # accepted; the iteration in progress ends first
+        assert not command.finished.done
+        path = await command.finished
+        assert int(path.name) == (await saved(keisei))[-1] == learners.made[0].step
+        await anyio.sleep(0.05)
+        assert keisei.status().state == "paused", "a checkpoint does not end a pause"
+        assert keisei.status().checkpoint == learners.made[0].step
+        await keisei.resume()
+        event = await until(keisei, Iteration)
+        assert event.step > step
+        await keisei.resume()  # no harm
+        assert keisei.status().state == "running"
+
+
+async def test_a_full_inbox_refuses(tmp_path: Path) -> None:
+    gate = threading.Event()
+    learners = Learners(on_turn=lambda learner, turn: gate.wait(5) and None)
+    async with Keisei(settings(tmp_path), _learner=learners) as keisei:
+        await until(keisei, Status, kind="running")
+        await anyio.sleep(0.05)
+        commands = [keisei.submit("resume") for _ in range(8)]
+        with pytest.raises(InboxFull):
+            keisei.submit("resume")
+        gate.set()
+        for command in commands:
+            await command.finished
+
+
+async def test_a_full_disk_is_an_alert_and_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from keisei.runtime import worker
+
+    real = worker.save_checkpoint
+    full = True
+
+    def save(*args: Any) -> Path:
+        if full:
+            raise OSError(28, "No space left on device")
+        return real(*args)
+
+    monkeypatch.setattr(worker, "save_checkpoint", save)
+    async with Keisei(settings(tmp_path), _learner=Learners()) as keisei:
+        alert = await until(keisei, session_module.Alert, name="checkpoint_failed")
+        assert "No space left" in alert.message
+        with pytest.raises(OSError, match="No space left"):
+            await keisei.checkpoint()
+        await until(keisei, Iteration)
+        full = False
+        await keisei.checkpoint()
+        assert await saved(keisei)
+
+
+# ---------------------------------------------------------------------- failure
+async def test_failure_reaches_readers_and_streams_within_a_second(tmp_path: Path) -> None:
+    raised_at = 0.0
+
+    def on_turn(learner: FakeLearner, turn: int) -> None:
+        nonlocal raised_at
+        if learner.iteration == 2:
+            raised_at = time.monotonic()
+            raise ArithmeticError("loss is not finite")
+
+    seen: list[float] = []
+    frames: list[bytes] = []
+
+    async def stream(keisei: Keisei) -> None:
+        async with keisei.subscribe(["status"]) as chunks:
+            async for chunk in chunks:
+                frames.append(chunk)
+                if b"event: failed" in chunk:
+                    seen.append(time.monotonic())
+
+    with pytest.raises(TrainingFailed, match="ArithmeticError: loss is not finite") as failure:
+        async with (
+            Keisei(settings(tmp_path), _learner=Learners(on_turn=on_turn)) as keisei,
+            anyio.create_task_group() as tasks,
+        ):
+            tasks.start_soon(stream, keisei)
+            events = [event async for event in keisei.events(topics={"metrics"})]
+            seen.append(time.monotonic())
+            assert isinstance(events[-1], Failed)
+            assert events[-1].type == "ArithmeticError"
+            assert "on_turn" in events[-1].traceback
+    assert "on_turn" in failure.value.details
+    assert len(seen) == 2
+    assert max(seen) - raised_at < 1
+    assert b"event: bye" in frames[-1]
+
+
+async def test_a_failed_worker_never_cancels_the_block(tmp_path: Path) -> None:
+    went_on = False
+    with pytest.raises(TrainingFailed):
+        async with Keisei(settings(tmp_path), _learner=Learners(on_turn=raising(0))) as keisei:
+            outcome = await keisei.wait()
+            assert outcome.kind == "failed"
+            await anyio.sleep(0.05)
+            went_on = True
+    assert went_on
+
+
+async def test_the_blocks_own_exception_wins_and_is_not_wrapped(tmp_path: Path) -> None:
+    with pytest.raises(KeyError, match="mine"):
+        async with Keisei(settings(tmp_path), _learner=Learners(on_turn=raising(0))) as keisei:
+            await keisei.wait()
+            raise KeyError("mine")
+
+
+async def test_kept_serving_a_failed_run_still_answers(tmp_path: Path) -> None:
+    keisei = Keisei(settings(tmp_path), _learner=Learners(on_turn=raising(1)), keep_serving=True)
+    with pytest.raises(TrainingFailed):
+        async with keisei:
+            await until(keisei, Failed)
+            await anyio.sleep(0.05)
+            assert keisei.status().state == "failed"
+            assert "not finite" in keisei.status().message
+            async with keisei.subscribe([]) as chunks:
+                assert b'"state":"failed"' in await anext(chunks)
+            with pytest.raises(NotRunning):
+                await keisei.pause()
+            keisei.stop()
+            await keisei.wait()
+
+
+async def test_a_failed_runs_tensors_are_let_go(tmp_path: Path) -> None:
+    import weakref
+
+    kept: list[Any] = []
+
+    class Big:
+        pass
+
+    def on_turn(learner: FakeLearner, turn: int) -> None:
+        big = Big()
+        kept.append(weakref.ref(big))
+        raise ValueError("with a local that is large")
+
+    keisei = Keisei(settings(tmp_path), _learner=Learners(on_turn=on_turn))
+    with pytest.raises(TrainingFailed):
+        async with keisei:
+            await keisei.wait()
+            assert kept[0]() is None
+
+
+async def test_what_keeps_a_run_from_starting_is_raised_on_entering(tmp_path: Path) -> None:
+    async with Keisei(settings(tmp_path), _learner=Learners()) as first:
+        again = Keisei(settings(tmp_path), run=first.run.path, resume=True, _learner=Learners())
+        with pytest.raises(RunLockedError, match=str(os.getpid())):
+            async with again:
+                raise AssertionError("entered a locked run")
+        await until(first, Iteration)  # unharmed
+
+
+# ---------------------------------------------------------------------- sinks
+class Sink:
+    name = "test"
+
+    def __init__(self, failures: int = 0, delay: float = 0.0) -> None:
+        self.failures, self.delay = failures, delay
+        self.events: list[Event] = []
+        self.closed = False
+
+    async def write(self, events: Any) -> None:
+        await anyio.sleep(self.delay)
+        if self.failures:
+            self.failures -= 1
+            raise OSError("broken pipe")
+        self.events += events
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+async def test_a_sink_that_raises_is_started_again_and_misses_nothing(tmp_path: Path) -> None:
+    sink = Sink(failures=1)
+    async with Keisei(settings(tmp_path, steps=1000), _learner=Learners(), sinks=[sink]) as keisei:
+        alert = await until(keisei, session_module.Alert, name="sink test")
+        assert "broken pipe" in alert.message
+        await keisei.wait()
+    assert sink.closed
+    assert [e.step for e in sink.events if isinstance(e, Iteration)] == list(range(100, 1001, 100))
+
+
+async def test_a_sink_that_is_beyond_help_does_not_stop_training(tmp_path: Path) -> None:
+    async with Keisei(
+        settings(tmp_path, steps=500), _learner=Learners(), sinks=[Sink(failures=999)]
+    ) as keisei:
+        with anyio.fail_after(10):
+            assert (await keisei.wait()).kind == "finished"
+
+
+async def test_a_slow_sink_holds_up_nobody(tmp_path: Path) -> None:
+    sink = Sink(delay=0.3)
+    async with Keisei(settings(tmp_path), _learner=Learners(), sinks=[sink]) as keisei:
+        begin = time.monotonic()
+        for _ in range(5):
+            await until(keisei, Iteration)
+        assert time.monotonic() - begin < 1
+
+
+# ---------------------------------------------------------------------- hosts
+async def test_a_slow_reader_of_events_gets_reset(tmp_path: Path) -> None:
+    learners = Learners(turns=1, seconds=0.0005)
+    async with Keisei(settings(tmp_path, steps=60_000), _learner=learners) as keisei:
+        events = keisei.events()
+        await keisei.wait()
+        got = [event async for event in events]
+    assert isinstance(got[0], Reset)
+    assert got[-1].event == "finished"
+
+
+async def test_two_in_one_process(tmp_path: Path) -> None:
+    one, two = Learners(), Learners(steps=7)
+    async with (
+        Keisei(settings(tmp_path), _learner=one) as first,
+        Keisei(settings(tmp_path), _learner=two) as second,
+    ):
+        assert first.run.id != second.run.id
+        await until(first, Iteration)
+        await until(second, Iteration)
+        await first.pause()
+        assert second.status().state == "running"
+        await until(second, Iteration)
+    assert (await saved(first))[-1] == one.made[0].step
+    assert (await saved(second))[-1] == two.made[0].step
+
+
+async def test_it_can_be_entered_only_once(tmp_path: Path) -> None:
+    keisei = Keisei(settings(tmp_path, steps=100), _learner=Learners())
+    with pytest.raises(NotRunning, match="not open"):
+        keisei.status()
+    async with keisei:
+        pass
+    with pytest.raises(NotRunning, match="only once"):
+        async with keisei:
+            pass
+
+
+async def test_cancelled_at_any_moment_it_leaves_nothing_behind(tmp_path: Path) -> None:
+    """The host is cancelled after every possible number of loop turns, and then some times."""
+
+    async def host(learners: Learners) -> None:
+        async with (
+            Keisei(settings(tmp_path, steps=300), _learner=learners) as keisei,
+            keisei.subscribe([]) as chunks,
+        ):
+            async for _ in keisei.events():
+                pass
+            async for _ in chunks:
+                pass
+
+    async def turns(count: int) -> None:
+        for _ in range(count):
+            await asyncio.sleep(0)
+
+    waits: list[Callable[[], Any]] = [partial(turns, n) for n in range(0, 40, 4)]
+    waits += [partial(anyio.sleep, n / 40) for n in range(1, 10)]
+    await host(Learners())
+    files = len(os.listdir("/proc/self/fd"))
+    for native in (True, False):
+        for wait in waits:
+            learners = Learners()
+            if native:
+                task = asyncio.get_running_loop().create_task(host(learners))
+                await wait()
+                task.cancel()
+                await asyncio.wait([task], timeout=5)
+                assert task.done()
+            else:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(host, learners)
+                    await wait()
+                    tasks.cancel_scope.cancel()
+            assert all(learner.env.closed for learner in learners.made)
+    assert len(os.listdir("/proc/self/fd")) <= files
+    working = [t for t in threading.enumerate() if t.name == "AnyIO worker thread"]
+    assert len(working) <= 4, "device threads are still alive"
+    names = {task.get_name() for task in asyncio.all_tasks()}
+    assert "keisei" not in names
+
+
+def test_no_thread_outlives_the_loop(tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+
+    async def host() -> None:
+        async with Keisei(settings(tmp_path), _learner=Learners()) as keisei:
+            await until(keisei, Iteration)
+
+    anyio.run(host)
+    deadline = time.monotonic() + 2
+    while set(threading.enumerate()) - before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert set(threading.enumerate()) <= before
+
+
+def test_entering_changes_nothing_of_the_process(tmp_path: Path) -> None:
+    import logging
+    import signal
+    import sys
+
+    import torch
+
+    def picture() -> list[object]:
+        return [
+            [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)],
+            list(logging.getLogger().handlers),
+            logging.getLogger().level,
+            sys.getswitchinterval(),
+            torch.are_deterministic_algorithms_enabled(),
+            torch.get_num_threads(),
+        ]
+
+    async def host() -> None:
+        before = picture()
+        async with Keisei(settings(tmp_path), _learner=Learners()) as keisei:
+            await until(keisei, Iteration)
+            assert picture() == before
+        assert picture() == before
+
+    anyio.run(host)

@@ -1,0 +1,83 @@
+"""What stands beside training may crash; a device thread that stands still is noticed."""
+
+import time
+
+import anyio
+import pytest
+
+from keisei.runtime import supervise as module
+from keisei.runtime.supervise import Heartbeat, supervise, watch
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAUSES", (0.0, 0.0, 0.0))
+
+
+async def test_a_crash_is_an_alert_and_three_new_starts() -> None:
+    alerts: list[tuple[str, str, str]] = []
+    starts = 0
+
+    async def crash() -> None:
+        nonlocal starts
+        starts += 1
+        raise ValueError(f"number {starts}")
+
+    ended = await supervise("server", crash, lambda *alert: alerts.append(alert))
+    assert not ended
+    assert starts == 4
+    assert [(name, level) for name, level, _ in alerts] == [("server", "error")] * 4
+    assert "ValueError: number 1" in alerts[0][2]
+    assert "given up" in alerts[3][2]
+
+
+async def test_one_that_recovers_goes_on() -> None:
+    starts = 0
+
+    async def shaky() -> None:
+        nonlocal starts
+        starts += 1
+        if starts < 3:
+            raise OSError("again")
+
+    assert await supervise("sink", shaky, lambda *alert: None)
+    assert starts == 3
+
+
+async def test_cancellation_is_no_crash() -> None:
+    alerts: list[object] = []
+    with anyio.move_on_after(0.02):
+        await supervise("server", anyio.sleep_forever, lambda *alert: alerts.append(alert))
+    assert not alerts
+
+
+async def test_the_watchdog_tells_once_of_each_standstill() -> None:
+    beat = ("iteration", time.monotonic() - 100)
+    alerts: list[str] = []
+    async with anyio.create_task_group() as tasks:
+
+        async def run() -> None:
+            await watch(lambda: beat, lambda *alert: alerts.append(alert[2]), every=0.005)
+
+        tasks.start_soon(run)
+        await anyio.sleep(0.05)
+        assert len(alerts) == 1
+        assert "in phase iteration" in alerts[0]
+        beat = ("compile", time.monotonic() - 100)  # its allowance is longer
+        await anyio.sleep(0.03)
+        assert len(alerts) == 1
+        tasks.cancel_scope.cancel()
+
+
+async def test_the_heartbeat_sees_a_blocked_loop() -> None:
+    heartbeat = Heartbeat(0.01)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(heartbeat.run)
+        await anyio.sleep(0.02)
+        time.sleep(0.1)
+        await anyio.sleep(0.03)
+        tasks.cancel_scope.cancel()
+    assert 0.08 < heartbeat.take() < 1
+    assert heartbeat.take() == 0
