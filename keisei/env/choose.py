@@ -15,8 +15,8 @@ def legal_lists(mask: NDArray[np.uint64]) -> tuple[NDArray[np.int16], NDArray[np
         mask: uint64[M, 35].
 
     Returns:
-        Actions int16[M, L], ascending, padded with -1 (L = length of the longest list), and their numbers
-        int32[M].
+        Actions int16[M, L], ascending, padded with -1 (L = length of the longest list), and their
+        numbers int32[M].
     """
     counts = np.empty(len(mask), np.int32)
     kernels.count_legal(mask, counts)
@@ -43,8 +43,9 @@ def random_actions(mask: NDArray[np.uint64], rng: NDArray[np.uint64]) -> NDArray
 def material_actions(games: NDArray[Any], rng: NDArray[np.uint64]) -> NDArray[np.int16]:
     """The move of the one-ply ``material`` player in each game.
 
-    A move that leaves the opponent without a legal one if there is one, else the capture of the highest
-    value (P 1, L 3, N 3, S 4, G 5, B 8, R 9, promoted P L N S 4, +B 11, +R 13), else any; ties at random.
+    A move that leaves the opponent without a legal one if there is one, else the capture of the
+    highest value (P 1, L 3, N 3, S 4, G 5, B 8, R 9, promoted P L N S 4, +B 11, +R 13), else any;
+    ties at random.
 
     Args:
         games: GAME[M].

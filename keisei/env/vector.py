@@ -56,7 +56,7 @@ class StepResult:
     plies: NDArray[np.int16]
     """[N] length of the game up to now"""
     final_observation: NDArray[np.uint8]
-    """[N, 98] the position after the move, before the reset, where the game ended; else meaningless"""
+    """[N, 98] the position after the move, before the reset, if the game ended; else meaningless"""
     number: NDArray[np.int64]
     """[N] number of the game that the move was played in"""
 
@@ -64,9 +64,9 @@ class StepResult:
 class VectorEnv:
     """N games of shogi side by side; finished ones start anew at once.
 
-    A game ends by the rules of shogi, with declaration for the side to move as soon as it can win by it
-    (under the 24-point rule a declaration that only draws is not made), or is cut at ``max_ply``. Results
-    depend on ``seed`` and the actions alone, not on ``threads``.
+    A game ends by the rules of shogi, with declaration for the side to move as soon as it can win
+    by it (under the 24-point rule a declaration that only draws is not made), or is cut at
+    ``max_ply``. Results depend on ``seed`` and the actions alone, not on ``threads``.
 
     Args:
         games: N.
@@ -74,9 +74,9 @@ class VectorEnv:
         declaration: the entering-king rule.
         seed: of the resets and of ``stagger``.
         threads: kernels run on this many threads; 1 = in the caller's.
-        reset_share: probability that a new game starts from the reset pool; may be set while running.
-        reset_depth: pool positions come from uniformly random play of 0..reset_depth plies.
-        reset_pool: positions in the pool.
+        reset_share: probability that a new game starts from the reset pool; may be set while
+        running. reset_depth: pool positions come from uniformly random play of 0..reset_depth
+        plies. reset_pool: positions in the pool.
     """
 
     games: NDArray[Any]
@@ -87,7 +87,6 @@ class VectorEnv:
     """[N, 35] its legal actions: a is legal iff ``mask[a // 64] >> (a % 64) & 1``."""
     game_number: NDArray[np.int64]
     """[N] number of the game within the run, from 0, unique."""
-    reset_share: float
 
     def __init__(
         self,
@@ -107,7 +106,7 @@ class VectorEnv:
             raise ValueError(f"declaration is {declaration!r}, not one of {', '.join(RULES)}")
         self.max_ply = max_ply
         self.declaration = declaration
-        self.reset_share = reset_share
+        self._share = np.array([reset_share])
         self.reset_depth = reset_depth
         self._rule = RULES[declaration]
         self._opening = read_sfen(START_SFEN)[0]
@@ -146,6 +145,15 @@ class VectorEnv:
             number=np.zeros(n, np.int64),
         )
 
+    @property
+    def reset_share(self) -> float:
+        """Probability that a new game starts from the reset pool; may be set while running."""
+        return float(self._share[0])
+
+    @reset_share.setter
+    def reset_share(self, share: float) -> None:
+        self._share[0] = share
+
     def __len__(self) -> int:
         return len(self.games)
 
@@ -181,7 +189,7 @@ class VectorEnv:
                 lo, hi, moves, self.games, self._starts, self._opening, self._pool,
                 self._tags, self._keys, self.observation, self.mask, self.game_number,
                 r.reward, r.terminated, r.truncated, r.reason, r.winner, r.plies,
-                r.final_observation, r.number, self._rule, self.max_ply, float(self.reset_share),
+                r.final_observation, r.number, self._rule, self.max_ply, self.reset_share,
             )  # fmt: skip
 
         self._run(work)
@@ -194,12 +202,12 @@ class VectorEnv:
             list(self._threads.map(lambda span: work(*span), self._spans))
 
     def _look(self) -> None:
-        """Bring key, check, mask and observation in line with boards that were just put in place."""
+        """Take the start positions in ``games`` into use: key, history, mask, observation."""
         n = len(self)
         none, over, result = np.full(n, -1), np.zeros(n, np.int64), np.zeros(n, np.int64)
         kernels.visit_games(
-            0, n, none, self.games, self._tags, self._keys, self.observation, self.mask, over, result,
-            self._rule, self.max_ply,
+            0, n, none, self.games, self._tags, self._keys, self.observation, self.mask, over,
+            result, self._rule, self.max_ply,
         )  # fmt: skip
 
     def refill_reset_pool(self) -> None:
@@ -218,10 +226,10 @@ class VectorEnv:
             self._pool[field] = 0
 
     def stagger(self) -> None:
-        """Advance each game by a random number of random plies, so that the first games end out of phase.
+        """Advance each game by random plies, so that the first games end out of phase.
 
-        The numbers are uniform in 0..max_ply // 2; a game that ends on the way starts anew and is played on
-        to its number.
+        The numbers are uniform in 0..max_ply // 2; a game that ends on the way starts anew and is
+        played on to its number.
         """
         rng = np.random.Generator(np.random.PCG64(int(self._rng[0])))
         self._rng[0] += np.uint64(1)
@@ -229,7 +237,7 @@ class VectorEnv:
         self._play_random(plies, rng.integers(0, 2**63, 1).astype(np.uint64))
 
     def _play_random(self, plies: NDArray[np.int64], rng: NDArray[np.uint64]) -> None:
-        """Play at random until each game stands at its number of plies; one that ends begins again."""
+        """Play at random until each game is that many plies long; one that ends begins again."""
         while (waiting := self.games["ply"] < plies).any():
             moves = random_actions(self.mask, rng).astype(np.int64)
             moves[~waiting] = -1
@@ -251,7 +259,8 @@ class VectorEnv:
         """Continue from what ``state`` returned in an environment of the same sizes.
 
         Raises:
-            ValueError: an array is missing, unknown, or of another shape or dtype; nothing has changed.
+            ValueError: an array is missing, unknown, or of another shape or dtype; nothing has
+            changed.
         """
         own = {name: _plain(array) for name, array in self._state().items()}
         if own.keys() != state.keys():
@@ -265,10 +274,8 @@ class VectorEnv:
                 )
         for name, array in own.items():
             array[...] = state[name]
-        self.reset_share = float(self._share[0])
 
     def _state(self) -> dict[str, NDArray[Any]]:
-        self._share = np.array([self.reset_share], np.float64)
         return {
             "games": self.games,
             "starts": self._starts,

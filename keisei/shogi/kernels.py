@@ -7,20 +7,22 @@ edit in a callee elsewhere would silently run the old code.
 
 How it works
 ------------
-The board is 81 bytes *as the side to move sees it*: square = file * 9 + rank, rank 0 is the far one, so the
-mover always goes "up" (towards lower numbers), and after each move the board is turned round. The rules are
-therefore written once. Codes: 0 empty, 1..14 the mover's P L N S B R G K +P +L +N +S +B +R, 15..28 the
-opponent's in the same order.
+The board is 81 bytes *as the side to move sees it*: square = file * 9 + rank, rank 0 is the far
+one, so the mover always goes "up" (towards lower numbers), and after each move the board is turned
+round. The rules are therefore written once. Codes: 0 empty, 1..14 the mover's P L N S B R G K +P +L
++N +S +B +R, 15..28 the opponent's in the same order.
 
-A set of squares is a ``Bits``: one 128-bit integer of which the low 81 bits count. Numba has no such type,
-so section 1 adds it; a set of pieces comes from one vector comparison of the board's bytes.
+A set of squares is a ``Bits``: one 128-bit integer of which the low 81 bits count. Numba has no
+such type, so section 1 adds it. A set of men comes from one vector comparison of the board's bytes,
+so no bitboards are kept between moves.
 
-Moves are generated set-wise in action space: for each of the 27 move types the set of destinations. That
-is the legal mask; there is no list of moves and no test of single moves. (From a destination, looking back
-along the move's direction, the first man met is the one that moved, so the map is one to one.)
+Moves are generated set-wise in action space: for each of the 27 move types the set of destinations.
+That is the legal mask; there is no list of moves and no test of single moves. (From a destination,
+looking back along the move's direction, the first man met is the one that moved, so the map is one
+to one.)
 
-Entry points (``cache=True, nogil=True``) are the few functions at the end. They are serial over games
-``[lo, hi)``: callers split the work over threads of their own.
+Entry points (``cache=True, nogil=True``) are the few functions at the end. They are serial over
+games ``[lo, hi)``: callers split the work over threads of their own.
 """
 
 import operator
@@ -38,8 +40,7 @@ ACTIONS = 27 * 81
 MASK_WORDS = 35
 OBSERVATION_BYTES = 98
 
-# A game. ``board`` must stay first: vector loads of it never pass its 81 bytes, but ``hands`` must follow
-# it directly, because both together are the first 95 bytes of the observation.
+# A game. ``board`` is loaded as a vector of 128 bytes: it must stay first, and the record that long.
 GAME = np.dtype(
     [
         ("board", np.uint8, (81,)),  # as the side to move sees it
@@ -90,7 +91,8 @@ ZOBRIST_HAND = _random.integers(1, 2**64 - 1, (2, 7, 19), np.uint64)
 ZOBRIST_SIDE = np.uint64(0x9E3779B97F4A7C15)
 
 
-# --- 1. Sets of squares ---------------------------------------------------------------------------------
+# --- 1. Sets of squares
+# ---------------------------------------------------------------------------------
 
 _I128, _I64 = ir.IntType(128), ir.IntType(64)
 
@@ -116,7 +118,7 @@ def _operator(name, *functions):
 
         @infer_global(function)
         class _Template(ConcreteTemplate):
-            cases = [signature(BITS, BITS, BITS)]
+            cases = (signature(BITS, BITS, BITS),)
 
         @lower_builtin(function, BITS, BITS)
         def _lower(context, builder, sig, args):
@@ -130,7 +132,7 @@ _operator("xor", operator.xor, operator.ixor)
 
 @infer_global(operator.invert)
 class _InvertTemplate(ConcreteTemplate):
-    cases = [signature(BITS, BITS)]
+    cases = (signature(BITS, BITS),)
 
 
 @lower_builtin(operator.invert, BITS)
@@ -155,7 +157,8 @@ def _shift(builder, value, delta):
     return builder.shl(value, amount) if delta > 0 else builder.lshr(value, amount)
 
 
-# Constant sets; ``const`` makes a Bits of one in compiled code (Numba takes no integers beyond 64 bits)
+# Constant sets; ``const`` makes a Bits of one in compiled code (Numba takes no integers beyond 64
+# bits)
 _SETS = (
     0,
     _set(lambda f, r: True),
@@ -186,7 +189,7 @@ def step(typing, squares, delta):
 
 @intrinsic(prefer_literal=True)
 def slide(typing, squares, empty, delta):
-    """The squares reached from ``squares`` by sliding along ``delta``: over empty ones, to the first man."""
+    """The squares reached from ``squares`` by sliding along ``delta``, up to the first man."""
 
     def codegen(context, builder, sig, args):
         d = delta.literal_value
@@ -209,6 +212,17 @@ def some(typing, squares):
         return builder.icmp_unsigned("!=", args[0], ir.Constant(_I128, 0))
 
     return types.boolean(squares), codegen
+
+
+@intrinsic
+def where(typing, number, squares):
+    """The set if ``number`` is not zero, else the empty set; without a branch."""
+
+    def codegen(context, builder, sig, args):
+        flag = builder.icmp_unsigned("!=", args[0], ir.Constant(args[0].type, 0))
+        return builder.select(flag, args[1], ir.Constant(_I128, 0))
+
+    return BITS(number, squares), codegen
 
 
 def _call(builder, name, value, *more):
@@ -250,44 +264,115 @@ def turned(typing, squares):
     return BITS(squares), codegen
 
 
-def _vector(context, builder, kind, array, offset, lanes):
-    """Load ``lanes`` elements of a one-dimensional array from ``offset`` on."""
-    data = context.make_array(kind)(context, builder, array).data
-    element = context.get_data_type(kind.dtype)
-    start = builder.gep(data, [offset])
-    pointer = builder.bitcast(start, ir.VectorType(element, lanes).as_pointer())
-    return builder.load(pointer, align=1)
-
-
 def _splat(builder, value, lanes):
     vector = ir.VectorType(value.type, lanes)
-    one = builder.insert_element(
-        ir.Constant(vector, ir.Undefined), value, ir.Constant(ir.IntType(32), 0)
-    )
-    zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes), None)
-    return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), zeros)
+    undefined = ir.Constant(vector, ir.Undefined)
+    one = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+    return builder.shuffle_vector(one, undefined, zeros)
+
+
+# --- Boards in registers: 128 bytes of which the first 81 count and the others are 0. Memory is
+# written once a move and not read back: a wide load after narrow stores to the same place stalls
+# the processor.
+
+_BYTE, _VIEW = ir.IntType(8), ir.VectorType(ir.IntType(8), 128)
+
+
+class View(types.Type):
+    """A board in compiled code: a vector of 128 bytes."""
+
+    def __init__(self):
+        super().__init__("View")
+
+
+VIEW = View()
+
+
+@register_model(View)
+class _ViewModel(models.PrimitiveModel):
+    def __init__(self, manager, kind):
+        super().__init__(manager, kind, _VIEW)
+
+
+def _bytes(values):
+    return ir.Constant(ir.VectorType(_BYTE, len(values)), [v & 255 for v in values])
+
+
+@intrinsic
+def load_view(typing, board):
+    """Read ``game.board``: all 128 bytes of the record, of which only the board is kept."""
+    if GAME.itemsize != 128:
+        raise TypeError("a GAME must take 128 bytes")
+
+    def codegen(context, builder, sig, args):
+        data = context.make_array(sig.args[0])(context, builder, args[0]).data
+        record = builder.load(builder.bitcast(data, _VIEW.as_pointer()), align=1)
+        return builder.and_(record, _bytes([255] * 81 + [0] * 47))
+
+    return VIEW(board), codegen
+
+
+@intrinsic
+def store_view(typing, view, board):
+    """Write ``game.board``."""
+
+    def codegen(context, builder, sig, args):
+        data = context.make_array(sig.args[1])(context, builder, args[1]).data
+        for lo, hi in ((0, 64), (64, 80), (80, 81)):
+            order = ir.Constant(ir.VectorType(ir.IntType(32), hi - lo), list(range(lo, hi)))
+            part = builder.shuffle_vector(args[0], ir.Constant(_VIEW, ir.Undefined), order)
+            start = builder.gep(data, [ir.Constant(_I64, lo)])
+            builder.store(part, builder.bitcast(start, part.type.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.none(view, board), codegen
+
+
+@intrinsic
+def put(typing, view, square, code):
+    """The board with ``code`` on ``square``."""
+
+    def codegen(context, builder, sig, args):
+        where = _splat(builder, builder.trunc(args[1], _BYTE), 128)
+        here = builder.icmp_unsigned("==", where, _bytes(range(128)))
+        what = _splat(builder, builder.trunc(args[2], _BYTE), 128)
+        return builder.select(here, what, args[0])
+
+    return VIEW(view, types.int64, types.int64), codegen
+
+
+@intrinsic
+def turn_view(typing, view):
+    """The board as the other side sees it: square s to 80 - s, and each man to the other owner."""
+
+    def codegen(context, builder, sig, args):
+        nothing, own = _bytes([0] * 128), _bytes([THEIRS] * 128)
+        order = ir.Constant(
+            ir.VectorType(ir.IntType(32), 128), [80 - k if k <= 80 else 128 for k in range(128)]
+        )
+        codes = builder.shuffle_vector(args[0], nothing, order)
+        mine = builder.icmp_unsigned("<=", codes, own)
+        other = builder.select(mine, builder.add(codes, own), builder.sub(codes, own))
+        return builder.select(builder.icmp_unsigned("==", codes, nothing), nothing, other)
+
+    return VIEW(view), codegen
 
 
 @intrinsic(prefer_literal=True)
-def squares(typing, board, lowest, highest):
-    """The squares of ``board`` (uint8[81]) whose code is in lowest..highest."""
+def squares(typing, view, lowest, highest):
+    """The squares of a board whose code is in lowest..highest (from 1)."""
 
     def codegen(context, builder, sig, args):
         lo, hi = lowest.literal_value, highest.literal_value
-        word = []
-        for offset in (0, 17):  # squares 0..63 and 17..80: both loads stay inside the board
-            codes = _vector(context, builder, sig.args[0], args[0], ir.Constant(_I64, offset), 64)
-            base = ir.Constant(codes.type, [lo] * 64)
-            if lo == hi:
-                hit = builder.icmp_unsigned("==", codes, base)
-            else:
-                limit = ir.Constant(codes.type, [hi - lo] * 64)
-                hit = builder.icmp_unsigned("<=", builder.sub(codes, base), limit)
-            word.append(builder.zext(builder.bitcast(hit, _I64), _I128))
-        rest = builder.lshr(word[1], ir.Constant(_I128, 47))
-        return builder.or_(word[0], builder.shl(rest, ir.Constant(_I128, 64)))
+        if lo == hi:
+            hit = builder.icmp_unsigned("==", args[0], _bytes([lo] * 128))
+        else:
+            above = builder.sub(args[0], _bytes([lo] * 128))
+            hit = builder.icmp_unsigned("<=", above, _bytes([hi - lo] * 128))
+        return builder.bitcast(hit, _I128)
 
-    return BITS(board, lowest, highest), codegen
+    return BITS(view, lowest, highest), codegen
 
 
 @intrinsic
@@ -309,41 +394,8 @@ def equal_lanes(typing, array, row, parity, offset, value):
 
 
 @intrinsic
-def turn_board(typing, board):
-    """Turn ``board`` (uint8[81]) round in place: square s to 80 - s, and each man to the other owner."""
-
-    def codegen(context, builder, sig, args):
-        kind = sig.args[0]
-        data = context.make_array(kind)(context, builder, args[0]).data
-        byte = ir.IntType(8)
-
-        def turned_part(offset, lanes):
-            start = builder.gep(data, [ir.Constant(_I64, offset)])
-            vector = ir.VectorType(byte, lanes)
-            codes = builder.load(builder.bitcast(start, vector.as_pointer()), align=1)
-            order = ir.Constant(ir.VectorType(ir.IntType(32), lanes), list(range(lanes))[::-1])
-            codes = builder.shuffle_vector(codes, ir.Constant(vector, ir.Undefined), order)
-            own = ir.Constant(vector, [THEIRS] * lanes)
-            mine = builder.icmp_unsigned("<=", codes, own)
-            other = builder.select(mine, builder.add(codes, own), builder.sub(codes, own))
-            nothing = ir.Constant(vector, [0] * lanes)
-            return builder.select(builder.icmp_unsigned("==", codes, nothing), nothing, other)
-
-        def put(offset, codes):
-            start = builder.gep(data, [ir.Constant(_I64, offset)])
-            builder.store(codes, builder.bitcast(start, codes.type.as_pointer()), align=1)
-
-        last, tail = turned_part(17, 64), turned_part(0, 17)
-        put(0, last)
-        put(64, tail)
-        return context.get_dummy_value()
-
-    return types.none(board), codegen
-
-
-@intrinsic
 def pack(typing, mask, row, rows):
-    """Write 27 sets of destinations (a tuple of Bits) as the packed legal mask ``mask[row]`` (uint64[35])."""
+    """Write 27 sets of destinations (a tuple) as the packed mask ``mask[row]`` (uint64[35])."""
 
     def codegen(context, builder, sig, args):
         words = [ir.Constant(_I64, 0)] * (MASK_WORDS + 2)
@@ -370,6 +422,19 @@ def pack(typing, mask, row, rows):
 
 
 @intrinsic
+def union(typing, rows):
+    """Union of all sets of a tuple."""
+
+    def codegen(context, builder, sig, args):
+        value = ir.Constant(_I128, 0)
+        for row in cgutils.unpack_tuple(builder, args[0], sig.args[0].count):
+            value = builder.or_(value, row)
+        return value
+
+    return BITS(rows), codegen
+
+
+@intrinsic
 def total(typing, rows):
     """Number of members of all sets of a tuple."""
 
@@ -382,48 +447,49 @@ def total(typing, rows):
     return types.int64(rows), codegen
 
 
-# --- 2. Legal moves -------------------------------------------------------------------------------------
+# --- 2. Legal moves
+# -------------------------------------------------------------------------------------
 
 # The men of one side as sets; ``gold`` holds whatever moves like one, ``men`` all of them.
 Side = namedtuple("Side", "men pawn lance knight silver gold bishop rook king horse dragon")
-# What the king of the side to move must fear: squares he may not enter, the checkers, where another man can
-# end the check (the checker or a square between), and the men pinned to him by line.
+# What the king of the side to move must fear: squares he may not enter, the checkers, where another
+# man can end the check (the checker or a square between), and the men pinned to him by line.
 Threat = namedtuple("Threat", "danger checkers answer vertical horizontal falling rising")
 
 
-@njit
-def read_board(board):
+@njit(forceinline=True)
+def read_view(view):
     """The men of the mover and of the opponent."""
     mine = Side(
-        squares(board, 1, 14),
-        squares(board, PAWN, PAWN),
-        squares(board, LANCE, LANCE),
-        squares(board, KNIGHT, KNIGHT),
-        squares(board, SILVER, SILVER),
-        squares(board, GOLD, GOLD) | squares(board, 9, 12),
-        squares(board, BISHOP, BISHOP),
-        squares(board, ROOK, ROOK),
-        squares(board, KING, KING),
-        squares(board, HORSE, HORSE),
-        squares(board, DRAGON, DRAGON),
+        squares(view, 1, 14),
+        squares(view, PAWN, PAWN),
+        squares(view, LANCE, LANCE),
+        squares(view, KNIGHT, KNIGHT),
+        squares(view, SILVER, SILVER),
+        squares(view, GOLD, GOLD) | squares(view, 9, 12),
+        squares(view, BISHOP, BISHOP),
+        squares(view, ROOK, ROOK),
+        squares(view, KING, KING),
+        squares(view, HORSE, HORSE),
+        squares(view, DRAGON, DRAGON),
     )
     theirs = Side(
-        squares(board, 15, 28),
-        squares(board, 15, 15),
-        squares(board, 16, 16),
-        squares(board, 17, 17),
-        squares(board, 18, 18),
-        squares(board, 21, 21) | squares(board, 23, 26),
-        squares(board, 19, 19),
-        squares(board, 20, 20),
-        squares(board, 22, 22),
-        squares(board, 27, 27),
-        squares(board, 28, 28),
+        squares(view, 15, 28),
+        squares(view, 15, 15),
+        squares(view, 16, 16),
+        squares(view, 17, 17),
+        squares(view, 18, 18),
+        squares(view, 21, 21) | squares(view, 23, 26),
+        squares(view, 19, 19),
+        squares(view, 20, 20),
+        squares(view, 22, 22),
+        squares(view, 27, 27),
+        squares(view, 28, 28),
     )
     return mine, theirs
 
 
-@njit
+@njit(forceinline=True)
 def find_threats(mine, theirs):
     """Checks, pins and forbidden squares of the mover's king."""
     king = mine.king
@@ -504,9 +570,12 @@ def find_threats(mine, theirs):
     return Threat(danger, checkers, answer, vertical, horizontal, falling, rising)
 
 
-@njit
+@njit(forceinline=True)
 def board_moves(mine, theirs, threat):
-    """Destinations of the 20 kinds of moves on the board, by the move type's number."""
+    """Destinations of the 20 kinds of moves on the board, by the move type's number.
+
+    Also all squares that the mover's free men other than the king attack, guarded ones included.
+    """
     empty = const(ALL) & ~(mine.men | theirs.men)
     zone = const(ZONE)
     target = ~mine.men & const(ALL)
@@ -552,23 +621,32 @@ def board_moves(mine, theirs, threat):
         p_dl = slide(bishop & free_r, empty, DOWN_LEFT) | step(silver & free_r, DOWN_LEFT)
         p_dr = slide(bishop & free_f, empty, DOWN_RIGHT) | step(silver & free_f, DOWN_RIGHT)
 
+    up |= step((soldiers | mine.horse) & free_v, UP)
+    up_left |= step((soldiers | mine.dragon) & free_f, UP_LEFT)
+    up_right |= step((soldiers | mine.dragon) & free_r, UP_RIGHT)
+    left |= step(squires & free_h, LEFT)
+    right |= step(squires & free_h, RIGHT)
+    down |= step(squires & free_v, DOWN)
+    down_left |= step((mine.silver | mine.dragon) & free_r, DOWN_LEFT)
+    down_right |= step((mine.silver | mine.dragon) & free_f, DOWN_RIGHT)
+    reach = (
+        (spears | up | down | left | right)
+        | (up_left | up_right | down_left | down_right)
+        | (jump_left | jump_right)
+    )
+
     safe = ~(mine.men | threat.danger)
     king = mine.king
     into = target & zone
-    return (
-        (spears & ~const(FAR_1) | up | step((soldiers | mine.horse) & free_v, UP)) & target
-        | step(king, UP) & safe,
-        (up_left | step((soldiers | mine.dragon) & free_f, UP_LEFT)) & target
-        | step(king, UP_LEFT) & safe,
-        (up_right | step((soldiers | mine.dragon) & free_r, UP_RIGHT)) & target
-        | step(king, UP_RIGHT) & safe,
-        (left | step(squires & free_h, LEFT)) & target | step(king, LEFT) & safe,
-        (right | step(squires & free_h, RIGHT)) & target | step(king, RIGHT) & safe,
-        (down | step(squires & free_v, DOWN)) & target | step(king, DOWN) & safe,
-        (down_left | step((mine.silver | mine.dragon) & free_r, DOWN_LEFT)) & target
-        | step(king, DOWN_LEFT) & safe,
-        (down_right | step((mine.silver | mine.dragon) & free_f, DOWN_RIGHT)) & target
-        | step(king, DOWN_RIGHT) & safe,
+    rows = (
+        (spears & ~const(FAR_1) | up) & target | step(king, UP) & safe,
+        up_left & target | step(king, UP_LEFT) & safe,
+        up_right & target | step(king, UP_RIGHT) & safe,
+        left & target | step(king, LEFT) & safe,
+        right & target | step(king, RIGHT) & safe,
+        down & target | step(king, DOWN) & safe,
+        down_left & target | step(king, DOWN_LEFT) & safe,
+        down_right & target | step(king, DOWN_RIGHT) & safe,
         jump_left & target & ~const(FAR_2),
         jump_right & target & ~const(FAR_2),
         (spears | p_up | step(mine.silver & free_v, UP)) & into,
@@ -582,6 +660,7 @@ def board_moves(mine, theirs, threat):
         jump_left & into,
         jump_right & into,
     )
+    return rows, reach
 
 
 @njit
@@ -603,8 +682,18 @@ def turn_side(side):
 
 
 @njit
+def neighbours(squares):
+    """The squares around a set."""
+    return (
+        (step(squares, UP) | step(squares, DOWN) | step(squares, LEFT) | step(squares, RIGHT))
+        | (step(squares, UP_LEFT) | step(squares, UP_RIGHT))
+        | (step(squares, DOWN_LEFT) | step(squares, DOWN_RIGHT))
+    )
+
+
+@njit
 def pawn_drop_mates(mine, theirs, square):
-    """Whether a pawn dropped on ``square``, before the opponent's king, leaves him without an answer.
+    """Whether a pawn dropped on ``square``, before the opponent's king, mates.
 
     He cannot drop anything between, so moves on the board decide.
     """
@@ -622,32 +711,38 @@ def pawn_drop_mates(mine, theirs, square):
         mine.dragon,
     )
     me, foe = turn_side(theirs), turn_side(after)
-    return total(board_moves(me, foe, find_threats(me, foe))) == 0
+    moves, _ = board_moves(me, foe, find_threats(me, foe))
+    return not some(union(moves))
 
 
-@njit
-def drops(hands, mine, theirs, threat):
+@njit(forceinline=True)
+def drops(game, mine, theirs, threat, reach):
     """Destinations of the 7 kinds of drops, in the order of the move types: P L N S B R G."""
     none = const(NONE)
     place = const(ALL) & ~(mine.men | theirs.men)
     if some(threat.checkers):
         place &= threat.answer if count(threat.checkers) == 1 else none
     pawn = none
-    if hands[0]:
+    if game.hands[0]:
         board = const(ALL)
         files = mine.pawn | slide(mine.pawn, board, UP) | slide(mine.pawn, board, DOWN)
         pawn = place & ~files & ~const(FAR_1)  # nifu: no second pawn on a file
         head = step(theirs.king, DOWN)
-        if some(pawn & head) and pawn_drop_mates(mine, theirs, head):
-            pawn &= ~head
+        if some(pawn & head):
+            # A pawn that nobody guards is taken by the king. ``reach`` lacks the king and pinned
+            # men.
+            pinned = threat.vertical | threat.horizontal | threat.falling | threat.rising
+            near = neighbours(mine.king) | reach
+            if some(pinned | near & head) and pawn_drop_mates(mine, theirs, head):
+                pawn &= ~head
     return (
         pawn,
-        place & ~const(FAR_1) if hands[1] else none,
-        place & ~const(FAR_2) if hands[2] else none,
-        place if hands[3] else none,
-        place if hands[5] else none,
-        place if hands[6] else none,
-        place if hands[4] else none,
+        where(game.hands[1], place & ~const(FAR_1)),
+        where(game.hands[2], place & ~const(FAR_2)),
+        where(game.hands[3], place),
+        where(game.hands[5], place),
+        where(game.hands[6], place),
+        where(game.hands[4], place),
     )
 
 
@@ -655,8 +750,9 @@ def drops(hands, mine, theirs, threat):
 def declared(hands, side, mine, in_check, rule):
     """What the mover may claim by declaration: 0 nothing, 1 a draw, 2 a win.
 
-    King in the far three ranks, not in check, at least ten other men there; majors there and in hand count
-    5, other men 1. 27-point rule: black wins with 28, white with 27. 24-point: win from 31, draw from 24.
+    King in the far three ranks, not in check, at least ten other men there; majors there and in
+    hand count 5, other men 1. 27-point rule: black wins with 28, white with 27. 24-point: win from
+    31, draw from 24.
     """
     zone = const(ZONE)
     if rule == NO_RULE or in_check or not some(mine.king & zone):
@@ -673,16 +769,18 @@ def declared(hands, side, mine, in_check, rule):
     return 2 if points >= 31 else (1 if points >= 24 else 0)
 
 
-@njit
-def legal_rows(game):
+@njit(forceinline=True)
+def legal_rows(view, game):
     """(destinations of the 27 move types, whether the mover is in check, his men) of a position."""
-    mine, theirs = read_board(game.board)
+    mine, theirs = read_view(view)
     threat = find_threats(mine, theirs)
-    rows = board_moves(mine, theirs, threat) + drops(game.hands, mine, theirs, threat)
+    moves, reach = board_moves(mine, theirs, threat)
+    rows = moves + drops(game, mine, theirs, threat, reach)
     return rows, some(threat.danger & mine.king), mine
 
 
-# --- 3. Making a move -----------------------------------------------------------------------------------
+# --- 3. Making a move
+# -----------------------------------------------------------------------------------
 
 
 @njit
@@ -726,8 +824,9 @@ def origin(board, kind, to):
 
 @njit
 def make_move(game, action):
-    """Make a legal move and turn the board round. Key, ply, hands and side follow; nothing else does."""
+    """Make a legal move, turn the board round and return it. Key, ply, hands and side follow."""
     board, hands = game.board, game.hands
+    view = load_view(board)
     side = np.int64(game.side)
     kind, to = action // 81, action % 81
     key = game.key ^ ZOBRIST_SIDE
@@ -741,7 +840,7 @@ def make_move(game, action):
         square = origin(board, kind, to)
         piece = np.int64(board[square])
         key ^= piece_key(side, piece, square)
-        board[square] = 0
+        view = put(view, square, 0)
         if kind >= 10:
             piece += 8
         taken = np.int64(board[to])
@@ -751,30 +850,31 @@ def make_move(game, action):
             held = np.int64(hands[slot])
             key ^= hand_key(side, slot, held) ^ hand_key(side, slot, held + 1)
             hands[slot] = held + 1
-    board[to] = piece
     game.key = key ^ piece_key(side, piece, to)
-    turn_board(board)
+    view = turn_view(put(view, to, piece))
+    store_view(view, board)
     for slot in range(7):
         mine = hands[slot]
         hands[slot] = hands[slot + 7]
         hands[slot + 7] = mine
     game.side = 1 - side
     game.ply += 1
+    return view
 
 
-@njit
+@njit(inline="always")
 def remember(tags, keys, g, ply, key):
     """Write the position reached at ``ply`` into the history of game ``g``."""
     keys[g, ply] = key
     tags[g, ply & 1, ply >> 1] = np.uint16(key)
 
 
-@njit
+@njit(inline="always")
 def earlier_occurrences(tags, keys, g, ply, key):
-    """How often the position of ``ply`` occurred before in game ``g``, and the ply of the first time.
+    """How often the position at ``ply`` occurred before in game ``g``, and the first time's ply.
 
-    The side to move is part of the position, so only plies of the same parity are looked at. 16-bit tags
-    keep the scan short; a hit is checked against the whole key.
+    The side to move is part of the position, so only plies of the same parity are looked at. 16-bit
+    tags keep the scan short; a hit is checked against the whole key.
     """
     parity, end = ply & 1, ply >> 1
     found, earliest = 0, ply
@@ -803,33 +903,33 @@ def repetition_result(game, earliest):
     return np.int64(other) - np.int64(mover)
 
 
-@njit
-def survey(game, tags, keys, g, rule):
-    """Look at the position just reached: fill in the history, check and repetition of the game.
+@njit(inline="always")
+def survey(view, game, tags, keys, g, rule):
+    """Look at the position just reached (``view`` is its board): history, check, repetition.
 
-    Returns the rows of legal moves, the reason why the game is over (0: it is not; the maximum ply is not
-    looked at) and its result for the side to move: +1, 0, -1.
+    Returns the rows of legal moves, the reason why the game is over (0: it is not; the maximum ply
+    is not looked at) and its result for the side to move: +1, 0, -1.
     """
-    rows, in_check, mine = legal_rows(game)
+    rows, in_check, mine = legal_rows(view, game)
     ply = np.int64(game.ply)
     game.in_check = in_check
     if ply:
         last = 1 - game.side  # who has just moved
         game.checks[last] = game.checks[last] + 1 if in_check else 0
-    remember(tags, keys, g, ply, game.key)
     found, earliest = earlier_occurrences(tags, keys, g, ply, game.key)
+    remember(tags, keys, g, ply, game.key)  # not before the scan, which would wait for the store
     game.earlier = min(found, 255)
     if found >= 3:
         result = repetition_result(game, earliest)
         return rows, (PERPETUAL_CHECK if result else REPETITION), result
     if declared(game.hands, np.int64(game.side), mine, in_check, rule) == 2:
         return rows, DECLARATION, 1
-    if total(rows) == 0:
+    if not some(union(rows)):
         return rows, (CHECKMATE if in_check else NO_MOVES), -1
     return rows, 0, 0
 
 
-@njit
+@njit(inline="always")
 def observe(game, observation, g, max_ply):
     """Write the compact observation of a position as ``observation[g]`` (uint8[98])."""
     for k in range(81):
@@ -859,7 +959,7 @@ def below(number, limit):
 
 @njit
 def restart(game, starts, g, opening, pool, reset_share):
-    """Begin a new game in slot ``g``: from a pool position with probability ``reset_share``, else ``opening``."""
+    """Begin a new game in slot ``g``: with probability ``reset_share`` from the pool."""
     rng, number = next_random(game.rng)
     if len(pool) and np.float64(number >> np.uint64(11)) * 2.0**-53 < reset_share:
         rng, number = next_random(rng)
@@ -870,7 +970,8 @@ def restart(game, starts, g, opening, pool, reset_share):
     starts[g].opponent = 0
 
 
-# --- 4. Entry points ------------------------------------------------------------------------------------
+# --- 4. Entry points
+# ------------------------------------------------------------------------------------
 
 
 @njit(cache=True, nogil=True)
@@ -889,18 +990,19 @@ def check_actions(mask, actions):
 def visit_games(
     lo, hi, actions, games, tags, keys, observation, mask, reason, result, rule, max_ply
 ):
-    """Make a move in each of ``games[lo:hi]``, or, where the action is negative, take its position into use.
+    """Make a move in each of ``games[lo:hi]``; where the action is negative, take its position up.
 
-    Fills key, check, history, mask and observation. ``reason`` and ``result`` (int64[N]): why a game is over
-    (0: it is not) and its result for the side to move. Nothing is reset.
+    Fills key, check, history, mask and observation. ``reason`` and ``result`` (int64[N]): why a
+    game is over (0: it is not) and its result for the side to move. Nothing is reset.
     """
     for g in range(lo, hi):
         game = games[g]
         if actions[g] >= 0:
-            make_move(game, np.int64(actions[g]))
+            view = make_move(game, np.int64(actions[g]))
         else:
+            view = load_view(game.board)
             game.key = full_key(game)
-        rows, reason[g], result[g] = survey(game, tags, keys, g, rule)
+        rows, reason[g], result[g] = survey(view, game, tags, keys, g, rule)
         pack(mask, g, rows)
         observe(game, observation, g, max_ply)
 
@@ -909,7 +1011,7 @@ def visit_games(
 def claim(games, g, rule):
     """What the side to move may declare in game ``g``: 0 nothing, 1 a draw, 2 a win."""
     game = games[g]
-    mine, theirs = read_board(game.board)
+    mine, theirs = read_view(load_view(game.board))
     in_check = some(find_threats(mine, theirs).danger & mine.king)
     return declared(game.hands, np.int64(game.side), mine, in_check, rule)
 
@@ -928,33 +1030,38 @@ def step_games(
         if action < 0:
             continue
         game = games[g]
-        make_move(game, action)
-        rows, why, result = survey(game, tags, keys, g, rule)
-        observe(game, observation, g, max_ply)
-        over = why != 0
-        cut = not over and game.ply >= max_ply
-        reward[g] = -result
-        terminated[g] = over
-        truncated[g] = cut
-        reason[g] = MAX_PLY if cut else why
-        winner[g] = result * (1 - 2 * np.int64(game.side))
-        plies[g] = game.ply
-        played[g] = number[g]
-        if over or cut:
+        view = make_move(game, action)
+        fresh = False
+        while True:
+            rows, why, result = survey(view, game, tags, keys, g, rule)
+            observe(game, observation, g, max_ply)
+            if fresh:
+                break
+            over = why != 0
+            cut = not over and game.ply >= max_ply
+            reward[g] = -result
+            terminated[g] = over
+            truncated[g] = cut
+            reason[g] = MAX_PLY if cut else why
+            winner[g] = result * (1 - 2 * np.int64(game.side))
+            plies[g] = game.ply
+            played[g] = number[g]
+            if not (over or cut):
+                break
             for k in range(OBSERVATION_BYTES):
                 final[g, k] = observation[g, k]
             restart(game, starts, g, opening, pool, reset_share)
             games[g] = starts[g]
-            number[g] += len(games)
             game.key = full_key(game)
-            rows, why, result = survey(game, tags, keys, g, rule)
-            observe(game, observation, g, max_ply)
+            number[g] += len(games)
+            view = load_view(game.board)
+            fresh = True  # survey the new game too, in the loop: two calls would compile it twice
         pack(mask, g, rows)
 
 
 @njit(cache=True, nogil=True)
 def list_legal(mask, actions, counts):
-    """Legal actions of each row of ``mask``, ascending, padded with -1, into ``actions`` (int16[M, L])."""
+    """Legal actions of each row of ``mask`` into ``actions`` (int16[M, L]), padded with -1."""
     for g in range(len(mask)):
         n = 0
         for w in range(MASK_WORDS):
@@ -994,7 +1101,10 @@ def nth_action(mask, g, n):
 
 @njit(cache=True, nogil=True)
 def choose_random(mask, rng, actions):
-    """A uniformly random legal action for each row of ``mask``; returns -1, or the first row without one."""
+    """A uniformly random legal action for each row of ``mask``.
+
+    Returns -1, or the first row without one.
+    """
     state = rng[0]
     for g in range(len(mask)):
         n = 0
@@ -1012,13 +1122,13 @@ def choose_random(mask, rng, actions):
 def choose_material(games, scratch, rng, actions):
     """The material player's move in each game; ``scratch`` (GAME[1]) is overwritten.
 
-    Mate in one if there is one, else the capture of the highest value, else any move; ties at random.
-    Returns -1, or the first game without a legal move.
+    Mate in one if there is one, else the capture of the highest value, else any move; ties at
+    random. Returns -1, or the first game without a legal move.
     """
     mask = np.empty((1, MASK_WORDS), np.uint64)
     for g in range(len(games)):
         game = games[g]
-        rows, _, _ = legal_rows(game)
+        rows, _, _ = legal_rows(load_view(game.board), game)
         pack(mask, 0, rows)
         best, ties = np.int64(-1), np.uint64(0)
         for w in range(MASK_WORDS):
@@ -1027,10 +1137,10 @@ def choose_material(games, scratch, rng, actions):
                 action = w * 64 + first(word)
                 word &= word - np.uint64(1)
                 scratch[0] = game
-                make_move(scratch[0], action)
-                replies, _, _ = legal_rows(scratch[0])
+                view = make_move(scratch[0], action)
+                replies, _, _ = legal_rows(view, scratch[0])
                 worth = np.int64(0)
-                if total(replies) == 0:
+                if not some(union(replies)):
                     worth = 1000
                 elif action < 20 * 81 and game.board[action % 81]:
                     worth = VALUE[game.board[action % 81] - THEIRS]
@@ -1050,10 +1160,10 @@ def choose_material(games, scratch, rng, actions):
 def perft(stack, masks, depth):
     """Number of sequences of ``depth`` legal moves from ``stack[0]``.
 
-    ``stack`` (GAME[depth + 1]) and ``masks`` (uint64[depth + 1, 35]) are scratch. The last ply is counted,
-    not made; repetition and declarations do not end a line, as is usual.
+    ``stack`` (GAME[depth + 1]) and ``masks`` (uint64[depth + 1, 35]) are scratch. The last ply is
+    counted, not made; repetition and declarations do not end a line, as is usual.
     """
-    rows, _, _ = legal_rows(stack[0])
+    rows, _, _ = legal_rows(load_view(stack[0].board), stack[0])
     if depth <= 1:
         return total(rows) if depth == 1 else 1
     pack(masks, 0, rows)
@@ -1070,8 +1180,8 @@ def perft(stack, masks, depth):
         action = word * 64 + first(masks[level, word])
         masks[level, word] &= masks[level, word] - np.uint64(1)
         stack[level + 1] = stack[level]
-        make_move(stack[level + 1], action)
-        rows, _, _ = legal_rows(stack[level + 1])
+        view = make_move(stack[level + 1], action)
+        rows, _, _ = legal_rows(view, stack[level + 1])
         if level + 2 == depth:
             nodes += total(rows)
         else:

@@ -1,4 +1,4 @@
-"""Position: one game of shogi, for people, commands and tests. It calls the same kernels as training."""
+"""Position: one game of shogi, for people, commands and tests, on the kernels of training."""
 
 import re
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 
 from keisei.shogi import kernels
 from keisei.shogi.errors import IllegalMoveError, SfenError
-from keisei.shogi.kernels import GAME, MASK_WORDS, OBSERVATION_BYTES
+from keisei.shogi.kernels import MASK_WORDS, OBSERVATION_BYTES
 from keisei.shogi.sfen import (
     HAND_ORDER,
     LETTERS,
@@ -68,7 +68,7 @@ class Position:
         self._visit(self._game, -1)
 
     def _room(self, plies: int) -> None:
-        """Make the history (keys, and their tags by parity) hold that many plies, a multiple of 64."""
+        """Make an empty history for twice that many plies (a multiple of 64)."""
         self._keys = np.zeros((1, 2 * plies), np.uint64)
         self._tags = np.zeros((1, 2, plies), np.uint16)
 
@@ -167,7 +167,8 @@ class Position:
         """How the game ended by the rules, or None if it goes on.
 
         Args:
-            declaration: the entering-king rule; a side that can win by declaring is taken to do so. With
+            declaration: the entering-king rule; a side that can win by declaring is taken to do so.
+            With
                 "none" it has to be asked for by ``declaration()``.
         """
         reason, result = int(self._reason[0]), int(self._result[0])
@@ -181,11 +182,11 @@ class Position:
         return Outcome(_REASONS[reason], winner)
 
     def declaration(self, rule: Rule = "27") -> Literal["win", "draw"] | None:
-        """What the side to move may claim by declaring: "win", "draw" (24-point rule only) or nothing.
+        """What the side to move may claim by declaring, if anything.
 
-        The king stands in the farthest three ranks and not in check, with ten other men or more. Majors
-        there and in hand count 5 points, other men 1. 27-point rule: black wins with 28, white with 27.
-        24-point rule: 31 points win, 24 draw.
+        The king stands in the farthest three ranks and not in check, with ten other men or more.
+        Majors there and in hand count 5 points, other men 1. 27-point rule: black wins with 28,
+        white with 27. 24-point rule: 31 points win, 24 draw.
         """
         if rule not in _RULES:
             raise ValueError(f"declaration rule is {rule!r}, not one of {', '.join(_RULES)}")

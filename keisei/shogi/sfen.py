@@ -37,8 +37,9 @@ def name(code: int) -> str:
 def read_sfen(text: str) -> tuple[Games, int]:
     """Read an SFEN, or ``startpos``, into ``(GAME[1], move number)``.
 
-    The record holds board, hands and side; the rest is zero. The move number may be missing (1). Whether
-    the side not to move stands in check is for the caller to find out: that takes the rules.
+    The record holds board, hands and side; the rest is zero. The move number may be missing (1).
+    Whether the side not to move stands in check is for the caller to find out: that takes the
+    rules.
 
     Raises:
         SfenError: the text is not a position.
