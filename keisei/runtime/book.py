@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -45,6 +46,24 @@ class Record:
         if self.fields["state"] in ENDED and not self.done.is_set():
             self.fields["finished"] = time.time()
             self.done.set()
+
+
+class EvaluationHandle:
+    """An evaluation that was started."""
+
+    def __init__(self, record: Record, cancel: Callable[[str], None]) -> None:
+        self.id = record.id
+        self._record = record
+        self._cancel = cancel
+
+    def cancel(self) -> None:
+        """End it early; nothing happens if it has ended. Raises InboxFull, NotRunning."""
+        self._cancel(self.id)
+
+    async def result(self) -> dict[str, Any]:
+        """Wait for the end; state, score, interval, counts and ends by reason."""
+        await self._record.done.wait()
+        return dict(self._record.fields)
 
 
 class Book:

@@ -16,7 +16,7 @@ from anyio import CancelScope, CapacityLimiter, create_task_group, to_thread
 
 from keisei.config import Settings
 from keisei.events import TOPICS, Alert, Evaluation, Event, Iteration, Level, Reset, Topic
-from keisei.runtime.book import Book, Record
+from keisei.runtime.book import Book, EvaluationHandle
 from keisei.runtime.errors import NotRunning, OutboxOverflow, TrainingFailed
 from keisei.runtime.hub import Hub
 from keisei.runtime.outbox import Outbox
@@ -34,24 +34,6 @@ if TYPE_CHECKING:
 
 CLOSE_SECONDS = 30.0
 """How long sinks may take to write what is left."""
-
-
-class EvaluationHandle:
-    """An evaluation that was started."""
-
-    def __init__(self, keisei: "Keisei", record: Record) -> None:
-        self.id = record.id
-        self._keisei = keisei
-        self._record = record
-
-    def cancel(self) -> None:
-        """End it early. Nothing happens if it has ended."""
-        self._keisei.cancel_evaluation(self.id)
-
-    async def result(self) -> dict[str, Any]:
-        """Wait for the end; state, score, interval, counts and ends by reason."""
-        await self._record.done.wait()
-        return dict(self._record.fields)
 
 
 class Keisei:
@@ -337,7 +319,7 @@ class Keisei:
             except BaseException:
                 self._book.drop(record)
                 raise
-        return EvaluationHandle(self, record)
+        return EvaluationHandle(record, self.cancel_evaluation)
 
     def evaluations(self) -> list[dict[str, Any]]:
         """All evaluations of this session, newest first."""

@@ -4,6 +4,7 @@ import threading
 import time
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from keisei.events import Board, Event, Log, Status
@@ -54,7 +55,7 @@ async def test_a_flood_drops_the_oldest_counts_them_and_leaves_the_loop_responsi
         threading.Thread(target=flood).start()
         while events := await outbox.drain():
             for event in events:
-                time.sleep(0.0002)  # what handling an event may cost
+                time.sleep(0.0002)  # noqa: ASYNC251 what handling an event may cost
                 got.append(event.step)
                 await anyio.lowlevel.checkpoint()
         tasks.cancel_scope.cancel()

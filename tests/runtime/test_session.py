@@ -1,4 +1,5 @@
 """``Keisei`` as a host program sees it, around a learner that only sleeps."""
+# ruff: noqa: PT012 (what raises is the end of the `async with`, so its body must be inside)
 
 import asyncio
 import os
@@ -15,6 +16,7 @@ from anyio import to_thread
 from fake_learner import FakeLearner
 
 from keisei import (
+    Alert,
     Failed,
     InboxFull,
     Iteration,
@@ -27,8 +29,7 @@ from keisei import (
 )
 from keisei.config import Run
 from keisei.events import Event
-from keisei.runtime import session as session_module
-from keisei.store import RunLockedError, RunReader, load_checkpoint
+from keisei.store import RunLockedError, RunReader, load_checkpoint, save_checkpoint
 
 pytestmark = pytest.mark.anyio
 
@@ -69,6 +70,10 @@ async def saved(keisei: Keisei) -> list[int]:
     return await to_thread.run_sync(
         lambda: [load_checkpoint(path).step for path in keisei.run.checkpoints()]
     )
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 # ---------------------------------------------------------------------- life
@@ -151,8 +156,7 @@ async def test_stop_is_quick_in_every_phase(tmp_path: Path, phase: str) -> None:
             await until(keisei, Iteration)
             await keisei.pause()
         elif phase == "compile":
-            while keisei.status().state != "compiling":
-                await anyio.sleep(0.005)
+            await until(keisei, Status, kind="compiling")
         elif phase == "finished":
             await until(keisei, Status, kind="finished")
         begin = time.monotonic()
@@ -216,19 +220,16 @@ async def test_a_full_inbox_refuses(tmp_path: Path) -> None:
 async def test_a_full_disk_is_an_alert_and_training_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from keisei.runtime import worker
-
-    real = worker.save_checkpoint
     full = True
 
     def save(*args: Any) -> Path:
         if full:
             raise OSError(28, "No space left on device")
-        return real(*args)
+        return save_checkpoint(*args)
 
-    monkeypatch.setattr(worker, "save_checkpoint", save)
+    monkeypatch.setattr("keisei.runtime.worker.save_checkpoint", save)
     async with Keisei(settings(tmp_path), _learner=Learners()) as keisei:
-        alert = await until(keisei, session_module.Alert, name="checkpoint_failed")
+        alert = await until(keisei, Alert, name="checkpoint_failed")
         assert "No space left" in alert.message
         with pytest.raises(OSError, match="No space left"):
             await keisei.checkpoint()
@@ -361,7 +362,7 @@ class Sink:
 async def test_a_sink_that_raises_is_started_again_and_misses_nothing(tmp_path: Path) -> None:
     sink = Sink(failures=1)
     async with Keisei(settings(tmp_path, steps=1000), _learner=Learners(), sinks=[sink]) as keisei:
-        alert = await until(keisei, session_module.Alert, name="sink test")
+        alert = await until(keisei, Alert, name="sink test")
         assert "broken pipe" in alert.message
         await keisei.wait()
     assert sink.closed
@@ -443,7 +444,7 @@ async def test_cancelled_at_any_moment_it_leaves_nothing_behind(tmp_path: Path) 
     waits: list[Callable[[], Any]] = [partial(turns, n) for n in range(0, 40, 4)]
     waits += [partial(anyio.sleep, n / 40) for n in range(1, 10)]
     await host(Learners())
-    files = len(os.listdir("/proc/self/fd"))
+    files = open_files()
     for native in (True, False):
         for wait in waits:
             learners = Learners()
@@ -459,7 +460,7 @@ async def test_cancelled_at_any_moment_it_leaves_nothing_behind(tmp_path: Path) 
                     await wait()
                     tasks.cancel_scope.cancel()
             assert all(learner.env.closed for learner in learners.made)
-    assert len(os.listdir("/proc/self/fd")) <= files
+    assert open_files() <= files
     working = [t for t in threading.enumerate() if t.name == "AnyIO worker thread"]
     assert len(working) <= 4, "device threads are still alive"
     names = {task.get_name() for task in asyncio.all_tasks()}

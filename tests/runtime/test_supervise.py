@@ -76,7 +76,7 @@ async def test_the_heartbeat_sees_a_blocked_loop() -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(heartbeat.run)
         await anyio.sleep(0.02)
-        time.sleep(0.1)
+        time.sleep(0.1)  # noqa: ASYNC251 (on purpose)
         await anyio.sleep(0.03)
         tasks.cancel_scope.cancel()
     assert 0.08 < heartbeat.take() < 1
