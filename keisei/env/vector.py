@@ -298,4 +298,6 @@ class VectorEnv:
 
 def _plain(array: NDArray[Any]) -> NDArray[Any]:
     """A view of records as bytes [N, itemsize]; other arrays as they are."""
-    return array.view(np.uint8).reshape(len(array), -1) if array.dtype.names else array
+    if array.dtype.names is None:
+        return array
+    return array.view(np.uint8).reshape(len(array), array.itemsize)

@@ -40,7 +40,7 @@ ACTIONS = 27 * 81
 MASK_WORDS = 35
 OBSERVATION_BYTES = 98
 
-# A game. ``board`` is loaded as a vector of 128 bytes: it must stay first, and the record that long.
+# A game. ``board`` is loaded as a vector of 128 bytes: it must stay first, the record that long.
 GAME = np.dtype(
     [
         ("board", np.uint8, (81,)),  # as the side to move sees it
@@ -1116,6 +1116,16 @@ def choose_random(mask, rng, actions):
         actions[g] = nth_action(mask, g, below(number, n))
     rng[0] = state
     return -1
+
+
+@njit(cache=True, nogil=True)
+def mix_masks(mask, checksum):
+    """Mix every word of ``mask`` into ``checksum`` (uint64[1])."""
+    mixed = checksum[0] * np.uint64(0x9E3779B97F4A7C15)
+    for g in range(len(mask)):
+        for w in range(MASK_WORDS):
+            mixed += mask[g, w] * np.uint64(2 * (g * MASK_WORDS + w) + 1)
+    checksum[0] = mixed
 
 
 @njit(cache=True, nogil=True)

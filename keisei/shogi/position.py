@@ -8,7 +8,7 @@ import numpy as np
 
 from keisei.shogi import kernels
 from keisei.shogi.errors import IllegalMoveError, SfenError
-from keisei.shogi.kernels import MASK_WORDS, OBSERVATION_BYTES
+from keisei.shogi.kernels import GAME, MASK_WORDS, OBSERVATION_BYTES
 from keisei.shogi.sfen import (
     HAND_ORDER,
     LETTERS,
@@ -162,6 +162,12 @@ class Position:
             k: v.copy() if isinstance(v, np.ndarray) else v for k, v in vars(self).items()
         }
         return twin
+
+    def perft(self, depth: int) -> int:
+        """Number of sequences of ``depth`` legal moves from here (repetition ends none of them)."""
+        stack, masks = np.zeros(depth + 1, GAME), np.zeros((depth + 1, MASK_WORDS), np.uint64)
+        stack[0] = self._game[0]
+        return int(kernels.perft(stack, masks, depth))
 
     def outcome(self, declaration: Rule = "27") -> Outcome | None:
         """How the game ended by the rules, or None if it goes on.

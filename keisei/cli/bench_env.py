@@ -1,0 +1,108 @@
+"""Environment: steps per second of random legal play on one core."""
+
+import argparse
+import contextlib
+import os
+import statistics
+import time
+from collections.abc import Iterator
+from typing import Any
+
+BATCHES = (256, 1024, 4096)
+REPEATS = 7
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``keisei bench env``."""
+    parser.add_argument(
+        "--steps", type=int, default=1_000_000, help="plies a repeat, over all games (%(default)s)"
+    )
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Play at random in each batch size, on one thread pinned to one core.
+
+    A step chooses a uniformly random legal move, makes it, and writes mask and observation of the
+    next position; repetition, declaration and resets included. A checksum over every mask must be
+    the same in all repeats, and the masks at the end equal to those of the slow interface.
+    """
+    with _one_core() as core:
+        batches = {str(games): measure(games, args.steps) for games in BATCHES}
+    best = max(batches, key=lambda games: float(batches[games]["median"]))
+    return {
+        "steps_per_second": {games: batch["median"] for games, batch in batches.items()},
+        "best": {"games": int(best), "steps_per_second": batches[best]["median"]},
+        "batches": batches,
+        "repeats": REPEATS,
+        "core": core,
+        "threads": 1,
+    }
+
+
+@contextlib.contextmanager
+def _one_core() -> Iterator[int | None]:
+    """Pin this thread to the last core it may use (None where the system cannot)."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield None
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(cores)})
+    try:
+        yield max(cores)
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def measure(games: int, steps: int) -> dict[str, Any]:
+    """Steps per second (median, fastest, slowest repeat) with that many games, and the checksum."""
+    from keisei.env import VectorEnv
+
+    env = VectorEnv(games, seed=1, reset_pool=0)
+    env.stagger()
+    start = env.state()
+    play(env, 2)
+    speeds, checksums = [], set()
+    plies = max(1, steps // games)
+    for _ in range(REPEATS):
+        env.load_state(start)
+        begin = time.perf_counter()
+        checksums.add(play(env, plies))
+        speeds.append(games * plies / (time.perf_counter() - begin))
+    if len(checksums) != 1:
+        raise RuntimeError(f"equal play gave different masks: checksums {sorted(checksums)}")
+    check_masks(env)
+    return {
+        "median": statistics.median(speeds),
+        "fastest": max(speeds),
+        "slowest": min(speeds),
+        "checksum": f"{checksums.pop():016x}",
+    }
+
+
+def play(env: Any, plies: int) -> int:
+    """Make that many random moves in every game; returns the checksum over all masks seen."""
+    import numpy as np
+
+    from keisei.env import random_actions
+    from keisei.shogi import kernels
+
+    rng = np.array([7], np.uint64)
+    checksum = np.zeros(1, np.uint64)
+    for _ in range(plies):
+        env.step(random_actions(env.mask, rng))
+        kernels.mix_masks(env.mask, checksum)
+    return int(checksum[0])
+
+
+def check_masks(env: Any) -> None:
+    """Compare masks with what the slow interface says of the same positions, for some games."""
+    import numpy as np
+
+    from keisei.shogi import Position
+
+    for game in range(min(len(env), 64)):
+        position = Position(env.sfen(game))
+        expected = sorted(position.action(move) for move in position.legal_moves())
+        ones = np.unpackbits(env.mask[game].view(np.uint8), bitorder="little")
+        if np.flatnonzero(ones).tolist() != expected:
+            raise RuntimeError(f"wrong mask in game {game}: {env.sfen(game)}")

@@ -1,0 +1,43 @@
+"""``keisei perft``: count legal move sequences, the usual check of a move generator."""
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from keisei.cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+
+def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
+    """Add ``keisei perft``."""
+    parser = subparsers.add_parser("perft", help="count legal move sequences", description=__doc__)
+    parser.add_argument("depth", metavar="DEPTH", type=int, help="moves in a sequence")
+    parser.add_argument("--sfen", default="startpos", help="position to start from")
+    parser.add_argument("--divide", action="store_true", help="count for each first move too")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the count alone on the last line; before it, with ``--divide``, one line a first move."""
+    from keisei.shogi import Position, SfenError
+
+    if args.depth < 0:
+        raise UsageError(f"DEPTH is {args.depth}, must be at least 0")
+    if args.divide and args.depth == 0:
+        raise UsageError("--divide needs a DEPTH of at least 1")
+    try:
+        position = Position(args.sfen)
+    except SfenError as error:
+        raise UsageError(f"--sfen: {error}") from error
+    if not args.divide:
+        print(position.perft(args.depth))
+        return 0
+    nodes = 0
+    for move in position.legal_moves():
+        after = position.copy()
+        after.push(move)
+        count = after.perft(args.depth - 1)
+        nodes += count
+        print(f"{move}: {count}", flush=True)
+    print(nodes)
+    return 0
