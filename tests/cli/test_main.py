@@ -25,8 +25,8 @@ def stderr_line(capsys: pytest.CaptureFixture[str]) -> str:
     [
         (["serve", "--prot", "1"], "--prot, did you mean --port?"),
         (["serve", "--ppo.gama", "1"], "ppo.gama: no such setting, did you mean gamma?"),
-        (["serve", "--ppo.gamma", "2"], "command line: ppo.gamma: less than or equal to 1"),
-        (["serve", "--port", "99999"], "server.port: less than or equal to 65535"),
+        (["serve", "--ppo.gamma", "2"], "command line: ppo.gamma: must be less than or equal to 1"),
+        (["serve", "--port", "99999"], "server.port: must be less than or equal to 65535"),
         (["serve", "--config", "nope.toml"], "nope.toml: no such file"),
         (["serve", "--device", "tpu"], "device"),
         (["serve", "--run", "a", "--resume", "--init", "b"], "--init: not allowed with"),
@@ -34,7 +34,7 @@ def stderr_line(capsys: pytest.CaptureFixture[str]) -> str:
         (["config", "show", "--nosuch.key=1"], "nosuch"),
         (["config", "schema", "--ppo.clip=1"], "takes no settings"),
         (["perft", "two"], "two"),
-        (["moves", "not an sfen"], "sfen"),
+        (["moves", "not an sfen"], "board"),
         (["dance"], "dance"),
         ([], "COMMAND"),
     ],
@@ -52,7 +52,7 @@ def test_a_bad_file_is_named_with_key_and_bound(
     file = tmp_path / "bad.toml"
     file.write_text("[ppo]\nclip = 1.5\n")
     assert main(["train", "--config", str(file)]) == 2
-    assert f"{file}: ppo.clip: less than 1 (got 1.5)" in stderr_line(capsys)
+    assert f"{file}: ppo.clip: must be less than 1 (got 1.5)" in stderr_line(capsys)
 
 
 def test_broken_toml_says_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,201 @@
+"""``keisei serve`` and ``keisei train`` as processes: signals, streams, failures, exit codes."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPResponse
+from pathlib import Path
+
+import pytest
+
+from keisei.store import RunReader, find_checkpoint
+
+TINY = """
+[run]
+checkpoint_seconds = 1
+[env]
+games = 8
+reset_pool = 16
+[net]
+blocks = 1
+channels = 8
+[ppo]
+rollout_plies = 8
+minibatch = 64
+[compute]
+dtype = "float32"
+threads = 1
+"""
+
+BREAK = """
+import keisei.ppo.learner
+def iterate(self):
+    yield
+    raise ValueError("the third gear is gone")
+keisei.ppo.learner.Learner.iterate = iterate
+"""
+HANG = """
+import keisei.ppo.learner, time
+keisei.ppo.learner.Learner.warm_up = lambda self: time.sleep(60)
+"""
+BREAK_SERVER = """
+import keisei.server.serve
+async def run_server(app, sock, stop):
+    raise OSError("no more sockets")
+keisei.server.serve.run_server = run_server
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    file = tmp_path / "tiny.toml"
+    file.write_text(TINY)
+    return file
+
+
+@contextmanager
+def keisei(*arguments: object, patch: str = "") -> Iterator[subprocess.Popen[str]]:
+    """The command line in a process of its own, ``patch`` run before it."""
+    code = f"import sys\n{patch}\nfrom keisei.cli.main import main\nsys.exit(main())"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def address(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    found = re.search(r"http://\S+", process.stdout.readline())
+    assert found
+    return found[0]
+
+
+def streamed(response: HTTPResponse) -> Iterator[tuple[str, dict[str, object]]]:
+    """Events of a stream, to its end."""
+    kind = ""
+    for line in response:
+        name, _, value = line.decode().strip().partition(": ")
+        if name == "event":
+            kind = value
+        elif name == "data":
+            yield kind, json.loads(value)
+
+
+def wait_for_line(process: subprocess.Popen[str], text: str) -> None:
+    assert process.stderr is not None
+    seen = []
+    for line in process.stderr:
+        seen.append(line)
+        if text in line:
+            return
+    pytest.fail("".join(seen))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_sigint_ends_streams_with_bye_saves_and_exits_0_and_the_run_goes_on(
+    config: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    with keisei("serve", "--config", config, "--port", 0, "--run", run) as process:
+        url = address(process) + "api/events?topics=status,metrics"
+        with urllib.request.urlopen(url, timeout=100) as response:
+            events = streamed(response)
+            next(event for event in events if event[0] == "iteration")
+            began = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            kinds = [kind for kind, _ in events]
+        assert kinds[-1] == "bye"
+        assert "stopped" in kinds
+        assert process.wait(20) == 0
+        assert time.monotonic() - began < 10
+    newest, refused = find_checkpoint(run)
+    assert refused == []
+    log = [json.loads(line) for line in (run / "keisei.log").read_text().splitlines()]
+    assert {"iteration", "stopped"} <= {line["event"] for line in log}
+
+    step = int(newest.name)
+    resume = ["train", "--config", config, "--run", run, "--resume", "--run.steps", step + 64]
+    with keisei(*resume, "--json") as process:
+        out, error = process.communicate(timeout=100)
+    assert process.returncode == 0, error
+    told = [json.loads(line) for line in out.splitlines()]
+    assert next(e for e in told if e["event"] == "iteration")["step"] == step + 64
+    assert told[-1]["event"] == "finished"
+    assert RunReader(run).metrics(["train/kl"])["step"][-1] == step + 64
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_failure_is_exit_1_with_the_reason_and_the_traceback_in_the_log(
+    config: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    with keisei("train", "--config", config, "--run", run, patch=BREAK) as process:
+        _, error = process.communicate(timeout=100)
+    assert process.returncode == 1
+    last = error.splitlines()[-1]
+    assert "ValueError: the third gear is gone" in last
+    assert str(run / "keisei.log") in last
+    log = (run / "keisei.log").read_text()
+    assert "in iterate" in log
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_failure_is_served_until_a_signal(config: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = ["serve", "--config", config, "--port", 0, "--run", run]
+    with keisei(*command, patch=BREAK) as process:
+        base = address(process)
+        with urllib.request.urlopen(base + "api/events?topics=status", timeout=100) as response:
+            failed = next(data for kind, data in streamed(response) if kind == "failed")
+        assert failed["message"] == "the third gear is gone"
+        with pytest.raises(urllib.error.HTTPError, match="503"):
+            urllib.request.urlopen(base + "readyz", timeout=10)
+        with urllib.request.urlopen(base + "api/status", timeout=10) as response:
+            assert json.load(response)["state"] == "failed"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_the_second_signal_forces_the_end_and_shows_what_hung(config: Path, tmp_path: Path) -> None:
+    command = ["train", "--config", config, "--run", tmp_path / "run"]
+    with keisei(*command, patch=HANG) as process:
+        wait_for_line(process, "compiling")
+        process.send_signal(signal.SIGINT)
+        wait_for_line(process, "once more to force")
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=20)
+        assert process.returncode == 130
+        assert "in warm_up" in error or "<lambda>" in error
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_training_goes_on_without_its_server(config: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = ["serve", "--config", config, "--port", 0, "--run", run, "--run.steps", 640]
+    with keisei(*command, patch=BREAK_SERVER) as process:
+        timer = threading.Timer(100, process.kill)
+        timer.start()
+        wait_for_line(process, "no more sockets")
+        wait_for_line(process, "finished")
+        timer.cancel()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    assert find_checkpoint(run)[0].name.lstrip("0") == "640"
