@@ -42,7 +42,7 @@ export class BoardView {
     this.#pieces(position.pieces);
     this.#marks(move(last));
     this.hands.replaceChildren(...stand(position.hands, false), ...stand(position.hands, true));
-    const sente = value === null ? 0.5 : (1 + (position.sente ? value : -value)) / 2;
+    const sente = value === null ? 0 : (1 + (position.sente ? value : -value)) / 2;
     this.share.setAttribute("y", TOP + 9 * H * (1 - sente));
     this.share.setAttribute("height", 9 * H * sente);
     this.svg.setAttribute("aria-label", describe(position, last));

@@ -129,6 +129,11 @@ class Chart {
     pen.lineWidth = 1;
     pen.textBaseline = "middle";
     pen.textAlign = "right";
+    if (!this.lines.length) {
+      pen.textAlign = "center";
+      pen.fillText("The first values come with the first iteration", (left + right) / 2, bottom / 2);
+      return;
+    }
     for (const value of ticks(y0, y1, height / 38)) {
       const y = Math.round(this.#y(value)) + 0.5;
       pen.beginPath();
@@ -136,11 +141,6 @@ class Chart {
       pen.lineTo(right, y);
       pen.stroke();
       pen.fillText(this.spec.tick(value), left - 7, y);
-    }
-    if (!this.lines.length) {
-      pen.textAlign = "center";
-      pen.fillText("The first values come with the first iteration", (left + right) / 2, bottom / 2);
-      return;
     }
     pen.textBaseline = "alphabetic";
     pen.textAlign = "right";

@@ -14,12 +14,13 @@ const STATES = {
   starting: "Starting", compiling: "Compiling kernels", running: "Training", paused: "Paused",
   stopping: "Stopping", finished: "Finished", stopped: "Stopped", failed: "Failed",
 };
+const ENDED = ["finished", "stopped", "failed"];
 const CHARTS = [
   {
     id: "chart-ends", title: "How games end", top: 1, format: percent, tick: percent,
     describe: "Shares of finished games by how they ended, over training steps.",
     lines: [
-      { name: "games/decisive", label: "decisive", color: "--ai" },
+      { name: "games/checkmate", label: "checkmate", color: "--ai" },
       { name: "games/declaration", label: "declared", color: "--koke" },
       { name: "games/repetition", label: "repeated", color: "--kin" },
       { name: "games/truncated", label: "cut off", color: "--shu" },
@@ -74,7 +75,8 @@ function setStatus(changes) {
 }
 
 function drawStatus() {
-  const state = connected ? status?.state ?? "connecting" : status ? "reconnecting" : "connecting";
+  const away = status ? "reconnecting" : "connecting";
+  const state = connected || ENDED.includes(status?.state) ? status?.state ?? "connecting" : away;
   const said = { connecting: "Connecting", reconnecting: "Reconnecting" }[state] ?? STATES[state] ?? state;
   const busy = ["starting", "compiling", "stopping", "failed"].includes(state) && status.message;
   text("state", busy ? `${said}: ${status.message}` : said);
@@ -95,8 +97,7 @@ function drawStatus() {
 
 function tick() {
   if (!status?.started) return;
-  const over = ["finished", "stopped", "failed"].includes(status.state);
-  if (!over && connected) text("elapsed", duration(Date.now() / 1000 - status.started));
+  if (connected && !ENDED.includes(status.state)) text("elapsed", duration(Date.now() / 1000 - status.started));
 }
 
 // ---------------------------------------------------------------- history
@@ -169,6 +170,7 @@ function drawBoard() {
   const value = data.value === null ? null : sente ? data.value : -data.value;
   text("value", value === null ? "" : `Value for sente ${signed(value)}`);
   trace.add(data.game, data.ply, value);
+  $("likely").hidden = !data.top_moves.length;
   $("top").replaceChildren(...data.top_moves.slice(0, 5).map(likely));
 }
 
@@ -230,7 +232,7 @@ const stream = new Stream({
   },
   down() {
     connected = false;
-    if (!["finished", "stopped"].includes(status?.state)) notice.say("The connection was lost. Reconnecting.");
+    if (!ENDED.includes(status?.state)) notice.say("The connection was lost. Reconnecting.");
     drawStatus();
   },
   event: onEvent,

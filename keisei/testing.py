@@ -149,6 +149,7 @@ class FakeRun:
         self._cancelled: set[str] = set()
         self._tasks: TaskGroup
         self._going = anyio.Event()
+        self._changed = anyio.Event()
         self.ended = anyio.Event()
         for _ in range(history):
             self._next_iteration()
@@ -272,6 +273,12 @@ class FakeRun:
         """End it early."""
         self._cancelled.add(id)
 
+    async def until(self, state: State) -> None:
+        """Wait for a state."""
+        while self.state != state:
+            self._changed = anyio.Event()
+            await self._changed.wait()
+
     # ------------------------------------------------------------ what it pretends
 
     async def _train(self) -> None:
@@ -375,6 +382,7 @@ class FakeRun:
 
     def _tell(self, kind: Any, state: State, message: str = "") -> None:
         self.state, self.message = state, message
+        self._changed.set()
         self.hub.publish(self._own(kind))
 
     def _own(self, kind: Any) -> Status:
@@ -417,7 +425,8 @@ def _values(iteration: int, chance: random.Random) -> dict[str, float]:
         "train/kl": abs(chance.gauss(0.012, 0.003)),
         "train/explained_variance": 0.6 * age + chance.gauss(0, 0.03),
         "games/length": 240 - 110 * age + chance.gauss(0, 4),
-        "games/decisive": max(0.0, 1 - truncated - declaration - repetition),
+        "games/decisive": 1 - truncated - repetition,
+        "games/checkmate": max(0.0, 1 - truncated - repetition - declaration),
         "games/repetition": repetition,
         "games/declaration": declaration,
         "games/truncated": truncated,

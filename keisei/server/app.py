@@ -1,21 +1,23 @@
 """The web service as a value: ``create_app(source)``."""
 
+import mimetypes
 import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import anyio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
 from keisei.resources import page_directory
 from keisei.runtime.errors import InboxFull, KeyReused, NotRunning
 from keisei.server import evaluations, routes, security, stream
-from keisei.server.problems import on_error, on_http_exception, problem_response
+from keisei.server.problems import on_http_exception, problem_response
 from keisei.server.source import Source
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -35,12 +37,12 @@ def create_app(source: Source) -> Starlette:
             InboxFull: _on_inbox_full,
             NotRunning: _on_not_running,
             KeyReused: _on_key_reused,
-            Exception: on_error,
+            Exception: _on_error,
         },
     )
     app.router.redirect_slashes = False
     # Not a Mount at "/": it would swallow what a route above answers with 405.
-    app.router.default = Page(directory=page_directory(), html=True)
+    app.router.default = Page()
     app.state.source = source
     app.state.streams = stream.Streams(source.settings.server.max_streams)
     return app
@@ -76,8 +78,27 @@ def _post(path: str, endpoint: Endpoint) -> Route:
     return Route(path, endpoint, methods=["POST"])
 
 
-class Page(StaticFiles):
+class Page:
+    """The page. Its files are looked for at the first request, in a thread: an application may be
+    made on the loop.
+    """
+
+    def __init__(self) -> None:
+        self._files: Files | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if self._files is None:
+            self._files = await anyio.to_thread.run_sync(Files)
+        await self._files(scope, receive, send)
+
+
+class Files(StaticFiles):
     """The page's files. A browser asks each time whether they changed (304 if not)."""
+
+    def __init__(self) -> None:
+        super().__init__(directory=page_directory(), html=True)
+        mimetypes.init()  # reads files too
 
     def file_response(
         self, full_path: Any, stat_result: os.stat_result, scope: Scope, status_code: int = 200
@@ -98,3 +119,9 @@ async def _on_not_running(request: Request, error: Exception) -> Response:
 
 async def _on_key_reused(request: Request, error: Exception) -> Response:
     return problem_response(422, str(error), request.url.path)
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    """Says nothing of the error, which the server logs. Sent from outside our middleware."""
+    detail = "The server failed to answer. Its log says why."
+    return problem_response(500, detail, request.url.path, headers=security.HEADERS)

@@ -70,6 +70,7 @@ def _spec(wanted: EvalRequest, source: Source) -> MatchSpec:
         seed=wanted.seed,
         max_ply=settings.evaluation.max_ply,
         declaration=settings.env.declaration,
+        trained_max_ply=settings.env.max_ply,
     )
 
 

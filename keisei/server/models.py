@@ -12,32 +12,35 @@ MAX_ID = 2**63 - 1
 """The largest integer that the database knows."""
 
 METRICS = frozenset(
-    [
-        "train/loss_policy",
-        "train/loss_value",
-        "train/entropy",
-        "train/kl",
-        "train/clip_fraction",
-        "train/explained_variance",
-        "train/lr",
-        "train/grad_norm",
-        "games/length",
-        "games/decisive",
-        "games/repetition",
-        "games/declaration",
-        "games/truncated",
+    {
+        "eval/elo",
+        "eval/score",
         "games/black_score",
-        "speed/steps_per_second",
+        "games/checkmate",
+        "games/decisive",
+        "games/declaration",
+        "games/length",
+        "games/no_moves",
+        "games/perpetual_check",
+        "games/repetition",
+        "games/truncated",
         "speed/limit_ratio",
         "speed/share_evaluation",
+        "speed/steps_per_second",
+        "system/clients",
+        "system/device_bytes",
+        "system/dropped",
         "system/loop_lag_ms",
         "system/rss_bytes",
-        "system/device_bytes",
-        "system/clients",
-        "system/dropped",
-        "eval/score",
-        "eval/elo",
-    ]
+        "train/clip_fraction",
+        "train/entropy",
+        "train/explained_variance",
+        "train/grad_norm",
+        "train/kl",
+        "train/loss_policy",
+        "train/loss_value",
+        "train/lr",
+    }
 )
 """Metrics that may be asked for before the run has any."""
 

@@ -77,11 +77,6 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     )
 
 
-async def on_error(request: Request, error: Exception) -> Response:
-    """500: says nothing of the error, which the server logs."""
-    return problem_response(500, "The server failed to answer. Its log says why.", request.url.path)
-
-
 class ProblemMiddleware:
     """Turns plain error answers (of middleware that knows no problem+json) into problems."""
 

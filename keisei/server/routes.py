@@ -27,10 +27,7 @@ async def status(request: Request) -> Response:
 async def versions(request: Request) -> Response:
     """What is running here."""
     parse_query(NoQuery, request)
-    packages = ("keisei", "torch", "numba", "numpy", "starlette")
-    return Json(
-        {"python": platform.python_version(), **{name: _version(name) for name in packages}}
-    )
+    return Json(await anyio.to_thread.run_sync(_versions))
 
 
 async def config(request: Request) -> Response:
@@ -155,6 +152,12 @@ def _source(request: Request) -> Source:
 def _accepted(request: Request, message: str) -> Response:
     body: dict[str, Any] = {"message": message, "state": _source(request).status().state}
     return Json(body, 202)
+
+
+def _versions() -> dict[str, str | None]:
+    packages = ("keisei", "torch", "numba", "numpy", "starlette")
+    found = {name: _version(name) for name in packages}
+    return {"python": platform.python_version(), **found}
 
 
 def _version(package: str) -> str | None:

@@ -1,0 +1,70 @@
+"""A made-up run in a process of its own, and a page that notes what goes wrong on it."""
+
+import json
+import socket
+import subprocess
+import sys
+import urllib.request
+from urllib.parse import urlsplit
+
+from playwright.sync_api import BrowserContext, Page
+
+
+class Service:
+    """``python -m keisei.testing`` on a port of its own; may be killed and started again."""
+
+    def __init__(self) -> None:
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            self.port = sock.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/"
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self, compile_seconds: float = 0.0, history: int = 30) -> None:
+        """Start, and wait until it listens."""
+        command = [sys.executable, "-m", "keisei.testing", "--port", str(self.port)]
+        command += ["--history", str(history), "--compile", str(compile_seconds)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout
+        assert self.process.stdout.readline().strip() == self.url
+
+    def kill(self) -> None:
+        """End it at once: every connection is cut."""
+        if self.process:
+            self.process.kill()
+            self.process.communicate()
+            self.process = None
+
+    def post(self, path: str) -> None:
+        """A command from elsewhere than the page."""
+        request = urllib.request.Request(f"{self.url}{path}", method="POST")
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            assert answer.status == 202
+
+    def status(self) -> dict[str, object]:
+        """What the service itself says."""
+        with urllib.request.urlopen(f"{self.url}api/status", timeout=10) as answer:
+            found: dict[str, object] = json.load(answer)
+        return found
+
+
+class Watched:
+    """A page, and what went wrong on it."""
+
+    def __init__(self, context: BrowserContext) -> None:
+        self.page: Page = context.new_page()
+        self.errors: list[str] = []
+        self.cut = False
+        """Whether the server was killed on purpose: then failed requests are no errors."""
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda error: self.errors.append(f"raised: {error}"))
+        self.page.on("request", lambda request: self._request(request.url))
+
+    def _console(self, message: object) -> None:
+        kind, text = getattr(message, "type", ""), getattr(message, "text", "")
+        if kind in {"error", "warning"} and not (self.cut and "Failed to load resource" in text):
+            self.errors.append(f"{kind}: {text}")
+
+    def _request(self, url: str) -> None:
+        if urlsplit(url).hostname not in {"127.0.0.1", None}:
+            self.errors.append(f"asked {url}")

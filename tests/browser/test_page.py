@@ -1,0 +1,218 @@
+"""The page in a real browser."""
+
+import re
+
+import pytest
+from browser_service import Service, Watched
+from playwright.sync_api import Page, expect
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
+NARROW = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
+DARK = {"color_scheme": "dark"}
+
+
+def grows(page: Page, id: str) -> int:
+    """The number in an element gets larger; returns it."""
+    reading = page.locator(f"#{id}")
+    expect(reading).to_have_text(re.compile(r"\d"))
+    before = reading.text_content() or ""
+    expect(reading).not_to_have_text(before)
+    after = number(reading.text_content())
+    assert after > number(before)
+    return after
+
+
+def number(text: str | None) -> int:
+    """A number as the page writes it."""
+    return int((text or "").replace(",", ""))
+
+
+def drawn(page: Page, figure: str) -> int:
+    """How many pixels of a chart are not background."""
+    count: int = page.evaluate(
+        """(figure) => {
+          const canvas = document.querySelector(`#${figure} canvas`);
+          const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+          let painted = 0;
+          for (let i = 3; i < data.length; i += 4) painted += data[i] > 0;
+          return painted;
+        }""",
+        figure,
+    )
+    return count
+
+
+def test_the_page_lives(service: Service, watched: Watched) -> None:
+    service.start()
+    page = watched.page
+    page.goto(service.url)
+    expect(page.locator("#state")).to_have_text("Training")
+    expect(page.locator("#run")).to_have_text("20240229-120000-fake")
+    grows(page, "step")
+    expect(page.locator("#elapsed")).to_have_text(re.compile(r"^\d+:\d\d$"))
+    for figure in ("chart-ends", "chart-learning", "chart-speed"):
+        assert drawn(page, figure) > 500
+        expect(page.locator(f"#{figure} .key b").first).to_have_text(re.compile(r"\d"))
+    seen = page.locator("#board svg").get_attribute("aria-label") or ""
+    assert "to move" in seen
+    expect(page.locator("#board svg")).not_to_have_attribute("aria-label", seen)
+    expect(page.locator("#board .moved")).to_have_count(1)
+    expect(page.locator("#top li")).to_have_count(5)
+    expect(page.locator("#turn")).to_have_text(re.compile("to move, after"))
+
+
+def test_it_says_what_happens_while_kernels_compile(service: Service, watched: Watched) -> None:
+    service.start(compile_seconds=2, history=0)
+    page = watched.page
+    page.goto(service.url)
+    expect(page.locator("#state")).to_have_text(re.compile("^Compiling kernels: .+"))
+    expect(page.locator("#board .koma")).to_have_count(40)
+    expect(page.locator("#state")).to_have_text("Training")
+    grows(page, "step")
+
+
+def test_pause_and_resume(service: Service, watched: Watched) -> None:
+    service.start()
+    page = watched.page
+    page.goto(service.url)
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator("#state")).to_have_text("Paused")
+    assert service.status()["state"] == "paused"
+    page.get_by_role("button", name="Resume").click()
+    expect(page.locator("#state")).to_have_text("Training")
+    grows(page, "step")
+    page.get_by_role("button", name="Checkpoint").click()
+    expect(page.locator("#notice")).to_have_text(re.compile("^Checkpoint saved at step"))
+
+
+def test_an_evaluation_is_started_and_its_result_shown(service: Service, watched: Watched) -> None:
+    service.start()
+    page = watched.page
+    page.goto(service.url)
+    page.get_by_role("spinbutton", name="Games").fill("8")
+    page.get_by_role("button", name="Play material").click()
+    result = page.locator("#results li")
+    expect(result).to_contain_text("8 games against material")
+    expect(result).to_contain_text(re.compile(r"scored \d+%\s*\d+% to \d+%"))
+    expect(result).to_contain_text("5 won, 3 lost, 0 drawn, 0 cut off")
+    page.reload()
+    expect(page.locator("#results li")).to_contain_text("scored")
+    page.get_by_role("spinbutton", name="Games").fill("400")
+    page.get_by_role("button", name="Play random").click()
+    page.get_by_role("button", name="Cancel the games against random").click()
+    expect(page.locator("#results li").first).to_contain_text("cancelled")
+
+
+def test_a_refusal_is_told(service: Service, watched: Watched) -> None:
+    service.start()
+    page = watched.page
+    page.goto(service.url)
+    expect(page.locator("#state")).to_have_text("Training")
+    watched.cut = True  # the browser logs any 4xx as an error
+    page.evaluate("document.getElementById('evaluate').noValidate = true")
+    page.get_by_role("spinbutton", name="Games").fill("3")
+    page.get_by_role("button", name="Play random").click()
+    expect(page.locator("#notice")).to_contain_text("games: Input should be a multiple of 2")
+
+
+def test_alerts_are_listed_and_kept_over_a_reload(service: Service, watched: Watched) -> None:
+    service.start(history=6)
+    page = watched.page
+    page.goto(service.url)
+    expect(page.locator("#alerts")).to_contain_text("truncation rate")
+    page.reload()
+    expect(page.locator("#alerts li")).to_have_count(1)
+
+
+def test_a_cut_stream_heals(service: Service, watched: Watched) -> None:
+    service.start()
+    page = watched.page
+    page.goto(service.url)
+    grows(page, "step")
+    watched.cut = True
+    service.kill()
+    expect(page.locator("#state")).to_have_text("Reconnecting")
+    expect(page.locator("#notice")).to_be_visible()
+    expect(page.get_by_role("button", name="Pause")).to_be_disabled()
+    service.start(history=200)
+    expect(page.locator("#state")).to_have_text("Training", timeout=20_000)
+    expect(page.locator("#notice")).to_be_hidden()
+    assert grows(page, "iteration") > 200
+
+
+def test_a_stopped_run_says_so(service: Service, watched: Watched) -> None:
+    service.start()
+    page = watched.page
+    page.goto(service.url)
+    grows(page, "step")
+    watched.cut = True
+    service.post("api/control/stop")
+    expect(page.locator("#state")).to_have_text("Stopped")
+    assert service.process
+    assert service.process.wait(5) == 0
+
+
+@pytest.mark.parametrize("watched", [NARROW, NARROW | DARK], indirect=True)
+def test_a_phone_scrolls_in_one_direction(service: Service, watched: Watched) -> None:
+    service.start()
+    page = watched.page
+    page.goto(service.url)
+    grows(page, "step")
+    page.get_by_role("button", name="Play random").click()
+    expect(page.locator("#results li")).to_contain_text("won")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.parametrize("watched", [{}, DARK], indirect=True)
+def test_text_can_be_read(service: Service, watched: Watched) -> None:
+    """Contrast of at least 4.5 to 1 (WCAG AA) for every text outside the drawings."""
+    service.start(history=8)
+    page = watched.page
+    page.goto(service.url)
+    grows(page, "step")
+    page.get_by_role("button", name="Play random").click()
+    expect(page.locator("#results li")).to_contain_text("won")
+    weak = page.evaluate(
+        """() => {
+          const parse = (color) => (color.match(/[\\d.]+/g) ?? [0, 0, 0, 0]).map(Number);
+          const light = (color) => {
+            const [r, g, b] = color.map((v) => v / 255)
+              .map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+          };
+          const ground = (element) => {
+            for (let at = element; at; at = at.parentElement) {
+              const color = parse(getComputedStyle(at).backgroundColor);
+              if (color.length < 4 || color[3] > 0) return color.slice(0, 3);
+            }
+            return [255, 255, 255];
+          };
+          const weak = [];
+          for (const element of document.querySelectorAll("body *:not(svg *):not(noscript)")) {
+            const own = [...element.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
+            if (!own || element.tagName === "CANVAS" || !element.offsetParent) continue;
+            const a = light(parse(getComputedStyle(element).color).slice(0, 3));
+            const b = light(ground(element));
+            const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+            if (ratio < 4.5) weak.push(`${ratio.toFixed(2)} ${element.textContent.trim().slice(0, 40)}`);
+          }
+          return weak;
+        }"""
+    )
+    assert weak == []
+
+
+def test_charts_can_be_read_by_keyboard(service: Service, watched: Watched) -> None:
+    service.start()
+    page = watched.page
+    page.goto(service.url)
+    grows(page, "step")
+    page.locator("#chart-speed canvas").focus()
+    page.keyboard.press("Shift+ArrowLeft")
+    expect(page.locator("#chart-speed .at")).to_have_text(re.compile("^step "))
+    expect(page.locator("#chart-ends .at")).to_have_text(re.compile("^step "))
+    page.keyboard.press("Escape")
+    expect(page.locator("#chart-speed .at")).to_have_text("")
+    label = page.locator("#chart-speed canvas").get_attribute("aria-label") or ""
+    assert re.fullmatch(r"Speed: steps per second [\d,]+", label)

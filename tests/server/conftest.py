@@ -1,0 +1,36 @@
+"""A fake run, its application, and clients of both."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from keisei.server import create_app
+from keisei.testing import FakeRun
+
+HOST = "http://localhost:8700"
+
+
+@pytest.fixture
+async def run() -> AsyncIterator[FakeRun]:
+    """A fake run that trains already."""
+    async with FakeRun(
+        history=20, compile_seconds=0, iteration_seconds=0.05, board_seconds=0.05
+    ) as run:
+        await run.until("running")
+        yield run
+
+
+@pytest.fixture
+def app(run: FakeRun) -> Starlette:
+    """Its application."""
+    return create_app(run)
+
+
+@pytest.fixture
+async def client(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
+    """A client without a network between."""
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url=HOST) as client:
+        yield client

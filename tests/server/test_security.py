@@ -1,0 +1,146 @@
+"""Who may ask for what."""
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.types import Message
+
+from keisei.config import Server
+from keisei.server.security import MAX_BODY, HostRefusedError, check_host
+from keisei.testing import FakeRun
+
+pytestmark = pytest.mark.anyio
+
+HOSTILE = [
+    "evil.com",
+    "evil.com:8700",
+    "127.0.0.1.nip.io",
+    "localhost.evil.com",
+    "localhost:8700@evil.com",
+    "localhost.",
+    "127.1",
+    "2130706433",
+    "0.0.0.0",
+    "[::ffff:127.0.0.1]",
+    "[::1",
+    "localhost:8700:8700",
+    "localhost, evil.com",
+    "lоcalhost",  # a Cyrillic o
+    " ",
+    "",
+]
+
+
+async def request(app: Starlette, method: str, path: str, headers: dict[str, str]) -> int:
+    """The status of an answer, with exactly these headers."""
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 8700),
+    }
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    kind = dict(sent[0]["headers"])[b"content-type"]
+    assert sent[0]["status"] < 400 or kind == b"application/problem+json"
+    status: int = sent[0]["status"]
+    return status
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:8700", "127.0.0.1:9", "[::1]:8700"])
+async def test_our_own_names_are_answered(app: Starlette, host: str) -> None:
+    assert await request(app, "GET", "/api/status", {"Host": host}) == 200
+
+
+@pytest.mark.parametrize("host", HOSTILE)
+async def test_other_names_are_not(app: Starlette, host: str) -> None:
+    for path in ("/api/status", "/api/events", "/", "/healthz"):
+        assert await request(app, "GET", path, {"Host": host}) == 400
+
+
+async def test_a_missing_name_is_not(app: Starlette) -> None:
+    assert await request(app, "GET", "/api/status", {}) == 400
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 202),
+        ({"Sec-Fetch-Site": "same-origin"}, 202),
+        ({"Sec-Fetch-Site": "none"}, 202),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost:8700"}, 403),
+        ({"Origin": "http://localhost:8700"}, 202),
+        ({"Origin": "http://localhost:9999"}, 403),
+        ({"Origin": "http://evil.com"}, 403),
+        ({"Origin": "null"}, 403),
+    ],
+)
+async def test_other_sites_cannot_write(
+    app: Starlette, run: FakeRun, headers: dict[str, str], status: int
+) -> None:
+    host = {"Host": "localhost:8700"}
+    assert await request(app, "POST", "/api/control/pause", host | headers) == status
+    assert run.state == ("paused" if status == 202 else "running")
+
+
+async def test_other_sites_can_follow_a_link(app: Starlette) -> None:
+    headers = {"Host": "localhost:8700", "Sec-Fetch-Site": "cross-site"}
+    assert await request(app, "GET", "/api/status", headers) == 200
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", None])
+async def test_a_body_must_say_that_it_is_json(
+    client: httpx.AsyncClient, run: FakeRun, kind: str | None
+) -> None:
+    headers = {"Content-Type": kind} if kind else {}
+    answer = await client.post("/api/eval", content=b'{"opponent":"random"}', headers=headers)
+    assert answer.status_code == 415
+    assert "application/json" in answer.json()["detail"]
+    assert run.evaluations() == []
+
+
+async def test_a_large_body_is_refused(client: httpx.AsyncClient) -> None:
+    body = b'{"opponent":"' + b"x" * MAX_BODY + b'"}'
+    answer = await client.post(
+        "/api/eval", content=body, headers={"Content-Type": "application/json"}
+    )
+    assert answer.status_code == 413
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("path", ["/", "/api/status", "/nope", "/api/events?topics=x"])
+async def test_every_answer_carries_the_policy(client: httpx.AsyncClient, path: str) -> None:
+    headers = (await client.get(path)).headers
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert "unsafe" not in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert "access-control-allow-origin" not in headers
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.53", "localhost", "::1", "[::1]"])
+async def test_loopback_may_be_listened_on(host: str) -> None:
+    check_host(Server(host=host))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.org", ""])
+async def test_nothing_else_may(host: str) -> None:
+    with pytest.raises(HostRefusedError, match=r"server\.host.*loopback"):
+        check_host(Server(host=host))
