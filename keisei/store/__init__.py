@@ -11,13 +11,14 @@ from keisei.store.checkpoints import (
     save_checkpoint,
 )
 from keisei.store.database import Database, DatabaseError
-from keisei.store.directory import RunDirectory, RunError, read_settings
+from keisei.store.directory import SETTINGS_FILE, RunDirectory, RunError, read_settings
 from keisei.store.lock import RunLockedError
 from keisei.store.reader import RunReader
 from keisei.store.resume import MAY_CHANGE, resumed_settings
 
 __all__ = [
     "MAY_CHANGE",
+    "SETTINGS_FILE",
     "Checkpoint",
     "CheckpointError",
     "Database",

@@ -1,0 +1,129 @@
+"""From a run or a checkpoint to a player: its network as it was trained, never another."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from keisei.config import Settings
+from keisei.env import MASK_WORDS, OBSERVATION_BYTES
+from keisei.env.vector import Declaration
+from keisei.nets.policy import Agent, resolve_device, resolve_dtype
+from keisei.nets.registry import build
+from keisei.shogi import Position, kernels
+from keisei.shogi.sfen import read_sfen
+from keisei.store import (
+    SETTINGS_FILE,
+    Checkpoint,
+    CheckpointError,
+    find_checkpoint,
+    load_checkpoint,
+    read_settings,
+)
+
+_PLY = 97
+"""Column of the compact observation that holds the ply, of 255 parts of the maximum."""
+
+
+class Player:
+    """An agent that answers with moves in USI. All calls belong on one thread."""
+
+    def __init__(
+        self,
+        agent: Agent,
+        *,
+        max_ply: int = 256,
+        declaration: Declaration = "27",
+        checkpoint: Path | None = None,
+        step: int = 0,
+        refused: tuple[CheckpointError, ...] = (),
+    ) -> None:
+        self.agent = agent
+        self.max_ply = max_ply
+        """Maximum ply of the agent's training games."""
+        self.declaration: Declaration = declaration
+        """Entering-king rule of the agent's training games."""
+        self.checkpoint = checkpoint
+        """Where the agent comes from."""
+        self.step = step
+        """How long it had trained, in steps."""
+        self.refused = refused
+        """Newer checkpoints of the run that are damaged."""
+
+    def best_move(self, sfen: str, greedy: bool = True) -> str | None:
+        """The agent's move (USI) in a position; sampled from its policy if not ``greedy``.
+
+        ``"win"``, as in USI, where the side to move may win by declaring; None where it has no
+        legal move. Raises SfenError.
+        """
+        position = Position(sfen)
+        if position.declaration(self.declaration) == "win":
+            return "win"
+        observation, mask = _look(sfen, self.max_ply)
+        if not mask.any():
+            return None
+        actions, _ = self.agent.choose(observation, mask, greedy=greedy)
+        return position.usi(int(actions[0]))
+
+
+def load(path: str | Path, device: str = "auto", *, seed: int = 0) -> Player:
+    """The player in a checkpoint, or in a run's newest valid one.
+
+    Args:
+        path: a checkpoint's folder, or a run's.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        seed: of the moves it draws when it does not play greedily.
+
+    Raises:
+        CheckpointError: there is none, it is damaged, or its weights don't fit its network.
+        RunError: the settings of the checkpoint's run can't be read.
+        DeviceError: the device can't be used.
+    """
+    folder, refused = find_checkpoint(Path(path))
+    checkpoint = load_checkpoint(folder)
+    place = resolve_device(device)
+    agent = Agent(_rebuild(checkpoint).to(place), place, resolve_dtype("auto", place), seed)
+    env = _trained_with(folder).env
+    return Player(
+        agent,
+        max_ply=env.max_ply,
+        declaration=env.declaration,
+        checkpoint=folder,
+        step=checkpoint.step,
+        refused=tuple(refused),
+    )
+
+
+def _rebuild(checkpoint: Checkpoint) -> torch.nn.Module:
+    """The network that the checkpoint says it is, with its weights."""
+    try:
+        net = build(**checkpoint.state["net"])
+        net.load_state_dict(checkpoint.tensors["weights"], strict=True)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{checkpoint.path}: no network in it: {error}") from error
+    if not all(bool(tensor.isfinite().all()) for tensor in net.state_dict().values()):
+        raise CheckpointError(f"{checkpoint.path}: its weights are not finite")
+    return net.eval()
+
+
+def _trained_with(folder: Path) -> Settings:
+    """The settings of the checkpoint's run; the defaults for one that was moved out of its run."""
+    run = folder.absolute().parent.parent
+    return read_settings(run) if (run / SETTINGS_FILE).exists() else Settings()
+
+
+def _look(sfen: str, max_ply: int) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
+    """Observation uint8[1, 98] and mask uint64[1, 35] of a position without its history."""
+    game, number = read_sfen(sfen)
+    observation = np.zeros((1, OBSERVATION_BYTES), np.uint8)
+    mask = np.zeros((1, MASK_WORDS), np.uint64)
+    tags, keys = np.zeros((1, 2, 64), np.uint16), np.zeros((1, 2), np.uint64)
+    unused: Any = np.zeros(1, np.int64)
+    kernels.visit_games(
+        0, 1, np.array([-1]), game, tags, keys, observation, mask, unused, unused.copy(),
+        kernels.NO_RULE, max_ply,
+    )  # fmt: skip
+    observation[0, _PLY] = min((number - 1) * 255 // max_ply, 255)
+    return observation, mask

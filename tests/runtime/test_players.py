@@ -1,0 +1,149 @@
+"""A player is the network of its checkpoint, or an error; never another network."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from keisei.config import Settings
+from keisei.nets.policy import DeviceError
+from keisei.nets.registry import build
+from keisei.runtime.players import load
+from keisei.shogi import Position, SfenError
+from keisei.store import CheckpointError, RunDirectory, save_checkpoint
+
+NET = {"kind": "se_resnet", "blocks": 1, "channels": 16}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[RunDirectory]:
+    settings = Settings.model_validate({"env": {"max_ply": 300, "declaration": "none"}})
+    with RunDirectory.create(settings, tmp_path / "run") as run:
+        yield run
+
+
+def save(run: RunDirectory, step: int, net: dict[str, Any] = NET, **changed: Any) -> Path:
+    weights = build(**NET, seed=step).state_dict() | changed
+    return save_checkpoint(run, step, {"weights": weights}, {"net": net})
+
+
+def test_the_network_of_a_run_is_its_newest(run: RunDirectory) -> None:
+    save(run, 1)
+    path = save(run, 2)
+    for source in (run.path, path, str(path)):
+        player = load(source, "cpu")
+        assert (player.checkpoint, player.step, player.refused) == (path, 2, ())
+        assert (player.max_ply, player.declaration) == (300, "none")
+        expected = build(**NET, seed=2).state_dict()
+        found = player.agent.net.state_dict()
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_a_damaged_newest_is_told_and_the_one_before_plays(run: RunDirectory) -> None:
+    path = save(run, 1)
+    (save(run, 2) / "weights.safetensors").write_bytes(b"x")
+    player = load(run.path, "cpu")
+    assert (player.checkpoint, player.step) == (path, 1)
+    assert "weights.safetensors: damaged" in str(player.refused[0])
+
+
+@pytest.mark.parametrize(
+    ("net", "said"),
+    [
+        (NET | {"channels": 32}, "size mismatch"),
+        (NET | {"blocks": 2}, "Missing key"),
+        (NET | {"kind": "resnet"}, "Unexpected key"),
+        (NET | {"kind": "nonsense"}, "'nonsense' is not one of"),
+        (NET | {"depth": 1}, "depth"),
+        ({}, "kind"),
+        (None, "mapping"),
+    ],
+)
+def test_a_network_that_does_not_fit_is_refused(
+    run: RunDirectory, net: dict[str, Any], said: str
+) -> None:
+    path = save(run, 1, net)
+    with pytest.raises(CheckpointError, match=f"(?s)000000000001: no network in it: .*{said}"):
+        load(path, "cpu")
+
+
+def test_checkpoints_without_weights_or_with_nan_are_refused(run: RunDirectory) -> None:
+    path = save_checkpoint(run, 1, {}, {"net": NET})
+    with pytest.raises(CheckpointError, match="no network in it: 'weights'"):
+        load(path, "cpu")
+    name = next(iter(build(**NET).state_dict()))
+    bad = {name: torch.full_like(build(**NET).state_dict()[name], torch.nan)}
+    with pytest.raises(CheckpointError, match="its weights are not finite"):
+        load(save(run, 2, **bad), "cpu")
+
+
+def test_what_is_missing_is_told(tmp_path: Path, run: RunDirectory) -> None:
+    with pytest.raises(CheckpointError, match="no such run or checkpoint"):
+        load(tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match="no checkpoint yet"):
+        load(run.path)
+    with pytest.raises(DeviceError, match="cuda:99"):
+        load(save(run, 1), "cuda:99")
+
+
+def test_best_move_is_legal_and_greedy_is_always_the_same(run: RunDirectory) -> None:
+    save(run, 1)
+    player = load(run.path, "cpu", seed=1)
+    position = Position()
+    drawn = {player.best_move(position.sfen(), False) for _ in range(20)}
+    assert drawn <= set(position.legal_moves())
+    assert len(drawn) > 5
+    assert len({player.best_move("startpos") for _ in range(5)}) == 1
+    again = load(run.path, "cpu", seed=1)
+    assert {again.best_move(position.sfen(), False) for _ in range(20)} == drawn
+    for _ in range(40):  # both colours, drops, checks
+        move = player.best_move(position.sfen(), False)
+        assert move is not None
+        position.push(move)
+
+
+def test_best_move_sees_what_the_network_saw_in_training(run: RunDirectory) -> None:
+    """Board and hands turned for white; the ply as a share of the run's maximum."""
+    from keisei.env import VectorEnv
+    from keisei.runtime.players import _look
+
+    env = VectorEnv(1, max_ply=300, reset_pool=0)
+    position = Position()
+    for usi in ("7g7f", "3c3d", "8h2b+", "3a2b", "B*5e"):
+        env.step([position.action(usi)])
+        position.push(usi)
+        observation, mask = _look(position.sfen(), 300)
+        assert observation.tolist() == env.observation.tolist()
+        assert mask.tolist() == env.mask.tolist()
+
+
+MATED = "4k4/4G4/4P4/9/9/9/9/9/4K4 w - 1"
+ENTERED = "LNSGKGSNL/1R5B1/PPPPPPPPP/9/9/9/9/9/4k4 b RB 1"
+
+
+def test_best_move_where_there_is_none_and_where_a_declaration_wins(run: RunDirectory) -> None:
+    save(run, 1)
+    player = load(run.path, "cpu")
+    assert player.best_move(MATED) is None
+    assert Position(ENTERED).declaration() == "win"
+    assert player.best_move(ENTERED) in Position(ENTERED).legal_moves()  # this run knows no rule
+    player.declaration = "27"
+    assert player.best_move(ENTERED) == "win"
+    with pytest.raises(SfenError):
+        player.best_move("nonsense")
+
+
+def test_a_learners_checkpoint_is_a_player(tmp_path: Path) -> None:
+    from keisei.ppo.learner import Learner
+
+    settings = Settings.model_validate(
+        {"env": {"games": 2, "reset_pool": 4}, "net": {"blocks": 1, "channels": 8}}
+    )
+    learner = Learner(settings, torch.device("cpu"), torch.float32)
+    with RunDirectory.create(settings, tmp_path / "run") as run:
+        save_checkpoint(run, 0, learner.tensors(), learner.state())
+    weights = load(run.path, "cpu").agent.net.state_dict()
+    assert all(torch.equal(weights[k], v) for k, v in learner.net.state_dict().items())
