@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     next position; repetition, declaration and resets included. A checksum over every mask must be
     the same in all repeats, and the masks at the end equal to those of the slow interface.
     """
-    with _one_core() as core:
+    with one_core() as core:
         batches = {str(games): measure(games, args.steps) for games in BATCHES}
     best = max(batches, key=lambda games: float(batches[games]["median"]))
     return {
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _one_core() -> Iterator[int | None]:
+def one_core() -> Iterator[int | None]:
     """Pin this thread to the last core it may use (None where the system cannot)."""
     if not hasattr(os, "sched_setaffinity"):
         yield None
@@ -53,21 +53,27 @@ def _one_core() -> Iterator[int | None]:
         os.sched_setaffinity(0, cores)
 
 
-def measure(games: int, steps: int) -> dict[str, Any]:
-    """Steps per second (median, fastest, slowest repeat) with that many games, and the checksum."""
+def measure(games: int, steps: int, repeats: int = REPEATS) -> dict[str, Any]:
+    """Steps per second with that many games: median, fastest and slowest repeat.
+
+    ``processor_share`` is the part of the time that this thread had the processor (1 on a machine
+    with nothing else to do); ``checksum`` that of every mask.
+    """
     from keisei.env import VectorEnv
 
     env = VectorEnv(games, seed=1, reset_pool=0)
     env.stagger()
     start = env.state()
     play(env, 2)
-    speeds, checksums = [], set()
+    speeds, shares, checksums = [], [], set()
     plies = max(1, steps // games)
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         env.load_state(start)
-        begin = time.perf_counter()
+        wall, processor = time.perf_counter(), time.thread_time()
         checksums.add(play(env, plies))
-        speeds.append(games * plies / (time.perf_counter() - begin))
+        wall, processor = time.perf_counter() - wall, time.thread_time() - processor
+        speeds.append(games * plies / wall)
+        shares.append(processor / wall)
     if len(checksums) != 1:
         raise RuntimeError(f"equal play gave different masks: checksums {sorted(checksums)}")
     check_masks(env)
@@ -75,6 +81,7 @@ def measure(games: int, steps: int) -> dict[str, Any]:
         "median": statistics.median(speeds),
         "fastest": max(speeds),
         "slowest": min(speeds),
+        "processor_share": statistics.median(shares),
         "checksum": f"{checksums.pop():016x}",
     }
 
