@@ -57,8 +57,9 @@ def evaluate(net: nn.Module, observation: Tensor, dtype: torch.dtype) -> tuple[T
 def legal_columns(mask: Tensor) -> Tensor:
     """Legal actions ``int64[B, L]``, ascending, padded with -1, of packed masks ``int64[B, 35]``.
 
-    On the CPU L is the longest list: softmax over some 100 columns is far cheaper than over 2,187.
-    On a GPU L is always 2,187, so that nothing waits for the device and shapes never change.
+    On the CPU L is the longest list, padded at the end: softmax over some 100 columns is far cheaper
+    than over 2,187. On a GPU L is 2,187 and column a holds action a, or padding: nothing waits for
+    the device and shapes never change.
     Raises ValueError if a position has no legal action.
     """
     if mask.device.type == "cpu":
@@ -66,6 +67,11 @@ def legal_columns(mask: Tensor) -> Tensor:
         if counts.min(initial=1) == 0:
             raise ValueError(f"position {int(counts.argmin())} of the batch has no legal action")
         return torch.from_numpy(lists).long()
+    return _unpack(mask)
+
+
+def _unpack(mask: Tensor) -> Tensor:
+    """Column a holds action a if it is legal, else -1."""
     bits = (mask[:, :, None] >> torch.arange(64, device=mask.device)) & 1
     actions = torch.arange(ACTIONS, device=mask.device)
     return torch.where(bits.flatten(1)[:, :ACTIONS].bool(), actions, -1)
@@ -94,10 +100,14 @@ class _Gather(torch.autograd.Function):
 def legal_log_probs(logits: Tensor, legal: Tensor) -> Tensor:
     """Log-softmax ``float32[B, L]`` of ``logits[B, 2187]`` over the actions in ``legal[B, L]``.
 
-    Every row begins with a legal action; padding gets ``ILLEGAL``.
+    ``legal`` comes from ``legal_columns``; padding gets ``ILLEGAL``.
     """
     padding = legal < 0
-    chosen = _Gather.apply(logits, torch.where(padding, legal[:, :1], legal))
+    if legal.shape[1] == ACTIONS:
+        chosen = logits.float()
+    else:
+        first_for_padding = torch.where(padding, legal[:, :1], legal)
+        chosen = _Gather.apply(logits, first_for_padding)  # type: ignore[no-untyped-call]
     return torch.log_softmax(chosen.masked_fill(padding, ILLEGAL), 1)
 
 

@@ -30,4 +30,5 @@ def build(kind: str, *, blocks: int, channels: int, seed: int = 0) -> nn.Module:
         net = _KINDS[kind](blocks, channels)
     net = net.to_empty(device="cpu")
     net.initialise(torch.Generator().manual_seed(seed))
-    return net.to(memory_format=torch.channels_last)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stub
+    return net

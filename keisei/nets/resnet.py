@@ -36,7 +36,8 @@ class SqueezeExcite(nn.Module):
         self.excite = nn.Linear(hidden, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        gate = self.excite(F.relu(self.squeeze(_BoardMean.apply(x))))
+        pooled: Tensor = _BoardMean.apply(x)  # type: ignore[no-untyped-call]
+        gate = self.excite(F.relu(self.squeeze(pooled)))
         return x * torch.sigmoid(gate)[:, :, None, None]
 
 

@@ -4,7 +4,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -22,8 +22,7 @@ class DivergedError(RuntimeError):
     """Training stopped: too many minibatches in a row had a loss or gradient that is not finite."""
 
 
-@dataclass(frozen=True, slots=True)
-class Alert:
+class Alert(NamedTuple):
     """Something a person should know."""
 
     name: str
@@ -47,7 +46,9 @@ def _entropy_collapse(mean: Values, lowest: Values) -> str | None:
 
 def _entropy_swamp(mean: Values, lowest: Values) -> str | None:
     now, least = mean["train/entropy_ratio"], lowest["train/entropy_ratio"]
-    return f"entropy rose from {least:.2f} to {now:.2f} of its maximum" if now > least + 0.25 else None
+    return (
+        f"entropy rose from {least:.2f} to {now:.2f} of its maximum" if now > least + 0.25 else None
+    )
 
 
 def _draws(mean: Values, lowest: Values) -> str | None:
@@ -127,7 +128,9 @@ class Detectors:
     def _now(self, values: Values) -> dict[str, Alert]:
         found = {}
         if values["train/skipped"]:
-            message = f"{values['train/skipped']:.0f} minibatches skipped: loss or gradient not finite"
+            message = (
+                f"{values['train/skipped']:.0f} minibatches skipped: loss or gradient not finite"
+            )
             found["nonfinite"] = Alert("nonfinite", "error", message)
         error = values["train/ratio_error"]
         if error > self._tolerance:

@@ -135,7 +135,8 @@ class Learner:
     def _shuffle(self, count: int) -> tuple[Tensor, ...]:
         """Indices of the minibatches of one epoch."""
         order = torch.randperm(count, generator=self._shuffling, device=self.device)
-        return order.split(self.settings.ppo.minibatch)
+        parts: tuple[Tensor, ...] = order.split(self.settings.ppo.minibatch)
+        return parts
 
     def _learn(self, batch: Batch, now: Scheduled, sums: "_Sums") -> None:
         """One minibatch."""
@@ -264,7 +265,9 @@ class Learner:
             tensor = saved.get(f"{part}.{name}")
             if tensor is None or tensor.numel() != like.nbytes:
                 found = "nothing" if tensor is None else f"{tensor.numel()} bytes"
-                raise ValueError(f"checkpoint: {part}.{name}: {found}, expected {like.nbytes} bytes")
+                raise ValueError(
+                    f"checkpoint: {part}.{name}: {found}, expected {like.nbytes} bytes"
+                )
             arrays[part][name] = tensor.numpy().view(like.dtype).reshape(like.shape)
         return arrays
 
@@ -367,7 +370,7 @@ def _summary(
 
 def _compiled(net: nn.Module) -> nn.Module:
     """The network through torch.compile; it shares the weights."""
-    return torch.compile(net, dynamic=False)  # type: ignore[return-value]
+    return torch.compile(net, dynamic=False)  # type: ignore[return-value]  # it is still a Module
 
 
 def _bytes(array: NDArray[Any]) -> Tensor:

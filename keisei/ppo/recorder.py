@@ -64,8 +64,9 @@ class Recorder:
         return number, sfen, board.last_move, int(env.games["ply"][0]), board.position
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-        """Arrays and texts that ``load_state`` continues from."""
-        arrays = {"moves": self.moves, "length": self.length}
+        """Copies of the arrays, and texts, that ``load_state`` continues from."""
+        arrays: dict[str, NDArray[Any]]
+        arrays = {"moves": self.moves.copy(), "length": self.length.copy()}
         return arrays, {str(slot): sfen for slot, sfen in self.starts.items()}
 
     def load_state(self, arrays: dict[str, NDArray[Any]], starts: dict[str, str]) -> None:

@@ -58,9 +58,7 @@ class Collector:
         self._device, self._dtype = device, dtype
         self._generator, self._clock = generator, clock
         shape = plies, len(env)
-        self._observation = torch.zeros(
-            *shape, OBSERVATION_BYTES, dtype=torch.uint8, device=device
-        )
+        self._observation = torch.zeros(*shape, OBSERVATION_BYTES, dtype=torch.uint8, device=device)
         self._mask = torch.zeros(*shape, MASK_WORDS, dtype=torch.int64, device=device)
         self._choice = torch.zeros(shape, dtype=torch.int16, device=device)
         self._log_prob = torch.zeros(shape, device=device)

@@ -62,9 +62,7 @@ def ppo_loss(
     log_prob = log_probs.gather(1, batch.choice.long()[:, None])[:, 0]
     log_ratio = log_prob - batch.log_prob
     ratio = log_ratio.exp()
-    gain = torch.minimum(
-        ratio * batch.advantage, ratio.clamp(1 - clip, 1 + clip) * batch.advantage
-    )
+    gain = torch.minimum(ratio * batch.advantage, ratio.clamp(1 - clip, 1 + clip) * batch.advantage)
     entropy = -(log_probs.exp() * log_probs).sum(1)
     cross = -(batch.target * outcome.log_softmax(1)).sum(1)
     loss = (share * (value_coefficient * cross - gain - entropy_weight * entropy)).sum()
@@ -89,7 +87,7 @@ def optimise(
     loss.backward()
     norm = nn.utils.clip_grad_norm_(net.parameters(), grad_clip)
     skipped = (~(torch.isfinite(norm) & torch.isfinite(loss.detach()))).float()
-    optimizer.found_inf = skipped
+    optimizer.found_inf = skipped  # type: ignore[attr-defined]
     optimizer.step()
     return norm, skipped
 

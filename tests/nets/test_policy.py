@@ -1,0 +1,140 @@
+"""Legal log-probabilities, sampling and agents."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from keisei.env import VectorEnv
+from keisei.nets import policy
+from keisei.nets.policy import Agent, DeviceError, legal_columns, legal_log_probs, sample
+from keisei.nets.registry import build
+from keisei.shogi import Position
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def games() -> VectorEnv:
+    env = VectorEnv(48, seed=3)
+    env.stagger()
+    return env
+
+
+def masks(env: VectorEnv) -> torch.Tensor:
+    return torch.from_numpy(env.mask.view(np.int64))
+
+
+def bits(env: VectorEnv) -> np.ndarray:
+    return np.unpackbits(env.mask.view(np.uint8), axis=1, bitorder="little")[:, :2187].astype(bool)
+
+
+def test_columns_are_the_legal_actions(games: VectorEnv) -> None:
+    for row, legal in zip(legal_columns(masks(games)), bits(games), strict=True):
+        assert row[row >= 0].tolist() == np.flatnonzero(legal).tolist()
+
+
+def test_the_wide_columns_of_a_gpu_hold_the_same_actions(games: VectorEnv) -> None:
+    wide = policy._unpack(masks(games))
+    assert wide.shape == (48, 2187)
+    for row, legal in zip(wide, bits(games), strict=True):
+        assert row[row >= 0].tolist() == np.flatnonzero(legal).tolist()
+
+
+@pytest.mark.parametrize("columns", [legal_columns, policy._unpack])
+def test_log_probs_equal_a_masked_softmax(games: VectorEnv, columns: Any) -> None:
+    logits = torch.randn(48, 2187, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    legal = columns(masks(games))
+    log_probs = legal_log_probs(logits, legal)
+    wide = logits.masked_fill(~torch.from_numpy(bits(games)), -torch.inf).log_softmax(1)
+    chosen = wide.gather(1, legal.clamp(min=0))
+    torch.testing.assert_close(log_probs[legal >= 0], chosen[legal >= 0])
+    assert log_probs.exp()[legal < 0].sum() == 0
+
+    weight = torch.where(legal >= 0, torch.randn(legal.shape), 0)
+    (ours,) = torch.autograd.grad((log_probs * weight).sum(), logits)
+    (theirs,) = torch.autograd.grad((chosen.masked_fill(legal < 0, 0) * weight).sum(), logits)
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_a_position_without_moves_is_refused() -> None:
+    mask = torch.zeros(2, 35, dtype=torch.int64)
+    mask[0, 0] = 1
+    with pytest.raises(ValueError, match="position 1 of the batch has no legal action"):
+        legal_columns(mask)
+
+
+def test_sampling_follows_the_probabilities_and_never_picks_padding() -> None:
+    logits = torch.tensor([0.5, 0.2, 0.3, 0.0]).log().clamp(min=policy.ILLEGAL)
+    drawn = sample(logits.expand(20_000, 4), torch.Generator().manual_seed(2))
+    shares = torch.bincount(drawn, minlength=4) / 20_000
+    torch.testing.assert_close(shares, torch.tensor([0.5, 0.2, 0.3, 0.0]), atol=0.015, rtol=0)
+    assert shares[3] == 0
+
+
+def test_an_agent_answers_any_number_of_positions_the_same(games: VectorEnv) -> None:
+    agent = Agent(build("se_resnet", blocks=1, channels=16), CPU, torch.float32)
+    actions, value = agent.choose(games.observation, games.mask, greedy=True)
+    assert actions.dtype == np.int16
+    assert bits(games)[np.arange(48), actions].all()
+    assert (np.abs(value) <= 1).all()
+    for count in (0, 1, 33):
+        some, few = agent.choose(games.observation[:count], games.mask[:count], greedy=True)
+        assert some.tolist() == actions[:count].tolist()
+        np.testing.assert_allclose(few, value[:count], atol=1e-5)
+
+
+def test_an_agent_answers_the_same_in_mirrored_colours() -> None:
+    """The same position with colours changed: black's gold loses a move, so white gets to move."""
+    agent = Agent(build("se_resnet", blocks=2, channels=16, seed=3), CPU, torch.float32)
+    answers = []
+    for line in ("7g7f 8c8d", "2g2f 3c3d 6i7h 8b7b 7h6h 7b8b 6h6i"):
+        env, position = VectorEnv(1, reset_pool=0), Position()
+        for move in line.split():
+            env.step(np.array([position.action(move)]))
+            position.push(move)
+        env.observation[:, 97] = 0  # the ply
+        answers.append((position.side, agent.look(env.observation, env.mask, 600)))
+    (black, ours), (white, theirs) = answers
+    assert (black, white) == ("black", "white")
+    assert ours[0] == theirs[0]
+    assert ours[1] == theirs[1]
+
+
+def test_top_moves_are_sorted_legal_and_no_more_than_there_are(games: VectorEnv) -> None:
+    agent = Agent(build("se_resnet", blocks=1, channels=16), CPU, torch.float32)
+    for row, legal in zip(agent.top(games.observation, games.mask, 600), bits(games), strict=True):
+        assert sorted(action for action, _ in row) == np.flatnonzero(legal).tolist()
+        chances = [chance for _, chance in row]
+        assert chances == sorted(chances, reverse=True)
+        assert sum(chances) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_snapshot_keeps_its_weights(games: VectorEnv) -> None:
+    agent = Agent(build("se_resnet", blocks=1, channels=16), CPU, torch.float32)
+    copy = agent.snapshot()
+    before = copy.choose(games.observation, games.mask, greedy=True)[1]
+    with torch.no_grad():
+        for parameter in agent.net.parameters():
+            parameter.add_(0.1)
+    np.testing.assert_array_equal(
+        copy.choose(games.observation, games.mask, greedy=True)[1], before
+    )
+    assert (agent.choose(games.observation, games.mask, greedy=True)[1] != before).any()
+
+
+def test_agents_draw_from_their_own_generator(games: VectorEnv) -> None:
+    net = build("se_resnet", blocks=1, channels=16)
+    torch.manual_seed(0)
+    expected = torch.rand(2)
+    torch.manual_seed(0)
+    first, second = (Agent(net, CPU, torch.float32, seed=4) for _ in range(2))
+    moves = first.choose(games.observation, games.mask)[0]
+    assert torch.equal(torch.rand(2), expected)
+    np.testing.assert_array_equal(second.choose(games.observation, games.mask)[0], moves)
+
+
+def test_a_missing_gpu_is_an_error_that_says_so() -> None:
+    with pytest.raises(DeviceError, match="cuda:99 was asked for, but torch sees"):
+        policy.resolve_device("cuda:99")

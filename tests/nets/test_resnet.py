@@ -1,0 +1,69 @@
+"""Networks: shapes, determinism, and that a fresh one is nearly indifferent."""
+
+import pytest
+import torch
+
+from keisei.nets.planes import PLANES
+from keisei.nets.registry import KINDS, UnknownNetError, build
+
+
+@pytest.fixture
+def planes() -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return (torch.rand(16, PLANES, 9, 9, generator=generator) < 0.1).float()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_network_answers_and_all_of_it_learns(kind: str, planes: torch.Tensor) -> None:
+    net = build(kind, blocks=2, channels=32)
+    for _ in range(2):  # the second convolutions start at zero and block their gradient once
+        policy, outcome = net(planes)
+        assert policy.shape == (16, 2187)
+        assert outcome.shape == (16, 3)
+        torch.optim.SGD(net.parameters(), 0.1).zero_grad()
+        (policy.square().mean() + outcome[:, 0].mean() + policy[:, 5].mean()).backward()
+        torch.optim.SGD(net.parameters(), 0.1).step()
+    still = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.any()]
+    assert still == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fresh_network_is_nearly_indifferent(kind: str, planes: torch.Tensor) -> None:
+    policy, outcome = build(kind, blocks=10, channels=32)(planes)
+    assert policy.std() < 0.1
+    assert (outcome.softmax(1) - 1 / 3).abs().max() < 0.2
+
+
+def test_weights_depend_on_the_seed_alone_and_leave_torchs_generator() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    first = build("se_resnet", blocks=1, channels=16, seed=7).state_dict()
+    assert torch.equal(torch.rand(3), expected)
+    again = build("se_resnet", blocks=1, channels=16, seed=7).state_dict()
+    other = build("se_resnet", blocks=1, channels=16, seed=8).state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["stem.weight"], other["stem.weight"])
+
+
+def test_the_squeeze_gradient_is_that_of_the_mean(planes: torch.Tensor) -> None:
+    """The hand-written backward against torch's."""
+    from keisei.nets.resnet import _BoardMean
+
+    x = torch.randn(3, 4, 9, 9, requires_grad=True)
+    weight = torch.randn(3, 4)
+    (_BoardMean.apply(x) * weight).sum().backward()
+    ours, x.grad = x.grad, None
+    (x.mean((2, 3)) * weight).sum().backward()
+    torch.testing.assert_close(ours, x.grad)
+
+
+def test_no_layer_behaves_differently_in_training(planes: torch.Tensor) -> None:
+    net = build("se_resnet", blocks=2, channels=16)
+    trained, judged = net.train()(planes), net.eval()(planes)
+    assert all(torch.equal(a, b) for a, b in zip(trained, judged, strict=True))
+
+
+def test_an_unknown_kind_is_named() -> None:
+    with pytest.raises(UnknownNetError, match="'transformer' is not one of se_resnet, resnet"):
+        build("transformer", blocks=1, channels=8)

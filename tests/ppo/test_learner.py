@@ -1,0 +1,240 @@
+"""The learner as the worker uses it: on real games, small."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from keisei.config import Settings
+from keisei.ppo.detectors import WINDOW, DivergedError
+from keisei.ppo.learner import Learner, Report
+from keisei.shogi import Position
+
+SMALL = {
+    "run.seed": 5,
+    "run.games_recorded": 2,
+    "schedule.steps": 2000,
+    "env.games": 16,
+    "env.max_ply": 48,
+    "env.reset_pool": 32,
+    "env.reset_refresh": 2,
+    "net.blocks": 1,
+    "net.channels": 8,
+    "ppo.rollout_plies": 16,
+    "ppo.minibatch": 96,
+}
+CPU = torch.device("cpu")
+
+
+def learner(dtype: torch.dtype = torch.float32, **changed: Any) -> Learner:
+    return Learner(Settings.load(None, SMALL | changed), CPU, dtype)
+
+
+def iterate(learner: Learner) -> Report:
+    turns = learner.iterate()
+    while True:
+        try:
+            next(turns)
+        except StopIteration as end:
+            return end.value
+
+
+def weights(learner: Learner) -> list[torch.Tensor]:
+    return list(learner.net.state_dict().values())
+
+
+def same(a: Learner, b: Learner) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(weights(a), weights(b), strict=True))
+
+
+def test_an_iteration_learns_from_every_ply_and_says_so() -> None:
+    one = learner()
+    before = [w.clone() for w in weights(one)]
+    report = iterate(one)
+    assert (report.step, report.iteration) == (16 * 16, 1)
+    assert any(not torch.equal(a, b) for a, b in zip(before, weights(one), strict=True))
+    values = report.values
+    assert values["train/ratio_error"] < 1e-5
+    assert values["train/skipped"] == 0
+    assert 0.9 < values["train/entropy_ratio"] <= 1.0001
+    assert values["train/lr"] == 1e-3
+    assert values["speed/steps_per_second"] > 0
+    shares = sum(v for k, v in values.items() if k.startswith("speed/share_"))
+    assert 0.5 < shares <= 1
+
+
+def test_bfloat16_keeps_the_ratio_at_one() -> None:
+    one = learner(torch.bfloat16)
+    for _ in range(3):
+        assert iterate(one).values["train/ratio_error"] < 5e-3
+
+
+def test_schedules_run_over_steps() -> None:
+    one = learner(**{"ppo.entropy_final": 0.0, "ppo.material_final": 0.1})
+    reports = [iterate(one).values for _ in range(WINDOW + 1)]  # the detectors look at them, too
+    assert [r["train/lr"] for r in reports][:2] == pytest.approx([1e-3, 1e-3 - 9e-4 * 256 / 2000])
+    last = reports[-1]
+    assert last["train/lr"] == pytest.approx(1e-4)
+    assert last["train/entropy_weight"] == 0
+    assert last["train/material"] == pytest.approx(0.1)
+
+
+def test_a_run_continues_bit_for_bit() -> None:
+    first = learner()
+    for _ in range(3):
+        iterate(first)
+    tensors, state = first.tensors(), json.loads(json.dumps(first.state()))
+    expected = [iterate(first) for _ in range(2)]
+
+    second = learner(**{"run.seed": 99})
+    iterate(second)
+    second.load(tensors, state)
+    found = [iterate(second) for _ in range(2)]
+    assert same(first, second)
+    for a, b in zip(expected, found, strict=True):
+        assert (a.step, a.iteration, a.games) == (b.step, b.iteration, b.games)
+        for key in a.values:
+            if not key.startswith("speed/"):
+                assert a.values[key] == pytest.approx(b.values[key], abs=0, nan_ok=True), key
+    assert first.state() == second.state()
+    assert first.board() == second.board()
+
+
+def test_a_checkpoint_is_a_copy() -> None:
+    one = learner()
+    taken = one.tensors()
+    before = {part: {k: v.clone() for k, v in group.items()} for part, group in taken.items()}
+    iterate(one)
+    for part, group in before.items():
+        assert all(torch.equal(v, taken[part][k]) for k, v in group.items())
+
+
+def test_a_checkpoint_of_another_shape_is_refused() -> None:
+    one = learner()
+    with pytest.raises(ValueError, match=r"checkpoint: env\.games: \d+ bytes, expected \d+ bytes"):
+        learner(**{"env.games": 8}).load(one.tensors(), one.state())
+    with pytest.raises(ValueError, match="weights do not fit"):
+        learner(**{"net.channels": 16}).load_weights(one.tensors()["weights"])
+    with pytest.raises(ValueError, match="checkpoint has format 0, this is 1"):
+        one.load(one.tensors(), one.state() | {"format": 0})
+
+
+def test_only_its_own_generators_are_used() -> None:
+    """Neither torch's nor numpy's global generators matter, nor what an agent draws."""
+    first, second = learner(), learner()
+    torch.manual_seed(1)
+    iterate(first)
+    torch.manual_seed(2)
+    np.random.seed(2)  # noqa: NPY002
+    second.agent.choose(second.env.observation, second.env.mask)
+    second.board()
+    second.warm_up()
+    expected = torch.random.get_rng_state()
+    iterate(second)
+    assert same(first, second)
+    assert torch.equal(torch.random.get_rng_state(), expected)
+
+
+def test_warming_up_changes_nothing() -> None:
+    first, second = learner(), learner()
+    second.warm_up()
+    assert first.state() == second.state()
+    assert same(first, second)
+    iterate(first), iterate(second)
+    assert same(first, second)
+
+
+def test_a_turn_leaves_the_callers_gradient_mode_alone() -> None:
+    one = learner()
+    turns = one.iterate()
+    for _ in range(4):
+        next(turns)
+        assert torch.is_grad_enabled()
+    turns.close()
+    assert one.step == 0
+    assert iterate(one).step == 256
+
+
+def test_plies_of_a_frozen_opponent_are_neither_counted_nor_learned() -> None:
+    some = learner(**{"env.max_ply": 500, "env.reset_share": 0.0})
+    some.env.games["opponent"][:4] = 1
+    assert iterate(some).step == 12 * 16
+
+
+def test_recorded_games_replay_to_their_end() -> None:
+    one = learner()
+    games = [game for _ in range(8) for game in iterate(one).games]
+    assert games
+    assert all(game.number % 2 == 0 for game in games)
+    assert len({game.number for game in games}) == len(games)
+    for game in games:
+        start, _, moves = game.record.removeprefix("sfen ").partition(" moves ")
+        position = Position(start)
+        for move in moves.split():
+            position.push(move)
+        outcome = position.outcome()
+        if game.result == "capped":
+            assert (game.reason, game.plies) == ("max_ply", 48)
+        else:
+            assert outcome is not None
+            assert (outcome.reason, outcome.winner or "draw") == (game.reason, game.result)
+
+
+def test_the_board_shows_the_game_in_play() -> None:
+    one = learner()
+    for _ in range(6):
+        for _ in one.iterate():
+            board = one.board()
+            assert board["sfen"].split()[:3] == one.env.sfen(0).split()[:3]
+            assert board["ply"] == one.env.games["ply"][0]
+            assert board["game"] == one.env.game_number[0]
+            assert -1 <= board["value"] <= 1
+            legal = Position(board["sfen"]).legal_moves()
+            assert {move for move, _ in board["top_moves"]} <= set(legal)
+            assert len(board["top_moves"]) == min(5, len(legal))
+
+
+def test_a_loss_that_is_not_finite_is_skipped_counted_and_in_the_end_stops() -> None:
+    one = learner()
+    iterate(one)
+    before = [w.clone() for w in weights(one)]
+    bias = one.net.get_parameter("outcome.bias")
+    healthy = bias.detach().clone()
+    with torch.no_grad():
+        bias.fill_(float("nan"))
+    report = iterate(one)  # 2 epochs of 3 minibatches
+    assert report.values["train/skipped"] == 6
+    assert "nonfinite" in {alert.name for alert in report.alerts}
+    with pytest.raises(DivergedError, match="12 minibatches in a row"):
+        iterate(one)
+    with torch.no_grad():
+        bias.copy_(healthy)
+    assert all(torch.equal(a, b) for a, b in zip(before, weights(one), strict=True))
+
+
+def test_the_rollout_is_what_was_played() -> None:
+    """Values, ends and bootstraps of a real rollout, against single looks at each position."""
+    one = learner(**{"env.max_ply": 16})
+    env = one.env
+    truth = []
+    for t in range(16):
+        seen = env.observation.copy()
+        _, step = one._collector.ply(t)
+        after = np.where(
+            (step.terminated | step.truncated)[:, None], step.final_observation, env.observation
+        )
+        truth.append((seen, after, step.reward.copy(), step.truncated.copy()))
+    rollout = one._collector.finish()
+    assert rollout.truncated.any()
+    ends = rollout.terminated.numpy()
+    for t, (seen, after, reward, cut) in enumerate(truth):
+        np.testing.assert_array_equal(rollout.observation[t], seen)
+        np.testing.assert_array_equal(rollout.reward[t], reward)
+        np.testing.assert_array_equal(rollout.truncated[t], cut)
+        np.testing.assert_array_equal(rollout.next_observation[t][~ends[t]], after[~ends[t]])
+        value = one.agent.choose(after, one.env.mask)[1]
+        found = rollout.next_outcome[t]
+        known = (found[:, 0] - found[:, 2]).numpy()
+        np.testing.assert_allclose(known[~ends[t]], value[~ends[t]], atol=1e-5)
