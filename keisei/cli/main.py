@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from keisei.cli import bench, config, evaluate, moves, perft, serve, train
+from keisei.cli import bench, config, evaluate, moves, perft, process, serve, train
 from keisei.cli.errors import CommandError, UsageError
 from keisei.cli.settings import take_overrides
 
@@ -46,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command. Returns its exit code; see ``keisei.cli.errors`` for what it means."""
     try:
         args = _parse(sys.argv[1:] if argv is None else argv)
+        process.keep_kernels()
         code = _COMMANDS[args.command].run(args)
         sys.stdout.flush()
     except CommandError as error:

@@ -23,13 +23,19 @@ LOG_FILE = "keisei.log"
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
-def set_up() -> None:
-    """Prepare the process for a run. Must come before Numba is imported."""
-    # Beside the source, Numba's default, may not be writable in an installed wheel, and then every
-    # start would compile for half a minute.
+def keep_kernels() -> None:
+    """Keep compiled kernels in the user's cache. Must come before Numba is imported.
+
+    Beside the source, Numba's default, may not be writable in an installed wheel, and then every
+    start would compile for half a minute. ``NUMBA_CACHE_DIR`` in the environment wins.
+    """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     os.environ.setdefault("NUMBA_CACHE_DIR", str(cache / "keisei" / "numba"))
-    # The default of 5 ms is what the loop would wait for the GIL beside the device thread.
+
+
+def set_up() -> None:
+    """Prepare the process for a device thread beside the loop."""
+    # The default of 5 ms is what the loop would wait for the GIL.
     sys.setswitchinterval(0.0005)
     # Else the collector walks all that torch made once more: a second between "stopped" and exit.
     atexit.register(gc.freeze)
