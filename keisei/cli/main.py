@@ -74,7 +74,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     for module in _COMMANDS.values():
         module.add_parser(commands)
     args = parser.parse_args(words)
-    if overrides and not hasattr(args, "config"):
+    if overrides and not hasattr(args, "takes_settings"):
         raise UsageError(f"--{next(iter(overrides))}: this command takes no settings")
     args.overrides = overrides
     return args

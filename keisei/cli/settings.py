@@ -45,6 +45,7 @@ def add_config(parser: argparse.ArgumentParser) -> None:
         "--config", metavar="FILE", help="TOML file, or the name of a shipped one (quickstart)"
     )
     group.add_argument("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N")
+    parser.set_defaults(takes_settings=True)
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:

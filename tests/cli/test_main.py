@@ -33,6 +33,7 @@ def stderr_line(capsys: pytest.CaptureFixture[str]) -> str:
         (["train", "--ppo.gamma"], "--ppo.gamma: needs a value"),
         (["config", "show", "--nosuch.key=1"], "nosuch"),
         (["config", "schema", "--ppo.clip=1"], "takes no settings"),
+        (["perft", "2", "--ppo.clip=1"], "takes no settings"),
         (["perft", "two"], "two"),
         (["moves", "not an sfen"], "board"),
         (["dance"], "dance"),
