@@ -89,3 +89,11 @@ def test_the_gpl_library_is_not_needed_to_run() -> None:
     """cshogi is in the test extra alone."""
     metadata = (ROOT / "pyproject.toml").read_text("utf-8")
     assert "cshogi" not in metadata[: metadata.index("[project.optional-dependencies]")]
+
+
+def test_the_readme_maps_every_module() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    tree = readme[readme.index("## Map of files") :]
+    listed = [line.split()[0] for line in tree.splitlines() if line.startswith("  ")]
+    files = [path.name for path in SOURCES if path.name != "__init__.py" or path.parent == PACKAGE]
+    assert sorted(name for name in listed if name.endswith(".py")) == sorted(files)
