@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = _parse(sys.argv[1:] if argv is None else argv)
         process.keep_kernels()
-        code = _COMMANDS[args.command].run(args)
+        code: int = _COMMANDS[args.command].run(args)
         sys.stdout.flush()
     except CommandError as error:
         for line in str(error).splitlines():
