@@ -34,6 +34,7 @@ def test_pairs_decided_by_their_opening_count_as_one_game() -> None:
 def test_openings_that_cancel_count_as_all_the_games_but_no_more() -> None:
     assert of_pairs([(1, 0)] * 100) == pytest.approx(wilson(0.5, 200))
     assert of_pairs([(0.5, 0.5)] * 100) == pytest.approx(wilson(0.5, 200))
+    assert of_pairs([(0.5, 0.5)] * 98 + [(1, 1)] * 2) == pytest.approx(wilson(0.51, 200))
 
 
 @given(
