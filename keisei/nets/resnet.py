@@ -68,15 +68,16 @@ class ResNet(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(PLANES, channels, 3, padding=1)
         self.tower = nn.Sequential(*(Block(channels, squeeze=squeeze) for _ in range(blocks)))
-        self.policy = nn.Conv2d(channels, MOVE_TYPES, 1)
-        self.value = nn.Conv2d(channels, _VALUE_CHANNELS, 1)
+        # Both heads begin with a 1x1 convolution; one for both saves a pass over the board.
+        self.heads = nn.Conv2d(channels, MOVE_TYPES + _VALUE_CHANNELS, 1)
         self.hidden = nn.Linear(_VALUE_CHANNELS * SQUARES, _VALUE_HIDDEN)
         self.outcome = nn.Linear(_VALUE_HIDDEN, 3)
 
     def forward(self, planes: Tensor) -> tuple[Tensor, Tensor]:
         x = self.tower(F.relu(self.stem(planes), inplace=True))
-        value = F.relu(self.value(x), inplace=True).flatten(1)
-        return self.policy(x).flatten(1), self.outcome(F.relu(self.hidden(value)))
+        policy, value = self.heads(x).split((MOVE_TYPES, _VALUE_CHANNELS), 1)
+        hidden = F.relu(self.hidden(F.relu(value).flatten(1)))
+        return policy.flatten(1), self.outcome(hidden)
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw all weights from ``generator``: He, zero biases, blocks that start as identity.
@@ -89,5 +90,5 @@ class ResNet(nn.Module):
             else:
                 nn.init.kaiming_normal_(parameter, nonlinearity="relu", generator=generator)
         with torch.no_grad():
-            self.policy.weight.mul_(0.01)
+            self.heads.weight[:MOVE_TYPES].mul_(0.01)
             self.outcome.weight.mul_(0.1)
