@@ -1,0 +1,148 @@
+"""The runtime joined to the real learner, matches and store, all of them tiny."""
+
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+import torch
+from anyio import to_thread
+
+from keisei import Evaluation, Iteration, Keisei, Settings
+from keisei.evaluation import MatchSpec
+from keisei.runtime.errors import KeyReused
+from keisei.shogi import Position, SfenError
+from keisei.store import load_checkpoint
+
+pytestmark = pytest.mark.anyio
+
+
+def tiny(path: Path, **overrides: Any) -> Settings:
+    keys = {
+        "run.root": path,
+        "run.games_recorded": 1,
+        "env.games": 8,
+        "env.max_ply": 32,
+        "env.reset_pool": 16,
+        "net.blocks": 1,
+        "net.channels": 8,
+        "ppo.rollout_plies": 16,
+        "ppo.minibatch": 64,
+        "compute.dtype": "float32",
+        "compute.threads": 1,
+    }
+    return Settings.load(overrides=keys | overrides)
+
+
+async def read(path: Path) -> Any:
+    return await to_thread.run_sync(load_checkpoint, path)
+
+
+async def newest(keisei: Keisei) -> Path:
+    return (await to_thread.run_sync(keisei.run.checkpoints))[-1]
+
+
+async def test_resuming_continues_the_same_games_at_the_same_step(tmp_path: Path) -> None:
+    """Stopped and continued equals never stopped: weights, optimiser, games and metrics, by bit."""
+    stop, end = 3 * 8 * 16, 6 * 8 * 16
+    async with Keisei(tiny(tmp_path, **{"run.steps": end})) as whole:
+        straight = [e async for e in whole.events({"metrics"}) if isinstance(e, Iteration)]
+    async with Keisei(tiny(tmp_path, **{"run.steps": stop}), run=tmp_path / "part") as part:
+        first = [e async for e in part.events({"metrics"}) if isinstance(e, Iteration)]
+    settings = tiny(tmp_path, **{"run.steps": end, "ppo.gamma": 0.5})
+    async with Keisei(settings, run=part.run.path, resume=True) as resumed:
+        assert resumed.settings.ppo.gamma == part.settings.ppo.gamma, "the run keeps its own"
+        assert resumed.status().step == stop
+        second = [e async for e in resumed.events({"metrics"}) if isinstance(e, Iteration)]
+    assert [e.step for e in first + second] == [e.step for e in straight]
+    for one, other in zip(first + second, straight, strict=True):
+        for name in ("train/loss_policy", "train/entropy", "games/length"):
+            assert repr(one.values[name]) == repr(other.values[name]), (one.iteration, name)
+    here, there = [await read(await newest(keisei)) for keisei in (resumed, whole)]
+    assert here.step == there.step == end
+    for group in here.tensors:
+        for name, tensor in here.tensors[group].items():
+            assert torch.equal(tensor, there.tensors[group][name]), f"{group}/{name}"
+
+
+async def test_the_newest_run_is_resumed_and_its_database_goes_on(tmp_path: Path) -> None:
+    async with Keisei(tiny(tmp_path, **{"run.steps": 256})) as keisei:
+        await keisei.wait()
+    async with Keisei(tiny(tmp_path, **{"run.steps": 512}), resume=True) as again:
+        assert again.run.path == keisei.run.path
+        await again.wait()
+    metrics = await to_thread.run_sync(again.reader.metrics)
+    assert metrics["series"]["train/kl"]["step"] == [128, 256, 384, 512]
+    games = await to_thread.run_sync(again.reader.games)
+    assert games
+    assert len({game["id"] for game in games}) == len(games)
+
+
+async def test_init_starts_a_new_run_with_the_weights_of_another(tmp_path: Path) -> None:
+    async with Keisei(tiny(tmp_path, **{"run.steps": 128})) as first:
+        await first.wait()
+    settings = tiny(tmp_path, **{"run.steps": 128, "ppo.learning_rate": 1e-12})
+    async with Keisei(settings, init=first.run.path) as second:
+        await second.wait()
+    assert second.run.path != first.run.path
+    (one, two) = [await read(await newest(keisei)) for keisei in (first, second)]
+    assert one.step == two.step == 128, "a new run counts from nothing"
+    for name, tensor in one.tensors["weights"].items():
+        assert torch.allclose(tensor, two.tensors["weights"][name], atol=1e-6), name
+
+
+async def test_a_match_is_played_beside_training_while_it_goes_on(tmp_path: Path) -> None:
+    async with Keisei(tiny(tmp_path, **{"evaluation.share": 0.5})) as keisei:
+        events = keisei.events({"eval", "metrics"})
+        spec = MatchSpec("random", games=4, max_ply=40)
+        handle = await keisei.evaluate(spec, "key")
+        assert (await keisei.evaluate(spec, "key")).id == handle.id
+        with pytest.raises(KeyReused):
+            await keisei.evaluate(MatchSpec("material", games=4), "key")
+        with anyio.fail_after(30):
+            result = await handle.result()
+        assert result["state"] == "done"
+        counts = result["result"]
+        assert counts["wins"] + counts["losses"] + counts["draws"] + counts["capped"] == 4
+        assert keisei.evaluations() == [result]
+        seen = []
+        async for event in events:
+            seen.append(event)
+            if isinstance(event, Evaluation) and event.state == "done":
+                break
+        states = [event.state for event in seen if isinstance(event, Evaluation)]
+        assert states[0] == "queued"
+        assert states[-1] == "done"
+        async for event in events:  # training was not stopped by it
+            if isinstance(event, Iteration) and event.values["speed/share_evaluation"] < 0.5:
+                break
+
+
+async def test_matches_can_be_cancelled_and_end_with_the_run(tmp_path: Path) -> None:
+    async with Keisei(tiny(tmp_path)) as keisei:
+        first = await keisei.evaluate(MatchSpec("random", games=64))
+        second = await keisei.evaluate(MatchSpec("random", games=64))
+        first.cancel()
+        assert (await first.result())["state"] == "cancelled"
+        first.cancel()  # no harm
+    assert (await second.result())["state"] == "cancelled"
+
+
+async def test_a_match_plays_on_while_training_is_paused(tmp_path: Path) -> None:
+    async with Keisei(tiny(tmp_path)) as keisei:
+        await keisei.pause()
+        handle = await keisei.evaluate(MatchSpec("random", games=2, max_ply=20))
+        with anyio.fail_after(30):
+            assert (await handle.result())["state"] == "done"
+        assert keisei.status().state == "paused"
+
+
+async def test_the_live_network_answers_with_a_move(tmp_path: Path) -> None:
+    async with Keisei(tiny(tmp_path)) as keisei:
+        sfen = Position().sfen()
+        with anyio.fail_after(30):
+            assert await keisei.best_move(sfen) in Position().legal_moves()
+            await keisei.pause()
+            assert await keisei.best_move(sfen, greedy=False) in Position().legal_moves()
+            with pytest.raises(SfenError):
+                await keisei.best_move("nonsense")
