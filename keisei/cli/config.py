@@ -51,5 +51,5 @@ def _toml(settings: "BaseModel") -> Iterator[str]:
             sections += ["", f"[{name}]", *_toml(value)]
         else:
             text = json.dumps(settings.model_dump(mode="json")[name], ensure_ascii=False)
-            yield f"{name} = {text:<16} # {field.description}"
+            yield f"{f'{name} = {text}':<32}# {field.description}"
     yield from sections

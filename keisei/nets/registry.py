@@ -18,13 +18,18 @@ class UnknownNetError(ValueError):
     """No network is registered under this name."""
 
 
+def check_kind(kind: str) -> None:
+    """Raises UnknownNetError for a name outside ``KINDS``."""
+    if kind not in _KINDS:
+        raise UnknownNetError(f"net.kind: {kind!r} is not one of {', '.join(KINDS)}")
+
+
 def build(kind: str, *, blocks: int, channels: int, seed: int = 0) -> nn.Module:
     """A network on the CPU in channels_last layout, its weights drawn from ``seed`` alone.
 
     Raises UnknownNetError for a name outside ``KINDS``.
     """
-    if kind not in _KINDS:
-        raise UnknownNetError(f"net.kind: {kind!r} is not one of {', '.join(KINDS)}")
+    check_kind(kind)
     # Built without storage first: torch's constructors draw from the process-wide generator.
     with torch.device("meta"):
         net = _KINDS[kind](blocks, channels)

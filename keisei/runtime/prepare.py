@@ -7,6 +7,7 @@ import torch
 
 from keisei.config import Settings
 from keisei.nets.policy import resolve_device, resolve_dtype
+from keisei.nets.registry import check_kind
 from keisei.store import (
     Database,
     RunDirectory,
@@ -38,7 +39,7 @@ def prepare(
     """Open or make the run directory. Blocking; the caller closes ``run`` and ``database``.
 
     ``decided``: leave ``auto`` settings as they are. Raises RunError, RunLockedError,
-    CheckpointError, DeviceError, OSError.
+    CheckpointError, DeviceError, UnknownNetError, OSError.
     """
     directory: RunDirectory
     remarks: list[str] = []
@@ -68,10 +69,12 @@ def prepare(
 
 
 def decide(settings: Settings) -> Settings:
-    """Replace what is left to us (``auto``, 0 threads) by what is here. Raises DeviceError.
+    """Replace what is left to us (``auto``, 0 threads) by what is here.
 
-    Decided once and kept in ``run.toml``: a resumed run must not compute differently.
+    Decided once and kept in ``run.toml``: a resumed run must not compute differently. Raises
+    DeviceError, UnknownNetError.
     """
+    check_kind(settings.net.kind)
     device = resolve_device(settings.device)
     dtype = str(resolve_dtype(settings.compute.dtype, device)).removeprefix("torch.")
     threads = settings.compute.threads or torch.get_num_threads()
