@@ -27,7 +27,8 @@ class _Parser(argparse.ArgumentParser):
     """Argparse without abbreviations; errors are one line, with a hint for a mistyped flag."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options, allow_abbrev=False)
+        text = (options.pop("description", None) or "").replace("``", "")  # from docstrings
+        super().__init__(**options, description=text, allow_abbrev=False)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Refuse unknown arguments here: only the subcommand's parser knows the flags meant."""
