@@ -49,7 +49,7 @@ def test_the_wheel_holds_code_page_and_configs_and_nothing_else(wheel: Path) -> 
     with zipfile.ZipFile(wheel) as archive:
         held = set(archive.namelist())
     for name in names(ROOT / "app") | names(ROOT / "configs"):
-        assert f"keisei/{name}" in held
+        assert f"keisei/_data/{name}" in held
     tops = {name.partition("/")[0] for name in held}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"keisei"}
     assert not [name for name in held if "__pycache__" in name or "/tests/" in name]
