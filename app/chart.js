@@ -5,6 +5,7 @@ import { short } from "./format.js";
 import { nearest } from "./series.js";
 
 const MARGIN = { left: 46, right: 10, top: 8, bottom: 20 };
+const DOTS = 24; // points up to which each gets a dot
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 export class Charts {
@@ -78,7 +79,10 @@ class Chart {
     const lines = this.lines;
     this.#scale(lines, width, height);
     this.#axes(pen, width, height);
-    for (const line of lines) this.#line(pen, line);
+    for (const line of lines) {
+      this.#line(pen, line);
+      if (line.data.x.length <= DOTS) this.#dots(pen, line);
+    }
     this.#crosshair(pen, lines, height);
     this.#legend(lines);
   }
@@ -187,6 +191,17 @@ class Chart {
       open = !gap;
     }
     pen.stroke();
+  }
+
+  /** So few that a line alone would hardly be seen. */
+  #dots(pen, { data, color }) {
+    pen.fillStyle = css(color);
+    for (let i = 0; i < data.x.length; i++) {
+      if (!Number.isFinite(data.y.data[i])) continue;
+      pen.beginPath();
+      pen.arc(this.#x(data.x.data[i]), this.#y(data.y.data[i]), 2.2, 0, 2 * Math.PI);
+      pen.fill();
+    }
   }
 
   #crosshair(pen, lines, height) {

@@ -6,13 +6,18 @@ import { Charts } from "./chart.js";
 import { Evaluations } from "./evaluations.js";
 import { clock, count, decimal, duration, percent, short, signed } from "./format.js";
 import { Series } from "./series.js";
-import { move, parse } from "./sfen.js";
+import { move, name as pieceName, parse } from "./sfen.js";
 import { Stream } from "./stream.js";
 import { Trace } from "./trace.js";
 
 const STATES = {
   starting: "Starting", compiling: "Compiling kernels", running: "Training", paused: "Paused",
   stopping: "Stopping", finished: "Finished", stopped: "Stopped", failed: "Failed",
+};
+const WAITS = {
+  starting: "loading PyTorch and opening the run",
+  compiling: "about half a minute the first time, then seconds",
+  stopping: "saving a checkpoint",
 };
 const ENDED = ["finished", "stopped", "failed"];
 const CHARTS = [
@@ -66,6 +71,8 @@ const evaluations = new Evaluations(notice);
 let status = null;
 let connected = false;
 let newest = null; // the board event not drawn yet
+let acting = false; // a command is on its way
+let saving = false; // a checkpoint was asked for here; those that come by themselves are not told
 
 // ---------------------------------------------------------------- state
 
@@ -78,8 +85,9 @@ function drawStatus() {
   const away = status ? "reconnecting" : "connecting";
   const state = connected || ENDED.includes(status?.state) ? status?.state ?? "connecting" : away;
   const said = { connecting: "Connecting", reconnecting: "Reconnecting" }[state] ?? STATES[state] ?? state;
-  const busy = ["starting", "compiling", "stopping", "failed"].includes(state) && status.message;
-  text("state", busy ? `${said}: ${status.message}` : said);
+  const busy = ["starting", "compiling", "stopping", "failed"].includes(state);
+  const more = busy ? status.message || WAITS[state] : "";
+  text("state", more ? `${said}: ${more}` : said);
   $("state").title = $("state").textContent;
   $("dot").dataset.state = state;
   const live = connected && ["running", "paused", "compiling", "starting"].includes(state);
@@ -153,8 +161,11 @@ function onEvent(name, data) {
   else if (name === "reset") loadAll();
   else {
     if (name === "bye") return;
-    setStatus({ state: data.state, message: data.message ?? "", step: data.step, run: data.run });
-    if (name === "checkpoint") notice.say(`Checkpoint saved at step ${count(data.step)}.`);
+    // A checkpoint's message is its path, and says nothing of the state.
+    const message = name === "checkpoint" ? status?.message : data.message;
+    setStatus({ state: data.state, message: message ?? "", step: data.step, run: data.run });
+    if (name === "checkpoint" && saving) notice.say(`Checkpoint saved at step ${count(data.step)}.`);
+    if (name === "checkpoint") saving = false;
   }
 }
 
@@ -165,8 +176,8 @@ function drawBoard() {
   board.show(data);
   text("game", `game ${count(data.game)}, ply ${data.ply}`);
   const last = move(data.last_move);
-  const moved = last ? `${data.last_move}${last.drop ? "" : pieces.get(last.to)?.kind.startsWith("+") && last.promotes ? " promotes" : ""}` : null;
-  text("turn", `${sente ? "☗ Sente" : "☖ Gote"} to move${moved ? `, after ${moved}` : ""}`);
+  text("turn", `${sente ? "☗ Sente" : "☖ Gote"} to move`);
+  text("last", last ? `Last move: ${pieceName(pieces.get(last.to).kind)} ${data.last_move}` : "");
   const value = data.value === null ? null : sente ? data.value : -data.value;
   text("value", value === null ? "" : `Value for sente ${signed(value)}`);
   trace.add(data.game, data.ply, value);
@@ -205,15 +216,16 @@ function drawAlert({ time, name, level, message }) {
 
 // ---------------------------------------------------------------- controls
 
-let acting = false;
-
 async function act(command) {
   acting = true;
+  saving ||= command === "checkpoint";
+  notice.clear();
   drawStatus();
   try {
-    setStatus({ state: (await post(`api/control/${command}`)).state });
-    notice.clear();
+    await post(`api/control/${command}`); // accepted; that it is done, the stream tells
+    if (command === "checkpoint" && saving) notice.say("A checkpoint will be saved after this iteration.");
   } catch (error) {
+    if (command === "checkpoint") saving = false;
     notice.bad(`Could not ${command}. ${error.message}`);
   } finally {
     acting = false;
