@@ -53,6 +53,7 @@ def prepare(
     try:
         if resume:
             settings, ignored = resumed_settings(directory.settings, settings)
+            directory.settings = settings
             remarks += [f"{key} was ignored: the run keeps its own" for key in ignored]
             checkpoint, refused = find_checkpoint(directory.path)
             remarks += [f"refused: {error}" for error in refused]
