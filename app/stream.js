@@ -6,6 +6,7 @@ const EVENTS = [
   "stopped", "finished", "failed", "reset", "bye",
   "iteration", "board", "game", "evaluation", "alert",
 ];
+const GREETINGS = ["hello", "reset", "bye"];
 const TOPICS = "status,metrics,board,eval,alert";
 const FIRST_WAIT = 500; // milliseconds
 const LONGEST_WAIT = 15000;
@@ -27,15 +28,14 @@ export class Stream {
     const after = this.#last === null ? "" : `&after=${encodeURIComponent(this.#last)}`;
     const source = new EventSource(`api/events?topics=${TOPICS}${after}`);
     this.#source = source;
-    source.onopen = () => {
-      this.#wait = FIRST_WAIT;
-      this.on.open();
-    };
+    source.onopen = () => this.on.open();
     source.onerror = () => this.#lost(source);
     for (const name of EVENTS) {
       source.addEventListener(name, (event) => {
         if (event.lastEventId) this.#last = event.lastEventId;
         if (name === "reset") this.#last = null;
+        // Only news proves that the stream lasts: one of a run that ended says hello and bye at once.
+        if (!GREETINGS.includes(name)) this.#wait = FIRST_WAIT;
         this.on.event(name, JSON.parse(event.data));
       });
     }

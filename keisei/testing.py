@@ -291,7 +291,7 @@ class FakeRun:
             await self._going.wait()
             self.hub.publish(self._next_iteration())
             if self._iteration % 40 == 8:
-                self.alert("truncation_rate", "warning", "half of the games reach the cap")
+                self.alert("first_mover_bias", "warning", "sente scored 0.58 of late")
             await anyio.sleep(iteration_seconds)
 
     async def _play(self) -> None:

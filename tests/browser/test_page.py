@@ -121,7 +121,7 @@ def test_alerts_are_listed_and_kept_over_a_reload(service: Service, watched: Wat
     service.start(history=6)
     page = watched.page
     page.goto(service.url)
-    expect(page.locator("#alerts")).to_contain_text("truncation rate")
+    expect(page.locator("#alerts")).to_contain_text("first mover bias")
     page.reload()
     expect(page.locator("#alerts li")).to_have_count(1)
 

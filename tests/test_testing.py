@@ -1,0 +1,53 @@
+"""The fake run that users test against."""
+
+import subprocess
+import sys
+
+import anyio
+import pytest
+from rsshogi.core import Board as RulesBoard
+
+from keisei.evaluation import MatchSpec
+from keisei.runtime.errors import NotRunning
+from keisei.testing import STEPS, FakeRun, _scripted_game
+
+
+def test_it_needs_no_torch() -> None:
+    code = "import sys, keisei.testing; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_its_games_are_shogi_and_always_the_same() -> None:
+    positions = list(_scripted_game(3))
+    assert positions == list(_scripted_game(3))
+    assert positions != list(_scripted_game(4))
+    board = RulesBoard()
+    for sfen, move in positions[1:]:
+        board.apply_usi(move)
+        assert board.to_sfen() == sfen
+
+
+@pytest.mark.anyio
+async def test_history_lies_in_the_past() -> None:
+    async with FakeRun(history=50, compile_seconds=60) as run:
+        assert run.step == 50 * STEPS
+        found = run.reader.metrics(["train/kl"], max_points=1000)["series"]["train/kl"]
+        assert found["step"] == [STEPS * i for i in range(1, 51)]
+        assert found["time"] == sorted(found["time"])
+
+
+@pytest.mark.anyio
+async def test_it_stands_still_when_paused_and_ends_when_left() -> None:
+    async with FakeRun(compile_seconds=0, iteration_seconds=0.02) as run:
+        await run.until("running")
+        run.submit("pause")
+        await anyio.sleep(0.05)
+        step = run.step
+        await anyio.sleep(0.1)
+        assert run.step == step
+        run.submit("resume")
+        await anyio.sleep(0.1)
+        assert run.step > step
+    assert run.state == "stopped"
+    with pytest.raises(NotRunning):
+        await run.evaluate(MatchSpec(opponent="random", games=2))
