@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -53,7 +54,7 @@ def pestering(position: Position, rng: random.Random) -> str:
 
 def play(choose: Choose, sfen: str, plies: int, rng: random.Random) -> tuple[int, set[str]]:
     """Play one game on both implementations; returns positions compared and how it ended."""
-    ours, theirs = Position(sfen), Board()
+    ours, theirs, history = Position(sfen), Board(), History()
     theirs.set_sfen(ours.sfen())
     for ply in range(plies):
         legal = theirs.legal_moves()
@@ -62,16 +63,49 @@ def play(choose: Choose, sfen: str, plies: int, rng: random.Random) -> tuple[int
         turn = theirs.turn
         for move in legal:
             assert ours.action(move.to_usi()) == move_label(move, turn), ours.sfen()
+        history.add(ours)
+        assert ours.occurrences == len(history.times)
         outcome = ours.outcome(declaration="none")
-        expected = ending(theirs)
         got = (outcome.reason, outcome.winner) if outcome else None
-        assert got == expected, (ours.sfen(), sfen, ply)
+        if history.within_sight():
+            assert got == ending(theirs), (ours.sfen(), sfen, ply)
+        if ours.occurrences >= 4:
+            assert got == history.verdict(ours), (ours.sfen(), sfen, ply)
         if outcome:
             return ply + 1, {outcome.reason}
         usi = choose(ours, rng)
         ours.push(usi)
         theirs.apply_usi(usi)
     return plies, set()
+
+
+class History:
+    """Repetition the slow way: where each position occurred, and which were checks."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, list[int]] = {}
+        self.checks: list[bool] = []
+        self.times: list[int] = []
+
+    def add(self, position: Position) -> None:
+        """Take down the position reached; its ``times`` are all plies at which it stood so far."""
+        self.times = self.seen.setdefault(position.sfen().rpartition(" ")[0], [])
+        self.times.append(len(self.checks))
+        self.checks.append(position.in_check)
+
+    def within_sight(self) -> bool:
+        """Whether rsshogi sees the repetition: 20 plies back is too far for it."""
+        return all(later - earlier <= 16 for earlier, later in pairwise(self.times))
+
+    def verdict(self, position: Position) -> tuple[str, str | None]:
+        """The rule: a side whose every move between first and fourth occurrence checked loses."""
+        first, last = self.times[0], self.times[-1]
+        other = "white" if position.side == "black" else "black"
+        if all(self.checks[first + 2 : last + 1 : 2]):
+            return "perpetual_check", position.side
+        if all(self.checks[first + 1 : last + 1 : 2]):
+            return "perpetual_check", other
+        return "repetition", None
 
 
 def ending(board: Board) -> tuple[str, str | None] | None:
