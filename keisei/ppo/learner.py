@@ -68,7 +68,7 @@ class Learner:
         self.agent = Agent(self.net, device, dtype, seed)
         self.optimizer = make_optimizer(self.net, ppo.weight_decay)
         self.clock = Clock()
-        self._forward = _compiled(self.net) if settings.compute.compile else self.net
+        self._forward = compiled(self.net) if settings.compute.compile else self.net
         self._sampling = torch.Generator(device).manual_seed(seed)
         self._shuffling = torch.Generator(device).manual_seed(seed + 1)
         self._collector = Collector(
@@ -121,7 +121,7 @@ class Learner:
         sums = _Sums(self.device)
         for _ in range(settings.ppo.epochs):
             for index in self._shuffle(len(batch.weight)):
-                self._learn(batch.take(index), now, sums)
+                self._learn(batch, index, now, sums)
                 watch.stop()
                 yield
                 watch.start()
@@ -138,10 +138,11 @@ class Learner:
         parts: tuple[Tensor, ...] = order.split(self.settings.ppo.minibatch)
         return parts
 
-    def _learn(self, batch: Batch, now: Scheduled, sums: "_Sums") -> None:
-        """One minibatch."""
+    def _learn(self, rollout: Batch, index: Tensor, now: Scheduled, sums: "_Sums") -> None:
+        """One minibatch: the rows in ``index``."""
         ppo = self.settings.ppo
         with self.clock.phase("update"):
+            batch = rollout.take(index)
             for group in self.optimizer.param_groups:
                 group["lr"] = now.learning_rate
             legal = legal_columns(batch.mask)
@@ -368,7 +369,7 @@ def _summary(
     }
 
 
-def _compiled(net: nn.Module) -> nn.Module:
+def compiled(net: nn.Module) -> nn.Module:
     """The network through torch.compile; it shares the weights."""
     return torch.compile(net, dynamic=False)  # type: ignore[return-value]  # it is still a Module
 

@@ -1,0 +1,264 @@
+"""Training: steps per second, and how near they are to what the network alone allows.
+
+limit = B / (t_fwd + E t_upd): B plies of a rollout, inference for all of them (``t_fwd``) and E epochs
+of updates (``t_upd``) with the same network, precision, legal moves, loss and optimiser on data that lie
+ready in memory; no games, no sampling, no bookkeeping. ``reference`` is the same sum for a plain eager
+loop that shares nothing with ours but the network, so that a slow limit can't flatter.
+"""
+
+import argparse
+import copy
+import statistics
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from keisei.config import Settings
+    from keisei.ppo.learner import Learner
+
+WARM_UP = 2
+"""Iterations before the first measured one."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``keisei bench train``."""
+    from keisei.cli.settings import add_config
+
+    add_config(parser)
+    parser.add_argument(
+        "--repeats", type=int, default=9, help="iterations measured, 5 or more (default: 9)"
+    )
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure. Rates are steps a second (medians), times seconds of one iteration.
+
+    ``ratio`` is achieved / limit. ``mfu`` is the floating-point work of the network in what was
+    achieved over the fastest large matrix product measured on this device in the same precision.
+    """
+    from keisei.cli import process
+    from keisei.cli.errors import UsageError
+    from keisei.cli.settings import load
+
+    if args.repeats < 5:
+        raise UsageError(f"--repeats: 5 or more (got {args.repeats})")
+    settings = load(args)
+    process.set_up()
+    import torch
+
+    from keisei.nets.policy import resolve_device, resolve_dtype
+    from keisei.ppo.learner import Learner
+
+    device = resolve_device(settings.device)
+    dtype = resolve_dtype(settings.compute.dtype, device)
+    torch.set_num_threads(settings.compute.threads or torch.get_num_threads())
+    learner = Learner(settings, device, dtype)
+    try:
+        return _measure(learner, settings, args.repeats)
+    finally:
+        learner.env.close()
+
+
+def _measure(learner: "Learner", settings: "Settings", repeats: int) -> dict[str, Any]:
+    import torch
+
+    learner.warm_up()
+    parts: dict[str, Callable[[], None]] = {"iteration": lambda: _iterate(learner)}
+    parts |= _limit(learner, settings)
+    parts |= _reference(learner, settings)
+    phases: dict[str, list[float]] = {}
+    times: dict[str, list[float]] = {name: [] for name in parts}
+    for repeat in range(WARM_UP + repeats):
+        for name, part in parts.items():  # in turns: what slows the machine slows them all
+            seconds = _timed(part, learner.device)
+            if repeat >= WARM_UP:
+                times[name].append(seconds)
+        if repeat >= WARM_UP:
+            for name, seconds in learner.clock.seconds.items():
+                phases.setdefault(name, []).append(seconds)
+    median = {name: statistics.median(values) for name, values in times.items()}
+    plies, epochs = settings.env.games * settings.ppo.rollout_plies, settings.ppo.epochs
+    achieved = plies / median["iteration"]
+    limit = plies / (median["t_fwd"] + epochs * median["t_upd"])
+    reference = plies / (median["reference_fwd"] + epochs * median["reference_upd"])
+    work = _forward_flops(learner) * (1 + 3 * epochs)
+    peak = _matmul_peak(learner.device, learner.dtype)
+    spent = {name: statistics.median(values) for name, values in phases.items()}
+    spent["other"] = median["iteration"] - sum(spent.values())
+    return {
+        "achieved": achieved,
+        "limit": limit,
+        "ratio": achieved / limit,
+        "reference": reference,
+        "mfu": achieved * work / peak,
+        "phases": spent,
+        "seconds": median,
+        "spread": {name: [min(values), max(values)] for name, values in times.items()},
+        "flops_per_step": work,
+        "matmul_peak_flops": peak,
+        "repeats": repeats,
+        "plies": plies,
+        "device": str(learner.device),
+        "dtype": str(learner.dtype).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "net": settings.net.model_dump(),
+        "parameters": sum(p.numel() for p in learner.net.parameters()),
+    }
+
+
+def _iterate(learner: "Learner") -> None:
+    for _ in learner.iterate():
+        pass
+
+
+def _timed(part: Callable[[], None], device: "torch.device") -> float:
+    import torch
+
+    start = time.perf_counter()
+    part()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def _positions(learner: "Learner", count: int) -> tuple["Tensor", "Tensor"]:
+    """Observations and masks from random play, on the device."""
+    import numpy as np
+    import torch
+
+    from keisei.env import VectorEnv
+
+    env = VectorEnv(count, seed=1, max_ply=learner.settings.env.max_ply, reset_pool=0)
+    env.stagger()
+    observation = torch.tensor(env.observation, device=learner.device)
+    return observation, torch.tensor(env.mask.view(np.int64), device=learner.device)
+
+
+def _limit(learner: "Learner", settings: "Settings") -> dict[str, Callable[[], None]]:
+    """The network's part of an iteration: our own functions on a copy of the network."""
+    import torch
+
+    from keisei.nets.policy import evaluate, legal_columns
+    from keisei.ppo.learner import compiled
+    from keisei.ppo.update import Batch, make_optimizer, optimise, ppo_loss
+
+    ppo, dtype = settings.ppo, learner.dtype
+    net = copy.deepcopy(learner.net)
+    forward = compiled(net) if settings.compute.compile else net
+    optimizer = make_optimizer(net, ppo.weight_decay)
+    seen, _ = _positions(learner, settings.env.games)
+    batch = Batch(*_positions(learner, ppo.minibatch), *_learning(learner, ppo.minibatch))
+    legal = legal_columns(batch.mask)
+
+    @torch.no_grad()
+    def t_fwd() -> None:
+        for _ in range(ppo.rollout_plies):
+            evaluate(forward, seen, dtype)
+
+    def t_upd() -> None:
+        for _ in range(_minibatches(settings)):
+            policy, outcome = evaluate(forward, batch.observation, dtype)
+            loss, _ = ppo_loss(
+                policy, outcome, legal, batch, ppo.clip, ppo.value_coefficient, ppo.entropy
+            )
+            optimise(net, optimizer, loss, ppo.grad_clip)
+
+    return {"t_fwd": t_fwd, "t_upd": t_upd}
+
+
+def _learning(learner: "Learner", count: int) -> tuple["Tensor", ...]:
+    """Choice, old log-probability, advantage, target and weight of a batch."""
+    import torch
+
+    device = learner.device
+    return (
+        torch.zeros(count, dtype=torch.int16, device=device),
+        torch.full((count,), -4.0, device=device),
+        torch.randn(count, generator=torch.Generator().manual_seed(1)).to(device),
+        torch.full((count, 3), 1 / 3, device=device),
+        torch.ones(count, device=device),
+    )
+
+
+def _reference(learner: "Learner", settings: "Settings") -> dict[str, Callable[[], None]]:
+    """PPO as one writes it first: planes ready in memory, a softmax over all 2,187 actions, Adam."""
+    import torch
+
+    from keisei.nets.planes import expand
+    from keisei.nets.policy import legal_columns
+
+    ppo, device, dtype = settings.ppo, learner.device, learner.dtype
+    net: nn.Module = copy.deepcopy(learner.net)
+    optimizer = torch.optim.Adam(net.parameters(), ppo.learning_rate)
+    acting = expand(_positions(learner, settings.env.games)[0]).contiguous()
+    observation, mask = _positions(learner, ppo.minibatch)
+    learning, legal = expand(observation).contiguous(), legal_columns(mask)
+    illegal = torch.ones(ppo.minibatch, 2188, dtype=torch.bool, device=device)
+    illegal = illegal.scatter(1, torch.where(legal < 0, 2187, legal), value=False)[:, :2187]
+    action = legal.max(1, keepdim=True).values
+    _, old, advantage, target, _ = _learning(learner, ppo.minibatch)
+
+    def loss() -> "Tensor":
+        policy, outcome = net(learning)
+        log_probs = policy.float().masked_fill(illegal, -1e9).log_softmax(1)
+        ratio = (log_probs.gather(1, action)[:, 0] - old).exp()
+        clipped = ratio.clamp(1 - ppo.clip, 1 + ppo.clip)
+        gain = torch.minimum(ratio * advantage, clipped * advantage)
+        entropy = -(log_probs.exp() * log_probs).sum(1)
+        value = torch.nn.functional.cross_entropy(outcome.float(), target)
+        total: Tensor = value - gain.mean() - ppo.entropy * entropy.mean()
+        return total
+
+    @torch.no_grad()
+    def reference_fwd() -> None:
+        for _ in range(ppo.rollout_plies):
+            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+                net(acting)
+
+    def reference_upd() -> None:
+        for _ in range(_minibatches(settings)):
+            optimizer.zero_grad()
+            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+                total = loss()
+            total.backward()
+            torch.nn.utils.clip_grad_norm_(net.parameters(), ppo.grad_clip)
+            optimizer.step()
+
+    return {"reference_fwd": reference_fwd, "reference_upd": reference_upd}
+
+
+def _minibatches(settings: "Settings") -> int:
+    """Of one epoch, the last one perhaps smaller."""
+    return -(-settings.env.games * settings.ppo.rollout_plies // settings.ppo.minibatch)
+
+
+def _forward_flops(learner: "Learner") -> float:
+    """Floating-point operations of the network's forward pass for one position."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from keisei.nets.planes import PLANES
+
+    planes = torch.zeros(1, PLANES, 9, 9, device=learner.device)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        learner.net(planes)
+    return float(counter.get_total_flops())
+
+
+def _matmul_peak(device: "torch.device", dtype: "torch.dtype") -> float:
+    """FLOP/s of the fastest of some large matrix products."""
+    import torch
+
+    size = 8192 if device.type == "cuda" else 2048
+    a, b = (torch.ones(size, size, device=device, dtype=dtype) for _ in range(2))
+    out = torch.empty_like(a)
+
+    def multiply() -> None:
+        torch.mm(a, b, out=out)
+
+    seconds = min(_timed(multiply, device) for _ in range(6))
+    return 2 * float(size) ** 3 / seconds
