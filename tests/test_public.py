@@ -1,0 +1,42 @@
+"""The public names, and what importing them costs."""
+
+import subprocess
+import sys
+
+import pytest
+
+import keisei
+
+HEAVY = ("torch", "numba", "numpy", "pydantic", "structlog", "anyio", "starlette", "wandb")
+
+
+def loaded_by(statement: str) -> set[str]:
+    code = f"import sys; {statement}; print(*sys.modules)"
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    return set(answer.stdout.split())
+
+
+def test_importing_keisei_loads_nothing_heavy() -> None:
+    assert not loaded_by("import keisei").intersection(HEAVY)
+
+
+def test_the_rules_load_no_torch() -> None:
+    assert "torch" not in loaded_by("import keisei.shogi")
+
+
+def test_a_run_can_be_named_without_loading_torch() -> None:
+    """It is imported on the way into ``async with``, off the loop."""
+    assert "torch" not in loaded_by("from keisei import Keisei, Settings; Keisei(Settings())")
+
+
+@pytest.mark.parametrize("name", keisei.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    assert getattr(keisei, name).__name__ == name
+    assert name in dir(keisei)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Keysay'"):
+        _ = keisei.Keysay
