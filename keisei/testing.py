@@ -15,11 +15,12 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 import anyio
+import numpy as np
 from anyio.abc import TaskGroup
 from rsshogi.core import Board as RulesBoard
 
 from keisei.config import Settings
-from keisei.evaluation import MatchSpec
+from keisei.evaluation import MatchSpec, score_interval
 from keisei.events import Alert, Board, Evaluation, Failed, Iteration, State, Status, Topic
 from keisei.runtime.errors import NotRunning
 from keisei.runtime.hub import Hub
@@ -351,6 +352,7 @@ class FakeRun:
     ) -> None:
         wins = round(ended * (0.9 if spec.opponent == "random" else 0.6))
         score = wins / ended if ended else None
+        points = (np.arange(ended) < wins).astype(float)
         over = state in {"done", "cancelled"}
         reasons = {"wins": {"checkmate": wins}, "losses": {"checkmate": ended - wins}, "draws": {}}
         counts = {"wins": wins, "losses": ended - wins, "draws": 0, "capped": 0}
@@ -365,7 +367,7 @@ class FakeRun:
             games=spec.games,
             progress=ended / spec.games,
             score=score,
-            interval=None if score is None else _wilson(score, ended),
+            interval=score_interval(points, np.arange(ended)) if ended else None,
             result={**counts, "games": ended, "by_reason": reasons} if over else None,
         )
         created = self._evaluations[id]["created"] if id in self._evaluations else now
@@ -443,14 +445,6 @@ def _column(name: str, iterations: list[Iteration]) -> dict[str, list[Any]]:
         "time": [item.time for item in held],
         "value": [item.values[name] for item in held],
     }
-
-
-def _wilson(score: float, games: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's score interval."""
-    spread = z * math.sqrt(score * (1 - score) / games + z * z / (4 * games * games))
-    scale = 1 + z * z / games
-    middle = score + z * z / (2 * games)
-    return ((middle - spread) / scale, (middle + spread) / scale)
 
 
 async def _serve(port: int, run: FakeRun) -> None:
