@@ -127,10 +127,17 @@ class _Panel:
         from rich.console import Console
         from rich.live import Live
 
-        self._console = Console(stderr=True, highlight=False)
-        self._live = Live(console=self._console, refresh_per_second=4, redirect_stdout=False)
         self._progress = _Progress(settings)
         self._began = time.monotonic()
+        self._newest: Iteration | None = None
+        self._share: float | None = None
+        self._console = Console(stderr=True, highlight=False)
+        self._live = Live(
+            console=self._console,
+            get_renderable=self._render,
+            refresh_per_second=4,
+            redirect_stdout=False,
+        )
 
     def __enter__(self) -> Report:
         self._live.__enter__()
@@ -145,21 +152,22 @@ class _Panel:
             style = "red" if isinstance(event, Failed | Alert) else "dim"
             self._console.print(text, style=style, markup=False)
         if isinstance(event, Iteration):
-            self._live.update(self._render(event))
+            self._newest, self._share = event, self._progress.share(event)
 
-    def _render(self, event: Iteration) -> Any:
+    def _render(self) -> Any:
+        """Called by rich's thread, four times a second."""
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
 
-        share = self._progress.share(event)
+        newest, share = self._newest, self._share
         minutes, seconds = divmod(int(time.monotonic() - self._began), 60)
+        bar = ProgressBar(total=1.0, completed=share or 0.0, pulse=share is None, width=30)
         row = Table.grid(padding=(0, 2))
-        row.add_row(
-            ProgressBar(total=1.0, completed=share or 0.0, pulse=share is None, width=30),
-            f"{minutes}:{seconds:02d}",
-            f"{event.step:,} steps",
-            _speed(event.values),
-        )
-        return Group(row, Text(_figures(event.values), style="cyan"))
+        if newest is None:
+            row.add_row(bar, f"{minutes}:{seconds:02d}")
+            return row
+        steps = f"{newest.step:,} steps"
+        row.add_row(bar, f"{minutes}:{seconds:02d}", steps, _speed(newest.values))
+        return Group(row, Text(_figures(newest.values), style="cyan"))

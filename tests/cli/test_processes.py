@@ -1,6 +1,8 @@
 """``keisei serve`` and ``keisei train`` as processes: signals, streams, failures, exit codes."""
 
+import contextlib
 import json
+import os
 import re
 import signal
 import subprocess
@@ -10,7 +12,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from http.client import HTTPResponse
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def config(tmp_path: Path) -> Path:
     return file
 
 
-@contextmanager
+@contextlib.contextmanager
 def keisei(*arguments: object, patch: str = "") -> Iterator[subprocess.Popen[str]]:
     """The command line in a process of its own, ``patch`` run before it."""
     code = f"import sys\n{patch}\nfrom keisei.cli.main import main\nsys.exit(main())"
@@ -202,3 +203,26 @@ def test_training_goes_on_without_its_server(config: Path, tmp_path: Path) -> No
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
     assert find_checkpoint(run)[0].name.lstrip("0") == "640"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_on_a_terminal_there_is_a_panel(config: Path, tmp_path: Path) -> None:
+    screen, terminal = os.openpty()
+    command = ["train", "--config", config, "--run", tmp_path / "run", "--run.steps", 256]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "keisei", *map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+        text=True,
+    )
+    os.close(terminal)
+    shown = bytearray()
+    with contextlib.suppress(OSError):  # how a terminal says that its other side is gone
+        while chunk := os.read(screen, 4096):
+            shown += chunk
+    os.close(screen)
+    out, _ = process.communicate(timeout=20)
+    assert process.returncode == 0, shown.decode()
+    assert "256 steps" in shown.decode()
+    assert out.startswith("finished at step 256: ")
