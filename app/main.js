@@ -177,7 +177,7 @@ function drawBoard() {
   text("game", `game ${count(data.game)}, ply ${data.ply}`);
   const last = move(data.last_move);
   text("turn", `${sente ? "☗ Sente" : "☖ Gote"} to move`);
-  text("last", last ? `Last move: ${pieceName(pieces.get(last.to).kind)} ${data.last_move}` : "");
+  text("last", last ? `Last move ${data.last_move}, ${pieceName(pieces.get(last.to).kind)}` : "");
   const value = data.value === null ? null : sente ? data.value : -data.value;
   text("value", value === null ? "" : `Value for sente ${signed(value)}`);
   trace.add(data.game, data.ply, value);
