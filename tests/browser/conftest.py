@@ -20,9 +20,9 @@ ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not longer: Playwright's loop runs as long as it does
 def browser() -> Iterator[Browser]:
-    """Chromium, shared by all tests."""
+    """Chromium, shared by the tests of a file."""
     if not CHROMIUM.exists():
         pytest.skip(
             f"no {CHROMIUM}: `tools/test --system`, or apt-get install chromium fonts-noto-cjk"
