@@ -1,6 +1,7 @@
 """A program of somebody else's, with two runs in it. Run by test_embed.py."""
 
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -75,6 +76,7 @@ signal.signal(signal.SIGTERM, lambda number, frame: None)
 before, opened = picture(), files()
 uvicorn.run(Starlette(lifespan=lifespan), port=port, log_level="warning")
 after, left = picture(), files()
+gc.freeze()  # else the interpreter's last walk over all that torch made takes seconds when busy
 print(
     json.dumps(
         {
