@@ -336,3 +336,12 @@ def test_seed_decides_and_threads_do_not() -> None:
 def test_bad_options(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"out of range|'28'"):
         VectorEnv(**{"games": 1, "reset_pool": 0, **options})
+
+
+def test_opponent_stays_for_the_game_and_is_cleared_by_a_reset() -> None:
+    env = small(2, max_ply=5)
+    env.games["opponent"] = 3
+    play(env, 4)
+    assert env.games["opponent"].tolist() == [3, 3]
+    play(env, 1)
+    assert env.games["opponent"].tolist() == [0, 0]
