@@ -16,6 +16,8 @@ import structlog
 
 FILE_BYTES = 10_000_000
 FILES = 10
+RUN_LOGGER = "keisei"
+"""Name of the logger that a run's events are written to."""
 WAITING = 10_000
 """Log records that may wait for the disk; more are dropped and counted."""
 
@@ -82,6 +84,14 @@ class Logging:
         self._listener.start()
         self._add(handler)
 
+    def forward(self, tell: Callable[[str, str, str], None]) -> None:
+        """Also hand warnings and errors to ``tell(name, level, message)``, from any thread.
+
+        For ``Keisei.log``, which shows them to who watches the run. The run's own lines are left
+        out: they came from its events.
+        """
+        self._add(_Forward(tell))
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -118,6 +128,23 @@ class _Bounded(QueueHandler):
             self.queue.put_nowait(record)
         except queue.Full:
             self.dropped += 1
+
+
+class _Forward(logging.Handler):
+    """Hands records to a function."""
+
+    def __init__(self, tell: Callable[[str, str, str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Called with the handler's lock held; ``tell`` must not log."""
+        if record.name == RUN_LOGGER:
+            return
+        # structlog's records carry their event as a dict up to the formatter.
+        message = record.msg["event"] if isinstance(record.msg, dict) else record.getMessage()
+        level = "error" if record.levelno >= logging.ERROR else "warning"
+        self._tell(record.name, level, str(message))
 
 
 def _formatter(*renderers: Any) -> logging.Formatter:

@@ -15,7 +15,7 @@ import anyio.lowlevel
 from anyio import CancelScope, CapacityLimiter, create_task_group, to_thread
 
 from keisei.config import Settings
-from keisei.events import TOPICS, Alert, Evaluation, Event, Iteration, Level, Reset, Topic
+from keisei.events import TOPICS, Alert, Evaluation, Event, Iteration, Level, Log, Reset, Topic
 from keisei.runtime.book import Book, EvaluationHandle
 from keisei.runtime.errors import NotRunning, OutboxOverflow, TrainingFailed
 from keisei.runtime.hub import Hub
@@ -253,18 +253,12 @@ class Keisei:
         return self._outcome
 
     def alert(self, name: str, level: Level, message: str) -> None:
-        """Tell people of something, as the run's own detectors do."""
-        self._outbox.emit(
-            Alert(
-                run=self._notes.run,
-                step=self._notes.step,
-                time=time.time(),
-                name=name,
-                level=level,
-                message=message,
-            ),
-            always=True,
-        )
+        """Tell people of something, as the run's own detectors do. From any thread."""
+        self._tell(Alert, name, level, message)
+
+    def log(self, name: str, level: Level, message: str) -> None:
+        """Show a log line to who watches the run; under load it may be dropped. From any thread."""
+        self._tell(Log, name, level, message)
 
     # ------------------------------------------------------------------ watching
     def events(self, topics: Collection[Topic] | None = None) -> AsyncGenerator[Event, None]:
@@ -360,6 +354,18 @@ class Keisei:
     def _check_entered(self) -> None:
         if not self._entered:
             raise NotRunning("the run is not open: use `async with`")
+
+    def _tell(self, kind: type[Alert] | type[Log], name: str, level: Level, message: str) -> None:
+        notes = self._notes
+        event = kind(
+            run=notes.run,
+            step=notes.step,
+            time=time.time(),
+            name=name,
+            level=level,
+            message=message,
+        )
+        self._outbox.emit(event, always=True)
 
     @property
     def _dropped(self) -> int:

@@ -8,6 +8,7 @@ import structlog
 from anyio import CapacityLimiter, to_thread
 
 from keisei.events import Alert, Event, Iteration, Status
+from keisei.log import RUN_LOGGER
 from keisei.runtime.outbox import Outbox
 
 
@@ -57,7 +58,7 @@ class LogSink:
     name = "log"
 
     def __init__(self) -> None:
-        self._log = structlog.get_logger("keisei")
+        self._log = structlog.get_logger(RUN_LOGGER)
 
     async def write(self, events: Sequence[Event]) -> None:
         """One line an event."""

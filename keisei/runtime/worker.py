@@ -120,11 +120,13 @@ class Worker:
 
     def main(self) -> Outcome:
         """Start, train, save. Returns how it ended; raises nothing."""
+        threads = torch.get_num_threads()
         try:
             return self._live()
         except BaseException as error:  # noqa: BLE001 (the thread's edge: whatever it is, tell)
             return self._fail(error)
         finally:
+            torch.set_num_threads(threads)  # anyio's thread goes back to the host
             self._mailbox.close()
             self._beat("ended")
 
@@ -150,6 +152,7 @@ class Worker:
         self._beat("compile")
         if self._settings.compute.threads:
             # OpenMP's thread count belongs to a thread; only the one that computes can set its own.
+            # Torch gives it to threads that start later, too: what the settings ask of the process.
             torch.set_num_threads(self._settings.compute.threads)
         self._learner = self._plan.build(self._settings)
         if self._plan.resumed:
