@@ -48,7 +48,7 @@ GAME = np.dtype(
         ("side", np.uint8),  # to move: 0 black (sente), 1 white
         ("key", np.uint64),  # Zobrist key of board, hands and side
         ("rng", np.uint64),  # state of the game's own generator
-        ("ply", np.int16),  # moves made in this game
+        ("ply", np.int32),  # moves made in this game
         ("checks", np.int16, (2,)),  # checks in a row given by black, by white, up to now
         ("opponent", np.int16),  # who plays the other seat: 0 = self-play
         ("in_check", np.uint8),
@@ -63,7 +63,7 @@ CHECKMATE, NO_MOVES, REPETITION, PERPETUAL_CHECK, DECLARATION, MAX_PLY = range(1
 NO_RULE, RULE_27, RULE_24 = range(3)
 
 PAWN, LANCE, KNIGHT, SILVER, BISHOP, ROOK, GOLD, KING = range(1, 9)
-TOKIN, HORSE, DRAGON = 9, 13, 14
+HORSE, DRAGON = 13, 14
 THEIRS = 14  # add to one's own code to get the opponent's
 
 UP, DOWN, LEFT, RIGHT = -1, 1, 9, -9
@@ -79,20 +79,17 @@ DELTA = np.array(
 DROP_PIECE = np.array([PAWN, LANCE, KNIGHT, SILVER, BISHOP, ROOK, GOLD], np.uint8)
 # hand slot (P L N S G B R) of a piece code, promoted or not
 HAND = np.array([0, 0, 1, 2, 3, 5, 6, 4, 0, 0, 1, 2, 3, 5, 6], np.uint8)
-VALUE = np.array(
-    [0, 1, 3, 3, 4, 8, 9, 5, 0, 4, 4, 4, 4, 11, 13], np.int64
-)  # of the material player
+# what the material player takes a piece code for
+VALUE = np.array([0, 1, 3, 3, 4, 8, 9, 5, 0, 4, 4, 4, 4, 11, 13], np.int64)
 
 _random = np.random.Generator(np.random.PCG64(20240229))
-ZOBRIST = _random.integers(
-    1, 2**64 - 1, (29, 81), np.uint64
-)  # by absolute code (1.. black, 15.. white)
+# Zobrist numbers in black's view: by code (1.. black's, 15.. white's) and square; by side, slot, count
+ZOBRIST = _random.integers(1, 2**64 - 1, (29, 81), np.uint64)
 ZOBRIST_HAND = _random.integers(1, 2**64 - 1, (2, 7, 19), np.uint64)
 ZOBRIST_SIDE = np.uint64(0x9E3779B97F4A7C15)
 
 
-# --- 1. Sets of squares
-# ---------------------------------------------------------------------------------
+# --- 1. Sets of squares ---------------------------------------------------------------------------
 
 _I128, _I64 = ir.IntType(128), ir.IntType(64)
 
@@ -127,7 +124,6 @@ def _operator(name, *functions):
 
 _operator("and_", operator.and_, operator.iand)
 _operator("or_", operator.or_, operator.ior)
-_operator("xor", operator.xor, operator.ixor)
 
 
 @infer_global(operator.invert)
@@ -157,8 +153,7 @@ def _shift(builder, value, delta):
     return builder.shl(value, amount) if delta > 0 else builder.lshr(value, amount)
 
 
-# Constant sets; ``const`` makes a Bits of one in compiled code (Numba takes no integers beyond 64
-# bits)
+# Constant sets. ``const`` makes a Bits of one: Numba itself takes no integers beyond 64 bits.
 _SETS = (
     0,
     _set(lambda f, r: True),
@@ -334,8 +329,8 @@ def put(typing, view, square, code):
     """The board with ``code`` on ``square``."""
 
     def codegen(context, builder, sig, args):
-        where = _splat(builder, builder.trunc(args[1], _BYTE), 128)
-        here = builder.icmp_unsigned("==", where, _bytes(range(128)))
+        place = _splat(builder, builder.trunc(args[1], _BYTE), 128)
+        here = builder.icmp_unsigned("==", place, _bytes(range(128)))
         what = _splat(builder, builder.trunc(args[2], _BYTE), 128)
         return builder.select(here, what, args[0])
 
@@ -382,13 +377,12 @@ def equal_lanes(typing, array, row, parity, offset, value):
     def codegen(context, builder, sig, args):
         kind = sig.args[0]
         store = context.make_array(kind)(context, builder, args[0])
-        where = cgutils.get_item_pointer(context, builder, kind, store, args[1:4])
+        start = cgutils.get_item_pointer(context, builder, kind, store, args[1:4])
         element = context.get_data_type(kind.dtype)
-        pointer = builder.bitcast(where, ir.VectorType(element, 64).as_pointer())
+        pointer = builder.bitcast(start, ir.VectorType(element, 64).as_pointer())
         lanes = builder.load(pointer, align=2)
-        return builder.bitcast(
-            builder.icmp_unsigned("==", lanes, _splat(builder, args[4], 64)), _I64
-        )
+        equal = builder.icmp_unsigned("==", lanes, _splat(builder, args[4], 64))
+        return builder.bitcast(equal, _I64)
 
     return types.uint64(array, types.int64, types.int64, types.int64, array.dtype), codegen
 
@@ -447,8 +441,7 @@ def total(typing, rows):
     return types.int64(rows), codegen
 
 
-# --- 2. Legal moves
-# -------------------------------------------------------------------------------------
+# --- 2. Legal moves -------------------------------------------------------------------------------
 
 # The men of one side as sets; ``gold`` holds whatever moves like one, ``men`` all of them.
 Side = namedtuple("Side", "men pawn lance knight silver gold bishop rook king horse dragon")
@@ -506,9 +499,7 @@ def find_threats(mine, theirs):
     down_left = slide(diagonal, through, DOWN_LEFT)
     down_right = slide(diagonal, through, DOWN_RIGHT)
 
-    soldiers = (
-        theirs.silver | theirs.gold | theirs.king
-    )  # these step straight and diagonally forward
+    soldiers = theirs.silver | theirs.gold | theirs.king  # forward, straight and diagonally
     squires = theirs.gold | theirs.king | theirs.horse
     nobles = theirs.silver | theirs.king | theirs.dragon
     danger = (
@@ -729,8 +720,7 @@ def drops(game, mine, theirs, threat, reach):
         pawn = place & ~files & ~const(FAR_1)  # nifu: no second pawn on a file
         head = step(theirs.king, DOWN)
         if some(pawn & head):
-            # A pawn that nobody guards is taken by the king. ``reach`` lacks the king and pinned
-            # men.
+            # The king takes a pawn that nobody guards. ``reach`` lacks our king and pinned men.
             pinned = threat.vertical | threat.horizontal | threat.falling | threat.rising
             near = neighbours(mine.king) | reach
             if some(pinned | near & head) and pawn_drop_mates(mine, theirs, head):
@@ -779,8 +769,7 @@ def legal_rows(view, game):
     return rows, some(threat.danger & mine.king), mine
 
 
-# --- 3. Making a move
-# -----------------------------------------------------------------------------------
+# --- 3. Making a move -----------------------------------------------------------------------------
 
 
 @njit
@@ -793,11 +782,6 @@ def piece_key(side, code, square):
 
 
 @njit
-def hand_key(side, slot, number):
-    return ZOBRIST_HAND[side, slot, number]
-
-
-@njit
 def full_key(game):
     """The Zobrist key from scratch."""
     side = np.int64(game.side)
@@ -807,8 +791,8 @@ def full_key(game):
         if code:
             key ^= piece_key(side, code, square)
     for slot in range(7):
-        key ^= hand_key(side, slot, np.int64(game.hands[slot]))
-        key ^= hand_key(1 - side, slot, np.int64(game.hands[7 + slot]))
+        key ^= ZOBRIST_HAND[side, slot, np.int64(game.hands[slot])]
+        key ^= ZOBRIST_HAND[1 - side, slot, np.int64(game.hands[7 + slot])]
     return key
 
 
@@ -834,7 +818,7 @@ def make_move(game, action):
         piece = np.int64(DROP_PIECE[kind - 20])
         slot = HAND[piece]
         held = np.int64(hands[slot])
-        key ^= hand_key(side, slot, held) ^ hand_key(side, slot, held - 1)
+        key ^= ZOBRIST_HAND[side, slot, held] ^ ZOBRIST_HAND[side, slot, held - 1]
         hands[slot] = held - 1
     else:
         square = origin(board, kind, to)
@@ -848,7 +832,7 @@ def make_move(game, action):
             key ^= piece_key(side, taken, to)
             slot = HAND[taken - THEIRS]
             held = np.int64(hands[slot])
-            key ^= hand_key(side, slot, held) ^ hand_key(side, slot, held + 1)
+            key ^= ZOBRIST_HAND[side, slot, held] ^ ZOBRIST_HAND[side, slot, held + 1]
             hands[slot] = held + 1
     game.key = key ^ piece_key(side, piece, to)
     view = turn_view(put(view, to, piece))
@@ -970,8 +954,7 @@ def restart(game, starts, g, opening, pool, reset_share):
     starts[g].opponent = 0
 
 
-# --- 4. Entry points
-# ------------------------------------------------------------------------------------
+# --- 4. Entry points ------------------------------------------------------------------------------
 
 
 @njit(cache=True, nogil=True)
@@ -1059,6 +1042,15 @@ def step_games(
         pack(mask, g, rows)
 
 
+@njit(inline="always")
+def row_count(mask, g):
+    """Number of legal actions of row ``g``."""
+    n = 0
+    for w in range(MASK_WORDS):
+        n += count(mask[g, w])
+    return n
+
+
 @njit(cache=True, nogil=True)
 def list_legal(mask, actions, counts):
     """Legal actions of each row of ``mask`` into ``actions`` (int16[M, L]), padded with -1."""
@@ -1078,10 +1070,7 @@ def list_legal(mask, actions, counts):
 def count_legal(mask, counts):
     """Number of legal actions of each row of ``mask``."""
     for g in range(len(mask)):
-        n = 0
-        for w in range(MASK_WORDS):
-            n += count(mask[g, w])
-        counts[g] = n
+        counts[g] = row_count(mask, g)
 
 
 @njit
@@ -1107,9 +1096,7 @@ def choose_random(mask, rng, actions):
     """
     state = rng[0]
     for g in range(len(mask)):
-        n = 0
-        for w in range(MASK_WORDS):
-            n += count(mask[g, w])
+        n = row_count(mask, g)
         if n == 0:
             return g
         state, number = next_random(state)
