@@ -1,6 +1,8 @@
 """From what a user asked for to a run directory that is ours, before any thread starts."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -8,6 +10,9 @@ import torch
 from keisei.config import Settings
 from keisei.nets.policy import resolve_device, resolve_dtype
 from keisei.nets.registry import check_kind
+from keisei.runtime.outbox import Outbox
+from keisei.runtime.queues import Mailbox
+from keisei.runtime.worker import Learner, Plan, Worker, build_learner
 from keisei.store import (
     Database,
     RunDirectory,
@@ -31,6 +36,31 @@ class Prepared:
     step: int
     remarks: tuple[str, ...]
     """What the user should be told: settings ignored, checkpoints refused."""
+
+
+Opened = tuple[Prepared, Callable[[Mailbox, Outbox], Worker]]
+
+
+def open_run(
+    settings: Settings,
+    *,
+    run: Path | None,
+    resume: bool,
+    init: Path | None,
+    keep_serving: bool,
+    build: Callable[[Settings], Learner] | None,
+) -> Opened:
+    """A run's files and what makes its worker. Blocking, as ``prepare``, which see."""
+    prepared = prepare(settings, run, resume=resume, init=init, decided=build is not None)
+    plan = Plan(
+        settings=prepared.settings,
+        run=prepared.run,
+        resumed=prepared.resumed,
+        init=prepared.init,
+        keep_serving=keep_serving,
+        build=build or build_learner,
+    )
+    return prepared, partial(Worker, plan)
 
 
 def prepare(

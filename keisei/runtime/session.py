@@ -28,8 +28,8 @@ from keisei.runtime.supervise import Heartbeat, supervise, watch
 
 if TYPE_CHECKING:
     from keisei.evaluation import MatchSpec
-    from keisei.runtime.prepare import Prepared
-    from keisei.runtime.worker import Outcome, Worker
+    from keisei.runtime.prepare import Opened
+    from keisei.runtime.worker import Outcome
     from keisei.store import RunReader
 
 CLOSE_SECONDS = 30.0
@@ -70,7 +70,7 @@ class Keisei:
         """
         self.settings = settings
         self._open = partial(
-            open_run, run=run, resume=resume, init=init, keep_serving=keep_serving, build=_learner
+            _open_run, run=run, resume=resume, init=init, keep_serving=keep_serving, build=_learner
         )
         self._keep_serving = keep_serving
         self._sinks = tuple(sinks)
@@ -383,26 +383,7 @@ class Keisei:
         return Reset(run=now.run, step=now.step, time=now.time, state=now.state)
 
 
-def open_run(
-    settings: Settings,
-    *,
-    run: Path | None,
-    resume: bool,
-    init: Path | None,
-    keep_serving: bool,
-    build: Callable[[Settings], Any] | None,
-) -> "tuple[Prepared, Callable[[Mailbox, Outbox], Worker]]":
-    """The run's files and its worker. Off the loop: the imports alone take a second."""
-    from keisei.runtime.prepare import prepare
-    from keisei.runtime.worker import Plan, Worker, build_learner
+def _open_run(settings: Settings, **arguments: Any) -> "Opened":
+    from keisei.runtime.prepare import open_run
 
-    prepared = prepare(settings, run, resume=resume, init=init, decided=build is not None)
-    plan = Plan(
-        settings=prepared.settings,
-        run=prepared.run,
-        resumed=prepared.resumed,
-        init=prepared.init,
-        keep_serving=keep_serving,
-        build=build or build_learner,
-    )
-    return prepared, partial(Worker, plan)
+    return open_run(settings, **arguments)
