@@ -175,6 +175,8 @@ class Learner:
             "speed/steps_per_second": self._plies() / seconds,
         }
         values |= {f"speed/share_{k}": v / seconds for k, v in self.clock.seconds.items()}
+        # What the network alone would allow, measured in place; `keisei bench train` measures it apart.
+        values["speed/limit_ratio"] = values["speed/share_inference"] + values["speed/share_update"]
         values |= self._tally.values()
         alerts = tuple(self._detectors.look(values))
         return Report(self.step, self.iteration, values, tuple(games), alerts)

@@ -61,6 +61,7 @@ def test_an_iteration_learns_from_every_ply_and_says_so() -> None:
     assert 0.9 < values["train/entropy_ratio"] <= 1.0001
     assert values["train/lr"] == 1e-3
     assert values["speed/steps_per_second"] > 0
+    assert 0.3 < values["speed/limit_ratio"] <= 1
     shares = sum(v for k, v in values.items() if k.startswith("speed/share_"))
     assert 0.5 < shares <= 1
 
