@@ -1,7 +1,6 @@
 """Server-sent events: ids, resuming, resets, slow clients."""
 
 import json
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -175,40 +174,36 @@ async def test_nan_goes_out_as_null() -> None:
     assert frames[1]["data"]["value"] is None
 
 
-async def test_many_clients_do_not_hold_the_loop() -> None:
-    """64 clients that take 0.2 ms each: 13 ms in one turn of the loop if all woke at once."""
+async def test_many_clients_are_not_served_in_one_turn_of_the_loop() -> None:
+    """64 clients at 0.2 ms each would hold the loop for 13 ms, four times a second."""
     hub = Hub(describe, tick=0.05)
-    stalls: list[float] = []
-    got = 0
+    served = 0
+    most = 0
 
     async def follow() -> None:
-        nonlocal got
+        nonlocal served
         with hub.subscribe([]) as chunks:
             async for _ in chunks:
-                time.sleep(0.0002)  # noqa: ASYNC251 (what a client costs)
-                got += 1
+                served += 1
 
-    async def measure() -> None:
+    async def watch() -> None:
+        nonlocal most
         while True:
-            begin = time.perf_counter()
+            before = served
             await anyio.lowlevel.checkpoint()
-            stalls.append(time.perf_counter() - begin)
-            await anyio.sleep(0.0005)
+            most = max(most, served - before)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(hub.run)
         for _ in range(64):
             tasks.start_soon(follow)
         await anyio.sleep(0.1)
-        tasks.start_soon(measure)
-        for number in range(10):
-            hub.publish(metric(number))
-            await anyio.sleep(0.06)
-        hub.close()
-        await anyio.sleep(0.1)
+        tasks.start_soon(watch)
+        hub.publish(metric(1))
+        await anyio.sleep(0.2)
         tasks.cancel_scope.cancel()
-    assert got >= 64 * 10
-    assert sorted(stalls)[int(len(stalls) * 0.9)] < 0.01
+    assert served == 64 * 2  # hello and the event
+    assert 0 < most <= 8
 
 
 async def test_clients_are_counted_and_forgotten() -> None:

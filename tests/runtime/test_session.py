@@ -304,6 +304,10 @@ async def test_kept_serving_a_failed_run_still_answers(tmp_path: Path) -> None:
             assert "not finite" in keisei.status().message
             async with keisei.subscribe([]) as chunks:
                 assert b'"state":"failed"' in await anext(chunks)
+                with anyio.move_on_after(0.6) as waiting:
+                    async for _ in chunks:
+                        pass
+                assert waiting.cancelled_caught, "the stream did not stay open"
             with pytest.raises(NotRunning):
                 await keisei.pause()
             keisei.stop()
@@ -313,6 +317,7 @@ async def test_kept_serving_a_failed_run_still_answers(tmp_path: Path) -> None:
 async def test_a_failed_runs_tensors_are_let_go(tmp_path: Path) -> None:
     import weakref
 
+    error = ValueError("kept by somebody, and with it the frames it passed")
     kept: list[Any] = []
 
     class Big:
@@ -321,12 +326,13 @@ async def test_a_failed_runs_tensors_are_let_go(tmp_path: Path) -> None:
     def on_turn(learner: FakeLearner, turn: int) -> None:
         big = Big()
         kept.append(weakref.ref(big))
-        raise ValueError("with a local that is large")
+        raise error
 
     keisei = Keisei(settings(tmp_path), _learner=Learners(on_turn=on_turn))
     with pytest.raises(TrainingFailed):
         async with keisei:
             await keisei.wait()
+            assert error.__traceback__ is not None
             assert kept[0]() is None
 
 
