@@ -253,10 +253,14 @@ class Learner:
             raise ValueError(f"weights do not fit {self.settings.net}: {error}") from None
 
     def _load_moments(self, moments: Mapping[str, Tensor]) -> None:
+        # The fused optimiser pairs a parameter with its moments by their order in memory, and files
+        # keep no layout: each must be laid out as its parameter is (channels last).
+        parameters = list(self.net.parameters())
         state: dict[int, dict[str, Tensor]] = {}
         for key, value in moments.items():
             index, name = key.split(".")
-            state.setdefault(int(index), {})[name] = value.clone()
+            like = value if value.dim() == 0 else parameters[int(index)].detach()
+            state.setdefault(int(index), {})[name] = torch.empty_like(like).copy_(value)
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
 
