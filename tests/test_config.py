@@ -80,7 +80,7 @@ def test_an_unreadable_file_is_named(tmp_path: Path, text: str | None) -> None:
     file = tmp_path / "broken.toml"
     if text is not None:
         file.write_text(text, encoding="latin-1")
-    with pytest.raises(SettingsError, match="broken.toml: "):
+    with pytest.raises(SettingsError, match=r"broken\.toml: "):
         Settings.load(file)
 
 
