@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from typing import Any
 
 import anyio
@@ -176,7 +177,7 @@ async def test_nan_goes_out_as_null() -> None:
 
 async def test_many_clients_are_not_served_in_one_turn_of_the_loop() -> None:
     """64 clients at 0.2 ms each would hold the loop for 13 ms, four times a second."""
-    hub = Hub(describe, tick=0.05)
+    hub = Hub(describe, tick=0.05, budget=10_000)
     served = 0
     most = 0
 
@@ -204,6 +205,27 @@ async def test_many_clients_are_not_served_in_one_turn_of_the_loop() -> None:
         tasks.cancel_scope.cancel()
     assert served == 64 * 2  # hello and the event
     assert 0 < most <= 8
+
+
+async def test_with_many_clients_ticks_are_farther_apart_but_not_for_the_runs_state() -> None:
+    hub = Hub(describe, tick=0.02, budget=10)
+    async with anyio.create_task_group() as tasks:
+        with ExitStack() as clients:
+            chunks = [clients.enter_context(hub.subscribe([])) for _ in range(8)][0]
+            tasks.start_soon(hub.run)
+
+            async def wait(event: Event) -> float:
+                hub.publish(event)
+                begin = anyio.current_time()
+                await anext(chunks)
+                return anyio.current_time() - begin
+
+            await anext(chunks)  # hello
+            await wait(metric(1))
+            assert 0.5 < await wait(metric(2)) < 2  # 8 clients, 10 chunks a second: every 0.8 s
+            await anyio.sleep(0.1)
+            assert await wait(describe("paused")) < 0.3
+        tasks.cancel_scope.cancel()
 
 
 async def test_clients_are_counted_and_forgotten() -> None:
