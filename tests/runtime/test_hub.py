@@ -211,7 +211,7 @@ async def test_with_many_clients_ticks_are_farther_apart_but_not_for_the_runs_st
     hub = Hub(describe, tick=0.02, budget=10)
     async with anyio.create_task_group() as tasks:
         with ExitStack() as clients:
-            chunks = [clients.enter_context(hub.subscribe([])) for _ in range(8)][0]
+            chunks, *_ = [clients.enter_context(hub.subscribe([])) for _ in range(8)]
             tasks.start_soon(hub.run)
 
             async def wait(event: Event) -> float:
