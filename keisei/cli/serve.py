@@ -61,6 +61,7 @@ async def _serve(chosen: "Settings", args: argparse.Namespace, sock: socket.sock
             async with session as keisei:
                 log_file = keisei.run.path / process.LOG_FILE
                 logs.add_file(log_file)
+                logs.forward(keisei.log)
                 await _until_stopped(keisei, sock)
         except TrainingFailed as failure:
             process.tell_failure(failure, log_file)

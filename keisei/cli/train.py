@@ -45,6 +45,7 @@ async def _train(chosen: "Settings", args: argparse.Namespace) -> int:
         try:
             async with session as keisei, anyio.create_task_group() as tasks:
                 logs.add_file(keisei.run.path / process.LOG_FILE)
+                logs.forward(keisei.log)
                 tasks.start_soon(process.stop_on_signal, keisei.stop)
                 with reporter(keisei.settings, as_json=args.json) as report:
                     async for event in keisei.events(topics=set(TOPICS) - {"board"}):

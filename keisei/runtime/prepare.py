@@ -57,6 +57,7 @@ def open_run(
         run=prepared.run,
         resumed=prepared.resumed,
         init=prepared.init,
+        step=prepared.step,
         keep_serving=keep_serving,
         build=build or build_learner,
     )

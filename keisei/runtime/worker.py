@@ -77,6 +77,8 @@ class Plan:
     run: RunDirectory
     resumed: Path | None
     init: Path | None
+    step: int
+    """Where it begins: that of the checkpoint, or 0."""
     keep_serving: bool
     build: Callable[[Settings], Learner]
 
@@ -106,7 +108,7 @@ class Worker:
         self._paused = False
         self._finished = False
         self._leaving: float | None = None
-        self._step = 0
+        self._step = plan.step
         self._saved_step = -1
         self._save_due = 0.0
         self._savers: list[Command] = []

@@ -10,41 +10,20 @@ run directory, no service. ``--until-steps N`` runs to a step instead of a time.
 
 import argparse
 import json
-import os
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-# Threads that spin while they wait slow each other down when anything else wants a core.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+from keisei.cli import process
 
-
-def _stand_in() -> None:
-    """Where pydantic-settings is missing, defaults, TOML and flags still work."""
-    import types
-
-    import pydantic
-
-    module: Any = types.ModuleType("pydantic_settings")
-    module.BaseSettings = pydantic.BaseModel
-    module.SettingsConfigDict = dict
-    module.PydanticBaseSettingsSource = object
-    module.EnvSettingsSource = lambda settings: dict
-    sys.modules["pydantic_settings"] = module
-
-
-try:
-    import pydantic_settings  # noqa: F401
-except ImportError:
-    _stand_in()
+process.set_up()  # before torch is imported, as for `keisei train`
 
 import torch  # noqa: E402
 
 from keisei.config import Settings  # noqa: E402
 from keisei.evaluation import Match, MatchSpec  # noqa: E402
-from keisei.nets.memory import keep_freed_memory  # noqa: E402
 from keisei.nets.policy import resolve_device, resolve_dtype  # noqa: E402
 from keisei.ppo.learner import Learner, Report  # noqa: E402
 
@@ -100,7 +79,6 @@ def arguments() -> tuple[argparse.Namespace, dict[str, str]]:
 def main() -> None:
     """Train, look, print."""
     args, overrides = arguments()
-    keep_freed_memory()
     torch.set_num_threads(args.threads)
     settings = Settings.load(args.config, {"run.seed": args.seed, **overrides})
     device = resolve_device(settings.device)
