@@ -176,7 +176,9 @@ class Learner:
         }
         values |= {f"speed/share_{k}": v / seconds for k, v in self.clock.seconds.items()}
         # What the network alone would allow, measured in place; `keisei bench train` measures it apart.
-        values["speed/limit_ratio"] = values["speed/share_inference"] + values["speed/share_update"]
+        if self.device.type == "cpu":  # elsewhere the phases overlap what the device does
+            network = values["speed/share_inference"] + values["speed/share_update"]
+            values["speed/limit_ratio"] = network
         values |= self._tally.values()
         alerts = tuple(self._detectors.look(values))
         return Report(self.step, self.iteration, values, tuple(games), alerts)

@@ -89,7 +89,8 @@ class Collector:
             self._outcome[t] = outcome.softmax(1)
             actions = legal.gather(1, column)[:, 0].to("cpu", torch.int16).numpy()
         with clock.phase("env"):
-            self._weight[t] = env.games["opponent"] == 0
+            opponent, white = env.games["opponent"], env.games["side"] == 1
+            self._weight[t] = ~np.where(white, opponent > 0, opponent < 0)
             step = env.step(actions)
             self._reward[t] = step.reward
             self._terminated[t] = step.terminated

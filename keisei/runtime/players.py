@@ -84,8 +84,10 @@ def load(path: str | Path, device: str = "auto", *, seed: int = 0) -> Player:
     folder, refused = find_checkpoint(Path(path))
     checkpoint = load_checkpoint(folder)
     place = resolve_device(device)
-    agent = Agent(_rebuild(checkpoint).to(place), place, resolve_dtype("auto", place), seed)
-    env = _trained_with(folder).env
+    trained = _trained_with(folder)
+    dtype = resolve_dtype(trained.compute.dtype, place)
+    agent = Agent(_rebuild(checkpoint).to(place), place, dtype, seed)
+    env = trained.env
     return Player(
         agent,
         max_ply=env.max_ply,

@@ -50,7 +50,7 @@ GAME = np.dtype(
         ("rng", np.uint64),  # state of the game's own generator
         ("ply", np.int32),  # moves made in this game
         ("checks", np.int16, (2,)),  # checks in a row given by black, by white, up to now
-        ("opponent", np.int16),  # who plays the other seat: 0 = self-play
+        ("opponent", np.int16),  # frozen opponent: k > 0 plays white, -k plays black, 0 = self-play
         ("in_check", np.uint8),
         ("earlier", np.uint8),  # earlier occurrences of this position in this game
     ],
