@@ -1,5 +1,5 @@
 # Sourced by the tools beside it. Makes $root/.venv hold what pyproject.toml and constraints.txt ask for;
-# a second call with nothing changed costs a checksum.
+# a second call with nothing changed costs a checksum. $extras, if the tool sets it, are installed too.
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/.venv
 
@@ -30,15 +30,18 @@ install() {
     fi
     say "installing into .venv (once, a few minutes)"
     "$venv/bin/python" -m pip install ${quiet[@]+"${quiet[@]}"} --disable-pip-version-check \
-        -c "$root/tools/constraints.txt" -e "$root[test,dev]" >&2
+        -c "$root/tools/constraints.txt" -e "$root${extras:+[$extras]}" >&2
 }
 
 prepare() {
     local wanted
-    wanted=$(cat "$root/pyproject.toml" "$root/tools/constraints.txt" | sha256sum)
-    if [ "$(cat "$venv/.stamp" 2>/dev/null)" != "$wanted" ] || ! grep -qsF "$venv/bin/python" "$venv/bin/pip"; then
+    wanted=$(cat "$root/pyproject.toml" "$root/tools/constraints.txt" | sha256sum | cut -c1-64)
+    # A line for each set of extras that is installed; any of them holds the package itself.
+    if ! grep -qsx "$wanted ${extras:-.*}" "$venv/.stamp" || ! grep -qsF "$venv/bin/python" "$venv/bin/pip"; then
         install
-        printf '%s\n' "$wanted" >"$venv/.stamp"
+        grep -sF "$wanted" "$venv/.stamp" >"$venv/.stamp.new" || true
+        printf '%s %s\n' "$wanted" "${extras:-none}" >>"$venv/.stamp.new"
+        mv "$venv/.stamp.new" "$venv/.stamp"
     fi
 }
 
