@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from keisei.config import Settings
+from keisei.ppo import learner as learning
 from keisei.ppo.detectors import WINDOW, DivergedError
 from keisei.ppo.learner import Learner, Report
+from keisei.ppo.update import ppo_loss
 from keisei.shogi import Position
 
 SMALL = {
@@ -162,10 +164,62 @@ def test_a_turn_leaves_the_callers_gradient_mode_alone() -> None:
     assert iterate(one).step == 256
 
 
-def test_plies_of_a_frozen_opponent_are_neither_counted_nor_learned() -> None:
-    some = learner(**{"env.max_ply": 500, "env.reset_share": 0.0})
-    some.env.games["opponent"][:4] = 1
-    assert iterate(some).step == 12 * 16
+def test_plies_of_a_frozen_opponent_are_neither_counted_nor_learned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The frozen network plays white in four games and black in three; its plies move nothing."""
+    one = learner(**{"env.max_ply": 500, "env.reset_share": 0.0, "ppo.minibatch": 256})
+    games = one.env.games
+    games["opponent"][:4], games["opponent"][4:7] = 1, -1
+    white = (games["side"] + np.arange(16)[:, None]) % 2 == 1  # [plies, games]; none ends here
+    frozen = np.where(games["opponent"] > 0, white, (games["opponent"] < 0) & ~white)
+    seen = []
+
+    def watched(*arguments: Any) -> Any:
+        seen.append(arguments[:2])
+        for logits in seen[-1]:
+            logits.retain_grad()
+        return ppo_loss(*arguments)
+
+    monkeypatch.setattr(learning, "ppo_loss", watched)
+    monkeypatch.setattr(one, "_shuffle", lambda count: (torch.arange(count),))
+    assert iterate(one).step == 16 * 16 - 7 * 8
+    assert len(seen) == 2
+    for policy, outcome in seen:
+        moved = outcome.grad.any(1).numpy().reshape(16, 16)
+        np.testing.assert_array_equal(moved, ~frozen)
+        assert not policy.grad[torch.from_numpy(frozen.ravel())].any()
+        assert policy.grad[torch.from_numpy(~frozen.ravel())].any()
+
+
+def test_the_gradient_is_clipped() -> None:
+    one = learner(**{"ppo.grad_clip": 0.01})
+    assert iterate(one).values["train/grad_norm"] > 0.02
+    left = torch.stack([p.grad.norm() for p in one.net.parameters()]).norm()
+    assert left == pytest.approx(0.01, rel=1e-3)
+
+
+def test_a_compiled_network_plays_and_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All passes go through it, in the two shapes alone that it was compiled for."""
+    passes: list[tuple[int, bool]] = []
+
+    def identity(net: torch.nn.Module, *, dynamic: bool) -> Any:
+        assert not dynamic
+
+        def forward(planes: torch.Tensor) -> Any:
+            passes.append((len(planes), torch.is_grad_enabled()))
+            return net(planes)
+
+        return forward
+
+    monkeypatch.setattr(torch, "compile", identity)
+    one = learner(**{"compute.compile": True, "ppo.minibatch": 64})
+    plain = learner(**{"ppo.minibatch": 64})
+    iterate(one), iterate(plain)
+    assert set(passes) == {(16, False), (64, True)}
+    assert passes.count((16, False)) >= 17  # every ply, and the edge of the rollout
+    assert passes.count((64, True)) == 2 * 4
+    assert same(one, plain)
 
 
 def test_recorded_games_replay_to_their_end() -> None:

@@ -75,6 +75,20 @@ def test_good_moves_become_likelier_and_the_value_nears_its_target(
     assert after["loss_value"] < before["loss_value"]
 
 
+def test_the_entropy_bonus_evens_the_probabilities_out(batch: Batch) -> None:
+    generator = torch.Generator().manual_seed(4)
+    policy = 3 * torch.randn(GAMES, 2187, generator=generator)
+    entropies = []
+    for _ in range(2):
+        policy = policy.detach().requires_grad_()
+        still = replaced(batch, advantage=torch.zeros(GAMES))
+        outcome, legal = torch.zeros(GAMES, 3), legal_columns(batch.mask)
+        loss, stats = ppo_loss(policy, outcome, legal, still, 0.2, 0.0, 1.0)
+        entropies.append(stats[STATS.index("entropy")])
+        policy = policy - torch.autograd.grad(loss, policy)[0]
+    assert entropies[1] > entropies[0] + 1e-3
+
+
 def test_the_clip_stops_the_gradient_of_moves_far_from_the_old_policy(
     net: torch.nn.Module, batch: Batch
 ) -> None:
