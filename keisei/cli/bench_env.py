@@ -24,7 +24,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     A step chooses a uniformly random legal move, makes it, and writes mask and observation of the
     next position; repetition, declaration and resets included. A checksum over every mask must be
-    the same in all repeats, and the masks at the end equal to those of the slow interface.
+    the same in all repeats, and the masks at the end equal to those of the same positions read from
+    their SFENs: by the same kernels, so this finds what a game carries along wrongly. (The tests
+    compare the checksum with that of another implementation of the rules.)
     """
     with one_core() as core:
         batches = {str(games): measure(games, args.steps) for games in BATCHES}
@@ -102,7 +104,7 @@ def play(env: Any, plies: int) -> int:
 
 
 def check_masks(env: Any) -> None:
-    """Compare masks with what the slow interface says of the same positions, for some games."""
+    """Compare the masks of some games with those of their positions set up afresh."""
     import numpy as np
 
     from keisei.shogi import Position
