@@ -2,7 +2,9 @@
 
 limit = B / (t_fwd + E t_upd): B plies of a rollout, inference for all of them (``t_fwd``) and E epochs
 of updates (``t_upd``) with the same network, precision, legal moves, loss and optimiser on data that lie
-ready in memory; no games, no sampling, no bookkeeping. ``reference`` is the same sum for a plain eager
+ready in memory; no games, no sampling, no bookkeeping. ``achieved`` is the learner's: rollout, update and
+an iteration's share of drawing the reset pool anew; not checkpoints, boards, recorded games' way to disk
+nor the event loop beside it. ``reference`` is the same sum for a plain eager
 loop that shares nothing with ours but the network, so that a slow limit can't flatter.
 """
 
@@ -35,7 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Measure. Rates are steps a second (medians), times seconds of one iteration.
+    """Measure. Rates are steps a second (medians), times seconds of one iteration (of ``seconds``, the
+    refill's those of the whole, made every ``env.reset_refresh`` iterations).
 
     ``ratio`` is achieved / limit. ``mfu`` is the floating-point work of the network in what was
     achieved over the fastest large matrix product measured on this device in the same precision.
@@ -68,6 +71,7 @@ def _measure(learner: "Learner", settings: "Settings", repeats: int) -> dict[str
 
     learner.warm_up()
     parts: dict[str, Callable[[], None]] = {"iteration": lambda: _iterate(learner)}
+    parts["refill"] = learner.env.refill_reset_pool
     parts |= _limit(learner, settings)
     parts |= _reference(learner, settings)
     phases: dict[str, list[float]] = {}
@@ -82,13 +86,14 @@ def _measure(learner: "Learner", settings: "Settings", repeats: int) -> dict[str
                 phases.setdefault(name, []).append(seconds)
     median = {name: statistics.median(values) for name, values in times.items()}
     plies, epochs = settings.env.games * settings.ppo.rollout_plies, settings.ppo.epochs
-    achieved = plies / median["iteration"]
+    refill = median["refill"] / settings.env.reset_refresh
+    achieved = plies / (median["iteration"] + refill)
     limit = plies / (median["t_fwd"] + epochs * median["t_upd"])
     reference = plies / (median["reference_fwd"] + epochs * median["reference_upd"])
     work = _forward_flops(learner) * (1 + 3 * epochs)
     peak = _matmul_peak(learner.device, learner.dtype)
     spent = {name: statistics.median(values) for name, values in phases.items()}
-    spent["other"] = median["iteration"] - sum(spent.values())
+    spent |= {"refill": refill, "other": median["iteration"] - sum(spent.values())}
     return {
         "achieved": achieved,
         "limit": limit,
@@ -111,6 +116,7 @@ def _measure(learner: "Learner", settings: "Settings", repeats: int) -> dict[str
 
 
 def _iterate(learner: "Learner") -> None:
+    learner.iteration = 0  # the first one draws no reset pool: that is measured apart
     for _ in learner.iterate():
         pass
 
