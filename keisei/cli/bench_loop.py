@@ -1,7 +1,8 @@
 """What 64 clients of the page cost the loop and the training.
 
-The real service runs in this process; its clients in another one, half of which never read. Blocks
-with and without clients alternate, so that a machine that slows down slows both alike.
+The real service runs in this process; its clients in another one. Half of them never read, behind
+buffers so small that the server is stuck with them before a block begins. Blocks with and without
+clients alternate, so that a machine that slows down slows both alike.
 """
 
 import argparse
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
 
 BEAT_SECONDS = 0.005
 SETTLE_SECONDS = 1.0
+CONNECT_SECONDS = 30
 WARM_ITERATIONS = 3
 RESAMPLES = 10_000
+NEVER_READ_BUFFER = 2048
+"""Bytes of kernel memory of a client that never reads: about one chunk of events fills it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Measure. Returns lags in ms, steps per second, and their ratio with its 95 % interval."""
+    """Measure. Returns lags in ms, steps per second, and their ratio with its 95 % interval.
+
+    ``stalled`` and ``clients_at_end`` are the fewest at the end of a block with clients: of those
+    that never read, how many the server could not send to or had dropped for it (the kernel does,
+    after ten seconds); and how many the run still counted. ``tick_seconds`` lie between two chunks.
+    """
     from keisei.cli import process
     from keisei.cli.errors import UsageError
 
@@ -87,6 +96,7 @@ async def _blocks(
     import anyio
 
     from keisei import Iteration
+    from keisei.runtime import hub
 
     warm = 0
     async for event in keisei.events({"metrics"}):
@@ -95,11 +105,18 @@ async def _blocks(
             break
     lags: dict[bool, list[float]] = {True: [], False: []}
     speeds: dict[bool, list[float]] = {True: [], False: []}
+    stalled, left = [], []
     for number in range(args.blocks):
         connected = number % 4 in (1, 2)  # without, with, with, without: a drift hits both alike
-        await anyio.to_thread.run_sync(clients.connect if connected else clients.disconnect)
+        await _until_clients(keisei, 0)
+        if connected:
+            await anyio.to_thread.run_sync(clients.connect)
+            await _until_clients(keisei, args.clients)
         await anyio.sleep(SETTLE_SECONDS)
         lag, speed = await _block(keisei, args.seconds)
+        if connected:
+            left.append(keisei.status().clients)
+            stalled.append(await anyio.to_thread.run_sync(clients.disconnect))
         lags[connected] += lag
         speeds[connected].append(speed)
         print(f"block {number + 1}/{args.blocks}: {speed:,.0f} steps/s", file=sys.stderr)
@@ -108,6 +125,9 @@ async def _blocks(
     return {
         "clients": args.clients,
         "never_reading": args.clients // 2,
+        "stalled": min(stalled),
+        "clients_at_end": min(left),
+        "tick_seconds": max(hub.TICK, args.clients / hub.BUDGET),
         "blocks": args.blocks,
         "block_seconds": args.seconds,
         "loop_lag_ms": _lag_report(lags[True]),
@@ -120,6 +140,17 @@ async def _blocks(
         "bytes_read": clients.bytes_read,
         "dropped": keisei.status().dropped,
     }
+
+
+async def _until_clients(keisei: "Keisei", count: int) -> None:
+    """Wait until the run itself counts that many streams."""
+    import anyio
+
+    with anyio.move_on_after(CONNECT_SECONDS):
+        while keisei.status().clients != count:  # noqa: ASYNC110 (no event tells of it)
+            await anyio.sleep(0.05)
+        return
+    raise RuntimeError(f"the run counts {keisei.status().clients} clients, not {count}")
 
 
 async def _block(keisei: "Keisei", seconds: float) -> tuple[list[float], float]:
@@ -182,23 +213,29 @@ class _Clients:
         self._ask("ready")
 
     def connect(self) -> None:
-        """Open all streams; returns when those that read have got their first bytes."""
+        """Open all streams; returns when each has been answered with 200."""
         self._ask("connect")
 
-    def disconnect(self) -> None:
-        """Close them."""
-        self.bytes_read = int(self._ask("disconnect"))
+    def disconnect(self) -> int:
+        """Close them. Returns how many that never read were stalled (see ``_stalled``)."""
+        taken, stalled = self._ask("disconnect").split()
+        self.bytes_read += int(taken)
+        return int(stalled)
 
     def end(self) -> None:
         """End the process."""
         self._process.communicate()
 
     def _ask(self, command: str) -> str:
+        """The answer. Raises RuntimeError if a stream failed; the process told why on stderr."""
         assert self._process.stdin is not None  # noqa: S101 (for the type checker)
         assert self._process.stdout is not None  # noqa: S101
-        self._process.stdin.write(command + "\n")
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline().strip()
+        try:
+            self._process.stdin.write(command + "\n")
+            self._process.stdin.flush()
+            answer = self._process.stdout.readline().strip()
+        except BrokenPipeError:
+            answer = ""
         if not answer:
             raise RuntimeError("the clients' process ended")
         return answer
@@ -206,40 +243,73 @@ class _Clients:
 
 def _be_clients(port: int, count: int) -> None:
     """What the other process does: raw sockets, of which every second one is never read."""
-    commands = sys.stdin
     streams: list[socket.socket] = []
     taken = 0
     with selectors.DefaultSelector() as selector:
-        selector.register(commands, selectors.EVENT_READ)
+        selector.register(sys.stdin, selectors.EVENT_READ)
         while True:
             for key, _ in selector.select():
                 if isinstance(key.fileobj, socket.socket):
-                    taken += len(key.fileobj.recv(1 << 16))
+                    taken += _read(key.fileobj)
                     continue
-                match commands.readline().strip():
+                match sys.stdin.readline().strip():
                     case "":
                         return
-                    case "connect" if not streams:
-                        streams = [_open(port) for _ in range(count)]
+                    case "connect":
+                        streams = [_open(port, reads=i % 2 == 0) for i in range(count)]
+                        for stream in streams:
+                            _check_answer(stream)
                         for stream in streams[::2]:
-                            taken += len(stream.recv(1 << 16))
                             selector.register(stream, selectors.EVENT_READ)
+                        print("connected", flush=True)
                     case "disconnect":
                         for stream in streams[::2]:
                             selector.unregister(stream)
+                        print(taken, _stalled(port, streams[1::2]), flush=True)
                         for stream in streams:
                             stream.close()
-                        streams = []
-                print(taken, flush=True)
+                        streams, taken = [], 0
+                    case _:
+                        print("ready", flush=True)
 
 
-def _open(port: int) -> socket.socket:
-    stream = socket.create_connection(("127.0.0.1", port), timeout=60)
+def _open(port: int, *, reads: bool) -> socket.socket:
+    stream = socket.socket()
+    stream.settimeout(CONNECT_SECONDS)
+    if not reads:  # before it connects: the window is agreed upon then
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, NEVER_READ_BUFFER)
+    stream.connect(("127.0.0.1", port))
     request = (
         f"GET /api/events HTTP/1.1\r\nHost: localhost:{port}\r\nAccept: text/event-stream\r\n\r\n"
     )
     stream.sendall(request.encode())
     return stream
+
+
+def _check_answer(stream: socket.socket) -> None:
+    """Look at the status line and leave it in the buffer."""
+    answer = stream.recv(64, socket.MSG_PEEK)
+    if not answer.startswith(b"HTTP/1.1 200 "):
+        raise RuntimeError(f"a stream was answered {answer!r}")
+
+
+def _read(stream: socket.socket) -> int:
+    """Bytes read, at least one."""
+    size = len(stream.recv(1 << 16))
+    if not size:
+        raise RuntimeError("the server ended a stream that was read")
+    return size
+
+
+def _stalled(port: int, streams: list[socket.socket]) -> int:
+    """How many of the streams have data waiting at the server's end, or no server's end any more."""
+    flowing = set()
+    for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]:
+        _, local, remote, state, queues, *_ = line.split()
+        established, unsent = state == "01", int(queues.partition(":")[0], 16)
+        if local.endswith(f":{port:04X}") and established and not unsent:
+            flowing.add(int(remote.rpartition(":")[2], 16))
+    return sum(stream.getsockname()[1] not in flowing for stream in streams)
 
 
 if __name__ == "__main__":
