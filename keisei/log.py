@@ -10,7 +10,7 @@ from collections.abc import Callable
 from logging.handlers import QueueHandler, QueueListener, RotatingFileHandler
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import structlog
 
@@ -20,6 +20,9 @@ RUN_LOGGER = "keisei"
 """Name of the logger that a run's events are written to."""
 WAITING = 10_000
 """Log records that may wait for the disk; more are dropped and counted."""
+
+Tell = Callable[[str, Literal["warning", "error"], str], None]
+"""Called with the name, level and message of a log line."""
 
 _SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
@@ -46,6 +49,7 @@ class Logging:
         self._level = level.upper()
         self._on_console = on_console
         self._listener: QueueListener | None = None
+        self._waiting: _Bounded | None = None
         self._file: RotatingFileHandler | None = None
         self._handlers: list[logging.Handler] = []
 
@@ -79,12 +83,12 @@ class Logging:
         )
         renderer = structlog.processors.JSONRenderer(default=str)
         self._file.setFormatter(_formatter(structlog.processors.format_exc_info, renderer))
-        handler = _Bounded(queue.Queue(WAITING))
-        self._listener = QueueListener(handler.queue, self._file)
+        self._waiting = _Bounded()
+        self._listener = QueueListener(self._waiting.queue, self._file)
         self._listener.start()
-        self._add(handler)
+        self._add(self._waiting)
 
-    def forward(self, tell: Callable[[str, str, str], None]) -> None:
+    def forward(self, tell: Tell) -> None:
         """Also hand warnings and errors to ``tell(name, level, message)``, from any thread.
 
         For ``Keisei.log``, which shows them to who watches the run. The run's own lines are left
@@ -102,8 +106,10 @@ class Logging:
             logging.getLogger().removeHandler(handler)
             handler.close()
         self._handlers.clear()
-        if self._listener and self._file:
+        if self._listener and self._waiting and self._file:
             self._listener.stop()
+            if self._waiting.dropped:
+                self._file.handle(self._waiting.account())
             self._file.close()
         logging.captureWarnings(capture=False)
         structlog.reset_defaults()
@@ -116,7 +122,12 @@ class Logging:
 class _Bounded(QueueHandler):
     """A queue handler that drops what does not fit, and hands records over as they are."""
 
-    dropped = 0
+    queue: "queue.SimpleQueue[logging.LogRecord]"
+
+    def __init__(self) -> None:
+        # A finaliser may log while its thread is inside `put`: a Queue's lock would never open.
+        super().__init__(queue.SimpleQueue())
+        self.dropped = 0
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
         """Leave it to the listener's formatter: the stock version flattens the event dict."""
@@ -124,16 +135,23 @@ class _Bounded(QueueHandler):
 
     def enqueue(self, record: logging.LogRecord) -> None:
         """Never wait."""
-        try:
-            self.queue.put_nowait(record)
-        except queue.Full:
+        if self.queue.qsize() < WAITING:
+            self.queue.put(record)
+        else:
             self.dropped += 1
+
+    def account(self) -> logging.LogRecord:
+        """A record of what was dropped."""
+        text = "%d log lines dropped: the disk was too slow"
+        return logging.LogRecord(
+            __name__, logging.WARNING, __file__, 0, text, (self.dropped,), None
+        )
 
 
 class _Forward(logging.Handler):
     """Hands records to a function."""
 
-    def __init__(self, tell: Callable[[str, str, str], None]) -> None:
+    def __init__(self, tell: Tell) -> None:
         super().__init__(logging.WARNING)
         self._tell = tell
 
@@ -143,8 +161,9 @@ class _Forward(logging.Handler):
             return
         # structlog's records carry their event as a dict up to the formatter.
         message = record.msg["event"] if isinstance(record.msg, dict) else record.getMessage()
-        level = "error" if record.levelno >= logging.ERROR else "warning"
-        self._tell(record.name, level, str(message))
+        self._tell(
+            record.name, "error" if record.levelno >= logging.ERROR else "warning", str(message)
+        )
 
 
 def _formatter(*renderers: Any) -> logging.Formatter:

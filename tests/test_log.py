@@ -2,9 +2,9 @@
 
 import json
 import logging
-import queue
 import threading
 import warnings
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 import pytest
@@ -62,12 +62,28 @@ def test_warnings_are_forwarded_but_the_runs_own_lines_are_not() -> None:
     ]
 
 
-def test_a_slow_disk_makes_nobody_wait() -> None:
-    handler = module._Bounded(queue.Queue(2))
-    record = logging.LogRecord("n", logging.INFO, "f", 1, "m", None, None)
-    for _ in range(5):
-        handler.enqueue(record)
-    assert handler.dropped == 3
+def test_a_slow_disk_makes_nobody_wait_and_what_it_cost_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WAITING", 2)
+    goes_on = threading.Event()
+    write = RotatingFileHandler.handle
+
+    def handle(handler: RotatingFileHandler, record: logging.LogRecord) -> bool:
+        goes_on.wait(10)
+        return write(handler, record)
+
+    monkeypatch.setattr(RotatingFileHandler, "handle", handle)
+    file = tmp_path / "keisei.log"
+    with Logging("info", on_console=lambda record: False) as logs:
+        logs.add_file(file)
+        for number in range(10):
+            logging.getLogger("a").info("%d", number)
+        goes_on.set()
+    lines = [json.loads(line)["event"] for line in file.read_text().splitlines()]
+    assert len(lines) <= 4  # one is being written, two wait
+    dropped = 10 - (len(lines) - 1)
+    assert lines[-1] == f"{dropped} log lines dropped: the disk was too slow"
 
 
 def test_leaving_takes_everything_away(tmp_path: Path) -> None:
