@@ -3,13 +3,13 @@
 import argparse
 import difflib
 import importlib.metadata
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from keisei.cli import bench, config, evaluate, moves, perft, process, serve, train
 from keisei.cli.errors import CommandError, UsageError
+from keisei.cli.progress import drop_output
 from keisei.cli.settings import take_overrides
 
 _COMMANDS = {
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # `keisei ... | head` reads no further
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+        drop_output(sys.stdout)
         return 0
     return code
 

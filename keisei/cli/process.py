@@ -7,8 +7,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -17,6 +17,8 @@ from keisei.cli.errors import EnvironmentProblem, UsageError
 from keisei.nets.memory import keep_freed_memory
 
 if TYPE_CHECKING:
+    from anyio.abc import TaskStatus
+
     from keisei.runtime.errors import TrainingFailed
 
 LOG_FILE = "keisei.log"
@@ -83,11 +85,30 @@ def problems() -> Iterator[None]:
         raise
 
 
-async def stop_on_signal(stop: Callable[[], None]) -> None:
-    """Call ``stop`` at the first SIGINT or SIGTERM. The second ends the process, stacks dumped."""
+@asynccontextmanager
+async def stopped_by_signal(stop: Callable[[], None]) -> AsyncIterator[None]:
+    """Within the block, the first SIGINT or SIGTERM calls ``stop``.
+
+    The second ends the process, stacks dumped. What the block raises comes out as it is.
+    """
+    import anyio
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(_stop_at_first, stop)
+            yield
+            tasks.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        if len(group.exceptions) > 1:
+            raise
+        raise group.exceptions[0] from None
+
+
+async def _stop_at_first(stop: Callable[[], None], *, task_status: "TaskStatus[None]") -> None:
     import anyio
 
     with anyio.open_signal_receiver(*_STOPPING) as signals:
+        task_status.started()
         async for _ in signals:
             break
     for number in _STOPPING:

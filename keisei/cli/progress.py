@@ -1,19 +1,21 @@
-"""How ``keisei train`` tells of its progress: a live panel, plain lines, or JSON lines."""
+"""How ``keisei train`` and ``serve`` tell of their progress: a live panel, plain lines, or JSON lines."""
 
 import json
 import math
+import os
+import select
 import sys
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
-from keisei.events import Alert, Evaluation, Event, Failed, Iteration, Log, Status
+from anyio import CapacityLimiter, from_thread, to_thread
+
+from keisei.events import Alert, Evaluation, Event, Failed, Iteration, Status
 
 if TYPE_CHECKING:
     from keisei.config import Settings
-
-Report = Callable[[Event], None]
 
 PLAIN_SECONDS = 10
 """Time between two plain lines of metrics; iterations on a small net come faster than one reads."""
@@ -33,39 +35,102 @@ _WORDS = {
 }
 
 
-def reporter(settings: "Settings", *, as_json: bool) -> AbstractContextManager[Report]:
-    """A context manager giving the function to call with each event.
+class Progress:
+    """A sink that shows a run's events: JSON on stdout, everything for people on stderr.
 
-    JSON goes to stdout, everything for people to stderr.
+    It writes in a thread: a pipe stays full for as long as its reader likes, and training goes on.
     """
+
+    name = "progress"
+
+    def __init__(
+        self,
+        settings: "Callable[[], Settings]",
+        *,
+        as_json: bool = False,
+        on_broken_pipe: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``settings`` is asked once the run is open: a resumed one has its own.
+
+        ``on_broken_pipe`` is called on the loop when nobody reads any more, as after ``head``;
+        from then on nothing is written.
+        """
+        self._stream = sys.stdout if as_json else sys.stderr
+        self._on_broken_pipe = on_broken_pipe
+        self._limiter = CapacityLimiter(1)
+        self._view = _view(settings, as_json=as_json)
+
+    async def write(self, events: Sequence[Event]) -> None:
+        """Show them; boards are left out."""
+        await self._call(partial(self._show, events))
+
+    async def close(self) -> None:
+        """Leave the terminal as it was."""
+        await self._call(self._view.close)
+
+    async def _call(self, function: Callable[[], None]) -> None:
+        try:
+            await to_thread.run_sync(function, limiter=self._limiter)
+        except BrokenPipeError:
+            drop_output(self._stream)
+            self._on_broken_pipe()
+
+    def _show(self, events: Sequence[Event]) -> None:
+        room = select.poll()
+        room.register(self._stream, select.POLLOUT)
+        for event in events:
+            if event.topic != "board":
+                while not room.poll(200):  # milliseconds
+                    from_thread.check_cancelled()  # at its end a run waits only so long
+                self._view.show(event)
+
+
+def drop_output(stream: TextIO) -> None:
+    """Let what is still written to a broken pipe, at exit at the latest, vanish."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
+
+
+class _View(Protocol):
+    def show(self, event: Event) -> None: ...
+    def close(self) -> None: ...
+
+
+def _view(settings: "Callable[[], Settings]", *, as_json: bool) -> _View:
     if as_json:
-        return nullcontext(_json_line)
-    if sys.stderr.isatty():
-        return _Panel(settings)
-    return nullcontext(_Lines(settings))
+        return _Json()
+    return _Panel(settings) if sys.stderr.isatty() else _Lines(settings)
 
 
-def _json_line(event: Event) -> None:
-    line = {"event": event.event, "topic": event.topic, **event.to_dict()}
-    print(json.dumps(line), flush=True)
+class _Json:
+    """JSON lines."""
+
+    def show(self, event: Event) -> None:
+        """Print the event."""
+        line = {"event": event.event, "topic": event.topic, **event.to_dict()}
+        print(json.dumps(line), flush=True)
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
-class _Progress:
+class _Share:
     """How far a run is: by steps or minutes, whichever ends it first; both may be endless."""
 
-    def __init__(self, settings: "Settings") -> None:
-        self._steps = settings.run.steps
-        self._seconds = settings.run.minutes * 60
+    def __init__(self, settings: "Callable[[], Settings]") -> None:
+        self._settings = settings
         self._began: float | None = None
 
-    def share(self, event: Event) -> float | None:
+    def of(self, event: Event) -> float | None:
         """Between 0 and 1, or None for a run without an end."""
         self._began = self._began or event.time
+        run = self._settings().run
         shares = []
-        if self._steps:
-            shares.append(event.step / self._steps)
-        if self._seconds:
-            shares.append((event.time - self._began) / self._seconds)
+        if run.steps:
+            shares.append(event.step / run.steps)
+        if run.minutes:
+            shares.append((event.time - self._began) / (run.minutes * 60))
         return min(1.0, max(shares)) if shares else None
 
 
@@ -82,7 +147,10 @@ def _figures(values: dict[str, float]) -> str:
 
 
 def _notice(event: Event) -> str | None:
-    """The line of an event that isn't a metric; None where there is nothing to say."""
+    """The line of an event that isn't a metric; None where there is nothing to say.
+
+    Log lines are on stderr already.
+    """
     match event:
         case Failed():
             return f"failed: {event.type}: {event.message}"
@@ -90,8 +158,6 @@ def _notice(event: Event) -> str | None:
             return _WORDS.get(event.kind) or " ".join(filter(None, (event.kind, event.message)))
         case Alert():
             return f"{event.level}: {event.name}: {event.message}"
-        case Log() if event.level != "info":
-            return f"{event.level}: {event.message}"
         case Evaluation() if event.state == "done" and event.score is not None:
             return f"evaluation against {event.opponent}: score {event.score:.3f}"
     return None
@@ -100,15 +166,18 @@ def _notice(event: Event) -> str | None:
 class _Lines:
     """Plain lines, for a log file or a pipe."""
 
-    def __init__(self, settings: "Settings") -> None:
-        self._progress = _Progress(settings)
+    def __init__(self, settings: "Callable[[], Settings]") -> None:
+        self._progress = _Share(settings)
         self._next = 0.0
 
-    def __call__(self, event: Event) -> None:
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def show(self, event: Event) -> None:
         """Print the event, if it is time."""
         text = _notice(event)
         if isinstance(event, Iteration):
-            share = self._progress.share(event)
+            share = self._progress.of(event)
             if event.time < self._next and share != 1:
                 return
             self._next = event.time + PLAIN_SECONDS
@@ -123,11 +192,11 @@ class _Lines:
 class _Panel:
     """A progress bar and the newest figures, kept in place on a terminal; notices scroll above."""
 
-    def __init__(self, settings: "Settings") -> None:
+    def __init__(self, settings: "Callable[[], Settings]") -> None:
         from rich.console import Console
         from rich.live import Live
 
-        self._progress = _Progress(settings)
+        self._progress = _Share(settings)
         self._began = time.monotonic()
         self._newest: Iteration | None = None
         self._share: float | None = None
@@ -139,20 +208,19 @@ class _Panel:
             redirect_stdout=False,
         )
 
-    def __enter__(self) -> Report:
-        self._live.__enter__()
-        return self._show
+    def close(self) -> None:
+        """Leave the last figures standing."""
+        self._live.stop()
 
-    def __exit__(self, *error: Any) -> None:
-        self._live.__exit__(*error)
-
-    def _show(self, event: Event) -> None:
+    def show(self, event: Event) -> None:
+        """Print a notice, or take the figures for the next refresh."""
+        self._live.start()  # the first time
         text = _notice(event)
         if text:
             style = "red" if isinstance(event, Failed | Alert) else "dim"
             self._console.print(text, style=style, markup=False)
         if isinstance(event, Iteration):
-            self._newest, self._share = event, self._progress.share(event)
+            self._newest, self._share = event, self._progress.of(event)
 
     def _render(self) -> Any:
         """Called by rich's thread, four times a second."""

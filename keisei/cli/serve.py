@@ -6,7 +6,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from keisei.cli import process, settings
-from keisei.cli.progress import reporter
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -32,21 +31,22 @@ def run(args: argparse.Namespace) -> int:
     import anyio
 
     from keisei.server.security import check_host
-    from keisei.server.serve import address_of, bind
+    from keisei.server.serve import bind
 
     with process.problems():
         check_host(chosen.server)
         # Before anything slow or lasting: a taken port must not leave a run behind, and a browser
         # that connects already now waits in the backlog.
         with bind(chosen.server.host, chosen.server.port) as sock:
-            print(f"Keisei is at {address_of(sock)}", flush=True)
             return anyio.run(_serve, chosen, args, sock)
 
 
 async def _serve(chosen: "Settings", args: argparse.Namespace, sock: socket.socket) -> int:
     from keisei import Keisei, TrainingFailed
+    from keisei.cli.progress import Progress
     from keisei.log import Logging
     from keisei.runtime.sinks import LogSink
+    from keisei.server.serve import address_of
 
     session = Keisei(
         chosen,
@@ -54,17 +54,18 @@ async def _serve(chosen: "Settings", args: argparse.Namespace, sock: socket.sock
         resume=args.resume,
         init=args.init,
         keep_serving=True,
-        sinks=[LogSink()],
+        sinks=[LogSink(), Progress(lambda: session.settings)],
     )
     with Logging(chosen.log.level, process.on_console) as logs:
         try:
-            async with session as keisei:
-                log_file = keisei.run.path / process.LOG_FILE
-                logs.add_file(log_file)
-                logs.forward(keisei.log)
-                await _until_stopped(keisei, sock)
+            async with process.stopped_by_signal(session.stop):
+                print(f"Keisei is at {address_of(sock)}", flush=True)
+                async with session as keisei:
+                    logs.add_file(keisei.run.path / process.LOG_FILE)
+                    logs.forward(keisei.log)
+                    await _until_stopped(keisei, sock)
         except TrainingFailed as failure:
-            process.tell_failure(failure, log_file)
+            process.tell_failure(failure, session.run.path / process.LOG_FILE)
             return 1
     return 0
 
@@ -82,11 +83,5 @@ async def _until_stopped(keisei: "Keisei", sock: socket.socket) -> None:
     serve = partial(run_server, create_app(keisei), sock, ended)
     async with anyio.create_task_group() as server:
         server.start_soon(supervise, "server", serve, keisei.alert)
-        async with anyio.create_task_group() as signals:
-            signals.start_soon(process.stop_on_signal, keisei.stop)
-            with reporter(keisei.settings, as_json=False) as report:
-                async for event in keisei.events():
-                    report(event)
-            await keisei.wait()  # longer than the events, if training failed: the page tells of it
-            signals.cancel_scope.cancel()
+        await keisei.wait()  # if training failed, until a signal: the page tells of it
         ended.set()

@@ -4,7 +4,6 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from keisei.cli import process, settings
-from keisei.cli.progress import reporter
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -33,25 +32,25 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _train(chosen: "Settings", args: argparse.Namespace) -> int:
-    import anyio
-
     from keisei import Keisei, TrainingFailed
-    from keisei.events import TOPICS
+    from keisei.cli.progress import Progress
     from keisei.log import Logging
     from keisei.runtime.sinks import LogSink
 
-    session = Keisei(chosen, run=args.run, resume=args.resume, init=args.init, sinks=[LogSink()])
+    progress = Progress(
+        lambda: session.settings,
+        as_json=args.json,
+        on_broken_pipe=lambda: session.stop(),  # noqa: PLW0108 (there is no session yet)
+    )
+    session = Keisei(
+        chosen, run=args.run, resume=args.resume, init=args.init, sinks=[LogSink(), progress]
+    )
     with Logging(chosen.log.level, process.on_console) as logs:
         try:
-            async with session as keisei, anyio.create_task_group() as tasks:
+            async with process.stopped_by_signal(session.stop), session as keisei:
                 logs.add_file(keisei.run.path / process.LOG_FILE)
                 logs.forward(keisei.log)
-                tasks.start_soon(process.stop_on_signal, keisei.stop)
-                with reporter(keisei.settings, as_json=args.json) as report:
-                    async for event in keisei.events(topics=set(TOPICS) - {"board"}):
-                        report(event)
                 outcome = await keisei.wait()
-                tasks.cancel_scope.cancel()
         except TrainingFailed as failure:
             process.tell_failure(failure, session.run.path / process.LOG_FILE)
             return 1

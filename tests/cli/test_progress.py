@@ -1,0 +1,58 @@
+"""What is told of a run while it trains."""
+
+import contextlib
+import json
+import os
+import time
+
+import anyio
+import pytest
+
+from keisei.cli.progress import Progress
+from keisei.config import Settings
+from keisei.events import Log, Status
+
+pytestmark = pytest.mark.anyio
+
+STATUS = Status(run="r", step=1, time=0.0, kind="running", state="running")
+
+
+async def test_a_full_pipe_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(write, b"x" * 4096)
+    os.set_blocking(write, True)
+    with os.fdopen(read, "rb") as pipe, os.fdopen(write, "w") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        progress = Progress(Settings, as_json=True)
+        began = time.monotonic()
+        with anyio.move_on_after(0.3) as waited:
+            await progress.write([STATUS])
+        assert waited.cancelled_caught
+        assert time.monotonic() - began < 5
+        os.read(pipe.fileno(), 1 << 20)
+        await progress.write([STATUS])
+        assert json.loads(os.read(pipe.fileno(), 1 << 20))["event"] == "running"
+
+
+async def test_a_reader_that_left_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = []
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as broken:
+        monkeypatch.setattr("sys.stdout", broken)
+        progress = Progress(Settings, as_json=True, on_broken_pipe=lambda: told.append(1))
+        await progress.write([STATUS])
+        await progress.write([STATUS])
+        await progress.close()
+    assert told == [1]
+
+
+async def test_log_lines_are_not_told_again(capfd: pytest.CaptureFixture[str]) -> None:
+    line = Log(run="r", step=1, time=0.0, name="asyncio", level="warning", message="slow")
+    await Progress(Settings).write([line, STATUS])
+    shown = capfd.readouterr().err
+    assert "running" in shown
+    assert "slow" not in shown
