@@ -23,3 +23,10 @@ class TrainingFailed(RuntimeError):
     def __init__(self, message: str, details: str = "") -> None:
         super().__init__(message)
         self.details = details
+
+
+def unwrap(error: BaseException) -> BaseException:
+    """What a task group wrapped, where that is a single exception: its name tells what happened."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

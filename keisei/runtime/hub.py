@@ -20,6 +20,8 @@ BUDGET = 128
 chunk costs the processor some 80 us, which training would miss."""
 GROUP = 8
 """Clients woken at once. All 64 in one turn of the loop would hold it for 10 ms and more."""
+DIGITS = 18
+"""Of an event's number at most; Python refuses to read one of thousands."""
 CHUNK = 512
 """Events in one chunk at most, when a client catches up."""
 
@@ -95,7 +97,7 @@ class Hub:
         lost = False
         if after is not None:
             boot, _, number = after.rpartition("-")
-            known = boot == self.boot and number.isdecimal()
+            known = boot == self.boot and number.isdecimal() and len(number) <= DIGITS
             client.cursor = int(number) + 1 if known else 0
             lost = not self._oldest <= client.cursor <= self._next
             client.cursor = self._next if lost else client.cursor
@@ -185,9 +187,9 @@ def _conflated(event: Event) -> object | None:
 def _frame(event: Event, id: str | None) -> bytes:
     payload = event.to_dict()
     try:
-        data = json.dumps(payload, allow_nan=False, separators=(",", ":"))
+        data = json.dumps(payload, allow_nan=False, default=str, separators=(",", ":"))
     except ValueError:  # JSON has no NaN, and a browser's parser stops at one
-        data = json.dumps(_finite(payload), allow_nan=False, separators=(",", ":"))
+        data = json.dumps(_finite(payload), allow_nan=False, default=str, separators=(",", ":"))
     head = f"id: {id}\r\n" if id else ""
     return f"{head}event: {event.event}\r\ndata: {data}\r\n\r\n".encode()
 

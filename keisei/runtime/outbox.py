@@ -11,6 +11,9 @@ from keisei.runtime.errors import OutboxOverflow
 DROPPABLE = 256
 KEPT = 10_000
 
+_Item = tuple[int, Event]
+"""An event and its place among all."""
+
 
 class Outbox:
     """A bounded pipe into the loop that never makes its writers wait.
@@ -25,12 +28,14 @@ class Outbox:
         """On the loop that will drain it."""
         self.dropped = 0
         self._limit = kept
-        self._kept: deque[tuple[int, Event]] = deque()
-        self._loose: deque[tuple[int, Event]] = deque(maxlen=droppable)
+        self._kept: deque[_Item] = deque()
+        self._loose: deque[_Item] = deque(maxlen=droppable)
         self._number = 0
         self._armed = False
         self._closed = False
-        self._lock = threading.Lock()
+        # A thread may come in again while it holds the lock: a collection of garbage may start at
+        # any allocation, and a finaliser that logs ends up here. Every step keeps that harmless.
+        self._lock = threading.RLock()
         self._loop = asyncio.get_running_loop()
         self._ready = asyncio.Event()
 
@@ -60,15 +65,17 @@ class Outbox:
         """What has come since, in order; waits for something. Empty: the stream has ended."""
         while True:
             await self._ready.wait()
+            kept, loose = deque[_Item](), deque[_Item](maxlen=self._loose.maxlen)
             with self._lock:
-                batch = [event for _, event in heapq.merge(self._kept, self._loose, key=_number)]
-                self._kept.clear()
-                self._loose.clear()
-                self._armed = False
-                if not self._closed:
+                closed = self._closed
+                self._armed = False  # before the swap: an event that comes in now wakes us again
+                if not closed:
                     self._ready.clear()
-                if batch or self._closed:
-                    return batch
+                kept, self._kept = self._kept, kept
+                loose, self._loose = self._loose, loose
+            batch = [event for _, event in heapq.merge(kept, loose, key=_number)]
+            if batch or closed:
+                return batch
 
     def _append(self, event: Event) -> None:
         box = self._kept if event.keep else self._loose
@@ -83,5 +90,5 @@ class Outbox:
             return
 
 
-def _number(item: tuple[int, Event]) -> int:
+def _number(item: _Item) -> int:
     return item[0]

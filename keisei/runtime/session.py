@@ -15,9 +15,20 @@ import anyio.lowlevel
 from anyio import CancelScope, CapacityLimiter, create_task_group, to_thread
 
 from keisei.config import Settings
-from keisei.events import TOPICS, Alert, Evaluation, Event, Iteration, Level, Log, Reset, Topic
+from keisei.events import (
+    TOPICS,
+    Alert,
+    Evaluation,
+    Event,
+    Failed,
+    Iteration,
+    Level,
+    Log,
+    Reset,
+    Topic,
+)
 from keisei.runtime.book import Book, EvaluationHandle
-from keisei.runtime.errors import NotRunning, OutboxOverflow, TrainingFailed
+from keisei.runtime.errors import NotRunning, TrainingFailed
 from keisei.runtime.hub import Hub
 from keisei.runtime.outbox import Outbox
 from keisei.runtime.queues import Command, Mailbox, Question
@@ -32,6 +43,7 @@ if TYPE_CHECKING:
     from keisei.runtime.worker import Outcome
     from keisei.store import RunReader
 
+FINAL = ("stopped", "finished", "failed")
 CLOSE_SECONDS = 30.0
 """How long sinks may take to write what is left."""
 
@@ -156,15 +168,19 @@ class Keisei:
     async def _train(self) -> None:
         try:
             async with create_task_group() as beside:
-                beside.start_soon(self.hub.run)
-                beside.start_soon(self._heartbeat.run)
-                beside.start_soon(watch, lambda: self._worker.beat, self.alert)
+                for name, run in (
+                    ("stream", self.hub.run),
+                    ("heartbeat", self._heartbeat.run),
+                    ("watchdog", partial(watch, lambda: self._worker.beat, self.alert)),
+                ):
+                    beside.start_soon(supervise, name, run, self.alert)
                 await self._flow()
                 beside.cancel_scope.cancel()
         except Exception as crash:  # noqa: BLE001 (the host's block must not be cancelled)
             from keisei.runtime.worker import failure
 
             failed, self._outcome = failure(crash, self._notes.run, self._notes.step)
+            self._notes.take(failed)
             self._readers.publish(failed)
             self.hub.publish(failed)
         finally:
@@ -176,7 +192,14 @@ class Keisei:
     async def _flow(self) -> None:
         async with create_task_group() as group:
             for feed in self._feeds:
-                group.start_soon(supervise, f"sink {feed.sink.name}", feed.run, self.alert)
+                # What is not in the database is lost: a full disk may be cleared after hours.
+                kept = isinstance(feed.sink, DatabaseSink)
+                supervised = partial(
+                    supervise,
+                    progress=partial(getattr, feed, "written"),
+                    again=feed.again if kept else None,
+                )
+                group.start_soon(supervised, f"sink {feed.sink.name}", feed.run, self.alert)
             group.start_soon(self._host)
             await self._pump()
             group.cancel_scope.deadline = anyio.current_time() + CLOSE_SECONDS
@@ -197,21 +220,22 @@ class Keisei:
                 self._hand_on(event)
                 await anyio.lowlevel.checkpoint()
         for feed in self._feeds:
-            feed.box.close()
+            feed.close()
 
     def _hand_on(self, event: Event) -> None:
         if isinstance(event, Iteration):
             event = replace(event, values=event.values | self._loop_values())
         elif isinstance(event, Evaluation):
             self._book.note(event)
+        elif isinstance(event, Failed):  # evaluations that the worker never took would wait forever
+            self._book.close()
         self._notes.take(event)
         self.hub.publish(event)
         self._readers.publish(event)
         for feed in self._feeds:
-            try:
-                feed.put(event)
-            except OutboxOverflow:  # told by the sink's own alerts; training must not wait for it
-                feed.box.dropped += 1
+            if not feed.put(event):
+                name = f"sink {feed.sink.name}"
+                self.alert(name, "error", "it takes no events: from now on it misses some")
 
     def _release(self) -> None:
         self._database.close()
@@ -280,12 +304,14 @@ class Keisei:
         """What the run is doing now."""
         self._check_entered()
         phase, since = self._worker.beat
-        return self._notes.report(
+        report = self._notes.report(
             phase=phase,
             beat_age=time.monotonic() - since,
             clients=self.hub.clients,
             dropped=self._dropped,
         )
+        ending = self._mailbox.stop_requested and report.state not in FINAL
+        return replace(report, state="stopping") if ending else report
 
     @property
     def reader(self) -> "RunReader":
@@ -369,7 +395,7 @@ class Keisei:
 
     @property
     def _dropped(self) -> int:
-        return self._outbox.dropped + sum(feed.box.dropped for feed in self._feeds)
+        return self._outbox.dropped + sum(feed.dropped for feed in self._feeds)
 
     def _loop_values(self) -> dict[str, float]:
         return {

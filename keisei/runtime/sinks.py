@@ -4,12 +4,16 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
+import anyio
 import structlog
 from anyio import CapacityLimiter, to_thread
 
 from keisei.events import Alert, Event, Iteration, Status
 from keisei.log import RUN_LOGGER
+from keisei.runtime.errors import OutboxOverflow
 from keisei.runtime.outbox import Outbox
+
+RETRY_SECONDS = 30.0
 
 
 class Sink(Protocol):
@@ -81,19 +85,48 @@ class Feed:
 
     def __init__(self, sink: Sink) -> None:
         self.sink = sink
-        self.box = Outbox()
+        self.written = 0
+        """Batches that the sink has taken."""
+        self._box = Outbox()
         self._batch: list[Event] = []
+        self._closing = anyio.Event()
+        self._full = False
 
-    def put(self, event: Event) -> None:
-        """Hand over an event; the sink's task takes it. Raises OutboxOverflow."""
-        self.box.emit(event)
+    @property
+    def dropped(self) -> int:
+        """Events that found no room."""
+        return self._box.dropped
+
+    def put(self, event: Event) -> bool:
+        """Hand over an event; the sink's task takes it. False if it is the first without room."""
+        try:
+            self._box.emit(event)
+        except OutboxOverflow:  # training must not wait for a sink
+            self._box.dropped += 1
+            first, self._full = not self._full, True
+            return not first
+        return True
+
+    def close(self) -> None:
+        """No more events come."""
+        self._box.close()
+        self._closing.set()
+
+    async def again(self) -> bool:
+        """Wait until another try is worth it: some time, or the end. False if that has been."""
+        if self._closing.is_set():
+            return False
+        with anyio.move_on_after(RETRY_SECONDS):
+            await self._closing.wait()
+        return True
 
     async def run(self) -> None:
         """Write until the feed is closed. Started again after an error, it repeats that batch."""
         while True:
             if self._batch:
                 await self.sink.write(self._batch)
-            self._batch = await self.box.drain()
+                self.written += 1
+            self._batch = await self._box.drain()
             if not self._batch:
                 break
         await self.sink.close()

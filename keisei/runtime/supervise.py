@@ -1,5 +1,6 @@
 """Keeping what stands beside training from ending it, and noticing when training stands still."""
 
+import logging
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
@@ -7,6 +8,9 @@ from collections.abc import Awaitable, Callable, Mapping
 import anyio
 
 from keisei.events import Level
+from keisei.runtime.errors import unwrap
+
+_log = logging.getLogger(__name__)
 
 RESTARTS = 3
 PAUSES = (0.1, 0.5, 2.0)
@@ -26,24 +30,43 @@ Report = Callable[[str, Level, str], None]
 """Called with the name, level and message of an alert."""
 
 
-async def supervise(name: str, run: Callable[[], Awaitable[None]], report: Report) -> bool:
-    """Run to the end; a crash is an alert, and up to three times a new start.
+async def supervise(
+    name: str,
+    run: Callable[[], Awaitable[None]],
+    report: Report,
+    *,
+    progress: Callable[[], int] = lambda: 0,
+    again: Callable[[], Awaitable[bool]] | None = None,
+) -> bool:
+    """Run to the end; a crash is an alert, and up to three times in a row a new start.
+
+    ``progress``: a crash after it changed is the first in a row again. ``again`` is awaited before
+    each try beyond the three, and says whether to make it; more crashes are then no more alerts.
 
     Returns whether it came to its end. Raises nothing but cancellation.
     """
-    for restart in range(RESTARTS + 1):
+    crashes, reached = 0, progress()
+    while True:
         try:
             await run()
         except Exception as error:  # noqa: BLE001 (whatever it is must not reach training)
-            text = "".join(traceback.format_exception_only(error)).strip()
-            if restart == RESTARTS:
-                report(name, "error", f"{text}; given up after {RESTARTS} restarts")
+            if progress() != reached:
+                crashes, reached = 0, progress()
+            crashes += 1
+            cause = unwrap(error)
+            text = "".join(traceback.format_exception_only(cause)).strip()
+            _log.info("%s crashed", name, exc_info=cause)
+            if crashes <= RESTARTS:
+                report(name, "error", f"{text}; starting again")
+                await anyio.sleep(PAUSES[crashes - 1])
+                continue
+            if crashes == RESTARTS + 1:
+                end = "tried again from time to time" if again else "given up"
+                report(name, "error", f"{text}; {end} after {RESTARTS} restarts")
+            if again is None or not await again():
                 return False
-            report(name, "error", f"{text}; starting again")
-            await anyio.sleep(PAUSES[restart])
         else:
             return True
-    raise AssertionError("unreachable")
 
 
 async def watch(

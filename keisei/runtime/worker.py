@@ -12,7 +12,7 @@ import torch
 
 from keisei.config import Settings
 from keisei.events import Alert, Board, Evaluation, Event, Failed, Game, Iteration, State, Status
-from keisei.runtime.errors import NotRunning
+from keisei.runtime.errors import NotRunning, unwrap
 from keisei.runtime.evaluations import Agent, Evaluations
 from keisei.runtime.outbox import Outbox
 from keisei.runtime.play import answer
@@ -118,18 +118,24 @@ class Worker:
         self._share = Share(plan.settings.evaluation.share)
         self._pace = Pace()
         self._marks = (0, 0.0, 0.0)
+        self._score: dict[str, float] = {}
+        """``eval/score`` of the evaluation that finished last."""
         self._evaluations = Evaluations(self._tell_evaluation, self._alert)
+        # Asked here, on the loop: what the host computes with. Torch hands the number set last to
+        # threads that start later, so in a new thread it may be that of another run.
+        self._host_threads = torch.get_num_threads()
 
     def main(self) -> Outcome:
         """Start, train, save. Returns how it ended; raises nothing."""
-        threads = torch.get_num_threads()
         try:
             return self._live()
         except BaseException as error:  # noqa: BLE001 (the thread's edge: whatever it is, tell)
             return self._fail(error)
         finally:
-            torch.set_num_threads(threads)  # anyio's thread goes back to the host
+            torch.set_num_threads(self._host_threads)  # anyio's thread goes back to the host
             self._mailbox.close()
+            refused = NotRunning("the run ended before this was done")
+            deliver((command.finished, refused) for command in self._savers)
             self._beat("ended")
 
     # ------------------------------------------------------------------ life
@@ -139,16 +145,17 @@ class Worker:
             self._status("stopped", "stopped")
             return Outcome("stopped")
         self._status("compiling", "compiling")
-        self._start()
         try:
+            self._start()
             if not self._mailbox.stopping():
                 self._status("running", "running")
                 self._turns()
             return self._end()
         finally:
             self._evaluations.close()
-            self._learner.env.close()
-            del self._learner
+            if hasattr(self, "_learner"):
+                self._learner.env.close()
+                del self._learner
 
     def _start(self) -> None:
         self._beat("compile")
@@ -195,6 +202,7 @@ class Worker:
 
     def _fail(self, error: BaseException) -> Outcome:
         self._generator = None
+        self._mailbox.close()  # before the news: what comes after it must be refused
         failed, outcome = failure(error, self._plan.run.id, self._step)
         self._outbox.emit(failed, always=True)
         return outcome
@@ -298,16 +306,13 @@ class Worker:
 
     # ------------------------------------------------------------------ checkpoints
     def _save_or_alert(self) -> None:
-        savers, self._savers = self._savers, []
         try:
-            path = self._save(self._state)
+            self._save(self._state)
         except OSError as error:  # a full disk must not end training
             self._alert("checkpoint_failed", "error", f"{type(error).__name__}: {error}")
-            deliver((command.finished, error) for command in savers)
-        else:
-            deliver((command.finished, path) for command in savers)
+            self._settle_savers(error)
 
-    def _save(self, state: State) -> Path:
+    def _save(self, state: State) -> None:
         self._beat("save")
         self._save_due = time.monotonic() + self._settings.run.checkpoint_seconds
         learner = self._learner
@@ -317,7 +322,11 @@ class Worker:
         )
         self._saved_step = learner.step
         self._status("checkpoint", state, str(path))
-        return path
+        self._settle_savers(path)
+
+    def _settle_savers(self, answer: Path | OSError) -> None:
+        deliver((command.finished, answer) for command in self._savers)
+        self._savers = []
 
     # ------------------------------------------------------------------ events
     def _publish(self, report: Report) -> None:
@@ -334,6 +343,7 @@ class Worker:
             "speed/share_evaluation": evaluation / (training + evaluation),
             "system/rss_bytes": float(psutil.Process().memory_info().rss),
             "system/device_bytes": float(_device_bytes(self._settings.device)),
+            **self._score,
         }
         self._emit(Iteration, iteration=report.iteration, values=values)
         for name, level, message in report.alerts:
@@ -355,6 +365,8 @@ class Worker:
             self._emit(Board, **self._learner.board())
 
     def _tell_evaluation(self, **fields: Any) -> None:
+        if fields["state"] == "done":
+            self._score = {"eval/score": fields["score"]}
         self._emit(Evaluation, **fields)
 
     def _alert(self, name: str, level: str, message: str) -> None:
@@ -373,6 +385,7 @@ class Worker:
 
 def failure(error: BaseException, run: str, step: int) -> tuple[Failed, Outcome]:
     """What to tell of an exception. Its frames are cleared: they hold tensors."""
+    error = unwrap(error)
     name, text = type(error).__name__, str(error)
     details = "".join(traceback.format_exception(error))
     cause: BaseException | None = error

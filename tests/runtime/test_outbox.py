@@ -2,9 +2,12 @@
 
 import threading
 import time
+from collections import deque
+from typing import Any
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import pytest
 
 from keisei.events import Board, Event, Log, Status
@@ -36,6 +39,27 @@ async def test_events_come_in_the_order_they_were_emitted() -> None:
         outbox.emit((log if number % 3 else status)(number))
     outbox.close()
     assert await everything(outbox) == list(range(10))
+
+
+async def test_a_finaliser_that_logs_while_the_lock_is_held_does_not_deadlock() -> None:
+    outbox = Outbox()
+
+    class Logs:
+        def __del__(self) -> None:
+            outbox.emit(log(1))
+
+    class Full(deque[Any]):
+        def append(self, item: Any) -> None:
+            Logs()
+            super().append(item)
+
+    outbox._kept = Full()
+    thread = threading.Thread(target=outbox.emit, args=(status(0),), daemon=True)
+    thread.start()
+    await anyio.to_thread.run_sync(thread.join, 2)
+    assert not thread.is_alive()
+    outbox.close()
+    assert sorted(await everything(outbox)) == [0, 1]
 
 
 async def test_a_flood_drops_the_oldest_counts_them_and_leaves_the_loop_responsive() -> None:

@@ -28,7 +28,9 @@ from keisei import (
     TrainingFailed,
 )
 from keisei.config import Run
+from keisei.evaluation import MatchSpec
 from keisei.events import Event
+from keisei.runtime.sinks import DatabaseSink
 from keisei.store import RunLockedError, RunReader, load_checkpoint, save_checkpoint
 
 pytestmark = pytest.mark.anyio
@@ -239,6 +241,47 @@ async def test_a_full_disk_is_an_alert_and_training_goes_on(
         assert await saved(keisei)
 
 
+@pytest.mark.parametrize("end", ["steps", "stop", "raise", "save"])
+async def test_a_checkpoints_reply_comes_however_the_run_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """Asked for within the last iteration."""
+    inside, gate = threading.Event(), threading.Event()
+
+    def on_turn(learner: FakeLearner, turn: int) -> None:
+        if turn == 2:
+            inside.set()
+            gate.wait(5)
+        if turn == 3 and end == "raise":
+            raise ArithmeticError("loss is not finite")
+
+    def save(*args: Any) -> Path:
+        raise RuntimeError("not an OSError")
+
+    if end == "save":
+        monkeypatch.setattr("keisei.runtime.worker.save_checkpoint", save)
+    keisei = Keisei(
+        settings(tmp_path, steps=100 if end == "steps" else 0), _learner=Learners(on_turn=on_turn)
+    )
+    try:
+        async with keisei:
+            await to_thread.run_sync(inside.wait, 5)
+            command = keisei.submit("checkpoint")
+            if end == "stop":
+                keisei._worker._worth_finishing = lambda: False  # type: ignore[method-assign]
+                keisei.stop()
+                assert keisei.status().state == "stopping"
+            gate.set()
+            with anyio.fail_after(2):
+                if end == "steps":
+                    assert int((await command.finished).name) == 100
+                else:
+                    with pytest.raises(NotRunning):
+                        await command.finished
+    except TrainingFailed:
+        assert end in {"raise", "save"}
+
+
 # ---------------------------------------------------------------------- failure
 async def test_failure_reaches_readers_and_streams_within_a_second(tmp_path: Path) -> None:
     raised_at = 0.0
@@ -314,6 +357,69 @@ async def test_kept_serving_a_failed_run_still_answers(tmp_path: Path) -> None:
             await keisei.wait()
 
 
+async def test_evaluations_that_a_failed_worker_never_took_are_ended(tmp_path: Path) -> None:
+    gate = threading.Event()
+
+    def on_turn(learner: FakeLearner, turn: int) -> None:
+        gate.wait(5)
+        raise ArithmeticError("loss is not finite")
+
+    keisei = Keisei(settings(tmp_path), _learner=Learners(on_turn=on_turn), keep_serving=True)
+    with pytest.raises(TrainingFailed):
+        async with keisei:
+            await until(keisei, Status, kind="running")
+            await anyio.sleep(0.02)
+            evaluation = await keisei.evaluate(MatchSpec("random", games=2))
+            gate.set()
+            with anyio.fail_after(2):
+                assert (await evaluation.result())["state"] == "cancelled"
+
+
+async def test_a_learner_that_cannot_warm_up_is_closed_and_let_go(tmp_path: Path) -> None:
+    class Cold(FakeLearner):
+        def warm_up(self) -> None:
+            raise MemoryError("no room")
+
+    made: list[FakeLearner] = []
+
+    def build(settings: Settings) -> FakeLearner:
+        made.append(Cold(settings))
+        return made[0]
+
+    with pytest.raises(TrainingFailed, match="no room"):
+        async with Keisei(settings(tmp_path), _learner=build) as keisei:
+            await keisei.wait()
+            assert made[0].env.closed
+            assert not hasattr(keisei._worker, "_learner")
+
+
+async def test_what_stands_beside_training_does_not_end_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def crash(self: Any) -> None:
+        raise ValueError("telemetry")
+
+    monkeypatch.setattr("keisei.runtime.hub.Hub.run", crash)
+    async with Keisei(settings(tmp_path, steps=500), _learner=Learners()) as keisei:
+        alert = await until(keisei, Alert, name="stream")
+        assert "telemetry" in alert.message
+        assert (await keisei.wait()).kind == "finished"
+
+
+async def test_a_crash_of_the_loops_part_is_the_runs_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(TrainingFailed, match="pump"):
+        async with Keisei(settings(tmp_path), _learner=Learners()) as keisei:
+
+            def crash(event: Event) -> None:
+                raise ValueError("pump")
+
+            monkeypatch.setattr(keisei, "_hand_on", crash)
+            await keisei.wait()
+            assert keisei.status().state == "failed"
+
+
 async def test_a_failed_runs_tensors_are_let_go(tmp_path: Path) -> None:
     import weakref
 
@@ -381,6 +487,78 @@ async def test_a_sink_that_is_beyond_help_does_not_stop_training(tmp_path: Path)
     ) as keisei:
         with anyio.fail_after(10):
             assert (await keisei.wait()).kind == "finished"
+
+
+async def test_crashes_far_apart_never_end_a_sink(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Shaky(Sink):
+        tries = 0
+
+        async def write(self, events: Any) -> None:
+            self.tries += 1
+            self.failures = self.tries % 2
+            await super().write(events)
+
+    monkeypatch.setattr("keisei.runtime.supervise.PAUSES", (0.0, 0.0, 0.0))
+    sink = Shaky()
+    async with Keisei(settings(tmp_path, steps=2000), _learner=Learners(), sinks=[sink]) as keisei:
+        await keisei.wait()
+    assert sink.closed
+    assert sum(isinstance(event, Iteration) for event in sink.events) == 20
+
+
+async def test_the_database_is_written_again_once_the_disk_has_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = 6
+    write = DatabaseSink.write
+
+    async def full(sink: DatabaseSink, events: Any) -> None:
+        nonlocal failures
+        failures -= 1
+        if failures >= 0:
+            raise OSError(28, "No space left on device")
+        await write(sink, events)
+
+    monkeypatch.setattr(DatabaseSink, "write", full)
+    monkeypatch.setattr("keisei.runtime.supervise.PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("keisei.runtime.sinks.RETRY_SECONDS", 0.02)
+    async with Keisei(settings(tmp_path, steps=1000), _learner=Learners()) as keisei:
+        alerts = [event async for event in keisei.events({"alert"}) if isinstance(event, Alert)]
+        await keisei.wait()
+    assert ["starting again" in alert.message for alert in alerts] == [True, True, True, False]
+    series = (await to_thread.run_sync(RunReader(keisei.run.path).metrics))["series"]
+    assert series["train/kl"]["step"] == list(range(100, 1001, 100))
+
+
+async def test_a_disk_that_stays_full_does_not_hold_up_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(sink: DatabaseSink, events: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(DatabaseSink, "write", full)
+    monkeypatch.setattr("keisei.runtime.supervise.PAUSES", (0.0, 0.0, 0.0))
+    async with Keisei(settings(tmp_path, steps=500), _learner=Learners()) as keisei:
+        with anyio.fail_after(5):
+            assert (await keisei.wait()).kind == "finished"
+
+
+async def test_a_sink_that_hangs_is_told_once_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Keisei(settings(tmp_path), _learner=Learners(), sinks=[Sink(delay=1e6)]) as keisei:
+        hanging = keisei._feeds[-1]
+        hanging._box._limit = 3
+        alerts: list[Alert] = []
+        with anyio.move_on_after(0.5):
+            async for event in keisei.events({"alert"}):
+                assert isinstance(event, Alert)
+                alerts.append(event)
+        assert [alert.name for alert in alerts] == ["sink test"]
+        assert hanging.dropped > 1
+        monkeypatch.setattr("keisei.runtime.session.CLOSE_SECONDS", 0.1)
 
 
 async def test_a_slow_sink_holds_up_nobody(tmp_path: Path) -> None:

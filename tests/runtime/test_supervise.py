@@ -46,6 +46,21 @@ async def test_one_that_recovers_goes_on() -> None:
     assert starts == 3
 
 
+async def test_a_task_groups_single_error_is_told_by_its_own_name(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    alerts: list[str] = []
+
+    async def crash() -> None:
+        async with anyio.create_task_group():
+            raise ValueError("deep down")
+
+    with caplog.at_level("INFO"):
+        await supervise("server", crash, lambda *alert: alerts.append(alert[2]))
+    assert alerts[0].startswith("ValueError: deep down")
+    assert "in crash" in caplog.text
+
+
 async def test_cancellation_is_no_crash() -> None:
     alerts: list[object] = []
     with anyio.move_on_after(0.02):
