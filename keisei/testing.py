@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -50,14 +51,11 @@ class FakeHandle:
 class FakeReader:
     """What a run directory would hold, in memory."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    path: Path | None = None
+
+    def __init__(self) -> None:
         self.iterations: list[Iteration] = []
         self.alerts: list[Alert] = []
-
-    def config(self) -> dict[str, Any]:
-        """The settings."""
-        return self._settings.model_dump(mode="json")
 
     def metrics(
         self,
@@ -136,10 +134,11 @@ class FakeRun:
     ) -> None:
         """``history``: iterations that lie in the past already. The rest: how fast it goes."""
         self.settings = settings or Settings()
-        self.reader = FakeReader(self.settings)
+        self.reader = FakeReader()
         self.hub = Hub(self._own)
         self.state: State = "starting"
         self.message = ""
+        self.checkpoint_age: float | None = None
         self._random = random.Random(seed)
         self._seconds = (compile_seconds, iteration_seconds, board_seconds)
         self._iteration = 0
@@ -197,7 +196,7 @@ class FakeRun:
             clients=self.hub.clients,
             dropped=0,
             checkpoint=None,
-            checkpoint_age=None,
+            checkpoint_age=self.checkpoint_age,
         )
 
     @asynccontextmanager

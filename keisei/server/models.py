@@ -13,7 +13,6 @@ MAX_ID = 2**63 - 1
 
 METRICS = frozenset(
     {
-        "eval/elo",
         "eval/score",
         "games/black_score",
         "games/checkmate",

@@ -2,6 +2,7 @@
 
 import math
 import platform
+import shutil
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +18,9 @@ from keisei.server.models import MAX_ID, METRICS, MetricsQuery, NoQuery, PageQue
 from keisei.server.problems import Problem
 from keisei.server.source import Reader, Source
 
+FREE_BYTES = 2**30
+"""What a run needs on its disk to be ready."""
+
 
 async def status(request: Request) -> Response:
     """What the run is doing now."""
@@ -31,9 +35,9 @@ async def versions(request: Request) -> Response:
 
 
 async def config(request: Request) -> Response:
-    """The resolved settings."""
+    """The settings in use."""
     parse_query(NoQuery, request)
-    return Json(await anyio.to_thread.run_sync(_source(request).reader.config))
+    return Json(_source(request).settings.model_dump(mode="json"))
 
 
 async def metrics(request: Request) -> Response:
@@ -118,14 +122,26 @@ async def healthz(request: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """The run is alive too. 503 when it failed or ended early, or its worker is silent."""
+    """The run is alive too. 503 when it failed or ended early, its worker is silent, or what it
+    learns is not kept: the disk is full, or no checkpoint comes.
+    """
     parse_query(NoQuery, request)
-    report = _source(request).status()
+    source = _source(request)
+    report = source.status()
     if report.state in {"failed", "stopping", "stopped"}:
         raise Problem(503, f"The run is {report.state}. {report.message}".strip())
     if report.beat_age > ALLOWANCE.get(report.phase, math.inf):
         silent = f"{report.beat_age:.0f} s in phase {report.phase}"
         raise Problem(503, f"The worker has shown no life for {silent}.")
+    if path := source.reader.path:
+        free = (await anyio.to_thread.run_sync(shutil.disk_usage, path)).free
+        if free < FREE_BYTES:
+            raise Problem(503, f"The disk has {free / 2**20:.0f} MiB left for {path}.")
+    age, every = report.checkpoint_age, source.settings.run.checkpoint_seconds
+    if report.state == "running" and age is not None and age > 3 * every + 60:
+        raise Problem(
+            503, f"The newest checkpoint is {age:.0f} s old; one was due after {every:.0f} s."
+        )
     return Json({"status": "ready", "state": report.state})
 
 

@@ -28,22 +28,43 @@ HEADERS = {
 
 
 class HostRefusedError(ValueError):
-    """``server.host`` is an address that other machines can reach."""
+    """``server.host`` is an address that other machines can reach, or every name is allowed."""
 
 
 def check_host(settings: Server) -> None:
     """Refuse to listen beyond this machine: there is no password yet. Raises HostRefusedError."""
-    if settings.host == "localhost":
-        return
-    try:
-        loopback = ipaddress.ip_address(settings.host.strip("[]")).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
+    allowed_hosts(settings)
+    if settings.host != "localhost" and _loopback(settings.host) is None:
         raise HostRefusedError(
             f"server.host: must be a loopback address such as 127.0.0.1 (got {settings.host!r}); "
             "for another machine use a tunnel, as ssh -L 8700:localhost:8700"
         )
+
+
+def allowed_hosts(settings: Server) -> list[str]:
+    """Host names that are answered: those set, and the address listened on.
+
+    Raises HostRefusedError for ``*``: without the check any site could reach the service by a name
+    of its own that leads here (DNS rebinding).
+    """
+    if "*" in settings.allowed_hosts:
+        raise HostRefusedError(
+            "server.allowed_hosts: '*' would let any web site reach the service; "
+            "name the hosts, as localhost or *.example.org"
+        )
+    own = _loopback(settings.host)
+    return [*settings.allowed_hosts, *([own] if own else [])]
+
+
+def _loopback(host: str) -> str | None:
+    """A loopback address as a browser writes it in Host; None if it is something else."""
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return None
+    if not address.is_loopback:
+        return None
+    return f"[{address}]" if address.version == 6 else str(address)
 
 
 def middleware(settings: Server) -> list[Middleware]:
@@ -52,7 +73,7 @@ def middleware(settings: Server) -> list[Middleware]:
         Middleware(SecurityHeaders),
         Middleware(ProblemMiddleware),
         Middleware(
-            TrustedHostMiddleware, allowed_hosts=list(settings.allowed_hosts), www_redirect=False
+            TrustedHostMiddleware, allowed_hosts=allowed_hosts(settings), www_redirect=False
         ),
         Middleware(WriteGuard),
         Middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY),

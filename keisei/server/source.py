@@ -5,6 +5,7 @@ The live session (``keisei.Keisei``) has it, and ``keisei.testing.FakeRun``.
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from keisei.config import Settings
@@ -15,8 +16,9 @@ from keisei.events import State, Topic
 class Reader(Protocol):
     """What is kept of a run. Blocking: the server calls it in a thread."""
 
-    def config(self) -> dict[str, Any]:
-        """The resolved settings."""
+    @property
+    def path(self) -> Path | None:
+        """The run's directory; None for one that writes nothing."""
 
     def metrics(
         self,
@@ -60,6 +62,10 @@ class StatusReport(Protocol):
     def beat_age(self) -> float:
         """Seconds since the worker showed life."""
 
+    @property
+    def checkpoint_age(self) -> float | None:
+        """Seconds since the newest checkpoint; None before the first."""
+
     def to_dict(self) -> dict[str, Any]:
         """Everything, for JSON."""
 
@@ -81,7 +87,7 @@ class Source(Protocol):
 
     @property
     def settings(self) -> Settings:
-        """The run's settings."""
+        """The settings in use; those of a resumed run may differ from what it began with."""
 
     @property
     def reader(self) -> Reader:

@@ -1,11 +1,13 @@
 """What the API answers."""
 
 import json
+from pathlib import Path
 
 import httpx
 import pytest
 
 from keisei.runtime.errors import InboxFull, KeyReused
+from keisei.server import routes
 from keisei.testing import FakeRun
 
 pytestmark = pytest.mark.anyio
@@ -157,6 +159,36 @@ async def test_readiness_follows_the_worker(client: httpx.AsyncClient, run: Fake
     assert answer.status_code == 503
     assert "out of luck" in answer.json()["detail"]
     assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_a_full_disk_is_not_ready(
+    client: httpx.AsyncClient, run: FakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.reader.path = tmp_path
+    monkeypatch.setattr(routes, "FREE_BYTES", 0)
+    assert (await client.get("/readyz")).status_code == 200
+    monkeypatch.setattr(routes, "FREE_BYTES", 2**80)
+    answer = await client.get("/readyz")
+    assert answer.status_code == 503
+    assert f"MiB left for {tmp_path}" in answer.json()["detail"]
+
+
+async def test_a_run_that_saves_no_checkpoints_is_not_ready(
+    client: httpx.AsyncClient, run: FakeRun
+) -> None:
+    run.checkpoint_age = 3 * run.settings.run.checkpoint_seconds + 59
+    assert (await client.get("/readyz")).status_code == 200
+    run.checkpoint_age += 2
+    answer = await client.get("/readyz")
+    assert answer.status_code == 503
+    assert "checkpoint is 241 s old" in answer.json()["detail"]
+    await client.post("/api/control/pause")
+    assert (await client.get("/readyz")).status_code == 200
+
+
+async def test_the_settings_are_those_in_use(client: httpx.AsyncClient, run: FakeRun) -> None:
+    run.settings = run.settings.model_copy(update={"device": "cuda:1"})  # as resuming does
+    assert (await client.get("/api/config")).json()["device"] == "cuda:1"
 
 
 async def test_an_evaluation_from_start_to_end(client: httpx.AsyncClient) -> None:

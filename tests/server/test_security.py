@@ -5,7 +5,8 @@ import pytest
 from starlette.applications import Starlette
 from starlette.types import Message
 
-from keisei.config import Server
+from keisei.config import Server, Settings
+from keisei.server import create_app
 from keisei.server.security import MAX_BODY, HostRefusedError, check_host
 from keisei.testing import FakeRun
 
@@ -144,3 +145,24 @@ async def test_loopback_may_be_listened_on(host: str) -> None:
 async def test_nothing_else_may(host: str) -> None:
     with pytest.raises(HostRefusedError, match=r"server\.host.*loopback"):
         check_host(Server(host=host))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.2", "::1", "0:0:0:0:0:0:0:1"])
+async def test_the_address_listened_on_is_answered(host: str) -> None:
+    app = create_app(FakeRun(Settings(server=Server(host=host, allowed_hosts=("localhost",)))))
+    shown = "127.0.0.2:8700" if host == "127.0.0.2" else "[::1]:8700"
+    assert await request(app, "GET", "/api/status", {"Host": shown}) == 200
+    assert await request(app, "GET", "/api/status", {"Host": "127.0.0.3:8700"}) == 400
+
+
+async def test_an_address_of_other_machines_is_not_answered_for_being_listened_on() -> None:
+    app = create_app(FakeRun(Settings(server=Server(host="0.0.0.0"))))
+    assert await request(app, "GET", "/api/status", {"Host": "0.0.0.0:8700"}) == 400
+
+
+async def test_every_name_may_not_be_allowed() -> None:
+    server = Server(allowed_hosts=("localhost", "*"))
+    with pytest.raises(HostRefusedError, match=r"server\.allowed_hosts"):
+        check_host(server)
+    with pytest.raises(HostRefusedError, match=r"server\.allowed_hosts"):
+        create_app(FakeRun(Settings(server=server)))
