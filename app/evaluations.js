@@ -17,6 +17,9 @@ export class Evaluations {
 
   async load() {
     const { evaluations } = await get("api/eval");
+    this.#rows.clear(); // a service started anew knows none of them
+    this.list.replaceChildren();
+    document.getElementById("evaluation-empty").hidden = false;
     for (const evaluation of evaluations.slice(0, SHOWN).reverse()) this.show(evaluation);
   }
 
@@ -52,7 +55,7 @@ export class Evaluations {
   #render(data) {
     const line = element("p", "line");
     line.append(element("span", "", `${data.games} games against ${data.opponent}`));
-    if (data.state === "queued") line.append(element("span", "soft", "waiting"));
+    if (data.state === "queued") line.append(element("span", "soft", "waiting"), this.#cancel(data));
     if (data.state === "running") line.append(element("span", "soft", percent(data.progress)), this.#cancel(data));
     if (data.state === "cancelled") line.append(element("span", "soft", "cancelled"));
     if (data.score !== null && data.score !== undefined) line.append(element("span", "score", `scored ${percent(data.score)}`));

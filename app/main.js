@@ -114,10 +114,13 @@ let late = null; // iterations that came while the history was on its way
 
 async function loadHistory() {
   late = [];
-  const { series: history } = await get(`api/metrics?keys=${METRICS.join(",")}`);
-  series.load(history);
-  for (const [step, values] of late) series.append(step, values);
-  late = null;
+  try {
+    const { series: history } = await get(`api/metrics?keys=${METRICS.join(",")}`);
+    series.load(history);
+    for (const [step, values] of late) series.append(step, values);
+  } finally {
+    late = null;
+  }
   charts.draw();
 }
 

@@ -105,6 +105,19 @@ def test_an_evaluation_is_started_and_its_result_shown(service: Service, watched
     expect(page.locator("#results li").first).to_contain_text("cancelled")
 
 
+def test_a_match_that_waits_can_be_cancelled(service: Service, watched: Watched) -> None:
+    service.start()
+    page = watched.page
+    waits = {"id": "e1", "state": "queued", "opponent": "random", "games": 8, "progress": 0.0}
+    page.route("**/api/eval", lambda route: route.fulfill(json={"evaluations": [waits]}))
+    cancelled = waits | {"state": "cancelled"}
+    page.route("**/api/eval/e1", lambda route: route.fulfill(json=cancelled))
+    page.goto(service.url)
+    expect(page.locator("#results li")).to_contain_text("waiting")
+    page.get_by_role("button", name="Cancel the games against random").click()
+    expect(page.locator("#results li")).to_contain_text("cancelled")
+
+
 def test_a_refusal_is_told(service: Service, watched: Watched) -> None:
     service.start()
     page = watched.page
@@ -131,6 +144,8 @@ def test_a_cut_stream_heals(service: Service, watched: Watched) -> None:
     page = watched.page
     page.goto(service.url)
     grows(page, "step")
+    page.get_by_role("button", name="Play random").click()
+    expect(page.locator("#results li")).to_have_count(1)
     watched.cut = True
     service.kill()
     expect(page.locator("#state")).to_have_text("Reconnecting")
@@ -139,6 +154,8 @@ def test_a_cut_stream_heals(service: Service, watched: Watched) -> None:
     service.start(history=200)
     expect(page.locator("#state")).to_have_text("Training", timeout=20_000)
     expect(page.locator("#notice")).to_be_hidden()
+    expect(page.locator("#results li")).to_have_count(0)  # the new one knows of none
+    expect(page.locator("#evaluation-empty")).to_be_visible()
     assert grows(page, "iteration") > 200
 
 
