@@ -1,6 +1,6 @@
 """A match between an agent, whose moves come from outside, and a local player.
 
-All games run side by side, one ply a turn::
+Up to ``AT_ONCE`` games run side by side, one ply a turn::
 
     match = Match(MatchSpec("random", games=200))
     while (wanted := match.request()) is not None:
@@ -23,6 +23,9 @@ from keisei.shogi import Position
 Opponent = Literal["random", "material"]
 Colour = Literal["black", "white"]
 Player = Callable[[NDArray[Any], NDArray[np.uint64], NDArray[np.uint64]], NDArray[np.int16]]
+
+AT_ONCE = 512
+"""Games played side by side; more follow when these are over. Bounds the work of one turn."""
 
 _PLY = 97
 """Column of the compact observation that holds the ply, of 255 parts of the maximum."""
@@ -133,9 +136,6 @@ class Match:
     def __init__(self, spec: MatchSpec) -> None:
         self.spec = spec
         n = spec.games
-        self._env = VectorEnv(
-            n, max_ply=spec.max_ply, declaration=spec.declaration, seed=spec.seed, reset_pool=0
-        )
         self._player = _PLAYERS[spec.opponent]
         self._pair = np.arange(n) // 2
         self._side = np.arange(n) % 2  # the agent's: 0 black, 1 white
@@ -146,13 +146,30 @@ class Match:
         self._winner = np.zeros(n, np.int8)
         self._reason = np.zeros(n, np.uint8)
         self._plies = np.zeros(n, np.int16)
+        self._begin(0)
+
+    def _begin(self, first: int) -> None:
+        """Start the next games, those from ``first`` on."""
+        spec = self.spec
+        self._now = slice(first, min(first + AT_ONCE, spec.games))
+        self._env = VectorEnv(
+            self._now.stop - first,
+            max_ply=spec.max_ply,
+            declaration=spec.declaration,
+            seed=spec.seed,
+            reset_pool=0,
+        )
 
     def request(self) -> tuple[NDArray[np.uint8], NDArray[np.uint64]] | None:
-        """Positions that want the agent's move: uint8[M, 98] and masks uint64[M, 35], M >= 1.
+        """Positions that want the agent's move: uint8[M, 98] and masks uint64[M, 35].
+
+        M is 1 to ``AT_ONCE``.
 
         None when all games are over. Plays on where only the opponent is to move.
         """
         while self._open.any():
+            if not self._open[self._now].any():
+                self._begin(self._now.stop)
             rows = self._wanted()
             if len(rows):
                 return self._observe(rows), self._env.mask[rows]
@@ -212,8 +229,9 @@ class Match:
         )
 
     def _wanted(self) -> NDArray[np.intp]:
-        """Games in which the agent is to move."""
-        return np.flatnonzero(self._open & (self._env.games["side"] == self._side))
+        """Rows of the environment in which the agent is to move."""
+        mine = self._env.games["side"] == self._side[self._now]
+        return np.flatnonzero(self._open[self._now] & mine)
 
     def _observe(self, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
         observation = self._env.observation[rows]
@@ -225,23 +243,24 @@ class Match:
     def _step(self, rows: NDArray[np.intp], actions: NDArray[np.integer[Any]]) -> None:
         env = self._env
         moves = legal_lists(env.mask)[0][:, 0].copy()  # games that are over: any move
-        opponents = self._open.copy()
+        playing, rng = self._open[self._now].copy(), self._rng[self._now]
+        opponents = playing.copy()
         opponents[rows] = False
         for row in np.flatnonzero(opponents).tolist():
             one = slice(row, row + 1)
-            moves[one] = self._player(env.games[one], env.mask[one], self._rng[row])
+            moves[one] = self._player(env.games[one], env.mask[one], rng[row])
         moves[rows] = actions
         ply = env.games["ply"].copy()
         step = env.step(moves)
-        self._moves[self._open, ply[self._open]] = moves[self._open]
+        self._moves[self._now][playing, ply[playing]] = moves[playing]
         self._settle(step)
 
     def _settle(self, step: StepResult) -> None:
-        ended = self._open & (step.terminated | step.truncated)
-        self._winner[ended] = step.winner[ended]
-        self._reason[ended] = step.reason[ended]
-        self._plies[ended] = step.plies[ended]
-        self._open &= ~ended
+        ended = self._open[self._now] & (step.terminated | step.truncated)
+        self._winner[self._now][ended] = step.winner[ended]
+        self._reason[self._now][ended] = step.reason[ended]
+        self._plies[self._now][ended] = step.plies[ended]
+        self._open[self._now][ended] = False
 
     def _points(self) -> NDArray[np.float64]:
         """1, 1/2 or 0 for each game; those still played count nothing yet."""

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -21,16 +21,18 @@ ENDED = ("done", "failed", "cancelled")
 class Record:
     """One evaluation."""
 
-    def __init__(self, spec: "MatchSpec", key: str | None) -> None:
-        self.id = secrets.token_hex(4)
+    def __init__(
+        self, fields: dict[str, Any], spec: "MatchSpec | None" = None, key: str | None = None
+    ) -> None:
+        """``fields``: what is known of it, which is shown beside the defaults."""
         self.spec = spec
         self.key = key
         self.done = anyio.Event()
         self.fields: dict[str, Any] = {
-            "id": self.id,
+            "id": secrets.token_hex(4),
             "state": "queued",
-            "opponent": spec.opponent,
-            "games": spec.games,
+            "opponent": "",
+            "games": 0,
             "progress": 0.0,
             "score": None,
             "interval": None,
@@ -39,6 +41,10 @@ class Record:
             "created": time.time(),
             "finished": None,
         }
+        self.fields |= {key: fields[key] for key in self.fields.keys() & fields.keys()}
+        self.id: str = self.fields["id"]
+        if self.fields["state"] in ENDED:
+            self.done.set()
 
     def note(self, fields: dict[str, Any]) -> None:
         """Take over what is new."""
@@ -67,7 +73,7 @@ class EvaluationHandle:
 
 
 class Book:
-    """All evaluations of this process, up to the newest ``KEPT``."""
+    """All evaluations of a run, up to the newest ``KEPT``."""
 
     def __init__(self) -> None:
         self._records: dict[str, Record] = {}
@@ -85,12 +91,17 @@ class Book:
                     return known, False
         if sum(not record.done.is_set() for record in self._records.values()) >= UNDONE:
             raise InboxFull(f"{UNDONE} evaluations already wait")
-        record = Record(spec, key)
+        record = Record({"opponent": spec.opponent, "games": spec.games}, spec, key)
         self._records[record.id] = record
         ended = [old.id for old in self._records.values() if old.done.is_set()]
         for id in ended[: max(0, len(self._records) - KEPT)]:
             del self._records[id]
         return record, True
+
+    def restore(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Show what was kept of the run's earlier processes, newest first."""
+        for row in reversed(rows[:KEPT]):
+            self._records[row["id"]] = Record(row)
 
     def drop(self, record: Record) -> None:
         """Forget one that could not be started."""

@@ -35,6 +35,8 @@ class _Running:
     spec: "MatchSpec"
     match: "Match"
     agent: Agent
+    step: int
+    """At which the agent was copied: it tells the weights that were measured."""
     told: float = 0.0
     """When it was last heard of."""
 
@@ -73,15 +75,18 @@ class Evaluations:
             item = self._running.pop(id)
             self._tell(id, item.spec, "cancelled", item.match)
 
-    def start(self, agent: Agent) -> None:
-        """Begin what waits, each with a copy of ``agent``. Between iterations only."""
+    def start(self, agent: Agent, step: int) -> None:
+        """Begin what waits, each with a copy of ``agent``, which has trained ``step`` steps.
+
+        Between iterations only.
+        """
         from keisei.evaluation import Match
 
         while self.waiting:
             id, spec = next(iter(self._waiting.items()))
             del self._waiting[id]
             try:
-                item = _Running(id, spec, Match(spec), agent.snapshot())
+                item = _Running(id, spec, Match(spec), agent.snapshot(), step)
             except Exception as error:  # noqa: BLE001 (it becomes the match's result)
                 self._tell(id, spec, "failed", message=_text(error))
             else:
@@ -89,30 +94,34 @@ class Evaluations:
                 self._tell(id, spec, "running", item.match)
 
     def turn(self) -> None:
-        """Play one ply of every game of every running match."""
-        for item in tuple(self._running.values()):
-            try:
-                self._ply(item)
-            except Exception as error:  # noqa: BLE001 (it becomes the match's result)
-                del self._running[item.id]
-                self._tell(item.id, item.spec, "failed", item.match, message=_text(error))
+        """Play one ply of the match whose turn it is. At once, its games are few: a short time."""
+        item = next(iter(self._running.values()), None)
+        if item is None:
+            return
+        del self._running[item.id]
+        try:
+            if self._ply(item):
+                self._running[item.id] = item  # behind the others
+        except Exception as error:  # noqa: BLE001 (it becomes the match's result)
+            self._tell(item.id, item.spec, "failed", item.match, message=_text(error))
 
     def close(self) -> None:
         """Cancel everything."""
         for id in (*self._waiting, *self._running):
             self.cancel(id)
 
-    def _ply(self, item: _Running) -> None:
+    def _ply(self, item: _Running) -> bool:
+        """Whether the match goes on."""
         wanted = item.match.request()
         if wanted is None:
             result = item.match.result().to_dict()
-            del self._running[item.id]
-            self._tell(item.id, item.spec, "done", item.match, result=result)
-            return
+            self._tell(item.id, item.spec, "done", item.match, result=result | {"step": item.step})
+            return False
         item.match.answer(self._choose(item, *wanted))
         if time.monotonic() - item.told >= PROGRESS_SECONDS:
             item.told = time.monotonic()
             self._tell(item.id, item.spec, "running", item.match)
+        return True
 
     def _choose(
         self, item: _Running, observation: NDArray[np.uint8], mask: NDArray[np.uint64]

@@ -1,5 +1,6 @@
 """From a run or a checkpoint to a player: its network as it was trained, never another."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from keisei.env import MASK_WORDS, OBSERVATION_BYTES
 from keisei.env.vector import Declaration
 from keisei.nets.policy import Agent, resolve_device, resolve_dtype
 from keisei.nets.registry import build
-from keisei.shogi import Position, kernels
+from keisei.shogi import Position, SfenError, kernels
 from keisei.shogi.sfen import read_sfen
 from keisei.store import (
     SETTINGS_FILE,
@@ -58,14 +59,37 @@ class Player:
         ``"win"``, as in USI, where the side to move may win by declaring; None where it has no
         legal move. Raises SfenError.
         """
-        position = Position(sfen)
-        if position.declaration(self.declaration) == "win":
-            return "win"
-        observation, mask = _look(sfen, self.max_ply)
-        if not mask.any():
-            return None
-        actions, _ = self.agent.choose(observation, mask, greedy=greedy)
-        return position.usi(int(actions[0]))
+        (move,) = self.best_moves([sfen], greedy=greedy)
+        if isinstance(move, SfenError):
+            raise move
+        return move
+
+    def best_moves(
+        self, sfens: Sequence[str], *, greedy: bool = True
+    ) -> list[str | SfenError | None]:
+        """As ``best_move`` for many positions at once; errors are given back, not raised."""
+        found: list[str | SfenError | None] = []
+        wanted: list[tuple[int, Position]] = []
+        seen: list[tuple[NDArray[np.uint8], NDArray[np.uint64]]] = []
+        for sfen in sfens:
+            found.append(None)
+            try:
+                position = Position(sfen)
+            except SfenError as error:
+                found[-1] = error
+                continue
+            observation, mask = _look(sfen, self.max_ply)
+            if position.declaration(self.declaration) == "win":
+                found[-1] = "win"
+            elif mask.any():
+                wanted.append((len(found) - 1, position))
+                seen.append((observation, mask))
+        if wanted:
+            observations, masks = map(np.concatenate, zip(*seen, strict=True))
+            actions, _ = self.agent.choose(observations, masks, greedy=greedy)
+            for (index, position), action in zip(wanted, actions.tolist(), strict=True):
+                found[index] = position.usi(action)
+        return found
 
 
 def load(path: str | Path, device: str = "auto", *, seed: int = 0) -> Player:

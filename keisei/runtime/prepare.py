@@ -1,9 +1,11 @@
 """From what a user asked for to a run directory that is ours, before any thread starts."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -12,13 +14,17 @@ from keisei.nets.policy import resolve_device, resolve_dtype
 from keisei.nets.registry import check_kind
 from keisei.runtime.outbox import Outbox
 from keisei.runtime.queues import Mailbox
+from keisei.runtime.status import Start
 from keisei.runtime.worker import Learner, Plan, Worker, build_learner
 from keisei.store import (
+    CheckpointError,
     Database,
     RunDirectory,
+    RunReader,
     find_checkpoint,
     resumed_settings,
 )
+from keisei.store.checkpoints import STATE, read_manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +39,9 @@ class Prepared:
     """The checkpoint to continue from."""
     init: Path | None
     """The checkpoint whose weights to start from."""
-    step: int
+    start: Start
+    evaluations: list[dict[str, Any]]
+    """Of the run's earlier processes, newest first; all have ended."""
     remarks: tuple[str, ...]
     """What the user should be told: settings ignored, checkpoints refused."""
 
@@ -57,7 +65,7 @@ def open_run(
         run=prepared.run,
         resumed=prepared.resumed,
         init=prepared.init,
-        step=prepared.step,
+        step=prepared.start.step,
         keep_serving=keep_serving,
         build=build or build_learner,
     )
@@ -74,11 +82,14 @@ def prepare(
     """
     directory: RunDirectory
     remarks: list[str] = []
-    checkpoint, step = None, 0
+    checkpoint, origin, start = None, None, Start()
     if resume:
         directory = RunDirectory.open(run or RunDirectory.newest(settings.run.root))
     else:
-        origin = find_checkpoint(init)[0] if init else None
+        if init:
+            origin, refused = find_checkpoint(init)
+            remarks += [f"refused: {error}" for error in refused]
+            _check_net(origin, settings)
         settings = settings if decided else decide(settings)
         directory = RunDirectory.create(settings, run)
     try:
@@ -88,16 +99,46 @@ def prepare(
             remarks += [f"{key} was ignored: the run keeps its own" for key in ignored]
             checkpoint, refused = find_checkpoint(directory.path)
             remarks += [f"refused: {error}" for error in refused]
-            step = int(checkpoint.name)
+            start = _start(checkpoint)
         database = Database(directory.database)
-        if resume:
-            database.truncate_after(step)
     except BaseException:
         directory.close()
         raise
+    try:
+        evaluations: list[dict[str, Any]] = []
+        if resume:
+            database.truncate_after(start.step)
+            evaluations = RunReader(directory.path).evaluations()
+    except BaseException:
+        database.close()
+        directory.close()
+        raise
     return Prepared(
-        settings, directory, database, checkpoint, None if resume else origin, step, tuple(remarks)
+        settings=settings,
+        run=directory,
+        database=database,
+        resumed=checkpoint,
+        init=origin,
+        start=start,
+        evaluations=evaluations,
+        remarks=tuple(remarks),
     )
+
+
+def _start(checkpoint: Path) -> Start:
+    state = json.loads((checkpoint / STATE).read_bytes())
+    created = read_manifest(checkpoint)["created"]
+    return Start(step=int(checkpoint.name), iteration=state["iteration"], saved=created)
+
+
+def _check_net(checkpoint: Path, settings: Settings) -> None:
+    """Refuse weights of another network before there is a run. Raises CheckpointError."""
+    wanted = settings.net.model_dump()
+    found = json.loads((checkpoint / STATE).read_bytes()).get("net")
+    if found != wanted:
+        raise CheckpointError(
+            f"{checkpoint}: its network is {found}; the settings ask for {wanted}"
+        )
 
 
 def decide(settings: Settings) -> Settings:

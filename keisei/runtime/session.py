@@ -155,7 +155,8 @@ class Keisei:
         self.run = prepared.run
         self.settings = prepared.settings
         self._database = prepared.database
-        self._notes = Notes(self.run.id, self.settings, prepared.step)
+        self._notes = Notes(self.run.id, self.settings, prepared.start)
+        self._book.restore(prepared.evaluations)
         self._outbox = Outbox()
         self.hub = Hub(self._notes.status)
         self._readers = Readers(self._reset)
@@ -342,7 +343,7 @@ class Keisei:
         return EvaluationHandle(record, self.cancel_evaluation)
 
     def evaluations(self) -> list[dict[str, Any]]:
-        """All evaluations of this session, newest first."""
+        """All evaluations of the run, newest first."""
         return self._book.list()
 
     def evaluation(self, id: str) -> dict[str, Any] | None:

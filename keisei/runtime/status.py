@@ -45,19 +45,29 @@ class StatusReport:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a run begins: at 0, or at a checkpoint."""
+
+    step: int = 0
+    iteration: int = 0
+    saved: float | None = None
+    """When the checkpoint was taken, seconds since the epoch."""
+
+
 class Notes:
     """What the loop knows of the run from the events that passed."""
 
-    def __init__(self, run: str, settings: Settings, step: int) -> None:
+    def __init__(self, run: str, settings: Settings, start: Start) -> None:
         self.run = run
         self.state: State = "starting"
         self.message = ""
-        self.step = step
-        self.iteration = 0
+        self.step = start.step
+        self.iteration = start.iteration
         self.steps_per_second = 0.0
         self.started = time.time()
-        self.checkpoint: int | None = None
-        self._checkpoint_time = 0.0
+        self.checkpoint = None if start.saved is None else start.step
+        self._checkpoint_time = start.saved or 0.0
         self._settings = settings
 
     def take(self, event: Event) -> None:

@@ -275,7 +275,7 @@ class Worker:
         ):
             self._save_or_alert()
         if not stopping:
-            self._evaluations.start(self._learner.agent)
+            self._evaluations.start(self._learner.agent, self._learner.step)
 
     def _is_over(self) -> bool:
         run = self._settings.run

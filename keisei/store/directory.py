@@ -32,9 +32,11 @@ class RunDirectory:
         self._lock = Lock(path / "lock")
         try:
             if settings is not None:
+                _refuse_run(path)  # again: another process may have made one just now
                 _write_settings(self.path, settings)
             self.settings = read_settings(self.path)
             (self.path / CHECKPOINTS).mkdir(exist_ok=True)
+            sync_folder(self.path)
             remove_leftovers(self.path / CHECKPOINTS)
         except BaseException:
             self._lock.release()
@@ -50,10 +52,7 @@ class RunDirectory:
         if path is None:
             path = _new_folder(settings.run.root)
         path.mkdir(parents=True, exist_ok=True)
-        if (path / SETTINGS_FILE).exists():
-            raise RunError(
-                f"{path} already holds a run: continue it with --resume, or name another"
-            )
+        _refuse_run(path)
         return cls(path, settings)
 
     @classmethod
@@ -121,6 +120,11 @@ def read_config(path: Path) -> dict[str, Any]:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RunError(f"{file}: {error}") from None
+
+
+def _refuse_run(path: Path) -> None:
+    if (path / SETTINGS_FILE).exists():
+        raise RunError(f"{path} already holds a run: continue it with --resume, or name another")
 
 
 def _write_settings(path: Path, settings: Settings) -> None:

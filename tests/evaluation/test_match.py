@@ -8,6 +8,7 @@ import pytest
 
 from keisei.env import legal_lists, random_actions
 from keisei.evaluation import Match, MatchResult, MatchSpec
+from keisei.evaluation.match import AT_ONCE
 from keisei.shogi import Position
 
 Agent = Callable[[Any, Any], Any]
@@ -109,6 +110,24 @@ def test_a_pair_is_played_the_same_however_many_play_beside(opponent: Any) -> No
     for one, other in zip(few, many[:6], strict=True):
         assert one.actions.tolist() == other.actions.tolist()
     assert len({game.actions.tobytes() for game in many}) > 15
+
+
+def test_of_many_games_a_part_is_played_at_a_time() -> None:
+    spec = MatchSpec("random", games=2 * AT_ONCE + 6, seed=9, max_ply=24)
+    match, most = Match(spec), 0
+    while (wanted := match.request()) is not None:
+        most = max(most, len(wanted[0]))
+        match.answer(fixed_agent(*wanted))
+    assert AT_ONCE // 4 < most <= AT_ONCE
+    check_counts(match.result())
+    games = match.result().played
+    assert [game.agent for game in games[-4:]] == ["black", "white"] * 2
+    alone = play(fixed_agent, MatchSpec("random", games=2 * AT_ONCE + 2, seed=9, max_ply=24)).played
+    assert [g.actions.tolist() for g in games[: len(alone)]] == [g.actions.tolist() for g in alone]
+    position = Position()
+    for usi in games[-1].record().removeprefix("startpos moves ").split():
+        position.push(usi)
+    assert position.ply == games[-1].plies
 
 
 def test_the_seed_decides() -> None:

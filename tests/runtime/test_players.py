@@ -4,13 +4,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 import torch
 
 from keisei.config import Settings
 from keisei.nets.policy import DeviceError
 from keisei.nets.registry import build
+from keisei.runtime.play import answer
 from keisei.runtime.players import load
+from keisei.runtime.queues import Question
 from keisei.shogi import Position, SfenError
 from keisei.store import CheckpointError, RunDirectory, save_checkpoint
 
@@ -134,6 +137,34 @@ def test_best_move_where_there_is_none_and_where_a_declaration_wins(run: RunDire
     assert player.best_move(ENTERED) == "win"
     with pytest.raises(SfenError):
         player.best_move("nonsense")
+
+
+def test_questions_are_answered_together_each_with_its_own_answer(run: RunDirectory) -> None:
+    save(run, 1)
+    player = load(run.path, "cpu")
+    second = "lnsgkgsnl/1r5b1/ppppppppp/9/9/2P6/PP1PPPPPP/1B5R1/LNSGKGSNL w - 2"
+    sfens = ["startpos", MATED, "nonsense", ENTERED, second]
+    calls: list[int] = []
+    choose = player.agent.choose
+
+    def counted(observation: Any, mask: Any, **how: Any) -> Any:
+        calls.append(len(mask))
+        return choose(observation, mask, **how)
+
+    player.agent.choose = counted  # type: ignore[method-assign]
+    env = Settings.model_validate({"env": {"max_ply": 300}}).env
+
+    async def ask() -> list[Question]:  # a reply is made on a loop
+        return [Question(sfen, True) for sfen in sfens] + [Question(second, False)]
+
+    questions = anyio.run(ask)
+    moves = [move for _, move in answer(player.agent, env, questions)]
+    assert calls == [2, 1]
+    assert moves[0] == player.best_move("startpos")
+    assert (moves[1], moves[3]) == (None, "win")
+    assert isinstance(moves[2], SfenError)
+    assert moves[4] == player.best_move(second)
+    assert moves[5] in Position(second).legal_moves()
 
 
 def test_a_learners_checkpoint_is_a_player(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import anyio
 import pytest
+import torch
 from anyio import to_thread
 from fake_learner import FakeLearner
 
@@ -29,9 +30,16 @@ from keisei import (
 )
 from keisei.config import Run
 from keisei.evaluation import MatchSpec
-from keisei.events import Event
+from keisei.events import Evaluation, Event
 from keisei.runtime.sinks import DatabaseSink
-from keisei.store import RunLockedError, RunReader, load_checkpoint, save_checkpoint
+from keisei.store import (
+    CheckpointError,
+    RunDirectory,
+    RunLockedError,
+    RunReader,
+    load_checkpoint,
+    save_checkpoint,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -449,6 +457,70 @@ async def test_what_keeps_a_run_from_starting_is_raised_on_entering(tmp_path: Pa
             async with again:
                 raise AssertionError("entered a locked run")
         await until(first, Iteration)  # unharmed
+
+
+async def test_a_resumed_run_shows_what_it_has_before_it_does_anything(tmp_path: Path) -> None:
+    async with Keisei(settings(tmp_path), _learner=Learners()) as first:
+        await until(first, Iteration)
+        await first.evaluate(MatchSpec("random", games=2, max_ply=4))
+        ended = await until(first, Evaluation, state="done")
+        await until(first, Iteration)
+        assert first.evaluation(ended.id)["result"]["step"] > 0  # type: ignore[index]
+    last = first.status()
+    again = Keisei(
+        settings(tmp_path), run=first.run.path, resume=True, _learner=Learners(warm_up_seconds=0.3)
+    )
+    async with again:
+        now = again.status()
+        assert now.state in {"starting", "compiling"}
+        assert (now.step, now.iteration) == (last.step, last.iteration)
+        assert now.checkpoint == last.checkpoint == last.step
+        assert now.checkpoint_age is not None
+        assert 0 < now.checkpoint_age < 60
+        (kept,), (known,) = again.evaluations(), first.evaluations()
+        assert [kept[k] for k in ("id", "state", "result", "games")] == [
+            known[k] for k in ("id", "state", "result", "games")
+        ]
+        again.cancel_evaluation(ended.id)  # it has ended
+        event = await until(again, Iteration)
+        assert "eval/score" not in event.values
+
+
+async def test_the_newest_evaluations_score_is_a_metric(tmp_path: Path) -> None:
+    async with Keisei(settings(tmp_path), _learner=Learners()) as keisei:
+        await keisei.evaluate(MatchSpec("random", games=2, max_ply=4))
+        await until(keisei, Evaluation, state="done")
+        event = await until(keisei, Iteration)
+        assert event.values["eval/score"] == 0.5  # games that are cut count half
+
+
+async def test_initial_weights_of_another_network_are_refused_before_there_is_a_run(
+    tmp_path: Path,
+) -> None:
+    def make() -> Path:
+        wanted = settings(tmp_path)
+        with RunDirectory.create(wanted, tmp_path / "other") as run:
+            weights = {"weights": {"w": torch.tensor([1.0])}}
+            good = {"net": wanted.net.model_dump()}
+            save_checkpoint(run, 1, weights, good)
+            path = save_checkpoint(run, 2, weights, good)
+            (path / "weights.safetensors").write_bytes(b"x")
+        with RunDirectory.create(wanted, tmp_path / "bigger") as run:
+            bad = {"net": wanted.net.model_dump() | {"channels": 64}}
+            save_checkpoint(run, 1, weights, bad)
+        return tmp_path
+
+    await to_thread.run_sync(make)
+    keisei = Keisei(settings(tmp_path / "runs"), init=tmp_path / "bigger", _learner=Learners())
+    with pytest.raises(CheckpointError, match=r"'channels': 64.*'channels': 32"):
+        async with keisei:
+            raise AssertionError("entered")
+    assert not await anyio.Path(tmp_path / "runs").exists()
+    keisei = Keisei(settings(tmp_path / "runs"), init=tmp_path / "other", _learner=Learners())
+    async with keisei:
+        alert = await until(keisei, Alert)
+        assert "refused" in alert.message
+        assert "damaged" in alert.message
 
 
 # ---------------------------------------------------------------------- sinks

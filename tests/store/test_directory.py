@@ -84,6 +84,21 @@ def test_create_refuses_a_path_that_holds_a_run(tmp_path: Path) -> None:
         RunDirectory.create(Settings(), tmp_path / "a")
 
 
+def test_a_run_made_while_waiting_for_the_lock_is_not_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from keisei.store.lock import Lock
+
+    def lock(path: Path) -> Lock:
+        path.with_name("run.toml").write_text("# of another process")
+        return Lock(path)
+
+    monkeypatch.setattr("keisei.store.directory.Lock", lock)
+    with pytest.raises(RunError, match="already holds a run"):
+        RunDirectory.create(Settings(), tmp_path / "run")
+    assert (tmp_path / "run" / "run.toml").read_text() == "# of another process"
+
+
 def test_open_and_newest_refuse_what_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"not a run \(it has no run\.toml\)"):
         RunDirectory.open(tmp_path)
