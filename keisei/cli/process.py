@@ -113,8 +113,8 @@ async def _stop_at_first(stop: Callable[[], None], *, task_status: "TaskStatus[N
             break
     for number in _STOPPING:
         signal.signal(number, _force)  # not on the loop: it may be the loop that hangs
+    stop()  # before the line: nobody may be reading stderr
     print("stopping; once more to force", file=sys.stderr)
-    stop()
 
 
 def _force(number: int, frame: FrameType | None) -> None:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 PLAIN_SECONDS = 10
 """Time between two plain lines of metrics; iterations on a small net come faster than one reads."""
 
+HURRY_SECONDS = 2
+"""How long an unread pipe may hold up a run that is asked to stop."""
+
 _SHOWN = (
     ("loss policy", "train/loss_policy", "{:.3f}"),
     ("value", "train/loss_value", "{:.3f}"),
@@ -58,7 +61,12 @@ class Progress:
         self._stream = sys.stdout if as_json else sys.stderr
         self._on_broken_pipe = on_broken_pipe
         self._limiter = CapacityLimiter(1)
+        self._give_up = math.inf
         self._view = _view(settings, as_json=as_json)
+
+    def hurry(self) -> None:
+        """The run is asked to stop: wait for a full pipe only a little longer."""
+        self._give_up = time.monotonic() + HURRY_SECONDS
 
     async def write(self, events: Sequence[Event]) -> None:
         """Show them; boards are left out."""
@@ -82,6 +90,8 @@ class Progress:
             if event.topic != "board":
                 while not room.poll(200):  # milliseconds
                     from_thread.check_cancelled()  # at its end a run waits only so long
+                    if time.monotonic() > self._give_up:
+                        return
                 self._view.show(event)
 
 

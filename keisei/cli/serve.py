@@ -48,17 +48,23 @@ async def _serve(chosen: "Settings", args: argparse.Namespace, sock: socket.sock
     from keisei.runtime.sinks import LogSink
     from keisei.server.serve import address_of
 
+    progress = Progress(lambda: session.settings)
     session = Keisei(
         chosen,
         run=args.run,
         resume=args.resume,
         init=args.init,
         keep_serving=True,
-        sinks=[LogSink(), Progress(lambda: session.settings)],
+        sinks=[LogSink(), progress],
     )
+
+    def stop() -> None:
+        session.stop()
+        progress.hurry()
+
     with Logging(chosen.log.level, process.on_console) as logs:
         try:
-            async with process.stopped_by_signal(session.stop):
+            async with process.stopped_by_signal(stop):
                 print(f"Keisei is at {address_of(sock)}", flush=True)
                 async with session as keisei:
                     logs.add_file(keisei.run.path / process.LOG_FILE)

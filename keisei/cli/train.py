@@ -45,9 +45,14 @@ async def _train(chosen: "Settings", args: argparse.Namespace) -> int:
     session = Keisei(
         chosen, run=args.run, resume=args.resume, init=args.init, sinks=[LogSink(), progress]
     )
+
+    def stop() -> None:
+        session.stop()
+        progress.hurry()
+
     with Logging(chosen.log.level, process.on_console) as logs:
         try:
-            async with process.stopped_by_signal(session.stop), session as keisei:
+            async with process.stopped_by_signal(stop), session as keisei:
                 logs.add_file(keisei.run.path / process.LOG_FILE)
                 logs.forward(keisei.log)
                 outcome = await keisei.wait()
