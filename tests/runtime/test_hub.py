@@ -3,6 +3,8 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -29,7 +31,7 @@ def board(step: int) -> Event:
     )
 
 
-def evaluation(id: str, state: Any, progress: float = 0.0) -> Event:
+def evaluation(id: str, state: Any, progress: float = 0.0) -> Evaluation:
     return Evaluation(
         run="r", step=0, time=0.0, id=id, state=state, opponent="random", games=2, progress=progress
     )
@@ -174,6 +176,14 @@ async def test_nan_goes_out_as_null() -> None:
         hub.close()
         frames = await collect(chunks)
     assert frames[1]["data"]["value"] is None
+
+
+async def test_what_json_does_not_know_goes_out_as_text() -> None:
+    hub = Hub(describe)
+    result = {"odd": Path("x"), "nan": (float("nan"),)}
+    publish(hub, replace(evaluation("a", "done"), result=result))
+    frames = await read(hub, after=f"{hub.boot}-0")
+    assert frames[1]["data"]["result"] == {"odd": "x", "nan": [None]}
 
 
 async def test_many_clients_are_not_served_in_one_turn_of_the_loop() -> None:

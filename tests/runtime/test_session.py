@@ -28,7 +28,7 @@ from keisei import (
     Status,
     TrainingFailed,
 )
-from keisei.config import Run
+from keisei.config import Compute, Run
 from keisei.evaluation import MatchSpec
 from keisei.events import Evaluation, Event
 from keisei.runtime.sinks import DatabaseSink
@@ -667,6 +667,29 @@ async def test_two_in_one_process(tmp_path: Path) -> None:
         await until(second, Iteration)
     assert (await saved(first))[-1] == one.made[0].step
     assert (await saved(second))[-1] == two.made[0].step
+
+
+async def test_two_runs_give_the_threads_back_as_the_host_had_them(tmp_path: Path) -> None:
+    def fresh() -> int:  # what torch would give a thread of the host's that starts now
+        found: list[int] = []
+        thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+        return found[0]
+
+    before = await to_thread.run_sync(fresh)
+    number = before + 1
+    wanted = settings(tmp_path).model_copy(update={"compute": Compute(threads=number)})
+    async with (
+        Keisei(wanted, _learner=Learners()) as first,
+        Keisei(wanted, _learner=Learners()) as second,
+    ):
+        await until(first, Iteration)
+        await until(second, Iteration)
+        assert await to_thread.run_sync(fresh) == number
+        first.stop()
+        await first.wait()
+    assert await to_thread.run_sync(fresh) == torch.get_num_threads() == before
 
 
 async def test_it_can_be_entered_only_once(tmp_path: Path) -> None:
