@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from keisei.events import Evaluation
+from keisei.events import Evaluation, Event, Failed
 from keisei.runtime.errors import InboxFull, KeyReused
 
 if TYPE_CHECKING:
@@ -107,9 +107,11 @@ class Book:
         """Forget one that could not be started."""
         del self._records[record.id]
 
-    def note(self, event: Evaluation) -> None:
+    def note(self, event: Event) -> None:
         """Take over an event of the device thread."""
-        if event.id in self._records:
+        if isinstance(event, Failed):  # those that the thread never took would wait for ever
+            self.close()
+        elif isinstance(event, Evaluation) and event.id in self._records:
             self._records[event.id].note(event.to_dict())
 
     def get(self, id: str) -> Record | None:

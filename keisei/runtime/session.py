@@ -15,18 +15,7 @@ import anyio.lowlevel
 from anyio import CancelScope, CapacityLimiter, create_task_group, to_thread
 
 from keisei.config import Settings
-from keisei.events import (
-    TOPICS,
-    Alert,
-    Evaluation,
-    Event,
-    Failed,
-    Iteration,
-    Level,
-    Log,
-    Reset,
-    Topic,
-)
+from keisei.events import TOPICS, Alert, Event, Iteration, Level, Log, Reset, Topic
 from keisei.runtime.book import Book, EvaluationHandle
 from keisei.runtime.errors import NotRunning, TrainingFailed
 from keisei.runtime.hub import Hub
@@ -43,7 +32,6 @@ if TYPE_CHECKING:
     from keisei.runtime.worker import Outcome
     from keisei.store import RunReader
 
-FINAL = ("stopped", "finished", "failed")
 CLOSE_SECONDS = 30.0
 """How long sinks may take to write what is left."""
 
@@ -193,14 +181,7 @@ class Keisei:
     async def _flow(self) -> None:
         async with create_task_group() as group:
             for feed in self._feeds:
-                # What is not in the database is lost: a full disk may be cleared after hours.
-                kept = isinstance(feed.sink, DatabaseSink)
-                supervised = partial(
-                    supervise,
-                    progress=partial(getattr, feed, "written"),
-                    again=feed.again if kept else None,
-                )
-                group.start_soon(supervised, f"sink {feed.sink.name}", feed.run, self.alert)
+                group.start_soon(feed.run, self.alert)
             group.start_soon(self._host)
             await self._pump()
             group.cancel_scope.deadline = anyio.current_time() + CLOSE_SECONDS
@@ -226,17 +207,13 @@ class Keisei:
     def _hand_on(self, event: Event) -> None:
         if isinstance(event, Iteration):
             event = replace(event, values=event.values | self._loop_values())
-        elif isinstance(event, Evaluation):
-            self._book.note(event)
-        elif isinstance(event, Failed):  # evaluations that the worker never took would wait forever
-            self._book.close()
+        self._book.note(event)
         self._notes.take(event)
         self.hub.publish(event)
         self._readers.publish(event)
         for feed in self._feeds:
             if not feed.put(event):
-                name = f"sink {feed.sink.name}"
-                self.alert(name, "error", "it takes no events: from now on it misses some")
+                self.alert(feed.name, "error", "it takes no events: from now on it misses some")
 
     def _release(self) -> None:
         self._database.close()
@@ -305,14 +282,13 @@ class Keisei:
         """What the run is doing now."""
         self._check_entered()
         phase, since = self._worker.beat
-        report = self._notes.report(
+        return self._notes.report(
+            stopping=self._mailbox.stop_requested,
             phase=phase,
             beat_age=time.monotonic() - since,
             clients=self.hub.clients,
             dropped=self._dropped,
         )
-        ending = self._mailbox.stop_requested and report.state not in FINAL
-        return replace(report, state="stopping") if ending else report
 
     @property
     def reader(self) -> "RunReader":

@@ -12,8 +12,10 @@ from keisei.events import Alert, Event, Iteration, Status
 from keisei.log import RUN_LOGGER
 from keisei.runtime.errors import OutboxOverflow
 from keisei.runtime.outbox import Outbox
+from keisei.runtime.supervise import Report, supervise
 
 RETRY_SECONDS = 30.0
+"""Between tries of a database that failed too often in a row."""
 
 
 class Sink(Protocol):
@@ -85,8 +87,9 @@ class Feed:
 
     def __init__(self, sink: Sink) -> None:
         self.sink = sink
-        self.written = 0
-        """Batches that the sink has taken."""
+        self.name = f"sink {sink.name}"
+        """For alerts."""
+        self._written = 0
         self._box = Outbox()
         self._batch: list[Event] = []
         self._closing = anyio.Event()
@@ -112,7 +115,7 @@ class Feed:
         self._box.close()
         self._closing.set()
 
-    async def again(self) -> bool:
+    async def _again(self) -> bool:
         """Wait until another try is worth it: some time, or the end. False if that has been."""
         if self._closing.is_set():
             return False
@@ -120,12 +123,26 @@ class Feed:
             await self._closing.wait()
         return True
 
-    async def run(self) -> None:
+    async def run(self, report: Report) -> None:
+        """Write until closed, whatever the sink raises; ``report`` tells people of it.
+
+        A sink that failed too often in a row is given up, but not the database: what it does not
+        get is lost, and a full disk may be cleared after hours.
+        """
+        await supervise(
+            self.name,
+            self._write,
+            report,
+            progress=lambda: self._written,
+            again=self._again if isinstance(self.sink, DatabaseSink) else None,
+        )
+
+    async def _write(self) -> None:
         """Write until the feed is closed. Started again after an error, it repeats that batch."""
         while True:
             if self._batch:
                 await self.sink.write(self._batch)
-                self.written += 1
+                self._written += 1
             self._batch = await self._box.drain()
             if not self._batch:
                 break

@@ -94,12 +94,15 @@ class Notes:
             message=self.message,
         )
 
-    def report(self, *, phase: str, beat_age: float, clients: int, dropped: int) -> StatusReport:
-        """The whole picture."""
+    def report(
+        self, *, stopping: bool, phase: str, beat_age: float, clients: int, dropped: int
+    ) -> StatusReport:
+        """The whole picture. ``stopping``: asked to end, which the state shows until it has."""
         net = self._settings.net
+        ended = self.state in {"stopped", "finished", "failed"}
         return StatusReport(
             run=self.run,
-            state=self.state,
+            state="stopping" if stopping and not ended else self.state,
             message=self.message,
             step=self.step,
             iteration=self.iteration,

@@ -118,11 +118,9 @@ class Worker:
         self._share = Share(plan.settings.evaluation.share)
         self._pace = Pace()
         self._marks = (0, 0.0, 0.0)
-        self._score: dict[str, float] = {}
-        """``eval/score`` of the evaluation that finished last."""
+        self._score: dict[str, float] = {}  # of the evaluation that finished last
         self._evaluations = Evaluations(self._tell_evaluation, self._alert)
-        # Asked here, on the loop: what the host computes with. Torch hands the number set last to
-        # threads that start later, so in a new thread it may be that of another run.
+        # Asked on the loop: a new thread would tell what was set last, perhaps by another run.
         self._host_threads = torch.get_num_threads()
 
     def main(self) -> Outcome:
