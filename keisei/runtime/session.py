@@ -152,7 +152,7 @@ class Keisei:
         self._worker = start(self._mailbox, self._outbox)
         self._feeds = [Feed(sink) for sink in (DatabaseSink(self._database), *self._sinks)]
         for remark in prepared.remarks:
-            self.alert("resume", "warning", remark)
+            self.alert("start", "warning", remark)
 
     async def _train(self) -> None:
         try:
