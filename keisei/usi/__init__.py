@@ -1,0 +1,33 @@
+"""Other programs that play shogi, by the Universal Shogi Interface.
+
+::
+
+    async with Engine(EngineSpec.parse("usi:/usr/games/fairy-stockfish?nodes=500")) as engine:
+        await engine.new_game()
+        answer = await engine.go("startpos moves 7g7f")
+"""
+
+from keisei.usi.engine import (
+    Engine,
+    EngineError,
+    EngineGone,
+    EngineStartError,
+    EngineTimeout,
+    Timeouts,
+)
+from keisei.usi.protocol import BestMove, Info, Option
+from keisei.usi.spec import EngineSpec, EngineSpecError
+
+__all__ = [
+    "BestMove",
+    "Engine",
+    "EngineError",
+    "EngineGone",
+    "EngineSpec",
+    "EngineSpecError",
+    "EngineStartError",
+    "EngineTimeout",
+    "Info",
+    "Option",
+    "Timeouts",
+]

@@ -1,0 +1,90 @@
+"""Which engine plays, and how long it may think: ``usi:PATH?nodes=500&Skill Level=-4``."""
+
+from dataclasses import dataclass
+from typing import Self
+from urllib.parse import unquote
+
+LIMITS = ("nodes", "depth", "movetime", "byoyomi")
+"""What bounds a move, as in USI's ``go``; times are milliseconds."""
+MOST = 10**12
+
+
+class EngineSpecError(ValueError):
+    """The text names no engine. The message says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """An engine as a player."""
+
+    path: str
+    """A file, or a name to be looked up in PATH."""
+    limits: tuple[tuple[str, int], ...]
+    """At least one of ``LIMITS``."""
+    options: tuple[tuple[str, str | None], ...] = ()
+    """Name and value of engine options; None presses a button."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``usi:PATH?LIMIT=N&OPTION=VALUE&...``.
+
+        ``nodes``, ``depth``, ``movetime`` and ``byoyomi`` bound each move, every other name is an
+        option of the engine, and ``option.nodes`` an option that is called nodes. A name alone
+        presses a button. ``%26`` is an ``&``, ``%25`` a ``%``.
+
+        Raises:
+            EngineSpecError: with what is wrong, in one line.
+        """
+        if not text.startswith("usi:"):
+            raise EngineSpecError(f"an engine is written usi:PATH?nodes=500 (got {text!r})")
+        path, _, rest = text.removeprefix("usi:").partition("?")
+        if not path or not path.isprintable():
+            raise EngineSpecError(f"no path of an engine in {text!r}")
+        limits: dict[str, int] = {}
+        options: dict[str, str | None] = {}
+        for item in filter(None, rest.split("&")):
+            name, value = _item(item)
+            target = limits if name in LIMITS else options
+            option = name.removeprefix("option.")
+            if not option:
+                raise EngineSpecError(f"{item!r} has no name before its =")
+            if option.lower() in map(str.lower, target):
+                raise EngineSpecError(f"{option} stands twice in {text!r}")
+            if name in LIMITS:
+                limits[name] = _limit(name, value)
+            else:
+                options[option] = value
+        if not limits:
+            raise EngineSpecError(f"{text!r} needs one of {', '.join(LIMITS)}, such as ?nodes=500")
+        return cls(path, tuple(limits.items()), tuple(options.items()))
+
+    @property
+    def go(self) -> str:
+        """The command that starts a search."""
+        limits = dict(self.limits)
+        clock = limits.pop("byoyomi", None)
+        words = ["go"] if clock is None else [f"go btime 0 wtime 0 byoyomi {clock}"]
+        return " ".join(words + [f"{name} {value}" for name, value in limits.items()])
+
+    @property
+    def seconds(self) -> float | None:
+        """How long a move may take by its own clock, None if nothing but work bounds it."""
+        times = [value for name, value in self.limits if name in {"movetime", "byoyomi"}]
+        return max(times) / 1000 if times else None
+
+
+def _item(item: str) -> tuple[str, str | None]:
+    name, equals, value = (unquote(part) for part in item.partition("="))
+    # A line break would be a command of its own to the engine.
+    if not (name + value).isprintable():
+        raise EngineSpecError(f"{item!r} holds characters that cannot be sent to an engine")
+    return name.strip(), value.strip() if equals else None
+
+
+def _limit(name: str, value: str | None) -> int:
+    if value is None or not (value.isascii() and value.isdigit() and 1 <= int(value[:20]) <= MOST):
+        raise EngineSpecError(
+            f"{name}: a whole number from 1 to {MOST} (got {value!r}); "
+            f"an option of that name is written option.{name}"
+        )
+    return int(value)

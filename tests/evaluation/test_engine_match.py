@@ -1,0 +1,165 @@
+"""Matches whose moves all come from outside: the rules end the games, counts add up."""
+
+import numpy as np
+import pytest
+
+from keisei.env import VectorEnv, random_actions
+from keisei.evaluation.engine_match import (
+    EngineMatch,
+    EngineMatchSpec,
+    GameInPlay,
+    observe,
+    random_openings,
+    tally,
+)
+from keisei.evaluation.match import Match, MatchSpec
+from keisei.shogi import IllegalMoveError, Position
+
+UCHIFUZUME = "sfen 8k/9/6NG1/9/9/9/9/9/4K4 b P 1"
+
+
+def test_observations_are_those_of_training() -> None:
+    rng = np.array([5], np.uint64)
+    for seed in range(4):
+        env, position = VectorEnv(1, max_ply=200, seed=seed, reset_pool=0), Position()
+        cycle = ["2h3h", "8b7b", "3h2h", "7b8b"] * 2
+        while True:
+            observation, mask = observe(position, 200)
+            np.testing.assert_array_equal(observation, env.observation)
+            np.testing.assert_array_equal(mask, env.mask)
+            action = position.action(cycle.pop(0)) if cycle else int(random_actions(mask, rng)[0])
+            step = env.step(np.array([action]))
+            if step.terminated[0] or step.truncated[0]:
+                break
+            position.play(action)
+        assert position.ply > 8
+
+
+def game(opening: str = "startpos", number: int = 0, **more: object) -> GameInPlay:
+    spec = EngineMatchSpec(games=2, openings=(opening,), **more)  # type: ignore[arg-type]
+    return GameInPlay(spec, number)
+
+
+def play(game: GameInPlay, *moves: str) -> GameInPlay:
+    """Moves of both sides."""
+    for usi in moves:
+        if game.agent_to_move:
+            game.play(game._position.action(usi))
+        else:
+            game.answer(usi)
+    return game
+
+
+def end(game: GameInPlay) -> tuple[str, str, int]:
+    played = game.played()
+    return played.result, played.reason, played.plies
+
+
+@pytest.mark.parametrize(
+    "text", ["1a1b", "", "7g7f+", "win", "hello", "7G7F", "0000", "7g7f 3c3d", "none"]
+)
+def test_an_illegal_move_loses(text: str) -> None:
+    found = game(number=1)  # the engine is black
+    found.answer(text)
+    assert found.over
+    assert end(found) == ("white", "illegal_move", 0)
+    assert found.engine_result() == "lose"
+
+
+def test_a_pawn_drop_that_mates_loses() -> None:
+    found = play(game(UCHIFUZUME, 1), "P*1b")
+    assert end(found) == ("white", "illegal_move", 0)
+    assert found.played().record() == UCHIFUZUME
+
+
+def test_resigning_loses() -> None:
+    found = play(game(), "7g7f", "resign")
+    assert end(found) == ("black", "resignation", 1)
+    assert found.played().record() == "startpos moves 7g7f"
+
+
+def test_the_rules_end_games() -> None:
+    mate = play(game("sfen 4k4/9/4G4/9/9/9/9/9/4K4 b G 1", 1), "G*5b")
+    assert end(mate) == ("black", "checkmate", 1)
+    assert mate.engine_result() == "win"
+    repeated = play(game(), *["2h3h", "8b7b", "3h2h", "7b8b"] * 3)
+    assert end(repeated) == ("draw", "repetition", 12)
+    assert repeated.engine_result() == "draw"
+    start = "sfen 9/9/9/9/R8/8k/9/9/4K4 b - 1"
+    checked = play(game(start), *["9e9f", "1f1e", "9f9e", "1e1f"] * 3)
+    assert end(checked) == ("white", "perpetual_check", 12)
+    near = "sfen 4K4/PPPPPPPPP/RB7/9/9/9/9/9/3k5 w 2G7P 1"
+    assert end(play(game(near), "6i5i")) == ("black", "declaration", 1)
+    assert not play(game(near, declaration="none"), "6i5i").over
+    capped = play(game("startpos moves 7g7f", max_ply=3), "3c3d", "2g2f")
+    assert end(capped) == ("capped", "max_ply", 3)
+
+
+def test_the_agents_move_must_be_legal() -> None:
+    with pytest.raises(IllegalMoveError):
+        game().play(0)
+
+
+def test_openings_are_part_of_the_game() -> None:
+    opening = "position sfen lnsgkgsnl/1r5b1/ppppppppp/9/9/9/PPPPPPPPP/1B5R1/LNSGKGSNL w - 1 moves 3c3d"
+    found = play(game(opening, max_ply=2), "7g7f")
+    played = found.played()
+    assert (played.agent, played.plies, played.result) == ("black", 2, "capped")
+    record = opening.removeprefix("position ") + " 7g7f"
+    assert found.moves == record == played.record()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"games": 3}, "games: an even number, 2 or more (got 3)"),
+        ({"max_ply": 0}, "max_ply: 1 to 32767 (got 0)"),
+        ({"openings": ()}, "openings: at least one"),
+        ({"openings": ("startpos moves 1a1b",)}, "'startpos moves 1a1b': 1a1b is not legal here"),
+        ({"openings": ("nonsense",)}, "openings: 'nonsense'"),
+        ({"openings": ("startpos", "startpos moves 7g7f"), "max_ply": 1}, "over after 'startpos m"),
+    ],
+)
+def test_what_cannot_be_played_is_told(more: dict[str, object], said: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        EngineMatchSpec(**{"games": 4} | more)  # type: ignore[arg-type]
+    assert said in str(caught.value)
+
+
+def test_each_opening_is_played_from_both_seats_and_faults_are_replayed() -> None:
+    match = EngineMatch(EngineMatchSpec(games=6, openings=random_openings(2), max_ply=4))
+    seen, broken = [], False
+    while (one := match.begin()) is not None:
+        if one.number == 2 and not broken:
+            broken = True
+            match.fault(one, "crash")
+            continue
+        assert one.over is False or one.moves
+        with pytest.raises(RuntimeError, match="not over"):
+            match.finish(one)
+        one._end = ("black", "resignation")
+        match.finish(one)
+        seen.append((one.number, one.agent, one.moves))
+    assert [number for number, _, _ in seen] == [0, 1, 2, 3, 4, 5]
+    assert [agent for _, agent, _ in seen] == ["black", "white"] * 3
+    openings = [moves for _, _, moves in seen]
+    assert openings[0] == openings[1] == openings[4] == openings[5]
+    assert openings[2] == openings[3] != openings[0]
+    assert match.faults == {"timeout": 0, "crash": 1}
+    assert (match.progress, match.score) == (1.0, 0.5)
+    assert match.result().by_reason["wins"] == {"resignation": 3}
+
+
+def test_counts_are_those_of_the_other_match() -> None:
+    spec, rng = MatchSpec("random", games=40, max_ply=300), np.array([3], np.uint64)
+    match = Match(spec)
+    while (wanted := match.request()) is not None:
+        match.answer(random_actions(wanted[1], rng))
+    result = match.result()
+    assert tally(result.played).to_dict() == result.to_dict()
+
+
+def test_random_openings_depend_on_their_seed() -> None:
+    assert random_openings(5, 1) == random_openings(5, 1)
+    assert random_openings(5, 1) != random_openings(5, 2)
+    assert len(set(random_openings(50))) == 50

@@ -1,0 +1,60 @@
+"""For tests with engines: fake and real ones, and a look at what they leave behind."""
+
+import os
+import shlex
+import sys
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import psutil
+import pytest
+
+from keisei.usi import EngineSpec
+
+FAKE = Path(__file__).parents[1] / "usi" / "fake_engine.py"
+
+
+def fake(how: str, folder: Path, query: str = "nodes=1") -> EngineSpec:
+    """An engine that behaves as ``fake_engine.py`` says; it writes what it hears in ``folder``."""
+    path = folder / how
+    command = shlex.join([sys.executable, str(FAKE), how, str(folder)])
+    path.write_text(f"#!/bin/sh\nexec {command}\n")
+    path.chmod(0o755)
+    return EngineSpec.parse(f"usi:{path}?{query}")
+
+
+def debian(name: str, package: str) -> Path:
+    """A real engine, or a test that is skipped."""
+    path = Path("/usr/games") / name
+    if not path.exists():
+        pytest.skip(f"no {path}: `tools/test --system`, or apt-get install {package}")
+    return path
+
+
+def lives(pid: int) -> bool:
+    """Whether a process still runs (nobody may be there to reap an orphan)."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _ours() -> tuple[list[psutil.Process], set[str], list[str]]:
+    """Children, descriptors, and threads that wait for a child."""
+    threads = [t.name for t in threading.enumerate() if "waitpid" in t.name]
+    return psutil.Process().children(recursive=True), set(os.listdir("/proc/self/fd")), threads
+
+
+@asynccontextmanager
+async def nothing_left() -> AsyncIterator[None]:
+    """Fails if a process, a thread or a descriptor outlives the block."""
+    before = _ours()
+    yield
+    for _ in range(100):
+        if _ours() == before:
+            return
+        await anyio.sleep(0.01)
+    assert _ours() == before

@@ -1,0 +1,282 @@
+"""Engines that behave, engines that do not, and nothing of them afterwards."""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Coroutine, Generator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import psutil
+import pytest
+from engine_tools import fake, lives, nothing_left
+
+from keisei.usi import (
+    BestMove,
+    Engine,
+    EngineGone,
+    EngineSpec,
+    EngineStartError,
+    EngineTimeout,
+    Info,
+    Timeouts,
+)
+
+pytestmark = pytest.mark.anyio
+START = "startpos"
+SHORT = Timeouts(move=0.4, stop=0.4)
+
+
+def heard(folder: Path) -> list[str]:
+    return (folder / "heard").read_text().splitlines()
+
+
+async def test_a_game(tmp_path: Path) -> None:
+    spec = fake("plain", tmp_path, "nodes=5&skill level=-4&Clear Hash&Style=Normal&Eval File=")
+    async with nothing_left():
+        async with Engine(spec) as engine:
+            assert (engine.name, engine.author) == ("Fake engine 1.0", "Nobody, really")
+            assert engine.options["skill level"].low == -20
+            await engine.new_game()
+            answer = await engine.go("startpos moves 7g7f 3c3d")
+            assert len(answer.move) >= 4
+            assert answer.ponder == "3c3d"
+            assert engine.info == Info(depth=3, nodes=12, time=4, cp=-31, pv=("7g7f", "3c3d"))
+            engine.game_over("draw")
+    assert heard(tmp_path) == [
+        "usi",
+        "setoption name Skill Level value -4",
+        "setoption name Clear Hash",
+        "setoption name Style value Normal",
+        "setoption name Eval File value <empty>",
+        "setoption name USI_Ponder value false",
+        "isready",
+        "isready",
+        "usinewgame",
+        "position startpos moves 7g7f 3c3d",
+        "go nodes 5",
+        "gameover draw",
+        "quit",
+    ]
+
+
+async def test_it_runs_niced_in_its_own_group_and_folder(tmp_path: Path) -> None:
+    async with Engine(fake("plain", tmp_path)) as engine:
+        pid = engine._child._transport.get_pid()
+        assert os.getpgid(pid) == pid
+        process = psutil.Process(pid)
+        assert process.nice() == min(19, psutil.Process().nice() + 10)
+        assert process.cwd() == str(tmp_path)
+
+
+@pytest.mark.parametrize("how", ["junk", "drip", "stderr", "megabyte", "fork", "escape"])
+async def test_bad_manners_are_survived(how: str, tmp_path: Path) -> None:
+    async with nothing_left():
+        async with Engine(fake(how, tmp_path)) as engine:
+            assert engine.name == "Fake engine 1.0"
+            await engine.new_game()
+            for _ in range(3 if how != "escape" else 1):
+                assert len((await engine.go(START)).move) >= 4
+        if how == "fork":
+            pid = int((tmp_path / "forked").read_text())
+            with anyio.fail_after(2):
+                while lives(pid):
+                    await anyio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("exit", "Fake engine 1.0 exited with code 3; its last words: out of patience / second line"),
+        ("abort", "was killed by signal 6 (Aborted); its last words: terminate called"),
+        ("close", "Fake engine 1.0 closed its output"),
+        ("fork-exit", "exited with code 4"),
+        ("escape-exit", "exited with code 4"),
+        ("flood", "wrote more than 16 MiB without an answer"),
+        ("endless-line", "wrote more than 16 MiB without an answer"),
+    ],
+)  # fmt: skip
+async def test_an_engine_that_is_gone_says_why(how: str, said: str, tmp_path: Path) -> None:
+    async with nothing_left():
+        async with Engine(fake(how, tmp_path)) as engine:
+            await engine.new_game()
+            with pytest.raises(EngineGone) as caught:
+                await engine.go(START)
+            assert said in str(caught.value)
+            with pytest.raises(EngineGone):
+                await engine.go(START)
+
+
+async def test_a_hang_is_a_timeout_and_is_killed(tmp_path: Path) -> None:
+    async with nothing_left():
+        with pytest.raises(EngineTimeout, match="did not answer 'go nodes 1' within 0.4 s"):
+            async with Engine(fake("hang", tmp_path), SHORT) as engine:
+                began = time.monotonic()
+                await engine.go(START)
+        assert time.monotonic() - began < 2
+
+
+async def test_one_that_does_not_quit_is_killed(tmp_path: Path) -> None:
+    async with nothing_left():
+        async with Engine(fake("ignore-quit", tmp_path), Timeouts(quit=0.3)) as engine:
+            await engine.new_game()
+            began = time.monotonic()
+        assert time.monotonic() - began < 2
+    assert heard(tmp_path)[-1] == "quit"
+
+
+async def test_stop_ends_a_search(tmp_path: Path) -> None:
+    async with Engine(fake("until-stop", tmp_path)) as engine:
+
+        async def stop() -> None:
+            await anyio.sleep(0.1)
+            engine.stop()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(stop)
+            assert len((await engine.go(START)).move) >= 4
+
+
+async def test_the_answer_to_a_search_given_up_is_thrown_away(tmp_path: Path) -> None:
+    async with Engine(fake("until-stop", tmp_path), SHORT) as engine:
+        with pytest.raises(EngineTimeout):
+            await engine.go(START)  # black's moves, and the answer comes late
+        with anyio.move_on_after(0.1):
+            await engine.go(START)
+        engine._timeouts = Timeouts()
+        found: list[BestMove] = []
+
+        async def white() -> None:
+            found.append(await engine.go("startpos moves 7g7f"))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(white)
+            await anyio.sleep(0.3)
+            engine.stop()
+    lines = heard(tmp_path)
+    assert lines.count("stop") == 3
+    assert found[0].move[1] in "abc" or "*" in found[0].move
+
+
+@pytest.mark.parametrize(
+    ("answer", "move"),
+    [("illegal", "1a1b"), ("nonsense", "\x1b[31mhello"), ("empty", ""), ("resign", "resign")],
+)
+async def test_a_move_is_handed_on_as_it_is(answer: str, move: str, tmp_path: Path) -> None:
+    async with Engine(fake(answer, tmp_path)) as engine:
+        assert (await engine.go(START)).move == move
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("Skil Level=3", "has no option 'Skil Level'; near it: Skill Level"),
+        ("Skill Level=21", "option Skill Level: a whole number from -20 to 20 (got '21')"),
+        ("Style=Wild", "option Style: one of Very Solid, Normal (got 'Wild')"),
+        ("Clear Hash=1", "option Clear Hash: takes no value"),
+        ("Zzyzx=1", "no option 'Zzyzx', only Clear Hash, Eval File, nodes, Skill Level, Style, USI_P"),
+    ],
+)  # fmt: skip
+async def test_options_that_it_does_not_have(query: str, said: str, tmp_path: Path) -> None:
+    async with nothing_left():
+        with pytest.raises(EngineStartError) as caught:
+            await Engine(fake("plain", tmp_path, f"nodes=1&{query}")).__aenter__()
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("silent", "silent did not answer 'usi' within 0.4 s (is it a USI engine?)"),
+        ("deaf", "deaf did not answer 'usi'"),
+        ("never-ready", "Fake engine 1.0 did not answer 'isready' within 0.3 s"),
+    ],
+)
+async def test_one_that_does_not_start(how: str, said: str, tmp_path: Path) -> None:
+    usi = 5.0 if how == "never-ready" else 0.4
+    async with nothing_left():
+        with pytest.raises(EngineStartError) as caught:
+            await Engine(fake(how, tmp_path), Timeouts(usi=usi, ready=0.3)).__aenter__()
+    assert said in str(caught.value)
+
+
+async def test_programs_that_are_none(tmp_path: Path) -> None:
+    broken, plain = tmp_path / "broken", tmp_path / "plain"
+    broken.write_text("#!/no/such/interpreter\n")
+    broken.chmod(0o755)
+    plain.write_text("no program")
+    for path, said in (
+        (tmp_path / "nothing", "no such engine"),
+        (plain, "is not a program that may be run"),
+        (tmp_path, "is not a program that may be run"),
+        (broken, "exited with code 12"),
+        (Path("true"), "true exited with code 0"),
+    ):
+        async with nothing_left():
+            with pytest.raises(EngineStartError) as caught:
+                await Engine(EngineSpec.parse(f"usi:{path}?nodes=1")).__aenter__()
+        assert said in str(caught.value)
+
+
+async def session(spec: EngineSpec) -> None:
+    async with Engine(spec) as engine:
+        await engine.new_game()
+        await engine.go(START)
+        engine.game_over("win")
+
+
+class Interrupted:
+    """Awaits a coroutine and calls ``cancel`` when it waits for the n-th time."""
+
+    def __init__(self, work: Coroutine[Any, Any, None], n: int, cancel: Callable[[], Any]) -> None:
+        self.work, self.n, self.cancel = work, n, cancel
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        inner = self.work.__await__()
+        go: Callable[[Any], Any] = inner.send
+        with_: Any = None
+        while True:
+            try:
+                waits_for = go(with_)
+            except StopIteration:
+                return
+            self.n -= 1
+            if self.n == 0:
+                self.cancel()
+            try:
+                with_, go = (yield waits_for), inner.send
+            except BaseException as error:  # noqa: BLE001 (it is handed on)
+                with_, go = error, inner.throw
+
+
+async def test_cancelled_at_every_await(tmp_path: Path) -> None:
+    spec, cancelled = fake("plain", tmp_path), 0
+    for n in range(1, 100):
+        async with nothing_left():
+            with anyio.CancelScope() as scope:
+                await Interrupted(session(spec), n, scope.cancel)
+        cancelled += scope.cancelled_caught
+        if not scope.cancel_called:
+            break
+    assert cancelled >= 6
+    assert n < 99
+
+
+async def test_a_host_that_cancels_its_task(tmp_path: Path) -> None:
+    """asyncio's own cancellation, which no scope shields from."""
+    spec, cancelled = fake("plain", tmp_path), 0
+    for n in range(1, 100):
+        async with nothing_left():
+            tasks: list[asyncio.Task[None]] = []
+
+            async def host(n: int, tasks: list[asyncio.Task[None]]) -> None:
+                await Interrupted(session(spec), n, lambda: tasks[0].cancel())
+
+            tasks.append(asyncio.create_task(host(n, tasks)))
+            await asyncio.wait(tasks)
+        cancelled += tasks[0].cancelled()
+        if not tasks[0].cancelling():
+            break
+    assert cancelled >= 6
+    assert n < 99

@@ -1,0 +1,133 @@
+"""What engines say, sense and nonsense."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keisei.usi.protocol import (
+    LINE_LIMIT,
+    UNKNOWN_MATE,
+    BestMove,
+    Checkmate,
+    Identity,
+    Info,
+    Lines,
+    Message,
+    Option,
+    ReadyOk,
+    UsiOk,
+    parse,
+    set_option,
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("id name Fairy-Stockfish 11.1 LB 64", Identity("name", "Fairy-Stockfish 11.1 LB 64")),
+        ("id author the \x1b[31mteam", Identity("author", "the  [31mteam")),
+        ("usiok", UsiOk()),
+        ("readyok\r", ReadyOk()),
+        ("bestmove 7g7f ponder 3c3d", BestMove("7g7f", "3c3d")),
+        ("bestmove P*5e", BestMove("P*5e")),
+        ("bestmove resign", BestMove("resign")),
+        ("bestmove win", BestMove("win")),
+        ("bestmove", BestMove("")),
+        ("checkmate nomate", Checkmate((), "nomate")),
+        ("checkmate G*5b 5a4a", Checkmate(("G*5b", "5a4a"))),
+        (
+            "info depth 7 seldepth 9 multipv 1 score cp -26 upperbound nodes 500 nps 9 time 3 pv 2g2f pass",
+            Info(depth=7, nodes=500, time=3, cp=-26, pv=("2g2f", "pass")),
+        ),
+        ("info score mate -4", Info(mate=-4)),
+        ("info score mate +", Info(mate=UNKNOWN_MATE)),
+        ("info score mate -", Info(mate=-UNKNOWN_MATE)),
+        ("info string score cp 5 pv", Info()),
+        (
+            "option name Skill Level type spin default 20 min -20 max 20",
+            Option("Skill Level", "spin", "20", -20, 20),
+        ),
+        (
+            "option name Style type combo default Very Solid var Very Solid var Normal",
+            Option("Style", "combo", "Very Solid", choices=("Very Solid", "Normal")),
+        ),
+        ("option name Clear Hash type button", Option("Clear Hash", "button")),
+        ("option name Ponder type check default false", Option("Ponder", "check", "false")),
+        (
+            "option name Eval File type filename default my min var file.bin",
+            Option("Eval File", "filename", "my min var file.bin"),
+        ),
+        ("option name Log type string default <empty>", Option("Log", "string", "")),
+        ("option name Piece type value type spin default 1", Option("Piece type value", "spin", "1")),
+    ],
+)  # fmt: skip
+def test_what_lines_mean(line: str, message: Message) -> None:
+    assert parse(line) == message
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["", "  ", "hello", "Unknown command: gameover lose", "id", "id number 3", "option name x",
+     "option name x type y", "bestmovement", "checkmate", "\x00\ufffd"],
+)  # fmt: skip
+def test_nonsense_is_nothing(line: str) -> None:
+    assert parse(line) is None
+
+
+WORDS = "id option info bestmove checkmate name type spin combo default min max var pv score cp mate"
+NOISE = st.text(max_size=20) | st.sampled_from(WORDS.split()) | st.just("9" * 5000)
+
+
+@given(st.lists(NOISE).map(" ".join))
+def test_nothing_raises(line: str) -> None:
+    parse(line)
+    for word in ("option name", "info", "id", "bestmove"):
+        parse(f"{word} {line}")
+
+
+@pytest.mark.parametrize(
+    ("line", "value", "wrong"),
+    [
+        ("option name L type spin default 2 min -20 max 20", "-20", None),
+        ("option name L type spin default 2 min -20 max 20", "21", "from -20 to 20 (got '21')"),
+        ("option name L type spin default 2 min -20 max 20", "x", "from -20 to 20 (got 'x')"),
+        ("option name B type check default true", "yes", "true or false (got 'yes')"),
+        ("option name C type combo default a b var a b var c", "a b", None),
+        ("option name C type combo default a b var a b var c", "a", "one of a b, c (got 'a')"),
+        ("option name S type string", "any thing", None),
+        ("option name S type string", None, "needs a value"),
+        ("option name P type button", None, None),
+        ("option name P type button", "1", "takes no value"),
+    ],
+)
+def test_options_know_their_values(line: str, value: str | None, wrong: str | None) -> None:
+    option = parse(line)
+    assert isinstance(option, Option)
+    found = option.refuses(value)
+    assert found is None if wrong is None else wrong in (found or "")
+
+
+def test_options_are_set() -> None:
+    assert set_option("Skill Level", "-4") == "setoption name Skill Level value -4"
+    assert set_option("Clear Hash", None) == "setoption name Clear Hash"
+    assert set_option("Log", "") == "setoption name Log value <empty>"
+
+
+@given(st.binary(max_size=200), st.lists(st.integers(0, 200)))
+def test_lines_do_not_depend_on_how_they_arrive(data: bytes, cuts: list[int]) -> None:
+    whole, places = Lines().feed(data + b"\n"), sorted([0, *cuts, len(data)])
+    lines, found = Lines(), []
+    for begin, end in zip(places, places[1:], strict=False):
+        found += lines.feed(data[begin:end])
+    found += lines.feed(data[places[-1] :] + b"\n")
+    assert found == whole == [
+        line.decode("utf-8", "replace").removesuffix("\r") for line in data.split(b"\n")
+    ]
+
+
+def test_a_line_without_end_is_bounded() -> None:
+    lines = Lines()
+    for _ in range(100):
+        assert lines.feed(b"x" * 65_536) == []
+    assert len(lines._kept) == LINE_LIMIT
+    assert lines.feed(b"y\nusiok\n") == ["x" * LINE_LIMIT, "usiok"]
