@@ -1,39 +1,72 @@
-"""Networks by name."""
+"""Networks by name: our own, and those of installed packages.
+
+A package adds one by an entry point in the group ``keisei.nets``: its name is the kind, its object takes
+``blocks`` and ``channels`` and returns a module that answers as ``Network`` does and has
+``initialise(generator)``. ``keisei.nets.network.Network`` is there to be derived from.
+"""
 
 from collections.abc import Callable
+from functools import partial
+from importlib.metadata import entry_points
+from typing import cast
 
 import torch
 from torch import nn
 
+from keisei.nets.mlp import MLP
+from keisei.nets.network import Network
 from keisei.nets.resnet import ResNet
+from keisei.nets.transformer import Transformer
 
-_KINDS: dict[str, Callable[[int, int], ResNet]] = {
-    "se_resnet": lambda blocks, channels: ResNet(blocks, channels, squeeze=True),
-    "resnet": lambda blocks, channels: ResNet(blocks, channels, squeeze=False),
+GROUP = "keisei.nets"
+Constructor = Callable[[int, int], Network]
+
+_OWN: dict[str, Constructor] = {
+    "se_resnet": partial(ResNet, squeeze=True),
+    "resnet": partial(ResNet, squeeze=False),
+    "transformer": Transformer,
+    "mlp": MLP,
 }
-KINDS = tuple(_KINDS)
 
 
-class UnknownNetError(ValueError):
-    """No network is registered under this name."""
+class NetError(ValueError):
+    """No such network: unknown by name, of sizes it can't have, or of a package that can't be loaded."""
 
 
-def check_kind(kind: str) -> None:
-    """Raises UnknownNetError for a name outside ``KINDS``."""
-    if kind not in _KINDS:
-        raise UnknownNetError(f"net.kind: {kind!r} is not one of {', '.join(KINDS)}")
+def kinds() -> tuple[str, ...]:
+    """The names that ``build`` knows."""
+    return (*_OWN, *sorted({point.name for point in entry_points(group=GROUP)} - _OWN.keys()))
+
+
+def check(kind: str, *, blocks: int, channels: int) -> None:
+    """Raises NetError if ``build`` would."""
+    _empty(kind, blocks, channels)
 
 
 def build(kind: str, *, blocks: int, channels: int, seed: int = 0) -> nn.Module:
     """A network on the CPU in channels_last layout, its weights drawn from ``seed`` alone.
 
-    Raises UnknownNetError for a name outside ``KINDS``.
+    Raises NetError for a name outside ``kinds()``, sizes that the network can't have, and a package
+    that can't be loaded.
     """
-    check_kind(kind)
-    # Built without storage first: torch's constructors draw from the process-wide generator.
-    with torch.device("meta"):
-        net = _KINDS[kind](blocks, channels)
-    net = net.to_empty(device="cpu")
+    net = _empty(kind, blocks, channels).to_empty(device="cpu")
     net.initialise(torch.Generator().manual_seed(seed))
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stub
     return net
+
+
+def _empty(kind: str, blocks: int, channels: int) -> Network:
+    """A network without storage: torch's constructors would draw from the process-wide generator."""
+    if kind not in kinds():
+        raise NetError(f"net.kind: {kind!r} is not one of {', '.join(kinds())}")
+    try:
+        with torch.device("meta"):
+            return _constructor(kind)(blocks, channels)
+    except Exception as error:  # a package's code may raise anything
+        raise NetError(f"net: {kind} of {blocks} x {channels} can't be built: {error}") from error
+
+
+def _constructor(kind: str) -> Constructor:
+    if kind in _OWN:
+        return _OWN[kind]
+    return cast("Constructor", next(iter(entry_points(group=GROUP, name=kind))).load())

@@ -1,4 +1,4 @@
-"""Residual networks with a policy head of 27 move types x 81 squares and a win/draw/loss head."""
+"""Residual networks: the default kinds."""
 
 from typing import Any
 
@@ -6,12 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from keisei.nets.network import SQUARES, Network
 from keisei.nets.planes import PLANES
-
-MOVE_TYPES = 27
-SQUARES = 81
-_VALUE_CHANNELS = 8
-_VALUE_HIDDEN = 64
 
 
 class _BoardMean(torch.autograd.Function):
@@ -58,37 +54,16 @@ class Block(nn.Module):
         return F.relu(x + y, inplace=True)
 
 
-class ResNet(nn.Module):
-    """A residual tower over ``[B, 45, 9, 9]`` planes.
+class ResNet(Network):
+    """A residual tower (He et al., 2016)."""
 
-    Returns policy logits ``[B, 2187]`` and win/draw/loss logits ``[B, 3]``, both for the mover.
-    """
+    start_at_zero = ("conv2.weight",)
 
     def __init__(self, blocks: int, channels: int, *, squeeze: bool) -> None:
-        super().__init__()
+        super().__init__(channels)
         self.stem = nn.Conv2d(PLANES, channels, 3, padding=1)
         self.tower = nn.Sequential(*(Block(channels, squeeze=squeeze) for _ in range(blocks)))
-        # Both heads begin with a 1x1 convolution; one for both saves a pass over the board.
-        self.heads = nn.Conv2d(channels, MOVE_TYPES + _VALUE_CHANNELS, 1)
-        self.hidden = nn.Linear(_VALUE_CHANNELS * SQUARES, _VALUE_HIDDEN)
-        self.outcome = nn.Linear(_VALUE_HIDDEN, 3)
 
-    def forward(self, planes: Tensor) -> tuple[Tensor, Tensor]:
-        x = self.tower(F.relu(self.stem(planes), inplace=True))
-        policy, value = self.heads(x).split((MOVE_TYPES, _VALUE_CHANNELS), 1)
-        hidden = F.relu(self.hidden(F.relu(value).flatten(1)))
-        return policy.flatten(1), self.outcome(hidden)
-
-    def initialise(self, generator: torch.Generator) -> None:
-        """Draw all weights from ``generator``: He, zero biases, blocks that start as identity.
-
-        The heads start small: a nearly uniform policy and a value near zero.
-        """
-        for name, parameter in self.named_parameters():
-            if parameter.ndim == 1 or name.endswith("conv2.weight"):
-                nn.init.zeros_(parameter)
-            else:
-                nn.init.kaiming_normal_(parameter, nonlinearity="relu", generator=generator)
-        with torch.no_grad():
-            self.heads.weight[:MOVE_TYPES].mul_(0.01)
-            self.outcome.weight.mul_(0.1)
+    def trunk(self, planes: Tensor) -> Tensor:
+        features: Tensor = self.tower(F.relu(self.stem(planes), inplace=True))
+        return features

@@ -11,7 +11,7 @@ import torch
 
 from keisei.config import Settings
 from keisei.nets.policy import resolve_device, resolve_dtype
-from keisei.nets.registry import check_kind
+from keisei.nets.registry import check
 from keisei.runtime.outbox import Outbox
 from keisei.runtime.queues import Mailbox
 from keisei.runtime.status import Start
@@ -78,7 +78,7 @@ def prepare(
     """Open or make the run directory. Blocking; the caller closes ``run`` and ``database``.
 
     ``decided``: leave ``auto`` settings as they are. Raises RunError, RunLockedError,
-    CheckpointError, DeviceError, UnknownNetError, OSError.
+    CheckpointError, DeviceError, NetError, OSError.
     """
     directory: RunDirectory
     remarks: list[str] = []
@@ -145,9 +145,9 @@ def decide(settings: Settings) -> Settings:
     """Replace what is left to us (``auto``, 0 threads) by what is here.
 
     Decided once and kept in ``run.toml``: a resumed run must not compute differently. Raises
-    DeviceError, UnknownNetError.
+    DeviceError, NetError.
     """
-    check_kind(settings.net.kind)
+    check(**settings.net.model_dump())
     device = resolve_device(settings.device)
     dtype = str(resolve_dtype(settings.compute.dtype, device)).removeprefix("torch.")
     threads = settings.compute.threads or torch.get_num_threads()

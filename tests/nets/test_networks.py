@@ -1,10 +1,14 @@
 """Networks: shapes, determinism, and that a fresh one is nearly indifferent."""
 
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 import torch
 
 from keisei.nets.planes import PLANES
-from keisei.nets.registry import KINDS, UnknownNetError, build
+from keisei.nets.registry import NetError, build, check, kinds
 
 
 @pytest.fixture
@@ -13,7 +17,7 @@ def planes() -> torch.Tensor:
     return (torch.rand(16, PLANES, 9, 9, generator=generator) < 0.1).float()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", kinds())
 def test_a_network_answers_and_all_of_it_learns(kind: str, planes: torch.Tensor) -> None:
     net = build(kind, blocks=2, channels=32)
     for _ in range(2):  # the second convolutions start at zero and block their gradient once
@@ -27,7 +31,7 @@ def test_a_network_answers_and_all_of_it_learns(kind: str, planes: torch.Tensor)
     assert still == []
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", kinds())
 def test_a_fresh_network_is_nearly_indifferent(kind: str, planes: torch.Tensor) -> None:
     policy, outcome = build(kind, blocks=10, channels=32)(planes)
     assert policy.std() < 0.1
@@ -65,5 +69,38 @@ def test_no_layer_behaves_differently_in_training(planes: torch.Tensor) -> None:
 
 
 def test_an_unknown_kind_is_named() -> None:
-    with pytest.raises(UnknownNetError, match="'transformer' is not one of se_resnet, resnet"):
-        build("transformer", blocks=1, channels=8)
+    with pytest.raises(NetError, match="'rsnet' is not one of se_resnet, resnet, transformer, mlp"):
+        build("rsnet", blocks=1, channels=8)
+
+
+def test_sizes_that_a_network_can_not_have_are_refused() -> None:
+    check("transformer", blocks=1, channels=32)
+    with pytest.raises(NetError, match="transformer of 1 x 40 can't be built: channels: a multiple"):
+        check("transformer", blocks=1, channels=40)
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An installed package with a network, ``tiny``, and one that can't be imported, ``broken``."""
+    (tmp_path / "someones.py").write_text(
+        "from keisei.nets.resnet import ResNet\n"
+        "def tiny(blocks, channels):\n"
+        "    return ResNet(1, 8, squeeze=False)\n"
+    )
+    info = tmp_path / "someones-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: someones\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[keisei.nets]\ntiny = someones:tiny\nbroken = not_there:net\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    sys.modules.pop("someones", None)
+
+
+@pytest.mark.usefixtures("plugin")
+def test_a_package_adds_a_network_by_an_entry_point() -> None:
+    assert {"tiny", "broken"} < {*kinds()}
+    assert build("tiny", blocks=9, channels=64).heads.in_channels == 8
+    with pytest.raises(NetError, match="broken of 1 x 8 can't be built: No module named 'not_there'"):
+        check("broken", blocks=1, channels=8)

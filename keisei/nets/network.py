@@ -1,0 +1,55 @@
+"""What every network of ours shares: two heads over a trunk, and how weights are drawn."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+MOVE_TYPES = 27
+SQUARES = 81
+ACTIONS = MOVE_TYPES * SQUARES
+_VALUE_CHANNELS = 8
+_VALUE_HIDDEN = 64
+
+
+class Network(nn.Module):
+    """A trunk over ``[B, 45, 9, 9]`` planes, then a policy head of 27 move types x 81 squares and a
+    win/draw/loss head.
+
+    Returns policy logits ``[B, 2187]`` and win/draw/loss logits ``[B, 3]``, both for the mover.
+    """
+
+    start_at_zero: tuple[str, ...] = ()
+    """Endings of the names of weights that are zero at first: residual branches begin as nothing."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        # Both heads begin with a 1x1 convolution; one for both saves a pass over the board.
+        self.heads = nn.Conv2d(channels, MOVE_TYPES + _VALUE_CHANNELS, 1)
+        self.hidden = nn.Linear(_VALUE_CHANNELS * SQUARES, _VALUE_HIDDEN)
+        self.outcome = nn.Linear(_VALUE_HIDDEN, 3)
+
+    def trunk(self, planes: Tensor) -> Tensor:
+        """Features ``[B, channels, 9, 9]``."""
+        raise NotImplementedError
+
+    def forward(self, planes: Tensor) -> tuple[Tensor, Tensor]:
+        policy, value = self.heads(self.trunk(planes)).split((MOVE_TYPES, _VALUE_CHANNELS), 1)
+        hidden = F.relu(self.hidden(F.relu(value).flatten(1)))
+        return policy.flatten(1), self.outcome(hidden)
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw all weights from ``generator``: He, zero biases.
+
+        The heads start small: a nearly uniform policy and a value near zero.
+        """
+        for name, parameter in self.named_parameters():
+            if parameter.ndim == 1 or name.endswith(self.start_at_zero):
+                nn.init.zeros_(parameter)
+            else:
+                nn.init.kaiming_normal_(parameter, nonlinearity="relu", generator=generator)
+        for module in self.modules():
+            if isinstance(module, nn.LayerNorm):
+                nn.init.ones_(module.weight)
+        with torch.no_grad():
+            self.heads.weight[:MOVE_TYPES].mul_(0.01)
+            self.outcome.weight.mul_(0.1)
