@@ -47,6 +47,7 @@ Device = Annotated[
     Field(description="Where it runs: auto, cpu, cuda or cuda:N."),
 ]
 Share = Annotated[float, Field(ge=0, le=1)]
+Reaction = Literal["ignore", "alert", "rollback", "stop"]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split), NoDecode]
 
 
@@ -81,7 +82,7 @@ class Run(Section):
 
 
 class Schedule(Section):
-    """Over how many steps the annealed settings go from their first to their last value."""
+    """Over how many steps the annealed settings go from their first to their ``*_final`` value."""
 
     steps: int = Field(
         default=3_000_000, gt=0, description="Steps from the first value to the last."
@@ -97,8 +98,9 @@ class Env(Section):
         default="27", description="Entering-king declaration rule."
     )
     reset_share: Share = Field(
-        default=0.5, description="Share of games begun from mid-game positions."
+        default=0.5, description="Share of games begun from mid-game positions at the start."
     )
+    reset_share_final: Share = Field(default=0.5, description="... and at the end.")
     reset_depth: int = Field(
         default=180, ge=0, le=512, description="Deepest random start position, plies."
     )
@@ -143,6 +145,59 @@ class PPO(Section):
         default=0.5, ge=0, description="Weight of material in the bootstrap value at the start."
     )
     material_final: float = Field(default=0.0, ge=0, description="... and at the end.")
+
+
+class OpponentSettings(Section):
+    """Older selves in some of the games."""
+
+    share: Share = Field(default=0.25, description="Share of games against a frozen opponent.")
+    every: int = Field(
+        default=50, ge=1, description="Iterations between frozen copies, and between draws."
+    )
+    recent: int = Field(default=4, ge=1, description="Newest copies, drawn with equal probability.")
+    history: int = Field(
+        default=12, ge=0, description="Older copies, drawn by how much they still win."
+    )
+    active: int = Field(default=2, ge=1, description="Copies that play at a time.")
+
+
+class DetectorSettings(Section):
+    """What to do when learning goes wrong, by detector.
+
+    ``ignore``; ``alert`` tells it; ``rollback`` also goes back to the weights of the newest checkpoint
+    at which nothing was wrong; ``stop`` ends the run, whose checkpoints stay.
+    """
+
+    entropy_collapse: Reaction = Field(
+        default="alert", description="Moves are hardly drawn any more: entropy under 5 %."
+    )
+    entropy_swamp: Reaction = Field(
+        default="alert", description="Moves become random again: entropy rose by a quarter."
+    )
+    draws: Reaction = Field(default="alert", description="More than 30 % end by repetition.")
+    declarations: Reaction = Field(default="alert", description="More than 70 % by declaration.")
+    truncation: Reaction = Field(
+        default="alert", description="Games cut at the maximum ply rose by 30 points past half."
+    )
+    value_useless: Reaction = Field(
+        default="alert", description="The value head is worse than the mean outcome."
+    )
+    explained_variance: Reaction = Field(
+        default="alert", description="The value head explains less than nothing."
+    )
+    first_mover: Reaction = Field(
+        default="alert", description="Black wins more than 60 % or less than 45 % for sure."
+    )
+    ratio: Reaction = Field(
+        default="alert", description="The probability ratio is not 1 before the first step."
+    )
+    nonfinite: Reaction = Field(
+        default="alert", description="Loss or gradient not finite; such a minibatch is skipped."
+    )
+    nonfinite_stop: int = Field(
+        default=10, ge=1, description="Skipped minibatches in a row that end the run."
+    )
+    rollbacks: int = Field(default=3, ge=0, description="Rollbacks before the run is ended.")
 
 
 class Compute(Section):
@@ -208,6 +263,8 @@ class Settings(BaseSettings):
     env: Env = Env()
     net: Net = Net()
     ppo: PPO = PPO()
+    opponents: OpponentSettings = OpponentSettings()
+    detectors: DetectorSettings = DetectorSettings()
     compute: Compute = Compute()
     evaluation: EvaluationSettings = EvaluationSettings()
     server: Server = Server()

@@ -180,6 +180,14 @@ class VectorEnv:
             raise ValueError(f"action {moves[bad]} is not legal in game {bad}: {self.sfen(bad)}")
         return self._step(moves)
 
+    def seat(self, i: int, opponent: int) -> None:
+        """Game ``i`` has just begun: a frozen opponent k > 0 plays white, -k black.
+
+        The next game of this row is the same one with the seats changed.
+        """
+        self.games[i]["opponent"] = self._starts[i]["opponent"] = opponent
+        self._starts[i]["again"] = 1
+
     def _step(self, moves: NDArray[np.int64]) -> StepResult:
         """``step`` without the check; a negative action leaves its game alone."""
         r = self._result
@@ -222,7 +230,7 @@ class VectorEnv:
         with VectorEnv(size, max_ply=depth + 1, declaration=self.declaration, reset_pool=0) as play:
             play._play_random(plies, rng.integers(0, 2**63, 1).astype(np.uint64))
             self._pool[:] = play.games
-        for field in ("rng", "ply", "checks", "opponent", "earlier"):
+        for field in ("rng", "ply", "checks", "opponent", "earlier", "again"):
             self._pool[field] = 0
 
     def stagger(self) -> None:

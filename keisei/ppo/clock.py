@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-PHASES = ("inference", "sampling", "env", "gae", "update")
+PHASES = ("inference", "sampling", "opponents", "env", "gae", "update")
 
 
 class Clock:

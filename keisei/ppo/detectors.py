@@ -1,12 +1,14 @@
-"""Notices when learning goes wrong. Looks at metrics alone and never feeds training."""
+"""Notices when learning goes wrong, by the metrics alone. What is done about it is in the settings."""
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+
+from keisei.config import DetectorSettings, Reaction
 
 Values = dict[str, float]
 Level = Literal["info", "warning", "error"]
@@ -14,12 +16,10 @@ Level = Literal["info", "warning", "error"]
 WINDOW = 20
 """Iterations a condition is averaged over. Nothing is said before so many have passed."""
 RATIO_TOLERANCE = {"float32": 1e-3, "bfloat16": 2e-2}
-STOP_AFTER = 10
-"""Minibatches in a row without a finite loss that end the run."""
 
 
 class DivergedError(RuntimeError):
-    """Training stopped: too many minibatches in a row had a loss or gradient that is not finite."""
+    """Training stopped: by a detector, or too many minibatches in a row had no finite loss."""
 
 
 class Alert(NamedTuple):
@@ -28,6 +28,7 @@ class Alert(NamedTuple):
     name: str
     level: Level
     message: str
+    reaction: Reaction = "alert"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,48 +106,78 @@ _DETECTORS = (
 class Detectors:
     """Looks at each iteration's values and tells each trouble once, when it begins."""
 
-    def __init__(self, dtype: str) -> None:
+    def __init__(self, dtype: str, settings: DetectorSettings) -> None:
         self._tolerance = RATIO_TOLERANCE[dtype]
+        self._settings = settings
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: the weights are others now."""
         self._recent: deque[Values] = deque(maxlen=WINDOW)
         self._lowest: Values = {}
         self._raised: set[str] = set()
 
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is wrong now."""
+        return not self._raised
+
     def look(self, values: Values) -> list[Alert]:
         """The alerts of one iteration. Raises DivergedError when there is nothing left to save."""
-        if values["train/skipped_in_a_row"] >= STOP_AFTER:
+        if values["train/skipped_in_a_row"] >= self._settings.nonfinite_stop:
             raise DivergedError(
                 f"{values['train/skipped_in_a_row']:.0f} minibatches in a row had no finite loss"
             )
         found = self._now(values)
-        self._recent.append(values)
+        seen = {key: value for key, value in values.items() if not key.startswith("speed/")}
+        self._recent.append(seen)  # without the clock: a resumed run must be the same
         if len(self._recent) == WINDOW:
-            found |= self._over_window()
-        fresh = [alert for name, alert in found.items() if name not in self._raised]
-        self._raised = set(found)
+            found += self._over_window()
+        reactions = self._settings.model_dump()
+        found = [
+            alert._replace(reaction=reactions[alert.name])
+            for alert in found
+            if reactions[alert.name] != "ignore"
+        ]
+        fresh = [alert for alert in found if alert.name not in self._raised]
+        self._raised = {alert.name for alert in found}
         return fresh
 
-    def _now(self, values: Values) -> dict[str, Alert]:
-        found = {}
+    def _now(self, values: Values) -> list[Alert]:
+        found = []
         if values["train/skipped"]:
             message = (
                 f"{values['train/skipped']:.0f} minibatches skipped: loss or gradient not finite"
             )
-            found["nonfinite"] = Alert("nonfinite", "error", message)
+            found.append(Alert("nonfinite", "error", message))
         error = values["train/ratio_error"]
         if error > self._tolerance:
             message = f"probability ratio is off by {error:.2g} before the first step"
-            found["ratio"] = Alert("ratio", "error", message)
+            found.append(Alert("ratio", "error", message))
         return found
 
-    def _over_window(self) -> dict[str, Alert]:
+    def _over_window(self) -> list[Alert]:
         mean = {key: _mean([v[key] for v in self._recent if key in v]) for key in self._recent[-1]}
         self._lowest = {k: float(np.fmin(v, self._lowest.get(k, v))) for k, v in mean.items()}
-        found = {}
+        found = []
         for detector in _DETECTORS:
             message = detector.look(mean, self._lowest)
             if message:
-                found[detector.name] = Alert(detector.name, detector.level, message)
+                found.append(Alert(detector.name, detector.level, message))
         return found
+
+    def state(self) -> dict[str, Any]:
+        """What ``load_state`` continues from, ready for JSON."""
+        return {
+            "recent": list(self._recent),
+            "lowest": self._lowest,
+            "raised": sorted(self._raised),
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Continue from what ``state`` returned."""
+        self._recent = deque(state["recent"], maxlen=WINDOW)
+        self._lowest, self._raised = dict(state["lowest"]), set(state["raised"])
 
 
 def _mean(values: list[float]) -> float:

@@ -17,7 +17,7 @@ from keisei.nets.registry import build
 from keisei.ppo.clock import Clock
 from keisei.ppo.detectors import Alert, Detectors
 from keisei.ppo.gae import negamax_gae, outcome_targets
-from keisei.ppo.material import material_balance
+from keisei.ppo.opponents import Opponents
 from keisei.ppo.recorder import FinishedGame, Recorder
 from keisei.ppo.rollout import Collector, Rollout
 from keisei.ppo.schedule import Scheduled, scheduled
@@ -26,7 +26,7 @@ from keisei.ppo.update import STATS, Batch, make_optimizer, optimise, ppo_loss, 
 
 TURN_PLIES = 8
 """Plies between two looks at the queues during a rollout."""
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,8 @@ class Learner:
     def __init__(self, settings: Settings, device: torch.device, dtype: torch.dtype) -> None:
         self.settings, self.device, self.dtype = settings, device, dtype
         self.step = self.iteration = 0
+        self.bytes_per_ply = 0.0
+        """What a stored ply takes on the device, once there was a rollout."""
         env, net, ppo, seed = settings.env, settings.net, settings.ppo, settings.run.seed
         self.env = VectorEnv(
             env.games,
@@ -71,12 +73,20 @@ class Learner:
         self._forward = compiled(self.net) if settings.compute.compile else self.net
         self._sampling = torch.Generator(device).manual_seed(seed)
         self._shuffling = torch.Generator(device).manual_seed(seed + 1)
+        self._opponents = Opponents(settings.opponents, self.env, self.net, dtype, seed + 2)
         self._collector = Collector(
-            self.env, self._forward, ppo.rollout_plies, device, dtype, self._sampling, self.clock
+            self.env,
+            self._forward,
+            ppo.rollout_plies,
+            device,
+            dtype,
+            self._sampling,
+            self._opponents,
+            self.clock,
         )
         self._recorder = Recorder(self.env, settings.run.games_recorded)
         self._tally = Tally()
-        self._detectors = Detectors(str(dtype).removeprefix("torch."))
+        self._detectors = Detectors(str(dtype).removeprefix("torch."), settings.detectors)
         self._skipped_in_a_row = torch.zeros((), device=device)
 
     def warm_up(self) -> None:
@@ -86,7 +96,8 @@ class Learner:
         legal_columns(torch.tensor(self.env.mask.view(np.int64), device=self.device))
         with torch.no_grad():
             evaluate(self._forward, seen, self.dtype)
-        rows = torch.arange(min(minibatch, self._plies()), device=self.device) % games
+        plies = games * self.settings.ppo.rollout_plies
+        rows = torch.arange(min(minibatch, plies), device=self.device) % games
         policy, outcome = evaluate(self._forward, seen[rows], self.dtype)
         (policy.float().sum() + outcome.sum()).backward()
         self.optimizer.zero_grad(set_to_none=True)
@@ -105,38 +116,50 @@ class Learner:
         if self.iteration and self.iteration % settings.env.reset_refresh == 0:
             with self.clock.phase("env"):
                 self.env.refill_reset_pool()
+        self.env.reset_share = now.reset_share
+        self._opponents.refresh(self.iteration, self.step)
         games: list[FinishedGame] = []
         for t in range(settings.ppo.rollout_plies):
-            actions, step = self._collector.ply(t)
-            with self.clock.phase("env"):
-                self._tally.add(step)
-                games += self._recorder.note(self.env, actions, step)
+            games += self._ply(t)
             if (t + 1) % TURN_PLIES == 0:
                 watch.stop()
                 yield
                 watch.start()
         rollout = self._collector.finish()
+        self.bytes_per_ply = rollout.bytes_per_ply
         with self.clock.phase("gae"):
             batch, summary = _prepare(rollout, settings, now.material)
         sums = _Sums(self.device)
+        learned = self._collector.learned()
         for _ in range(settings.ppo.epochs):
-            for index in self._shuffle(len(batch.weight)):
+            for index in self._shuffle(learned):
                 self._learn(batch, index, now, sums)
                 watch.stop()
                 yield
                 watch.start()
-        self.step += int(rollout.weight.sum())
+        self.step += len(learned)
         self.iteration += 1
-        return self._report(now, summary, sums, games, watch)
+        return self._report(now, len(learned), summary, sums, games, watch)
 
-    def _plies(self) -> int:
-        return len(self.env) * self.settings.ppo.rollout_plies
+    def _ply(self, t: int) -> list[FinishedGame]:
+        actions, step = self._collector.ply(t)
+        with self.clock.phase("env"):
+            self._tally.add(step)
+            return self._recorder.note(self.env, actions, step)
 
-    def _shuffle(self, count: int) -> tuple[Tensor, ...]:
-        """Indices of the minibatches of one epoch."""
-        order = torch.randperm(count, generator=self._shuffling, device=self.device)
-        parts: tuple[Tensor, ...] = order.split(self.settings.ppo.minibatch)
-        return parts
+    def play(self) -> None:
+        """Play a rollout without learning from it."""
+        for t in range(self.settings.ppo.rollout_plies):
+            self._ply(t)
+
+    def _shuffle(self, learned: Tensor) -> tuple[Tensor, ...]:
+        """The minibatches of one epoch: indices, in parts of nearly equal size."""
+        count, size = len(learned), self.settings.ppo.minibatch
+        parts = max(1, round(count / size))
+        order = learned[torch.randperm(count, generator=self._shuffling, device=self.device)]
+        if self.settings.compute.compile:  # for one shape: some plies come twice, or not at all
+            order = order.repeat(-(-parts * size // count))[: parts * size]
+        return order.tensor_split(parts)
 
     def _learn(self, rollout: Batch, index: Tensor, now: Scheduled, sums: "_Sums") -> None:
         """One minibatch: the rows in ``index``."""
@@ -157,6 +180,7 @@ class Learner:
     def _report(
         self,
         now: Scheduled,
+        steps: int,
         summary: dict[str, Tensor],
         sums: "_Sums",
         games: list[FinishedGame],
@@ -172,14 +196,14 @@ class Learner:
             "train/lr": now.learning_rate,
             "train/material": now.material,
             "train/entropy_weight": now.entropy,
-            "speed/steps_per_second": self._plies() / seconds,
+            "speed/steps_per_second": steps / seconds,
         }
         values |= {f"speed/share_{k}": v / seconds for k, v in self.clock.seconds.items()}
         # What the network alone would allow, measured in place; `keisei bench train` measures it apart.
         if self.device.type == "cpu":  # elsewhere the phases overlap what the device does
             network = values["speed/share_inference"] + values["speed/share_update"]
             values["speed/limit_ratio"] = network
-        values |= self._tally.values()
+        values |= self._tally.values() | self._opponents.values()
         alerts = tuple(self._detectors.look(values))
         return Report(self.step, self.iteration, values, tuple(games), alerts)
 
@@ -209,7 +233,7 @@ class Learner:
             "weights": {k: v.detach().cpu().clone() for k, v in self.net.state_dict().items()},
             "optimizer": {k: v.detach().cpu().clone() for k, v in moments.items()},
             "env": {name: _bytes(array) for name, array in arrays.items()},
-            "pool": {},
+            "pool": self._opponents.tensors(),
         }
 
     def state(self) -> dict[str, Any]:
@@ -226,6 +250,9 @@ class Learner:
             "skipped_in_a_row": float(self._skipped_in_a_row),
             "tally": self._tally.state(),
             "recorder": self._recorder.state()[1],
+            "opponents": self._opponents.state(),
+            "detectors": self._detectors.state(),
+            "quiet": self._detectors.quiet,
         }
 
     def load(self, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
@@ -241,11 +268,23 @@ class Learner:
         self.env.load_state(arrays["env"])
         self._recorder.load_state(arrays["recorder"], state["recorder"])
         self._tally.load_state(state["tally"])
+        self._opponents.load_state(tensors["pool"], state["opponents"])
+        self._detectors.load_state(state["detectors"])
         for name, generator in (("sampling", self._sampling), ("shuffling", self._shuffling)):
             raw = bytearray.fromhex(state["generators"][name])
             generator.set_state(torch.frombuffer(raw, dtype=torch.uint8))
         self._skipped_in_a_row.fill_(state["skipped_in_a_row"])
         self.step, self.iteration = state["step"], state["iteration"]
+
+    def roll_back(self, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Take weights and the optimiser's moments from a checkpoint; all else goes on.
+
+        The games and random numbers stay as they are: the same ones would lead to the same end.
+        """
+        self.load_weights(tensors["weights"])
+        self._load_moments(tensors["optimizer"])
+        self._skipped_in_a_row.zero_()
+        self._detectors.reset()
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Take over a network's weights alone. Raises ValueError if they don't fit."""
@@ -343,9 +382,9 @@ def _prepare(
     gamma, lam = settings.ppo.gamma, settings.ppo.gae_lambda
     ends = rollout.reward, rollout.terminated, rollout.truncated
     value, next_value = outcome_value(rollout.outcome), outcome_value(rollout.next_outcome)
-    hint = material * material_balance(rollout.observation)
-    next_hint = material * material_balance(rollout.next_observation)
-    advantage = negamax_gae(*ends, value + hint, next_value + next_hint, gamma, lam)
+    hinted = value + material * rollout.material
+    next_hinted = next_value + material * rollout.next_material
+    advantage = negamax_gae(*ends, hinted, next_hinted, gamma, lam)
     target = outcome_targets(*ends, rollout.next_outcome, gamma, lam)
     batch = Batch(
         observation=rollout.observation.flatten(0, 1),

@@ -1,6 +1,6 @@
 """Plays every game for T plies with the current network and keeps what the update needs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,13 @@ from torch import Tensor, nn
 from keisei.env import MASK_WORDS, OBSERVATION_BYTES, StepResult, VectorEnv
 from keisei.nets.policy import evaluate, legal_columns, legal_log_probs, sample
 from keisei.ppo.clock import Clock
+from keisei.ppo.material import material_balance
+from keisei.ppo.opponents import Opponents
 
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """T plies of N games, in the view of the side to move. About 400 bytes a ply."""
+    """T plies of N games, in the view of the side to move."""
 
     observation: Tensor
     """uint8[T, N, 98]"""
@@ -35,10 +37,19 @@ class Rollout:
     """bool[T, N]"""
     weight: Tensor
     """float32[T, N] 1 for the learner's plies, 0 for a frozen opponent's"""
-    next_observation: Tensor
-    """uint8[T, N, 98] the position after the move, before any reset; meaningless where terminated"""
+    material: Tensor
+    """float32[T, N] balance of the position, see ``material_balance``"""
     next_outcome: Tensor
-    """float32[T, N, 3] the network's opinion of it"""
+    """float32[T, N, 3] the network's opinion of the position after the move, before any reset;
+    meaningless where terminated"""
+    next_material: Tensor
+    """float32[T, N] its balance"""
+
+    @property
+    def bytes_per_ply(self) -> float:
+        """What a stored ply takes on the device."""
+        tensors = [getattr(self, field.name) for field in fields(self)]
+        return sum(tensor.nbytes for tensor in tensors) / self.reward.numel()
 
 
 class Collector:
@@ -52,9 +63,10 @@ class Collector:
         device: torch.device,
         dtype: torch.dtype,
         generator: torch.Generator,
+        opponents: Opponents,
         clock: Clock,
     ) -> None:
-        self._env, self._net = env, net
+        self._env, self._net, self._opponents = env, net, opponents
         self._device, self._dtype = device, dtype
         self._generator, self._clock = generator, clock
         shape = plies, len(env)
@@ -88,9 +100,12 @@ class Collector:
             self._log_prob[t] = log_probs.gather(1, column)[:, 0]
             self._outcome[t] = outcome.softmax(1)
             actions = legal.gather(1, column)[:, 0].to("cpu", torch.int16).numpy()
+        with clock.phase("opponents"):
+            frozen = self._opponents.to_move()
+            self._weight[t] = ~frozen
+            if frozen.any():
+                self._opponents.play(actions, frozen)
         with clock.phase("env"):
-            opponent, white = env.games["opponent"], env.games["side"] == 1
-            self._weight[t] = ~np.where(white, opponent > 0, opponent < 0)
             step = env.step(actions)
             self._reward[t] = step.reward
             self._terminated[t] = step.terminated
@@ -98,23 +113,29 @@ class Collector:
             cut = np.flatnonzero(step.truncated)
             if len(cut):
                 self._finals.append((t, cut, step.final_observation[cut]))
+            self._opponents.note(step)
         return actions, step
+
+    def learned(self) -> Tensor:
+        """Indices ``int64[M]`` into the flattened rollout of the learner's own plies."""
+        return self._upload(np.flatnonzero(self._weight))
 
     @torch.no_grad()
     def finish(self) -> Rollout:
         """The rollout, once all plies are played. Its tensors are overwritten by the next one."""
         with self._clock.phase("inference"):
             edge = self._upload(self._env.observation)
-            following = torch.cat((self._observation[1:], edge[None]))
             outcomes = torch.cat((self._outcome[1:], self._judge(edge)[None]))
+            material = material_balance(self._observation)
+            materials = torch.cat((material[1:], material_balance(edge)[None]))
             if self._finals:
                 games = self._upload(np.concatenate([game for _, game, _ in self._finals]))
                 plies = self._upload(
                     np.concatenate([np.full(len(game), t) for t, game, _ in self._finals])
                 )
                 finals = self._upload(np.concatenate([seen for _, _, seen in self._finals]))
-                following[plies, games] = finals
                 outcomes[plies, games] = self._judge_in_parts(finals)
+                materials[plies, games] = material_balance(finals)
             return Rollout(
                 observation=self._observation,
                 mask=self._mask,
@@ -125,8 +146,9 @@ class Collector:
                 terminated=self._upload(self._terminated),
                 truncated=self._upload(self._truncated),
                 weight=self._upload(self._weight),
-                next_observation=following,
+                material=material,
                 next_outcome=outcomes,
+                next_material=materials,
             )
 
     def _judge(self, observation: Tensor) -> Tensor:

@@ -12,16 +12,18 @@ class Scheduled:
     learning_rate: float
     entropy: float
     material: float
+    reset_share: float
 
 
 def scheduled(settings: Settings, step: int) -> Scheduled:
     """Linear from the first to the last value over ``schedule.steps``, constant from there on."""
     done = min(1.0, step / settings.schedule.steps)
-    ppo = settings.ppo
+    ppo, env = settings.ppo, settings.env
     return Scheduled(
         learning_rate=_between(ppo.learning_rate, ppo.learning_rate_final, done),
         entropy=_between(ppo.entropy, ppo.entropy_final, done),
         material=_between(ppo.material, ppo.material_final, done),
+        reset_share=_between(env.reset_share, env.reset_share_final, done),
     )
 
 

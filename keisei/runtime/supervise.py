@@ -22,6 +22,7 @@ ALLOWANCE: Mapping[str, float] = {
     "iteration": 60,
     "evaluation": 60,
     "save": 120,
+    "rollback": 120,
     "idle": 10,
 }
 """Seconds that the device thread may show no life, by phase."""

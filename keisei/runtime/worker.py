@@ -3,6 +3,7 @@
 import time
 import traceback
 from collections.abc import Callable, Generator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -12,18 +13,19 @@ import torch
 
 from keisei.config import Settings
 from keisei.events import Alert, Board, Evaluation, Event, Failed, Game, Iteration, State, Status
+from keisei.ppo.detectors import DivergedError
 from keisei.runtime.errors import NotRunning, unwrap
 from keisei.runtime.evaluations import Agent, Evaluations
 from keisei.runtime.outbox import Outbox
 from keisei.runtime.play import answer
 from keisei.runtime.queues import Command, Mailbox, deliver
 from keisei.runtime.turns import Pace, Share
-from keisei.store import RunDirectory, load_checkpoint, save_checkpoint
+from keisei.store import Checkpoint, CheckpointError, RunDirectory, load_checkpoint, save_checkpoint
 
 BOARD_SECONDS = 0.25
 FINISH_SECONDS = 3.0
 """An iteration that is asked to stop is finished if no more than this is left of it."""
-Phase = Literal["start", "compile", "iteration", "evaluation", "save", "idle", "ended"]
+Phase = Literal["start", "compile", "iteration", "evaluation", "save", "rollback", "idle", "ended"]
 
 
 class Report(Protocol):
@@ -56,6 +58,7 @@ class Learner(Protocol):
     def state(self) -> dict[str, Any]: ...
     def load(self, tensors: Any, state: Mapping[str, Any]) -> None: ...
     def load_weights(self, weights: Mapping[str, torch.Tensor]) -> None: ...
+    def roll_back(self, tensors: Any) -> None: ...
     def board(self) -> Mapping[str, Any]: ...
 
 
@@ -113,6 +116,7 @@ class Worker:
         self._save_due = 0.0
         self._savers: list[Command] = []
         self._elapsed = 0.0
+        self._rollbacks = 0
         self._looked = 0.0
         self._board_due = 0.0
         self._share = Share(plan.settings.evaluation.share)
@@ -166,6 +170,7 @@ class Worker:
             checkpoint = load_checkpoint(self._plan.resumed)
             self._learner.load(checkpoint.tensors, checkpoint.state)
             self._elapsed = checkpoint.state["elapsed_seconds"]
+            self._rollbacks = checkpoint.state["rollbacks"]
             self._saved_step = checkpoint.step
         elif self._plan.init:
             self._learner.load_weights(load_checkpoint(self._plan.init).tensors["weights"])
@@ -246,6 +251,7 @@ class Worker:
             self._generator = None
             self._pace.done()
             self._publish(report)
+            self._react(report)
         self._show_board()
 
     def _wants_training(self, *, stopping: bool) -> bool:
@@ -314,7 +320,7 @@ class Worker:
         self._beat("save")
         self._save_due = time.monotonic() + self._settings.run.checkpoint_seconds
         learner = self._learner
-        extra = {"elapsed_seconds": self._elapsed}
+        extra = {"elapsed_seconds": self._elapsed, "rollbacks": self._rollbacks}
         path = save_checkpoint(
             self._plan.run, learner.step, learner.tensors(), learner.state() | extra
         )
@@ -325,6 +331,37 @@ class Worker:
     def _settle_savers(self, answer: Path | OSError) -> None:
         deliver((command.finished, answer) for command in self._savers)
         self._savers = []
+
+    # ------------------------------------------------------------------ reactions
+    def _react(self, report: Report) -> None:
+        """Do what the settings say about the troubles that have just begun."""
+        reactions = {alert.reaction: alert for alert in report.alerts}
+        if "stop" in reactions:
+            alert = reactions["stop"]
+            raise DivergedError(f"{alert.name}: {alert.message} (detectors.{alert.name} = 'stop')")
+        if "rollback" in reactions:
+            self._roll_back(reactions["rollback"].name)
+
+    def _roll_back(self, name: str) -> None:
+        self._beat("rollback")
+        allowed = self._settings.detectors.rollbacks
+        if self._rollbacks == allowed:
+            raise DivergedError(f"{name}: came back after {allowed} rollbacks")
+        good = self._good_checkpoint()
+        if good is None:
+            raise DivergedError(f"{name}: no checkpoint is left at which nothing was wrong")
+        self._learner.roll_back(good.tensors)
+        self._rollbacks += 1
+        self._alert("rollback", "warning", f"{name}: back to the weights of step {good.step:,}")
+
+    def _good_checkpoint(self) -> Checkpoint | None:
+        """The newest whole one at which no detector complained."""
+        for path in reversed(self._plan.run.checkpoints()):
+            with suppress(CheckpointError):
+                checkpoint = load_checkpoint(path)
+                if checkpoint.state["quiet"]:
+                    return checkpoint
+        return None
 
     # ------------------------------------------------------------------ events
     def _publish(self, report: Report) -> None:
@@ -344,8 +381,8 @@ class Worker:
             **self._score,
         }
         self._emit(Iteration, iteration=report.iteration, values=values)
-        for name, level, message in report.alerts:
-            self._alert(name, level, message)
+        for alert in report.alerts:
+            self._alert(alert.name, alert.level, alert.message)
         for game in report.games:
             self._emit(
                 Game,

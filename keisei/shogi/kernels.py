@@ -53,6 +53,7 @@ GAME = np.dtype(
         ("opponent", np.int16),  # frozen opponent: k > 0 plays white, -k plays black, 0 = self-play
         ("in_check", np.uint8),
         ("earlier", np.uint8),  # earlier occurrences of this position in this game
+        ("again", np.uint8),  # in a start: to be played once more, the opponent in the other seat
     ],
     align=True,
 )
@@ -943,7 +944,15 @@ def below(number, limit):
 
 @njit
 def restart(game, starts, g, opening, pool, reset_share):
-    """Begin a new game in slot ``g``: with probability ``reset_share`` from the pool."""
+    """Begin a new game in slot ``g``: with probability ``reset_share`` from the pool.
+
+    A start that is marked so is played again first, the frozen opponent in the other seat.
+    """
+    if starts[g].again:
+        starts[g].again = 0
+        starts[g].opponent = -starts[g].opponent
+        starts[g].rng = game.rng
+        return
     rng, number = next_random(game.rng)
     if len(pool) and np.float64(number >> np.uint64(11)) * 2.0**-53 < reset_share:
         rng, number = next_random(rng)
@@ -952,6 +961,7 @@ def restart(game, starts, g, opening, pool, reset_share):
         starts[g] = opening[0]
     starts[g].rng = rng
     starts[g].opponent = 0
+    starts[g].again = 0
 
 
 # --- 4. Entry points ------------------------------------------------------------------------------

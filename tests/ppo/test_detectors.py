@@ -1,9 +1,13 @@
 """Each detector provoked once, and quiet on healthy values."""
 
+import json
+
 import pytest
 
+from keisei.config import DetectorSettings
 from keisei.ppo.detectors import WINDOW, Detectors, DivergedError, Values
 
+SETTINGS = DetectorSettings()
 HEALTHY = {
     "train/skipped": 0.0,
     "train/skipped_in_a_row": 0.0,
@@ -26,7 +30,7 @@ def names(detectors: Detectors, values: Values, times: int = 1) -> list[str]:
 
 
 def test_healthy_values_raise_nothing() -> None:
-    assert names(Detectors("float32"), HEALTHY, 3 * WINDOW) == []
+    assert names(Detectors("float32", SETTINGS), HEALTHY, 3 * WINDOW) == []
 
 
 @pytest.mark.parametrize(
@@ -46,7 +50,7 @@ def test_healthy_values_raise_nothing() -> None:
 def test_a_trouble_is_told_once_when_it_begins_and_again_when_it_returns(
     name: str, changed: Values
 ) -> None:
-    detectors = Detectors("float32")
+    detectors = Detectors("float32", SETTINGS)
     assert names(detectors, HEALTHY, WINDOW) == []
     assert names(detectors, HEALTHY | changed, 2 * WINDOW) == [name]
     assert name not in names(detectors, HEALTHY, 2 * WINDOW)
@@ -57,18 +61,43 @@ def test_no_games_and_no_variance_are_no_trouble() -> None:
     nan = float("nan")
     empty = {key: nan for key in HEALTHY if key.startswith("games/")}
     quiet = {"train/explained_variance": -3.0, "train/return_variance": 1e-4}
-    assert names(Detectors("float32"), HEALTHY | empty | quiet, 2 * WINDOW) == []
+    assert names(Detectors("float32", SETTINGS), HEALTHY | empty | quiet, 2 * WINDOW) == []
 
 
 def test_the_ratio_is_judged_by_the_precision() -> None:
     off = HEALTHY | {"train/ratio_error": 5e-3}
-    assert names(Detectors("float32"), off) == ["ratio"]
-    assert names(Detectors("bfloat16"), off) == []
+    assert names(Detectors("float32", SETTINGS), off) == ["ratio"]
+    assert names(Detectors("bfloat16", SETTINGS), off) == []
 
 
 def test_skipped_minibatches_are_told_and_ten_in_a_row_end_the_run() -> None:
-    detectors = Detectors("float32")
+    detectors = Detectors("float32", SETTINGS)
     bad = HEALTHY | {"train/skipped": 9.0, "train/skipped_in_a_row": 9.0}
     assert names(detectors, bad) == ["nonfinite"]
     with pytest.raises(DivergedError, match="10 minibatches in a row had no finite loss"):
         detectors.look(bad | {"train/skipped_in_a_row": 10.0})
+
+
+def test_the_settings_say_what_is_told_and_what_is_to_be_done() -> None:
+    wrong = HEALTHY | {"train/ratio_error": 1.0, "train/skipped": 1.0}
+    asked = DetectorSettings(ratio="ignore", nonfinite="rollback")
+    (alert,) = Detectors("float32", asked).look(wrong)
+    assert (alert.name, alert.reaction) == ("nonfinite", "rollback")
+
+
+def test_every_detector_has_a_setting() -> None:
+    from keisei.ppo.detectors import _DETECTORS
+
+    names = {detector.name for detector in _DETECTORS} | {"ratio", "nonfinite"}
+    assert {*DetectorSettings.model_fields} == names | {"nonfinite_stop", "rollbacks"}
+
+
+def test_what_was_seen_is_kept_across_a_resume() -> None:
+    first = Detectors("float32", SETTINGS)
+    names(first, HEALTHY, WINDOW)
+    names(first, HEALTHY | {"games/repetition": 0.9}, 5)
+    second = Detectors("float32", SETTINGS)
+    second.load_state(json.loads(json.dumps(first.state())))
+    worse = HEALTHY | {"games/repetition": 0.9}
+    assert names(first, worse, WINDOW) == names(second, worse, WINDOW)
+    assert first.quiet == second.quiet

@@ -8,9 +8,12 @@ import pytest
 import torch
 
 from keisei.config import Settings
+from keisei.evaluation import Match, MatchSpec
+from keisei.nets.registry import kinds
 from keisei.ppo import learner as learning
 from keisei.ppo.detectors import WINDOW, DivergedError
 from keisei.ppo.learner import Learner, Report
+from keisei.ppo.material import material_balance
 from keisei.ppo.update import ppo_loss
 from keisei.shogi import Position
 
@@ -26,6 +29,7 @@ SMALL = {
     "net.channels": 8,
     "ppo.rollout_plies": 16,
     "ppo.minibatch": 96,
+    "opponents.share": 0.0,
 }
 CPU = torch.device("cpu")
 
@@ -63,9 +67,9 @@ def test_an_iteration_learns_from_every_ply_and_says_so() -> None:
     assert 0.9 < values["train/entropy_ratio"] <= 1.0001
     assert values["train/lr"] == 1e-3
     assert values["speed/steps_per_second"] > 0
-    assert 0.3 < values["speed/limit_ratio"] <= 1
+    assert 0 < values["speed/limit_ratio"] <= 1
     shares = sum(v for k, v in values.items() if k.startswith("speed/share_"))
-    assert 0.5 < shares <= 1
+    assert 0 < shares <= 1
 
 
 def test_bfloat16_keeps_the_ratio_at_one() -> None:
@@ -75,37 +79,42 @@ def test_bfloat16_keeps_the_ratio_at_one() -> None:
 
 
 def test_schedules_run_over_steps() -> None:
-    one = learner(**{"ppo.entropy_final": 0.0, "ppo.material_final": 0.1})
+    one = learner(
+        **{"ppo.entropy_final": 0.0, "ppo.material_final": 0.1, "env.reset_share_final": 0.2}
+    )
     reports = [iterate(one).values for _ in range(WINDOW + 1)]  # the detectors look at them, too
     assert [r["train/lr"] for r in reports][:2] == pytest.approx([1e-3, 1e-3 - 9e-4 * 256 / 2000])
     last = reports[-1]
     assert last["train/lr"] == pytest.approx(1e-4)
     assert last["train/entropy_weight"] == 0
     assert last["train/material"] == pytest.approx(0.1)
+    assert one.env.reset_share == pytest.approx(0.2)
 
 
 def test_a_run_continues_bit_for_bit() -> None:
-    first = learner()
-    for _ in range(3):
+    pool = {"opponents.share": 0.5, "opponents.every": 2, "opponents.recent": 2}
+    first = learner(**pool)
+    for _ in range(7):
         iterate(first)
+    assert first.env.games["opponent"].any()
     tensors, state = first.tensors(), json.loads(json.dumps(first.state()))
     tensors = {  # as a file gives them back: without their layout in memory
         part: {name: tensor.contiguous() for name, tensor in group.items()}
         for part, group in tensors.items()
     }
-    expected = [iterate(first) for _ in range(2)]
+    expected = [iterate(first) for _ in range(4)]
 
-    second = learner(**{"run.seed": 99})
+    second = learner(**pool, **{"run.seed": 99})
     iterate(second)
     second.load(tensors, state)
-    found = [iterate(second) for _ in range(2)]
+    found = [iterate(second) for _ in range(4)]
     assert same(first, second)
     for a, b in zip(expected, found, strict=True):
         assert (a.step, a.iteration, a.games) == (b.step, b.iteration, b.games)
         for key in a.values:
             if not key.startswith("speed/"):
                 assert a.values[key] == pytest.approx(b.values[key], abs=0, nan_ok=True), key
-    assert first.state() == second.state()
+    assert json.dumps(first.state()) == json.dumps(second.state())  # NaN equals NaN as text
     assert first.board() == second.board()
 
 
@@ -124,7 +133,7 @@ def test_a_checkpoint_of_another_shape_is_refused() -> None:
         learner(**{"env.games": 8}).load(one.tensors(), one.state())
     with pytest.raises(ValueError, match="weights do not fit"):
         learner(**{"net.channels": 16}).load_weights(one.tensors()["weights"])
-    with pytest.raises(ValueError, match="checkpoint has format 0, this is 1"):
+    with pytest.raises(ValueError, match="checkpoint has format 0, this is 2"):
         one.load(one.tensors(), one.state() | {"format": 0})
 
 
@@ -147,7 +156,7 @@ def test_only_its_own_generators_are_used() -> None:
 def test_warming_up_changes_nothing() -> None:
     first, second = learner(), learner()
     second.warm_up()
-    assert first.state() == second.state()
+    assert json.dumps(first.state()) == json.dumps(second.state())  # NaN equals NaN as text
     assert same(first, second)
     iterate(first), iterate(second)
     assert same(first, second)
@@ -168,7 +177,8 @@ def test_plies_of_a_frozen_opponent_are_neither_counted_nor_learned(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The frozen network plays white in four games and black in three; its plies move nothing."""
-    one = learner(**{"env.max_ply": 500, "env.reset_share": 0.0, "ppo.minibatch": 256})
+    flags = {"env.max_ply": 500, "env.reset_share": 0.0, "ppo.minibatch": 256}
+    one = learner(**flags, **{"opponents.share": 0.01})  # of 16 games: none, but there is a pool
     games = one.env.games
     games["opponent"][:4], games["opponent"][4:7] = 1, -1
     white = (games["side"] + np.arange(16)[:, None]) % 2 == 1  # [plies, games]; none ends here
@@ -182,14 +192,13 @@ def test_plies_of_a_frozen_opponent_are_neither_counted_nor_learned(
         return ppo_loss(*arguments)
 
     monkeypatch.setattr(learning, "ppo_loss", watched)
-    monkeypatch.setattr(one, "_shuffle", lambda count: (torch.arange(count),))
+    monkeypatch.setattr(one, "_shuffle", lambda learned: (learned,))
     assert iterate(one).step == 16 * 16 - 7 * 8
     assert len(seen) == 2
     for policy, outcome in seen:
-        moved = outcome.grad.any(1).numpy().reshape(16, 16)
-        np.testing.assert_array_equal(moved, ~frozen)
-        assert not policy.grad[torch.from_numpy(frozen.ravel())].any()
-        assert policy.grad[torch.from_numpy(~frozen.ravel())].any()
+        assert len(outcome) == len(policy) == (~frozen).sum()
+        assert outcome.grad.any(1).all()
+    np.testing.assert_array_equal(one._collector.learned(), np.flatnonzero(~frozen))
 
 
 def test_the_gradient_is_clipped() -> None:
@@ -286,14 +295,32 @@ def test_the_rollout_is_what_was_played() -> None:
         )
         truth.append((seen, after, step.reward.copy(), step.truncated.copy()))
     rollout = one._collector.finish()
+    assert rollout.bytes_per_ply <= 450
     assert rollout.truncated.any()
     ends = rollout.terminated.numpy()
     for t, (seen, after, reward, cut) in enumerate(truth):
         np.testing.assert_array_equal(rollout.observation[t], seen)
         np.testing.assert_array_equal(rollout.reward[t], reward)
         np.testing.assert_array_equal(rollout.truncated[t], cut)
-        np.testing.assert_array_equal(rollout.next_observation[t][~ends[t]], after[~ends[t]])
+        balance = material_balance(torch.from_numpy(after)).numpy()
+        np.testing.assert_array_equal(rollout.next_material[t][~ends[t]], balance[~ends[t]])
         value = one.agent.choose(after, one.env.mask)[1]
         found = rollout.next_outcome[t]
         known = (found[:, 0] - found[:, 2]).numpy()
         np.testing.assert_allclose(known[~ends[t]], value[~ends[t]], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_every_network_trains_saves_loads_and_plays(kind: str) -> None:
+    first = learner(**{"net.kind": kind})
+    report = iterate(first)
+    assert report.values["train/ratio_error"] < 1e-4
+    assert report.values["train/skipped"] == 0
+    second = learner(**{"net.kind": kind, "run.seed": 99})
+    second.load(first.tensors(), first.state())
+    iterate(first), iterate(second)
+    assert same(first, second)
+    match = Match(MatchSpec("random", games=2, seed=1, max_ply=32))
+    while (wanted := match.request()) is not None:
+        match.answer(second.agent.choose(*wanted)[0])
+    assert match.result().games == 2

@@ -61,8 +61,9 @@ def prepared(material: float) -> tuple[Batch, Any]:
         terminated=none,
         truncated=none,
         weight=torch.tensor([[1.0], [0.0]]),
-        next_observation=positions[1:],
+        material=material_balance(positions[:2]),
         next_outcome=outcome(-0.4, 0.3),
+        next_material=material_balance(positions[1:]),
     )
     settings = Settings.load(None, {"ppo.gamma": 0.9, "ppo.gae_lambda": 0.5})
     return _prepare(rollout, settings, material)

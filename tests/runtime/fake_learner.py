@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from keisei import Settings
+from keisei.ppo.detectors import Alert
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class FakeReport:
     iteration: int
     values: dict[str, float]
     games: tuple[Any, ...] = ()
-    alerts: tuple[tuple[str, str, str], ...] = ()
+    alerts: tuple[Alert, ...] = ()
 
 
 class FakeAgent:
@@ -53,10 +54,14 @@ class FakeLearner:
     seconds: float = 0.005
     steps: int = 100
     warm_up_seconds: float = 0.0
+    alerts: Callable[[int], tuple[Alert, ...]] = lambda iteration: ()
+    """Of an iteration, by its number."""
     on_turn: Callable[["FakeLearner", int], None] = lambda learner, turn: None
     step: int = 0
     iteration: int = 0
     given_up: int = 0
+    quiet: bool = True
+    went_back_to: list[int] = field(default_factory=list)
     agent: FakeAgent = field(default_factory=FakeAgent)
     env: FakeEnv = field(default_factory=FakeEnv)
 
@@ -75,17 +80,22 @@ class FakeLearner:
             raise
         self.step += self.steps
         self.iteration += 1
-        return FakeReport(self.step, self.iteration, {"train/kl": 0.01})
+        alerts = self.alerts(self.iteration)
+        self.quiet = not alerts
+        return FakeReport(self.step, self.iteration, {"train/kl": 0.01}, alerts=alerts)
 
     def tensors(self) -> Mapping[str, Mapping[str, torch.Tensor]]:
         return {"weights": {"w": torch.tensor([float(self.step)])}}
 
     def state(self) -> dict[str, Any]:
-        return {"step": self.step, "iteration": self.iteration}
+        return {"step": self.step, "iteration": self.iteration, "quiet": self.quiet}
 
     def load(self, tensors: Mapping[str, Any], state: Mapping[str, Any]) -> None:
         assert float(tensors["weights"]["w"]) == state["step"]
         self.step, self.iteration = state["step"], state["iteration"]
+
+    def roll_back(self, tensors: Mapping[str, Any]) -> None:
+        self.went_back_to.append(int(tensors["weights"]["w"]))
 
     def load_weights(self, weights: Mapping[str, torch.Tensor]) -> None:
         self.agent = FakeAgent(int(weights["w"]))

@@ -27,6 +27,7 @@ def tiny(path: Path, **overrides: Any) -> Settings:
         "net.blocks": 1,
         "net.channels": 8,
         "ppo.rollout_plies": 16,
+        "opponents.share": 0.0,
         "ppo.minibatch": 64,
         "compute.dtype": "float32",
         "compute.threads": 1,

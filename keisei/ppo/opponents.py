@@ -1,0 +1,196 @@
+"""Frozen opponents: in some of the games an older self has one of the seats.
+
+Without them self-play forgets how to beat what it no longer meets. New games draw their opponent from a
+few networks at a time, so that each is one batch; a network leaves when its last game has ended. Half
+of the draws are from the newest selves, half from the history, there by prioritised fictitious
+self-play: the weight is the square of the learner's loss rate (Vinyals et al., 2019). Every opponent is
+met twice from the same position, once from either seat.
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from keisei.config import OpponentSettings
+from keisei.env import StepResult, VectorEnv
+from keisei.nets.policy import evaluate, legal_columns, legal_log_probs, sample
+
+MEMORY = 200
+"""Games after which an old result counts for little in a member's rating."""
+_NUMBERS = 32_767
+"""A game's opponent is an int16."""
+
+
+@dataclass(slots=True)
+class Member:
+    """A frozen network and how the learner fares against it."""
+
+    number: int
+    step: int
+    """Of the weights."""
+    games: float = 0.0
+    score: float = 0.0
+    """The learner's points in them."""
+
+    @property
+    def loss_rate(self) -> float:
+        """1 - the learner's mean score, drawn towards an even match while games are few."""
+        return 1 - (self.score + 5) / (self.games + 10)
+
+    def note(self, score: float) -> None:
+        """Count a game in which the learner scored 1, 1/2 or 0."""
+        fade = 1 - 1 / MEMORY
+        self.games = self.games * fade + 1
+        self.score = self.score * fade + score
+
+
+class Opponents:
+    """The pool, and the games of an environment that are played against it: its last ones."""
+
+    def __init__(
+        self,
+        settings: OpponentSettings,
+        env: VectorEnv,
+        net: nn.Module,
+        dtype: torch.dtype,
+        seed: int,
+    ) -> None:
+        self._settings, self._env, self._dtype = settings, env, dtype
+        self._like = net
+        device = next(net.parameters()).device
+        self._sampling = torch.Generator(device).manual_seed(seed)
+        self._rng = np.random.Generator(np.random.PCG64(seed))
+        self._first = len(env) - round(len(env) * settings.share)
+        self._members: dict[int, Member] = {}
+        self._nets: dict[int, nn.Module] = {}
+        self._recent: list[int] = []
+        self._history: list[int] = []
+        self._active: list[int] = []
+        self._taken = 0
+        self._met = env.games["opponent"].copy()
+
+    def refresh(self, iteration: int, step: int) -> None:
+        """Between two iterations: take the learner in where it is due, draw who plays next."""
+        if not self._settings.share or iteration % self._settings.every:
+            return
+        self._take(step)
+        if len(self._recent) > self._settings.recent:
+            self._history.append(self._recent.pop(0))
+        if len(self._history) > self._settings.history:
+            weakest = min(self._history, key=lambda number: self._members[number].loss_rate)
+            self._history.remove(weakest)
+        self._active = [self._draw() for _ in range(self._settings.active)]
+        kept = {*self._recent, *self._history, *self._active, *np.abs(self._env.games["opponent"])}
+        for number in self._members.keys() - kept:
+            del self._members[number], self._nets[number]
+
+    def _take(self, step: int) -> None:
+        self._taken += 1
+        number = (self._taken - 1) % _NUMBERS + 1
+        self._members[number] = Member(number, step)
+        self._nets[number] = copy.deepcopy(self._like).requires_grad_(False)
+        self._recent.append(number)
+
+    def _draw(self) -> int:
+        if not self._history or self._rng.random() < 0.5:
+            return int(self._rng.choice(self._recent))
+        weights = np.array([self._members[number].loss_rate ** 2 for number in self._history])
+        return int(self._rng.choice(self._history, p=weights / weights.sum()))
+
+    def to_move(self) -> NDArray[np.bool_]:
+        """[N] where a frozen opponent is to move."""
+        opponent, white = self._env.games["opponent"], self._env.games["side"] == 1
+        found: NDArray[np.bool_] = np.where(white, opponent > 0, opponent < 0)
+        return found
+
+    @torch.no_grad()
+    def play(self, actions: NDArray[np.int16], frozen: NDArray[np.bool_]) -> None:
+        """Write the opponents' sampled moves into ``actions`` where ``frozen``."""
+        env = self._env
+        playing = np.abs(env.games["opponent"])
+        for number in np.unique(playing[frozen]).tolist():
+            rows = np.flatnonzero(frozen & (playing == number))
+            device = self._sampling.device
+            seen = torch.from_numpy(env.observation[rows]).to(device)
+            legal = legal_columns(torch.from_numpy(env.mask[rows].view(np.int64)).to(device))
+            policy, _ = evaluate(self._nets[number], seen, self._dtype)
+            column = sample(legal_log_probs(policy, legal), self._sampling)[:, None]
+            actions[rows] = legal.gather(1, column)[:, 0].to("cpu", torch.int16).numpy()
+
+    def note(self, step: StepResult) -> None:
+        """Rate the games that ended with a step, and seat opponents in those that began."""
+        ended = np.flatnonzero(step.terminated | step.truncated)
+        for row in ended[ended >= self._first].tolist():
+            met = int(self._met[row])
+            if met:
+                learner = np.sign(met) * int(step.winner[row])  # the learner is black where met > 0
+                self._members[abs(met)].note((1 + learner) / 2)
+            self._met[row] = self._seat(row)
+
+    def _seat(self, row: int) -> int:
+        """Who plays the game that has just begun in this row."""
+        again = int(self._env.games["opponent"][row])
+        if again or not self._active:
+            return again
+        number = self._active[row % len(self._active)]
+        opponent = number if self._rng.random() < 0.5 else -number
+        self._env.seat(row, opponent)
+        return opponent
+
+    def values(self) -> dict[str, float]:
+        """The ``opponents/*`` metrics: members, and the learner's score against either half."""
+        if not self._settings.share:
+            return {}
+        return {
+            "opponents/members": len(self._recent) + len(self._history),
+            "opponents/score_recent": self._score(self._recent),
+            "opponents/score_history": self._score(self._history),
+        }
+
+    def _score(self, numbers: list[int]) -> float:
+        games = sum(self._members[number].games for number in numbers)
+        points = sum(self._members[number].score for number in numbers)
+        return points / games if games else float("nan")
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Weights of the members as ``number.name``, on the CPU."""
+        return {
+            f"{number}.{name}": value.cpu().clone()
+            for number, net in self._nets.items()
+            for name, value in net.state_dict().items()
+        }
+
+    def state(self) -> dict[str, Any]:
+        """The rest of what ``load_state`` continues from, ready for JSON."""
+        return {
+            "members": [asdict(member) for member in self._members.values()],
+            "recent": self._recent,
+            "history": self._history,
+            "active": self._active,
+            "taken": self._taken,
+            "met": self._met.tolist(),
+            "sampling": self._sampling.get_state().numpy().tobytes().hex(),
+            "rng": self._rng.bit_generator.state,
+        }
+
+    def load_state(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Continue from what ``tensors`` and ``state`` returned."""
+        self._members = {row["number"]: Member(**row) for row in state["members"]}
+        self._nets.clear()
+        for number in self._members:
+            net = copy.deepcopy(self._like).requires_grad_(False)
+            net.load_state_dict({name: tensors[f"{number}.{name}"] for name in net.state_dict()})
+            self._nets[number] = net
+        self._recent, self._history = list(state["recent"]), list(state["history"])
+        self._active, self._taken = list(state["active"]), state["taken"]
+        self._met[:] = state["met"]
+        self._sampling.set_state(
+            torch.frombuffer(bytearray.fromhex(state["sampling"]), dtype=torch.uint8)
+        )
+        self._rng.bit_generator.state = state["rng"]

@@ -1,0 +1,126 @@
+"""The pool of frozen opponents: who is met, from which seat, and that nothing is learned from them."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from keisei.config import Settings
+from keisei.env import VectorEnv
+from keisei.nets.registry import build
+from keisei.ppo.learner import Learner
+from keisei.ppo.opponents import MEMORY, Member, Opponents
+
+from .test_learner import CPU, SMALL, iterate
+
+
+def opponents(env: VectorEnv, **changed: Any) -> Opponents:
+    flags = {f"opponents.{name}": value for name, value in changed.items()}
+    settings = Settings.load(None, {"opponents.every": 1, **flags}).opponents
+    return Opponents(settings, env, build("resnet", blocks=1, channels=8), torch.float32, 1)
+
+
+def play_on(env: VectorEnv, pool: Opponents, plies: int) -> None:
+    """Random moves for the learner, the opponents' own for theirs."""
+    rng = np.random.default_rng(1)
+    for _ in range(plies):
+        actions = np.array([rng.choice(legal) for legal in _legal(env)], np.int16)
+        pool.play(actions, pool.to_move())
+        pool.note(env.step(actions))
+
+
+def _legal(env: VectorEnv) -> list[Any]:
+    bits = np.unpackbits(env.mask.view(np.uint8), axis=1, bitorder="little")
+    return [np.flatnonzero(row) for row in bits]
+
+
+def test_only_the_share_meets_opponents_and_only_in_new_games() -> None:
+    with VectorEnv(8, max_ply=16, seed=1) as env:
+        pool = opponents(env, share=0.5)
+        pool.refresh(0, 0)
+        assert not env.games["opponent"].any(), "the running games go on as they began"
+        play_on(env, pool, 16)
+        assert not env.games["opponent"][:4].any()
+        assert env.games["opponent"][4:].all()
+
+
+def test_an_opponent_is_met_from_both_seats_of_one_position() -> None:
+    with VectorEnv(2, max_ply=4, seed=1, reset_share=1.0) as env:
+        pool = opponents(env, share=0.5)
+        pool.refresh(0, 0)
+        seats, starts = [], []
+        for _ in range(9):
+            play_on(env, pool, 4)
+            seats.append(int(env.games["opponent"][1]))
+            starts.append(env.start_sfen(1))
+        for first in range(0, 8, 2):
+            assert seats[first + 1] == -seats[first] != 0
+            assert starts[first + 1] == starts[first]
+        assert len({*starts[::2]}) == 5, "every pair has a position of its own"
+
+
+def test_the_frozen_side_is_told_by_seat_and_turn() -> None:
+    with VectorEnv(2, max_ply=64, seed=1) as env:
+        pool = opponents(env, share=0.5)
+        pool.refresh(0, 0)
+        env.seat(1, 1)  # white is frozen, black is to move
+        assert pool.to_move().tolist() == [False, False]
+        play_on(env, pool, 1)
+        assert pool.to_move().tolist() == [False, True]
+
+
+def test_a_network_stays_until_its_last_game_is_over() -> None:
+    with VectorEnv(4, max_ply=32, seed=1) as env:
+        pool = opponents(env, share=1.0, recent=1, history=0, active=1)
+        pool.refresh(0, 0)
+        env.seat(0, 1)
+        pool.refresh(1, 100)
+        pool.refresh(2, 200)
+        assert [member["number"] for member in pool.state()["members"]] == [1, 3]
+        play_on(env, pool, 32 + 32)  # the pair of games
+        pool.refresh(3, 300)
+        assert 1 not in [member["number"] for member in pool.state()["members"]]
+
+
+def test_history_keeps_those_that_still_win() -> None:
+    with VectorEnv(2) as env:
+        pool = opponents(env, share=0.5, recent=1, history=1)
+        for iteration, score in enumerate((1.0, 0.0)):
+            pool.refresh(iteration, iteration)
+            for _ in range(30):
+                pool._members[iteration + 1].note(score)
+        pool.refresh(2, 2)
+        assert pool.state()["recent"] == [3]
+        assert pool.state()["history"] == [2], "the one that is always beaten went"
+
+
+def test_a_rating_forgets() -> None:
+    member = Member(1, 0)
+    assert member.loss_rate == 0.5
+    for _ in range(20 * MEMORY):
+        member.note(0.0)
+    for _ in range(20 * MEMORY):
+        member.note(1.0)
+    assert member.games == pytest.approx(MEMORY, rel=0.01)
+    assert member.loss_rate < 0.05
+
+
+POOL = SMALL | {"opponents.share": 0.5, "opponents.every": 2, "opponents.recent": 2}
+
+
+def test_their_plies_are_not_learned_from() -> None:
+    one = Learner(Settings.load(None, POOL), CPU, torch.float32)
+    reports = [iterate(one) for _ in range(8)]
+    gained = np.diff([report.step for report in reports])
+    assert gained[0] == 16 * 16
+    assert gained[-1] == pytest.approx(16 * 16 * 3 / 4, abs=8)  # half of half of the plies are theirs
+    assert reports[-1].values["opponents/members"] == 4
+    assert reports[-1].values["train/ratio_error"] < 1e-5
+
+
+def test_without_a_share_there_are_none() -> None:
+    one = Learner(Settings.load(None, SMALL | {"opponents.share": 0}), CPU, torch.float32)
+    values = iterate(one).values
+    assert one.tensors()["pool"] == {}
+    assert not any(key.startswith("opponents/") for key in values)

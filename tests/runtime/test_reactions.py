@@ -1,0 +1,70 @@
+"""What a run does when a detector complains: go back to good weights, or stop."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_learner import FakeLearner
+
+import keisei
+from keisei import Keisei, Settings, TrainingFailed
+from keisei.ppo.detectors import Alert
+
+pytestmark = pytest.mark.anyio
+
+
+def settings(path: Path, **detectors: Any) -> Settings:
+    flags = {f"detectors.{name}": value for name, value in detectors.items()}
+    always = {"run.root": path, "run.steps": 800, "run.checkpoint_seconds": 1e-6}
+    return Settings.load(None, always | flags)
+
+
+def complaining(reaction: Any, *iterations: int) -> Callable[[int], tuple[Alert, ...]]:
+    alert = Alert("draws", "warning", "too many", reaction)
+    return lambda iteration: (alert,) if iteration in iterations else ()
+
+
+async def run(settings: Settings, alerts: Callable[[int], tuple[Alert, ...]]) -> Any:
+    """The learner and the alerts that were told."""
+    made: list[FakeLearner] = []
+
+    def build(settings: Settings) -> FakeLearner:
+        made.append(FakeLearner(settings, alerts=alerts))
+        return made[-1]
+
+    async with Keisei(settings, _learner=build) as session:
+        told = [event async for event in session.events() if isinstance(event, keisei.Alert)]
+        await session.wait()
+    return made[0], [(alert.name, alert.message) for alert in told]
+
+
+async def test_a_rollback_takes_the_newest_weights_at_which_nothing_was_wrong(
+    tmp_path: Path,
+) -> None:
+    # the complaint comes with iteration 4: the checkpoint of iteration 3 was saved before it
+    learner, told = await run(settings(tmp_path), complaining("rollback", 4))
+    assert learner.went_back_to == [300]
+    assert told == [("draws", "too many"), ("rollback", "draws: back to the weights of step 300")]
+    assert learner.step == 800, "the step goes on"
+
+
+async def test_an_alert_alone_changes_nothing(tmp_path: Path) -> None:
+    learner, told = await run(settings(tmp_path), complaining("alert", 4, 5))
+    assert learner.went_back_to == []
+    assert [name for name, _ in told] == ["draws", "draws"]
+
+
+async def test_stop_ends_the_run_and_says_which_setting_asked_for_it(tmp_path: Path) -> None:
+    with pytest.raises(TrainingFailed, match=r"draws: too many \(detectors.draws = 'stop'\)"):
+        await run(settings(tmp_path), complaining("stop", 4))
+
+
+async def test_what_keeps_coming_back_ends_the_run(tmp_path: Path) -> None:
+    with pytest.raises(TrainingFailed, match="draws: came back after 2 rollbacks"):
+        await run(settings(tmp_path, rollbacks=2), complaining("rollback", 3, 4, 5))
+
+
+async def test_without_a_good_checkpoint_the_run_ends(tmp_path: Path) -> None:
+    with pytest.raises(TrainingFailed, match="no checkpoint is left at which nothing was wrong"):
+        await run(settings(tmp_path), complaining("rollback", 1))
