@@ -1,8 +1,9 @@
 """Training: steps per second, and how near they are to what the network alone allows.
 
-limit = B / (t_fwd + E t_upd): B plies of a rollout, inference for all of them (``t_fwd``) and E epochs
-of updates (``t_upd``) with the same network, precision, legal moves, loss and optimiser on data that lie
-ready in memory; no games, no sampling, no bookkeeping. ``achieved`` is the learner's: rollout, update and
+limit = B / (t_fwd + t_opp + E t_upd): B plies that are learned from, inference for the whole rollout
+(``t_fwd``), that of the frozen opponents on their plies (``t_opp``) and E epochs of updates (``t_upd``)
+with the same network, precision, legal moves, loss and optimiser on data that lie ready in memory; no
+games, no sampling, no bookkeeping. ``achieved`` is the learner's: rollout, update and
 an iteration's share of drawing the reset pool anew; not checkpoints, boards, recorded games' way to disk
 nor the event loop beside it. ``reference`` is the same sum for a plain eager
 loop that shares nothing with ours but the network, so that a slow limit can't flatter.
@@ -70,7 +71,9 @@ def _measure(learner: "Learner", settings: "Settings", repeats: int) -> dict[str
     import torch
 
     learner.warm_up()
-    parts: dict[str, Callable[[], None]] = {"iteration": lambda: _iterate(learner)}
+    _fill_pool(learner)
+    steps: list[int] = []
+    parts: dict[str, Callable[[], None]] = {"iteration": lambda: steps.append(_iterate(learner))}
     parts["refill"] = learner.env.refill_reset_pool
     parts |= _limit(learner, settings)
     parts |= _reference(learner, settings)
@@ -85,11 +88,12 @@ def _measure(learner: "Learner", settings: "Settings", repeats: int) -> dict[str
             for name, seconds in learner.clock.seconds.items():
                 phases.setdefault(name, []).append(seconds)
     median = {name: statistics.median(values) for name, values in times.items()}
-    plies, epochs = settings.env.games * settings.ppo.rollout_plies, settings.ppo.epochs
+    plies, epochs = statistics.median(steps), settings.ppo.epochs
     refill = median["refill"] / settings.env.reset_refresh
+    acting, acting_plainly = median["t_fwd"] + median["t_opp"], median["reference_fwd"]
     achieved = plies / (median["iteration"] + refill)
-    limit = plies / (median["t_fwd"] + epochs * median["t_upd"])
-    reference = plies / (median["reference_fwd"] + epochs * median["reference_upd"])
+    limit = plies / (acting + epochs * median["t_upd"])
+    reference = plies / (acting_plainly + epochs * median["reference_upd"])
     work = _forward_flops(learner) * (1 + 3 * epochs)
     peak = _matmul_peak(learner.device, learner.dtype)
     spent = {name: statistics.median(values) for name, values in phases.items()}
@@ -107,6 +111,7 @@ def _measure(learner: "Learner", settings: "Settings", repeats: int) -> dict[str
         "matmul_peak_flops": peak,
         "repeats": repeats,
         "plies": plies,
+        "bytes_per_ply": learner.bytes_per_ply,
         "device": str(learner.device),
         "dtype": str(learner.dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),
@@ -115,10 +120,23 @@ def _measure(learner: "Learner", settings: "Settings", repeats: int) -> dict[str
     }
 
 
-def _iterate(learner: "Learner") -> None:
-    learner.iteration = 0  # the first one draws no reset pool: that is measured apart
+def _fill_pool(learner: "Learner") -> None:
+    """Bring the share of games against frozen opponents to what it is in a long run."""
+    learner.iteration = 0
     for _ in learner.iterate():
         pass
+    wanted = 0.95 * int(learner.settings.opponents.share * len(learner.env))
+    while (learner.env.games["opponent"] != 0).sum() < wanted:
+        learner.play()
+
+
+def _iterate(learner: "Learner") -> int:
+    """One iteration; returns its steps."""
+    learner.iteration = 1  # no pool is drawn: what is rare is measured apart, or too little to see
+    before = learner.step
+    for _ in learner.iterate():
+        pass
+    return learner.step - before
 
 
 def _timed(part: Callable[[], None], device: "torch.device") -> float:
@@ -157,13 +175,20 @@ def _limit(learner: "Learner", settings: "Settings") -> dict[str, Callable[[], N
     forward = compiled(net) if settings.compute.compile else net
     optimizer = make_optimizer(net, ppo.weight_decay)
     seen, _ = _positions(learner, settings.env.games)
-    batch = Batch(*_positions(learner, ppo.minibatch), *_learning(learner, ppo.minibatch))
+    size = _minibatch(settings)
+    batch = Batch(*_positions(learner, size), *_learning(learner, size))
     legal = legal_columns(batch.mask)
+    theirs = round(settings.opponents.share * settings.env.games / 2 / settings.opponents.active)
 
     @torch.no_grad()
     def t_fwd() -> None:
         for _ in range(ppo.rollout_plies):
             evaluate(forward, seen, dtype)
+
+    @torch.no_grad()
+    def t_opp() -> None:
+        for _ in range(ppo.rollout_plies * settings.opponents.active * (theirs > 0)):
+            evaluate(net, seen[:theirs], dtype)
 
     def t_upd() -> None:
         for _ in range(_minibatches(settings)):
@@ -173,7 +198,7 @@ def _limit(learner: "Learner", settings: "Settings") -> dict[str, Callable[[], N
             )
             optimise(net, optimizer, loss, ppo.grad_clip)
 
-    return {"t_fwd": t_fwd, "t_upd": t_upd}
+    return {"t_fwd": t_fwd, "t_opp": t_opp, "t_upd": t_upd}
 
 
 def _learning(learner: "Learner", count: int) -> tuple["Tensor", ...]:
@@ -201,12 +226,13 @@ def _reference(learner: "Learner", settings: "Settings") -> dict[str, Callable[[
     net: nn.Module = copy.deepcopy(learner.net)
     optimizer = torch.optim.Adam(net.parameters(), ppo.learning_rate)
     acting = expand(_positions(learner, settings.env.games)[0]).contiguous()
-    observation, mask = _positions(learner, ppo.minibatch)
+    size = _minibatch(settings)
+    observation, mask = _positions(learner, size)
     learning, legal = expand(observation).contiguous(), legal_columns(mask)
-    illegal = torch.ones(ppo.minibatch, 2188, dtype=torch.bool, device=device)
+    illegal = torch.ones(size, 2188, dtype=torch.bool, device=device)
     illegal = illegal.scatter(1, torch.where(legal < 0, 2187, legal), value=False)[:, :2187]
     action = legal.max(1, keepdim=True).values
-    _, old, advantage, target, _ = _learning(learner, ppo.minibatch)
+    _, old, advantage, target, _ = _learning(learner, size)
 
     def loss() -> "Tensor":
         policy, outcome = net(learning)
@@ -237,9 +263,20 @@ def _reference(learner: "Learner", settings: "Settings") -> dict[str, Callable[[
     return {"reference_fwd": reference_fwd, "reference_upd": reference_upd}
 
 
+def _learned(settings: "Settings") -> int:
+    """Plies of a rollout that are learned from: not the opponents' half of their games."""
+    plies = settings.env.games * settings.ppo.rollout_plies
+    return round(plies * (1 - settings.opponents.share / 2))
+
+
 def _minibatches(settings: "Settings") -> int:
-    """Of one epoch, the last one perhaps smaller."""
-    return -(-settings.env.games * settings.ppo.rollout_plies // settings.ppo.minibatch)
+    """Of one epoch."""
+    return max(1, round(_learned(settings) / settings.ppo.minibatch))
+
+
+def _minibatch(settings: "Settings") -> int:
+    """Plies in one of them."""
+    return round(_learned(settings) / _minibatches(settings))
 
 
 def _forward_flops(learner: "Learner") -> float:
