@@ -56,7 +56,7 @@ class StepResult:
     plies: NDArray[np.int16]
     """[N] length of the game up to now"""
     final_observation: NDArray[np.uint8]
-    """[N, 98] the position after the move, before the reset, if the game ended; else meaningless"""
+    """[N, 131] the position after the move, before the reset, if the game ended; else meaningless"""
     number: NDArray[np.int64]
     """[N] number of the game that the move was played in"""
 
@@ -82,7 +82,7 @@ class VectorEnv:
     games: NDArray[Any]
     """GAME[N]; ``keisei.shogi.kernels.GAME`` says what is in one."""
     observation: NDArray[np.uint8]
-    """[N, 98] compact observation of the position to move in, overwritten by each step."""
+    """[N, 131] compact observation of the position to move in, overwritten by each step."""
     mask: NDArray[np.uint64]
     """[N, 35] its legal actions: a is legal iff ``mask[a // 64] >> (a % 64) & 1``."""
     game_number: NDArray[np.int64]

@@ -161,7 +161,7 @@ class Match:
         )
 
     def request(self) -> tuple[NDArray[np.uint8], NDArray[np.uint64]] | None:
-        """Positions that want the agent's move: uint8[M, 98] and masks uint64[M, 35].
+        """Positions that want the agent's move: uint8[M, 131] and masks uint64[M, 35].
 
         M is 1 to ``AT_ONCE``.
 

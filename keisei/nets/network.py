@@ -12,7 +12,7 @@ _VALUE_HIDDEN = 64
 
 
 class Network(nn.Module):
-    """A trunk over ``[B, 45, 9, 9]`` planes, then a policy head of 27 move types x 81 squares and a
+    """A trunk over ``[B, 48, 9, 9]`` planes, then a policy head of 27 move types x 81 squares and a
     win/draw/loss head.
 
     Returns policy logits ``[B, 2187]`` and win/draw/loss logits ``[B, 3]``, both for the mover.

@@ -5,32 +5,37 @@ from torch import Tensor
 
 PIECES = 28
 """Planes of pieces: the mover's 14 kinds, then the opponent's."""
-PLANES = PIECES + 14 + 3
-"""Pieces, hands, earlier occurrences, check, ply."""
+PLANES = PIECES + 14 + 3 + 3
+"""Pieces, hands, earlier occurrences, check, ply; squares attacked by the opponent, by the mover, by two
+of the mover's men."""
 
 # A hand's usual range maps to about 0..1: P L N S G B R of either side, then repetition, check, ply.
 _HAND = (9.0, 4.0, 4.0, 4.0, 4.0, 2.0, 2.0)
 _SCALE = tuple(1 / x for x in (*_HAND, *_HAND, 3.0, 1.0, 255.0))
 
-_tables: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
+_tables: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor, Tensor]] = {}
 
 
 def expand(observation: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Planes ``[B, 45, 9, 9]`` (channels_last) of compact observations ``uint8[B, 98]``.
+    """Planes ``[B, 48, 9, 9]`` (channels_last) of compact observations ``uint8[B, 131]``.
 
     The last two axes are file and rank as the mover sees them. ``dtype`` is that of the result.
     """
-    pieces, scale = _table(observation.device, dtype)
+    pieces, scale, powers = _table(observation.device, dtype)
     planes = pieces[observation[:, :81].int()]
-    planes[:, :, PIECES:] = (observation[:, 81:] * scale)[:, None, :]
+    planes[:, :, PIECES : PIECES + 17] = (observation[:, 81:98] * scale)[:, None, :]
+    bits = (observation[:, 98:, None] & powers).bool().view(-1, 3, 88)
+    planes[:, :, PIECES + 17 :] = bits[:, :, :81].transpose(1, 2)
     return planes.view(-1, 9, 9, PLANES).permute(0, 3, 1, 2)
 
 
-def _table(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """One row of planes a piece code, and the factors of the other bytes."""
+def _table(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """One row of planes a piece code, the factors of the next bytes, and the bits of a byte."""
     key = device, dtype
     if key not in _tables:
         pieces = torch.zeros(PIECES + 1, PLANES, device=device, dtype=dtype)
         pieces[1:, :PIECES] = torch.eye(PIECES, device=device, dtype=dtype)
-        _tables[key] = pieces, torch.tensor(_SCALE, device=device, dtype=torch.float32)
+        scale = torch.tensor(_SCALE, device=device, dtype=torch.float32)
+        powers = torch.tensor([1 << k for k in range(8)], device=device, dtype=torch.uint8)
+        _tables[key] = pieces, scale, powers
     return _tables[key]

@@ -46,7 +46,7 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
 def evaluate(net: nn.Module, observation: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Policy logits ``[B, 2187]`` (in ``dtype``) and outcome logits ``float32[B, 3]``.
 
-    ``observation`` is ``uint8[B, 98]``; weights stay float32, layers compute in ``dtype``.
+    ``observation`` is ``uint8[B, 131]``; weights stay float32, layers compute in ``dtype``.
     """
     planes = expand(observation, dtype)
     with torch.autocast(planes.device.type, dtype, enabled=dtype != torch.float32):
@@ -142,7 +142,7 @@ class Agent:
     def choose(
         self, observation: NDArray[np.uint8], mask: NDArray[np.uint64], *, greedy: bool = False
     ) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
-        """Moves and values for ``observation: uint8[M, 98]`` and ``mask: uint64[M, 35]``.
+        """Moves and values for ``observation: uint8[M, 131]`` and ``mask: uint64[M, 35]``.
 
         Returns actions ``int16[M]``, sampled or (``greedy``) the most probable, and values
         ``float32[M]``: P(win) - P(loss) as the mover sees it.

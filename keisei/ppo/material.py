@@ -10,7 +10,7 @@ _SCALE = 15.0
 
 
 def material_balance(observation: Tensor) -> Tensor:
-    """tanh(difference / 15) for the mover, ``float32[...]``, of observations ``uint8[..., 98]``."""
+    """tanh(difference / 15) for the mover, ``float32[...]``, of observations ``uint8[..., 131]``."""
     device = observation.device
     board = torch.tensor((0.0, *_BOARD, *(-x for x in _BOARD)), device=device)
     hands = torch.tensor((*_HAND, *(-x for x in _HAND)), device=device)

@@ -20,7 +20,7 @@ class Rollout:
     """T plies of N games, in the view of the side to move."""
 
     observation: Tensor
-    """uint8[T, N, 98]"""
+    """uint8[T, N, 131]"""
     mask: Tensor
     """int64[T, N, 35]"""
     choice: Tensor
@@ -28,7 +28,7 @@ class Rollout:
     log_prob: Tensor
     """float32[T, N]"""
     outcome: Tensor
-    """float32[T, N, 3] win, draw, loss"""
+    """float32[T + 1, N, 3] win, draw, loss; the last row is that of the positions after it"""
     reward: Tensor
     """float32[T, N] for the side that moved"""
     terminated: Tensor
@@ -38,17 +38,27 @@ class Rollout:
     weight: Tensor
     """float32[T, N] 1 for the learner's plies, 0 for a frozen opponent's"""
     material: Tensor
-    """float32[T, N] balance of the position, see ``material_balance``"""
-    next_outcome: Tensor
-    """float32[T, N, 3] the network's opinion of the position after the move, before any reset;
-    meaningless where terminated"""
-    next_material: Tensor
-    """float32[T, N] its balance"""
+    """float32[T + 1, N] see ``material_balance``"""
+    cut: tuple[Tensor, Tensor]
+    """ply and game, int64[K], where a game was cut"""
+    cut_outcome: Tensor
+    """float32[K, 3] of its last position"""
+    cut_material: Tensor
+    """float32[K]"""
+
+    def following(self) -> tuple[Tensor, Tensor]:
+        """Outcome ``[T, N, 3]`` and material ``[T, N]`` of the position after each move, before any
+        reset; meaningless where terminated.
+        """
+        outcome, material = self.outcome[1:].clone(), self.material[1:].clone()
+        outcome[self.cut], material[self.cut] = self.cut_outcome, self.cut_material
+        return outcome, material
 
     @property
     def bytes_per_ply(self) -> float:
         """What a stored ply takes on the device."""
-        tensors = [getattr(self, field.name) for field in fields(self)]
+        stored = (getattr(self, field.name) for field in fields(self))
+        tensors = [tensor for tensor in stored if isinstance(tensor, Tensor)]
         return sum(tensor.nbytes for tensor in tensors) / self.reward.numel()
 
 
@@ -74,7 +84,7 @@ class Collector:
         self._mask = torch.zeros(*shape, MASK_WORDS, dtype=torch.int64, device=device)
         self._choice = torch.zeros(shape, dtype=torch.int16, device=device)
         self._log_prob = torch.zeros(shape, device=device)
-        self._outcome = torch.zeros(*shape, 3, device=device)
+        self._outcome = torch.zeros(plies + 1, len(env), 3, device=device)
         self._reward = np.zeros(shape, np.float32)
         self._terminated = np.zeros(shape, np.bool_)
         self._truncated = np.zeros(shape, np.bool_)
@@ -125,17 +135,8 @@ class Collector:
         """The rollout, once all plies are played. Its tensors are overwritten by the next one."""
         with self._clock.phase("inference"):
             edge = self._upload(self._env.observation)
-            outcomes = torch.cat((self._outcome[1:], self._judge(edge)[None]))
-            material = material_balance(self._observation)
-            materials = torch.cat((material[1:], material_balance(edge)[None]))
-            if self._finals:
-                games = self._upload(np.concatenate([game for _, game, _ in self._finals]))
-                plies = self._upload(
-                    np.concatenate([np.full(len(game), t) for t, game, _ in self._finals])
-                )
-                finals = self._upload(np.concatenate([seen for _, _, seen in self._finals]))
-                outcomes[plies, games] = self._judge_in_parts(finals)
-                materials[plies, games] = material_balance(finals)
+            self._outcome[-1] = self._judge(edge)
+            plies, games, last = self._cut_positions()
             return Rollout(
                 observation=self._observation,
                 mask=self._mask,
@@ -146,10 +147,22 @@ class Collector:
                 terminated=self._upload(self._terminated),
                 truncated=self._upload(self._truncated),
                 weight=self._upload(self._weight),
-                material=material,
-                next_outcome=outcomes,
-                next_material=materials,
+                material=torch.cat((material_balance(self._observation), material_balance(edge)[None])),
+                cut=(plies, games),
+                cut_outcome=self._judge_in_parts(last),
+                cut_material=material_balance(last),
             )
+
+    def _cut_positions(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Ply, game and last position ``uint8[K, 131]`` of the games that were cut."""
+        none = 0, np.empty(0, np.intp), np.empty((0, OBSERVATION_BYTES), np.uint8)
+        plies, games, last = zip(none, *self._finals, strict=True)
+        counts = [len(rows) for rows in games]
+        return (
+            self._upload(np.repeat(plies, counts)),
+            self._upload(np.concatenate(games)),
+            self._upload(np.concatenate(last)),
+        )
 
     def _judge(self, observation: Tensor) -> Tensor:
         """Outcome probabilities ``[N, 3]`` of N positions."""
@@ -157,6 +170,8 @@ class Collector:
 
     def _judge_in_parts(self, observation: Tensor) -> Tensor:
         """The same for any number of positions, N at a time: a compiled network keeps its one shape."""
+        if not len(observation):
+            return observation.new_zeros(0, 3, dtype=torch.float32)
         size = len(self._env)
         padded = torch.cat((observation, observation[:1].expand(-len(observation) % size, -1)))
         return torch.cat([self._judge(part) for part in padded.split(size)])[: len(observation)]

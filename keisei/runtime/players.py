@@ -141,7 +141,7 @@ def _trained_with(folder: Path) -> Settings:
 
 
 def _look(sfen: str, max_ply: int) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
-    """Observation uint8[1, 98] and mask uint64[1, 35] of a position without its history."""
+    """Observation uint8[1, 131] and mask uint64[1, 35] of a position without its history."""
     game, number = read_sfen(sfen)
     observation = np.zeros((1, OBSERVATION_BYTES), np.uint8)
     mask = np.zeros((1, MASK_WORDS), np.uint64)

@@ -38,7 +38,9 @@ from numba.extending import intrinsic, models, register_model
 
 ACTIONS = 27 * 81
 MASK_WORDS = 35
-OBSERVATION_BYTES = 98
+# Board, hands, earlier occurrences, check, ply, then three sets of squares (bit s of 88 is square s)
+# that tactics turn on: attacked by the other side, attacked by the mover's men, attacked by two of them.
+OBSERVATION_BYTES = 81 + 14 + 3 + 3 * 11
 
 # A game. ``board`` is loaded as a vector of 128 bytes: it must stay first, the record that long.
 GAME = np.dtype(
@@ -198,6 +200,22 @@ def slide(typing, squares, empty, delta):
         return builder.and_(_shift(builder, flow, d), edge)
 
     return BITS(squares, empty, delta), codegen
+
+
+@intrinsic
+def store_squares(typing, array, row, column, squares):
+    """Write a set as the 11 bytes from ``array[row, column]`` (uint8) on, the lowest square first."""
+
+    def codegen(context, builder, sig, args):
+        store = context.make_array(sig.args[0])(context, builder, args[0])
+        place = cgutils.get_item_pointer(context, builder, sig.args[0], store, args[1:3])
+        narrow = ir.IntType(88)
+        builder.store(
+            builder.trunc(args[3], narrow), builder.bitcast(place, narrow.as_pointer()), align=1
+        )
+        return context.get_dummy_value()
+
+    return types.none(array, types.int64, types.int64, squares), codegen
 
 
 @intrinsic
@@ -562,11 +580,18 @@ def find_threats(mine, theirs):
     return Threat(danger, checkers, answer, vertical, horizontal, falling, rising)
 
 
+@njit(inline="always")
+def met(once, twice, more):
+    """Squares met at least once, and at least twice, when ``more`` are met too."""
+    return once | more, twice | (once & more)
+
+
 @njit(forceinline=True)
 def board_moves(mine, theirs, threat):
     """Destinations of the 20 kinds of moves on the board, by the move type's number.
 
-    Also all squares that the mover's free men other than the king attack, guarded ones included.
+    Also all squares that the mover's free men other than the king attack, guarded ones included, and
+    those that two of them do.
     """
     empty = const(ALL) & ~(mine.men | theirs.men)
     zone = const(ZONE)
@@ -621,11 +646,16 @@ def board_moves(mine, theirs, threat):
     down |= step(squires & free_v, DOWN)
     down_left |= step((mine.silver | mine.dragon) & free_r, DOWN_LEFT)
     down_right |= step((mine.silver | mine.dragon) & free_f, DOWN_RIGHT)
-    reach = (
-        (spears | up | down | left | right)
-        | (up_left | up_right | down_left | down_right)
-        | (jump_left | jump_right)
-    )
+    # No two men reach a square by the same direction.
+    reach, twice = met(spears | up, const(NONE), down)
+    reach, twice = met(reach, twice, left)
+    reach, twice = met(reach, twice, right)
+    reach, twice = met(reach, twice, up_left)
+    reach, twice = met(reach, twice, up_right)
+    reach, twice = met(reach, twice, down_left)
+    reach, twice = met(reach, twice, down_right)
+    reach, twice = met(reach, twice, jump_left)
+    reach, twice = met(reach, twice, jump_right)
 
     safe = ~(mine.men | threat.danger)
     king = mine.king
@@ -652,7 +682,7 @@ def board_moves(mine, theirs, threat):
         jump_left & into,
         jump_right & into,
     )
-    return rows, reach
+    return rows, reach, twice
 
 
 @njit
@@ -703,7 +733,7 @@ def pawn_drop_mates(mine, theirs, square):
         mine.dragon,
     )
     me, foe = turn_side(theirs), turn_side(after)
-    moves, _ = board_moves(me, foe, find_threats(me, foe))
+    moves, _, _ = board_moves(me, foe, find_threats(me, foe))
     return not some(union(moves))
 
 
@@ -762,12 +792,13 @@ def declared(hands, side, mine, in_check, rule):
 
 @njit(forceinline=True)
 def legal_rows(view, game):
-    """(destinations of the 27 move types, whether the mover is in check, his men) of a position."""
+    """(destinations of the 27 move types, whether the mover is in check, his men, squares attacked by
+    the other side, by the mover's men, by two of them) of a position."""
     mine, theirs = read_view(view)
     threat = find_threats(mine, theirs)
-    moves, reach = board_moves(mine, theirs, threat)
+    moves, reach, twice = board_moves(mine, theirs, threat)
     rows = moves + drops(game, mine, theirs, threat, reach)
-    return rows, some(threat.danger & mine.king), mine
+    return rows, some(threat.danger & mine.king), mine, (threat.danger, reach, twice)
 
 
 # --- 3. Making a move -----------------------------------------------------------------------------
@@ -892,10 +923,10 @@ def repetition_result(game, earliest):
 def survey(view, game, tags, keys, g, rule):
     """Look at the position just reached (``view`` is its board): history, check, repetition.
 
-    Returns the rows of legal moves, the reason why the game is over (0: it is not; the maximum ply
-    is not looked at) and its result for the side to move: +1, 0, -1.
+    Returns the rows of legal moves, the sets of attacked squares, the reason why the game is over
+    (0: it is not; the maximum ply is not looked at) and its result for the side to move: +1, 0, -1.
     """
-    rows, in_check, mine = legal_rows(view, game)
+    rows, in_check, mine, attacks = legal_rows(view, game)
     ply = np.int64(game.ply)
     game.in_check = in_check
     if ply:
@@ -906,17 +937,17 @@ def survey(view, game, tags, keys, g, rule):
     game.earlier = min(found, 255)
     if found >= 3:
         result = repetition_result(game, earliest)
-        return rows, (PERPETUAL_CHECK if result else REPETITION), result
+        return rows, attacks, (PERPETUAL_CHECK if result else REPETITION), result
     if declared(game.hands, np.int64(game.side), mine, in_check, rule) == 2:
-        return rows, DECLARATION, 1
+        return rows, attacks, DECLARATION, 1
     if not some(union(rows)):
-        return rows, (CHECKMATE if in_check else NO_MOVES), -1
-    return rows, 0, 0
+        return rows, attacks, (CHECKMATE if in_check else NO_MOVES), -1
+    return rows, attacks, 0, 0
 
 
 @njit(inline="always")
-def observe(game, observation, g, max_ply):
-    """Write the compact observation of a position as ``observation[g]`` (uint8[98])."""
+def observe(game, attacks, observation, g, max_ply):
+    """Write the compact observation of a position as ``observation[g]`` (uint8[131])."""
     for k in range(81):
         observation[g, k] = game.board[k]
     for k in range(14):
@@ -924,6 +955,10 @@ def observe(game, observation, g, max_ply):
     observation[g, 95] = game.earlier
     observation[g, 96] = game.in_check
     observation[g, 97] = min(np.int64(game.ply) * 255 // max_ply, 255)
+    theirs, mine, twice = attacks
+    store_squares(observation, g, 98, theirs)
+    store_squares(observation, g, 109, mine)
+    store_squares(observation, g, 120, twice)
 
 
 @njit
@@ -995,9 +1030,9 @@ def visit_games(
         else:
             view = load_view(game.board)
             game.key = full_key(game)
-        rows, reason[g], result[g] = survey(view, game, tags, keys, g, rule)
+        rows, attacks, reason[g], result[g] = survey(view, game, tags, keys, g, rule)
         pack(mask, g, rows)
-        observe(game, observation, g, max_ply)
+        observe(game, attacks, observation, g, max_ply)
 
 
 @njit(cache=True, nogil=True)
@@ -1026,8 +1061,8 @@ def step_games(
         view = make_move(game, action)
         fresh = False
         while True:
-            rows, why, result = survey(view, game, tags, keys, g, rule)
-            observe(game, observation, g, max_ply)
+            rows, attacks, why, result = survey(view, game, tags, keys, g, rule)
+            observe(game, attacks, observation, g, max_ply)
             if fresh:
                 break
             over = why != 0
@@ -1135,7 +1170,7 @@ def choose_material(games, scratch, rng, actions):
     mask = np.empty((1, MASK_WORDS), np.uint64)
     for g in range(len(games)):
         game = games[g]
-        rows, _, _ = legal_rows(load_view(game.board), game)
+        rows, _, _, _ = legal_rows(load_view(game.board), game)
         pack(mask, 0, rows)
         best, ties = np.int64(-1), np.uint64(0)
         for w in range(MASK_WORDS):
@@ -1145,7 +1180,7 @@ def choose_material(games, scratch, rng, actions):
                 word &= word - np.uint64(1)
                 scratch[0] = game
                 view = make_move(scratch[0], action)
-                replies, _, _ = legal_rows(view, scratch[0])
+                replies, _, _, _ = legal_rows(view, scratch[0])
                 worth = np.int64(0)
                 if not some(union(replies)):
                     worth = 1000
@@ -1170,7 +1205,7 @@ def perft(stack, masks, depth):
     ``stack`` (GAME[depth + 1]) and ``masks`` (uint64[depth + 1, 35]) are scratch. The last ply is
     counted, not made; repetition and declarations do not end a line, as is usual.
     """
-    rows, _, _ = legal_rows(load_view(stack[0].board), stack[0])
+    rows, _, _, _ = legal_rows(load_view(stack[0].board), stack[0])
     if depth <= 1:
         return total(rows) if depth == 1 else 1
     pack(masks, 0, rows)
@@ -1188,7 +1223,7 @@ def perft(stack, masks, depth):
         masks[level, word] &= masks[level, word] - np.uint64(1)
         stack[level + 1] = stack[level]
         view = make_move(stack[level + 1], action)
-        rows, _, _ = legal_rows(view, stack[level + 1])
+        rows, _, _, _ = legal_rows(view, stack[level + 1])
         if level + 2 == depth:
             nodes += total(rows)
         else:

@@ -19,6 +19,8 @@ def slow(row: np.ndarray) -> np.ndarray:
     for slot in range(14):
         planes[28 + slot] = row[81 + slot] / HANDS[slot]
     planes[42], planes[43], planes[44] = row[95] / 3, row[96], row[97] / 255
+    bits = np.unpackbits(row[98:], bitorder="little").reshape(3, 88)
+    planes[45:] = bits[:, :81].reshape(3, 9, 9)
     return planes
 
 

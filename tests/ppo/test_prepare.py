@@ -50,20 +50,22 @@ def prepared(material: float) -> tuple[Batch, Any]:
         return torch.tensor([[[(1 + v) / 2, 0, (1 - v) / 2]] for v in values])
 
     none = torch.zeros(2, 1, dtype=torch.bool)
+    nowhere = torch.zeros(0, dtype=torch.int64)
     positions = seen(EVEN, ROOK_DOWN, ROOK_DOWN.replace("w", "b"))[:, None]
     rollout = Rollout(
         observation=positions[:2],
         mask=torch.zeros(2, 1, MASK_WORDS, dtype=torch.int64),
         choice=torch.zeros(2, 1, dtype=torch.int16),
         log_prob=torch.zeros(2, 1),
-        outcome=outcome(0.2, -0.4),
+        outcome=outcome(0.2, -0.4, 0.3),
         reward=torch.zeros(2, 1),
         terminated=none,
         truncated=none,
         weight=torch.tensor([[1.0], [0.0]]),
-        material=material_balance(positions[:2]),
-        next_outcome=outcome(-0.4, 0.3),
-        next_material=material_balance(positions[1:]),
+        material=material_balance(positions),
+        cut=(nowhere, nowhere),
+        cut_outcome=torch.zeros(0, 3),
+        cut_material=torch.zeros(0),
     )
     settings = Settings.load(None, {"ppo.gamma": 0.9, "ppo.gae_lambda": 0.5})
     return _prepare(rollout, settings, material)
