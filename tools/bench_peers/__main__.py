@@ -1,49 +1,19 @@
-"""``tools/bench env``: Keisei's environment and a cshogi loop doing the same work, in alternation."""
+"""``tools/bench env`` and ``tools/bench ppo``: Keisei and the same work done with cshogi, in alternation."""
 
-import argparse
-import json
-import statistics
+import importlib
+import sys
 
-import env_cshogi
-
-from keisei.cli import bench_env
-from keisei.cli.bench import machine, versions
-
-GAMES = 1024
+COMPARISONS = ("env", "ppo")
 
 
-def main() -> None:
-    """Print both speeds, each the median over the rounds, and their ratio."""
-    parser = argparse.ArgumentParser(prog="tools/bench env", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=1.0, help="of cshogi a round")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    bench_env.add_arguments(parser)
-    args = parser.parse_args()
-    ours, theirs, shares = [], [], []
-    with bench_env.one_core() as core:
-        env_cshogi.measure(8, 0.5)  # fills its table of labels
-        for _ in range(args.rounds):
-            result = bench_env.measure(GAMES, args.steps, repeats=1)
-            ours.append(result["median"])
-            shares.append(result["processor_share"])
-            theirs.append(env_cshogi.measure(64, args.seconds))
-    report = {
-        "keisei": statistics.median(ours),
-        "cshogi": statistics.median(theirs),
-        "ratio": statistics.median(ours) / statistics.median(theirs),
-        "rounds": [{"keisei": a, "cshogi": b} for a, b in zip(ours, theirs, strict=True)],
-        "processor_share": statistics.median(shares),
-        "unit": "steps per second, one thread pinned to one core",
-        "core": core,
-        "machine": machine(),
-        "versions": versions(),
-    }
-    if args.json:
-        print(json.dumps(report))
-    else:
-        for name in ("keisei", "cshogi", "ratio"):
-            print(f"{name:<8} {report[name]:>14,.1f}")
+def main() -> int:
+    """Run a comparison. Returns its exit code."""
+    name, *words = sys.argv[1:] or [""]
+    if name not in COMPARISONS:
+        print(f"tools/bench: {name!r} is not one of {', '.join(COMPARISONS)}", file=sys.stderr)
+        return 2
+    code: int = importlib.import_module(f"compare_{name}").main(words)
+    return code
 
 
-main()
+sys.exit(main())

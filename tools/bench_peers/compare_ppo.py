@@ -1,0 +1,192 @@
+"""``tools/bench ppo``: steps per second of Keisei's trainer and of a plain PPO loop over cshogi boards.
+
+One process, blocks of one iteration in turns, medians. Both train the network of ``--config`` from the same
+weights with the same batch, losses, threads and start positions; the plain loop in float32, Keisei in
+``compute.dtype``. Frozen opponents are off: their plies are not learned from, so batches would differ.
+
+A limit is B / (t_fwd + E t_upd) as in ``keisei bench train``: what a side's own network and update would do
+on data that lie ready in memory.
+"""
+
+import argparse
+import copy
+import importlib.metadata
+import json
+import os
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from keisei.cli import process
+
+process.set_up()  # before torch is imported, as for `keisei train`
+process.keep_kernels()
+
+import ppo_cleanrl  # noqa: E402
+import torch  # noqa: E402
+
+from keisei.cli.bench import machine, versions  # noqa: E402
+from keisei.cli.bench_train import _limit, _timed  # noqa: E402
+from keisei.cli.errors import CommandError  # noqa: E402
+from keisei.cli.settings import add_config, load, take_overrides  # noqa: E402
+from keisei.config import Settings  # noqa: E402
+from keisei.env import VectorEnv  # noqa: E402
+from keisei.nets.policy import resolve_device, resolve_dtype  # noqa: E402
+from keisei.ppo.learner import Learner  # noqa: E402
+
+WARM_UP = 2
+"""Rounds before the first measured one."""
+Parts = dict[str, Callable[[], None]]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print what was measured. Returns the exit code."""
+    words, overrides = take_overrides(argv)
+    parser = argparse.ArgumentParser(prog="tools/bench ppo", description=__doc__)
+    add_config(parser)
+    parser.add_argument("--repeats", type=int, default=12, help="measured rounds (%(default)s)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    args = parser.parse_args(words)
+    args.overrides = overrides | {"opponents.share": 0}
+    try:
+        with process.problems():
+            report = measure(load(args), args.repeats)
+    except CommandError as error:
+        print(f"tools/bench: {error}", file=sys.stderr)
+        return error.exit_code
+    print(json.dumps(report) if args.json else "\n".join(table(report)))
+    return 0
+
+
+def measure(settings: Settings, repeats: int) -> dict[str, Any]:
+    """Both sides, in turns. Rates are steps a second, times seconds an iteration, all medians.
+
+    ``other`` is what an iteration took beside its phases; ``refill`` is Keisei's share of drawing
+    start positions, which the plain loop gets as a list before it begins.
+    """
+    device = resolve_device(settings.device)
+    dtype = resolve_dtype(settings.compute.dtype, device)
+    torch.set_num_threads(settings.compute.threads or torch.get_num_threads())
+    torch.manual_seed(settings.run.seed)
+    load_before = os.getloadavg()
+    learner = Learner(settings, device, dtype)
+    learner.warm_up()
+    plain = make_plain(settings, device)
+    plain.iterate()  # its limit is measured on plies that it played
+    sides: dict[str, Parts] = {
+        "keisei": {
+            "iteration": lambda: iterate(learner),
+            "refill": learner.env.refill_reset_pool,
+            **_limit(learner, settings),
+        },
+        "plain": {"iteration": plain.iterate, **plain_limit(plain, settings)},
+    }
+    clocks = {"keisei": learner.clock, "plain": plain.clock}
+    rounds: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
+    for _ in range(WARM_UP + repeats):
+        for side, parts in sides.items():
+            seconds = {name: _timed(part, device) for name, part in parts.items()}
+            rounds[side].append(seconds | clocks[side].seconds)
+    learner.env.close()
+    found = {side: summary(rows[WARM_UP:], settings) for side, rows in rounds.items()}
+    pairs = zip(found["keisei"]["rounds"], found["plain"]["rounds"], strict=True)
+    ratios = [ours / theirs for ours, theirs in pairs]
+    return {
+        "ratio": found["keisei"]["steps_per_second"] / found["plain"]["steps_per_second"],
+        "ratio_spread": [min(ratios), max(ratios)],
+        "keisei": found["keisei"] | {"dtype": str(dtype).removeprefix("torch.")},
+        "plain": found["plain"] | {"dtype": "float32"},
+        "repeats": repeats,
+        "plies": settings.env.games * settings.ppo.rollout_plies,
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "net": settings.net.model_dump(),
+        "parameters": sum(p.numel() for p in plain.net.parameters()),
+        "load": {"before": load_before, "after": os.getloadavg()},
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": machine() | device_name(device),
+        "versions": versions() | {"cshogi": importlib.metadata.version("cshogi")},
+    }
+
+
+def summary(rounds: list[dict[str, float]], settings: Settings) -> dict[str, Any]:
+    """One side's figures from its seconds in each round."""
+    median = {name: statistics.median(row[name] for row in rounds) for name in rounds[0]}
+    refill = median.pop("refill", 0.0) / settings.env.reset_refresh
+    iteration, forward, update = (median.pop(name) for name in ("iteration", "t_fwd", "t_upd"))
+    median.pop("t_opp", None)  # of frozen opponents, who are off
+    plies = settings.env.games * settings.ppo.rollout_plies
+    rates = [plies / (row["iteration"] + refill) for row in rounds]
+    limit = plies / (forward + settings.ppo.epochs * update)
+    return {
+        "steps_per_second": statistics.median(rates),
+        "spread": [min(rates), max(rates)],
+        "limit": limit,
+        "limit_ratio": statistics.median(rates) / limit,
+        "phases": median | {"refill": refill, "other": iteration - sum(median.values())},
+        "t_fwd": forward,
+        "t_upd": update,
+        "rounds": rates,
+    }
+
+
+def iterate(learner: Learner) -> None:
+    """One iteration of Keisei's."""
+    learner.iteration = 0  # the first one draws no start positions: that is measured apart
+    for _ in learner.iterate():
+        pass
+
+
+def make_plain(settings: Settings, device: torch.device) -> ppo_cleanrl.PPO:
+    """The plain loop, its games out of phase, with start positions drawn as Keisei draws its own."""
+    env, seed = settings.env, settings.run.seed
+    with VectorEnv(
+        env.reset_pool, max_ply=2 * env.reset_depth + 1, reset_pool=0, seed=seed
+    ) as play:
+        play.stagger()  # uniformly random play of 0..reset_depth plies
+        starts = [play.sfen(i) for i in range(len(play))]
+    envs = ppo_cleanrl.Envs(env, starts, seed)
+    envs.stagger()
+    return ppo_cleanrl.PPO(settings, envs, device)
+
+
+def plain_limit(plain: ppo_cleanrl.PPO, settings: Settings) -> Parts:
+    """The network's part of an iteration of the plain loop: its own functions on a copy."""
+    ppo = settings.ppo
+    net = copy.deepcopy(plain.net)
+    optimizer = ppo_cleanrl.make_optimizer(net, ppo)
+    acting = plain.planes[0].clone()
+    everything = plain.prepare(plain.outcome)  # any opinion of the next positions costs the same
+    batch = ppo_cleanrl.Batch(*(column[: ppo.minibatch].clone() for column in everything))
+
+    @torch.no_grad()
+    def t_fwd() -> None:
+        for _ in range(ppo.rollout_plies):
+            net(acting)
+
+    def t_upd() -> None:
+        for _ in range(-(-len(everything.action) // ppo.minibatch)):
+            ppo_cleanrl.learn(net, optimizer, batch, ppo)
+
+    return {"t_fwd": t_fwd, "t_upd": t_upd}
+
+
+def device_name(device: torch.device) -> dict[str, str]:
+    """The GPU, if it is one."""
+    return {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
+
+
+def table(report: dict[str, Any]) -> list[str]:
+    """Both sides beside each other: rates, then microseconds a step by phase."""
+    sides = report["keisei"], report["plain"]
+    lines = [f"{'':<16}{'keisei':>10}{'plain':>10}"]
+    for name in ("steps_per_second", "limit", "limit_ratio"):
+        digits = 3 if name == "limit_ratio" else 0
+        lines.append(f"{name:<16}" + "".join(f"{side[name]:>10,.{digits}f}" for side in sides))
+    for phase in sides[0]["phases"]:
+        micro = [side["phases"][phase] * 1e6 / report["plies"] for side in sides]
+        lines.append(f"{phase + ' us':<16}" + "".join(f"{value:>10,.1f}" for value in micro))
+    low, high = report["ratio_spread"]
+    return [*lines, f"ratio {report['ratio']:.2f} (rounds {low:.2f} to {high:.2f})"]
