@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from keisei.cli import bench, config, evaluate, moves, perft, process, serve, train
+from keisei.cli import bench, config, evaluate, moves, perft, process, serve, train, warmup
 from keisei.cli.errors import CommandError, UsageError
 from keisei.cli.progress import drop_output
 from keisei.cli.settings import take_overrides
@@ -15,6 +15,7 @@ from keisei.cli.settings import take_overrides
 _COMMANDS = {
     "serve": serve,
     "train": train,
+    "warmup": warmup,
     "evaluate": evaluate,
     "perft": perft,
     "moves": moves,

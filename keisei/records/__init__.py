@@ -1,0 +1,19 @@
+"""Game records in: KIF, KI2, CSA and USI files to games, and games to positions to learn from."""
+
+from keisei.records.files import read_games, record_files
+from keisei.records.game import GameRecord, RecordError, Winner
+from keisei.records.replay import DRAW, LOSS, UNKNOWN, WIN, Positions, replay
+
+__all__ = [
+    "DRAW",
+    "LOSS",
+    "UNKNOWN",
+    "WIN",
+    "GameRecord",
+    "Positions",
+    "RecordError",
+    "Winner",
+    "read_games",
+    "record_files",
+    "replay",
+]

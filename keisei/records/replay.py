@@ -1,0 +1,142 @@
+"""From games to positions: what a network sees, what was played there, and how the game ended."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rsshogi.policy import move_label
+from rsshogi.types import Color
+
+from keisei.env import GAME, MASK_WORDS, OBSERVATION_BYTES
+from keisei.records.game import GameRecord, RecordError, Winner
+from keisei.shogi import kernels
+from keisei.shogi.sfen import read_sfen
+
+WIN, DRAW, LOSS, UNKNOWN = 0, 1, 2, -1
+_TOGETHER = 256
+"""Games replayed side by side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """M positions in the view of the side to move; some 400 bytes each."""
+
+    observation: NDArray[np.uint8]
+    """[M, 131] compact observation"""
+    mask: NDArray[np.uint64]
+    """[M, 35] packed legal actions"""
+    action: NDArray[np.int16]
+    """[M] the move played"""
+    outcome: NDArray[np.int8]
+    """[M] for the side to move: WIN, DRAW, LOSS or UNKNOWN"""
+
+    def __len__(self) -> int:
+        return len(self.action)
+
+
+def replay(
+    games: Sequence[GameRecord], *, max_ply: int, limit: int | None = None, seed: int = 0
+) -> Positions:
+    """The positions of ``games`` in which a move was played, game after game.
+
+    Where a record doesn't say how its game ended, the rules do if it ended by them (mate, fourfold
+    repetition).
+
+    Args:
+        games: their moves are legal.
+        max_ply: the ply is observed as a share of this; as in training.
+        limit: if there are more positions, so many are drawn from all of them, by ``seed``.
+
+    Raises:
+        RecordError: a move is not legal, naming game and ply.
+    """
+    lengths = np.array([len(game.moves) for game in games], np.int64)
+    total = int(lengths.sum())
+    kept = np.ones(total, np.bool_)
+    if limit is not None and limit < total:
+        rng = np.random.Generator(np.random.PCG64(seed))
+        kept[:] = False
+        kept[rng.choice(total, limit, replace=False, shuffle=False)] = True
+    count = int(kept.sum())
+    positions = Positions(
+        np.zeros((count, OBSERVATION_BYTES), np.uint8),
+        np.zeros((count, MASK_WORDS), np.uint64),
+        np.zeros(count, np.int16),
+        np.full(count, UNKNOWN, np.int8),
+    )
+    rows = np.where(kept, np.cumsum(kept) - 1, -1)  # a ply's row, -1 for one that is left out
+    begins = np.cumsum(lengths) - lengths
+    # The longest first: those that still go on stand in front.
+    order = np.argsort(-lengths, kind="stable")
+    for begin in range(0, len(games), _TOGETHER):
+        part = order[begin : begin + _TOGETHER]
+        _replay([games[i] for i in part], begins[part], rows, positions, max_ply)
+    return positions
+
+
+def _replay(
+    games: list[GameRecord],
+    begins: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    positions: Positions,
+    max_ply: int,
+) -> None:
+    """Fill the rows of some games, the longest first."""
+    n, longest = len(games), len(games[0].moves)
+    state: NDArray[Any] = np.zeros(n, GAME)
+    for i, game in enumerate(games):
+        state[i] = read_sfen(game.start)[0][0]
+    # The kernel reads tags of one parity in blocks of 64.
+    tags = np.zeros((n, 2, -(-(longest // 2 + 1) // 64) * 64), np.uint16)
+    keys = np.zeros((n, longest + 1), np.uint64)
+    observation = np.zeros((n, OBSERVATION_BYTES), np.uint8)
+    mask = np.zeros((n, MASK_WORDS), np.uint64)
+    reason, result = np.zeros(n, np.int64), np.zeros(n, np.int64)
+    lengths = np.array([len(game.moves) for game in games])
+    actions = np.full(n, -1)
+    for ply in range(longest + 1):
+        reached, going = int((lengths >= ply).sum()), int((lengths > ply).sum())
+        kernels.visit_games(
+            0, reached, actions, state, tags, keys, observation, mask, reason, result,
+            kernels.NO_RULE, max_ply,
+        )  # fmt: skip
+        for i in range(going):
+            actions[i] = _action(games[i].moves[ply], bool(state["side"][i]))
+        wrong = kernels.check_actions(mask[:going], actions[:going])
+        if wrong >= 0:
+            game = games[wrong]
+            raise RecordError(f"{game.source}: ply {ply + 1}: {game.moves[ply]} is not legal")
+        row = rows[begins[:going] + ply]
+        taken, row = np.flatnonzero(row >= 0), row[row >= 0]
+        positions.observation[row] = observation[taken]
+        positions.mask[row] = mask[taken]
+        positions.action[row] = actions[taken]
+    for i, game in enumerate(games):
+        side = int(state["side"][i])
+        winner = game.winner or _by_the_rules(int(reason[i]), int(result[i]), side)
+        movers = (side + len(game.moves) + np.arange(len(game.moves))) % 2  # 0 black, 1 white
+        row = rows[begins[i] : begins[i] + len(game.moves)]
+        positions.outcome[row[row >= 0]] = _outcomes(winner, movers)[row >= 0]
+
+
+def _by_the_rules(reason: int, result: int, side: int) -> Winner | None:
+    """Who won a game whose last position has ``side`` (1: white) to move; see ``visit_games``."""
+    if not reason:
+        return None
+    return ("white" if (result > 0) == bool(side) else "black") if result else "draw"
+
+
+def _outcomes(winner: Winner | None, movers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Per ply, for its mover (0 black, 1 white)."""
+    if winner in {"black", "white"}:
+        return np.where(movers == (winner == "white"), WIN, LOSS)
+    return np.full(len(movers), DRAW if winner else UNKNOWN)
+
+
+@cache
+def _action(usi: str, white: bool) -> int:
+    """The number of a legal move; rsshogi's labels are our actions."""
+    return int(move_label(usi, Color.WHITE if white else Color.BLACK))
