@@ -121,7 +121,7 @@ class GameInPlay:
         return _record(self._start, self._moves)
 
     def look(self) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
-        """The position as the agent sees it: uint8[1, 98] and its mask uint64[1, 35]."""
+        """The position as the agent sees it: uint8[1, 131] and its mask uint64[1, 35]."""
         return observe(self._position, self._spec.trained_max_ply or self._spec.max_ply)
 
     def play(self, action: int) -> None:
@@ -268,15 +268,13 @@ def tally(played: Sequence[PlayedGame]) -> MatchResult:
         **counts,
         score=float(points.mean()),
         interval=score_interval(points, np.array([game.pair for game in played])),
-        by_reason={
-            kind: dict(sorted(ends[kind].items())) for kind in ("wins", "losses", "draws")
-        },
+        by_reason={kind: dict(sorted(ends[kind].items())) for kind in ("wins", "losses", "draws")},
         played=tuple(played),
     )
 
 
 def observe(position: Position, max_ply: int) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
-    """Compact observation uint8[1, 98] and mask uint64[1, 35], as ``VectorEnv`` shows them."""
+    """Compact observation uint8[1, 131] and mask uint64[1, 35], as ``VectorEnv`` shows them."""
     game, _ = read_sfen(position.sfen())
     observation = np.zeros((1, kernels.OBSERVATION_BYTES), np.uint8)
     mask = np.zeros((1, kernels.MASK_WORDS), np.uint64)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,16 +16,14 @@ from keisei.evaluation.engine_match import (
     EngineMatchSpec,
     GameInPlay,
 )
-from keisei.runtime.errors import unwrap
+from keisei.shogi import Position
 from keisei.usi import Engine, EngineError, EngineGone, EngineSpec, EngineTimeout, Timeouts
 
 RESTARTS = 3
 """Times that a match starts an engine again which crashed or did not answer."""
 
-Choose = Callable[
-    [NDArray[np.uint8], NDArray[np.uint64]], Awaitable[NDArray[np.integer[Any]]]
-]
-"""Answers positions (uint8[M, 98], masks uint64[M, 35]) with actions, int[M]."""
+Choose = Callable[[NDArray[np.uint8], NDArray[np.uint64]], Awaitable[NDArray[np.integer[Any]]]]
+"""Answers positions (uint8[M, 131], masks uint64[M, 35]) with actions, int[M]."""
 
 
 async def play_match(
@@ -56,6 +55,8 @@ async def play_match(
     """
     if concurrency < 1:
         raise ValueError(f"concurrency: 1 or more (got {concurrency})")
+    # The rules are compiled, or loaded, on their first use: that would stop the loop for seconds.
+    await anyio.to_thread.run_sync(lambda: Position().outcome(spec.declaration))
     play = _Play(EngineMatch(spec), engine, _Together(choose), timeouts or Timeouts(), show)
     before, error = _children_seconds(), None
     try:
@@ -65,7 +66,7 @@ async def play_match(
     except BaseExceptionGroup as failed:
         cause = _cause(failed)
         if not (isinstance(cause, EngineError) and play.match.progress):
-            raise cause from None
+            raise cause from failed
         error = str(cause)
     return EngineMatchResult(
         match=play.match.result(),
@@ -158,10 +159,9 @@ class _Together:
 
 
 def _cause(failed: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first of the engines' errors, if nothing else went wrong: two may fail at once."""
-    others = failed.split(EngineError)[1]
-    cause = unwrap(failed)
-    while others is None and isinstance(cause, BaseExceptionGroup):
+    """The first error, rather one that is not an engine's: several games may fail at once."""
+    cause: BaseException = failed.split(EngineError)[1] or failed
+    while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
     return cause
 

@@ -8,7 +8,7 @@ that makes no sense is None.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 LINE_LIMIT = 65_536
 """Bytes kept of a line; the rest is dropped."""
@@ -131,9 +131,9 @@ def _number(text: str) -> int | None:
 
 def _identity(rest: str) -> Identity | None:
     field, _, value = rest.partition(" ")
-    if field == "name" or field == "author":  # noqa: PLR1714 (mypy narrows this to the Literal)
-        return Identity(field, printable(value.strip()))
-    return None
+    if field not in {"name", "author"}:
+        return None
+    return Identity(field, printable(value.strip()))  # type: ignore[arg-type]  # just looked at
 
 
 def _option(rest: str) -> Option | None:
@@ -184,20 +184,21 @@ def _checkmate(rest: str) -> Checkmate | None:
 
 def _info(rest: str) -> Info:
     words = rest.split()
-    numbers: dict[str, int | None] = {}
+    found: dict[str, Any] = {}
     for place, word in enumerate(words):
         after = words[place + 1 : place + 3]
         if word in {"pv", "string"}:  # these take all that follows
-            pv = tuple(words[place + 1 :]) if word == "pv" else ()
-            return Info(**numbers, pv=pv)
+            if word == "pv":
+                found["pv"] = tuple(words[place + 1 :])
+            break
         if word in {"depth", "nodes", "time"} and after:
-            numbers[word] = _number(after[0])
+            found[word] = _number(after[0])
         elif word == "score" and len(after) == 2 and after[0] == "cp":
-            numbers["cp"] = _number(after[1])
+            found["cp"] = _number(after[1])
         elif word == "score" and len(after) == 2 and after[0] == "mate":
             unknown = {"+": UNKNOWN_MATE, "-": -UNKNOWN_MATE}
-            numbers["mate"] = unknown.get(after[1], _number(after[1]))
-    return Info(**numbers)
+            found["mate"] = unknown.get(after[1], _number(after[1]))
+    return Info(**found)
 
 
 _READERS: dict[str, Callable[[str], Message | None]] = {

@@ -101,7 +101,9 @@ def test_the_agents_move_must_be_legal() -> None:
 
 
 def test_openings_are_part_of_the_game() -> None:
-    opening = "position sfen lnsgkgsnl/1r5b1/ppppppppp/9/9/9/PPPPPPPPP/1B5R1/LNSGKGSNL w - 1 moves 3c3d"
+    opening = (
+        "position sfen lnsgkgsnl/1r5b1/ppppppppp/9/9/9/PPPPPPPPP/1B5R1/LNSGKGSNL w - 1 moves 3c3d"
+    )
     found = play(game(opening, max_ply=2), "7g7f")
     played = found.played()
     assert (played.agent, played.plies, played.result) == ("black", 2, "capped")
@@ -127,14 +129,13 @@ def test_what_cannot_be_played_is_told(more: dict[str, object], said: str) -> No
 
 
 def test_each_opening_is_played_from_both_seats_and_faults_are_replayed() -> None:
-    match = EngineMatch(EngineMatchSpec(games=6, openings=random_openings(2), max_ply=4))
+    match = EngineMatch(EngineMatchSpec(games=6, openings=random_openings(2)))
     seen, broken = [], False
     while (one := match.begin()) is not None:
         if one.number == 2 and not broken:
             broken = True
             match.fault(one, "crash")
             continue
-        assert one.over is False or one.moves
         with pytest.raises(RuntimeError, match="not over"):
             match.finish(one)
         one._end = ("black", "resignation")

@@ -1,6 +1,5 @@
 """For tests with engines: fake and real ones, and a look at what they leave behind."""
 
-import os
 import shlex
 import sys
 import threading
@@ -14,14 +13,18 @@ import pytest
 
 from keisei.usi import EngineSpec
 
+DESCRIPTORS = Path("/proc/self/fd")
 FAKE = Path(__file__).parents[1] / "usi" / "fake_engine.py"
 
 
-def fake(how: str, folder: Path, query: str = "nodes=1") -> EngineSpec:
-    """An engine that behaves as ``fake_engine.py`` says; it writes what it hears in ``folder``."""
+def fake(how: str, folder: Path, query: str = "nodes=1", script: str = "") -> EngineSpec:
+    """An engine that behaves as ``fake_engine.py`` says, or as the shell script given.
+
+    The former writes what it hears in ``folder``.
+    """
     path = folder / how
     command = shlex.join([sys.executable, str(FAKE), how, str(folder)])
-    path.write_text(f"#!/bin/sh\nexec {command}\n")
+    path.write_text(script or f"#!/bin/sh\nexec {command}\n")
     path.chmod(0o755)
     return EngineSpec.parse(f"usi:{path}?{query}")
 
@@ -45,7 +48,7 @@ def lives(pid: int) -> bool:
 def _ours() -> tuple[list[psutil.Process], set[str], list[str]]:
     """Children, descriptors, and threads that wait for a child."""
     threads = [t.name for t in threading.enumerate() if "waitpid" in t.name]
-    return psutil.Process().children(recursive=True), set(os.listdir("/proc/self/fd")), threads
+    return psutil.Process().children(recursive=True), {*map(str, DESCRIPTORS.iterdir())}, threads
 
 
 @asynccontextmanager

@@ -160,14 +160,13 @@ def answer(position: str, line: str) -> None:
     if HOW in ANSWERS:
         say(ANSWERS[HOW])
     elif HOW == "until-stop":
-        global waiting
-        waiting = position
+        waiting.append(position)
     else:
         say("info depth 3 nodes 12 time 4 score cp -31 pv 7g7f 3c3d", "info string bye")
         say(f"bestmove {move(position)} ponder 3c3d")
 
 
-waiting: str | None = None
+waiting: list[str] = []
 if HOW == "deaf":
     hang()
 if HOW == "ignore-quit":
@@ -185,9 +184,8 @@ with (FOLDER / "heard").open("a", encoding="utf-8") as heard:
             position = line
         elif line.startswith("go"):
             answer(position, line)
-        elif line == "stop" and waiting is not None:
-            say(f"bestmove {move(waiting)}")
-            waiting = None
+        elif line == "stop" and waiting:
+            say(f"bestmove {move(waiting.pop())}")
         elif line == "quit":
             if HOW == "ignore-quit":
                 hang()

@@ -1,5 +1,7 @@
 """What engines say, sense and nonsense."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,7 +76,9 @@ def test_nonsense_is_nothing(line: str) -> None:
     assert parse(line) is None
 
 
-WORDS = "id option info bestmove checkmate name type spin combo default min max var pv score cp mate"
+WORDS = (
+    "id option info bestmove checkmate name type spin combo default min max var pv score cp mate"
+)
 NOISE = st.text(max_size=20) | st.sampled_from(WORDS.split()) | st.just("9" * 5000)
 
 
@@ -117,12 +121,14 @@ def test_options_are_set() -> None:
 def test_lines_do_not_depend_on_how_they_arrive(data: bytes, cuts: list[int]) -> None:
     whole, places = Lines().feed(data + b"\n"), sorted([0, *cuts, len(data)])
     lines, found = Lines(), []
-    for begin, end in zip(places, places[1:], strict=False):
+    for begin, end in pairwise(places):
         found += lines.feed(data[begin:end])
     found += lines.feed(data[places[-1] :] + b"\n")
-    assert found == whole == [
-        line.decode("utf-8", "replace").removesuffix("\r") for line in data.split(b"\n")
-    ]
+    assert (
+        found
+        == whole
+        == [line.decode("utf-8", "replace").removesuffix("\r") for line in data.split(b"\n")]
+    )
 
 
 def test_a_line_without_end_is_bounded() -> None:
