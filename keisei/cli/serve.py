@@ -5,7 +5,7 @@ import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from keisei.cli import process, settings
+from keisei.cli import process, settings, torchrun
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -28,17 +28,21 @@ def run(args: argparse.Namespace) -> int:
     """Serve until a signal or ``POST /api/control/stop``."""
     process.set_up()
     chosen = settings.load(args)
+    with process.problems():
+        return torchrun.lead(lambda: _bind_and_serve(chosen, args))
+
+
+def _bind_and_serve(chosen: "Settings", args: argparse.Namespace) -> int:
     import anyio
 
     from keisei.server.security import check_host
     from keisei.server.serve import bind
 
-    with process.problems():
-        check_host(chosen.server)
-        # Before anything slow or lasting: a taken port must not leave a run behind, and a browser
-        # that connects already now waits in the backlog.
-        with bind(chosen.server.host, chosen.server.port) as sock:
-            return anyio.run(_serve, chosen, args, sock)
+    check_host(chosen.server)
+    # Before anything slow or lasting: a taken port must not leave a run behind, and a browser
+    # that connects already now waits in the backlog.
+    with bind(chosen.server.host, chosen.server.port) as sock:
+        return anyio.run(_serve, chosen, args, sock)
 
 
 async def _serve(chosen: "Settings", args: argparse.Namespace, sock: socket.socket) -> int:
@@ -54,7 +58,9 @@ async def _serve(chosen: "Settings", args: argparse.Namespace, sock: socket.sock
         run=args.run,
         resume=args.resume,
         init=args.init,
-        keep_serving=True,
+        # Under torchrun the end of training is the end: the other ranks must not wait on their GPUs,
+        # nor torchrun for one of them that got stuck.
+        keep_serving=torchrun.ranks() == 1,
         sinks=[LogSink(), progress],
     )
 

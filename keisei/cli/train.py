@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from keisei.cli import process, settings
+from keisei.cli import process, settings, torchrun
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     import anyio
 
     with process.problems():
-        return anyio.run(_train, chosen, args)
+        return torchrun.lead(lambda: anyio.run(_train, chosen, args))
 
 
 async def _train(chosen: "Settings", args: argparse.Namespace) -> int:

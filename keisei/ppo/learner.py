@@ -18,14 +18,17 @@ from keisei.ppo.clock import Clock
 from keisei.ppo.detectors import Alert, Detectors
 from keisei.ppo.gae import negamax_gae, outcome_targets
 from keisei.ppo.opponents import Opponents
+from keisei.ppo.ranks import ALONE, Ranks
 from keisei.ppo.recorder import FinishedGame, Recorder
 from keisei.ppo.rollout import Collector, Rollout
 from keisei.ppo.schedule import Scheduled, scheduled
 from keisei.ppo.tally import Tally
-from keisei.ppo.update import STATS, Batch, make_optimizer, optimise, ppo_loss, scale_advantages
+from keisei.ppo.update import Batch, Sums, descend, make_optimizer, ppo_loss, scale_advantages
 
 TURN_PLIES = 8
 """Plies between two looks at the queues during a rollout."""
+OWN = ("env", "pool")
+"""Groups of a checkpoint of which each rank has its own."""
 _FORMAT = 2
 
 
@@ -46,15 +49,24 @@ class Learner:
     """Everything of a run that learns. All calls belong on the thread that made it.
 
     The random numbers come from generators of its own, seeded by ``run.seed``; on the CPU the same
-    settings, torch threads and state give the same weights, bit for bit.
+    settings, torch threads and state give the same weights, bit for bit. With several ``ranks`` each
+    has a learner: other games, equal weights.
     """
 
-    def __init__(self, settings: Settings, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        device: torch.device,
+        dtype: torch.dtype,
+        ranks: Ranks = ALONE,
+    ) -> None:
         self.settings, self.device, self.dtype = settings, device, dtype
+        self._ranks = ranks
         self.step = self.iteration = 0
         self.bytes_per_ply = 0.0
         """What a stored ply takes on the device, once there was a rollout."""
-        env, net, ppo, seed = settings.env, settings.net, settings.ppo, settings.run.seed
+        env, net, ppo = settings.env, settings.net, settings.ppo
+        seed = ranks.seed(settings.run.seed)
         self.env = VectorEnv(
             env.games,
             max_ply=env.max_ply,
@@ -66,7 +78,10 @@ class Learner:
             reset_pool=env.reset_pool,
         )
         self.env.stagger()
-        self.net = build(net.kind, blocks=net.blocks, channels=net.channels, seed=seed).to(device)
+        self.net = build(
+            net.kind, blocks=net.blocks, channels=net.channels, seed=settings.run.seed
+        ).to(device)
+        ranks.share(self.net)  # another processor may have drawn others from the seed
         self.agent = Agent(self.net, device, dtype, seed)
         self.optimizer = make_optimizer(self.net, ppo.weight_decay)
         self.clock = Clock()
@@ -128,18 +143,19 @@ class Learner:
         rollout = self._collector.finish()
         self.bytes_per_ply = rollout.bytes_per_ply
         with self.clock.phase("gae"):
-            batch, summary = _prepare(rollout, settings, now.material)
-        sums = _Sums(self.device)
+            batch, summary = _prepare(rollout, settings, now.material, self._ranks)
+        sums = Sums(self.device)
         learned = self._collector.learned()
+        steps = self._count(len(learned))
         for _ in range(settings.ppo.epochs):
             for index in self._shuffle(learned):
                 self._learn(batch, index, now, sums)
                 watch.stop()
                 yield
                 watch.start()
-        self.step += len(learned)
+        self.step += steps
         self.iteration += 1
-        return self._report(now, len(learned), summary, sums, games, watch)
+        return self._report(now, steps, summary, sums, games, watch)
 
     def _ply(self, t: int) -> list[FinishedGame]:
         actions, step = self._collector.ply(t)
@@ -147,21 +163,32 @@ class Learner:
             self._tally.add(step)
             return self._recorder.note(self.env, actions, step)
 
+    def _count(self, learned: int) -> int:
+        """The plies that all ranks learned; the games that ended on them enter the tally, too."""
+        *before, ended = self._tally.state()
+        steps, *ended = self._ranks.total([learned, *ended])
+        self._tally.load_state([*before, ended])
+        return steps
+
     def play(self) -> None:
         """Play a rollout without learning from it."""
         for t in range(self.settings.ppo.rollout_plies):
             self._ply(t)
 
     def _shuffle(self, learned: Tensor) -> tuple[Tensor, ...]:
-        """The minibatches of one epoch: indices, in parts of nearly equal size."""
+        """The minibatches of one epoch: indices, in parts of nearly equal size.
+
+        As many on all ranks, though one may have more plies to learn from than another.
+        """
         count, size = len(learned), self.settings.ppo.minibatch
-        parts = max(1, round(count / size))
+        (plies,) = self._ranks.total([count])
+        parts = max(1, round(plies / self._ranks.size / size))
         order = learned[torch.randperm(count, generator=self._shuffling, device=self.device)]
         if self.settings.compute.compile:  # for one shape: some plies come twice, or not at all
             order = order.repeat(-(-parts * size // count))[: parts * size]
         return order.tensor_split(parts)
 
-    def _learn(self, rollout: Batch, index: Tensor, now: Scheduled, sums: "_Sums") -> None:
+    def _learn(self, rollout: Batch, index: Tensor, now: Scheduled, sums: Sums) -> None:
         """One minibatch: the rows in ``index``."""
         ppo = self.settings.ppo
         with self.clock.phase("update"):
@@ -173,7 +200,10 @@ class Learner:
             loss, stats = ppo_loss(
                 policy, outcome, legal, batch, ppo.clip, ppo.value_coefficient, now.entropy
             )
-            norm, skipped = optimise(self.net, self.optimizer, loss, ppo.grad_clip)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            loss, stats = self._ranks.unite(self.net, batch.weight, loss.detach(), stats)
+            norm, skipped = descend(self.net, self.optimizer, loss, ppo.grad_clip)
             self._skipped_in_a_row = (self._skipped_in_a_row + skipped) * skipped
             sums.add(stats, norm, skipped, self._skipped_in_a_row)
 
@@ -182,16 +212,17 @@ class Learner:
         now: Scheduled,
         steps: int,
         summary: dict[str, Tensor],
-        sums: "_Sums",
+        sums: Sums,
         games: list[FinishedGame],
         watch: "_Stopwatch",
     ) -> Report:
         with self.clock.phase("update"):
             measured = summary | sums.means()
             # The one copy from the device of an iteration.
-            numbers = torch.stack([value.float() for value in measured.values()]).tolist()
+            numbers = torch.stack([value.float() for value in measured.values()])
+            means = self._ranks.mean(numbers).tolist()
         seconds = watch.stop()
-        values = {f"train/{k}": v for k, v in zip(measured, numbers, strict=True)}
+        values = {f"train/{k}": v for k, v in zip(measured, means, strict=True)}
         values |= {
             "train/lr": now.learning_rate,
             "train/material": now.material,
@@ -221,7 +252,10 @@ class Learner:
         }
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """What a checkpoint holds, as copies on the CPU. To be taken between iterations."""
+        """What a checkpoint holds, as copies on the CPU. To be taken between iterations.
+
+        The groups in ``OWN`` differ by rank.
+        """
         moments = {
             f"{index}.{name}": value
             for index, state in self.optimizer.state_dict()["state"].items()
@@ -242,6 +276,7 @@ class Learner:
             "format": _FORMAT,
             "step": self.step,
             "iteration": self.iteration,
+            "ranks": self._ranks.size,
             "net": self.settings.net.model_dump(),
             "generators": {
                 "sampling": self._sampling.get_state().numpy().tobytes().hex(),
@@ -337,42 +372,9 @@ class _Stopwatch:
         return self._total
 
 
-class _Sums:
-    """Sums over the minibatches of an iteration, on the device; skipped ones don't count."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._stats = torch.zeros(len(STATS), device=device)
-        self._norm = torch.zeros((), device=device)
-        self._skipped = torch.zeros((), device=device)
-        self._worst = torch.zeros((), device=device)
-        self._first = torch.zeros((), device=device)
-        self._count = 0
-
-    def add(self, stats: Tensor, norm: Tensor, skipped: Tensor, in_a_row: Tensor) -> None:
-        good = skipped == 0
-        self._stats += torch.where(good, stats, 0)
-        self._norm += torch.where(good, norm, 0)
-        self._skipped += skipped
-        self._worst = torch.maximum(self._worst, in_a_row)
-        if self._count == 0:
-            self._first = stats[STATS.index("ratio_error")]
-        self._count += 1
-
-    def means(self) -> dict[str, Tensor]:
-        """Metric to number; the ratio's error is that of the first minibatch."""
-        counted = (self._count - self._skipped).clamp(min=1)
-        means = dict(zip(STATS, self._stats / counted, strict=True))
-        return means | {
-            "ratio_error": self._first,
-            "grad_norm": self._norm / counted,
-            "skipped": self._skipped,
-            "skipped_in_a_row": self._worst,
-        }
-
-
 @torch.no_grad()
 def _prepare(
-    rollout: Rollout, settings: Settings, material: float
+    rollout: Rollout, settings: Settings, material: float, ranks: Ranks = ALONE
 ) -> tuple[Batch, dict[str, Tensor]]:
     """A rollout as a flat batch with scaled advantages and targets, and what is known about it.
 
@@ -381,30 +383,32 @@ def _prepare(
     """
     gamma, lam = settings.ppo.gamma, settings.ppo.gae_lambda
     ends = rollout.reward, rollout.terminated, rollout.truncated
-    value, next_value = outcome_value(rollout.outcome), outcome_value(rollout.next_outcome)
-    hinted = value + material * rollout.material
-    next_hinted = next_value + material * rollout.next_material
+    outcome = rollout.outcome[:-1]
+    next_outcome, next_material = rollout.following()
+    value = outcome_value(outcome)
+    hinted = value + material * rollout.material[:-1]
+    next_hinted = outcome_value(next_outcome) + material * next_material
     advantage = negamax_gae(*ends, hinted, next_hinted, gamma, lam)
-    target = outcome_targets(*ends, rollout.next_outcome, gamma, lam)
+    target = outcome_targets(*ends, next_outcome, gamma, lam)
     batch = Batch(
         observation=rollout.observation.flatten(0, 1),
         mask=rollout.mask.flatten(0, 1),
         choice=rollout.choice.flatten(),
         log_prob=rollout.log_prob.flatten(),
-        advantage=scale_advantages(advantage, rollout.weight).flatten(),
+        advantage=scale_advantages(advantage, rollout.weight, ranks=ranks).flatten(),
         target=target.flatten(0, 1),
         weight=rollout.weight.flatten(),
     )
-    return batch, _summary(rollout, advantage, target, value)
+    return batch, _summary(outcome, advantage, target, value)
 
 
 def _summary(
-    rollout: Rollout, advantage: Tensor, target: Tensor, value: Tensor
+    outcome: Tensor, advantage: Tensor, target: Tensor, value: Tensor
 ) -> dict[str, Tensor]:
     """How good the value head was on plies that it had not learned from."""
     returns = outcome_value(target)
     variance = returns.var()
-    cross = -(target * rollout.outcome.clamp(min=1e-6).log()).sum(-1).mean()
+    cross = -(target * outcome.clamp(min=1e-6).log()).sum(-1).mean()
     rate = target.mean((0, 1))
     return {
         "explained_variance": 1 - (returns - value).var() / variance,
@@ -412,7 +416,7 @@ def _summary(
         "value_unseen": cross,
         "value_base_rate": -(rate * rate.clamp(min=1e-6).log()).sum(),
         "advantage_rms": advantage.square().mean().sqrt(),
-        "draw_probability": rollout.outcome[..., 1].mean(),
+        "draw_probability": outcome[..., 1].mean(),
     }
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from keisei.nets.policy import legal_log_probs, probabilities
+from keisei.ppo.ranks import ALONE, Ranks
 
 STATS = (
     "loss_policy",
@@ -24,7 +25,7 @@ class Batch:
     """Plies to learn from; B of them."""
 
     observation: Tensor
-    """uint8[B, 98]"""
+    """uint8[B, 131]"""
     mask: Tensor
     """int64[B, 35] packed legal actions"""
     choice: Tensor
@@ -78,15 +79,23 @@ def ppo_loss(
 def optimise(
     net: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, grad_clip: float
 ) -> tuple[Tensor, Tensor]:
-    """One step, skipped where loss or gradient is not finite. Returns (gradient norm, 1 if skipped).
-
-    Nothing waits for the device: the fused optimisers look at ``found_inf`` themselves, as under a
-    gradient scaler, and leave weights, moments and step counts as they are.
-    """
+    """Gradients and one step. Returns (gradient norm, 1 if skipped), see ``descend``."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    return descend(net, optimizer, loss.detach(), grad_clip)
+
+
+def descend(
+    net: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, grad_clip: float
+) -> tuple[Tensor, Tensor]:
+    """One step down the gradients in ``net``, skipped where they or the loss are not finite.
+
+    Returns (gradient norm, 1 if skipped). Nothing waits for the device: the fused optimisers look at
+    ``found_inf`` themselves, as under a gradient scaler, and leave weights, moments and step counts
+    as they are.
+    """
     norm = nn.utils.clip_grad_norm_(net.parameters(), grad_clip)
-    skipped = (~(torch.isfinite(norm) & torch.isfinite(loss.detach()))).float()
+    skipped = (~(torch.isfinite(norm) & torch.isfinite(loss))).float()
     optimizer.found_inf = skipped  # type: ignore[attr-defined]
     optimizer.step()
     return norm, skipped
@@ -97,10 +106,49 @@ def make_optimizer(net: nn.Module, weight_decay: float) -> torch.optim.AdamW:
     return torch.optim.AdamW(net.parameters(), weight_decay=weight_decay, fused=True)
 
 
-def scale_advantages(advantage: Tensor, weight: Tensor, floor: float = 1e-3) -> Tensor:
+def scale_advantages(
+    advantage: Tensor, weight: Tensor, floor: float = 1e-3, ranks: Ranks = ALONE
+) -> Tensor:
     """Advantages over their root mean square (no shift), or over ``floor`` when that is larger.
 
-    A window in which nothing happens has advantages of almost zero: blown up to one they would be noise.
+    The mean is over the plies of all ``ranks``. A window in which nothing happens has advantages of
+    almost zero: blown up to one they would be noise.
     """
-    mean_square = (weight * advantage.square()).sum() / weight.sum().clamp(min=1)
+    sums = torch.stack(((weight * advantage.square()).sum(), weight.sum()))
+    squares, plies = ranks.sum(sums).unbind()
+    mean_square = squares / plies.clamp(min=1)
     return advantage / mean_square.sqrt().clamp(min=floor)
+
+
+class Sums:
+    """Sums over the minibatches of an iteration, on the device; skipped ones don't count."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._stats = torch.zeros(len(STATS), device=device)
+        self._norm = torch.zeros((), device=device)
+        self._skipped = torch.zeros((), device=device)
+        self._worst = torch.zeros((), device=device)
+        self._first = torch.zeros((), device=device)
+        self._count = 0
+
+    def add(self, stats: Tensor, norm: Tensor, skipped: Tensor, in_a_row: Tensor) -> None:
+        """A minibatch: ``STATS``, gradient norm, 1 if skipped, and how many were in a row."""
+        good = skipped == 0
+        self._stats += torch.where(good, stats, 0)
+        self._norm += torch.where(good, norm, 0)
+        self._skipped += skipped
+        self._worst = torch.maximum(self._worst, in_a_row)
+        if self._count == 0:
+            self._first = stats[STATS.index("ratio_error")]
+        self._count += 1
+
+    def means(self) -> dict[str, Tensor]:
+        """Metric to number; the ratio's error is that of the first minibatch."""
+        counted = (self._count - self._skipped).clamp(min=1)
+        means = dict(zip(STATS, self._stats / counted, strict=True))
+        return means | {
+            "ratio_error": self._first,
+            "grad_norm": self._norm / counted,
+            "skipped": self._skipped,
+            "skipped_in_a_row": self._worst,
+        }

@@ -10,12 +10,14 @@ from typing import Any
 import torch
 
 from keisei.config import Settings
-from keisei.nets.policy import resolve_device, resolve_dtype
+from keisei.nets.policy import DeviceError, resolve_device, resolve_dtype
 from keisei.nets.registry import check
+from keisei.ppo.ranks import ALONE, CURRENT, Ranks
+from keisei.runtime.learners import Learner, build_learner
 from keisei.runtime.outbox import Outbox
 from keisei.runtime.queues import Mailbox
 from keisei.runtime.status import Start
-from keisei.runtime.worker import Learner, Plan, Worker, build_learner
+from keisei.runtime.worker import Plan, Worker
 from keisei.store import (
     CheckpointError,
     Database,
@@ -59,7 +61,9 @@ def open_run(
     build: Callable[[Settings], Learner] | None,
 ) -> Opened:
     """A run's files and what makes its worker. Blocking, as ``prepare``, which see."""
-    prepared = prepare(settings, run, resume=resume, init=init, decided=build is not None)
+    ranks = CURRENT.get()
+    decided = build is not None
+    prepared = prepare(settings, run, resume=resume, init=init, decided=decided, ranks=ranks)
     plan = Plan(
         settings=prepared.settings,
         run=prepared.run,
@@ -67,13 +71,20 @@ def open_run(
         init=prepared.init,
         step=prepared.start.step,
         keep_serving=keep_serving,
-        build=build or build_learner,
+        build=build or partial(build_learner, ranks=ranks),
+        ranks=ranks,
     )
     return prepared, partial(Worker, plan)
 
 
 def prepare(
-    settings: Settings, run: Path | None, *, resume: bool, init: Path | None, decided: bool = False
+    settings: Settings,
+    run: Path | None,
+    *,
+    resume: bool,
+    init: Path | None,
+    decided: bool = False,
+    ranks: Ranks = ALONE,
 ) -> Prepared:
     """Open or make the run directory. Blocking; the caller closes ``run`` and ``database``.
 
@@ -91,6 +102,7 @@ def prepare(
             remarks += [f"refused: {error}" for error in refused]
             _check_net(origin, settings)
         settings = settings if decided else decide(settings)
+        _check_device(settings, ranks)
         directory = RunDirectory.create(settings, run)
     try:
         if resume:
@@ -99,7 +111,7 @@ def prepare(
             remarks += [f"{key} was ignored: the run keeps its own" for key in ignored]
             checkpoint, refused = find_checkpoint(directory.path)
             remarks += [f"refused: {error}" for error in refused]
-            start = _start(checkpoint)
+            start = _start(checkpoint, ranks)
         database = Database(directory.database)
     except BaseException:
         directory.close()
@@ -125,10 +137,27 @@ def prepare(
     )
 
 
-def _start(checkpoint: Path) -> Start:
+def _start(checkpoint: Path, ranks: Ranks) -> Start:
+    """Where a resumed run begins. Raises CheckpointError if its games belong to more or fewer ranks."""
     state = json.loads((checkpoint / STATE).read_bytes())
+    before = state.get("ranks", 1)
+    if before != ranks.size:
+        how = f"with torchrun --nproc-per-node {before}" if before > 1 else "without torchrun"
+        raise CheckpointError(
+            f"{checkpoint}: it holds the games of {before} ranks, and this is {ranks.size}: "
+            f"continue it {how}, or begin a new run from its weights with --init"
+        )
     created = read_manifest(checkpoint)["created"]
     return Start(step=int(checkpoint.name), iteration=state["iteration"], saved=created)
+
+
+def _check_device(settings: Settings, ranks: Ranks) -> None:
+    """Refuse a GPU by number where each rank takes the one of its own. Raises DeviceError."""
+    if ranks.size > 1 and settings.device not in {"cpu", "cuda:0"}:
+        raise DeviceError(
+            f"device: {settings.device} was asked for, but each of the {ranks.size} ranks takes the "
+            "GPU of its own number: ask for cuda, and choose by CUDA_VISIBLE_DEVICES"
+        )
 
 
 def _check_net(checkpoint: Path, settings: Settings) -> None:

@@ -2,11 +2,12 @@
 
 import time
 import traceback
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import psutil
 import torch
@@ -14,8 +15,11 @@ import torch
 from keisei.config import Settings
 from keisei.events import Alert, Board, Evaluation, Event, Failed, Game, Iteration, State, Status
 from keisei.ppo.detectors import DivergedError
+from keisei.ppo.ranks import Ranks
 from keisei.runtime.errors import NotRunning, unwrap
-from keisei.runtime.evaluations import Agent, Evaluations
+from keisei.runtime.evaluations import Evaluations
+from keisei.runtime.follower import collect_parts, start_others
+from keisei.runtime.learners import Learner, Report, begin
 from keisei.runtime.outbox import Outbox
 from keisei.runtime.play import answer
 from keisei.runtime.queues import Command, Mailbox, deliver
@@ -26,40 +30,6 @@ BOARD_SECONDS = 0.25
 FINISH_SECONDS = 3.0
 """An iteration that is asked to stop is finished if no more than this is left of it."""
 Phase = Literal["start", "compile", "iteration", "evaluation", "save", "rollback", "idle", "ended"]
-
-
-class Report(Protocol):
-    """What an iteration gave (``keisei.ppo.Report``)."""
-
-    @property
-    def step(self) -> int: ...
-    @property
-    def iteration(self) -> int: ...
-    @property
-    def values(self) -> dict[str, float]: ...
-    @property
-    def games(self) -> tuple[Any, ...]: ...
-    @property
-    def alerts(self) -> tuple[Any, ...]: ...
-
-
-class Learner(Protocol):
-    """What the worker asks of a learner (``keisei.ppo.Learner``)."""
-
-    @property
-    def step(self) -> int: ...
-    @property
-    def agent(self) -> Agent: ...
-    @property
-    def env(self) -> Any: ...
-    def warm_up(self) -> None: ...
-    def iterate(self) -> Generator[None, None, Any]: ...
-    def tensors(self) -> Mapping[str, Mapping[str, torch.Tensor]]: ...
-    def state(self) -> dict[str, Any]: ...
-    def load(self, tensors: Any, state: Mapping[str, Any]) -> None: ...
-    def load_weights(self, weights: Mapping[str, torch.Tensor]) -> None: ...
-    def roll_back(self, tensors: Any) -> None: ...
-    def board(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +54,8 @@ class Plan:
     """Where it begins: that of the checkpoint, or 0."""
     keep_serving: bool
     build: Callable[[Settings], Learner]
-
-
-def build_learner(settings: Settings) -> Learner:
-    """The real learner, on the device and in the precision that the settings name."""
-    from keisei.nets.policy import resolve_device, resolve_dtype
-    from keisei.ppo.learner import Learner as PPOLearner
-
-    device = resolve_device(settings.device)
-    return PPOLearner(settings, device, resolve_dtype(settings.compute.dtype, device))
+    ranks: Ranks
+    """Who trains with us; ours is rank 0."""
 
 
 class Worker:
@@ -103,6 +66,7 @@ class Worker:
         """Phase and when it last showed life (monotonic seconds); read by the watchdog."""
         self._plan = plan
         self._settings = plan.settings
+        self._ranks = plan.ranks
         self._mailbox = mailbox
         self._outbox = outbox
         self._state: State = "starting"
@@ -130,9 +94,12 @@ class Worker:
     def main(self) -> Outcome:
         """Start, train, save. Returns how it ended; raises nothing."""
         try:
-            return self._live()
+            outcome = self._live()
+            self._ranks.tell("end")
         except BaseException as error:  # noqa: BLE001 (the thread's edge: whatever it is, tell)
             return self._fail(error)
+        else:
+            return outcome
         finally:
             torch.set_num_threads(self._host_threads)  # anyio's thread goes back to the host
             self._mailbox.close()
@@ -165,17 +132,15 @@ class Worker:
             # OpenMP's thread count belongs to a thread; only the one that computes can set its own.
             # Torch gives it to threads that start later, too: what the settings ask of the process.
             torch.set_num_threads(self._settings.compute.threads)
-        self._learner = self._plan.build(self._settings)
-        if self._plan.resumed:
-            checkpoint = load_checkpoint(self._plan.resumed)
-            self._learner.load(checkpoint.tensors, checkpoint.state)
+        plan = self._plan
+        start_others(self._ranks, plan.run.path, plan.resumed, plan.init)
+        self._learner = plan.build(self._settings)
+        checkpoint = begin(self._learner, plan.resumed, plan.init)
+        if checkpoint:
             self._elapsed = checkpoint.state["elapsed_seconds"]
             self._rollbacks = checkpoint.state["rollbacks"]
             self._saved_step = checkpoint.step
-        elif self._plan.init:
-            self._learner.load_weights(load_checkpoint(self._plan.init).tensors["weights"])
         self._step = self._learner.step
-        self._learner.warm_up()
         self._marks = (self._step, 0.0, 0.0)
         self._looked = time.monotonic()
 
@@ -205,6 +170,7 @@ class Worker:
 
     def _fail(self, error: BaseException) -> Outcome:
         self._generator = None
+        self._ranks.desert()  # the others may be anywhere, waiting for us
         self._mailbox.close()  # before the news: what comes after it must be refused
         failed, outcome = failure(error, self._plan.run.id, self._step)
         self._outbox.emit(failed, always=True)
@@ -220,6 +186,7 @@ class Worker:
             self._training_turn()
         else:
             self._beat("idle")
+            self._ranks.tell("idle")
             self._mailbox.wait(0.5)
         now = time.monotonic()
         if not (self._paused or self._finished):
@@ -228,23 +195,25 @@ class Worker:
 
     def _evaluation_turn(self, *, wanted_by_training: bool) -> None:
         self._beat("evaluation")
-        begin = time.monotonic()
+        self._ranks.tell("idle")
+        since = time.monotonic()
         deliver(answer(self._learner.agent, self._settings.env, self._mailbox.questions()))
         self._evaluations.turn()
         if wanted_by_training:
-            self._share.evaluated(time.monotonic() - begin)
+            self._share.evaluated(time.monotonic() - since)
 
     def _training_turn(self) -> None:
         self._beat("iteration")
+        self._ranks.tell("train")
         if self._generator is None:
             self._generator = self._learner.iterate()
-        begin = time.monotonic()
+        since = time.monotonic()
         report: Report | None = None
         try:
             next(self._generator)
         except StopIteration as end:
             report = end.value
-        spent = time.monotonic() - begin
+        spent = time.monotonic() - since
         self._share.trained(spent)
         self._pace.add(spent)
         if report is not None:
@@ -322,7 +291,11 @@ class Worker:
         learner = self._learner
         extra = {"elapsed_seconds": self._elapsed, "rollbacks": self._rollbacks}
         path = save_checkpoint(
-            self._plan.run, learner.step, learner.tensors(), learner.state() | extra
+            self._plan.run,
+            learner.step,
+            learner.tensors(),
+            learner.state() | extra,
+            partial(collect_parts, self._ranks),
         )
         self._saved_step = learner.step
         self._status("checkpoint", state, str(path))
@@ -350,6 +323,7 @@ class Worker:
         good = self._good_checkpoint()
         if good is None:
             raise DivergedError(f"{name}: no checkpoint is left at which nothing was wrong")
+        self._ranks.tell("rollback", str(good.path))
         self._learner.roll_back(good.tensors)
         self._rollbacks += 1
         self._alert("rollback", "warning", f"{name}: back to the weights of step {good.step:,}")

@@ -2,15 +2,17 @@
 
 A checkpoint is a folder ``checkpoints/<step>/`` of safetensors files (one a group of tensors),
 ``state.json`` and ``manifest.json`` with the size and SHA-256 of each (safetensors has no checksum:
-a flipped bit would load as a wrong weight). It is written under another name, brought to the disk
-with its manifest last, and renamed: a crash at any moment leaves it complete or not there.
+a flipped bit would load as a wrong weight). Of several processes that train together each but the
+first adds files of its own (``env.1.safetensors``, ``state.1.json``). It is written under another
+name, brought to the disk with its manifest last, and renamed: a crash at any moment leaves it
+complete or not there.
 """
 
 import hashlib
 import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +32,9 @@ CHECKPOINTS = "checkpoints"
 MANIFEST = "manifest.json"
 STATE = "state.json"
 SUFFIX = ".safetensors"
+
+Files = dict[str, dict[str, Any]]
+"""Size and SHA-256 of files, by name."""
 
 
 class CheckpointError(ValueError):
@@ -52,11 +57,13 @@ def save_checkpoint(
     step: int,
     tensors: Mapping[str, Mapping[str, "Tensor"]],
     state: Mapping[str, Any],
+    others: Callable[[Path], Files] = lambda folder: {},
 ) -> Path:
     """Write a checkpoint, then remove the oldest beyond ``run.checkpoints_kept``.
 
-    A valid checkpoint of the same step is left as it is: a run comes to a step once. Raises OSError
-    (full disk ...); the checkpoints that were there then still are.
+    ``others`` has the other processes ``write_part`` into a folder, and waits for them. A valid
+    checkpoint of the same step is left as it is: a run comes to a step once. Raises OSError (full
+    disk ...), and what ``others`` raises; the checkpoints that were there then still are.
     """
     folder = run.path / CHECKPOINTS
     final = folder / f"{step:012d}"
@@ -70,7 +77,7 @@ def save_checkpoint(
             return final
     new = folder / f".new-{final.name}"
     try:
-        _write(new, step, tensors, state)
+        _write(new, step, tensors, state, others)
         new.rename(final)
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)  # a full disk needs the space
@@ -83,17 +90,24 @@ def save_checkpoint(
     return final
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
-    """Verify and read the checkpoint in the folder ``path``. Raises CheckpointError."""
+def load_checkpoint(path: Path, rank: int = 0) -> Checkpoint:
+    """Verify and read the checkpoint in the folder ``path``, as rank ``rank`` wrote it.
+
+    What that rank did not write is rank 0's. Raises CheckpointError.
+    """
     manifest = verify(path)
+    chosen: dict[str, str] = {}
+    for name in manifest["files"]:  # rank 0's come first
+        group, _, part = name.removesuffix(SUFFIX).partition(".")
+        if name.endswith(SUFFIX) and part in {"", str(rank)}:
+            chosen[group] = name
     tensors: dict[str, dict[str, Tensor]] = {}
-    for name in manifest["files"]:
-        if name.endswith(SUFFIX):
-            try:
-                tensors[name.removesuffix(SUFFIX)] = safetensors.load((path / name).read_bytes())
-            except (SafetensorError, OSError) as error:
-                raise CheckpointError(f"{path / name}: {error}") from None
-    state = json.loads((path / STATE).read_bytes())
+    for group, name in chosen.items():
+        try:
+            tensors[group] = safetensors.load((path / name).read_bytes())
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{path / name}: {error}") from None
+    state = json.loads((path / _name(STATE, rank)).read_bytes())
     return Checkpoint(path, manifest["step"], tensors, state)
 
 
@@ -178,14 +192,11 @@ def verify(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def _write(
-    folder: Path,
-    step: int,
-    tensors: Mapping[str, Mapping[str, "Tensor"]],
-    state: Mapping[str, Any],
-) -> None:
-    folder.mkdir()
-    files: dict[str, dict[str, Any]] = {}
+def write_part(
+    folder: Path, rank: int, tensors: Mapping[str, Mapping[str, "Tensor"]], state: Mapping[str, Any]
+) -> Files:
+    """Write one process's files of the checkpoint that is being made in ``folder``. Raises OSError."""
+    files: Files = {}
 
     def put(name: str, data: bytes) -> None:
         write_synced(folder / name, data)
@@ -194,12 +205,30 @@ def _write(
     for group, named in tensors.items():
         # Weights may be channels_last; safetensors takes only the plain memory format.
         plain = {name: tensor.contiguous() for name, tensor in named.items()}
-        put(group + SUFFIX, safetensors.save(plain))
-    put(STATE, json.dumps(state, indent=1).encode())
+        put(_name(group + SUFFIX, rank), safetensors.save(plain))
+    put(_name(STATE, rank), json.dumps(state, indent=1).encode())
+    return files
+
+
+def _write(
+    folder: Path,
+    step: int,
+    tensors: Mapping[str, Mapping[str, "Tensor"]],
+    state: Mapping[str, Any],
+    others: Callable[[Path], Files],
+) -> None:
+    folder.mkdir()
+    files = write_part(folder, 0, tensors, state) | others(folder)
     manifest = {"format": FORMAT, "step": step, "created": time.time(), "files": files}
     manifest["sha256"] = _manifest_digest(manifest)
     write_synced(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
     sync_folder(folder)
+
+
+def _name(file: str, rank: int) -> str:
+    """The name of rank's own copy of a file: ``env.safetensors``, ``env.1.safetensors``."""
+    stem, _, suffix = file.partition(".")
+    return f"{stem}.{rank}.{suffix}" if rank else file
 
 
 def _well_formed(manifest: dict[str, Any]) -> bool:

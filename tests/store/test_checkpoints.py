@@ -20,6 +20,7 @@ from keisei.store import (
     load_checkpoint,
     save_checkpoint,
 )
+from keisei.store.checkpoints import Files, write_part
 
 FILES = (
     "weights.safetensors",
@@ -182,6 +183,43 @@ def test_forged_manifests_are_refused(run: RunDirectory, change: dict[str, Any],
     forge(path, change)
     with pytest.raises(CheckpointError, match=said):
         load_checkpoint(path)
+
+
+# ---- several processes
+
+
+def part(folder: Path) -> Files:
+    """What rank 1 adds."""
+    return write_part(folder, 1, {"env": {"rng": torch.tensor([9])}}, {"rng": "11"})
+
+
+def test_each_rank_gets_back_its_own_and_the_rest_from_rank_0(run: RunDirectory) -> None:
+    path = save_checkpoint(run, 60, tensors(60), {"step": 60, "rng": "00ff"}, part)
+    assert_is(path, 60)
+    other = load_checkpoint(path, 1)
+    assert other.state == {"rng": "11"}
+    assert other.tensors["env"] == {"rng": torch.tensor([9])}
+    assert torch.equal(other.tensors["optimizer"]["step"], torch.tensor(60.0))
+
+
+def test_damage_in_the_files_of_another_rank_is_refused(run: RunDirectory) -> None:
+    path = save_checkpoint(run, 1, tensors(1), {}, part)
+    for name in ("env.1.safetensors", "state.1.json"):
+        data = (path / name).read_bytes()
+        (path / name).write_bytes(data[:-1])
+        with pytest.raises(CheckpointError, match=name):
+            load_checkpoint(path)
+        (path / name).write_bytes(data)
+
+
+def test_if_another_rank_cannot_write_nothing_is_left(run: RunDirectory) -> None:
+    def full(folder: Path) -> Files:
+        raise OSError("rank 1: no space")
+
+    path = save(run, 1)
+    with pytest.raises(OSError, match="rank 1: no space"):
+        save_checkpoint(run, 2, tensors(2), {}, full)
+    assert list(path.parent.iterdir()) == [path]
 
 
 # ---- a crash at each step of a save

@@ -1,0 +1,81 @@
+"""Rank 0 and the others: what it has them do, and how they do it.
+
+Rank 0 is a whole run. The others have no event loop, database or clock of their own: between two turns
+they wait for the next order. What rank 0 sends with an order and what comes back stands here side by side.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+
+from keisei.ppo.ranks import Group, Ranks
+from keisei.runtime.learners import Learner, begin, build_learner
+from keisei.store import load_checkpoint, read_settings
+from keisei.store.checkpoints import Files, write_part
+
+
+def start_others(ranks: Ranks, run: Path, resumed: Path | None, init: Path | None) -> None:
+    """On rank 0: have the others begin where we do."""
+    paths = {"run": run, "resumed": resumed, "init": init}
+    ranks.tell("start", json.dumps({k: str(v.absolute()) for k, v in paths.items() if v}))
+
+
+def collect_parts(ranks: Ranks, folder: Path) -> Files:
+    """On rank 0: have the others write their files of a checkpoint. Raises OSError if one could not."""
+    ranks.tell("save", str(folder))
+    files: Files = {}
+    for rank, answer in enumerate(map(json.loads, ranks.gather("{}"))):
+        if isinstance(answer, str):
+            raise OSError(f"rank {rank}: {answer}")
+        files |= answer
+    return files
+
+
+def follow(ranks: Group) -> None:
+    """On the others: do as told until the end. Raises RankError, and whatever ends training."""
+    order, text = ranks.hear()
+    if order == "end":  # stopped before it began
+        return
+    learner = _start(ranks, **{name: Path(path) for name, path in json.loads(text).items()})
+    try:
+        _follow(ranks, learner)
+    finally:
+        learner.env.close()
+
+
+def _start(
+    ranks: Group, run: Path, resumed: Path | None = None, init: Path | None = None
+) -> Learner:
+    settings = read_settings(run)
+    torch.set_num_threads(settings.compute.threads)
+    learner = build_learner(settings, ranks)
+    begin(learner, resumed, init, ranks.rank)
+    return learner
+
+
+def _follow(ranks: Group, learner: Learner) -> None:
+    iteration = learner.iterate()
+    while True:
+        match ranks.hear():
+            case "train", _:
+                if next(iteration, "over") == "over":
+                    iteration = learner.iterate()
+            case "save", folder:
+                ranks.gather(json.dumps(_write(Path(folder), ranks.rank, learner)))
+            case "rollback", path:
+                learner.roll_back(load_checkpoint(Path(path)).tensors)
+            case "end", _:
+                return
+
+
+def _write(folder: Path, rank: int, learner: Learner) -> Files | str:
+    """Write our part of a checkpoint. What it came to, or why it could not be done."""
+    from keisei.ppo.learner import OWN
+
+    tensors = learner.tensors()
+    own = {group: tensors[group] for group in OWN}
+    try:
+        return write_part(folder, rank, own, learner.state())
+    except OSError as error:  # a full disk must not end training
+        return str(error)

@@ -1,0 +1,231 @@
+"""``torchrun -m keisei``: two processes, one run."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+
+from keisei.store import RunReader, find_checkpoint, load_checkpoint
+
+TINY = """
+device = "cpu"
+[run]
+checkpoint_seconds = 1
+[env]
+games = 8
+max_ply = 32
+reset_pool = 16
+[net]
+blocks = 1
+channels = 8
+[ppo]
+rollout_plies = 8
+minibatch = 16
+[opponents]
+every = 3
+[compute]
+dtype = "float32"
+threads = 1
+"""
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+SCRIPT = "import sys\n{patch}\nfrom keisei.cli.main import main\nsys.exit(main())"
+
+ROLL_BACK = """
+import keisei.ppo.learner as learner
+from keisei.ppo.detectors import Alert, Detectors
+learner.OWN = ("env", "pool", "weights", "optimizer")  # rank 1 tells what it has, too
+look = Detectors.look
+def complain(self, values):
+    self.count = getattr(self, "count", 0) + 1
+    return [*look(self, values)] + [Alert("draws", "warning", "!", "rollback")] * (self.count == 6)
+Detectors.look = complain
+"""
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    file = tmp_path / "tiny.toml"
+    file.write_text(TINY)
+    return file
+
+
+@contextlib.contextmanager
+def two_ranks(
+    *arguments: object, patch: str = "", folder: Path | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """torchrun with ``keisei`` in two processes, ``patch`` run before each; none is left."""
+    program = ["-m", "--", "keisei"]  # without the -- torchrun takes --run for its own --run-path
+    if folder:
+        (folder / "patched.py").write_text(SCRIPT.format(patch=patch))
+        program = ["--", str(folder / "patched.py")]
+    pipe = subprocess.PIPE
+    command = [*TORCHRUN, *program, *map(str, arguments)]
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            yield process
+        finally:
+            for child in psutil.Process(process.pid).children() if process.poll() is None else ():
+                child.kill()
+            process.kill()
+
+
+def rank(process: subprocess.Popen[str], number: int) -> psutil.Process:
+    children = psutil.Process(process.pid).children()
+    return next(child for child in children if child.environ().get("RANK") == str(number))
+
+
+def train(*arguments: object) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a training of two ranks."""
+    with two_ranks("train", *arguments) as process:
+        out, error = process.communicate(timeout=150)
+    return process.returncode, out, error
+
+
+def events(out: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def newest(run: Path, number: int = 0) -> Any:
+    path, refused = find_checkpoint(run)
+    assert refused == []
+    return load_checkpoint(path, number)
+
+
+def equal(one: Any, other: Any, group: str) -> bool:
+    mine, theirs = one.tensors[group], other.tensors[group]
+    return mine.keys() == theirs.keys() and all(torch.equal(mine[k], theirs[k]) for k in mine)
+
+
+def test_stopped_and_continued_equals_never_stopped_and_belongs_to_two_ranks(
+    config: Path, tmp_path: Path
+) -> None:
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    for run, steps, more in ((whole, 900, ()), (part, 400, ()), (part, 900, ("--resume",))):
+        code, out, error = train(
+            "--config", config, "--run", run, "--run.steps", steps, "--json", *more
+        )
+        assert code == 0, error
+        told = events(out)
+        assert told[-1]["event"] == "finished", "rank 0 alone tells, and ends well"
+        iterations = [event for event in told if event["event"] == "iteration"]
+        assert iterations[0]["step"] > 64 or more, "plies of both ranks"
+    for number in range(2):
+        straight, resumed = newest(whole, number), newest(part, number)
+        assert straight.step == resumed.step >= 900
+        for group in straight.tensors:
+            assert equal(straight, resumed, group), (number, group)
+        assert straight.state["generators"] == resumed.state["generators"]
+    assert not equal(newest(whole, 0), newest(whole, 1), "env"), "each has games of its own"
+    kept = RunReader(whole).metrics(["train/kl"])["series"]["train/kl"]["step"]
+    assert kept == sorted(set(kept)), "one database, one writer"
+
+    alone = [sys.executable, "-m", "keisei", "train", "--run", str(part), "--resume"]
+    refused = subprocess.run(alone, capture_output=True, text=True, timeout=100, check=False)
+    assert refused.returncode == 2
+    assert "it holds the games of 2 ranks, and this is 1" in refused.stderr
+
+    code, _, error = train(
+        "--config", config, "--run", tmp_path / "new", "--init", part, "--run.steps", 1,
+        "--ppo.learning_rate", 1e-12,
+    )  # fmt: skip
+    assert code == 0, error
+    for name, value in newest(tmp_path / "new").tensors["weights"].items():
+        torch.testing.assert_close(value, newest(part).tensors["weights"][name])
+
+
+def get(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=100) as response:
+        return json.load(response)
+
+
+def post(url: str, body: Any = None) -> None:
+    headers = {"content-type": "application/json"}
+    data = json.dumps(body).encode() if body else b""
+    urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=100).close()
+
+
+def until(condition: Any) -> None:
+    deadline = time.monotonic() + 100
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_serve_pauses_saves_evaluates_goes_on_and_stops_by_sigterm(
+    config: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    with two_ranks("serve", "--config", config, "--run", run, "--port", 0) as process:
+        assert process.stdout
+        url = process.stdout.readline().split()[-1]
+        ranks = [rank(process, number) for number in range(2)]
+        until(lambda: get(url + "api/status")["iteration"] >= 2)
+        post(url + "api/control/pause")
+        until(lambda: get(url + "api/status")["state"] == "paused")
+        saved = get(url + "api/status")["checkpoint"]
+        post(url + "api/control/checkpoint")
+        until(lambda: get(url + "api/status")["checkpoint"] not in {None, saved})
+        held = get(url + "api/status")["step"]
+        post(url + "api/eval", {"opponent": "random", "games": 2})
+        until(lambda: get(url + "api/eval")["evaluations"][0]["state"] == "done")
+        assert get(url + "api/status")["step"] == held
+        post(url + "api/control/resume")
+        until(lambda: get(url + "api/status")["step"] > held + 500)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+        assert not any(one.is_running() for one in ranks)
+    log = [json.loads(line) for line in (run / "keisei.log").read_text().splitlines()]
+    assert "stopped" in {line["event"] for line in log}
+    assert newest(run, 0).state["step"] == newest(run, 1).state["step"] > held
+
+
+def test_all_ranks_roll_back_together_and_sigint_to_rank_0_ends_all_well(
+    config: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    often = ("--run.checkpoint_seconds", 0.01)
+    command = ("train", "--config", config, "--run", run, "--json", *often)
+    with two_ranks(*command, patch=ROLL_BACK, folder=tmp_path) as process:
+        assert process.stdout
+        seen: list[str] = []
+        while seen.count("iteration") < 8:
+            event = json.loads(process.stdout.readline())
+            seen.append(event.get("name", event["event"]))
+        assert "rollback" in seen
+        os.kill(rank(process, 0).pid, signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+        assert process.returncode == 0, error
+    first, second = newest(run, 0), newest(run, 1)
+    assert (first.path / "weights.1.safetensors").exists()
+    assert equal(first, second, "weights")
+    assert equal(first, second, "optimizer")
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_when_a_rank_is_killed_all_end(config: Path, tmp_path: Path, number: int) -> None:
+    run = tmp_path / "run"
+    with two_ranks("train", "--config", config, "--run", run, "--json") as process:
+        assert process.stdout
+        while json.loads(process.stdout.readline())["event"] != "iteration":
+            pass
+        ranks = [rank(process, each) for each in range(2)]
+        began = time.monotonic()
+        ranks[number].kill()
+        _, error = process.communicate(timeout=60)
+        assert time.monotonic() - began < 20
+    assert process.returncode == 1
+    assert f"rank {1 - number} of 2: another rank has died" in error
+    assert not any(one.is_running() for one in ranks)
