@@ -15,6 +15,7 @@ import json
 import os
 import statistics
 import sys
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -25,6 +26,7 @@ process.set_up()  # before torch is imported, as for `keisei train`
 process.keep_kernels()
 
 import ppo_cleanrl  # noqa: E402
+import psutil  # noqa: E402
 import torch  # noqa: E402
 
 from keisei.cli.bench import machine, versions  # noqa: E402
@@ -34,6 +36,7 @@ from keisei.cli.settings import add_config, load, take_overrides  # noqa: E402
 from keisei.config import Settings  # noqa: E402
 from keisei.env import VectorEnv  # noqa: E402
 from keisei.nets.policy import resolve_device, resolve_dtype  # noqa: E402
+from keisei.ppo.clock import Clock  # noqa: E402
 from keisei.ppo.learner import Learner  # noqa: E402
 
 WARM_UP = 2
@@ -63,14 +66,14 @@ def main(argv: Sequence[str]) -> int:
 def measure(settings: Settings, repeats: int) -> dict[str, Any]:
     """Both sides, in turns. Rates are steps a second, times seconds an iteration, all medians.
 
-    ``other`` is what an iteration took beside its phases; ``refill`` is Keisei's share of drawing
-    start positions, which the plain loop gets as a list before it begins.
+    ``others`` is the part of the processors' time that other processes had meanwhile: what is measured
+    beside much of it is worth little. ``other`` is what an iteration took beside its phases; ``refill``
+    is Keisei's share of drawing start positions, which the plain loop gets as a list before it begins.
     """
     device = resolve_device(settings.device)
     dtype = resolve_dtype(settings.compute.dtype, device)
     torch.set_num_threads(settings.compute.threads or torch.get_num_threads())
     torch.manual_seed(settings.run.seed)
-    load_before = os.getloadavg()
     learner = Learner(settings, device, dtype)
     learner.warm_up()
     plain = make_plain(settings, device)
@@ -84,11 +87,9 @@ def measure(settings: Settings, repeats: int) -> dict[str, Any]:
         "plain": {"iteration": plain.iterate, **plain_limit(plain, settings)},
     }
     clocks = {"keisei": learner.clock, "plain": plain.clock}
-    rounds: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
-    for _ in range(WARM_UP + repeats):
-        for side, parts in sides.items():
-            seconds = {name: _timed(part, device) for name, part in parts.items()}
-            rounds[side].append(seconds | clocks[side].seconds)
+    begin, others = time.perf_counter(), others_seconds()
+    rounds = take_turns(sides, clocks, WARM_UP + repeats, device)
+    others, spent = others_seconds() - others, time.perf_counter() - begin
     learner.env.close()
     found = {side: summary(rows[WARM_UP:], settings) for side, rows in rounds.items()}
     pairs = zip(found["keisei"]["rounds"], found["plain"]["rounds"], strict=True)
@@ -104,11 +105,23 @@ def measure(settings: Settings, repeats: int) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "net": settings.net.model_dump(),
         "parameters": sum(p.numel() for p in plain.net.parameters()),
-        "load": {"before": load_before, "after": os.getloadavg()},
+        "others": others / (spent * (os.cpu_count() or 1)),
         "date": datetime.now(UTC).date().isoformat(),
         "machine": machine() | device_name(device),
         "versions": versions() | {"cshogi": importlib.metadata.version("cshogi")},
     }
+
+
+def take_turns(
+    sides: dict[str, Parts], clocks: dict[str, Clock], count: int, device: torch.device
+) -> dict[str, list[dict[str, float]]]:
+    """Seconds of each side's parts, and of the phases of its iterations, in each of ``count`` rounds."""
+    rounds: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
+    for _ in range(count):
+        for side, parts in sides.items():
+            seconds = {name: _timed(part, device) for name, part in parts.items()}
+            rounds[side].append(seconds | clocks[side].seconds)
+    return rounds
 
 
 def summary(rounds: list[dict[str, float]], settings: Settings) -> dict[str, Any]:
@@ -130,6 +143,12 @@ def summary(rounds: list[dict[str, float]], settings: Settings) -> dict[str, Any
         "t_upd": update,
         "rounds": rates,
     }
+
+
+def others_seconds() -> float:
+    """Processor time that other processes have used since the machine started."""
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system) - time.process_time()
 
 
 def iterate(learner: Learner) -> None:
@@ -189,4 +208,5 @@ def table(report: dict[str, Any]) -> list[str]:
         micro = [side["phases"][phase] * 1e6 / report["plies"] for side in sides]
         lines.append(f"{phase + ' us':<16}" + "".join(f"{value:>10,.1f}" for value in micro))
     low, high = report["ratio_spread"]
-    return [*lines, f"ratio {report['ratio']:.2f} (rounds {low:.2f} to {high:.2f})"]
+    lines.append(f"ratio {report['ratio']:.2f} (rounds {low:.2f} to {high:.2f})")
+    return [*lines, f"other processes: {report['others']:.0%} of the processors' time"]
