@@ -45,19 +45,31 @@ def lives(pid: int) -> bool:
         return False
 
 
-def _ours() -> tuple[list[psutil.Process], set[str], list[str]]:
-    """Children, descriptors, and threads that wait for a child."""
-    threads = [t.name for t in threading.enumerate() if "waitpid" in t.name]
-    return psutil.Process().children(recursive=True), {*map(str, DESCRIPTORS.iterdir())}, threads
+def _ours() -> tuple[list[int], set[str]]:
+    """Children, alive or not yet reaped, and descriptors."""
+    children = psutil.Process().children(recursive=True)
+    return [child.pid for child in children], {*map(str, DESCRIPTORS.iterdir())}
+
+
+def _waiting() -> list[str]:
+    """Threads in which asyncio waits for a child."""
+    return [thread.name for thread in threading.enumerate() if "waitpid" in thread.name]
 
 
 @asynccontextmanager
-async def nothing_left() -> AsyncIterator[None]:
-    """Fails if a process, a thread or a descriptor outlives the block."""
+async def nothing_left(grace: float = 0.0) -> AsyncIterator[None]:
+    """Fails if a process or a descriptor outlives the block by more than ``grace`` seconds.
+
+    Or a thread by a second: it has told of the end of its process just before its own.
+    """
     before = _ours()
     yield
-    for _ in range(100):
-        if _ours() == before:
-            return
+    found, end = _ours(), anyio.current_time() + grace
+    while found != before and anyio.current_time() < end:
         await anyio.sleep(0.01)
-    assert _ours() == before
+        found = _ours()
+    assert found == before
+    with anyio.move_on_after(1):
+        while _waiting():  # noqa: ASYNC110
+            await anyio.sleep(0.01)
+    assert not _waiting()

@@ -85,7 +85,7 @@ async def test_illegal_moves_lose_and_are_no_faults(answer: str, tmp_path: Path)
 async def test_a_fault_is_no_result(how: str, fault: str, tmp_path: Path) -> None:
     async with nothing_left():
         found = await play_match(
-            SPEC, fake(how, tmp_path), random_agent(), timeouts=Timeouts(move=1.0)
+            SPEC, fake(how, tmp_path), random_agent(), timeouts=Timeouts(move=2.0)
         )
     assert found.match.games == 6
     assert found.faults == {"timeout": 0, "crash": 0} | {fault: 1}

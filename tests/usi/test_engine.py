@@ -110,7 +110,7 @@ async def test_a_hang_is_a_timeout_and_is_killed(tmp_path: Path) -> None:
         began = time.monotonic()
         with pytest.raises(EngineTimeout, match="did not answer 'go nodes 1' within"):
             await session(fake("hang", tmp_path), SHORT)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 20  # it would sleep for ten minutes
 
 
 async def test_one_that_does_not_quit_is_killed(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ async def test_one_that_does_not_quit_is_killed(tmp_path: Path) -> None:
         async with Engine(fake("ignore-quit", tmp_path), Timeouts(quit=0.3)) as engine:
             await engine.new_game()
             began = time.monotonic()
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 20  # it would sleep for ten minutes
     assert heard(tmp_path)[-1] == "quit"
 
 
@@ -269,7 +269,7 @@ async def test_a_host_that_cancels_its_task(tmp_path: Path) -> None:
         await Interrupted(session(spec), n, task.cancel)
 
     for n in range(1, 100):
-        async with nothing_left():
+        async with nothing_left(grace=1):
             task = asyncio.create_task(host(n))
             await asyncio.wait([task])
         cancelled += task.cancelled()
