@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Self, cast
 
 import anyio
+import anyio.to_thread
 
 from keisei.usi.protocol import Lines, printable
 
@@ -54,13 +56,11 @@ class Child(asyncio.SubprocessProtocol):
             gone: called once, with the reason, when nothing more can be heard.
         """
         loop = asyncio.get_running_loop()
+        command = await anyio.to_thread.run_sync(_command, path)
         with anyio.CancelScope(shield=True):  # a process half started would have no owner
-            # Threads keep the niceness they were born with: set before the program begins.
             _, child = await loop.subprocess_exec(
-                lambda: cls(heard, gone),
-                "nice", "-n", str(NICENESS), str(path),
-                cwd=path.parent, start_new_session=True,
-            )  # fmt: skip
+                lambda: cls(heard, gone), *command, cwd=path.parent, start_new_session=True
+            )
         child.pause()
         return child
 
@@ -167,3 +167,14 @@ class Child(asyncio.SubprocessProtocol):
         if code < 0:
             return f"was killed by signal {-code} ({signal.strsignal(-code)})"
         return f"exited with code {code}"
+
+
+def _command(path: Path) -> list[str]:
+    """How to start a program: niced, and to be killed by the system when we are.
+
+    The programs in front replace themselves with the next. Threads keep the niceness that they were
+    born with, so that it cannot be set later. Without ``setpriv`` (util-linux), an engine that is
+    hung outlives our own death by SIGKILL; others leave when their input ends.
+    """
+    guard = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+    return [*guard, "nice", "-n", str(NICENESS), str(path)]

@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import shutil
+import sys
 import time
 from collections.abc import Callable, Coroutine, Generator
 from pathlib import Path
@@ -213,6 +215,35 @@ async def test_programs_that_are_none(tmp_path: Path) -> None:
             with pytest.raises(EngineStartError) as caught:
                 await Engine(EngineSpec.parse(f"usi:{path}?nodes=1")).__aenter__()
         assert said in str(caught.value)
+
+
+PARENT = """
+import sys, anyio
+from keisei.usi import Engine, EngineSpec
+
+async def main():
+    async with Engine(EngineSpec.parse(sys.argv[1])) as engine:
+        print(engine._child._transport.get_pid(), flush=True)
+        await engine.go("startpos")
+
+anyio.run(main)
+"""
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="no setpriv (util-linux)")
+async def test_a_hung_engine_does_not_outlive_our_death(tmp_path: Path) -> None:
+    spec = fake("hang", tmp_path)
+    command = [sys.executable, "-c", PARENT, f"usi:{spec.path}?nodes=1"]
+    async with await anyio.open_process(command, stderr=None) as parent:
+        assert parent.stdout is not None
+        pid = int(await parent.stdout.receive())
+        assert lives(pid)
+        parent.kill()
+        await parent.wait()
+    for _ in range(100):
+        if lives(pid):
+            await anyio.sleep(0.05)
+    assert not lives(pid)
 
 
 async def session(spec: EngineSpec, timeouts: Timeouts | None = None) -> None:
