@@ -28,7 +28,8 @@ class Layer(nn.Module):
         query, key, value = parts.unbind(2)
         seen = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
         x = x + self.join(seen)
-        return x + self.narrow(F.gelu(self.widen(self.norm2(x))))
+        changed: Tensor = self.narrow(F.gelu(self.widen(self.norm2(x))))
+        return x + changed
 
 
 class Transformer(Network):

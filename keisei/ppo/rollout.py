@@ -147,7 +147,9 @@ class Collector:
                 terminated=self._upload(self._terminated),
                 truncated=self._upload(self._truncated),
                 weight=self._upload(self._weight),
-                material=torch.cat((material_balance(self._observation), material_balance(edge)[None])),
+                material=torch.cat(
+                    (material_balance(self._observation), material_balance(edge)[None])
+                ),
                 cut=(plies, games),
                 cut_outcome=self._judge_in_parts(last),
                 cut_material=material_balance(last),

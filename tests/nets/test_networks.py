@@ -75,7 +75,9 @@ def test_an_unknown_kind_is_named() -> None:
 
 def test_sizes_that_a_network_can_not_have_are_refused() -> None:
     check("transformer", blocks=1, channels=32)
-    with pytest.raises(NetError, match="transformer of 1 x 40 can't be built: channels: a multiple"):
+    with pytest.raises(
+        NetError, match="transformer of 1 x 40 can't be built: channels: a multiple"
+    ):
         check("transformer", blocks=1, channels=40)
 
 
@@ -102,5 +104,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_a_package_adds_a_network_by_an_entry_point() -> None:
     assert {"tiny", "broken"} < {*kinds()}
     assert build("tiny", blocks=9, channels=64).heads.in_channels == 8
-    with pytest.raises(NetError, match="broken of 1 x 8 can't be built: No module named 'not_there'"):
+    with pytest.raises(
+        NetError, match="broken of 1 x 8 can't be built: No module named 'not_there'"
+    ):
         check("broken", blocks=1, channels=8)

@@ -114,7 +114,8 @@ def test_their_plies_are_not_learned_from() -> None:
     reports = [iterate(one) for _ in range(8)]
     gained = np.diff([report.step for report in reports])
     assert gained[0] == 16 * 16
-    assert gained[-1] == pytest.approx(16 * 16 * 3 / 4, abs=8)  # half of half of the plies are theirs
+    theirs = 16 * 16 / 4  # half of the plies of half of the games
+    assert gained[-1] == pytest.approx(16 * 16 - theirs, abs=8)
     assert reports[-1].values["opponents/members"] == 4
     assert reports[-1].values["train/ratio_error"] < 1e-5
 

@@ -1,0 +1,63 @@
+"""Training for long: memory does not grow, speed does not sag, nothing complains without a reason."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+LEARNING = {
+    "declarations", "draws", "entropy_collapse", "entropy_swamp", "explained_variance",
+    "first_mover", "truncation", "value_useless",
+}  # fmt: skip
+"""Alerts about what is learned: a young agent may give a reason for each of them."""
+
+
+def train(run: Path, minutes: float) -> list[dict[str, Any]]:
+    """The events of a run of the quickstart."""
+    command = [
+        sys.executable, "-m", "keisei", "train", "--config", "configs/quickstart.toml", "--json",
+        "--run", str(run), "--run.minutes", str(minutes),
+    ]  # fmt: skip
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=minutes * 60 + 120
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def slope(hours: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[float, float]:
+    """Least-squares slope and its standard error, from means over 20 blocks (neighbours are alike)."""
+    x, y = ([part.mean() for part in np.array_split(a, 20)] for a in (hours, values))
+    x, y = np.array(x) - np.mean(x), np.array(y)
+    rate = (x @ y) / (x @ x)
+    residual = y - y.mean() - rate * x
+    return float(rate), float(np.sqrt(residual @ residual / (len(x) - 2) / (x @ x)))
+
+
+@pytest.mark.parametrize(
+    "minutes",
+    [
+        pytest.param(5, marks=[pytest.mark.slow, pytest.mark.timeout(600)]),
+        pytest.param(120, marks=[pytest.mark.nightly, pytest.mark.timeout(9000)]),
+    ],
+)
+def test_a_long_run_keeps_its_memory_and_its_speed(tmp_path: Path, minutes: int) -> None:
+    events = train(tmp_path / "run", minutes)
+    rows = [event for event in events if event["event"] == "iteration"]
+    hours = np.array([row["time"] for row in rows]) / 3600
+    warm = hours > hours[0] + 0.25 * (hours[-1] - hours[0])
+    resident = np.array([row["values"]["system/rss_bytes"] for row in rows]) / 2**20
+    growth, error = slope(hours[warm], resident[warm])
+    assert growth - 3 * error < 1, f"{growth:.1f} +- {error:.1f} MiB an hour"
+    speed = np.array([row["values"]["speed/steps_per_second"] for row in rows])[warm]
+    third = len(speed) // 3
+    # Other work on the machine may slow a short run; a leak of speed shows over hours.
+    allowed = 0.9 if minutes > 60 else 0.5
+    assert np.median(speed[-third:]) > allowed * np.median(speed[:third])
+    alerts = {event["name"] for event in events if event["event"] == "alert"}
+    assert alerts <= LEARNING
