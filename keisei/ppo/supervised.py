@@ -7,11 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from keisei.config import PPO
 from keisei.nets.policy import evaluate, legal_columns, legal_log_probs
 from keisei.ppo.update import make_optimizer, optimise
 from keisei.records import GameRecord, Positions
+
+SMOOTHING = 0.05
+"""Part of a result that is spread over win, draw and loss. Without it a collection without a draw
+teaches that draws have no probability at all, and the first one costs dozens of nats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,12 @@ def hold_out(
 
 
 def supervised_losses(
-    policy: Tensor, outcome: Tensor, legal: Tensor, action: Tensor, result: Tensor
+    policy: Tensor,
+    outcome: Tensor,
+    legal: Tensor,
+    action: Tensor,
+    result: Tensor,
+    smoothing: float = 0.0,
 ) -> Tensor:
     """``float32[4, B]``: the policy's loss, the value's loss (0 where the result is unknown), whether
     the result is known, whether the most probable move was played.
@@ -61,7 +71,9 @@ def supervised_losses(
     column = (legal == action[:, None]).byte().argmax(1, keepdim=True)
     cross_policy = -log_probs.gather(1, column)[:, 0]
     known = (result >= 0).float()
-    cross_value = -outcome.log_softmax(1).gather(1, result.clamp(min=0)[:, None])[:, 0]
+    cross_value = F.cross_entropy(
+        outcome, result.clamp(min=0), reduction="none", label_smoothing=smoothing
+    )
     hit = (log_probs.argmax(1, keepdim=True) == column)[:, 0].float()
     return torch.stack((cross_policy, cross_value * known, known, hit))
 
@@ -78,7 +90,8 @@ def teach(
 ) -> Iterator[Tensor]:
     """Train ``net`` on the positions; yields after each minibatch.
 
-    What it yields is ``float32[4]`` on the device: means of ``supervised_losses`` over the minibatch.
+    What it yields is ``float32[4]`` on the device: means of ``supervised_losses`` over the minibatch,
+    results smoothed by ``SMOOTHING``.
     There are ``epochs * minibatches(positions, ppo)`` of them. The learning rate falls linearly from
     ``ppo.learning_rate`` to ``ppo.learning_rate_final``. The same arguments and torch threads give the
     same weights on a CPU.
@@ -93,7 +106,7 @@ def teach(
             rate += (ppo.learning_rate_final - rate) * done / total
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            losses = _losses(net, positions, rows, device, dtype)
+            losses = _losses(net, positions, rows, device, dtype, SMOOTHING)
             means = losses.mean(1)
             value = means[1] / means[2].clamp(min=1e-6)
             optimise(net, optimizer, means[0] + ppo.value_coefficient * value, ppo.grad_clip)
@@ -120,7 +133,12 @@ def examine(
 
 
 def _losses(
-    net: nn.Module, positions: Positions, rows: Tensor, device: torch.device, dtype: torch.dtype
+    net: nn.Module,
+    positions: Positions,
+    rows: Tensor,
+    device: torch.device,
+    dtype: torch.dtype,
+    smoothing: float = 0.0,
 ) -> Tensor:
     index = rows.numpy()
     seen = torch.from_numpy(positions.observation[index]).to(device)
@@ -128,4 +146,5 @@ def _losses(
     action = torch.from_numpy(positions.action[index]).to(device, torch.int64)
     result = torch.from_numpy(positions.outcome[index]).to(device, torch.int64)
     policy, outcome = evaluate(net, seen, dtype)
-    return supervised_losses(policy, outcome, legal_columns(mask), action, result)
+    legal = legal_columns(mask)
+    return supervised_losses(policy, outcome, legal, action, result, smoothing)

@@ -50,6 +50,12 @@ def losses_of(net: nn.Module, positions: Positions) -> torch.Tensor:
     return supervised_losses(policy, outcome, legal_columns(mask), action, result)
 
 
+def draw_probability(net: nn.Module, positions: Positions) -> float:
+    with torch.no_grad():
+        seen = torch.from_numpy(positions.observation)
+        return float(evaluate(net, seen, torch.float32)[1].softmax(1)[:, 1].mean())
+
+
 def test_losses_are_those_of_the_textbook(positions: Positions) -> None:
     """Against a softmax over all 2,187 actions with the illegal ones masked."""
     model = net()
@@ -107,6 +113,7 @@ def test_it_learns_a_few_games_by_heart() -> None:
     assert after.accuracy > 0.8
     assert after.loss_policy < before.loss_policy / 3
     assert after.loss_value < before.loss_value / 3
+    assert 0.005 < draw_probability(model, positions) < 0.05  # never seen, never ruled out
     # What it reports on the way is what it learned from.
     assert seen[-1][3] > seen[0][3]
     assert seen[0].tolist()[:2] == pytest.approx([before.loss_policy, before.loss_value], rel=0.2)

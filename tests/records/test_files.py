@@ -110,6 +110,11 @@ def test_a_broken_game_in_a_csa_file_does_not_take_the_others_with_it(tmp_path: 
     assert str(broken) == f"{tmp_path}/b.csa:10: ply 2: not a legal move"
 
 
+def test_a_game_that_was_cut_is_no_draw(tmp_path: Path) -> None:
+    game = one(tmp_path, "a.csa", "PI\n+\n+7776FU\n%MAX_MOVES\n")
+    assert (game.winner, game.reason) == (None, "max_moves")
+
+
 USI = f"""# a comment
 startpos moves 7g7f 3c3d resign
 position startpos moves 7g7f 3c3d 2g2f
@@ -188,7 +193,9 @@ def test_an_unreadable_file_is_told(tmp_path: Path) -> None:
     assert str(error) == f"{tmp_path}/folder.kif: Is a directory"
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     text=st.sampled_from([("a.kif", KIF), ("a.csa", CSA), ("a.usi", USI)]),
     begin=st.integers(0, 400),
