@@ -237,7 +237,8 @@ async def test_a_hung_engine_does_not_outlive_our_death(tmp_path: Path) -> None:
     async with await anyio.open_process(command, stderr=None) as parent:
         assert parent.stdout is not None
         pid = int(await parent.stdout.receive())
-        assert lives(pid)
+        while "go nodes 1" not in heard(tmp_path):  # noqa: ASYNC110 (another process writes it)
+            await anyio.sleep(0.05)
         parent.kill()
         await parent.wait()
     for _ in range(100):
