@@ -171,10 +171,11 @@ class Group(Ranks):
         try:
             yield
         except RuntimeError as error:
-            reason = str(error).splitlines()[0].rpartition("] ")[2]
+            where_and_what = str(error).splitlines()[0].partition(". This is typically")[0]
+            reason = where_and_what.partition("] ")[2] or where_and_what
             raise RankError(
-                f"rank {self.rank} of {self.size}: another rank has died, or has not answered "
-                f"for {TIMEOUT}: {reason}"
+                f"rank {self.rank} of {self.size}: another rank has died, or has not answered for "
+                f"{TIMEOUT.total_seconds():.0f} s: {reason}"
             ) from error
 
 

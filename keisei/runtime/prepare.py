@@ -144,8 +144,8 @@ def _start(checkpoint: Path, ranks: Ranks) -> Start:
     if before != ranks.size:
         how = f"with torchrun --nproc-per-node {before}" if before > 1 else "without torchrun"
         raise CheckpointError(
-            f"{checkpoint}: it holds the games of {before} ranks, and this is {ranks.size}: "
-            f"continue it {how}, or begin a new run from its weights with --init"
+            f"{checkpoint}: number of ranks: {before} then, {ranks.size} now, and each has games of "
+            f"its own: continue it {how}, or begin a new run from its weights with --init"
         )
     created = read_manifest(checkpoint)["created"]
     return Start(step=int(checkpoint.name), iteration=state["iteration"], saved=created)

@@ -15,7 +15,7 @@ from keisei.config import Settings
 from keisei.ppo.learner import Learner
 from keisei.ppo.ranks import ALONE
 from keisei.ppo.schedule import scheduled
-from keisei.ppo.update import Batch, Sums, scale_advantages
+from keisei.ppo.update import Batch, Sums
 
 from .two_ranks import SMALL
 
@@ -43,14 +43,22 @@ def start(folder: Path, what: str) -> list[subprocess.Popen[str]]:
 def results(folder: Path, what: str) -> list[dict[str, Any]]:
     """What both ranks found."""
     processes = start(folder, what)
-    for process in processes:
-        _, error = process.communicate(timeout=150)
-        assert process.returncode == 0, error
+    try:
+        for process in processes:
+            _, error = process.communicate(timeout=150)
+            assert process.returncode == 0, error
+    finally:
+        for process in processes:
+            process.kill()
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def rms(values: torch.Tensor) -> float:
+    return values.square().mean().sqrt().item()
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +84,8 @@ def test_the_update_is_that_of_one_process_with_the_joined_batch(
     rows = {name: torch.cat([value, second["rows"][name]]) for name, value in first["rows"].items()}
     batch = Batch(**rows)
     assert first["taken"] == second["taken"] == len(batch.weight)
-    unchanged = scale_advantages(batch.advantage, batch.weight)
-    torch.testing.assert_close(batch.advantage, unchanged, msg="scaled over all plies already")
+    assert rms(batch.advantage) == pytest.approx(1, abs=1e-5), "scaled over the plies of both"
+    assert rms(first["rows"]["advantage"]) != pytest.approx(1, abs=1e-3)
 
     settings = Settings.load(None, SMALL)
     alone = Learner(settings, torch.device("cpu"), torch.float32)

@@ -92,7 +92,7 @@ def join(group: Group, folder: Path) -> None:
 
 
 def spoil(group: Group, folder: Path) -> None:
-    """The loss of rank 1 is NaN in the second minibatch of an iteration."""
+    """The loss of rank 1 is infinite in the second minibatch of an iteration, its gradients are not."""
     one = make(group, minibatch=50)
     count = 0
     ppo_loss = learning.ppo_loss
@@ -101,7 +101,7 @@ def spoil(group: Group, folder: Path) -> None:
         nonlocal count
         count += 1
         loss, stats = ppo_loss(*arguments)
-        return loss * (float("nan") if group.rank == 1 and count == 2 else 1), stats
+        return loss + (float("inf") if group.rank == 1 and count == 2 else 0), stats
 
     learning.ppo_loss = broken
     skipped = iterate(one).values["train/skipped"]
