@@ -89,9 +89,12 @@ def test_bench_train(tiny: Path) -> None:
     assert phases["refill"] == pytest.approx(seconds["refill"] / 4) != 0
     iteration = seconds["iteration"] + phases["refill"]
     assert sum(phases.values()) == pytest.approx(iteration)
-    assert report["plies"] == 64
-    assert report["achieved"] == pytest.approx(64 / iteration)
-    assert report["limit"] == pytest.approx(64 / (seconds["t_fwd"] + 2 * seconds["t_upd"]))
+    plies = report["plies"]
+    assert 48 <= plies < 64  # a quarter of the games have a frozen opponent in one seat
+    assert report["achieved"] == pytest.approx(plies / iteration)
+    network = seconds["t_fwd"] + seconds["t_opp"] + 2 * seconds["t_upd"]
+    assert report["limit"] == pytest.approx(plies / network)
+    assert 400 < report["bytes_per_ply"] < 550  # one ply in eight is the edge's here
     for name, (low, high) in report["spread"].items():
         assert 0 < low <= seconds[name] <= high
 

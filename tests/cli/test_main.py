@@ -29,7 +29,7 @@ def stderr_line(capsys: pytest.CaptureFixture[str]) -> str:
         (["serve", "--port", "99999"], "server.port: must be less than or equal to 65535"),
         (["serve", "--config", "nope.toml"], "nope.toml: no such file"),
         (["serve", "--device", "tpu"], "device"),
-        (["train", "--net.kind", "mlp"], "net.kind: 'mlp' is not one of"),
+        (["train", "--net.kind", "rnn"], "net.kind: 'rnn' is not one of"),
         (["serve", "--run", "a", "--resume", "--init", "b"], "--init: not allowed with"),
         (["train", "--ppo.gamma"], "--ppo.gamma: needs a value"),
         (["config", "show", "--nosuch.key=1"], "nosuch"),

@@ -27,6 +27,9 @@ channels = 8
 [ppo]
 rollout_plies = 16
 minibatch = 64
+[opponents]
+share = 0.5
+every = 3
 [compute]
 dtype = "float32"
 threads = 1
@@ -75,7 +78,7 @@ def test_a_run_killed_at_random_moments_ends_as_one_never_killed(tmp_path: Path)
     finish(train(whole, config))
 
     one, other = kept(killed), kept(whole)
-    assert one.step == other.step == STEPS
+    assert one.step == other.step >= STEPS
     for group, tensors in other.tensors.items():
         for name, tensor in tensors.items():
             assert torch.equal(one.tensors[group][name], tensor), f"{group}/{name}"
@@ -83,5 +86,6 @@ def test_a_run_killed_at_random_moments_ends_as_one_never_killed(tmp_path: Path)
         RunReader(run).metrics(["games/length"])["series"]["games/length"]
         for run in (killed, whole)
     ]
-    assert series[0]["step"] == series[1]["step"] == list(range(128, STEPS + 1, 128))
+    assert series[0]["step"] == series[1]["step"]
+    assert len(series[0]["step"]) > 60, "iterations with opponents learn less than 128 plies"
     assert series[0]["value"] == series[1]["value"]
