@@ -108,7 +108,7 @@ class _Lessons:
         _tell(
             f"{self.learned:,} games to learn from, {self.held_out:,} held out; "
             f"{len(self.train):,} of {self.plies:,} positions, "
-            f"{self.with_result:.0%} with a known result"
+            f"{self.with_result:.1%} with a known result"
         )
 
     def counts(self) -> dict[str, Any]:
