@@ -138,8 +138,13 @@ def prepare(
 
 
 def _start(checkpoint: Path, ranks: Ranks) -> Start:
-    """Where a resumed run begins. Raises CheckpointError if its games belong to more or fewer ranks."""
+    """Where a resumed run begins.
+
+    Raises CheckpointError for a warm start, and for games of more or fewer ranks.
+    """
     state = json.loads((checkpoint / STATE).read_bytes())
+    if state.get("format") == "weights":
+        raise CheckpointError(f"{checkpoint}: holds weights alone: begin a run with --init")
     before = state.get("ranks", 1)
     if before != ranks.size:
         how = f"with torchrun --nproc-per-node {before}" if before > 1 else "without torchrun"

@@ -80,6 +80,14 @@ def test_a_run_can_start_from_it(
     assert load(tmp_path / "warm").best_move("startpos") in Position().legal_moves()
 
 
+def test_it_is_no_run_that_could_be_resumed(
+    games: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    warm_up(capsys, games, "--run", tmp_path / "warm", "--epochs", 1)
+    assert main(["train", "--run", str(tmp_path / "warm"), "--resume"]) == 2
+    assert "holds weights alone: begin a run with --init" in capsys.readouterr().err
+
+
 def test_the_best_weights_are_kept_not_the_last(
     games: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
