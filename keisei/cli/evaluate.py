@@ -1,4 +1,4 @@
-"""``keisei evaluate``: play a run or a checkpoint against a local player."""
+"""``keisei evaluate``: play a run or a checkpoint against a local player or an engine."""
 
 import argparse
 import json

@@ -53,8 +53,8 @@ def test_a_long_run_keeps_its_memory_and_its_speed(tmp_path: Path, minutes: int)
     warm = hours > hours[0] + 0.25 * (hours[-1] - hours[0])
     resident = np.array([row["values"]["system/rss_bytes"] for row in rows]) / 2**20
     growth, error = slope(hours[warm], resident[warm])
-    # The ring of the event stream fills for half an hour, and the allocator grows in steps: a short
-    # run shows only a leak of some four bytes a ply.
+    # Five minutes do not tell warming up from a leak: 13 MiB an hour were seen on a quiet machine, the
+    # cause not found. They do show a leak of some four bytes a ply; the two hours ask for what counts.
     most = 1 if minutes > 60 else 60
     assert growth - 3 * error < most, f"{growth:.1f} +- {error:.1f} MiB an hour"
     speed = np.array([row["values"]["speed/steps_per_second"] for row in rows])[warm]

@@ -24,6 +24,7 @@ import keisei
 from keisei.env import VectorEnv, legal_lists
 from keisei.env.choose import material_actions, random_actions
 from keisei.shogi import Position, kernels
+from keisei.shogi.sfen import read_sfen
 
 GAMES = 256
 RANDOM_PLIES = 20
@@ -93,8 +94,6 @@ def main() -> None:
 
 def look(sfens: list[str]) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
     """Observations and masks, the ply counter at zero."""
-    from keisei.shogi.sfen import read_sfen
-
     env = VectorEnv(len(sfens), reset_pool=0)
     for i, sfen in enumerate(sfens):
         env.games[i] = read_sfen(sfen)[0][0]
