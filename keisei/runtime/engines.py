@@ -148,10 +148,14 @@ class _Together:
         async with self._asking:  # meanwhile others gather
             if mine.action is None:
                 asked, self._waiting = self._waiting, []
-                actions = await self._choose(
-                    np.concatenate([each.observation for each in asked]),
-                    np.concatenate([each.mask for each in asked]),
-                )
+                try:
+                    actions = await self._choose(
+                        np.concatenate([each.observation for each in asked]),
+                        np.concatenate([each.mask for each in asked]),
+                    )
+                except BaseException:  # cancellation among them: the others ask for themselves
+                    self._waiting += (each for each in asked if each is not mine)
+                    raise
                 for each, action in zip(asked, actions.tolist(), strict=True):
                     each.action = action
         assert mine.action is not None  # noqa: S101 (zip is strict)

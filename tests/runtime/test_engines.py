@@ -11,7 +11,7 @@ from engine_tools import debian, fake, nothing_left
 
 from keisei.env import random_actions
 from keisei.evaluation.engine_match import EngineMatch, EngineMatchSpec, random_openings
-from keisei.runtime.engines import play_match
+from keisei.runtime.engines import _Together, play_match
 from keisei.shogi import IllegalMoveError, Position
 from keisei.usi import EngineGone, EngineSpec, EngineStartError, EngineTimeout, Timeouts
 
@@ -150,6 +150,34 @@ async def test_errors_of_the_network_are_its_own(tmp_path: Path) -> None:
             await play_match(SPEC, fake("plain", tmp_path), fails)
         with pytest.raises(IllegalMoveError):
             await play_match(SPEC, fake("plain", tmp_path), cheats)
+
+
+async def test_a_failed_question_leaves_the_others_to_ask_again() -> None:
+    asked: list[int] = []
+
+    async def fails_first(observation: Any, mask: Any) -> Any:
+        asked.append(len(mask))
+        await anyio.sleep(0.01)
+        if len(asked) == 1:
+            raise MemoryError("no room")
+        return np.arange(len(mask), dtype=np.int16)
+
+    together = _Together(fails_first)
+    answers: list[int | str] = []
+
+    async def one() -> None:
+        try:
+            answers.append(
+                await together.choose(np.zeros((1, 2), np.uint8), np.zeros((1, 2), np.uint64))
+            )
+        except MemoryError as error:
+            answers.append(str(error))
+
+    async with anyio.create_task_group() as group:
+        for _ in range(4):
+            group.start_soon(one)
+    assert asked == [4, 3]
+    assert answers == ["no room", 0, 1, 2]
 
 
 async def test_cancelled_at_any_time(tmp_path: Path) -> None:
