@@ -117,9 +117,13 @@ def probabilities(log_probs: Tensor) -> Tensor:
 
 
 def sample(log_probs: Tensor, generator: torch.Generator) -> Tensor:
-    """Columns ``int64[B]`` drawn from ``log_probs[B, L]`` by exponential races."""
-    race = torch.empty_like(log_probs).exponential_(generator=generator)
-    return (probabilities(log_probs) / race).argmax(1)
+    """Columns ``int64[B]`` drawn from ``log_probs[B, L]`` by inverting the distribution function.
+
+    Padding is never drawn: the sum does not grow there, and a drawn share is below the whole.
+    """
+    below = probabilities(log_probs).cumsum(1)
+    share = torch.rand(len(below), 1, device=below.device, generator=generator) * below[:, -1:]
+    return torch.searchsorted(below, share, right=True)[:, 0]
 
 
 def outcome_value(outcome: Tensor) -> Tensor:
