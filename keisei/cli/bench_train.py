@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from keisei.cli.errors import EnvironmentProblem
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
@@ -71,6 +73,8 @@ def _measure(learner: "Learner", settings: "Settings", repeats: int) -> dict[str
     import torch
 
     learner.warm_up()
+    if learner.compile_failure:
+        raise EnvironmentProblem(f"compute.compile: {learner.compile_failure}")
     _fill_pool(learner)
     steps: list[int] = []
     parts: dict[str, Callable[[], None]] = {"iteration": lambda: steps.append(_iterate(learner))}
@@ -167,12 +171,12 @@ def _limit(learner: "Learner", settings: "Settings") -> dict[str, Callable[[], N
     import torch
 
     from keisei.nets.policy import evaluate, legal_columns
-    from keisei.ppo.learner import compiled
+    from keisei.ppo.forward import Forward
     from keisei.ppo.update import Batch, make_optimizer, optimise, ppo_loss
 
     ppo, dtype = settings.ppo, learner.dtype
     net = copy.deepcopy(learner.net)
-    forward = compiled(net) if settings.compute.compile else net
+    forward = Forward(net, compile=settings.compute.compile)
     optimizer = make_optimizer(net, ppo.weight_decay)
     seen, _ = _positions(learner, settings.env.games)
     size = _minibatch(settings)

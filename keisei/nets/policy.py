@@ -1,6 +1,7 @@
 """From a network to moves: legal log-probabilities, sampling, and agents."""
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,9 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if native else torch.float32
 
 
-def evaluate(net: nn.Module, observation: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def evaluate(
+    net: Callable[[Tensor], tuple[Tensor, Tensor]], observation: Tensor, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
     """Policy logits ``[B, 2187]`` (in ``dtype``) and outcome logits ``float32[B, 3]``.
 
     ``observation`` is ``uint8[B, 131]``; weights stay float32, layers compute in ``dtype``.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from keisei.config import Settings
 from keisei.env import VectorEnv
@@ -16,6 +16,7 @@ from keisei.nets.policy import Agent, evaluate, legal_columns, outcome_value
 from keisei.nets.registry import build
 from keisei.ppo.clock import Clock
 from keisei.ppo.detectors import Alert, Detectors
+from keisei.ppo.forward import Forward
 from keisei.ppo.gae import negamax_gae, outcome_targets
 from keisei.ppo.opponents import Opponents
 from keisei.ppo.ranks import ALONE, Ranks
@@ -85,7 +86,7 @@ class Learner:
         self.agent = Agent(self.net, device, dtype, seed)
         self.optimizer = make_optimizer(self.net, ppo.weight_decay)
         self.clock = Clock()
-        self._forward = compiled(self.net) if settings.compute.compile else self.net
+        self._forward = Forward(self.net, compile=settings.compute.compile)
         self._sampling = torch.Generator(device).manual_seed(seed)
         self._shuffling = torch.Generator(device).manual_seed(seed + 1)
         self._opponents = Opponents(settings.opponents, self.env, self.net, dtype, seed + 2)
@@ -106,9 +107,13 @@ class Learner:
 
     def warm_up(self) -> None:
         """Bring networks and kernels up (slow with a cold cache). Changes nothing that learning sees."""
+        legal_columns(torch.tensor(self.env.mask.view(np.int64), device=self.device))
+        self._forward.bring_up(self._use_network)
+
+    def _use_network(self) -> None:
+        """Once forward, once backward, in the shapes of an iteration."""
         games, minibatch = len(self.env), self.settings.ppo.minibatch
         seen = torch.tensor(self.env.observation, device=self.device)
-        legal_columns(torch.tensor(self.env.mask.view(np.int64), device=self.device))
         with torch.no_grad():
             evaluate(self._forward, seen, self.dtype)
         plies = games * self.settings.ppo.rollout_plies
@@ -116,6 +121,11 @@ class Learner:
         policy, outcome = evaluate(self._forward, seen[rows], self.dtype)
         (policy.float().sum() + outcome.sum()).backward()
         self.optimizer.zero_grad(set_to_none=True)
+
+    @property
+    def compile_failure(self) -> str:
+        """Why the network runs plain though ``compute.compile`` asks for more; known after ``warm_up``."""
+        return self._forward.failure
 
     def iterate(self) -> Generator[None, None, Report]:
         """One iteration: a rollout and its update. Yields after every turn, returns the report.
@@ -184,7 +194,7 @@ class Learner:
         (plies,) = self._ranks.total([count])
         parts = max(1, round(plies / self._ranks.size / size))
         order = learned[torch.randperm(count, generator=self._shuffling, device=self.device)]
-        if self.settings.compute.compile:  # for one shape: some plies come twice, or not at all
+        if self._forward.compiled:  # for one shape: some plies come twice, or not at all
             order = order.repeat(-(-parts * size // count))[: parts * size]
         return order.tensor_split(parts)
 
@@ -418,11 +428,6 @@ def _summary(
         "advantage_rms": advantage.square().mean().sqrt(),
         "draw_probability": outcome[..., 1].mean(),
     }
-
-
-def compiled(net: nn.Module) -> nn.Module:
-    """The network through torch.compile; it shares the weights."""
-    return torch.compile(net, dynamic=False)  # type: ignore[return-value]  # it is still a Module
 
 
 def _bytes(array: NDArray[Any]) -> Tensor:

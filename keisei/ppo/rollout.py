@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from keisei.env import MASK_WORDS, OBSERVATION_BYTES, StepResult, VectorEnv
 from keisei.nets.policy import evaluate, legal_columns, legal_log_probs, sample
 from keisei.ppo.clock import Clock
+from keisei.ppo.forward import Forward
 from keisei.ppo.material import material_balance
 from keisei.ppo.opponents import Opponents
 
@@ -68,7 +69,7 @@ class Collector:
     def __init__(
         self,
         env: VectorEnv,
-        net: nn.Module,
+        net: Forward,
         plies: int,
         device: torch.device,
         dtype: torch.dtype,

@@ -136,6 +136,8 @@ class Worker:
         start_others(self._ranks, plan.run.path, plan.resumed, plan.init)
         self._learner = plan.build(self._settings)
         checkpoint = begin(self._learner, plan.resumed, plan.init)
+        if self._learner.compile_failure:
+            self._alert("compile", "warning", f"runs uncompiled: {self._learner.compile_failure}")
         if checkpoint:
             self._elapsed = checkpoint.state["elapsed_seconds"]
             self._rollbacks = checkpoint.state["rollbacks"]

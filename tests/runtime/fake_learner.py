@@ -54,6 +54,7 @@ class FakeLearner:
     seconds: float = 0.005
     steps: int = 100
     warm_up_seconds: float = 0.0
+    compile_failure: str = ""
     alerts: Callable[[int], tuple[Alert, ...]] = lambda iteration: ()
     """Of an iteration, by its number."""
     on_turn: Callable[["FakeLearner", int], None] = lambda learner, turn: None

@@ -401,6 +401,13 @@ async def test_a_learner_that_cannot_warm_up_is_closed_and_let_go(tmp_path: Path
             assert not hasattr(keisei._worker, "_learner")
 
 
+async def test_a_network_that_runs_uncompiled_is_told(tmp_path: Path) -> None:
+    learners = Learners(compile_failure="no C++ compiler")
+    async with Keisei(settings(tmp_path, steps=500), _learner=learners) as keisei:
+        alert = await until(keisei, Alert, name="compile")
+        assert "no C++ compiler" in alert.message
+
+
 async def test_what_stands_beside_training_does_not_end_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
