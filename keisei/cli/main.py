@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from keisei.cli import bench, config, evaluate, moves, perft, process, serve, train, warmup
+from keisei.cli import bench, config, evaluate, moves, perft, process, serve, train, usi, warmup
 from keisei.cli.errors import CommandError, UsageError
 from keisei.cli.progress import drop_output
 from keisei.cli.settings import take_overrides
@@ -17,6 +17,7 @@ _COMMANDS = {
     "train": train,
     "warmup": warmup,
     "evaluate": evaluate,
+    "usi": usi,
     "perft": perft,
     "moves": moves,
     "bench": bench,

@@ -1,0 +1,91 @@
+"""``keisei usi``: a run or a checkpoint as a USI engine, for GUIs such as ShogiHome."""
+
+import argparse
+import contextlib
+import importlib.metadata
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from keisei.cli import process
+from keisei.cli.errors import CommandError
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+    from collections.abc import Iterable
+
+    from keisei.runtime import players
+    from keisei.shogi import Position
+    from keisei.usi.server import Session, View
+
+
+def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
+    """Add ``keisei usi``."""
+    parser = subparsers.add_parser("usi", help="play in a shogi GUI, by USI", description=__doc__)
+    parser.add_argument(
+        "agent", metavar="RUN|CHECKPOINT", type=Path, help="directory; of a run, the newest valid"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Answer what stands on stdin until ``quit``, its end, SIGINT or SIGTERM."""
+    from keisei.usi.server import Session
+
+    process.set_up()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    name = f"Keisei {importlib.metadata.version('keisei')} ({args.agent.absolute().name})"
+    out = sys.stdout
+    # What a network of an installed package prints would be taken for protocol.
+    with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(KeyboardInterrupt):
+        _converse(Session(name, partial(_load, args.agent)), sys.stdin.buffer, out)
+    return 0
+
+
+def _converse(session: "Session", lines: "Iterable[bytes]", out: TextIO) -> None:
+    from keisei.usi.server import say
+
+    for line in lines:
+        try:
+            for answer in session.hear(line.decode("utf-8", "replace")):
+                print(answer, file=out, flush=True)
+        except CommandError as error:
+            print(say(str(error)), file=out, flush=True)
+            raise CommandError(str(error)) from error  # whatever its kind, code 1
+        if session.over:
+            return
+
+
+def _load(agent: Path, device: str, threads: int) -> "_Player":
+    import torch
+
+    from keisei.runtime.players import load
+    from keisei.shogi import Position
+
+    torch.set_num_threads(threads)
+    with process.problems():
+        player = _Player(load(agent, device))
+    player.look(Position())  # what is compiled or prepared on first use costs no time of a game
+    return player
+
+
+class _Player:
+    """A loaded player that sees positions with their history."""
+
+    def __init__(self, player: "players.Player") -> None:
+        self._player = player
+        self.about = f"{player.checkpoint} (step {player.step:,}) on {player.agent.device}"
+        self.declaration = player.declaration
+        for error in player.refused:
+            print(f"keisei: refused: {error}", file=sys.stderr)
+
+    def look(self, position: "Position") -> "View":
+        """All legal moves, the most probable first, and the value."""
+        from keisei.env import ACTIONS
+        from keisei.evaluation.engine_match import observe
+        from keisei.usi.server import View
+
+        seen = observe(position, self._player.max_ply)
+        (moves,), (value,) = self._player.agent.look(*seen, k=ACTIONS)
+        return View(tuple((position.usi(move), share) for move, share in moves), float(value))
