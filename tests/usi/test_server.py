@@ -1,0 +1,309 @@
+"""What a GUI says, and what it is answered."""
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keisei.shogi import Position
+from keisei.shogi.position import Rule
+from keisei.usi.protocol import BestMove, Identity, Info, UsiOk, parse
+from keisei.usi.server import OPTIONS, Session, View, centipawns
+
+MATED = "4k4/4G4/4P4/9/9/9/9/9/4K4 w - 1"
+ENTERED = "LNSGKGSNL/1R5B1/PPPPPPPPP/9/9/9/9/9/4k4 b RB 1"
+
+
+class Fake:
+    """Likes the moves in the order of their names."""
+
+    about = "a fake"
+    declaration: Rule = "27"
+
+    def __init__(self, value: float = 0.0) -> None:
+        self.value = value
+        self.seen: list[Position] = []
+
+    def look(self, position: Position) -> View:
+        self.seen.append(position)
+        moves = position.legal_moves()
+        half = [0.5 ** (place + 1) for place in range(len(moves))]
+        return View(tuple(zip(moves, half, strict=True)), self.value)
+
+
+class Gui:
+    """A session, what it was loaded with, and its player."""
+
+    def __init__(self, value: float = 0.0) -> None:
+        self.player = Fake(value)
+        self.loads: list[tuple[str, int]] = []
+        self.session = Session("Keisei 1.0 (run)", self._load)
+
+    def _load(self, device: str, threads: int) -> Fake:
+        self.loads.append((device, threads))
+        return self.player
+
+    def say(self, *lines: str) -> list[str]:
+        return [answer for line in lines for answer in self.session.hear(line)]
+
+    def moves(self, *lines: str) -> list[str]:
+        return [line for line in self.say(*lines) if line.startswith("bestmove")]
+
+    def set(self, **options: object) -> None:
+        for name, value in options.items():
+            assert self.say(f"setoption name {name} value {value}") == []
+
+
+@pytest.fixture
+def gui() -> Gui:
+    return Gui()
+
+
+def ready(value: float = 0.0) -> Gui:
+    gui = Gui(value)
+    gui.say("usi", "isready", "usinewgame", "position startpos")
+    return gui
+
+
+def test_a_game(gui: Gui) -> None:
+    assert gui.say("usi")[:2] == ["id name Keisei 1.0 (run)", "id author Keisei contributors"]
+    assert gui.loads == []
+    assert gui.say("isready") == ["info string a fake", "readyok"]
+    assert gui.say("usinewgame", "position startpos moves 7g7f 3c3d") == []
+    assert gui.say("go btime 600000 wtime 590000 byoyomi 10000") == [
+        "info string policy 1g1f 50.0%",
+        "info depth 1 nodes 1 score cp 0 pv 1g1f",
+        "bestmove 1g1f",
+    ]
+    assert gui.player.seen[-1].ply == 2
+    assert gui.say("gameover win") == []
+    assert not gui.session.over
+    assert gui.say("quit") == []
+    assert gui.session.over
+
+
+def test_a_client_reads_who_it_is_and_what_can_be_set(gui: Gui) -> None:
+    name, author, *options, last = map(parse, gui.say("usi"))
+    assert name == Identity("name", "Keisei 1.0 (run)")
+    assert author == Identity("author", "Keisei contributors")
+    assert tuple(options) == OPTIONS
+    assert last == UsiOk()
+    assert all(" " not in option.name for option in OPTIONS)  # ShogiHome would drop it
+
+
+def test_the_weights_are_loaded_when_wanted_and_once(gui: Gui) -> None:
+    gui.say("usi", "setoption name Threads value 2")
+    assert gui.loads == []
+    assert gui.say("isready", "isready")[-2:] == ["readyok", "readyok"]
+    assert gui.loads == [("auto", 2)]
+    gui.say("setoption name Device value cpu", "isready")
+    assert gui.loads == [("auto", 2), ("cpu", 2)]
+    impatient = Gui()
+    assert impatient.moves("go") == ["bestmove 1g1f"]
+    assert impatient.loads == [("auto", 1)]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "btime 0 wtime 0 byoyomi 0",
+        "btime 1000 wtime 1000 binc 500 winc 500",
+        "movetime 10",
+        "nodes 1 depth 3",
+        "btime -1 wtime junk  byoyomi",
+    ],
+)
+def test_any_clock_is_answered_at_once(words: str) -> None:
+    assert ready().moves(f"go {words}") == ["bestmove 1g1f"]
+
+
+@pytest.mark.parametrize("words", ["infinite", "ponder btime 1000 wtime 1000", "ponder"])
+def test_some_searches_wait_for_stop(words: str) -> None:
+    gui = ready()
+    told = gui.say(f"go {words}")
+    assert told[-1] == "info depth 1 nodes 1 score cp 0 pv 1g1f"
+    assert gui.say("isready", "position startpos moves 1g1f") == ["readyok"]
+    assert gui.say("stop") == ["bestmove 1g1f"]
+    assert gui.say("stop", "ponderhit", "stop") == []
+
+
+def test_ponderhit_gives_the_move() -> None:
+    gui = ready()
+    gui.say("position startpos moves 7g7f 3c3d", "go ponder btime 1000 wtime 1000")
+    assert gui.say("ponderhit btime 900 wtime 900") == ["bestmove 1g1f"]
+    assert gui.say("ponderhit", "stop") == []
+
+
+def test_every_go_gets_one_move_and_none_comes_after_the_game() -> None:
+    gui = ready()
+    assert gui.moves("go infinite", "go infinite", "go") == ["bestmove 1g1f"] * 3
+    for end in ("gameover lose", "usinewgame"):
+        assert gui.moves("go ponder", end, "stop") == []
+
+
+@pytest.mark.parametrize("words", ["mate infinite", "mate 1000", "mate"])
+def test_mates_are_not_searched(words: str) -> None:
+    gui = ready()
+    assert gui.say(f"go {words}", "stop") == ["checkmate notimplemented"]
+
+
+def test_rules_decide_before_the_network() -> None:
+    gui = ready()
+    assert gui.moves(f"position sfen {MATED}", "go") == ["bestmove resign"]
+    assert gui.moves(f"position sfen {ENTERED}", "go", "go infinite", "stop") == [
+        "bestmove win",
+        "bestmove win",
+    ]
+    assert gui.player.seen == []
+    gui.set(Declaration="none")
+    (move,) = gui.moves("go")
+    assert move.split()[1] in Position(ENTERED).legal_moves()
+    gui.set(Declaration="24")
+    assert gui.moves("go") == ["bestmove win"]
+
+
+def test_the_declaration_rule_is_that_of_the_run() -> None:
+    gui = ready()
+    gui.player.declaration = "none"
+    (move,) = gui.moves(f"position sfen {ENTERED}", "go")
+    assert move not in {"bestmove win", "bestmove resign"}
+
+
+def test_the_history_of_the_position_is_kept() -> None:
+    gui = ready()
+    gui.say("position startpos moves 2h3h 8b7b 3h2h 7b8b", "go")
+    assert gui.player.seen[-1].occurrences == 2
+    gui.say(f"position sfen {Position().sfen()} moves 2h3h", "go")
+    assert (gui.player.seen[-1].ply, gui.player.seen[-1].side) == (1, "white")
+
+
+@pytest.mark.parametrize(
+    ("position", "said"),
+    [
+        ("startpos moves 7g7f 7g7f", "7g7f is not legal here: 7g is empty"),
+        ("startpos moves 7g7f \x1b[31mred", "is not legal here"),
+        ("sfen nonsense", "nonsense"),
+        ("sfen", "sfen"),
+        ("", ""),
+    ],
+)
+def test_no_move_is_made_up_for_a_position_that_is_none(position: str, said: str) -> None:
+    gui = ready()
+    gui.say(f"position {position}")
+    first, last = gui.say("go byoyomi 1")
+    assert first.startswith("info string no move: ")
+    assert said in first
+    assert last == "bestmove resign"
+    assert gui.moves("position startpos", "go") == ["bestmove 1g1f"]
+
+
+def test_options_are_taken_in_any_case_and_refused_with_a_reason() -> None:
+    gui = ready()
+    for good in ("name mULTIpv value 4", "name Sampling value False", "name USI_MultiPV value 2"):
+        assert gui.say(f"setoption {good}") == []
+    for foreign in ("name USI_Hash value 32", "name USI_Ponder value true"):
+        assert gui.say(f"setoption {foreign}") == []
+    for bad, said in {
+        "name Skill Level value 3": "no option Skill Level",
+        "name Clear Hash": "no option Clear Hash",
+        "name MultiPV value 0": "MultiPV: a whole number from 1 to 20 (got '0')",
+        "name MultiPV value": "MultiPV: a whole number",
+        "name Sampling value maybe": "Sampling: true or false (got 'maybe')",
+        "name Device": "Device: one of auto, cpu, cuda (got '')",
+        "": "setoption: name NAME value VALUE",
+        "MultiPV 3": "setoption: name NAME value VALUE",
+    }.items():
+        (answer,) = gui.say(f"setoption {bad}")
+        assert answer.startswith(f"info string {said}")
+    assert len([line for line in gui.say("go") if " pv " in line]) == 2  # the last good one
+
+
+def test_the_best_moves_are_told() -> None:
+    gui = ready(value=0.5)
+    gui.set(MultiPV=3)
+    assert gui.say("go") == [
+        "info string policy 1g1f 50.0% 1i1h 25.0% 2g2f 12.5%",
+        "info depth 1 nodes 1 multipv 1 score cp 659 pv 1g1f",
+        "info depth 1 multipv 2 pv 1i1h",
+        "info depth 1 multipv 3 pv 2g2f",
+        "bestmove 1g1f",
+    ]
+    gui.set(MultiPV=20)
+    told = gui.say(f"position sfen {'4k4/9/9/9/9/9/9/9/4K4 b - 1'}", "go")
+    assert len([line for line in told if " pv " in line]) == 5  # it has no more
+
+
+def drawn(*lines: str) -> list[str]:
+    gui = ready()
+    gui.say("setoption name Sampling value true", *lines)
+    return gui.moves(*["go"] * 60)
+
+
+def test_moves_are_drawn_by_their_probability_and_the_seed() -> None:
+    moves = drawn("setoption name Seed value 7")
+    assert moves == drawn("setoption name Seed value 7")
+    assert moves != drawn("setoption name Seed value 8")
+    assert drawn("setoption name Seed value 0") != drawn("setoption name Seed value 0")
+    assert 15 <= moves.count("bestmove 1g1f") <= 45  # of 60, half expected
+    assert len(set(moves)) > 3
+
+
+def test_the_move_that_was_drawn_is_told_first() -> None:
+    gui = ready()
+    gui.set(Sampling="true", Seed=7, MultiPV=2)
+    for _ in range(20):
+        _, first, second, move = gui.say("go")
+        told = parse(first)
+        assert isinstance(told, Info)
+        assert move == f"bestmove {told.pv[0]}"
+        assert told.cp == 0
+        assert second != f"info depth 1 multipv 2 pv {told.pv[0]}"
+
+
+def test_it_resigns_when_it_looked_bad_for_long_enough() -> None:
+    gui = ready(value=-0.9)  # win rate 5 %
+    assert gui.moves("go", "go", "go", "go", "go") == ["bestmove 1g1f"] * 5  # off by default
+    gui.set(ResignWinRate=6, ResignMoves=3)
+    assert gui.moves("go", "go", "go") == [*["bestmove 1g1f"] * 2, "bestmove resign"]
+    assert gui.moves("usinewgame", "go", "go")[-1] == "bestmove 1g1f"
+    gui.player.value = 0.0
+    assert gui.moves("go") == ["bestmove 1g1f"]
+    gui.player.value = -0.9
+    assert gui.moves("go", "go") == ["bestmove 1g1f"] * 2
+    analysed = ["go infinite", "stop", "go ponder", "stop"] * 2
+    assert gui.moves(*analysed) == ["bestmove 1g1f"] * 4
+    assert gui.moves("go ponder", "ponderhit") == ["bestmove resign"]
+
+
+def test_what_it_does_not_know_is_told() -> None:
+    gui = ready()
+    assert gui.say("xyzzy on", "", "  ", "\t") == ["info string unknown command: xyzzy"]
+    assert gui.say("\x1b[2J\u5f62") == ["info string unknown command:  [2J\\u5f62"]
+
+
+WORDS = st.sampled_from(
+    "usi isready setoption name value position startpos sfen moves 7g7f 3c3d 7g7f+ go ponder "
+    "infinite mate btime 1000 stop ponderhit gameover usinewgame MultiPV Seed Sampling true 3 "
+    f"{ENTERED} {MATED} -1 junk".split()
+)
+LINES = st.one_of(st.lists(WORDS, max_size=8).map(" ".join), st.text(max_size=30))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(LINES, max_size=12))
+def test_nothing_said_breaks_it(lines: Sequence[str]) -> None:
+    gui = Gui()
+    told = gui.say(*lines)
+    assert all(line.isascii() and line.isprintable() for line in told)
+    answers = [line for line in told if isinstance(parse(line), BestMove)]
+    asked = sum(line.split()[:1] == ["go"] for line in lines)
+    assert len(answers) <= asked
+    assert gui.moves("usinewgame", "position startpos", "go")
+
+
+def test_centipawns() -> None:
+    """1 / (1 + exp(-600/600)) is 0.7311."""
+    assert centipawns(2 * 0.7310586 - 1) == 600
+    assert [centipawns(value) for value in (0.0, 1.0, -1.0)] == [0, 5526, -5526]
