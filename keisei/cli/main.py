@@ -7,7 +7,19 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from keisei.cli import bench, config, evaluate, moves, perft, process, serve, train, usi, warmup
+from keisei.cli import (
+    bench,
+    config,
+    evaluate,
+    games,
+    moves,
+    perft,
+    process,
+    serve,
+    train,
+    usi,
+    warmup,
+)
 from keisei.cli.errors import CommandError, UsageError
 from keisei.cli.progress import drop_output
 from keisei.cli.settings import take_overrides
@@ -18,6 +30,7 @@ _COMMANDS = {
     "warmup": warmup,
     "evaluate": evaluate,
     "usi": usi,
+    "games": games,
     "perft": perft,
     "moves": moves,
     "bench": bench,

@@ -8,19 +8,23 @@ from numpy.typing import NDArray
 from keisei.shogi import kernels
 
 
-def legal_lists(mask: NDArray[np.uint64]) -> tuple[NDArray[np.int16], NDArray[np.int32]]:
+def legal_lists(
+    mask: NDArray[np.uint64], multiple: int = 1
+) -> tuple[NDArray[np.int16], NDArray[np.int32]]:
     """The legal actions of each row of a packed mask.
 
     Args:
         mask: uint64[M, 35].
+        multiple: of which L is one.
 
     Returns:
-        Actions int16[M, L], ascending, padded with -1 (L = length of the longest list), and their
-        numbers int32[M].
+        Actions int16[M, L], ascending, padded with -1 (L = length of the longest list, or a little
+        more), and their numbers int32[M].
     """
     counts = np.empty(len(mask), np.int32)
     kernels.count_legal(mask, counts)
-    actions = np.empty((len(mask), int(counts.max(initial=0))), np.int16)
+    longest = -(-int(counts.max(initial=0)) // multiple) * multiple
+    actions = np.empty((len(mask), longest), np.int16)
     kernels.list_legal(mask, actions, counts)
     return actions, counts
 

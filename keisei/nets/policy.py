@@ -60,13 +60,14 @@ def evaluate(
 def legal_columns(mask: Tensor) -> Tensor:
     """Legal actions ``int64[B, L]``, ascending, padded with -1, of packed masks ``int64[B, 35]``.
 
-    On the CPU L is the longest list, padded at the end: softmax over some 100 columns is far cheaper
+    On the CPU L is about the longest list, padded at the end: softmax over some 100 columns is far cheaper
     than over 2,187. On a GPU L is 2,187 and column a holds action a, or padding: nothing waits for
     the device and shapes never change.
     Raises ValueError if a position has no legal action.
     """
     if mask.device.type == "cpu":
-        lists, counts = legal_lists(mask.numpy().view(np.uint64))
+        # Few widths: tensors of ever new sizes break the heap into pieces, and memory grows for hours.
+        lists, counts = legal_lists(mask.numpy().view(np.uint64), multiple=32)
         if counts.min(initial=1) == 0:
             raise ValueError(f"position {int(counts.argmin())} of the batch has no legal action")
         return torch.from_numpy(lists).long()

@@ -13,6 +13,7 @@ from keisei.store.checkpoints import (
 from keisei.store.database import Database, DatabaseError
 from keisei.store.directory import SETTINGS_FILE, RunDirectory, RunError, read_settings
 from keisei.store.lock import RunLockedError
+from keisei.store.matches import MatchGame, MatchTable, Rating
 from keisei.store.reader import RunReader
 from keisei.store.resume import MAY_CHANGE, resumed_settings
 
@@ -23,6 +24,9 @@ __all__ = [
     "CheckpointError",
     "Database",
     "DatabaseError",
+    "MatchGame",
+    "MatchTable",
+    "Rating",
     "RunDirectory",
     "RunError",
     "RunLockedError",

@@ -1,4 +1,8 @@
-"""``keisei.db`` (SQLite, WAL): metrics, games, evaluations and events, written in batches."""
+"""``keisei.db`` (SQLite, WAL): metrics, games, evaluations and events, written in batches.
+
+The tables of matches, which any process may write, are made here too; ``keisei.store.matches`` fills
+them. ``PRAGMA user_version`` says which of ``MIGRATIONS`` a file has seen.
+"""
 
 import json
 import math
@@ -10,11 +14,10 @@ from pathlib import Path
 
 from keisei.events import Alert, Evaluation, Event, Game, Iteration, Status
 
-VERSION = 1
 GAMES_KEPT = 10_000
 EVENTS_KEPT = 10_000
 
-SCHEMA = """
+_TABLES = """
 CREATE TABLE iteration (
     iteration INTEGER PRIMARY KEY, step INTEGER NOT NULL, time REAL NOT NULL);
 CREATE INDEX iteration_step ON iteration (step);
@@ -33,6 +36,24 @@ CREATE TABLE event (
     id INTEGER PRIMARY KEY, step INTEGER NOT NULL, time REAL NOT NULL, topic TEXT NOT NULL,
     event TEXT NOT NULL, data TEXT NOT NULL);
 """
+_MATCHES = """
+CREATE TABLE player (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, kind TEXT NOT NULL);
+CREATE TABLE opening (id INTEGER PRIMARY KEY, line TEXT NOT NULL UNIQUE);
+CREATE TABLE match_game (  -- moves in USI, "values" a JSON list
+    id INTEGER PRIMARY KEY, evaluation TEXT NOT NULL, number INTEGER NOT NULL,
+    pair INTEGER NOT NULL, opening INTEGER NOT NULL REFERENCES opening,
+    black INTEGER NOT NULL REFERENCES player, white INTEGER NOT NULL REFERENCES player,
+    result TEXT NOT NULL CHECK (result IN ('black', 'white', 'draw', 'capped')),
+    reason TEXT NOT NULL, plies INTEGER NOT NULL, start TEXT NOT NULL, moves TEXT NOT NULL,
+    "values" TEXT NOT NULL, time REAL NOT NULL, UNIQUE (evaluation, number));
+CREATE TABLE rating (
+    player INTEGER PRIMARY KEY REFERENCES player, elo REAL NOT NULL, low REAL, high REAL,
+    games INTEGER NOT NULL, time REAL NOT NULL);
+"""
+MIGRATIONS = (_TABLES, _MATCHES)
+"""What makes a database of each version out of one of the version before, which is 0 for an empty one."""
+
+VERSION = len(MIGRATIONS)
 
 
 class DatabaseError(RuntimeError):
@@ -47,10 +68,7 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        try:
-            self._connection = _open(path)
-        except sqlite3.Error as error:
-            raise DatabaseError(f"{path}: {error}") from error
+        self._connection = open_database(path)
 
     def append(self, events: Iterable[Event]) -> None:
         """Keep a batch of events in one transaction: all or, on an error, none.
@@ -59,7 +77,7 @@ class Database:
         other events are passed over. Of games and of events the newest 10,000 stay.
         """
         batch = list(events)
-        with self._transaction() as connection:
+        with transaction(self._connection, self._path) as connection:
             for event in batch:
                 _insert(connection, event)
             if any(isinstance(event, Game) for event in batch):
@@ -71,9 +89,9 @@ class Database:
         """On resume: remove what belongs to steps that the checkpoint has not seen.
 
         Statuses stay, they tell what happened to the process. Evaluations that were running or
-        waiting are failed: nobody plays them any more.
+        waiting are failed: nobody plays them any more. Their games stay, to be played on from.
         """
-        with self._transaction() as connection:
+        with transaction(self._connection, self._path) as connection:
             connection.execute(
                 "DELETE FROM metric WHERE iteration IN"
                 " (SELECT iteration FROM iteration WHERE step > ?)",
@@ -88,23 +106,29 @@ class Database:
                 " WHERE state IN ('queued', 'running')",
                 (time.time(),),
             )
+            connection.execute(
+                "DELETE FROM match_game WHERE evaluation NOT IN (SELECT id FROM evaluation)"
+            )
+            # The same name may come to another network: steps are played again.
+            connection.execute(
+                "DELETE FROM rating WHERE player NOT IN"
+                " (SELECT black FROM match_game UNION SELECT white FROM match_game)"
+            )
 
     def close(self) -> None:
         """Close the file. May be called again."""
         self._connection.close()
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        connection = self._connection
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            yield connection
-            connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise DatabaseError(f"{self._path}: {error}") from error
-        finally:
-            if connection.in_transaction:
-                connection.rollback()
+
+def open_database(path: Path) -> sqlite3.Connection:
+    """Open for writing, and bring the tables to this version in one transaction.
+
+    Raises DatabaseError: the file can't be opened, or a later version wrote it.
+    """
+    try:
+        return _open(path)
+    except sqlite3.Error as error:
+        raise DatabaseError(f"{path}: {error}") from error
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -113,26 +137,45 @@ def _open(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         # In WAL mode a power cut may lose the last commits but never the file's integrity.
         connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("BEGIN IMMEDIATE")
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            create_tables(connection)
-            connection.execute(f"PRAGMA user_version = {VERSION}")
-        connection.execute("COMMIT")
-        if version > VERSION:
-            raise DatabaseError(  # noqa: TRY301
-                f"{path}: version {version}; this program knows version {VERSION}"
-            )
+        with transaction(connection, path):
+            version = read_version(connection, path)
+            if version < VERSION:
+                create_tables(connection, version)
+                connection.execute(f"PRAGMA user_version = {VERSION}")
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def create_tables(connection: sqlite3.Connection) -> None:
-    """Make the tables in an empty database."""
-    for statement in SCHEMA.split(";"):
-        connection.execute(statement)
+@contextmanager
+def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[sqlite3.Connection]:
+    """One write transaction, all or nothing. Turns sqlite3.Error into DatabaseError."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        yield connection
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        raise DatabaseError(f"{path}: {error}") from error
+    finally:
+        if connection.in_transaction:
+            connection.rollback()
+
+
+def read_version(connection: sqlite3.Connection, path: Path) -> int:
+    """The version of a database; 0 if it is empty. Raises DatabaseError if it is later than ours."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > VERSION:
+        raise DatabaseError(f"{path}: version {version}; this program knows version {VERSION}")
+    return version
+
+
+def create_tables(connection: sqlite3.Connection, version: int = 0) -> None:
+    """Make the tables that a database of that version lacks."""
+    # Not executescript: that would commit what is open.
+    for script in MIGRATIONS[version:]:
+        for statement in script.split(";"):
+            connection.execute(statement)
 
 
 def _insert(connection: sqlite3.Connection, event: Event) -> None:

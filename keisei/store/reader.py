@@ -13,11 +13,21 @@ from keisei.store.checkpoints import (
     checkpoint_folders,
     read_manifest,
 )
-from keisei.store.database import DatabaseError, create_tables
+from keisei.store.database import DatabaseError, create_tables, read_version
 from keisei.store.directory import DATABASE_FILE, read_config
+from keisei.store.matches import MATCH_GAME, read_values
 
 _GAME = "SELECT id, step, time, result, reason, plies, black, white, record FROM game"
 _EVALUATION = "SELECT created, time, data FROM evaluation"
+_RATING = """
+SELECT name AS player, kind, elo, low, high, games, time
+FROM rating JOIN player ON player.id = rating.player ORDER BY elo DESC
+"""
+_OUTCOMES = """
+SELECT black.name, white.name, CASE result WHEN 'black' THEN 1.0 WHEN 'white' THEN 0.0 ELSE 0.5 END
+FROM match_game AS game JOIN player AS black ON black.id = game.black
+    JOIN player AS white ON white.id = game.white ORDER BY game.id
+"""
 _COUNT = """
 SELECT count(*), count(*) - count(value) FROM metric
 WHERE name = :name AND iteration BETWEEN :low AND :high
@@ -119,6 +129,44 @@ class RunReader:
             row = db.execute(f"{_EVALUATION} WHERE id = ?", (key,)).fetchone()
         return _evaluation(row) if row else None
 
+    def match_games(
+        self, evaluation: str | None = None, limit: int = 100, after: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Games of evaluations (of all, or of one), newest first, without ``moves`` and ``values``.
+
+        The fields of ``MatchGame``, ``evaluation`` and ``id``. ``after``: the id that the last page
+        ended with.
+        """
+        query = (
+            f"{MATCH_GAME} WHERE (?1 IS NULL OR evaluation = ?1) AND (?2 IS NULL OR game.id < ?2)"
+            " ORDER BY game.id DESC LIMIT ?3"
+        )
+        with self._open_matches() as db:
+            games = [dict(row) for row in db.execute(query, (evaluation, after, limit))]
+        for game in games:
+            del game["moves"], game["values"]
+        return games
+
+    def match_game(self, evaluation: str, number: int) -> dict[str, Any] | None:
+        """A game of an evaluation with its ``moves`` and ``values`` (a list), or None."""
+        query = f"{MATCH_GAME} WHERE evaluation = ? AND number = ?"
+        with self._open_matches() as db:
+            row = db.execute(query, (evaluation, number)).fetchone()
+        return {**row, "values": read_values(row["values"])} if row else None
+
+    def outcomes(self) -> list[tuple[str, str, float]]:
+        """All games of evaluations, oldest first: black, white, black's points.
+
+        Those cut at the maximum ply count as half a point for each.
+        """
+        with self._open_matches() as db:
+            return [tuple(row) for row in db.execute(_OUTCOMES)]
+
+    def ratings(self) -> list[dict[str, Any]]:
+        """The newest ratings, strongest first: ``player``, ``kind`` and the fields of ``Rating``."""
+        with self._open_matches() as db:
+            return [dict(row) for row in db.execute(_RATING)]
+
     def events(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
         """Statuses and alerts, newest first: the event's fields, ``id``, ``topic``, ``event``.
 
@@ -149,9 +197,20 @@ class RunReader:
             with closing(_connect(file)) as connection:
                 connection.row_factory = sqlite3.Row
                 connection.execute("BEGIN")  # one snapshot for all the queries of a call
+                read_version(connection, file)
                 yield connection
         except sqlite3.Error as error:
             raise DatabaseError(f"{file}: {error}") from error
+
+    @contextmanager
+    def _open_matches(self) -> Iterator[sqlite3.Connection]:
+        """The same for the tables of matches, which come with version 2: before it they are empty."""
+        with self._open() as db:
+            if read_version(db, self.path / DATABASE_FILE) >= 2:
+                yield db
+                return
+            with closing(_empty()) as empty:
+                yield empty
 
 
 def _connect(file: Path) -> sqlite3.Connection:
@@ -159,6 +218,11 @@ def _connect(file: Path) -> sqlite3.Connection:
         return sqlite3.connect(
             f"{file.as_uri()}?mode=ro", uri=True, timeout=10, isolation_level=None
         )
+    return _empty()
+
+
+def _empty() -> sqlite3.Connection:
+    """A database in which nothing has happened yet."""
     empty = sqlite3.connect(":memory:", isolation_level=None)
     create_tables(empty)
     return empty

@@ -67,9 +67,9 @@ def test_the_seed_decides_all_but_the_time(run: Path, capsys: pytest.CaptureFixt
 
 
 def test_greedy_plays_otherwise(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = report(capsys, run, "--opponent", "material", "--games", 10, "--greedy")
+    found = report(capsys, run, "--opponent", "random", "--games", 40, "--greedy")
     assert found["greedy"] is True
-    drawn = report(capsys, run, "--opponent", "material", "--games", 10)
+    drawn = report(capsys, run, "--opponent", "random", "--games", 40)
     assert found["by_reason"] != drawn["by_reason"]
 
 

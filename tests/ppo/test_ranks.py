@@ -44,12 +44,12 @@ def results(folder: Path, what: str) -> list[dict[str, Any]]:
     """What both ranks found."""
     processes = start(folder, what)
     try:
-        for process in processes:
-            _, error = process.communicate(timeout=150)
-            assert process.returncode == 0, error
+        errors = [process.communicate(timeout=150)[1] for process in processes]
+        assert [process.returncode for process in processes] == [0, 0], errors
     finally:
         for process in processes:
             process.kill()
+            process.communicate()
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 

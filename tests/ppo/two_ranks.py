@@ -142,6 +142,8 @@ def main() -> None:
             spoil(group, folder)
         case _:
             lose(group, stuck=what == "stuck")
+    if group.rank == 1:
+        assert group.hear() == ("end", "")  # who leaves while the other still talks may be aborted
     group.close()
 
 

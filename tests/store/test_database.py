@@ -283,9 +283,9 @@ def test_files_that_are_no_database_of_ours_are_told(tmp_path: Path, reader: Run
             use()
     file.unlink()
     later = sqlite3.connect(file)
-    later.execute("PRAGMA user_version = 2")
+    later.execute(f"PRAGMA user_version = {module.VERSION + 1}")
     later.close()
-    with pytest.raises(DatabaseError, match="version 2; this program knows version 1"):
+    with pytest.raises(DatabaseError, match="version 3; this program knows version 2"):
         Database(file)
 
 

@@ -1,0 +1,136 @@
+"""``keisei games``: the games of a run, written as records."""
+
+import argparse
+import re
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from keisei.cli import process
+from keisei.cli.errors import CommandError, UsageError
+from keisei.cli.progress import drop_output
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+    from collections.abc import Callable, Iterable, Iterator
+
+    from keisei.records.write import FinishedGame
+    from keisei.store import RunReader
+
+_PAGE = 500
+_NOT_A_NAME = re.compile(r"[^\w.-]")
+_SHARED = ("black", "white", "result", "reason", "time")
+
+
+def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
+    """Add ``keisei games export``."""
+    parser = subparsers.add_parser("games", help="write games as records", description=__doc__)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    export = actions.add_parser(
+        "export", help="games of evaluations, or of self-play, as KIF, CSA or USI"
+    )
+    export.add_argument("run", metavar="RUN", type=Path, help="directory")
+    export.add_argument("--format", choices=("kif", "csa", "usi"), required=True)
+    which = export.add_mutually_exclusive_group()
+    which.add_argument(
+        "--evaluation", metavar="ID", help="of this evaluation alone (default: of all)"
+    )
+    which.add_argument(
+        "--self-play", action="store_true", help="recorded games of the training instead"
+    )
+    export.add_argument(
+        "--out", metavar="DIR", type=Path, help="one file a game; usi without it: lines on stdout"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the games."""
+    from keisei.records.game import RecordError
+    from keisei.store import RunReader
+
+    if args.out is None and args.format != "usi":
+        raise UsageError(f"--out: {args.format} needs it, for it has one game a file")
+    with process.problems():
+        reader = RunReader(args.run)
+        reader.config()  # tells if the folder is no run
+        if args.evaluation is not None and reader.evaluation(args.evaluation) is None:
+            raise UsageError(f"--evaluation: {args.run} has no evaluation {args.evaluation!r}")
+        games = _self_play(reader) if args.self_play else _matches(reader, args.evaluation)
+        try:
+            count = _write(games, args.format, args.out)
+        except RecordError as error:
+            raise CommandError(str(error)) from error
+        except BrokenPipeError:  # `... | head` reads no further
+            drop_output(sys.stdout)
+            return 0
+    if args.out is not None or not count:
+        print(f"{count} games" + (f" in {args.out}" if args.out else ""), file=sys.stderr)
+    return 0
+
+
+def _write(games: "Iterable[tuple[str, FinishedGame]]", form: str, out: Path | None) -> int:
+    """Write each game to its file in ``out``, or to stdout; how many there were."""
+    from keisei.records import write
+
+    # The ending .kif would say that the file is in Shift_JIS.
+    ending, text_of = {
+        "kif": (".kifu", write.write_kif),
+        "csa": (".csa", write.write_csa),
+        "usi": (".usi", write.write_usi),
+    }[form]
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+    count = 0
+    for count, (name, game) in enumerate(games, 1):  # noqa: B007
+        text = text_of(game)
+        if out is None:
+            sys.stdout.write(text)
+        else:
+            (out / f"{name}{ending}").write_text(text, encoding="utf-8")
+    return count
+
+
+def _matches(reader: "RunReader", evaluation: str | None) -> "Iterator[tuple[str, FinishedGame]]":
+    """Games of evaluations with names for their files; the oldest evaluation first."""
+    from keisei.records.write import FinishedGame
+
+    pages = _pages(partial(reader.match_games, evaluation))
+    keys = [(row["evaluation"], row["number"]) for row in pages][::-1]
+    order = {key: place for place, key in enumerate(dict.fromkeys(key for key, _ in keys))}
+    for key, number in sorted(keys, key=lambda found: (order[found[0]], found[1])):
+        row = reader.match_game(key, number)
+        if row is None:  # a run that is resumed just now has forgotten it
+            continue
+        fields = {name: row[name] for name in _SHARED}
+        game = FinishedGame(
+            **fields,
+            start=row["start"],
+            moves=row["moves"].split(),
+            values=row["values"],
+            event=f"evaluation {key}, game {number}",
+        )
+        yield f"{_NOT_A_NAME.sub('_', key)}-{number:04d}", game
+
+
+def _self_play(reader: "RunReader") -> "Iterator[tuple[str, FinishedGame]]":
+    """Recorded games of the training with names for their files, oldest first."""
+    from keisei.records.write import FinishedGame
+
+    for number in [row["id"] for row in _pages(reader.games)][::-1]:
+        row = reader.game(number)
+        if row is None:  # newer ones have pushed it out
+            continue
+        start, _, moves = row["record"].partition(" moves ")
+        fields = {name: row[name] for name in _SHARED}
+        event = f"self-play, game {number}"
+        game = FinishedGame(**fields, start=start, moves=moves.split(), event=event)
+        yield f"self-play-{number:08d}", game
+
+
+def _pages(ask: "Callable[..., list[dict[str, Any]]]") -> "Iterator[dict[str, Any]]":
+    """All rows of a query that answers by pages."""
+    after = None
+    while page := ask(limit=_PAGE, after=after):
+        yield from page
+        after = page[-1]["id"]

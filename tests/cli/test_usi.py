@@ -1,0 +1,227 @@
+"""``keisei usi`` as GUIs meet it."""
+
+import io
+import random
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from engine_tools import nothing_left
+
+from keisei.cli.main import main
+from keisei.cli.usi import _Player
+from keisei.config import Settings
+from keisei.env import VectorEnv
+from keisei.nets.registry import build
+from keisei.runtime.players import load
+from keisei.shogi import Position
+from keisei.store import RunDirectory, save_checkpoint
+from keisei.usi import Engine, EngineSpec
+from keisei.usi.server import OPTIONS
+
+NET = {"kind": "se_resnet", "blocks": 1, "channels": 8}
+KEISEI = [sys.executable, "-m", "keisei", "usi"]
+
+Ask = Callable[..., tuple[int, list[str], str]]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    settings = Settings.model_validate({"env": {"max_ply": 100}})
+    with RunDirectory.create(settings, tmp_path_factory.mktemp("runs") / "形成") as run:
+        for step in (10, 20):
+            weights = build(**NET, seed=step).state_dict()
+            save_checkpoint(run, step, {"weights": weights}, {"net": NET})
+    return run.path
+
+
+@pytest.fixture
+def launcher(run: Path, tmp_path: Path) -> Path:
+    """GUIs start a file and give it no arguments."""
+    path = tmp_path / "keisei-usi"
+    path.write_text(f"#!/bin/sh\nexec {shlex.join([*KEISEI, str(run)])}\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def ask(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Ask]:
+    """The command in this process: exit code, lines on stdout, stderr."""
+    threads, handler = torch.get_num_threads(), signal.getsignal(signal.SIGTERM)
+
+    def ask(agent: object, *lines: str) -> tuple[int, list[str], str]:
+        said = io.BytesIO("".join(f"{line}\n" for line in lines).encode())
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(said))
+        code = main(["usi", str(agent)])
+        captured = capsys.readouterr()
+        return code, captured.out.splitlines(), captured.err
+
+    yield ask
+    torch.set_num_threads(threads)
+    signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.mark.anyio
+async def test_our_client_plays_a_whole_game_with_it(launcher: Path) -> None:
+    dice, position, moves = random.Random(5), Position(), list[str]()
+    spec = EngineSpec.parse(f"usi:{launcher}?byoyomi=1000&MultiPV=2&ResignWinRate=0&Device=cpu")
+    async with nothing_left(), Engine(spec) as engine:
+        assert engine.name.startswith("Keisei ")
+        assert tuple(engine.options.values()) == OPTIONS
+        await engine.new_game()
+        while position.outcome() is None and position.ply < 512:
+            if position.side == "white":
+                move = (await engine.go(" ".join(["startpos moves", *moves]))).move
+                assert engine.info is not None
+            else:
+                move = dice.choice(position.legal_moves())
+            position.push(move)
+            moves.append(move)
+        engine.game_over("draw")
+    assert position.ply > 20
+
+
+def test_a_foreign_client_plays_with_it(launcher: Path) -> None:
+    usi = pytest.importorskip("cshogi.usi")
+    cshogi = pytest.importorskip("cshogi")
+    engine = usi.Engine(str(launcher))
+    try:
+        assert engine.name.startswith("Keisei ")
+        engine.setoption("Sampling", "true")
+        engine.setoption("USI_Hash", 64)
+        engine.isready()
+        engine.usinewgame()
+        board, moves = cshogi.Board(), list[str]()
+        for _ in range(30):
+            engine.position(moves)
+            listener = usi.InfoListener()
+            move, ponder = engine.go(btime=1000, wtime=1000, binc=10, winc=10, listener=listener)
+            assert ponder is None
+            assert board.move_from_usi(move) in board.legal_moves
+            assert abs(listener.score) < 5527
+            assert listener.pv == [move]
+            board.push_usi(move)
+            moves.append(move)
+        assert engine.go_mate() == "notimplemented"
+        engine.gameover("win")
+        engine.quit()
+    finally:
+        if engine.proc is not None:
+            engine.proc.kill()
+
+
+def test_it_introduces_itself_without_loading_anything_heavy(run: Path) -> None:
+    code = (
+        "import sys; from keisei.cli.main import main; main(sys.argv[1:]); "
+        "print(*{'torch', 'numba', 'numpy', 'pydantic'} & {*sys.modules}, 'loaded')"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code, "usi", str(run)],
+        input="usi\nquit\nisready\n", capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    *_, last, loaded = answer.stdout.splitlines()
+    assert (last, loaded) == ("usiok", "loaded")
+
+
+def test_the_newest_checkpoint_plays_as_in_the_library(run: Path, ask: Ask) -> None:
+    moves = ["7g7f", "3c3d"]
+    code, out, err = ask(run, "usi", "isready", f"position startpos moves {' '.join(moves)}", "go")
+    assert (code, err) == (0, "")
+    assert out[0].isascii()
+    assert "000000000020 (step 20) on " in out[-5]
+    assert out[-4] == "readyok"
+    position = Position()
+    for move in moves:
+        position.push(move)
+    assert out[-1] == f"bestmove {load(run).best_move(position.sfen())}"
+
+
+def test_it_sees_what_the_network_saw_in_training(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    player = load(run, "cpu")
+    seen: list[np.ndarray[Any, Any]] = []
+    look = player.agent.look
+
+    def spy(observation: Any, mask: Any, k: int) -> Any:
+        seen.append(observation)
+        return look(observation, mask, k)
+
+    monkeypatch.setattr(player.agent, "look", spy)
+    env, position = VectorEnv(1, max_ply=100, reset_pool=0), Position()
+    for usi in ["2h3h", "8b7b", "3h2h", "7b8b"] * 2:  # the start position twice more
+        env.step([position.action(usi)])
+        position.push(usi)
+        view = _Player(player).look(position)
+        assert seen[-1].tolist() == env.observation.tolist()
+        assert {move for move, _ in view.moves} == set(position.legal_moves())
+        shares = [share for _, share in view.moves]
+        assert shares == sorted(shares, reverse=True)
+        assert sum(shares) == pytest.approx(1, abs=1e-3)
+
+
+def test_what_cannot_be_loaded_is_told_to_the_gui_and_the_terminal(
+    run: Path, ask: Ask, tmp_path: Path
+) -> None:
+    missing = tmp_path / "none"
+    code, out, err = ask(missing, "usi", "isready", "go")
+    assert code == 1
+    assert out[-2:] == ["usiok", f"info string {missing}: no such run or checkpoint"]
+    assert err == f"keisei: {missing}: no such run or checkpoint\n"
+    if not torch.cuda.is_available():
+        code, out, err = ask(run, "setoption name Device value cuda", "isready")
+        assert code == 1
+        assert out == [f"info string {err.removeprefix('keisei: ').strip()}"]
+
+
+def test_a_damaged_checkpoint_is_told_and_the_one_before_plays(ask: Ask, tmp_path: Path) -> None:
+    with RunDirectory.create(Settings(), tmp_path / "run") as run:
+        for step in (1, 2):
+            weights = build(**NET, seed=step).state_dict()
+            path = save_checkpoint(run, step, {"weights": weights}, {"net": NET})
+    (path / "weights.safetensors").write_bytes(b"x")
+    code, out, err = ask(run.path, "isready")
+    assert (code, out[-1]) == (0, "readyok")
+    assert "(step 1)" in out[0]
+    assert f"refused: {path}/weights.safetensors: damaged" in err
+
+
+def test_what_a_network_prints_is_not_protocol(
+    run: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def chatty(*args: Any, **options: Any) -> Any:
+        print("hello from a plugin")
+        return load(*args, **options)
+
+    monkeypatch.setattr("keisei.runtime.players.load", chatty)
+    _, out, err = ask(run, "isready", "go")
+    assert "hello from a plugin" not in out
+    assert err == "hello from a plugin\n"
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, None])
+def test_a_signal_or_the_end_of_input_ends_it_in_good_order(
+    how: signal.Signals | None, run: Path
+) -> None:
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*KEISEI, str(run)], stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(b"\xff\xfe\r\nusi\r\n" + b"x" * 1_000_000 + b"\n")
+        process.stdin.flush()
+        while process.stdout.readline() != b"usiok\n":
+            pass
+        if how is None:
+            process.stdin.close()
+        else:
+            process.send_signal(how)
+        assert process.wait(20) == 0
+        assert process.stderr
+        assert process.stderr.read() == b""
