@@ -66,7 +66,7 @@ def check_rows(run: Path) -> None:
 def test_a_reader_leaves_an_old_database_as_it_is_and_answers(run: Path) -> None:
     check_rows(run)
     reader = RunReader(run)
-    assert reader.match_games() == reader.outcomes() == reader.ratings() == []
+    assert (reader.match_games(), reader.outcomes(), reader.ratings()) == ([], [], [])
     assert reader.match_game("e", 0) is None
     assert version(run) == 1
 
