@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import importlib.metadata
+import os
 import signal
 import sys
 from functools import partial
@@ -15,6 +16,7 @@ from keisei.cli.errors import CommandError
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
     from collections.abc import Iterable
+    from types import FrameType
 
     from keisei.runtime import players
     from keisei.shogi import Position
@@ -34,13 +36,19 @@ def run(args: argparse.Namespace) -> int:
     from keisei.usi.server import Session
 
     process.set_up()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
     name = f"Keisei {importlib.metadata.version('keisei')} ({args.agent.absolute().name})"
     out = sys.stdout
     # What a network of an installed package prints would be taken for protocol.
-    with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(KeyboardInterrupt):
+    with contextlib.redirect_stdout(sys.stderr):
         _converse(Session(name, partial(_load, args.agent)), sys.stdin.buffer, out)
     return 0
+
+
+def _leave(number: int, frame: "FrameType | None") -> None:
+    """End at once: nothing is left to save, and an exception could be lost within an import."""
+    os._exit(0)
 
 
 def _converse(session: "Session", lines: "Iterable[bytes]", out: TextIO) -> None:

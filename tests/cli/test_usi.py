@@ -55,7 +55,8 @@ def launcher(run: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def ask(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Ask]:
     """The command in this process: exit code, lines on stdout, stderr."""
-    threads, handler = torch.get_num_threads(), signal.getsignal(signal.SIGTERM)
+    threads = torch.get_num_threads()
+    handlers = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
 
     def ask(agent: object, *lines: str) -> tuple[int, list[str], str]:
         said = io.BytesIO("".join(f"{line}\n" for line in lines).encode())
@@ -66,7 +67,8 @@ def ask(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
     yield ask
     torch.set_num_threads(threads)
-    signal.signal(signal.SIGTERM, handler)
+    for number, handler in handlers:
+        signal.signal(number, handler)
 
 
 @pytest.mark.anyio
