@@ -154,12 +154,12 @@ class _Table:
     cell: NDArray[np.intp]  # [G]
     design: Floats  # [C, P + 1]: the difference of a cell from strengths and first move
 
-    def cells(self, weight: NDArray[Any] | None = None) -> Floats:
+    def cells(self, weight: NDArray[Any] | None = None) -> NDArray[Any]:
         """[C, 3]: how often white won, nobody did, black won."""
         kind = (2 * self.score).astype(np.intp)
         return np.bincount(self.cell * 3 + kind, weight, 3 * len(self.design)).reshape(-1, 3)
 
-    def seats(self) -> tuple[Floats, Floats]:
+    def seats(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Games and points of each player: [P], [P]."""
         who, n = np.concatenate([self.black, self.white]), len(self.names)
         points = np.concatenate([self.score, 1 - self.score])
@@ -174,7 +174,8 @@ def _read(games: Sequence[Outcome], anchor: str) -> _Table:
     if not np.isin(score, (0, 0.5, 1)).all():
         raise ValueError(f"score: 1, 0.5 or 0 (got {score[~np.isin(score, (0, 0.5, 1))][0]})")
     index = {name: i for i, name in enumerate(names)}
-    black, white = (np.array([index[game[side]] for game in games]) for side in (0, 1))
+    black = np.array([index[game.black] for game in games])
+    white = np.array([index[game.white] for game in games])
     pairs: dict[Hashable, int] = {}
     pair = [
         pairs.setdefault(("game", i) if game.pair is None else ("pair", game.pair), len(pairs))
@@ -189,7 +190,7 @@ def _read(games: Sequence[Outcome], anchor: str) -> _Table:
     return _Table(names, index[anchor], black, white, score, np.array(pair), cell, design)
 
 
-def _fit(design: Floats, count: Floats) -> tuple[Floats, Floats]:
+def _fit(design: Floats, count: NDArray[Any]) -> tuple[Floats, Floats]:
     """Most probable strengths, worth of the first move and log v [P + 2], and their covariance.
 
     Newton's steps, halved until they climb: the function is strictly concave, so they arrive.
@@ -204,7 +205,7 @@ def _fit(design: Floats, count: Floats) -> tuple[Floats, Floats]:
             break
         while True:
             state = _posterior(design, count, found + step, mean, deviation)
-            if state[0] > value or np.abs(step).max() < 1e-9:
+            if state[0] >= value - 1e-10 * (1 + abs(value)):  # but for rounding
                 break
             step /= 2
         found += step
@@ -213,7 +214,7 @@ def _fit(design: Floats, count: Floats) -> tuple[Floats, Floats]:
 
 
 def _posterior(
-    design: Floats, count: Floats, at: Floats, mean: Floats, deviation: Floats
+    design: Floats, count: NDArray[Any], at: Floats, mean: Floats, deviation: Floats
 ) -> tuple[float, Floats, Floats]:
     """Log-posterior, its gradient and its negative second derivatives."""
     difference = design @ at[:-1]

@@ -18,8 +18,8 @@ class Sprt:
 
     After each pair the log-likelihood ratio of the two hypotheses is compared with two bounds (A.
     Wald, Sequential Analysis, 1947). A hypothesis fixes the score only; the likelihood is that of
-    the best distribution of pair results with that score (M. Van den Bergh, A practical
-    introduction to the GSPRT; in use at fishtest). Cells without a pair need no made-up counts, and
+    the best distribution of pair results with that score (M. Van den Bergh, A Practical
+    Introduction to the GSPRT, 2017; in use at fishtest). Cells without a pair need no made-up counts, and
     a few pairs move little, see ``statistics.likelihood_drop``.
 
     The caller stops at the first decision: the ratio may come back between the bounds later.
@@ -85,7 +85,7 @@ class Sprt:
     def forecast(self, score: float, deviation: float) -> tuple[float, float]:
         """Probability of acceptance and expected number of pairs, by theory.
 
-        The ratio as a Brownian motion (Van den Bergh, GSPRT approximation): with s0, s1 the scores
+        The ratio as a Brownian motion (Van den Bergh, as above, equation 2.1): with s0, s1 the scores
         of the hypotheses and v = deviation^2, a pair adds (s1 - s0)(score - (s0 + s1) / 2) / v on
         average, with variance (s1 - s0)^2 / v. Probability and time to leave the bounds are Wald's;
         the bounds lie 0.583 deviations of a step farther out, because the last step overshoots (D.

@@ -106,17 +106,12 @@ def score_interval(
     total, games = _pairs(points, pair)
     (total, games), count = np.unique([total, games], axis=1, return_counts=True)
     limit = (z + (z**3 + z) / (4 * count.sum())) ** 2 / 2
-    mean = float(points.mean())
-
-    def bound(far: float) -> float:
-        near = mean
-        for _ in range(5):  # each time 32 times nearer
-            grid = np.linspace(far, near, 33)
-            at = int(np.argmax(likelihood_drop(count, total, games, grid) <= limit))
-            far, near = float(grid[max(at - 1, 0)]), float(grid[at])
-        return near
-
-    return bound(0.0), bound(1.0)
+    far, near = np.array([0.0, 1.0]), np.full(2, points.mean())
+    for _ in range(4):  # each time 64 times nearer
+        grid = np.linspace(far, near, 65)
+        at = np.argmax(likelihood_drop(count, total, games, grid[1:]) <= limit, 0)
+        far, near = grid[at, [0, 1]], grid[at + 1, [0, 1]]
+    return float(near[0]), float(near[1])
 
 
 def superiority(points: Floats, pair: NDArray[np.integer[Any]]) -> float:
@@ -158,25 +153,26 @@ def likelihood_drop(
     end = np.where(up, 1 / (most * score), -1 / (most * (1 - score)))
     pull = off * end[..., None]
     share = _largest(count, pull)
-    return np.asarray((count * np.log(_room(count, pull, share))).sum(-1))
+    drop = (count * np.log(_room(count, pull, share))).sum(-1)
+    return np.asarray(np.maximum(drop, 0.0))  # rounding
 
 
 def _largest(count: NDArray[Any], pull: Floats) -> Floats:
     """x of 0 to 1 with the largest sum(count * log(1 + x * pull)): [...].
 
-    Newton's steps on its falling slope, halving where they would leave the bracket.
+    Newton's steps on its falling slope from 0, halving the bracket where they would leave it.
     """
-    share = np.ones(np.broadcast_shapes(count.shape, pull.shape)[:-1])
-    low, high = np.zeros_like(share), np.ones_like(share)
+    share = np.zeros(np.broadcast_shapes(count.shape, pull.shape)[:-1])
+    low, high = share, share + 2  # so that 1 itself is tried
     for _ in range(100):
         rate = pull / _room(count, pull, share)
         slope = (count * rate).sum(-1)
-        low, high = np.where(slope >= 0, share, low), np.where(slope > 0, high, share)
+        low, high = np.where(slope >= 0, share, low), np.where(slope >= 0, high, share)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             newton = share + slope / (count * rate**2).sum(-1)
-        inside = (newton > low) & (newton < high)
-        before, share = share, np.where(inside, newton, (low + high) / 2)
-        if np.all(np.abs(share - before) < 1e-8):
+        inside = (newton >= low) & (newton < high)
+        before, share = share, np.minimum(np.where(inside, newton, (low + high) / 2), 1)
+        if np.all(np.abs(share - before) <= 1e-6 * share):  # at the top the function is flat
             break
     return share
 
@@ -186,7 +182,7 @@ def _room(count: NDArray[Any], pull: Floats, share: Floats) -> Floats:
     return np.where(count > 0, np.maximum(1 + share[..., None] * pull, _TINY), 1.0)
 
 
-def _pairs(points: Floats, pair: NDArray[np.integer[Any]]) -> tuple[Floats, Floats]:
+def _pairs(points: Floats, pair: NDArray[np.integer[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Points and games of each pair: [P], [P]."""
     _, row = np.unique(pair, return_inverse=True)
     return np.bincount(row, points), np.bincount(row).astype(np.float64)

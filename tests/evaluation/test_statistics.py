@@ -1,5 +1,6 @@
-"""The interval of a score."""
+"""What a score says, and how sure it is."""
 
+import json
 import math
 from typing import Any
 
@@ -7,56 +8,135 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from keisei.evaluation import score_interval
+from keisei.evaluation.statistics import elo, pentanomial, strength, superiority
+
+Z = 1.959963984540054
+RUNS = {10: 1000, 100: 400}
 
 
-def of_pairs(pairs: list[tuple[float, float]]) -> tuple[float, float]:
-    return score_interval(np.array(pairs).ravel(), np.arange(len(pairs)).repeat(2))
+def games(count: list[int]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Points and pairs of so many pairs of 0, 1/2, 1, 3/2 and 2 points."""
+    kinds = [(0, 0), (0.5, 0), (1, 0), (1, 0.5), (1, 1)]
+    points = np.array(kinds).repeat(count, axis=0)
+    return points.ravel(), np.arange(len(points)).repeat(2)
 
 
-def wilson(mean: float, games: float, z: float = 1.959963984540054) -> tuple[float, float]:
-    """As on any page about it."""
-    root = z * math.sqrt(mean * (1 - mean) / games + z * z / (4 * games * games))
-    low, high = (mean + z * z / (2 * games) + sign * root for sign in (-1, 1))
-    return low / (1 + z * z / games), high / (1 + z * z / games)
+def quantile(pairs: int) -> float:
+    return Z + (Z**3 + Z) / (4 * pairs)
 
 
-def test_all_won_is_wilsons_bound_for_that_many_games() -> None:
-    assert of_pairs([(1, 1)] * 100) == pytest.approx((0.98115, 1.0), abs=1e-5)
+def test_all_won_is_the_bound_that_makes_it_one_in_seven() -> None:
+    """score ** pairs = exp(-z * z / 2)"""
+    low, high = score_interval(*games([0, 0, 0, 0, 100]))
+    assert high == 1
+    assert low == pytest.approx(math.exp(-(quantile(100) ** 2) / 200), abs=1e-6)
+    assert low == pytest.approx(0.9805, abs=1e-4)
+
+
+def test_a_few_games_prove_little() -> None:
+    assert score_interval(*games([0, 0, 0, 0, 1]))[0] < 0.01
+    assert score_interval(*games([0, 0, 0, 0, 5]))[0] == pytest.approx(0.553, abs=1e-3)
+    low, high = score_interval(*games([0, 0, 5, 0, 0]))
+    assert high - low > 0.3
 
 
 def test_pairs_decided_by_their_opening_count_as_one_game() -> None:
-    found = of_pairs([(1, 1)] * 50 + [(0, 0)] * 50)
-    assert found == pytest.approx(wilson(0.5, 99))
+    one_game_each = np.arange(100) % 2.0, np.arange(100)
+    assert score_interval(*games([50, 0, 0, 0, 50])) == pytest.approx(
+        score_interval(*one_game_each), abs=1e-6
+    )
 
 
-def test_openings_that_cancel_count_as_all_the_games_but_no_more() -> None:
-    assert of_pairs([(1, 0)] * 100) == pytest.approx(wilson(0.5, 200))
-    assert of_pairs([(0.5, 0.5)] * 100) == pytest.approx(wilson(0.5, 200))
-    assert of_pairs([(0.5, 0.5)] * 98 + [(1, 1)] * 2) == pytest.approx(wilson(0.51, 200))
+def test_openings_that_cancel_narrow_the_interval() -> None:
+    """All even: the most that the extreme pairs may be is what leaves 100 even ones likely."""
+    seen = 1 - math.exp(-(quantile(100) ** 2) / 200)
+    found = score_interval(*games([0, 0, 100, 0, 0]))
+    assert found == pytest.approx((0.5 - seen / 2, 0.5 + seen / 2), abs=1e-6)
+
+
+def test_many_pairs_have_the_normal_interval_of_their_pentanomial_variance() -> None:
+    count = np.array([39, 2226, 31451, 2412, 40])  # a long test of two chess engines
+    values = np.arange(5) / 4
+    mean = count @ values / count.sum()
+    error = math.sqrt(count @ (values - mean) ** 2) / count.sum()
+    found = score_interval(*games(count.tolist()))
+    assert found == pytest.approx((mean - Z * error, mean + Z * error), abs=2e-6)
+    assert error < 0.3 * math.sqrt(mean * (1 - mean) / (2 * count.sum()))  # not the binomial one
+
+
+def test_a_game_whose_pair_is_not_over_counts() -> None:
+    points, pair = games([10, 0, 20, 0, 20])
+    found = strength(np.append(points, 1.0), np.append(pair, 99))
+    assert (found.games, found.pairs, found.pentanomial) == (101, 50, (10, 0, 20, 0, 20))
+    assert found.score == pytest.approx(61 / 101)
+    before, after = score_interval(points, pair), found.interval
+    assert after[0] > before[0]
+    assert abs(after[1] - before[1]) < 0.01
 
 
 @given(
     st.lists(st.tuples(st.sampled_from([0, 0.5, 1]), st.integers(0, 10)), min_size=1, max_size=40)
 )
-def test_it_holds_the_score(games: list[tuple[float, int]]) -> None:
+def test_it_holds_the_score_and_agrees_with_the_superiority(games: list[tuple[float, int]]) -> None:
     points, pair = (np.array(column) for column in zip(*games, strict=True))
     low, high = score_interval(points, pair)
     assert 0 <= low <= points.mean() <= high <= 1
     assert low < high
+    likely = superiority(points, pair)
+    assert (likely > 0.975) == (low > 0.5) or abs(likely - 0.975) < 1e-5
+    assert superiority(1 - points, pair) == pytest.approx(1 - likely)
 
 
+@pytest.mark.parametrize("pairs", [10, 100])
 @pytest.mark.parametrize("opening", [0.0, 0.6])
-@pytest.mark.parametrize("strength", [0.55, 0.9])
-def test_it_covers_the_truth_19_times_in_20(opening: float, strength: float) -> None:
+@pytest.mark.parametrize(("score", "draws"), [(0.55, 0.0), (0.55, 0.7), (0.9, 0.0)])
+def test_it_covers_the_truth_19_times_in_20(
+    pairs: int, opening: float, score: float, draws: float
+) -> None:
     """``opening``: share of pairs in which the opening alone decides both games."""
-    rng = np.random.default_rng(1)
+    game = np.array([1 - score - draws / 2, draws, score - draws / 2])
+    chance = (1 - opening) * np.convolve(game, game)
+    chance[::2] += opening * game
+    drawn = np.random.default_rng(1).multinomial(pairs, chance, size=RUNS[pairs])
+    counts, times = np.unique(drawn, axis=0, return_counts=True)
     covered = 0
-    pair = np.arange(100).repeat(2)
-    for _ in range(2000):
-        games: Any = rng.random((100, 2)) < strength
-        games[:, 1] = np.where(rng.random(100) < opening, games[:, 0], games[:, 1])
-        low, high = score_interval(games.ravel().astype(float), pair)
-        covered += low <= strength <= high
-    assert 0.93 <= covered / 2000 <= 0.975
+    for count, n in zip(counts.tolist(), times.tolist(), strict=True):
+        low, high = score_interval(*games(count))
+        covered += n * (low <= score <= high)
+    print(
+        f"\n{pairs} pairs, opening {opening}, score {score}, draws {draws}: {covered / RUNS[pairs]:.3f}"
+    )
+    assert 0.93 <= covered / RUNS[pairs] <= (0.999 if pairs == 10 else 0.98)
+
+
+def test_elo_is_logistic_and_never_infinite() -> None:
+    assert elo(0.5) == 0
+    assert elo(10 / 11) == pytest.approx(400)
+    assert elo(1 / 11) == pytest.approx(-400)
+    assert (elo(0), elo(1)) == (None, None)
+
+
+def test_a_match_summed_up_is_json() -> None:
+    found = json.loads(json.dumps(strength(*games([0, 0, 0, 0, 100])).to_dict(), allow_nan=False))
+    assert found.pop("elo_interval") == [pytest.approx(680.8, abs=0.1), None]
+    assert found.pop("interval") == [pytest.approx(0.98052, abs=1e-5), 1]
+    assert found.pop("superiority") == pytest.approx(1)
+    assert found == {
+        "games": 200, "pairs": 100, "pentanomial": [0, 0, 0, 0, 100], "score": 1.0, "elo": None,
+    }  # fmt: skip
+
+
+def test_superiority_of_many_games_is_the_normal_one() -> None:
+    """520 of 1,000 games: 1.265 standard errors above even."""
+    points, pair = (np.arange(1000) < 520).astype(float), np.arange(1000)
+    z = 20 / math.sqrt(1000 * 0.52 * 0.48)
+    assert superiority(points, pair) == pytest.approx(0.5 * (1 + math.erf(z / 2**0.5)), abs=1e-3)
+    assert superiority(*games([0, 0, 7, 0, 0])) == 0.5
+
+
+def test_a_pair_of_three_games_is_refused() -> None:
+    with pytest.raises(ValueError, match="3 games"):
+        pentanomial(np.ones(3), np.zeros(3, np.int64))
