@@ -59,6 +59,20 @@ def test_two_players_have_the_closed_form() -> None:
     assert a.elo == pytest.approx(400 * math.log10(0.65 / 0.35), rel=0.01)  # as the match says
 
 
+def test_the_interval_of_two_players_is_that_of_the_closed_form() -> None:
+    """By the delta method from the multinomial distribution of wins, draws and losses."""
+    count = np.array([3000.0, 3000.0, 500.0])
+
+    def closed(wins: float, draws: float, losses: float) -> float:
+        return 400 * math.log10(wins / losses) * 2 / (2 + draws / math.sqrt(wins * losses))
+
+    slope = np.array([closed(*(count + step)) - closed(*(count - step)) for step in np.eye(3)]) / 2
+    error = 1.96 * math.sqrt(2 * (count @ slope**2)) / 2  # both seats: twice the games
+    found = line(rate(both_seats("a", "random", 3000, 3000, 500)), "a")
+    assert found.interval == pytest.approx((found.elo - error, found.elo + error), abs=0.05)
+    assert found.elo == pytest.approx(closed(*count), abs=0.2)
+
+
 def test_without_draws_it_is_the_logistic_formula() -> None:
     table = rate(both_seats("a", "random", 1500, 0, 500))
     a = line(table, "a")
@@ -90,11 +104,13 @@ def test_the_unbeaten_and_the_unconnected_are_marked() -> None:
         both_seats("a", "random", 20, 0, 0)  # random never scored
         + both_seats("b", "a", 10, 3, 7)
         + both_seats("x", "y", 15, 0, 5)
+        + both_seats("z", "random", 0, 0, 5)
     )
     table = rate(games)
     basis = {found.player: found.basis for found in table.players}
     assert basis == {
         "random": "games", "a": "one-sided", "b": "one-sided", "x": "prior", "y": "prior",
+        "z": "one-sided",
     }  # fmt: skip
     assert 500 < line(table, "a").elo < 2000
     low, high = line(table, "a").interval
