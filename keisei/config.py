@@ -4,6 +4,7 @@ Environment variables are named ``KEISEI_PPO__GAMMA``. Unknown keys are errors e
 """
 
 import difflib
+import json
 import os
 import re
 import tomllib
@@ -35,6 +36,16 @@ def _split(value: Any) -> Any:
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
+def _table(value: Any) -> Any:
+    """A table given as JSON text, as on a command line or in the environment."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        raise ValueError('must be a table, as JSON: {"name": "usi:PATH?nodes=500"}') from None
+
+
 def _device(value: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
         raise ValueError("must be auto, cpu, cuda or cuda:N")
@@ -49,6 +60,9 @@ Device = Annotated[
 Share = Annotated[float, Field(ge=0, le=1)]
 Reaction = Literal["ignore", "alert", "rollback", "stop"]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split), NoDecode]
+
+
+Engines = Annotated[dict[str, str], BeforeValidator(_table), NoDecode]
 
 
 class SettingsError(ValueError):
@@ -216,7 +230,13 @@ class EvaluationSettings(Section):
     share: Share = Field(
         default=0.1, description="Largest share of the device's time for evaluation."
     )
-    games: int = Field(default=200, ge=2, multiple_of=2, description="Games of an evaluation.")
+    games: int = Field(default=200, ge=2, multiple_of=2, description="Games of a match.")
+    engines: Engines = Field(
+        default={}, description="Engines by name: usi:PATH?nodes=500&OPTION=VALUE."
+    )
+    concurrency: int = Field(
+        default=1, ge=1, le=64, description="Games at once against an engine: processes of it."
+    )
     max_ply: int = Field(
         default=512, ge=16, le=512, description="Plies after which a game is capped."
     )

@@ -171,8 +171,9 @@ class Evaluation(Event):
     id: str
     state: Literal["queued", "running", "done", "failed", "cancelled"]
     opponent: str
+    """Whom the agent meets."""
     games: int
-    """Games asked for."""
+    """Games that are to be played."""
     progress: float
     """Share of the games that ended, 0 to 1."""
     score: float | None = None
@@ -180,8 +181,11 @@ class Evaluation(Event):
     interval: tuple[float, float] | None = None
     """95 % confidence interval of the score."""
     result: dict[str, Any] | None = None
-    """Counts and ends by reason, once done."""
+    """Counts and ends by reason, once done; of several matches, each of them, and ratings."""
     message: str = ""
+    strategy: str = "single"
+    spec: dict[str, Any] | None = None
+    """What was asked for (``keisei.evaluation.spec.EvaluationSpec``)."""
 
     @property
     def keep(self) -> bool:

@@ -21,7 +21,8 @@ from anyio.abc import TaskGroup
 from rsshogi.core import Board as RulesBoard
 
 from keisei.config import Settings
-from keisei.evaluation import MatchSpec, score_interval
+from keisei.evaluation import score_interval
+from keisei.evaluation.spec import EvaluationSpec
 from keisei.events import Alert, Board, Evaluation, Failed, Iteration, State, Status, Topic
 from keisei.runtime.errors import NotRunning
 from keisei.runtime.hub import Hub
@@ -243,7 +244,7 @@ class FakeRun:
         self.reader.alerts.append(alert)
         self.hub.publish(alert)
 
-    async def evaluate(self, spec: MatchSpec, key: str | None = None) -> FakeHandle:
+    async def evaluate(self, spec: EvaluationSpec, key: str | None = None) -> FakeHandle:
         """Pretend to play a match, in a few seconds."""
         self._must_be("running", "paused")
         if key in self._keys:
@@ -305,7 +306,7 @@ class FakeRun:
                 self.hub.publish(self._board(number, ply, sfen, last, value))
                 await anyio.sleep(self._seconds[2])
 
-    async def _match(self, id: str, spec: MatchSpec) -> None:
+    async def _match(self, id: str, spec: EvaluationSpec) -> None:
         ended = 0
         while ended < spec.games and id not in self._cancelled:
             await anyio.sleep(0.2)
@@ -345,11 +346,11 @@ class FakeRun:
     def _progress(
         self,
         id: str,
-        spec: MatchSpec,
+        spec: EvaluationSpec,
         ended: int,
         state: Literal["queued", "running", "done", "cancelled"],
     ) -> None:
-        wins = round(ended * (0.9 if spec.opponent == "random" else 0.6))
+        wins = round(ended * (0.9 if "random" in spec.opponents else 0.6))
         score = wins / ended if ended else None
         points = (np.arange(ended) < wins).astype(float)
         over = state in {"done", "cancelled"}
@@ -362,7 +363,9 @@ class FakeRun:
             time=now,
             id=id,
             state=state,
-            opponent=spec.opponent,
+            opponent=", ".join(spec.opponents),
+            strategy=spec.strategy,
+            spec=spec.to_dict(),
             games=spec.games,
             progress=ended / spec.games,
             score=score,

@@ -7,7 +7,7 @@ import anyio
 import pytest
 from rsshogi.core import Board as RulesBoard
 
-from keisei.evaluation import MatchSpec
+from keisei.evaluation.spec import EvaluationSpec
 from keisei.runtime.errors import NotRunning
 from keisei.testing import STEPS, FakeRun, _scripted_game
 
@@ -50,4 +50,4 @@ async def test_it_stands_still_when_paused_and_ends_when_left() -> None:
         assert run.step > step
     assert run.state == "stopped"
     with pytest.raises(NotRunning):
-        await run.evaluate(MatchSpec(opponent="random", games=2))
+        await run.evaluate(EvaluationSpec(opponents=("random",), games=2))

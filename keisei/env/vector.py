@@ -1,6 +1,6 @@
 """VectorEnv: N games of shogi that take one move each per call."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import IntEnum
@@ -179,6 +179,25 @@ class VectorEnv:
         if bad >= 0:
             raise ValueError(f"action {moves[bad]} is not legal in game {bad}: {self.sfen(bad)}")
         return self._step(moves)
+
+    def step_some(self, actions: NDArray[np.integer[Any]]) -> StepResult:
+        """As ``step``, but -1 leaves its game as it is; what the result says of that means nothing."""
+        moves = np.ascontiguousarray(actions, np.int64)
+        rows = np.flatnonzero(moves != -1)
+        bad = kernels.check_actions(self.mask[rows], moves[rows])
+        if bad >= 0:
+            row = int(rows[bad])
+            raise ValueError(f"action {moves[row]} is not legal in game {row}: {self.sfen(row)}")
+        return self._step(moves)
+
+    def start_from(self, sfens: Sequence[str]) -> None:
+        """Begin every game anew, game i at ``sfens[i]``, where it is not over. Raises SfenError."""
+        for i, sfen in enumerate(sfens):
+            start = read_sfen(START_SFEN if sfen == "startpos" else sfen)[0][0]
+            start["rng"] = self.games["rng"][i]
+            self.games[i] = start
+        self._starts[:] = self.games
+        self._look()
 
     def seat(self, i: int, opponent: int) -> None:
         """Game ``i`` has just begun: a frozen opponent k > 0 plays white, -k black.

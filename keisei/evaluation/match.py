@@ -1,28 +1,29 @@
-"""A match between an agent, whose moves come from outside, and a local player.
+"""A match between two players, many games side by side.
 
-Up to ``AT_ONCE`` games run side by side, one ply a turn::
+Networks' moves come from outside, one ply of up to ``AT_ONCE`` games at a time; local players move
+by themselves::
 
     match = Match(MatchSpec("random", games=200))
     while (wanted := match.request()) is not None:
-        match.answer(agent.choose(*wanted)[0])
+        match.answer(*agent.choose(wanted.observation, wanted.mask, draw=wanted.draw))
     print(match.result())
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from keisei.env import Reason, StepResult, VectorEnv, legal_lists, material_actions, random_actions
+from keisei.env import Reason, StepResult, VectorEnv, material_actions, random_actions
 from keisei.evaluation.statistics import score_interval
-from keisei.shogi import Position
+from keisei.shogi import START_SFEN, Position
 
-Opponent = Literal["random", "material"]
+Kind = Literal["network", "random", "material", "engine"]
 Colour = Literal["black", "white"]
-Player = Callable[[NDArray[Any], NDArray[np.uint64], NDArray[np.uint64]], NDArray[np.int16]]
+_Local = Callable[[NDArray[Any], NDArray[np.uint64], NDArray[np.uint64]], NDArray[np.int16]]
 
 AT_ONCE = 512
 """Games played side by side; more follow when these are over. Bounds the work of one turn."""
@@ -39,63 +40,115 @@ def _material(games: NDArray[Any], mask: NDArray[np.uint64], rng: NDArray[np.uin
     return material_actions(games, rng)
 
 
-_PLAYERS: dict[str, Player] = {"random": _random, "material": _material}
+_LOCAL: dict[str, _Local] = {"random": _random, "material": _material}
+
+
+def local_move(
+    kind: Kind, game: NDArray[Any], mask: NDArray[np.uint64], rng: NDArray[np.uint64]
+) -> int:
+    """The move of a local player in GAME[1] with mask uint64[1, 35]; moves rng uint64[1] on."""
+    return int(_LOCAL[kind](game, mask, rng)[0])
+
+
+LOCAL = _LOCAL.keys()
+"""Players that need nobody else."""
+KINDS = ("network", *_LOCAL, "engine")
 
 
 @dataclass(frozen=True, slots=True)
 class MatchSpec:
     """What is played. Raises ValueError naming the field, its bounds and the value."""
 
-    opponent: Opponent
-    """``random``: uniform over the legal moves; ``material``: one ply deep."""
+    opponent: Kind
+    """``random``: uniform over the legal moves; ``material``: one ply deep; ``network``, ``engine``:
+    their moves come from outside."""
+    agent: Kind = "network"
+    """Whose result it is."""
     games: int = 200
     """Even: each opening is played from both seats."""
-    greedy: bool = False
-    """Whether the agent should play its most probable move. For the caller; a match takes any."""
     seed: int = 0
-    """Of the opponent's moves."""
+    """Of all random numbers, the networks' draws among them."""
+    openings: Sequence[str] = field(default=("startpos",), repr=False)
+    """``startpos moves ...`` or ``sfen ... moves ...``; pair k takes the k-th, round and round.
+    From ``load_openings``: they are not looked at before they are played."""
     max_ply: int = 512
-    """Plies after which a game is capped."""
+    """Plies after which a game is capped, those of the opening included."""
     declaration: Literal["27", "24", "none"] = "27"
     """Entering-king rule; both sides declare as soon as they can."""
-    trained_max_ply: int | None = None
-    """Maximum ply of the agent's training games: it sees the ply as a share of that. None: ours."""
+    trained_max_ply: tuple[int | None, int | None] = (None, None)
+    """Maximum ply of the training games of agent and opponent, where they are networks: they see the
+    ply as a share of that. None: ours."""
 
     def __post_init__(self) -> None:
-        if self.opponent not in _PLAYERS:
-            raise ValueError(f"opponent: one of {', '.join(_PLAYERS)} (got {self.opponent!r})")
+        for name, kind in (("agent", self.agent), ("opponent", self.opponent)):
+            if kind not in KINDS:
+                raise ValueError(f"{name}: one of {', '.join(KINDS)} (got {kind!r})")
         if self.games < 2 or self.games % 2:
             raise ValueError(f"games: an even number, 2 or more (got {self.games})")
         if not 0 <= self.seed < 2**64:
             raise ValueError(f"seed: 0 to 2**64 - 1 (got {self.seed})")
         if not 1 <= self.max_ply <= 32_767:
             raise ValueError(f"max_ply: 1 to 32767 (got {self.max_ply})")
+        if not self.openings:
+            raise ValueError("openings: at least one")
+
+    def opening(self, pair: int) -> str:
+        """That of pair ``pair``."""
+        return self.openings[pair % len(self.openings)]
 
 
 @dataclass(frozen=True, slots=True)
 class PlayedGame:
-    """One game of a match."""
+    """One game of a match, ended."""
 
-    pair: int
-    """Games of a pair have the same opening and the opponent's random numbers."""
-    agent: Colour
-    """The agent's seat."""
+    number: int
+    """Within the match. Games 2k and 2k + 1 are pair k: one opening, one stream of random numbers."""
     result: Literal["black", "white", "draw", "capped"]
     reason: str
-    """checkmate, no_moves, repetition, perpetual_check, declaration or max_ply."""
-    plies: int
+    """checkmate, no_moves, repetition, perpetual_check, declaration or max_ply; with an engine also
+    illegal_move and resignation."""
+    start: str
+    """``startpos`` or ``sfen ...``: where it began."""
     actions: NDArray[np.int16] = field(repr=False)
-    """[plies]"""
+    """[plies], those of the opening among them"""
+    values: NDArray[np.float32] = field(repr=False)
+    """[plies] what the mover's network expected, P(win) - P(loss); NaN where none was asked"""
+
+    @property
+    def pair(self) -> int:
+        """The pair it belongs to."""
+        return self.number // 2
+
+    @property
+    def agent(self) -> Colour:
+        """The agent's seat: black in the first game of a pair."""
+        return "white" if self.number % 2 else "black"
+
+    @property
+    def plies(self) -> int:
+        """Its length."""
+        return len(self.actions)
+
+    @property
+    def points(self) -> float:
+        """The agent's: 1, 1/2 or 0."""
+        if self.result in {"draw", "capped"}:
+            return 0.5
+        return float(self.result == self.agent)
+
+    def moves(self) -> list[str]:
+        """The moves in USI. Replays the game: some milliseconds."""
+        position = Position(self.start)
+        return [position.play(action) for action in self.actions.tolist()]
 
     def record(self) -> str:
         """``startpos moves ...`` as in USI's ``position``. Replays the game: some milliseconds."""
-        position = Position()
-        return " ".join(["startpos moves", *map(position.play, self.actions.tolist())])
+        return write_line(self.start, self.moves())
 
 
 @dataclass(frozen=True, slots=True)
 class MatchResult:
-    """How a match ended, seen by the agent. wins + draws + losses + capped = games."""
+    """How a match stands, seen by the agent. wins + draws + losses + capped = games."""
 
     games: int
     wins: int
@@ -125,163 +178,250 @@ class MatchResult:
         }
 
 
-class Match:
-    """A match in play. Alternate ``request`` and ``answer`` until ``request`` gives None.
+def tally(played: Sequence[PlayedGame]) -> MatchResult:
+    """The result of one game or more."""
+    ends: dict[str, Counter[str]] = {
+        kind: Counter() for kind in ("wins", "draws", "losses", "capped")
+    }
+    kinds = {1.0: "wins", 0.0: "losses"}
+    for game in played:
+        undecided = "draws" if game.result == "draw" else "capped"
+        ends[kinds.get(game.points, undecided)][game.reason] += 1
+    points = np.array([game.points for game in played])
+    return MatchResult(
+        games=len(played),
+        **{kind: found.total() for kind, found in ends.items()},
+        score=float(points.mean()),
+        interval=score_interval(points, np.array([game.pair for game in played])),
+        by_reason={kind: dict(sorted(ends[kind].items())) for kind in ("wins", "losses", "draws")},
+        played=tuple(played),
+    )
 
-    The opponent draws from one stream of random numbers a game, the same for both games of a pair
-    and whatever the number of games: pair k of a seed is always played the same against the same
-    moves.
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Positions that want a network's move, M of them: 1 to ``AT_ONCE``."""
+
+    observation: NDArray[np.uint8]
+    """[M, 131]"""
+    mask: NDArray[np.uint64]
+    """[M, 35]"""
+    draw: NDArray[np.float32]
+    """[M] the random number in [0, 1) that this move is drawn by"""
+    opponents: NDArray[np.bool_]
+    """[M] whether it is the opponent's move, not the agent's"""
+
+
+class Match:
+    """A match in play, for all kinds of players but engines.
+
+    Alternate ``request`` and ``answer`` until ``request`` gives None. Each pair has random numbers of
+    its own, the same in both its games and whatever the number of games: pair k of a seed is always
+    played the same by the same players. Equal networks so draw: each wins what the other loses.
     """
 
-    def __init__(self, spec: MatchSpec) -> None:
+    def __init__(self, spec: MatchSpec, pairs: Sequence[int] | None = None) -> None:
+        """``pairs``: those still to be played; all if None. Raises SfenError, IllegalMoveError."""
         self.spec = spec
-        n = spec.games
-        self._player = _PLAYERS[spec.opponent]
-        self._pair = np.arange(n) // 2
-        self._side = np.arange(n) % 2  # the agent's: 0 black, 1 white
-        streams = np.random.SeedSequence(spec.seed).generate_state(n // 2, np.uint64)
-        self._rng = streams[self._pair][:, None]
-        self._open = np.ones(n, np.bool_)
-        self._moves = np.zeros((n, spec.max_ply), np.int16)
-        self._winner = np.zeros(n, np.int8)
-        self._reason = np.zeros(n, np.uint8)
-        self._plies = np.zeros(n, np.int16)
-        self._begin(0)
+        self._todo = list(range(spec.games // 2) if pairs is None else pairs)
+        self._games = 2 * len(self._todo)
+        self._played: list[PlayedGame] = []
+        self._table: _Table | None = None
 
-    def _begin(self, first: int) -> None:
-        """Start the next games, those from ``first`` on."""
-        spec = self.spec
-        self._now = slice(first, min(first + AT_ONCE, spec.games))
-        self._env = VectorEnv(
-            self._now.stop - first,
-            max_ply=spec.max_ply,
-            declaration=spec.declaration,
-            seed=spec.seed,
-            reset_pool=0,
-        )
+    def request(self) -> Wanted | None:
+        """Positions that want a move; None when all games are over.
 
-    def request(self) -> tuple[NDArray[np.uint8], NDArray[np.uint64]] | None:
-        """Positions that want the agent's move: uint8[M, 131] and masks uint64[M, 35].
-
-        M is 1 to ``AT_ONCE``.
-
-        None when all games are over. Plays on where only the opponent is to move.
+        Plays on where only local players are to move.
         """
-        while self._open.any():
-            if not self._open[self._now].any():
-                self._begin(self._now.stop)
-            rows = self._wanted()
-            if len(rows):
-                return self._observe(rows), self._env.mask[rows]
-            self._step(rows, np.empty(0, np.int16))
+        while self._table or self._todo:
+            if self._table is None:
+                now, self._todo = self._todo[: AT_ONCE // 2], self._todo[AT_ONCE // 2 :]
+                self._table = _Table(self.spec, now)
+            wanted = self._table.request()
+            if wanted is not None:
+                return wanted
+            self._finish()
         return None
 
-    def answer(self, actions: NDArray[np.integer[Any]]) -> None:
-        """The agent's moves, int[M], in the order of ``request``; the games go on by one ply.
+    def answer(
+        self, actions: NDArray[np.integer[Any]], values: NDArray[np.floating[Any]] | None = None
+    ) -> None:
+        """The moves int[M] and what the network expects [M], in the order of ``request``.
 
-        Raises ValueError if one is not legal or there are not M of them.
+        The games go on by one ply. Raises ValueError if a move is not legal or there are not M.
         """
-        rows = self._wanted()
-        if np.shape(actions) != rows.shape:
-            raise ValueError(f"{np.shape(actions)} moves for {len(rows)} positions")
-        self._step(rows, actions)
+        if self._table is None:
+            raise ValueError("no move was asked for")
+        self._table.answer(actions, values)
+        self._finish()
+
+    @property
+    def played(self) -> list[PlayedGame]:
+        """The games that ended, in that order."""
+        return self._played
 
     @property
     def progress(self) -> float:
         """Share of the games that ended."""
-        return 1 - int(self._open.sum()) / self.spec.games
+        return len(self._played) / self._games
 
     @property
     def score(self) -> float | None:
         """Score over the games that ended, None before the first."""
-        points = self._points()[~self._open]
-        return float(points.mean()) if len(points) else None
+        return self.result().score if self._played else None
 
     @property
     def interval(self) -> tuple[float, float] | None:
         """95 % interval of that score."""
-        ended = ~self._open
-        return score_interval(self._points()[ended], self._pair[ended]) if ended.any() else None
+        return self.result().interval if self._played else None
 
     def result(self) -> MatchResult:
-        """The result. Raises RuntimeError while games are still played."""
-        if self._open.any():
-            raise RuntimeError(f"{int(self._open.sum())} games are not over")
-        played = tuple(self._game(row) for row in range(self.spec.games))
-        kinds = [_outcome(game) for game in played]
-        ends = {
-            kind: Counter(
-                game.reason for game, found in zip(played, kinds, strict=True) if found == kind
-            )
-            for kind in ("wins", "losses", "draws")
-        }
-        points = self._points()
-        return MatchResult(
-            games=self.spec.games,
-            wins=kinds.count("wins"),
-            draws=kinds.count("draws"),
-            losses=kinds.count("losses"),
-            capped=kinds.count("capped"),
-            score=float(points.mean()),
-            interval=score_interval(points, self._pair),
-            by_reason={kind: dict(sorted(found.items())) for kind, found in ends.items()},
-            played=played,
+        """The result of the games that ended, by number. Raises ValueError before the first."""
+        if not self._played:
+            raise ValueError("no game has ended")
+        return tally(sorted(self._played, key=lambda game: game.number))
+
+    def _finish(self) -> None:
+        """Take the games that have just ended."""
+        table = self._table
+        if table is not None:
+            self._played += table.ended()
+            if table.over:
+                self._table = None
+
+
+class _Table:
+    """Games of a match that are played side by side."""
+
+    def __init__(self, spec: MatchSpec, pairs: Sequence[int]) -> None:
+        self._spec = spec
+        self._number = np.repeat(2 * np.array(pairs), 2) + np.tile([0, 1], len(pairs))
+        n = len(self._number)
+        self._agents_side = self._number % 2  # 0 black, 1 white
+        self._asks = np.array([spec.agent == "network", spec.opponent == "network"])
+        seeds = np.random.SeedSequence(spec.seed).generate_state(max(pairs) + 1, np.uint64)
+        self._rng = seeds[self._number // 2][:, None]
+        self._draw = np.repeat(
+            [np.random.default_rng(seeds[k]).random(spec.max_ply, np.float32) for k in pairs], 2, 0
         )
+        self._open = np.ones(n, np.bool_)
+        self._just_ended: list[PlayedGame] = []
+        self._actions = np.zeros((n, spec.max_ply), np.int16)
+        self._values = np.full((n, spec.max_ply), np.nan, np.float32)
+        self._env = VectorEnv(
+            n, max_ply=spec.max_ply, declaration=spec.declaration, seed=spec.seed, reset_pool=0
+        )
+        self._begin([read_line(spec.opening(k)) for k in pairs])
 
-    def _wanted(self) -> NDArray[np.intp]:
-        """Rows of the environment in which the agent is to move."""
-        mine = self._env.games["side"] == self._side[self._now]
-        return np.flatnonzero(self._open[self._now] & mine)
+    def _begin(self, openings: Sequence[tuple[str, list[int]]]) -> None:
+        """Set the games up and make the openings' moves."""
+        twice = [opening for opening in openings for _ in range(2)]
+        self._start = [start for start, _ in twice]
+        self._env.start_from([start.removeprefix("sfen ") for start in self._start])
+        for ply in range(max(len(line) for _, line in twice)):
+            moves = np.array([line[ply] if ply < len(line) else -1 for _, line in twice])
+            self._step(np.where(self._open, moves, -1))
 
-    def _observe(self, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
+    @property
+    def over(self) -> bool:
+        """Whether all games are."""
+        return not self._open.any()
+
+    def request(self) -> Wanted | None:
+        while self._open.any():
+            rows, opponents = self._wanted()
+            if len(rows):
+                mask, ply = self._env.mask[rows], self._env.games["ply"][rows]
+                return Wanted(
+                    self._observe(rows, opponents, ply), mask, self._draw[rows, ply], opponents
+                )
+            self._move(rows, np.empty(0, np.int16))
+        return None
+
+    def answer(
+        self, actions: NDArray[np.integer[Any]], values: NDArray[np.floating[Any]] | None
+    ) -> None:
+        rows, _ = self._wanted()
+        if np.shape(actions) != rows.shape:
+            raise ValueError(f"{np.shape(actions)} moves for {len(rows)} positions")
+        if values is not None:
+            self._values[rows, self._env.games["ply"][rows]] = values
+        self._move(rows, actions)
+
+    def ended(self) -> list[PlayedGame]:
+        """The games that ended since the last call."""
+        found, self._just_ended = self._just_ended, []
+        return found
+
+    def _wanted(self) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """Rows in which a network is to move, and whether it is the opponent's."""
+        opponents = self._env.games["side"] != self._agents_side
+        rows = np.flatnonzero(self._open & self._asks[opponents.astype(np.intp)])
+        return rows, opponents[rows]
+
+    def _observe(
+        self, rows: NDArray[np.intp], opponents: NDArray[np.bool_], ply: NDArray[np.integer[Any]]
+    ) -> NDArray[np.uint8]:
         observation = self._env.observation[rows]
-        if self.spec.trained_max_ply is not None:
-            ply = self._env.games["ply"][rows].astype(np.int64)
-            observation[:, _PLY] = np.minimum(ply * 255 // self.spec.trained_max_ply, 255)
+        for side, cap in enumerate(self._spec.trained_max_ply):
+            if cap is not None:
+                theirs = opponents == side
+                observation[theirs, _PLY] = np.minimum(
+                    ply[theirs].astype(np.int64) * 255 // cap, 255
+                )
         return observation
 
-    def _step(self, rows: NDArray[np.intp], actions: NDArray[np.integer[Any]]) -> None:
-        env = self._env
-        moves = legal_lists(env.mask)[0][:, 0].copy()  # games that are over: any move
-        playing, rng = self._open[self._now].copy(), self._rng[self._now]
-        opponents = playing.copy()
-        opponents[rows] = False
-        for row in np.flatnonzero(opponents).tolist():
-            one = slice(row, row + 1)
-            moves[one] = self._player(env.games[one], env.mask[one], rng[row])
+    def _move(self, rows: NDArray[np.intp], actions: NDArray[np.integer[Any]]) -> None:
+        """Make the networks' moves and those of the local players."""
+        env, spec = self._env, self._spec
+        moves = np.full(len(env), -1)
         moves[rows] = actions
-        ply = env.games["ply"].copy()
-        step = env.step(moves)
-        self._moves[self._now][playing, ply[playing]] = moves[playing]
-        self._settle(step)
+        local = self._open.copy()
+        local[rows] = False
+        for row in np.flatnonzero(local).tolist():
+            one = slice(row, row + 1)
+            agents = env.games["side"][row] == self._agents_side[row]
+            kind = spec.agent if agents else spec.opponent
+            moves[row] = local_move(kind, env.games[one], env.mask[one], self._rng[row])
+        self._step(moves)
 
-    def _settle(self, step: StepResult) -> None:
-        ended = self._open[self._now] & (step.terminated | step.truncated)
-        self._winner[self._now][ended] = step.winner[ended]
-        self._reason[self._now][ended] = step.reason[ended]
-        self._plies[self._now][ended] = step.plies[ended]
-        self._open[self._now][ended] = False
+    def _step(self, moves: NDArray[np.int64]) -> None:
+        ply = self._env.games["ply"].copy()
+        step = self._env.step_some(moves)
+        moved = moves >= 0
+        self._actions[moved, ply[moved]] = moves[moved]
+        for row in np.flatnonzero(moved & (step.terminated | step.truncated)).tolist():
+            self._open[row] = False
+            self._just_ended.append(self._game(row, step))
 
-    def _points(self) -> NDArray[np.float64]:
-        """1, 1/2 or 0 for each game; those still played count nothing yet."""
-        won = self._winner * (1 - 2 * self._side)
-        return (1 + won) / 2
-
-    def _game(self, row: int) -> PlayedGame:
-        reason, winner = Reason(int(self._reason[row])), int(self._winner[row])
-        plies = int(self._plies[row])
+    def _game(self, row: int, step: StepResult) -> PlayedGame:
+        reason, winner, plies = Reason(int(step.reason[row])), step.winner[row], step.plies[row]
         undecided: Literal["draw", "capped"] = "capped" if reason == Reason.MAX_PLY else "draw"
         return PlayedGame(
-            pair=int(self._pair[row]),
-            agent="white" if self._side[row] else "black",
+            number=int(self._number[row]),
             result="black" if winner > 0 else "white" if winner < 0 else undecided,
             reason=reason.label,
-            plies=plies,
-            actions=self._moves[row, :plies].copy(),
+            start=self._start[row],
+            actions=self._actions[row, :plies].copy(),
+            values=self._values[row, :plies].copy(),
         )
 
 
-def _outcome(game: PlayedGame) -> str:
-    if game.result in {"black", "white"}:
-        return "wins" if game.result == game.agent else "losses"
-    return "draws" if game.result == "draw" else "capped"
+def read_line(line: str) -> tuple[str, list[int]]:
+    """Start (``startpos`` or ``sfen ...``) and actions of ``startpos moves ...`` or the like.
+
+    Raises SfenError, IllegalMoveError.
+    """
+    start, _, moves = line.strip().removeprefix("position ").partition(" moves ")
+    position = Position(start)
+    sfen = position.sfen()
+    actions = []
+    for usi in moves.split():
+        actions.append(position.action(usi))
+        position.play(actions[-1])
+    return "startpos" if sfen == START_SFEN else f"sfen {sfen}", actions
+
+
+def write_line(start: str, moves: Sequence[str]) -> str:
+    """``startpos moves ...`` or the like, as in USI's ``position``."""
+    return " ".join([start, "moves", *moves]) if moves else start

@@ -15,7 +15,7 @@ from keisei.nets.planes import expand
 ILLEGAL = -1e9
 """Log-probability of padding. Finite: minus infinity turns entropy and gradients into NaN."""
 _BATCH = 32
-"""Agents pad their batches to a multiple of this, so that few shapes are ever prepared."""
+"""Agents pad larger batches to a multiple of this, so that few shapes are ever prepared."""
 
 
 class DeviceError(RuntimeError):
@@ -120,14 +120,14 @@ def probabilities(log_probs: Tensor) -> Tensor:
     return log_probs.softmax(1)
 
 
-def sample(log_probs: Tensor, generator: torch.Generator) -> Tensor:
-    """Columns ``int64[B]`` drawn from ``log_probs[B, L]`` by inverting the distribution function.
+def sample(log_probs: Tensor, draw: Tensor) -> Tensor:
+    """Columns ``int64[B]`` of ``log_probs[B, L]`` by inverting the distribution function.
 
-    Padding is never drawn: the sum does not grow there, and a drawn share is below the whole.
+    ``draw``: float32[B], uniform in [0, 1). Padding is never drawn: the sum does not grow there, and
+    a drawn share is below the whole.
     """
     below = probabilities(log_probs).cumsum(1)
-    share = torch.rand(len(below), 1, device=below.device, generator=generator) * below[:, -1:]
-    return torch.searchsorted(below, share, right=True)[:, 0]
+    return torch.searchsorted(below, draw[:, None] * below[:, -1:], right=True)[:, 0]
 
 
 def outcome_value(outcome: Tensor) -> Tensor:
@@ -145,21 +145,32 @@ class Agent:
         self.device = device
         self.dtype = dtype
         self._seed = seed
-        self._generator = torch.Generator(device).manual_seed(seed)
+        self._random = np.random.default_rng(seed)
 
     def choose(
-        self, observation: NDArray[np.uint8], mask: NDArray[np.uint64], *, greedy: bool = False
+        self,
+        observation: NDArray[np.uint8],
+        mask: NDArray[np.uint64],
+        *,
+        greedy: bool = False,
+        draw: NDArray[np.float32] | None = None,
     ) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
         """Moves and values for ``observation: uint8[M, 131]`` and ``mask: uint64[M, 35]``.
 
         Returns actions ``int16[M]``, sampled or (``greedy``) the most probable, and values
-        ``float32[M]``: P(win) - P(loss) as the mover sees it.
+        ``float32[M]``: P(win) - P(loss) as the mover sees it. ``draw``: float32[M] in [0, 1), the
+        random numbers to sample by; of the agent's own if None.
         """
         count = len(observation)
         if count == 0:
             return np.empty(0, np.int16), np.empty(0, np.float32)
+        if draw is None:
+            draw = self._random.random(count, np.float32)
         legal, log_probs, value = self._infer(observation, mask)
-        column = log_probs.argmax(1) if greedy else sample(log_probs, self._generator)
+        if greedy:
+            column = log_probs.argmax(1)
+        else:
+            column = sample(log_probs, torch.from_numpy(draw[_padded(count)]).to(self.device))
         actions = legal.gather(1, column[:, None])[:, 0]
         return actions[:count].to("cpu", torch.int16).numpy(), value[:count].cpu().numpy()
 
@@ -192,8 +203,14 @@ class Agent:
         self, observation: NDArray[np.uint8], mask: NDArray[np.uint64]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Legal actions, their log-probabilities and values; rows past M repeat the last one."""
-        rows = np.minimum(np.arange(-(-len(mask) // _BATCH) * _BATCH), len(mask) - 1)
+        rows = _padded(len(mask))
         seen = torch.from_numpy(observation[rows]).to(self.device)
         legal = legal_columns(torch.from_numpy(mask[rows].view(np.int64)).to(self.device))
         policy, outcome = evaluate(self.net, seen, self.dtype)
         return legal, legal_log_probs(policy, legal), outcome_value(outcome.softmax(1))
+
+
+def _padded(count: int) -> NDArray[np.intp]:
+    """Rows of a batch that is padded by its last row: to a power of two, then to multiples of 32."""
+    size = 1 << (count - 1).bit_length() if count <= _BATCH else -(-count // _BATCH) * _BATCH
+    return np.minimum(np.arange(size), count - 1)

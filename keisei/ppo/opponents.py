@@ -120,7 +120,8 @@ class Opponents:
             seen = torch.from_numpy(env.observation[rows]).to(device)
             legal = legal_columns(torch.from_numpy(env.mask[rows].view(np.int64)).to(device))
             policy, _ = evaluate(self._nets[number], seen, self._dtype)
-            column = sample(legal_log_probs(policy, legal), self._sampling)[:, None]
+            draw = torch.rand(len(rows), device=device, generator=self._sampling)
+            column = sample(legal_log_probs(policy, legal), draw)[:, None]
             actions[rows] = legal.gather(1, column)[:, 0].to("cpu", torch.int16).numpy()
 
     def note(self, step: StepResult) -> None:

@@ -106,7 +106,8 @@ class Collector:
         with clock.phase("sampling"):
             legal = legal_columns(mask)
             log_probs = legal_log_probs(policy, legal)
-            column = sample(log_probs, self._generator)[:, None]
+            draw = torch.rand(len(log_probs), device=self._device, generator=self._generator)
+            column = sample(log_probs, draw)[:, None]
             self._choice[t] = column[:, 0]
             self._log_prob[t] = log_probs.gather(1, column)[:, 0]
             self._outcome[t] = outcome.softmax(1)

@@ -11,7 +11,7 @@ from keisei.events import Evaluation, Event, Failed
 from keisei.runtime.errors import InboxFull, KeyReused
 
 if TYPE_CHECKING:
-    from keisei.evaluation import MatchSpec
+    from keisei.evaluation.spec import EvaluationSpec
 
 KEPT = 1000
 UNDONE = 32
@@ -22,7 +22,7 @@ class Record:
     """One evaluation."""
 
     def __init__(
-        self, fields: dict[str, Any], spec: "MatchSpec | None" = None, key: str | None = None
+        self, fields: dict[str, Any], spec: "EvaluationSpec | None" = None, key: str | None = None
     ) -> None:
         """``fields``: what is known of it, which is shown beside the defaults."""
         self.spec = spec
@@ -31,6 +31,7 @@ class Record:
         self.fields: dict[str, Any] = {
             "id": secrets.token_hex(4),
             "state": "queued",
+            "strategy": "single",
             "opponent": "",
             "games": 0,
             "progress": 0.0,
@@ -38,6 +39,7 @@ class Record:
             "interval": None,
             "result": None,
             "message": "",
+            "spec": None,
             "created": time.time(),
             "finished": None,
         }
@@ -78,7 +80,7 @@ class Book:
     def __init__(self) -> None:
         self._records: dict[str, Record] = {}
 
-    def add(self, spec: "MatchSpec", key: str | None) -> tuple[Record, bool]:
+    def add(self, spec: "EvaluationSpec", key: str | None) -> tuple[Record, bool]:
         """A record for ``spec``, and whether it is new: the same key gives the same record.
 
         Raises KeyReused, InboxFull.
@@ -91,7 +93,13 @@ class Book:
                     return known, False
         if sum(not record.done.is_set() for record in self._records.values()) >= UNDONE:
             raise InboxFull(f"{UNDONE} evaluations already wait")
-        record = Record({"opponent": spec.opponent, "games": spec.games}, spec, key)
+        fields = {
+            "strategy": spec.strategy,
+            "opponent": ", ".join(spec.opponents) or spec.strategy,
+            "games": spec.games,
+            "spec": spec.to_dict(),
+        }
+        record = Record(fields, spec, key)
         self._records[record.id] = record
         ended = [old.id for old in self._records.values() if old.done.is_set()]
         for id in ended[: max(0, len(self._records) - KEPT)]:

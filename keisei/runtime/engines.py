@@ -1,8 +1,9 @@
-"""Matches of the network against engines: asynchronous, several games at once."""
+"""Matches in which engines play: asynchronous, several games at once."""
 
 import resource
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
@@ -10,71 +11,87 @@ import anyio.to_thread
 import numpy as np
 from numpy.typing import NDArray
 
-from keisei.evaluation.engine_match import (
-    EngineMatch,
-    EngineMatchResult,
-    EngineMatchSpec,
-    GameInPlay,
-)
-from keisei.shogi import Position
+from keisei.evaluation import PlayedGame
+from keisei.evaluation.engine_match import EngineMatch, GameInPlay
+from keisei.evaluation.match import LOCAL, Kind, local_move
 from keisei.usi import Engine, EngineError, EngineGone, EngineSpec, EngineTimeout, Timeouts
 
 RESTARTS = 3
 """Times that a match starts an engine again which crashed or did not answer."""
 
-Choose = Callable[[NDArray[np.uint8], NDArray[np.uint64]], Awaitable[NDArray[np.integer[Any]]]]
-"""Answers positions (uint8[M, 131], masks uint64[M, 35]) with actions, int[M]."""
+Look = tuple[NDArray[np.uint8], NDArray[np.uint64]]
+"""A position: observation uint8[1, 131] and its mask uint64[1, 35]."""
+Choose = Callable[[Look, float], Awaitable[tuple[int, float]]]
+"""A network: a position and a random number in [0, 1) to action and value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """One of the two players."""
+
+    kind: Kind
+    seed: int = 0
+    """Of a network's and a local player's random numbers."""
+    engine: EngineSpec | None = None
+    choose: Choose | None = None
+    """Of a network."""
 
 
 async def play_match(
-    spec: EngineMatchSpec,
-    engine: EngineSpec,
-    choose: Choose,
+    match: EngineMatch,
+    agent: Seat,
+    opponent: Seat,
+    tell: Callable[[list[PlayedGame]], None],
     *,
     concurrency: int = 2,
     timeouts: Timeouts | None = None,
-    show: Callable[[EngineMatch], None] = lambda match: None,
-) -> EngineMatchResult:
-    """Play a match between a network and an engine.
+) -> dict[str, Any]:
+    """Play a match between any two players; ``tell`` is called with each game that ended.
 
-    An illegal move loses the engine its game. A crash or a timeout is counted as a fault, the
+    An illegal move loses an engine its game. A crash or a timeout is counted as a fault, the
     engine started again and the game replayed; after ``RESTARTS`` of them the next one ends the
-    match: its result holds the ``error`` and the games that ended until then.
+    match: the answer holds the ``error``, and the games that ended until then stand.
 
     Args:
-        spec: what is played.
-        engine: against whom.
-        choose: the network; asked once at a time, for all games that wait for it.
-        concurrency: engine processes, and so games at once.
-        timeouts: of the engine.
-        show: called after each game.
+        match: what is played.
+        agent, opponent: who plays.
+        tell: of games.
+        concurrency: games at once, and so processes of each engine.
+        timeouts: of the engines.
+
+    Returns:
+        ``engines`` (what they call themselves), ``faults``, ``engine_cpu_seconds`` and ``error``.
 
     Raises:
-        EngineStartError: the engine cannot be used.
-        EngineError: it failed too often before any game had ended.
+        EngineStartError: an engine cannot be used.
+        EngineError: one failed too often before any game had ended.
     """
-    if concurrency < 1:
-        raise ValueError(f"concurrency: 1 or more (got {concurrency})")
-    # The rules are compiled, or loaded, on their first use: that would stop the loop for seconds.
-    await anyio.to_thread.run_sync(lambda: Position().outcome(spec.declaration))
-    play = _Play(EngineMatch(spec), engine, _Together(choose), timeouts or Timeouts(), show)
+    await anyio.to_thread.run_sync(_load_rules, match, (agent.kind, opponent.kind))
+    play = _Play(match, (agent, opponent), timeouts or Timeouts(), tell)
     before, error = _children_seconds(), None
     try:
         async with anyio.create_task_group() as group:
-            for _ in range(min(concurrency, spec.games)):
+            for _ in range(concurrency):
                 group.start_soon(play.serve)
     except BaseExceptionGroup as failed:
         cause = _cause(failed)
-        if not (isinstance(cause, EngineError) and play.match.progress):
+        if not (isinstance(cause, EngineError) and match.played):
             raise cause from failed
         error = str(cause)
-    return EngineMatchResult(
-        match=play.match.result(),
-        faults=dict(play.match.faults),
-        engine=play.name,
-        engine_cpu_seconds=_children_seconds() - before,
-        error=error,
-    )
+    return {
+        "engines": sorted(play.names),
+        "faults": dict(match.faults),
+        "engine_cpu_seconds": round(_children_seconds() - before, 3),
+        "error": error,
+    }
+
+
+def _load_rules(match: EngineMatch, kinds: tuple[Kind, Kind]) -> None:
+    """Compile or load them: on their first use they would stop the loop for seconds."""
+    game = GameInPlay(match.spec, 0)
+    _, mask = game.look()
+    for kind in {*kinds} & LOCAL:
+        local_move(kind, game.record(), mask, np.ones(1, np.uint64))
 
 
 @dataclass(slots=True)
@@ -82,30 +99,28 @@ class _Play:
     """A match on its way."""
 
     match: EngineMatch
-    engine: EngineSpec
-    agent: "_Together"
+    seats: tuple[Seat, Seat]
     timeouts: Timeouts
-    show: Callable[[EngineMatch], None]
-    name: str = ""
+    tell: Callable[[list[PlayedGame]], None]
+    names: set[str] = field(default_factory=set)
     restarts: int = 0
 
     async def serve(self) -> None:
-        """Play games with one engine at a time until all have begun."""
+        """Play games with one process of each engine at a time until all have begun."""
         while (game := self.match.begin()) is not None:
             try:
-                await self._engine_plays(game)
+                await self._engines_play(game)
             except (EngineTimeout, EngineGone):
                 self.restarts += 1
                 if self.restarts > RESTARTS:
                     raise
 
-    async def _engine_plays(self, first: GameInPlay) -> None:
-        async with Engine(self.engine, self.timeouts) as engine:
-            self.name = engine.name
+    async def _engines_play(self, first: GameInPlay) -> None:
+        async with self._engines() as engines:
             game: GameInPlay | None = first
             while game is not None:
                 try:
-                    await self._game(engine, game)
+                    await self._game(engines, game)
                 except EngineTimeout:
                     self.match.fault(game, "timeout")
                     raise
@@ -113,53 +128,40 @@ class _Play:
                     self.match.fault(game, "crash")
                     raise
                 self.match.finish(game)
-                self.show(self.match)
+                self.tell(self.match.played[-1:])
                 game = self.match.begin()
 
-    async def _game(self, engine: Engine, game: GameInPlay) -> None:
-        await engine.new_game()
+    @asynccontextmanager
+    async def _engines(self) -> AsyncIterator[tuple[Engine | None, Engine | None]]:
+        async with AsyncExitStack() as stack:
+            engines: list[Engine | None] = []
+            for seat in self.seats:
+                engine = None
+                if seat.engine is not None:
+                    engine = await stack.enter_async_context(Engine(seat.engine, self.timeouts))
+                    self.names.add(engine.name)
+                engines.append(engine)
+            yield engines[0], engines[1]
+
+    async def _game(self, engines: tuple[Engine | None, Engine | None], game: GameInPlay) -> None:
+        draws = np.random.default_rng([self.seats[0].seed, game.number // 2])
+        rng = draws.integers(2**64, size=1, dtype=np.uint64)
+        for engine in engines:
+            if engine is not None:
+                await engine.new_game()
         while not game.over:
-            if game.agent_to_move:
-                game.play(await self.agent.choose(*game.look()))
-            else:
+            side = 0 if game.agent_to_move else 1
+            seat, engine = self.seats[side], engines[side]
+            if engine is not None:
                 game.answer((await engine.go(game.moves)).move)
-        engine.game_over(game.engine_result())
-
-
-@dataclass(slots=True, eq=False)
-class _Wanted:
-    observation: NDArray[np.uint8]
-    mask: NDArray[np.uint64]
-    action: int | None = None
-
-
-class _Together:
-    """Asks the network for all positions that wait, one question at a time."""
-
-    def __init__(self, choose: Choose) -> None:
-        self._choose = choose
-        self._asking = anyio.Lock()
-        self._waiting: list[_Wanted] = []
-
-    async def choose(self, observation: NDArray[np.uint8], mask: NDArray[np.uint64]) -> int:
-        """The move in one position."""
-        mine = _Wanted(observation, mask)
-        self._waiting.append(mine)
-        async with self._asking:  # meanwhile others gather
-            if mine.action is None:
-                asked, self._waiting = self._waiting, []
-                try:
-                    actions = await self._choose(
-                        np.concatenate([each.observation for each in asked]),
-                        np.concatenate([each.mask for each in asked]),
-                    )
-                except BaseException:  # cancellation among them: the others ask for themselves
-                    self._waiting += (each for each in asked if each is not mine)
-                    raise
-                for each, action in zip(asked, actions.tolist(), strict=True):
-                    each.action = action
-        assert mine.action is not None  # noqa: S101 (zip is strict)
-        return mine.action
+            elif seat.choose is not None:
+                game.play(*await seat.choose(game.look(), draws.random(dtype=np.float32)))
+            else:
+                _, mask = game.look()
+                game.play(local_move(seat.kind, game.record(), mask, rng))
+        for side, engine in enumerate(engines):
+            if engine is not None:
+                engine.game_over(game.result_for(agent=side == 0))
 
 
 def _cause(failed: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -8,7 +8,7 @@ import torch
 
 from keisei.config import Settings
 from keisei.ppo.ranks import ALONE, Ranks
-from keisei.runtime.evaluations import Agent
+from keisei.runtime.matches import Agent
 from keisei.store import Checkpoint, load_checkpoint
 
 

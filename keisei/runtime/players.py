@@ -23,6 +23,7 @@ from keisei.store import (
     load_checkpoint,
     read_settings,
 )
+from keisei.store.checkpoints import CHECKPOINTS
 
 _PLY = 97
 """Column of the compact observation that holds the ply, of 255 parts of the maximum."""
@@ -52,6 +53,13 @@ class Player:
         """How long it had trained, in steps."""
         self.refused = refused
         """Newer checkpoints of the run that are damaged."""
+
+    @property
+    def name(self) -> str:
+        """``<run>@<step>``; of a checkpoint that was moved out of its run, its folder for the run."""
+        folder = self.checkpoint or Path("unknown")
+        run = folder.parent.parent if folder.parent.name == CHECKPOINTS else folder
+        return f"{run.name}@{self.step}"
 
     def best_move(self, sfen: str, greedy: bool = True) -> str | None:
         """The agent's move (USI) in a position; sampled from its policy if not ``greedy``.
@@ -108,7 +116,7 @@ def load(path: str | Path, device: str = "auto", *, seed: int = 0) -> Player:
     folder, refused = find_checkpoint(Path(path))
     checkpoint = load_checkpoint(folder)
     place = resolve_device(device)
-    trained = _trained_with(folder)
+    trained = trained_with(folder)
     dtype = resolve_dtype(trained.compute.dtype, place)
     agent = Agent(_rebuild(checkpoint).to(place), place, dtype, seed)
     env = trained.env
@@ -134,7 +142,7 @@ def _rebuild(checkpoint: Checkpoint) -> torch.nn.Module:
     return net.eval()
 
 
-def _trained_with(folder: Path) -> Settings:
+def trained_with(folder: Path) -> Settings:
     """The settings of the checkpoint's run; the defaults for one that was moved out of its run."""
     run = folder.absolute().parent.parent
     return read_settings(run) if (run / SETTINGS_FILE).exists() else Settings()

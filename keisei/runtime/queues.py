@@ -7,7 +7,9 @@ from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
+import numpy as np
 from anyio import from_thread
+from numpy.typing import NDArray
 
 from keisei.runtime.errors import InboxFull, NotRunning
 
@@ -75,9 +77,9 @@ def deliver(answers: Iterable[tuple[Reply[Any], Any]]) -> None:
 class Command:
     """Something for the device thread to do. Queued is accepted; ``finished`` is its other end."""
 
-    kind: Literal["pause", "resume", "checkpoint", "evaluate", "cancel"]
+    kind: Literal["pause", "resume", "checkpoint", "open", "close", "play", "end"]
     payload: Any = None
-    """Of ``evaluate``: (id, spec). Of ``cancel``: the id."""
+    """Of ``open``: the source of a network; ``close``: its id; ``play``, ``end``: a job."""
     finished: Reply[Any] = field(default_factory=Reply)
 
 
@@ -91,23 +93,40 @@ class Question:
     """The move in USI, or None if the game is over."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Ply:
+    """A position of a game wanting the move of one of the networks that play matches."""
+
+    network: int
+    """Its id."""
+    observation: NDArray[np.uint8]
+    """[1, 131]"""
+    mask: NDArray[np.uint64]
+    """[1, 35]"""
+    draw: float
+    """In [0, 1): the random number to sample by."""
+    greedy: bool
+    answer: Reply[tuple[int, float]] = field(default_factory=Reply)
+    """Action and value."""
+
+
 class Mailbox:
     """Everything that goes from the loop to the device thread. Putting never blocks."""
 
     def __init__(self) -> None:
         self._commands: queue.Queue[Command] = queue.Queue(INBOX)
-        self._questions: queue.Queue[Question] = queue.Queue(INFERENCE)
+        self._questions: queue.Queue[Question | Ply] = queue.Queue(INFERENCE)
         self._stop = threading.Event()
         self._bell = threading.Event()
         self._lock = threading.Lock()
         self._closed = False
 
     # ------------------------------------------------------------------ the loop's side
-    def send(self, item: Command | Question) -> None:
+    def send(self, item: Command | Question | Ply) -> None:
         """Queue a command or a question. Raises InboxFull, NotRunning."""
         box: queue.Queue[Any] = self._commands if isinstance(item, Command) else self._questions
         with self._lock:  # else an item could slip in behind the last look
-            if self._closed or self._stop.is_set():
+            if self.closed:
                 raise NotRunning("the run has ended")
             try:
                 box.put_nowait(item)
@@ -125,6 +144,11 @@ class Mailbox:
         """Whether ``request_stop`` was called."""
         return self._stop.is_set()
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more is taken."""
+        return self._closed or self._stop.is_set()
+
     # ------------------------------------------------------------------ the thread's side
     def stopping(self) -> bool:
         """Whether to end: asked to, or the task that hosts the thread is being cancelled."""
@@ -139,7 +163,7 @@ class Mailbox:
         """All that were queued since the last look."""
         return _take(self._commands)
 
-    def questions(self) -> list[Question]:
+    def questions(self) -> list[Question | Ply]:
         """All that were queued since the last look."""
         return _take(self._questions)
 

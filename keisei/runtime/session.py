@@ -27,7 +27,8 @@ from keisei.runtime.status import Notes, StatusReport
 from keisei.runtime.supervise import Heartbeat, supervise, watch
 
 if TYPE_CHECKING:
-    from keisei.evaluation import MatchSpec
+    from keisei.evaluation.spec import EvaluationSpec
+    from keisei.runtime.evaluating import Evaluations
     from keisei.runtime.prepare import Opened
     from keisei.runtime.worker import Outcome
     from keisei.store import RunReader
@@ -150,6 +151,7 @@ class Keisei:
         self._readers = Readers(self._reset)
         self._heartbeat = Heartbeat()
         self._worker = start(self._mailbox, self._outbox)
+        self._evaluations = _evaluations(self.run.path, self._mailbox, self._book, self._emit)
         self._feeds = [Feed(sink) for sink in (DatabaseSink(self._database), *self._sinks)]
         for remark in prepared.remarks:
             self.alert("start", "warning", remark)
@@ -189,11 +191,14 @@ class Keisei:
     async def _host(self) -> None:
         """Live as long as the device thread; then, if asked to, until ``stop``."""
         try:
-            self._outcome = await to_thread.run_sync(self._worker.main, limiter=CapacityLimiter(1))
-            if self._keep_serving:
-                await self._stopping.wait()
+            await self._evaluations.host(self._work)
         finally:
             self._outbox.close()
+
+    async def _work(self) -> None:
+        self._outcome = await to_thread.run_sync(self._worker.main, limiter=CapacityLimiter(1))
+        if self._keep_serving:
+            await self._stopping.wait()
 
     async def _pump(self) -> None:
         """Hand every event on, until the outbox ends."""
@@ -206,7 +211,8 @@ class Keisei:
 
     def _hand_on(self, event: Event) -> None:
         if isinstance(event, Iteration):
-            event = replace(event, values=event.values | self._loop_values())
+            values = event.values | self._evaluations.values | self._loop_values()
+            event = replace(event, values=values)
         self._book.note(event)
         self._notes.take(event)
         self.hub.publish(event)
@@ -299,24 +305,13 @@ class Keisei:
         return RunReader(self.run.path)
 
     # ------------------------------------------------------------------ evaluation and play
-    async def evaluate(self, spec: "MatchSpec", key: str | None = None) -> EvaluationHandle:
-        """Start a match of a copy of the current weights, played beside training.
+    async def evaluate(self, spec: "EvaluationSpec", key: str | None = None) -> EvaluationHandle:
+        """Start an evaluation, played beside training; ``current`` is a copy of today's weights.
 
         The same ``key`` again gives the same evaluation. Raises InboxFull, NotRunning, KeyReused.
         """
         self._check_entered()
-        if (
-            spec.trained_max_ply is None
-        ):  # the network sees the ply as a share of its own games' cap
-            spec = replace(spec, trained_max_ply=self.settings.env.max_ply)
-        record, new = self._book.add(spec, key)
-        if new:
-            try:
-                self.submit("evaluate", (record.id, spec))
-            except BaseException:
-                self._book.drop(record)
-                raise
-        return EvaluationHandle(record, self.cancel_evaluation)
+        return EvaluationHandle(await self._evaluations.start(spec, key), self.cancel_evaluation)
 
     def evaluations(self) -> list[dict[str, Any]]:
         """All evaluations of the run, newest first."""
@@ -336,12 +331,8 @@ class Keisei:
             await record.done.wait()
 
     def cancel_evaluation(self, id: str) -> None:
-        """End it early; nothing happens if it has ended. Raises InboxFull, KeyError."""
-        record = self._book.get(id)
-        if record is None:
-            raise KeyError(id)
-        if not record.done.is_set():
-            self.submit("cancel", id)
+        """End it early; nothing happens if it has ended. Raises KeyError."""
+        self._evaluations.cancel(id)
 
     async def best_move(self, sfen: str, *, greedy: bool = True) -> str | None:
         """The current network's move (USI), ``"win"`` to declare, None if there is no move.
@@ -359,15 +350,11 @@ class Keisei:
             raise NotRunning("the run is not open: use `async with`")
 
     def _tell(self, kind: type[Alert] | type[Log], name: str, level: Level, message: str) -> None:
+        self._emit(kind, name=name, level=level, message=message)
+
+    def _emit(self, kind: type[Event], /, **fields: Any) -> None:
         notes = self._notes
-        event = kind(
-            run=notes.run,
-            step=notes.step,
-            time=time.time(),
-            name=name,
-            level=level,
-            message=message,
-        )
+        event = kind(run=notes.run, step=notes.step, time=time.time(), **fields)
         self._outbox.emit(event, always=True)
 
     @property
@@ -384,6 +371,12 @@ class Keisei:
     def _reset(self) -> Reset:
         now = self._notes.status("reset")
         return Reset(run=now.run, step=now.step, time=now.time, state=now.state)
+
+
+def _evaluations(*arguments: Any) -> "Evaluations":
+    from keisei.runtime.evaluating import Evaluations
+
+    return Evaluations(*arguments)
 
 
 def _open_run(settings: Settings, **arguments: Any) -> "Opened":

@@ -13,16 +13,16 @@ import psutil
 import torch
 
 from keisei.config import Settings
-from keisei.events import Alert, Board, Evaluation, Event, Failed, Game, Iteration, State, Status
+from keisei.events import Alert, Board, Event, Failed, Game, Iteration, State, Status
 from keisei.ppo.detectors import DivergedError
 from keisei.ppo.ranks import Ranks
 from keisei.runtime.errors import NotRunning, unwrap
-from keisei.runtime.evaluations import Evaluations
 from keisei.runtime.follower import collect_parts, start_others
 from keisei.runtime.learners import Learner, Report, begin
+from keisei.runtime.matches import Matches
 from keisei.runtime.outbox import Outbox
 from keisei.runtime.play import answer
-from keisei.runtime.queues import Command, Mailbox, deliver
+from keisei.runtime.queues import Command, Mailbox, Ply, Question, deliver
 from keisei.runtime.turns import Pace, Share
 from keisei.store import Checkpoint, CheckpointError, RunDirectory, load_checkpoint, save_checkpoint
 
@@ -79,6 +79,7 @@ class Worker:
         self._saved_step = -1
         self._save_due = 0.0
         self._savers: list[Command] = []
+        self._openers: list[Command] = []
         self._elapsed = 0.0
         self._rollbacks = 0
         self._looked = 0.0
@@ -86,8 +87,8 @@ class Worker:
         self._share = Share(plan.settings.evaluation.share)
         self._pace = Pace()
         self._marks = (0, 0.0, 0.0)
-        self._score: dict[str, float] = {}  # of the evaluation that finished last
-        self._evaluations = Evaluations(self._tell_evaluation, self._alert)
+        run, settings = plan.run.id, plan.settings
+        self._matches = Matches(run, settings.env, settings.device, self._alert)
         # Asked on the loop: a new thread would tell what was set last, perhaps by another run.
         self._host_threads = torch.get_num_threads()
 
@@ -104,7 +105,7 @@ class Worker:
             torch.set_num_threads(self._host_threads)  # anyio's thread goes back to the host
             self._mailbox.close()
             refused = NotRunning("the run ended before this was done")
-            deliver((command.finished, refused) for command in self._savers)
+            deliver((command.finished, refused) for command in self._savers + self._openers)
             self._beat("ended")
 
     # ------------------------------------------------------------------ life
@@ -121,7 +122,7 @@ class Worker:
                 self._turns()
             return self._end()
         finally:
-            self._evaluations.close()
+            self._matches.close()
             if hasattr(self, "_learner"):
                 self._learner.env.close()
                 del self._learner
@@ -181,7 +182,7 @@ class Worker:
     # ------------------------------------------------------------------ turns
     def _turn(self, *, stopping: bool) -> None:
         train = self._wants_training(stopping=stopping)
-        evaluate = (self._evaluations.running or self._mailbox.asked) and not stopping
+        evaluate = (self._matches.running or self._mailbox.asked) and not stopping
         if evaluate and (not train or self._share.evaluation_due()):
             self._evaluation_turn(wanted_by_training=train)
         elif train:
@@ -199,8 +200,10 @@ class Worker:
         self._beat("evaluation")
         self._ranks.tell("idle")
         since = time.monotonic()
-        deliver(answer(self._learner.agent, self._settings.env, self._mailbox.questions()))
-        self._evaluations.turn()
+        asked = self._mailbox.questions()
+        questions = [item for item in asked if isinstance(item, Question)]
+        deliver(answer(self._learner.agent, self._settings.env, questions))
+        self._matches.turn([item for item in asked if isinstance(item, Ply)])
         if wanted_by_training:
             self._share.evaluated(time.monotonic() - since)
 
@@ -231,7 +234,7 @@ class Worker:
         if self._generator is None:
             return not self._paused
         # A pause holds in mid-iteration; what can only be done between two iterations ends that.
-        return not self._paused or stopping or bool(self._savers) or self._evaluations.waiting
+        return not self._paused or stopping or bool(self._savers) or bool(self._openers)
 
     def _worth_finishing(self) -> bool:
         now = time.monotonic()
@@ -250,7 +253,9 @@ class Worker:
         ):
             self._save_or_alert()
         if not stopping:
-            self._evaluations.start(self._learner.agent, self._learner.step)
+            openers, self._openers = self._openers, []
+            for command in openers:  # only here the weights hold still
+                self._matches.obey(command, self._learner.agent, self._learner.step)
 
     def _is_over(self) -> bool:
         run = self._settings.run
@@ -259,12 +264,10 @@ class Worker:
     # ------------------------------------------------------------------ commands
     def _obey(self) -> None:
         for command in self._mailbox.commands():
-            if command.kind == "evaluate":
-                self._evaluations.add(*command.payload)
-                command.finished.set(None)
-            elif command.kind == "cancel":
-                self._evaluations.cancel(command.payload)
-                command.finished.set(None)
+            if command.kind == "open":
+                self._openers.append(command)
+            elif command.kind in {"close", "play", "end"}:
+                self._matches.obey(command)
             elif self._finished:
                 command.finished.fail(NotRunning(f"cannot {command.kind}: the run has finished"))
             elif command.kind == "checkpoint":
@@ -354,7 +357,6 @@ class Worker:
             "speed/share_evaluation": evaluation / (training + evaluation),
             "system/rss_bytes": float(psutil.Process().memory_info().rss),
             "system/device_bytes": float(_device_bytes(self._settings.device)),
-            **self._score,
         }
         self._emit(Iteration, iteration=report.iteration, values=values)
         for alert in report.alerts:
@@ -374,11 +376,6 @@ class Worker:
         if now >= self._board_due:
             self._board_due = now + BOARD_SECONDS
             self._emit(Board, **self._learner.board())
-
-    def _tell_evaluation(self, **fields: Any) -> None:
-        if fields["state"] == "done":
-            self._score = {"eval/score": fields["score"]}
-        self._emit(Evaluation, **fields)
 
     def _alert(self, name: str, level: str, message: str) -> None:
         self._emit(Alert, name=name, level=level, message=message)

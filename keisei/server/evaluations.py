@@ -1,12 +1,15 @@
-"""``/api/eval``: matches of the current network, played beside training."""
+"""``/api/eval``: evaluations of the current network, played beside training."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from anyio import to_thread
 from starlette.endpoints import HTTPEndpoint
 from starlette.requests import Request
 from starlette.responses import Response
 
-from keisei.evaluation import MatchSpec
+from keisei.evaluation.spec import CURRENT, ENGINE, LOCAL, EvaluationSpec
 from keisei.server.answers import Json
 from keisei.server.models import EvalRequest, NoQuery, WaitQuery, parse_body, parse_query
 from keisei.server.problems import Problem
@@ -29,13 +32,13 @@ class Evaluations(HTTPEndpoint):
         parse_query(NoQuery, request)
         wanted = await parse_body(EvalRequest, request)
         source = _source(request)
-        spec = _spec(wanted, source)
+        spec = await to_thread.run_sync(_spec, wanted, source)  # it looks at the disk
         handle = await source.evaluate(spec, _key(request))
         here = f"{request.scope.get('root_path', '')}/api/eval/{handle.id}"
         body = {
             "id": handle.id,
             **(source.evaluation(handle.id) or {}),
-            "message": f"{spec.games} games against {spec.opponent}, played beside training.",
+            "message": f"{spec.games} games {_against(spec)}, played beside training.",
             "follow": f"{here}?wait=30",
         }
         return Json(body, 202, {"Location": here, "Retry-After": "5"})
@@ -61,17 +64,44 @@ class Evaluation(HTTPEndpoint):
         return Json(_find(request), 202)
 
 
-def _spec(wanted: EvalRequest, source: Source) -> MatchSpec:
-    settings = source.settings
-    return MatchSpec(
-        opponent=wanted.opponent,
-        games=wanted.games or settings.evaluation.games,
-        greedy=wanted.greedy,
-        seed=wanted.seed,
-        max_ply=settings.evaluation.max_ply,
-        declaration=settings.env.declaration,
-        trained_max_ply=settings.env.max_ply,
-    )
+def _spec(wanted: EvalRequest, source: Source) -> EvaluationSpec:
+    """Raises Problem 422: over the network an engine is named, not described."""
+    settings = source.settings.evaluation
+    opponents = [*filter(None, [wanted.opponent]), *wanted.opponents]
+    try:
+        return EvaluationSpec(
+            opponents=tuple(_opponent(text, settings.engines) for text in opponents),
+            strategy=wanted.strategy,
+            games=wanted.games or settings.games,
+            greedy=wanted.greedy,
+            seed=wanted.seed,
+            sprt=wanted.sprt,
+            max_ply=settings.max_ply,
+            declaration=source.settings.env.declaration,
+            concurrency=settings.concurrency,
+        )
+    except ValueError as error:
+        field, _, message = str(error).partition(": ")
+        raise Problem(422, f"{error}.", errors=[{"field": field, "message": message}]) from error
+
+
+def _against(spec: EvaluationSpec) -> str:
+    if spec.strategy == "single":
+        return f"against {spec.opponents[0]}"
+    return f"a match, by the strategy {spec.strategy}"
+
+
+def _opponent(text: str, engines: Mapping[str, str]) -> str:
+    if text in LOCAL or text == CURRENT:
+        return text
+    if text in engines:
+        return engines[text]
+    if text.startswith(ENGINE):
+        raise ValueError(f"opponent: an engine by its name in evaluation.engines (got {text!r})")
+    if not Path(text).is_dir():
+        known = ", ".join([*LOCAL, *engines])
+        raise ValueError(f"opponent: {known}, or a run or checkpoint (got {text!r})")
+    return text
 
 
 def _key(request: Request) -> str | None:

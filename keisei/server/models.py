@@ -1,6 +1,6 @@
 """What requests may hold. Everything else is refused with 422, naming what is allowed."""
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from starlette.requests import Request
@@ -94,15 +94,20 @@ class WaitQuery(Request_):
 
 
 class EvalRequest(Request_):
-    """Body of ``POST /api/eval``: a match of the current network, both seats in turn."""
+    """Body of ``POST /api/eval``: an evaluation of the current network, both seats in turn."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    opponent: Literal["random", "material"]
+    opponent: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
+    """``random``, ``material``, a run or checkpoint, or an engine by its name in the settings."""
+    opponents: Annotated[list[str], Field(max_length=100)] = []
+    """Several of them, for strategies that take more than one."""
     games: Annotated[int, Field(ge=2, le=10_000, multiple_of=2)] | None = None
     """Default: the run's ``evaluation.games``."""
     greedy: bool = False
-    strategy: Literal["single"] = "single"
+    strategy: Annotated[str, Field(max_length=100)] = "single"
+    sprt: tuple[float, float] | None = None
+    """[elo0, elo1]: end a match as soon as its pairs have decided between the two."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from keisei.config import Settings
-from keisei.evaluation import MatchSpec
+from keisei.evaluation.spec import EvaluationSpec
 from keisei.events import State, Topic
 
 
@@ -107,8 +107,8 @@ class Source(Protocol):
     def stop(self) -> None:
         """End the run, as SIGTERM does."""
 
-    async def evaluate(self, spec: MatchSpec, key: str | None = None) -> EvaluationHandle:
-        """Start a match beside training; the same ``key`` again gives the same evaluation.
+    async def evaluate(self, spec: EvaluationSpec, key: str | None = None) -> EvaluationHandle:
+        """Start an evaluation beside training; the same ``key`` again gives the same evaluation.
 
         Raises KeyReused too.
         """

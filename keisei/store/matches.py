@@ -33,6 +33,7 @@ INSERT INTO evaluation VALUES (:id, :time, :time, :step, :state, :data) ON CONFL
 SET time = excluded.time, step = excluded.step, state = excluded.state, data = excluded.data
 """
 _BLANK = {
+    "strategy": "single",
     "opponent": "",
     "games": 0,
     "progress": 0.0,
@@ -40,6 +41,7 @@ _BLANK = {
     "interval": None,
     "result": None,
     "message": "",
+    "spec": None,
 }
 """What ``keisei.events.Evaluation`` says of an evaluation before the first game."""
 

@@ -9,7 +9,7 @@ def to_toml(tree: Mapping[str, Any]) -> str:
     """Text that ``tomllib.loads`` turns back into ``tree``.
 
     ``tree`` maps bare keys (letters, digits, ``_``, ``-``) to strings, booleans, numbers, lists of
-    these, or one level of sections of them. Raises TypeError on anything else.
+    these, tables with any keys, or one level of sections of them. Raises TypeError on anything else.
     """
     lines = [f"{key} = {_value(v)}" for key, v in tree.items() if not isinstance(v, Mapping)]
     for section, keys in tree.items():
@@ -30,4 +30,7 @@ def _value(value: Any) -> str:
             return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
         case list() | tuple():
             return f"[{', '.join(_value(item) for item in value)}]"
+        case Mapping():
+            items = (f"{_value(key)} = {_value(item)}" for key, item in value.items())
+            return f"{{ {', '.join(items)} }}" if value else "{}"
     raise TypeError(f"no TOML for {value!r}")

@@ -6,13 +6,11 @@ import pytest
 from keisei.env import VectorEnv, random_actions
 from keisei.evaluation.engine_match import (
     EngineMatch,
-    EngineMatchSpec,
     GameInPlay,
     observe,
     random_openings,
-    tally,
 )
-from keisei.evaluation.match import Match, MatchSpec
+from keisei.evaluation.match import MatchSpec
 from keisei.shogi import IllegalMoveError, Position
 
 UCHIFUZUME = "sfen 8k/9/6NG1/9/9/9/9/9/4K4 b P 1"
@@ -36,7 +34,7 @@ def test_observations_are_those_of_training() -> None:
 
 
 def game(opening: str = "startpos", number: int = 0, **more: object) -> GameInPlay:
-    spec = EngineMatchSpec(games=2, openings=(opening,), **more)  # type: ignore[arg-type]
+    spec = MatchSpec("engine", games=2, openings=(opening,), **more)  # type: ignore[arg-type]
     return GameInPlay(spec, number)
 
 
@@ -63,7 +61,7 @@ def test_an_illegal_move_loses(text: str) -> None:
     found.answer(text)
     assert found.over
     assert end(found) == ("white", "illegal_move", 0)
-    assert found.engine_result() == "lose"
+    assert found.result_for(agent=False) == "lose"
 
 
 def test_a_pawn_drop_that_mates_loses() -> None:
@@ -81,10 +79,10 @@ def test_resigning_loses() -> None:
 def test_the_rules_end_games() -> None:
     mate = play(game("sfen 4k4/9/4G4/9/9/9/9/9/4K4 b G 1", 1), "G*5b")
     assert end(mate) == ("black", "checkmate", 1)
-    assert mate.engine_result() == "win"
+    assert mate.result_for(agent=False) == "win"
     repeated = play(game(), *["2h3h", "8b7b", "3h2h", "7b8b"] * 3)
     assert end(repeated) == ("draw", "repetition", 12)
-    assert repeated.engine_result() == "draw"
+    assert repeated.result_for(agent=True) == "draw"
     start = "sfen 9/9/9/9/R8/8k/9/9/4K4 b - 1"
     checked = play(game(start), *["9e9f", "1f1e", "9f9e", "1e1f"] * 3)
     assert end(checked) == ("white", "perpetual_check", 12)
@@ -111,25 +109,8 @@ def test_openings_are_part_of_the_game() -> None:
     assert found.moves == record == played.record()
 
 
-@pytest.mark.parametrize(
-    ("more", "said"),
-    [
-        ({"games": 3}, "games: an even number, 2 or more (got 3)"),
-        ({"max_ply": 0}, "max_ply: 1 to 32767 (got 0)"),
-        ({"openings": ()}, "openings: at least one"),
-        ({"openings": ("startpos moves 1a1b",)}, "'startpos moves 1a1b': 1a1b is not legal here"),
-        ({"openings": ("nonsense",)}, "openings: 'nonsense'"),
-        ({"openings": ("startpos", "startpos moves 7g7f"), "max_ply": 1}, "over after 'startpos m"),
-    ],
-)
-def test_what_cannot_be_played_is_told(more: dict[str, object], said: str) -> None:
-    with pytest.raises(ValueError) as caught:
-        EngineMatchSpec(**{"games": 4} | more)  # type: ignore[arg-type]
-    assert said in str(caught.value)
-
-
 def test_each_opening_is_played_from_both_seats_and_faults_are_replayed() -> None:
-    match = EngineMatch(EngineMatchSpec(games=6, openings=random_openings(2)))
+    match = EngineMatch(MatchSpec("engine", games=6, openings=random_openings(2)))
     seen, broken = [], False
     while (one := match.begin()) is not None:
         if one.number == 2 and not broken:
@@ -147,17 +128,8 @@ def test_each_opening_is_played_from_both_seats_and_faults_are_replayed() -> Non
     assert openings[0] == openings[1] == openings[4] == openings[5]
     assert openings[2] == openings[3] != openings[0]
     assert match.faults == {"timeout": 0, "crash": 1}
-    assert (match.progress, match.score) == (1.0, 0.5)
+    assert (match.progress, match.result().score) == (1.0, 0.5)
     assert match.result().by_reason["wins"] == {"resignation": 3}
-
-
-def test_counts_are_those_of_the_other_match() -> None:
-    spec, rng = MatchSpec("random", games=40, max_ply=300), np.array([3], np.uint64)
-    match = Match(spec)
-    while (wanted := match.request()) is not None:
-        match.answer(random_actions(wanted[1], rng))
-    result = match.result()
-    assert tally(result.played).to_dict() == result.to_dict()
 
 
 def test_random_openings_depend_on_their_seed() -> None:

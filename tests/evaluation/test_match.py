@@ -30,7 +30,7 @@ def fixed_agent(observation: Any, mask: Any) -> Any:
 def play(agent: Agent, spec: MatchSpec) -> MatchResult:
     match = Match(spec)
     while (wanted := match.request()) is not None:
-        match.answer(agent(*wanted))
+        match.answer(agent(wanted.observation, wanted.mask))
     return match.result()
 
 
@@ -116,8 +116,8 @@ def test_of_many_games_a_part_is_played_at_a_time() -> None:
     spec = MatchSpec("random", games=2 * AT_ONCE + 6, seed=9, max_ply=24)
     match, most = Match(spec), 0
     while (wanted := match.request()) is not None:
-        most = max(most, len(wanted[0]))
-        match.answer(fixed_agent(*wanted))
+        most = max(most, len(wanted.mask))
+        match.answer(fixed_agent(wanted.observation, wanted.mask))
     assert AT_ONCE // 4 < most <= AT_ONCE
     check_counts(match.result())
     games = match.result().played
@@ -134,7 +134,7 @@ def test_the_seed_decides() -> None:
     first, again, other = (
         [
             game.actions.tolist()
-            for game in play(fixed_agent, MatchSpec("random", 10, seed=s)).played
+            for game in play(fixed_agent, MatchSpec("random", games=10, seed=s)).played
         ]
         for s in (4, 4, 5)
     )
@@ -149,8 +149,9 @@ def test_both_games_of_a_pair_get_the_same_random_numbers() -> None:
     rng = np.repeat(streams, 2)[:, None].copy()
     match = Match(spec)
     while (wanted := match.request()) is not None:
-        rows = match._wanted()
-        moves = [random_actions(wanted[1][[i]], rng[row])[0] for i, row in enumerate(rows)]
+        assert match._table is not None
+        rows, _ = match._table._wanted()
+        moves = [random_actions(wanted.mask[[i]], rng[row])[0] for i, row in enumerate(rows)]
         match.answer(np.array(moves, np.int16))
     assert match.result().score == 0.5
 
@@ -158,13 +159,13 @@ def test_both_games_of_a_pair_get_the_same_random_numbers() -> None:
 def test_progress_and_score_while_it_is_played() -> None:
     match = Match(MatchSpec("material", games=20, seed=1))
     assert (match.progress, match.score, match.interval) == (0, None, None)
-    with pytest.raises(RuntimeError, match="20 games are not over"):
+    with pytest.raises(ValueError, match="no game has ended"):
         match.result()
     agent = random_agent(3)
     seen = [0.0]
     while (wanted := match.request()) is not None:
-        assert 0 < len(wanted[0]) == len(wanted[1]) <= 10
-        match.answer(agent(*wanted))
+        assert 0 < len(wanted.observation) == len(wanted.mask) <= 10
+        match.answer(agent(wanted.observation, wanted.mask))
         assert match.progress >= seen[-1]
         seen.append(match.progress)
         if match.progress:
@@ -179,12 +180,12 @@ def test_progress_and_score_while_it_is_played() -> None:
 def test_the_agent_sees_the_ply_as_in_training() -> None:
     plies = {}
     for trained in (None, 64):
-        match = Match(MatchSpec("random", games=2, max_ply=128, trained_max_ply=trained))
+        match = Match(MatchSpec("random", games=2, max_ply=128, trained_max_ply=(trained, 8)))
         agent = random_agent(1)
         seen = []
         while (wanted := match.request()) is not None:
-            seen.append(int(wanted[0][0, 97]))
-            match.answer(agent(*wanted))
+            seen.append(int(wanted.observation[0, 97]))
+            match.answer(agent(wanted.observation, wanted.mask))
         plies[trained] = seen
     assert plies[None][:70] == [ply * 255 // 128 for ply in range(70)]
     assert plies[64][:70] == [min(ply * 255 // 64, 255) for ply in range(70)]
@@ -196,8 +197,9 @@ def test_wrong_answers_are_refused() -> None:
     assert wanted is not None
     with pytest.raises(ValueError, match=r"\(3,\) moves for 2 positions"):
         match.answer(np.zeros(3, np.int16))
+    first = fixed_agent(wanted.observation, wanted.mask)[0]
     with pytest.raises(ValueError, match="action 2186 is not legal in game 2"):
-        match.answer(np.array([fixed_agent(*wanted)[0], 2186]))
+        match.answer(np.array([first, 2186]))
 
 
 @pytest.mark.parametrize(
@@ -208,6 +210,78 @@ def test_specs_out_of_bounds_are_refused(field: str, value: Any) -> None:
     fields: dict[str, Any] = {"opponent": "random", field: value}
     with pytest.raises(ValueError, match=rf"^{field}: .*\(got '?{value}'?\)"):
         MatchSpec(**fields)
+
+
+def two_networks(spec: MatchSpec, agents: Any, opponents: Any) -> Match:
+    """A match of two players who choose by positions and drawn numbers."""
+    match = Match(spec)
+    while (wanted := match.request()) is not None:
+        lists, counts = legal_lists(wanted.mask)
+        actions = np.empty(len(lists), np.int64)
+        for player, rows in ((agents, ~wanted.opponents), (opponents, wanted.opponents)):
+            picked = player(lists[rows], counts[rows], wanted.draw[rows])
+            actions[rows] = lists[rows, picked]
+        match.answer(actions, np.where(wanted.opponents, -0.5, 0.5))
+    return match
+
+
+def by_draw(lists: Any, counts: Any, draw: Any) -> Any:
+    return (draw * counts).astype(int)
+
+
+def first_move(lists: Any, counts: Any, draw: Any) -> Any:
+    return np.zeros(len(counts), int)
+
+
+OPENINGS = ("startpos moves 7g7f 3c3d", "sfen 4k4/9/4P4/9/9/9/9/4R4/4K4 b RG 1", "startpos")
+
+
+def test_equal_networks_share_the_points_exactly() -> None:
+    spec = MatchSpec("network", games=60, seed=3, max_ply=200, openings=OPENINGS)
+    match = two_networks(spec, by_draw, by_draw)
+    assert match.result().score == 0.5
+    games = match.result().played
+    for one, other in zip(games[::2], games[1::2], strict=True):
+        assert one.actions.tolist() == other.actions.tolist()
+    assert len({game.actions.tobytes() for game in games}) == 30
+
+
+def test_each_network_is_asked_for_its_own_moves() -> None:
+    spec = MatchSpec("network", games=12, seed=3, max_ply=64, openings=OPENINGS)
+    games = two_networks(spec, by_draw, first_move).result().played
+    for game in games:
+        position = Position(game.start)
+        made = len(OPENINGS[game.pair % 3].partition(" moves ")[2].split())
+        for ply, action in enumerate(game.actions.tolist()):
+            mine = position.side == game.agent
+            assert ply < made or game.values[ply] == (0.5 if mine else -0.5)
+            assert ply >= made or np.isnan(game.values[ply])
+            if ply >= made and not mine:
+                assert action == min(map(position.action, position.legal_moves()))
+            position.play(action)
+
+
+def test_openings_are_played_first_by_both() -> None:
+    spec = MatchSpec("random", games=8, seed=1, max_ply=40, openings=OPENINGS)
+    played = play(random_agent(1), spec).played
+    for game in played:
+        assert game.record().startswith(OPENINGS[game.pair % 3])
+    assert played[2].start == played[3].start == OPENINGS[1]
+
+
+def test_local_players_meet_without_being_asked() -> None:
+    match = Match(MatchSpec("random", agent="material", games=40, seed=1))
+    assert match.request() is None
+    assert match.result().wins >= 36
+
+
+def test_only_the_pairs_left_are_played_and_as_in_the_whole_match() -> None:
+    spec = MatchSpec("random", agent="material", games=20, seed=1)
+    whole, rest = Match(spec), Match(spec, pairs=[3, 7])
+    assert whole.request() is rest.request() is None
+    assert [game.number for game in rest.result().played] == [6, 7, 14, 15]
+    for game in rest.result().played:
+        assert game.record() == whole.result().played[game.number].record()
 
 
 def test_a_result_is_plain_data() -> None:

@@ -67,7 +67,8 @@ def test_a_position_without_moves_is_refused() -> None:
 
 def test_sampling_follows_the_probabilities_and_never_picks_padding() -> None:
     logits = torch.tensor([0.5, 0.2, 0.3, 0.0]).log().clamp(min=policy.ILLEGAL)
-    drawn = sample(logits.expand(20_000, 4), torch.Generator().manual_seed(2))
+    draw = torch.rand(20_000, generator=torch.Generator().manual_seed(2))
+    drawn = sample(logits.expand(20_000, 4), draw)
     shares = torch.bincount(drawn, minlength=4) / 20_000
     torch.testing.assert_close(shares, torch.tensor([0.5, 0.2, 0.3, 0.0]), atol=0.015, rtol=0)
     assert shares[3] == 0

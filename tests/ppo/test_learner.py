@@ -323,5 +323,5 @@ def test_every_network_trains_saves_loads_and_plays(kind: str) -> None:
     assert same(first, second)
     match = Match(MatchSpec("random", games=2, seed=1, max_ply=32))
     while (wanted := match.request()) is not None:
-        match.answer(second.agent.choose(*wanted)[0])
+        match.answer(*second.agent.choose(wanted.observation, wanted.mask, draw=wanted.draw))
     assert match.result().games == 2

@@ -29,7 +29,7 @@ class FakeAgent:
         self.copies = copies
 
     def choose(
-        self, observation: NDArray[np.uint8], mask: NDArray[np.uint64], *, greedy: bool = False
+        self, observation: NDArray[np.uint8], mask: NDArray[np.uint64], **more: Any
     ) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
         bits = np.unpackbits(mask.view(np.uint8), axis=1, bitorder="little")
         return bits.argmax(axis=1).astype(np.int16), np.zeros(len(mask), np.float32)

@@ -9,7 +9,7 @@ import torch
 from anyio import to_thread
 
 from keisei import Evaluation, Iteration, Keisei, Settings
-from keisei.evaluation import MatchSpec
+from keisei.evaluation.spec import EvaluationSpec
 from keisei.runtime.errors import KeyReused
 from keisei.shogi import Position, SfenError
 from keisei.store import load_checkpoint
@@ -95,11 +95,11 @@ async def test_init_starts_a_new_run_with_the_weights_of_another(tmp_path: Path)
 async def test_a_match_is_played_beside_training_while_it_goes_on(tmp_path: Path) -> None:
     async with Keisei(tiny(tmp_path, **{"evaluation.share": 0.5})) as keisei:
         events = keisei.events({"eval", "metrics"})
-        spec = MatchSpec("random", games=4, max_ply=40)
+        spec = EvaluationSpec(opponents=("random",), games=4, max_ply=40)
         handle = await keisei.evaluate(spec, "key")
         assert (await keisei.evaluate(spec, "key")).id == handle.id
         with pytest.raises(KeyReused):
-            await keisei.evaluate(MatchSpec("material", games=4), "key")
+            await keisei.evaluate(EvaluationSpec(opponents=("material",), games=4), "key")
         with anyio.fail_after(30):
             result = await handle.result()
         assert result["state"] == "done"
@@ -121,8 +121,8 @@ async def test_a_match_is_played_beside_training_while_it_goes_on(tmp_path: Path
 
 async def test_matches_can_be_cancelled_and_end_with_the_run(tmp_path: Path) -> None:
     async with Keisei(tiny(tmp_path)) as keisei:
-        first = await keisei.evaluate(MatchSpec("random", games=64))
-        second = await keisei.evaluate(MatchSpec("random", games=64))
+        first = await keisei.evaluate(EvaluationSpec(opponents=("random",), games=64))
+        second = await keisei.evaluate(EvaluationSpec(opponents=("random",), games=64))
         first.cancel()
         assert (await first.result())["state"] == "cancelled"
         first.cancel()  # no harm
@@ -132,7 +132,7 @@ async def test_matches_can_be_cancelled_and_end_with_the_run(tmp_path: Path) -> 
 async def test_a_match_plays_on_while_training_is_paused(tmp_path: Path) -> None:
     async with Keisei(tiny(tmp_path)) as keisei:
         await keisei.pause()
-        handle = await keisei.evaluate(MatchSpec("random", games=2, max_ply=20))
+        handle = await keisei.evaluate(EvaluationSpec(opponents=("random",), games=2, max_ply=20))
         with anyio.fail_after(30):
             assert (await handle.result())["state"] == "done"
         assert keisei.status().state == "paused"

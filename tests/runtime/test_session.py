@@ -29,7 +29,7 @@ from keisei import (
     TrainingFailed,
 )
 from keisei.config import Compute, Run
-from keisei.evaluation import MatchSpec
+from keisei.evaluation.spec import EvaluationSpec
 from keisei.events import Evaluation, Event
 from keisei.runtime.sinks import DatabaseSink
 from keisei.store import (
@@ -377,7 +377,7 @@ async def test_evaluations_that_a_failed_worker_never_took_are_ended(tmp_path: P
         async with keisei:
             await until(keisei, Status, kind="running")
             await anyio.sleep(0.02)
-            evaluation = await keisei.evaluate(MatchSpec("random", games=2))
+            evaluation = await keisei.evaluate(EvaluationSpec(opponents=("random",), games=2))
             gate.set()
             with anyio.fail_after(2):
                 assert (await evaluation.result())["state"] == "cancelled"
@@ -469,10 +469,11 @@ async def test_what_keeps_a_run_from_starting_is_raised_on_entering(tmp_path: Pa
 async def test_a_resumed_run_shows_what_it_has_before_it_does_anything(tmp_path: Path) -> None:
     async with Keisei(settings(tmp_path), _learner=Learners()) as first:
         await until(first, Iteration)
-        await first.evaluate(MatchSpec("random", games=2, max_ply=4))
+        await first.evaluate(EvaluationSpec(opponents=("random",), games=2, max_ply=4))
         ended = await until(first, Evaluation, state="done")
         await until(first, Iteration)
-        assert first.evaluation(ended.id)["result"]["step"] > 0  # type: ignore[index]
+        measured = first.evaluation(ended.id)["result"]["agent"]  # type: ignore[index]
+        assert int(measured.removeprefix(f"{first.run.id}@")) > 0
     last = first.status()
     again = Keisei(
         settings(tmp_path), run=first.run.path, resume=True, _learner=Learners(warm_up_seconds=0.3)
@@ -495,7 +496,7 @@ async def test_a_resumed_run_shows_what_it_has_before_it_does_anything(tmp_path:
 
 async def test_the_newest_evaluations_score_is_a_metric(tmp_path: Path) -> None:
     async with Keisei(settings(tmp_path), _learner=Learners()) as keisei:
-        await keisei.evaluate(MatchSpec("random", games=2, max_ply=4))
+        await keisei.evaluate(EvaluationSpec(opponents=("random",), games=2, max_ply=4))
         await until(keisei, Evaluation, state="done")
         event = await until(keisei, Iteration)
         assert event.values["eval/score"] == 0.5  # games that are cut count half

@@ -1,0 +1,53 @@
+"""``keisei ratings``: how strong everybody is, by all games of a run's evaluations."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from keisei.cli import process
+from keisei.cli.errors import CommandError
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+
+def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
+    """Add ``keisei ratings``."""
+    parser = subparsers.add_parser("ratings", help="rate all players of a run", description=__doc__)
+    parser.add_argument("run", metavar="RUN", type=Path, help="directory")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fit the ratings, keep them in the run's database and print them."""
+    from keisei.runtime.ratings import refit
+    from keisei.store import RunReader
+
+    with process.problems():
+        RunReader(args.run).config()  # tells if the folder is no run
+        ratings = refit(args.run)
+    if ratings is None:
+        raise CommandError(f"{args.run}: no game of an evaluation yet; try keisei evaluate")
+    report = ratings.to_dict()
+    print(json.dumps(report, indent=2) if args.json else table(report))
+    return 0
+
+
+def table(report: dict[str, Any]) -> str:
+    """Ratings for people."""
+    lines = [f"{'Elo':>7}  {'95 % interval':<17}{'games':>6}  {'score':>5}  player"]
+    for line in report["players"]:
+        low, high = line["interval"]
+        span = f"{low:+.0f} to {high:+.0f}"
+        note = {"one-sided": "  (size by the prior)", "prior": "  (met nobody of the others)"}
+        lines.append(
+            f"{line['elo']:>+7.0f}  {span:<17}{line['games']:>6}  {line['score']:>5.3f}"
+            f"  {line['player']}{note.get(line['basis'], '')}"
+        )
+    low, high = report["first_move_interval"]
+    lines.append(
+        f"{report['anchor']} is 0. Moving first is worth {report['first_move']:+.0f} Elo"
+        f" ({low:+.0f} to {high:+.0f})."
+    )
+    return "\n".join(lines)

@@ -1,0 +1,344 @@
+"""An evaluation as it is played: its players, its matches, its games, from the loop."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import anyio.to_thread
+import numpy as np
+
+from keisei.evaluation import Match, MatchSpec, PlayedGame, tally
+from keisei.evaluation.engine_match import EngineMatch
+from keisei.evaluation.match import Kind
+from keisei.evaluation.openings import choose, load_openings
+from keisei.evaluation.ratings import Outcome
+from keisei.evaluation.spec import ENGINE, LOCAL, EvaluationSpec
+from keisei.evaluation.sprt import Sprt
+from keisei.evaluation.statistics import score_interval, strength
+from keisei.evaluation.strategies import Pairing, find_strategy
+from keisei.runtime.beside import beside
+from keisei.runtime.engines import Seat, play_match
+from keisei.runtime.matches import Network
+from keisei.runtime.ratings import rate_all
+from keisei.store.matches import MatchGame
+from keisei.usi import EngineSpec
+
+
+class Arena(Protocol):
+    """Where networks play. Raises what keeps a network from being used."""
+
+    async def open(self, source: str) -> Network:
+        """Bring up ``current``, or the network of a run or checkpoint."""
+
+    async def play(
+        self,
+        match: Match,
+        networks: tuple[Network | None, Network | None],
+        tell: Callable[[list[PlayedGame]], None],
+        *,
+        greedy: bool,
+    ) -> None:
+        """Play a match; ``tell`` of games as they end. Cancelled, it ends early."""
+
+    async def choose(self, network: Network, look: Any, draw: float, *, greedy: bool) -> Any:
+        """Action and value in one position; ``look``: observation uint8[1, 131], mask uint64[1, 35]."""
+
+    async def close(self, network: Network) -> None:
+        """Let a network go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an evaluation is."""
+
+    games: int
+    """That were planned so far."""
+    ended: int
+    score: float | None
+    """The first agent's, over all its games."""
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Player:
+    """A player, brought up."""
+
+    name: str
+    """In tables and records."""
+    kind: Kind
+    network: Network | None = None
+    engine: EngineSpec | None = None
+
+
+@dataclass(slots=True)
+class Played:
+    """A match of the evaluation."""
+
+    agent: Player
+    opponent: Player
+    spec: MatchSpec
+    first: int
+    """Number of its first game within the evaluation."""
+    games: dict[int, PlayedGame] = field(default_factory=dict)
+    """By number within the match."""
+    more: dict[str, Any] = field(default_factory=dict)
+    """What an engine did beside playing: faults, processor time, error."""
+    decided: dict[str, Any] | None = None
+    """Of the sequential test."""
+
+    def counted(self) -> list[PlayedGame]:
+        """The games that count: up to the last pair before which none is missing.
+
+        Short games end first: a test that looked at them as they come would be biased.
+        """
+        if self.decided is None:
+            return [self.games[number] for number in sorted(self.games)]
+        return [self.games[number] for number in range(2 * self.decided["pairs"])]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        found = {"agent": self.agent.name, "opponent": self.opponent.name}
+        games = self.counted()
+        if games:
+            points = np.array([game.points for game in games])
+            pairs = np.array([game.pair for game in games])
+            found |= tally(games).to_dict() | strength(points, pairs).to_dict()
+        return found | self.more | ({"sprt": self.decided} if self.decided else {})
+
+
+class Tournament:
+    """One evaluation. ``run`` plays it; an instance plays once."""
+
+    def __init__(
+        self,
+        spec: EvaluationSpec,
+        arena: Arena,
+        *,
+        show: Callable[[Progress], None] = lambda progress: None,
+        keep: Callable[[list[MatchGame]], Any] | None = None,
+        kept: Sequence[MatchGame] = (),
+    ) -> None:
+        """``show`` follows; ``keep`` (blocking, called in a thread) writes games; ``kept``: games that
+        were written when this evaluation was broken off, which are not played again.
+        """
+        self.spec = spec
+        self.matches: list[Played] = []
+        self._arena, self._show, self._keep = arena, show, keep
+        self._kept = {game.number: game for game in kept}
+        self._players: dict[str, Player] = {}
+        self._sprt = Sprt(*spec.sprt) if spec.sprt else None
+        self._fresh: list[tuple[Played, PlayedGame]] = []
+
+    async def run(self) -> dict[str, Any]:
+        """Play. Returns the result, for JSON. Raises what keeps a player from playing."""
+        spec = self.spec
+        self._openings = await anyio.to_thread.run_sync(_openings, spec.openings)
+        plan = find_strategy(spec.strategy).plan(spec.agents, spec.opponents)
+        try:
+            pairing = next(plan, None)
+            while pairing is not None:
+                match = await self._match(pairing)
+                try:
+                    pairing = plan.send(tally(match.counted()))
+                except StopIteration:
+                    pairing = None
+        finally:
+            with anyio.CancelScope(shield=True):
+                for player in self._players.values():
+                    if player.network is not None:
+                        await self._arena.close(player.network)
+                await self._write()
+        return self.result()
+
+    def result(self) -> dict[str, Any]:
+        """Of the games that ended. With several matches also ratings over all of them."""
+        if len(self.matches) == 1:
+            return self.matches[0].to_dict()
+        rated = rate_all([outcome for match in self.matches for outcome in _outcomes(match)])
+        return {
+            "games": sum(len(match.counted()) for match in self.matches),
+            "matches": [match.to_dict() for match in self.matches],
+            "ratings": rated.to_dict(),
+        }
+
+    # ------------------------------------------------------------------ players
+    async def _player(self, text: str) -> Player:
+        if text not in self._players:
+            self._players[text] = await self._bring_up(text)
+        return self._players[text]
+
+    async def _bring_up(self, text: str) -> Player:
+        if text in LOCAL:
+            return Player(text, text)  # type: ignore[arg-type]  # the two are kinds
+        if text.startswith(ENGINE):
+            return Player(text, "engine", engine=EngineSpec.parse(text))
+        with anyio.CancelScope(shield=True):  # else it would lie open and nobody know of it
+            network = await self._arena.open(text)
+        greedy = " greedy" if self.spec.greedy else ""
+        return Player(network.name + greedy, "network", network=network)
+
+    # ------------------------------------------------------------------ matches
+    async def _match(self, pairing: Pairing) -> Played:
+        spec = self.spec
+        agent, opponent = [await self._player(p) for p in (pairing.agent, pairing.opponent)]
+        networks = agent.network, opponent.network
+        games = MatchSpec(
+            agent=agent.kind,
+            opponent=opponent.kind,
+            games=spec.games,
+            seed=spec.seed,
+            openings=choose(self._openings, spec.games // 2, spec.seed),
+            max_ply=spec.max_ply,
+            declaration=spec.declaration,
+            trained_max_ply=(_cap(networks[0]), _cap(networks[1])),
+        )
+        match = Played(agent, opponent, games, first=sum(m.spec.games for m in self.matches))
+        self.matches.append(match)
+        self._recall(match)
+        pairs = [k for k in range(games.games // 2) if 2 * k not in match.games]
+        self._look(match)
+        with anyio.CancelScope() as scope:
+            if pairs and match.decided is None:
+                await self._play(match, pairs, scope)
+        await self._write()
+        return match
+
+    async def _play(self, match: Played, pairs: list[int], scope: anyio.CancelScope) -> None:
+        def tell(games: list[PlayedGame]) -> None:
+            for game in games:
+                match.games[game.number] = game
+            self._fresh += [(match, game) for game in games]
+            self._look(match)
+            if match.decided is not None:
+                scope.cancel()
+
+        agent, opponent = match.agent, match.opponent
+        if agent.engine is None and opponent.engine is None:
+            whole = Match(match.spec, pairs)
+            async with beside(self._write_along):
+                await self._arena.play(
+                    whole, (agent.network, opponent.network), tell, greedy=self.spec.greedy
+                )
+        else:
+            async with beside(self._write_along):
+                match.more = await play_match(
+                    EngineMatch(match.spec, pairs),
+                    self._seat(agent),
+                    self._seat(opponent),
+                    tell,
+                    concurrency=self.spec.concurrency,
+                )
+
+    def _seat(self, player: Player) -> Seat:
+        async def choose(look: Any, draw: float) -> Any:
+            assert player.network is not None  # noqa: S101 (asked of networks only)
+            return await self._arena.choose(player.network, look, draw, greedy=self.spec.greedy)
+
+        return Seat(player.kind, self.spec.seed, player.engine, choose)
+
+    def _recall(self, match: Played) -> None:
+        """Take over the games of whole pairs that were played before this process."""
+        for number in range(0, match.spec.games, 2):
+            rows = [self._kept.get(match.first + number + second) for second in (0, 1)]
+            for second, row in enumerate(rows):
+                if row is not None and all(rows):
+                    match.games[number + second] = _recalled(number + second, row)
+
+    def _look(self, match: Played) -> None:
+        """Test what has been played, and show it."""
+        if self._sprt is not None and match.decided is None:
+            match.decided = _decide(self._sprt, match.games)
+        own = [m for m in self.matches if m.agent is self.matches[0].agent]
+        games = [(m.first // 2 + game.pair, game.points) for m in own for game in m.counted()]
+        score = interval = None
+        if games:
+            pairs, points = (np.array(column) for column in zip(*games, strict=True))
+            score, interval = float(points.mean()), score_interval(points, pairs)
+        planned = sum(m.spec.games for m in self.matches)
+        ended = sum(len(m.games) for m in self.matches)
+        self._show(Progress(planned, ended, score, interval))
+
+    # ------------------------------------------------------------------ games to keep
+    async def _write_along(self) -> None:
+        while True:
+            await anyio.sleep(1)
+            await self._write()
+
+    async def _write(self) -> None:
+        """Hand over the games that have ended since the last time."""
+        fresh, self._fresh = self._fresh, []
+        if self._keep is not None and fresh:
+            await anyio.to_thread.run_sync(_write, self._keep, fresh)
+
+
+def _cap(network: Network | None) -> int | None:
+    return None if network is None else network.max_ply
+
+
+def _decide(sprt: Sprt, games: dict[int, PlayedGame]) -> dict[str, Any] | None:
+    """The first decision along the pairs in their order, as far as all of them have ended."""
+    ended = itertools.takewhile(lambda k: 2 * k in games and 2 * k + 1 in games, itertools.count())
+    points = [2 * (games[2 * k].points + games[2 * k + 1].points) for k in ended]
+    if not points:
+        return None
+    counts = np.eye(5, dtype=int)[np.array(points, int)].cumsum(0)  # after each pair
+    lower, upper = sprt.bounds
+    ratio = sprt.llr(counts)
+    decided = np.flatnonzero((ratio <= lower) | (ratio >= upper))
+    if not len(decided):
+        return None
+    return {"pairs": int(decided[0]) + 1, **sprt.to_dict(counts[decided[0]])}
+
+
+@cache
+def _openings(file: str | None) -> tuple[str, ...]:
+    """Read and replayed once in a process: a book takes a second."""
+    return load_openings(Path(file) if file else None)
+
+
+def _write(keep: Callable[[list[MatchGame]], Any], fresh: list[tuple[Played, PlayedGame]]) -> None:
+    keep([_row(match, game) for match, game in fresh])
+
+
+def _row(match: Played, game: PlayedGame) -> MatchGame:
+    names = [match.agent.name, match.opponent.name]
+    black, white = names if game.agent == "black" else names[::-1]
+    return MatchGame(
+        number=match.first + game.number,
+        pair=match.first // 2 + game.pair,
+        opening=match.spec.opening(game.pair),
+        black=black,
+        white=white,
+        result=game.result,
+        reason=game.reason,
+        plies=game.plies,
+        start=game.start,
+        moves=" ".join(game.moves()),
+        values=tuple(game.values.tolist()),
+    )
+
+
+def _recalled(number: int, row: MatchGame) -> PlayedGame:
+    """A game that was kept, without its moves: nobody asks for them again."""
+    none = np.empty(0)
+    return PlayedGame(
+        number=number,
+        result=row.result,
+        reason=row.reason,
+        start=row.start,
+        actions=none.astype(np.int16),
+        values=none.astype(np.float32),
+    )
+
+
+def _outcomes(match: Played) -> list[Outcome]:
+    found = []
+    for game in match.counted():
+        names = [match.agent.name, match.opponent.name]
+        black, white = names if game.agent == "black" else names[::-1]
+        points = game.points if game.agent == "black" else 1 - game.points
+        found.append(Outcome(black, white, points, pair=match.first // 2 + game.pair))
+    return found

@@ -1,0 +1,185 @@
+"""Evaluations from the loop: who plays, what is kept, what ends them early, what goes on later."""
+
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+from engine_tools import nothing_left
+
+from keisei.evaluation import Match, MatchSpec
+from keisei.evaluation.spec import EvaluationSpec
+from keisei.nets.policy import Agent
+from keisei.nets.registry import build
+from keisei.runtime.arena import DeviceArena, local_arena
+from keisei.runtime.matches import Matches, Network
+from keisei.runtime.tournament import Progress, Tournament, _openings
+from keisei.store.matches import MatchGame
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module", autouse=True)
+def rules() -> None:
+    """Compiled before the tests look for what blocks the loop."""
+    Match(MatchSpec("random", agent="material", games=2, max_ply=60)).request()
+    _openings(None)
+
+
+class Arena:
+    """A local arena whose networks are made here: ``net-1`` is one with seed 1."""
+
+    def __init__(self, inner: DeviceArena) -> None:
+        self._inner = inner
+        self.open_now = 0
+        self.on_play: Callable[[], None] = lambda: None
+
+    async def open(self, source: str) -> Network:
+        self.open_now += 1
+        return await self._inner.open(source)
+
+    async def play(self, *arguments: Any, **more: Any) -> None:
+        self.on_play()
+        await self._inner.play(*arguments, **more)
+
+    async def choose(self, *arguments: Any, **more: Any) -> Any:
+        return await self._inner.choose(*arguments, **more)
+
+    async def close(self, network: Network) -> None:
+        self.open_now -= 1
+        await self._inner.close(network)
+
+
+@pytest.fixture
+def networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    def opened(self: Matches, source: str, live: Any, step: int) -> Network:
+        number = int(source.removeprefix("net-"))
+        net = build("mlp", blocks=1, channels=16, seed=number).eval()
+        id = next(self._ids)
+        self._agents[id] = Agent(net, torch.device("cpu"), torch.float32)
+        return Network(id, f"run@{number}", number, 256)
+
+    monkeypatch.setattr(Matches, "_open", opened)
+
+
+@asynccontextmanager
+async def arena() -> Any:
+    async with local_arena("cpu") as inner:
+        yield Arena(inner)
+
+
+async def play(spec: EvaluationSpec, **more: Any) -> dict[str, Any]:
+    async with arena() as place:
+        result = await Tournament(spec, place, **more).run()
+        assert place.open_now == 0
+    return result
+
+
+def spec(**fields: Any) -> EvaluationSpec:
+    return EvaluationSpec(**{"agents": ("material",), "games": 20, "max_ply": 200} | fields)
+
+
+async def test_one_match(networks: None) -> None:
+    kept: list[MatchGame] = []
+    seen: list[Progress] = []
+    result = await play(spec(agents=("net-1",)), keep=kept.extend, show=seen.append)
+    assert (result["agent"], result["opponent"]) == ("run@1", "random")
+    assert result["games"] == result["wins"] + result["draws"] + result["losses"] + result["capped"]
+    assert sum(result["pentanomial"]) == result["pairs"] == 10
+    assert result["interval"][0] <= result["score"] <= result["interval"][1]
+    assert sorted(game.number for game in kept) == list(range(20))
+    for game in kept:
+        assert {game.black, game.white} == {"run@1", "random"}
+        assert game.moves.startswith(game.opening.removeprefix("startpos moves "))
+        told = [value for value in game.values if value == value and value is not None]  # noqa: PLR0124
+        assert told
+        assert all(abs(value) <= 1 for value in told)
+    assert (seen[-1].ended, seen[-1].games, seen[-1].score) == (20, 20, result["score"])
+
+
+async def test_self_against_self_is_exactly_even(networks: None) -> None:
+    result = await play(spec(agents=("net-1",), opponents=("net-1",), games=40))
+    assert result["score"] == 0.5
+    assert result["pentanomial"] == [0, 0, 20, 0, 0]
+
+
+async def test_several_matches_are_rated_together(networks: None) -> None:
+    result = await play(
+        spec(agents=("net-1", "material"), opponents=("random",), strategy="round_robin")
+    )
+    assert [(m["agent"], m["opponent"]) for m in result["matches"]] == [
+        ("run@1", "material"), ("run@1", "random"), ("material", "random"),
+    ]  # fmt: skip
+    assert result["games"] == 60
+    ratings = {line["player"]: line for line in result["ratings"]["players"]}
+    assert ratings["random"]["elo"] == 0
+    assert ratings["material"]["elo"] > 200
+    assert ratings["material"]["games"] == 40
+
+
+async def test_a_sequential_test_ends_a_match_and_counts_the_pairs_up_to_there() -> None:
+    wanted = spec(sprt=(0, 50), games=2000, seed=3)
+    result = await play(wanted)
+    test = result["sprt"]
+    assert test["decision"] == "accept"
+    assert result["pairs"] == test["pairs"] < 300
+    again = await play(wanted)
+    assert again["sprt"] == test, "the pairs are looked at in their order, not as games end"
+
+
+async def test_what_was_kept_is_not_played_again() -> None:
+    kept: list[MatchGame] = []
+    whole = await play(spec(), keep=kept.extend)
+    fresh: list[MatchGame] = []
+    half = [game for game in kept if game.number < 7]  # three pairs, and half of a fourth
+    result = await play(spec(), keep=fresh.extend, kept=half)
+    assert sorted(game.number for game in fresh) == list(range(6, 20))
+    assert result == whole
+    nothing: list[MatchGame] = []
+    assert await play(spec(), keep=nothing.extend, kept=kept) == whole
+    assert nothing == []
+
+
+async def test_cancelled_at_any_time_it_leaves_nothing_and_keeps_what_ended(
+    networks: None,
+) -> None:
+    ended = 0
+    for milliseconds in range(0, 400, 20):
+        kept: list[MatchGame] = []
+        async with nothing_left(), arena() as place:
+            with anyio.move_on_after(milliseconds / 1000):
+                await Tournament(
+                    spec(agents=("net-1",), opponents=("net-2",), games=200, max_ply=24), place,
+                    keep=kept.extend,
+                ).run()  # fmt: skip
+            assert place.open_now == 0
+        assert len({game.number for game in kept}) == len(kept)
+        ended += len(kept)
+    assert ended > 0
+
+
+async def test_errors_are_told_once_and_nothing_is_left(networks: None) -> None:
+    async with nothing_left(), arena() as place:
+        with pytest.raises(ValueError, match="invalid literal"):
+            await Tournament(spec(agents=("net-x",)), place).run()
+    async with nothing_left(), arena() as place:
+        place.on_play = _out_of_room
+        with pytest.raises(MemoryError):
+            await Tournament(spec(agents=("net-1",)), place).run()
+        assert place.open_now == 0
+
+
+async def test_keeping_may_fail_and_then_says_so() -> None:
+    def full(games: list[MatchGame]) -> None:
+        raise OSError("no space left on device")
+
+    async with nothing_left(), arena() as place:
+        with pytest.raises(OSError, match="no space left"):
+            await Tournament(spec(), place, keep=full).run()
+
+
+def _out_of_room() -> None:
+    raise MemoryError("no room")
