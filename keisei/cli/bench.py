@@ -1,4 +1,4 @@
-"""``keisei bench``: measure the environment, the training or the loop on this machine."""
+"""``keisei bench``: measure the environment, training, the loop, matches on this machine."""
 
 import argparse
 import importlib.metadata
@@ -9,17 +9,23 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keisei.cli import bench_env, bench_loop, bench_train
+from keisei.cli import bench_contention, bench_env, bench_loop, bench_match, bench_train
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-_BENCHES = {"env": bench_env, "train": bench_train, "loop": bench_loop}
+_BENCHES = {
+    "env": bench_env,
+    "train": bench_train,
+    "loop": bench_loop,
+    "match": bench_match,
+    "contention": bench_contention,
+}
 _PACKAGES = ("keisei", "torch", "numba", "numpy")
 
 
 def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
-    """Add ``keisei bench env|train|loop``."""
+    """Add ``keisei bench ...``."""
     parser = subparsers.add_parser("bench", help="measure this machine", description=__doc__)
     benches = parser.add_subparsers(dest="bench", metavar="BENCH", required=True)
     for name, module in _BENCHES.items():

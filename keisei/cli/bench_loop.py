@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,15 +55,16 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     import anyio
 
     with tempfile.TemporaryDirectory() as folder:
-        return anyio.run(_measure, _settings(args.config, folder), args)
+        return anyio.run(_measure, settings_in(args.config, folder), args)
 
 
-def _settings(config: str, folder: str) -> "Settings":
+def settings_in(config: str, folder: str, more: Mapping[str, Any] | None = None) -> "Settings":
+    """Those of a file, or of a shipped one by its name, for a run in ``folder``."""
     from keisei import Settings
     from keisei.resources import config_file
 
     path = Path(config)
-    overrides = {"run.root": folder, "server.port": 0}
+    overrides = {"run.root": folder, "server.port": 0, **(more or {})}
     return Settings.load(path if path.exists() else config_file(config), overrides)
 
 
@@ -113,7 +115,7 @@ async def _blocks(
             await anyio.to_thread.run_sync(clients.connect)
             await _until_clients(keisei, args.clients)
         await anyio.sleep(SETTLE_SECONDS)
-        lag, speed = await _block(keisei, args.seconds)
+        lag, speed = await block(keisei, args.seconds)
         if connected:
             left.append(keisei.status().clients)
             stalled.append(await anyio.to_thread.run_sync(clients.disconnect))
@@ -121,7 +123,7 @@ async def _blocks(
         speeds[connected].append(speed)
         print(f"block {number + 1}/{args.blocks}: {speed:,.0f} steps/s", file=sys.stderr)
     ratios = [on / off for on, off in zip(speeds[True], speeds[False], strict=True)]
-    low, high = _interval(ratios)
+    low, high = interval(ratios)
     return {
         "clients": args.clients,
         "never_reading": args.clients // 2,
@@ -153,7 +155,7 @@ async def _until_clients(keisei: "Keisei", count: int) -> None:
     raise RuntimeError(f"the run counts {keisei.status().clients} clients, not {count}")
 
 
-async def _block(keisei: "Keisei", seconds: float) -> tuple[list[float], float]:
+async def block(keisei: "Keisei", seconds: float) -> tuple[list[float], float]:
     """Lags of the loop in ms, and training's steps per second between the first iteration's end and
     the last one's (by the device thread's clock: how late the loop hears of them plays no part)."""
     import anyio
@@ -192,7 +194,7 @@ def _lag_report(lags: list[float]) -> dict[str, float]:
     }
 
 
-def _interval(ratios: list[float]) -> tuple[float, float]:
+def interval(ratios: list[float]) -> tuple[float, float]:
     """95 % interval of the median, by the bootstrap."""
     chance = random.Random(0)
     medians = sorted(

@@ -24,8 +24,8 @@ from keisei.evaluation.match import (
     Colour,
     MatchResult,
     MatchSpec,
+    Opening,
     PlayedGame,
-    read_line,
     tally,
     write_line,
 )
@@ -40,22 +40,20 @@ _EARLIER, _PLY = 95, 97
 
 
 class GameInPlay:
-    """A game between agent and opponent, by the rules of ``keisei.shogi``.
-
-    Raises SfenError or IllegalMoveError for an opening that is none.
-    """
+    """A game between agent and opponent, by the rules of ``keisei.shogi``."""
 
     def __init__(self, spec: MatchSpec, number: int) -> None:
         self.number = number
         self.agent: Colour = "white" if number % 2 else "black"
         self._spec = spec
-        self._start, opening = read_line(spec.opening(number // 2))
+        opening = spec.opening(number // 2)
+        self._start = opening.start
         self._position = Position(self._start)
         self._moves: list[str] = []
         self._actions: list[int] = []
         self._values: list[float] = []
         self._end: tuple[Literal["black", "white", "draw", "capped"], str] | None = None
-        for action in opening:
+        for action in opening.actions:
             if not self.over:
                 self.play(action)
 
@@ -151,7 +149,7 @@ class EngineMatch:
         self._games = len(self._todo)
 
     def begin(self) -> GameInPlay | None:
-        """The next game; None if all have begun. Raises SfenError, IllegalMoveError."""
+        """The next game; None if all have begun."""
         return GameInPlay(self.spec, self._todo.pop()) if self._todo else None
 
     def finish(self, game: GameInPlay) -> None:
@@ -191,7 +189,7 @@ def observe(position: Position, max_ply: int) -> tuple[NDArray[np.uint8], NDArra
     return observation, mask
 
 
-def random_openings(number: int, seed: int = 0, plies: int = 4) -> list[str]:
+def random_openings(number: int, seed: int = 0, plies: int = 4) -> list[Opening]:
     """Openings of ``plies`` random legal moves from the start position."""
     rng = np.random.default_rng(seed)
     openings = []
@@ -200,5 +198,5 @@ def random_openings(number: int, seed: int = 0, plies: int = 4) -> list[str]:
         for _ in range(plies):
             moves.append(str(rng.choice(position.legal_moves())))
             position.push(moves[-1])
-        openings.append(write_line("startpos", moves))
+        openings.append(Opening.read(write_line("startpos", moves)))
     return openings

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from keisei.shogi import START_SFEN, IllegalMoveError, Position
 
+T = TypeVar("T")
 BOOK = Path(__file__).with_name("openings.usi")
 """The shipped book; its first lines say how it was made."""
 
@@ -48,7 +50,7 @@ def load_openings(path: Path | None = None) -> tuple[str, ...]:
     return tuple(openings)
 
 
-def choose(openings: Sequence[str], pairs: int, seed: int) -> tuple[str, ...]:
+def choose(openings: Sequence[T], pairs: int, seed: int) -> tuple[T, ...]:
     """The openings of a match: a random order of all of them, gone through again and again.
 
     None comes twice before all have come once. The same seed gives the same order, so a longer

@@ -12,7 +12,7 @@ import numpy as np
 
 from keisei.evaluation import Match, MatchSpec, PlayedGame, tally
 from keisei.evaluation.engine_match import EngineMatch
-from keisei.evaluation.match import Kind
+from keisei.evaluation.match import Kind, Opening
 from keisei.evaluation.openings import choose, load_openings
 from keisei.evaluation.ratings import Outcome
 from keisei.evaluation.spec import ENGINE, LOCAL, EvaluationSpec
@@ -294,9 +294,9 @@ def _decide(sprt: Sprt, games: dict[int, PlayedGame]) -> dict[str, Any] | None:
 
 
 @cache
-def _openings(file: str | None) -> tuple[str, ...]:
+def _openings(file: str | None) -> tuple[Opening, ...]:
     """Read and replayed once in a process: a book takes a second."""
-    return load_openings(Path(file) if file else None)
+    return tuple(map(Opening.read, load_openings(Path(file) if file else None)))
 
 
 def _write(keep: Callable[[list[MatchGame]], Any], fresh: list[tuple[Played, PlayedGame]]) -> None:
@@ -309,7 +309,7 @@ def _row(match: Played, game: PlayedGame) -> MatchGame:
     return MatchGame(
         number=match.first + game.number,
         pair=match.first // 2 + game.pair,
-        opening=match.spec.opening(game.pair),
+        opening=match.spec.opening(game.pair).line,
         black=black,
         white=white,
         result=game.result,

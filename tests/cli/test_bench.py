@@ -117,6 +117,28 @@ def test_bench_loop(tiny: Path) -> None:
     assert report["dropped"] == 0
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_bench_match(tiny: Path) -> None:
+    report = bench("match", "--config", tiny, "--games", 16, "--repeats", 1)
+    together, alone = report["together_games_per_second"], report["alone_games_per_second"]
+    assert report["ratio"] == pytest.approx(together / alone)
+    plies, forwards = report["alone_plies_per_second"], report["forwards_per_second"]
+    assert report["alone_of_forward"] == pytest.approx(plies / forwards)
+    assert 40 * alone < plies < 160 * alone  # no game is longer than 160, openings are not counted
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_bench_contention(tiny: Path) -> None:
+    report = bench("contention", "--config", tiny, "--rounds", 1, "--seconds", 1, "--share", 0.5)
+    for kind in ("idle", "playing"):
+        steps = report[f"{kind}_steps_per_second"]
+        assert report[f"{kind}_of_bare"] == pytest.approx(steps / report["bare_steps_per_second"])
+    assert 0.2 < report["share"] < 0.7
+    assert report["playing_of_bare"] < 0.9
+
+
 def test_a_client_that_is_refused_or_cut_fails_the_benchmark() -> None:
     server, client = socket.socketpair()
     with server, client:

@@ -10,7 +10,7 @@ from keisei.evaluation.engine_match import (
     observe,
     random_openings,
 )
-from keisei.evaluation.match import MatchSpec
+from keisei.evaluation.match import MatchSpec, Opening
 from keisei.shogi import IllegalMoveError, Position
 
 UCHIFUZUME = "sfen 8k/9/6NG1/9/9/9/9/9/4K4 b P 1"
@@ -34,7 +34,7 @@ def test_observations_are_those_of_training() -> None:
 
 
 def game(opening: str = "startpos", number: int = 0, **more: object) -> GameInPlay:
-    spec = MatchSpec("engine", games=2, openings=(opening,), **more)  # type: ignore[arg-type]
+    spec = MatchSpec("engine", games=2, openings=(Opening.read(opening),), **more)  # type: ignore[arg-type]
     return GameInPlay(spec, number)
 
 

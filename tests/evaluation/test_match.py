@@ -8,7 +8,7 @@ import pytest
 
 from keisei.env import legal_lists, random_actions
 from keisei.evaluation import Match, MatchResult, MatchSpec
-from keisei.evaluation.match import AT_ONCE
+from keisei.evaluation.match import AT_ONCE, Opening
 from keisei.shogi import Position
 
 Agent = Callable[[Any, Any], Any]
@@ -233,7 +233,8 @@ def first_move(lists: Any, counts: Any, draw: Any) -> Any:
     return np.zeros(len(counts), int)
 
 
-OPENINGS = ("startpos moves 7g7f 3c3d", "sfen 4k4/9/4P4/9/9/9/9/4R4/4K4 b RG 1", "startpos")
+LINES = ("startpos moves 7g7f 3c3d", "sfen 4k4/9/4P4/9/9/9/9/4R4/4K4 b RG 1", "startpos")
+OPENINGS = tuple(map(Opening.read, LINES))
 
 
 def test_equal_networks_share_the_points_exactly() -> None:
@@ -251,7 +252,7 @@ def test_each_network_is_asked_for_its_own_moves() -> None:
     games = two_networks(spec, by_draw, first_move).result().played
     for game in games:
         position = Position(game.start)
-        made = len(OPENINGS[game.pair % 3].partition(" moves ")[2].split())
+        made = len(OPENINGS[game.pair % 3].actions)
         for ply, action in enumerate(game.actions.tolist()):
             mine = position.side == game.agent
             assert ply < made or game.values[ply] == (0.5 if mine else -0.5)
@@ -265,8 +266,8 @@ def test_openings_are_played_first_by_both() -> None:
     spec = MatchSpec("random", games=8, seed=1, max_ply=40, openings=OPENINGS)
     played = play(random_agent(1), spec).played
     for game in played:
-        assert game.record().startswith(OPENINGS[game.pair % 3])
-    assert played[2].start == played[3].start == OPENINGS[1]
+        assert game.record().startswith(LINES[game.pair % 3])
+    assert played[2].start == played[3].start == LINES[1]
 
 
 def test_local_players_meet_without_being_asked() -> None:

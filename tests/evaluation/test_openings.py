@@ -6,7 +6,7 @@ import cshogi
 import pytest
 from rsshogi.core import Board
 
-from keisei.evaluation.match import read_line
+from keisei.evaluation.match import Opening
 from keisei.evaluation.openings import OpeningsError, choose, load_openings
 from keisei.shogi import Position
 
@@ -81,7 +81,7 @@ def test_foreign_rules_agree_on_every_line_of_the_book(book: tuple[str, ...]) ->
 def test_a_line_may_be_written_in_several_ways(file: Path, line: str, opening: str) -> None:
     file.write_text(f"\ufeff# mine\r\n\r\n  {line}  \r\nstartpos moves 1g1f\r\n", "utf-8")
     assert load_openings(file) == (opening, "startpos moves 1g1f")
-    assert read_line(opening)[0] == opening.partition(" moves ")[0]  # as a match reads it
+    assert Opening.read(opening).start == opening.partition(" moves ")[0]  # as a match reads it
 
 
 MATED = "4k4/4G4/4P4/9/9/9/9/9/4K4 w - 1"

@@ -12,6 +12,7 @@ from engine_tools import debian, fake, nothing_left
 from keisei.env import random_actions
 from keisei.evaluation import MatchResult, MatchSpec
 from keisei.evaluation.engine_match import EngineMatch, random_openings
+from keisei.evaluation.match import Opening
 from keisei.runtime.engines import Seat, play_match
 from keisei.shogi import IllegalMoveError, Position
 from keisei.usi import EngineGone, EngineSpec, EngineStartError, EngineTimeout, Timeouts
@@ -121,7 +122,7 @@ async def test_after_three_restarts_the_match_fails(tmp_path: Path) -> None:
 async def test_finished_games_outlive_the_engine(tmp_path: Path) -> None:
     """The engine resigns its games as black and exits as white: one game a start ends."""
     spec = fake("plain", tmp_path, script=RESIGNS_AS_BLACK)
-    match = MatchSpec("engine", games=20, openings=("startpos moves 7g7f", "startpos"))
+    match = MatchSpec("engine", games=20, openings=(Opening.read("startpos moves 7g7f"), Opening()))
     async with nothing_left():
         result, found = await play(match, spec, concurrency=1)
     assert found["error"] == "picky exited with code 9"

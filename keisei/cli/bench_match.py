@@ -1,0 +1,133 @@
+"""Matches: games per second of two networks, many side by side and one after another.
+
+Two untrained networks of the configuration's size play with one torch thread. ``together``: all games
+in one match; ``alone``: the same code, one pair at a time, each network answering one position a call.
+``forward``: the network alone on one position that lies ready, again and again: what ``alone`` could
+reach at most, in plies per second. All three in turns, over and over; medians.
+"""
+
+import argparse
+import statistics
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from keisei.nets.policy import Agent
+
+PAIRS_ALONE = 2
+FORWARDS = 300
+MAX_PLY = 160
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``keisei bench match``."""
+    from keisei.cli.settings import add_config
+
+    add_config(parser)
+    parser.add_argument("--games", type=int, default=256, help="games at once (default: 256)")
+    parser.add_argument("--repeats", type=int, default=5, help="measurements (default: 5)")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure. Returns the report."""
+    import asyncio
+
+    return asyncio.run(_measure(args))
+
+
+async def _measure(args: argparse.Namespace) -> dict[str, Any]:
+    from keisei.cli import process
+    from keisei.cli.settings import load
+
+    settings = load(args)
+    process.set_up()
+    import torch
+
+    from keisei.evaluation.match import Opening
+    from keisei.evaluation.openings import load_openings
+    from keisei.nets.policy import Agent, resolve_device, resolve_dtype
+    from keisei.nets.registry import build
+
+    torch.set_num_threads(1)
+    device = resolve_device(settings.device)
+    dtype = resolve_dtype(settings.compute.dtype, device)
+    agents = [
+        Agent(build(**settings.net.model_dump(), seed=seed).to(device).eval(), device, dtype)
+        for seed in (1, 2)
+    ]
+    openings = tuple(map(Opening.read, load_openings()))
+    found: dict[str, list[float]] = {"together": [], "alone": [], "plies": [], "forward": []}
+    for repeat in range(args.repeats + 1):
+        together, _ = await _play(agents, openings, args.games, repeat)
+        alone, plies = await _play(agents, openings, 2 * PAIRS_ALONE, repeat, one_by_one=True)
+        forward = _forward(agents[0])
+        if repeat:  # the first one brings everything up
+            for name, value in zip(found, (together, alone, plies, forward), strict=True):
+                found[name].append(value)
+    together, alone, plies, forward = (statistics.median(values) for values in found.values())
+    return {
+        "games": args.games,
+        "together_games_per_second": together,
+        "alone_games_per_second": alone,
+        "ratio": together / alone,
+        "alone_plies_per_second": plies,
+        "forwards_per_second": forward,
+        "alone_of_forward": plies / forward,
+        "ratios": [t / a for t, a in zip(found["together"], found["alone"], strict=True)],
+        "dtype": str(dtype).removeprefix("torch."),
+    }
+
+
+async def _play(
+    agents: "list[Agent]", openings: Any, games: int, seed: int, *, one_by_one: bool = False
+) -> tuple[float, float]:
+    """Games and plies per second of a match, on this thread as on a run's device thread."""
+    from keisei.config import Env
+    from keisei.evaluation import Match, MatchSpec
+    from keisei.evaluation.openings import choose
+    from keisei.runtime.matches import Job, Matches
+    from keisei.runtime.queues import Command
+
+    matches = Matches("net", Env(max_ply=MAX_PLY), "cpu", lambda name, level, text: None)
+    networks = []
+    for number, agent in enumerate(agents):
+        command = Command("open", "current")
+        matches.obey(command, agent, number)
+        networks.append(await command.finished)
+    spec = MatchSpec(
+        "network", games=games, seed=seed, max_ply=MAX_PLY,
+        openings=choose(openings, games // 2, seed),
+    )  # fmt: skip
+    skipped = [len(opening.actions) for opening in spec.openings]
+    plies, seconds = 0, 0.0
+    for pairs in [[pair] for pair in range(games // 2)] if one_by_one else [range(games // 2)]:
+        began = time.perf_counter()
+        match = Match(spec, pairs)
+        job = Job(match, (networks[0], networks[1]), greedy=False, tell=_ignore)
+        matches.obey(Command("play", job))
+        while matches.running:
+            matches.turn([])
+        seconds += time.perf_counter() - began
+        plies += sum(game.plies - skipped[game.pair] for game in match.played)
+    return games / seconds, plies / seconds
+
+
+def _ignore(games: Any) -> None:
+    pass
+
+
+def _forward(agent: "Agent") -> float:
+    """Positions per second of a bare network, one at a time."""
+    import torch
+
+    from keisei.evaluation import Match, MatchSpec
+    from keisei.nets.policy import evaluate
+
+    wanted = Match(MatchSpec("network", games=2)).request()
+    assert wanted is not None  # noqa: S101 (the game has just begun)
+    seen = torch.from_numpy(wanted.observation[:1]).to(agent.device)
+    with torch.no_grad():
+        began = time.perf_counter()
+        for _ in range(FORWARDS):
+            evaluate(agent.net, seen, agent.dtype)
+        return FORWARDS / (time.perf_counter() - began)
