@@ -230,6 +230,17 @@ class EvaluationSettings(Section):
     share: Share = Field(
         default=0.1, description="Largest share of the device's time for evaluation."
     )
+    every_steps: int = Field(
+        default=0, ge=0, description="Steps between two evaluations of the network; 0 = none."
+    )
+    every_minutes: float = Field(
+        default=0, ge=0, description="Minutes between two evaluations of the network; 0 = none."
+    )
+    strategy: str = Field(default="gauntlet", description="Of these evaluations.")
+    opponents: Names = Field(
+        default=("random", "material"),
+        description="Of these: random, material, a run or checkpoint, or one of the engines.",
+    )
     games: int = Field(default=200, ge=2, multiple_of=2, description="Games of a match.")
     engines: Engines = Field(
         default={}, description="Engines by name: usi:PATH?nodes=500&OPTION=VALUE."

@@ -53,7 +53,7 @@ def test_the_wheel_holds_code_page_and_configs_and_nothing_else(wheel: Path) -> 
     tops = {name.partition("/")[0] for name in held}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"keisei"}
     assert not [name for name in held if "__pycache__" in name or "/tests/" in name]
-    assert "keisei/py.typed" in held
+    assert {"keisei/py.typed", "keisei/evaluation/openings.usi"} <= held
 
 
 @pytest.fixture

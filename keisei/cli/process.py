@@ -70,12 +70,15 @@ def problems() -> Iterator[None]:
     try:
         yield
     except (ValueError, RuntimeError, OSError) as error:
+        from keisei.config import SettingsError
         from keisei.nets.policy import DeviceError  # only now: these import torch
         from keisei.nets.registry import NetError
         from keisei.server.security import HostRefusedError
         from keisei.store import CheckpointError, DatabaseError, RunError, RunLockedError
 
-        if isinstance(error, RunError | CheckpointError | HostRefusedError | NetError):
+        if isinstance(
+            error, RunError | CheckpointError | HostRefusedError | NetError | SettingsError
+        ):
             raise UsageError(str(error)) from error
         if isinstance(error, OSError) and error.strerror:
             where = f"{error.filename}: " if error.filename else ""

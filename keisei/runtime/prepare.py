@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from keisei.config import Settings
+from keisei.config import Settings, SettingsError
 from keisei.nets.policy import DeviceError, resolve_device, resolve_dtype
 from keisei.nets.registry import check
 from keisei.ppo.ranks import ALONE, CURRENT, Ranks
@@ -91,6 +91,7 @@ def prepare(
     ``decided``: leave ``auto`` settings as they are. Raises RunError, RunLockedError,
     CheckpointError, DeviceError, NetError, OSError.
     """
+    _check_evaluation(settings)
     directory: RunDirectory
     remarks: list[str] = []
     checkpoint, origin, start = None, None, Start()
@@ -154,6 +155,23 @@ def _start(checkpoint: Path, ranks: Ranks) -> Start:
         )
     created = read_manifest(checkpoint)["created"]
     return Start(step=int(checkpoint.name), iteration=state["iteration"], saved=created)
+
+
+def _check_evaluation(settings: Settings) -> None:
+    """Raises SettingsError: hours later, when an evaluation is due, would be too late."""
+    from keisei.runtime.evaluating import regular_spec
+    from keisei.usi import EngineSpec, EngineSpecError
+
+    where = ""
+    try:
+        regular_spec(settings)
+        for name, text in settings.evaluation.engines.items():
+            where = f"evaluation.engines.{name}"
+            EngineSpec.parse(text)
+    except EngineSpecError as error:
+        raise SettingsError(f"{where}: {error}") from error
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
 
 
 def _check_device(settings: Settings, ranks: Ranks) -> None:

@@ -151,7 +151,14 @@ class Keisei:
         self._readers = Readers(self._reset)
         self._heartbeat = Heartbeat()
         self._worker = start(self._mailbox, self._outbox)
-        self._evaluations = _evaluations(self.run.path, self._mailbox, self._book, self._emit)
+        self._evaluations = _evaluations(
+            self.run.path,
+            self.settings,
+            prepared.start.step,
+            self._mailbox,
+            self._book,
+            self._emit,
+        )
         self._feeds = [Feed(sink) for sink in (DatabaseSink(self._database), *self._sinks)]
         for remark in prepared.remarks:
             self.alert("start", "warning", remark)
@@ -213,6 +220,7 @@ class Keisei:
         if isinstance(event, Iteration):
             values = event.values | self._evaluations.values | self._loop_values()
             event = replace(event, values=values)
+            self._evaluations.note(event.step)
         self._book.note(event)
         self._notes.take(event)
         self.hub.publish(event)

@@ -13,6 +13,7 @@ MAX_ID = 2**63 - 1
 
 METRICS = frozenset(
     {
+        "eval/elo",
         "eval/score",
         "games/black_score",
         "games/checkmate",

@@ -106,6 +106,10 @@ async def test_a_match_is_played_beside_training_while_it_goes_on(tmp_path: Path
         counts = result["result"]
         assert counts["wins"] + counts["losses"] + counts["draws"] + counts["capped"] == 4
         assert keisei.evaluations() == [result]
+        games = await anyio.to_thread.run_sync(keisei.reader.match_games, handle.id)
+        assert sorted(game["number"] for game in games) == [0, 1, 2, 3]
+        ratings = await anyio.to_thread.run_sync(keisei.reader.ratings)
+        assert {row["player"] for row in ratings} == {"random", result["result"]["agent"]}
         seen = []
         async for event in events:
             seen.append(event)
@@ -119,14 +123,33 @@ async def test_a_match_is_played_beside_training_while_it_goes_on(tmp_path: Path
                 break
 
 
+async def test_evaluations_come_back_every_so_many_steps(tmp_path: Path) -> None:
+    regular = {"every_steps": 256, "games": 2, "max_ply": 32, "opponents": "random"}
+    wanted = tiny(tmp_path, **{f"evaluation.{key}": value for key, value in regular.items()})
+    async with Keisei(wanted) as keisei:
+        seen: dict[str, int] = {}
+        async for event in keisei.events({"eval"}):
+            if isinstance(event, Evaluation) and event.state == "done":
+                assert event.result is not None
+                seen[event.id] = int(event.result["agent"].partition("@")[2])
+                if len(seen) == 2:
+                    break
+    first, second = seen.values()
+    assert 256 <= first < second
+
+
 async def test_matches_can_be_cancelled_and_end_with_the_run(tmp_path: Path) -> None:
     async with Keisei(tiny(tmp_path)) as keisei:
         first = await keisei.evaluate(EvaluationSpec(opponents=("random",), games=64))
+        first.cancel()  # before it did anything
         second = await keisei.evaluate(EvaluationSpec(opponents=("random",), games=64))
-        first.cancel()
         assert (await first.result())["state"] == "cancelled"
         first.cancel()  # no harm
-    assert (await second.result())["state"] == "cancelled"
+    ended = await second.result()
+    assert (ended["state"], ended["message"]) == ("cancelled", "the run ended")
+    kept = await anyio.to_thread.run_sync(keisei.reader.evaluation, second.id)
+    assert kept is not None
+    assert kept["state"] == "cancelled"
 
 
 async def test_a_match_plays_on_while_training_is_paused(tmp_path: Path) -> None:

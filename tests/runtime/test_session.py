@@ -28,7 +28,7 @@ from keisei import (
     Status,
     TrainingFailed,
 )
-from keisei.config import Compute, Run
+from keisei.config import Compute, Run, SettingsError
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.events import Evaluation, Event
 from keisei.runtime.sinks import DatabaseSink
@@ -464,6 +464,23 @@ async def test_what_keeps_a_run_from_starting_is_raised_on_entering(tmp_path: Pa
             async with again:
                 raise AssertionError("entered a locked run")
         await until(first, Iteration)  # unharmed
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "said"),
+    [
+        ({"strategy": "best"}, "evaluation.strategy: one of single"),
+        ({"engines": {"a": "usi:x?nodes=many"}}, "evaluation.engines.a: nodes: a whole number"),
+    ],
+)
+async def test_evaluations_that_could_not_begin_are_refused_at_once(
+    tmp_path: Path, evaluation: dict[str, Any], said: str
+) -> None:
+    wrong = Settings(run=Run(root=tmp_path), evaluation=evaluation)  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match=said):
+        async with Keisei(wrong, _learner=Learners()):
+            raise AssertionError("entered")
+    assert await anyio.to_thread.run_sync(os.listdir, tmp_path) == []
 
 
 async def test_a_resumed_run_shows_what_it_has_before_it_does_anything(tmp_path: Path) -> None:
