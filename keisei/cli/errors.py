@@ -1,7 +1,7 @@
 """What ends a command early, and with which exit code.
 
 0 done or stopped in good order, 1 failed, 2 usage or settings, 3 environment (port, device, disk,
-lock), 130/143 when a second signal forced it.
+lock), 4 when a sequential test decided against an agent, 130/143 when a second signal forced it.
 """
 
 

@@ -6,6 +6,7 @@ import re
 import secrets
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -22,16 +23,22 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from keisei.evaluation.spec import EvaluationSpec
-    from keisei.runtime.tournament import Tournament
+    from keisei.runtime.tournament import Progress, Tournament
     from keisei.store.matches import MatchGame
 
 REJECTED = 4
 """Exit code when a sequential test has decided against the agent."""
+_KEPT = (
+    "Games, result and ratings are kept in the run of the first agent, if its checkpoint lies in one: "
+    "see keisei games and keisei ratings. Broken off, the same command goes on."
+)
 
 
 def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     """Add ``keisei evaluate``."""
-    parser = subparsers.add_parser("evaluate", help="measure an agent", description=__doc__)
+    parser = subparsers.add_parser(
+        "evaluate", help="measure an agent", description=__doc__, epilog=_KEPT
+    )
     parser.add_argument(
         "agents",
         metavar="RUN|CHECKPOINT",
@@ -43,8 +50,9 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
         "--opponent",
         action="append",
         metavar="PLAYER",
-        help="random, material, a run or checkpoint, or usi:PATH?nodes=N&OPTION=VALUE, "
-        "an engine as docs/guide/engines.md says; again for more (default: random)",
+        help="random, material, a run or checkpoint, an engine that the first agent's run.toml "
+        "names, or one as docs/guide/engines.md says, usi:PATH?nodes=N&OPTION=VALUE; again for "
+        "more (default: random)",
     )
     parser.add_argument(
         "--strategy",
@@ -58,8 +66,8 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     parser.add_argument(
         "--sprt",
         metavar="ELO0,ELO1",
-        help="end a match once its pairs have decided between these two differences; "
-        f"exit code {REJECTED} if the first agent is not the stronger",
+        help="end a match once its pairs have decided between these two differences "
+        f"(--sprt=-5,0 where the first is negative); exit code {REJECTED} if for ELO0",
     )
     parser.add_argument("--openings", type=Path, metavar="FILE", help="instead of the shipped book")
     parser.add_argument(
@@ -88,19 +96,27 @@ def run(args: argparse.Namespace) -> int:
     _spec(args)  # a wrong number is told before anything slow
     with process.problems():
         spec, home = _bring_in(args)
+        kept = _Kept.find(home, spec) if home else None
     began = time.monotonic()
     try:
         with process.problems():
-            result = anyio.run(partial(_play, args, spec, home))
+            result = anyio.run(partial(_play, args, spec, kept))
+    except KeyboardInterrupt:
+        if kept:
+            print("keisei: broken off; the same command goes on", file=sys.stderr)
+        raise
     except EngineStartError as error:
         raise EnvironmentProblem(str(error)) from error
     except EngineError as error:
         raise CommandError(str(error)) from error
-    report = _report(spec, args, result) | {"seconds": round(time.monotonic() - began, 3)}
-    print(json.dumps(report, indent=2) if args.json else _text(report))
-    failed = [match["error"] for match in _matches(result) if match.get("error")]
-    if failed:
-        raise CommandError(f"ended early: {failed[0]}")
+    report = {
+        "evaluation": kept.id if kept else None,
+        **_report(spec, args, result),
+        "seconds": round(time.monotonic() - began, 3),
+    }
+    print(json.dumps(report, indent=2) if args.json else _text(report, spec))
+    if message := _error(result):
+        raise CommandError(f"ended early: {message}")
     verdicts = [match["sprt"]["decision"] for match in _matches(result) if "sprt" in match]
     return REJECTED if "reject" in verdicts else 0
 
@@ -114,6 +130,9 @@ def _spec(args: argparse.Namespace, **more: Any) -> "EvaluationSpec":
     except ValueError as error:
         raise UsageError(f"--sprt: {error}") from None
     opponents = args.opponent or ([] if args.strategy == "benchmark" else ["random"])
+    left_out = {"single": [*args.agents[1:], *opponents[1:]], "ladder": args.agents[1:]}
+    for ignored in left_out.get(args.strategy, ()):
+        raise UsageError(f"--strategy: {args.strategy} leaves out {ignored}; gauntlet does not")
     fields = {
         "agents": tuple(map(str, args.agents)),
         "opponents": tuple(opponents),
@@ -137,63 +156,84 @@ def _bring_in(args: argparse.Namespace) -> tuple["EvaluationSpec", Path | None]:
     Raises CheckpointError, RunError, UsageError.
     """
     from keisei.evaluation.openings import load_openings
-    from keisei.evaluation.spec import ENGINE, LOCAL
     from keisei.runtime.players import trained_with
-    from keisei.store import find_checkpoint
+    from keisei.store.checkpoints import CHECKPOINTS
     from keisei.store.directory import DATABASE_FILE
-    from keisei.usi import EngineSpec
 
-    def checkpoint(path: str) -> str:
-        folder, refused = find_checkpoint(Path(path))
-        for error in refused:
-            print(f"keisei: refused: {error}", file=sys.stderr)
-        return str(folder.absolute())
+    agents = [_checkpoint(str(path)) for path in args.agents]
+    trained = trained_with(Path(agents[0]))
+    opponents = [_opponent(text, trained.evaluation.engines) for text in _spec(args).opponents]
+    if args.openings:
+        try:
+            load_openings(args.openings)
+        except ValueError as error:
+            raise UsageError(f"--openings: {error}") from None
+    spec = _spec(
+        args,
+        agents=tuple(agents),
+        opponents=tuple(opponents),
+        declaration=trained.env.declaration,
+    )
+    folder = Path(agents[0]).parent
+    kept = folder.name == CHECKPOINTS and (folder.parent / DATABASE_FILE).exists()
+    return spec, folder.parent if kept else None
 
-    def opponent(text: str) -> str:
-        if text.startswith(ENGINE):
-            EngineSpec.parse(text)
-        elif text not in LOCAL:
-            if not Path(text).exists():
-                known = f"{', '.join(LOCAL)}, a run, a checkpoint or usi:PATH?nodes=500"
-                raise UsageError(f"--opponent: {known} (got {text!r})")
-            return checkpoint(text)
+
+def _checkpoint(path: str) -> str:
+    from keisei.store import find_checkpoint
+
+    folder, refused = find_checkpoint(Path(path))
+    for error in refused:
+        print(f"keisei: refused: {error}", file=sys.stderr)
+    return str(folder.absolute())
+
+
+def _opponent(text: str, engines: Mapping[str, str]) -> str:
+    from keisei.evaluation.spec import ENGINE, LOCAL
+    from keisei.usi import EngineSpec, EngineSpecError
+
+    if text in LOCAL:
         return text
-
-    try:
-        opponents = tuple(map(opponent, _spec(args).opponents))
-        load_openings(args.openings)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    agents = tuple(map(checkpoint, map(str, args.agents)))
-    rule = trained_with(Path(agents[0])).env.declaration
-    spec = _spec(args, agents=agents, opponents=opponents, declaration=rule)
-    home = Path(agents[0]).parent.parent
-    return spec, home if (home / DATABASE_FILE).exists() else None
+    text = engines.get(text, text)
+    if text.startswith(ENGINE):
+        try:
+            EngineSpec.parse(text)
+        except EngineSpecError as error:
+            raise UsageError(f"--opponent: {error}") from None
+        return text
+    if not Path(text).exists():
+        known = ", ".join([*LOCAL, *engines])
+        raise UsageError(
+            f"--opponent: {known}, a run, a checkpoint or usi:PATH?nodes=500 (got {text!r})"
+        )
+    return _checkpoint(text)
 
 
 async def _play(
-    args: argparse.Namespace, spec: "EvaluationSpec", home: Path | None
+    args: argparse.Namespace, spec: "EvaluationSpec", kept: "_Kept | None"
 ) -> dict[str, Any]:
     from keisei.runtime.arena import local_arena
+    from keisei.runtime.evaluating import keep_games
     from keisei.runtime.tournament import Tournament
 
-    kept = _Kept.find(home, spec) if home else None
-    async with local_arena(args.device, args.threads) as arena:
-        tournament = Tournament(
-            spec,
-            arena,
-            keep=kept.add if kept else None,
-            kept=kept.games if kept else (),
-        )
-        with _live(tournament):
-            try:
-                result = await tournament.run()
-            except BaseException:
-                if kept:
-                    kept.end("cancelled", {})
-                raise
+    follow: dict[str, Any] = {}
     if kept:
-        kept.end("done", {"result": result})
+        keep = partial(keep_games, kept.home, kept.id)
+        follow = {"keep": keep, "kept": kept.games, "show": kept.show}
+    async with local_arena(args.device, args.threads) as arena:
+        tournament = Tournament(spec, arena, **follow)
+        try:
+            with _live(tournament):
+                result = await tournament.run()
+        except BaseException as error:
+            if kept and isinstance(error, Exception):
+                kept.end("failed", message=f"{type(error).__name__}: {error}")
+            elif kept:
+                kept.end("cancelled")
+            raise
+    if kept:
+        message = _error(result)
+        kept.end("failed" if message else "done", result=result, message=message)
     return result
 
 
@@ -204,11 +244,13 @@ class _Kept:
     home: Path
     id: str
     games: "list[MatchGame]"
+    progress: "Progress | None" = None
 
     @classmethod
     def find(cls, home: Path, spec: "EvaluationSpec") -> "_Kept":
-        """Begin it. Raises DatabaseError."""
+        """Begin it. Raises CheckpointError, DatabaseError."""
         from keisei.store import RunReader
+        from keisei.store.checkpoints import read_manifest
         from keisei.store.matches import MatchTable
 
         known = [
@@ -220,10 +262,9 @@ class _Kept:
         id = known[0] if known else secrets.token_hex(4)
         with closing(MatchTable(home)) as table:
             games = table.games(id)
-            step = int(Path(spec.agents[0]).name)
             opponent = ", ".join(spec.opponents) or spec.strategy
             table.begin(
-                id, step,
+                id, read_manifest(Path(spec.agents[0]))["step"],
                 {"spec": spec.to_dict(), "command": True, "strategy": spec.strategy,
                  "opponent": opponent, "games": spec.games},
             )  # fmt: skip
@@ -231,19 +272,20 @@ class _Kept:
             print(f"keisei: goes on after {len(games)} games of evaluation {id}", file=sys.stderr)
         return cls(home, id, games)
 
-    def add(self, games: "list[MatchGame]") -> None:
-        """Keep games."""
-        from keisei.runtime.evaluating import keep_games
+    def show(self, progress: "Progress") -> None:
+        """How far it is."""
+        self.progress = progress
 
-        keep_games(self.home, self.id, games)
-
-    def end(self, state: str, data: dict[str, Any]) -> None:
+    def end(self, state: str, **more: Any) -> None:
         """It is over."""
         from keisei.runtime.ratings import refit
         from keisei.store.matches import MatchTable
 
+        if found := self.progress:
+            more |= {"games": found.games, "progress": found.ended / found.games}
+            more |= {"score": found.score, "interval": found.interval}
         with closing(MatchTable(self.home)) as table:
-            table.update(self.id, state, data | {"progress": 1.0 if state == "done" else 0.0})
+            table.update(self.id, state, more)
         refit(self.home)
 
 
@@ -256,6 +298,11 @@ def _device(text: str) -> str:
 def _matches(result: dict[str, Any]) -> list[dict[str, Any]]:
     matches: list[dict[str, Any]] = result.get("matches", [result])
     return matches
+
+
+def _error(result: dict[str, Any]) -> str:
+    """What ended a match early, or nothing."""
+    return next((match["error"] for match in _matches(result) if match.get("error")), "")
 
 
 def _report(
@@ -273,20 +320,21 @@ def _report(
     }
 
 
-def _text(report: dict[str, Any]) -> str:
-    how = "most probable moves" if report["greedy"] else "moves drawn from the policy"
-    lines = [f"{how}, seed {report['seed']}, {report['seconds']:.1f} s"]
+def _text(report: dict[str, Any], spec: "EvaluationSpec") -> str:
+    how = "most probable moves" if spec.greedy else "moves drawn from the policy"
+    lines = [f"{how}, seed {spec.seed}, {report['seconds']:.1f} s"]
     for match in _matches(report):
-        lines += _describe(match, report["max_ply"])
+        lines += ["", *_describe(match, spec)]
     if "ratings" in report:
         lines += ["", table(report["ratings"])]
+    if report["evaluation"]:
+        run = Path(spec.agents[0]).parent.parent
+        lines += ["", f"kept as evaluation {report['evaluation']} of {run}"]
     return "\n".join(lines)
 
 
-def _describe(match: dict[str, Any], max_ply: int) -> list[str]:
+def _describe(match: dict[str, Any], spec: "EvaluationSpec") -> list[str]:
     lines = [f"{match['agent']} against {match['opponent']}"]
-    if not match.get("games"):
-        return [*lines, "  no game has ended"]
     low, high = match["interval"]
     lines.append(
         f"  score {match['score']:.3f}   95 % interval {low:.3f} to {high:.3f}"
@@ -296,27 +344,34 @@ def _describe(match: dict[str, Any], max_ply: int) -> list[str]:
         ends = match["by_reason"][kind]
         reasons = ", ".join(f"{reason} {count}" for reason, count in ends.items())
         lines.append(f"  {kind:<7}{match[kind]:>5}   {reasons}".rstrip())
-    lines.append(f"  capped {match['capped']:>5}   at {max_ply} plies")
-    if "sprt" in match:
-        test = match["sprt"]
-        lines.append(
-            f"  Elo {test['elo0']:g} or {test['elo1']:g}: {test['decision']}ed"
-            f" after {test['pairs']} pairs"
-        )
+    lines.append(f"  capped {match['capped']:>5}   at {spec.max_ply} plies")
+    if spec.sprt:
+        lines.append(f"  {_verdict(match, *spec.sprt)}")
     if match.get("engines"):
-        faults = ", ".join(f"{kind} {count}" for kind, count in match["faults"].items())
-        names = ", ".join(match["engines"])
-        lines.append(f"  engine {names}: {match['engine_cpu_seconds']:.1f} s of CPU")
-        lines.append(f"  faults, replayed: {faults}")
+        lines.append(
+            f"  engine {', '.join(match['engines'])}: {match['engine_cpu_seconds']:.1f} s of CPU"
+        )
+        faults = [f"{kind} {count}" for kind, count in match["faults"].items() if count]
+        if faults:
+            lines.append(f"  its faults, replayed: {', '.join(faults)}")
     return lines
 
 
-def _elo(match: dict[str, Any]) -> str:
-    def text(value: float | None) -> str:
-        return "?" if value is None else f"{value:+.0f}"
+def _verdict(match: dict[str, Any], elo0: float, elo1: float) -> str:
+    test = f"Elo {elo0:+g} or {elo1:+g}?"
+    if "sprt" not in match:
+        return f"{test} not decided by {match['pairs']} pairs"
+    likelier = elo1 if match["sprt"]["decision"] == "accept" else elo0
+    return f"{test} {likelier:+g}, decided by {match['sprt']['pairs']} pairs"
 
-    low, high = match["elo_interval"]
-    return f"{text(match['elo'])} ({text(low)} to {text(high)})"
+
+def _elo(match: dict[str, Any]) -> str:
+    elo, (low, high) = match["elo"], match["elo_interval"]
+    if low is None and high is None:
+        return "unknown"
+    if low is None or high is None:  # every game was lost, or every game was won
+        return f"below {round(high):+}" if low is None else f"above {round(low):+}"
+    return f"{round(elo):+} ({round(low):+} to {round(high):+})"
 
 
 def _live(tournament: "Tournament") -> AbstractContextManager[Any]:
@@ -326,8 +381,8 @@ def _live(tournament: "Tournament") -> AbstractContextManager[Any]:
     from rich.console import Console
     from rich.live import Live
 
-    console = Console(stderr=True)
-    return Live(console=console, transient=True, get_renderable=lambda: _table(tournament))
+    show = partial(_table, tournament)
+    return Live(console=Console(stderr=True), transient=True, get_renderable=show)
 
 
 def _table(tournament: "Tournament") -> "Table":
@@ -338,8 +393,7 @@ def _table(tournament: "Tournament") -> "Table":
         row = match.to_dict()
         games = f"{len(match.games)}/{match.spec.games}"
         score = "", "", ""
-        if match.games:
-            low, high = row["interval"]
-            score = f"{row['score']:.3f}", f"{low:.3f} to {high:.3f}", _elo(row)
+        if "interval" in row:
+            score = f"{row['score']:.3f}", "{:.3f} to {:.3f}".format(*row["interval"]), _elo(row)
         table.add_row(row["agent"], row["opponent"], games, *score)
     return table

@@ -39,15 +39,15 @@ def table(report: dict[str, Any]) -> str:
     lines = [f"{'Elo':>7}  {'95 % interval':<17}{'games':>6}  {'score':>5}  player"]
     for line in report["players"]:
         low, high = line["interval"]
-        span = f"{low:+.0f} to {high:+.0f}"
+        span = f"{round(low):+} to {round(high):+}"
         note = {"one-sided": "  (size by the prior)", "prior": "  (met nobody of the others)"}
         lines.append(
-            f"{line['elo']:>+7.0f}  {span:<17}{line['games']:>6}  {line['score']:>5.3f}"
+            f"{round(line['elo']):>+7}  {span:<17}{line['games']:>6}  {line['score']:>5.3f}"
             f"  {line['player']}{note.get(line['basis'], '')}"
         )
     low, high = report["first_move_interval"]
     lines.append(
-        f"{report['anchor']} is 0. Moving first is worth {report['first_move']:+.0f} Elo"
-        f" ({low:+.0f} to {high:+.0f})."
+        f"{report['anchor']} is 0. Moving first is worth {round(report['first_move']):+} Elo"
+        f" ({round(low):+} to {round(high):+})."
     )
     return "\n".join(lines)

@@ -160,21 +160,16 @@ def likelihood_drop(
 def _largest(count: NDArray[Any], pull: Floats) -> Floats:
     """x of 0 to 1 with the largest sum(count * log(1 + x * pull)): [...].
 
-    Newton's steps on its falling slope from 0, halving the bracket where they would leave it.
+    Bisection of its falling slope. Newton's steps crawl beside the pole at 1, and look as if they
+    had arrived.
     """
-    share = np.zeros(np.broadcast_shapes(count.shape, pull.shape)[:-1])
-    low, high = share, share + 2  # so that 1 itself is tried
-    for _ in range(100):
-        rate = pull / _room(count, pull, share)
-        slope = (count * rate).sum(-1)
-        low, high = np.where(slope >= 0, share, low), np.where(slope >= 0, high, share)
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            newton = share + slope / (count * rate**2).sum(-1)
-        inside = (newton >= low) & (newton < high)
-        before, share = share, np.minimum(np.where(inside, newton, (low + high) / 2), 1)
-        if np.all(np.abs(share - before) <= 1e-6 * share):  # at the top the function is flat
-            break
-    return share
+    low = np.zeros(np.broadcast_shapes(count.shape, pull.shape)[:-1])
+    high = low + 2  # so that 1 itself is tried
+    for _ in range(60):
+        share = np.minimum((low + high) / 2, 1)
+        rises = (count * pull / _room(count, pull, share)).sum(-1) >= 0
+        low, high = np.where(rises, share, low), np.where(rises, high, share)
+    return np.minimum(low, 1)
 
 
 def _room(count: NDArray[Any], pull: Floats, share: Floats) -> Floats:

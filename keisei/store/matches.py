@@ -45,7 +45,7 @@ _BLANK = {
 }
 """What ``keisei.events.Evaluation`` says of an evaluation before the first game."""
 
-_NETWORK = re.compile(r"@\d+$")
+_NETWORK = re.compile(r"@\d+( greedy)?$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,8 @@ FROM rating JOIN player ON player.id = rating.player ORDER BY elo DESC
 _OUTCOMES = """
 SELECT black.name, white.name, CASE result WHEN 'black' THEN 1.0 WHEN 'white' THEN 0.0 ELSE 0.5 END
 FROM match_game AS game JOIN player AS black ON black.id = game.black
-    JOIN player AS white ON white.id = game.white ORDER BY game.id
+    JOIN player AS white ON white.id = game.white
+GROUP BY game.black, game.white, game.start, game.moves, result ORDER BY min(game.id)
 """
 _COUNT = """
 SELECT count(*), count(*) - count(value) FROM metric
@@ -156,6 +157,8 @@ class RunReader:
 
     def outcomes(self) -> list[tuple[str, str, float]]:
         """All games of evaluations, oldest first: black, white, black's points.
+
+        A game that was played again, move by move, as the same seed does, counts once.
 
         Those cut at the maximum ply count as half a point for each.
         """

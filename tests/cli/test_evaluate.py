@@ -1,29 +1,60 @@
 """``keisei evaluate`` as a person meets it."""
 
 import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from engine_tools import debian, fake
 
 from keisei.cli.main import main
 from keisei.config import Settings
 from keisei.nets.registry import build
-from keisei.store import RunDirectory, save_checkpoint
+from keisei.store import Database, RunDirectory, RunReader, save_checkpoint
 
 NET = {"kind": "se_resnet", "blocks": 1, "channels": 8}
+COUNTS = ("games", "wins", "draws", "losses", "capped", "by_reason", "pentanomial", "score")
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    settings = Settings.model_validate({"env": {"declaration": "24"}})
+    settings = Settings.model_validate(
+        {"env": {"declaration": "24"}, "evaluation": {"engines": {"weak": "usi:/nowhere?nodes=1"}}}
+    )
     with RunDirectory.create(settings, tmp_path / "run") as run:
         for step in (10, 20):
             weights = build(**NET, seed=step).state_dict()
             save_checkpoint(run, step, {"weights": weights}, {"net": NET})
+        Database(run.database).close()
     return run.path
+
+
+@pytest.fixture
+def alone(run: Path, tmp_path: Path) -> Path:
+    """The same checkpoint, outside of any run."""
+    return shutil.copytree(run / "checkpoints" / "000000000020", tmp_path / "alone")
+
+
+@pytest.fixture
+def openings(tmp_path: Path) -> Path:
+    file = tmp_path / "openings.usi"
+    file.write_text("7g7f 3c3d\nstartpos moves 2g2f 8c8d  # another\n")
+    return file
+
+
+@pytest.fixture
+def quick(tmp_path: Path) -> list[str]:
+    """Games that are over after a ply: whoever is white moves, and black declares."""
+    file = tmp_path / "quick.usi"
+    file.write_text("sfen 4K4/GGGGSSSSR/R8/9/9/9/9/9/4k4 w 2B4N4L9P 1\n")
+    return ["--openings", str(file)]
 
 
 @pytest.fixture(autouse=True)
@@ -34,64 +65,283 @@ def threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def report(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, Any]:
-    assert main(["evaluate", *map(str, words), "--json"]) == 0
+def report(
+    capsys: pytest.CaptureFixture[str], *words: object, code: int = 0, said: str = ""
+) -> dict[str, Any]:
+    assert main(["evaluate", *map(str, words), "--json"]) == code
     captured = capsys.readouterr()
-    assert captured.err == ""
+    assert captured.err == said
     found: dict[str, Any] = json.loads(captured.out)
     return found
 
 
+def pairings(found: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(match["agent"], match["opponent"]) for match in found["matches"]]
+
+
 def test_json_holds_counts_that_add_up(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = report(capsys, run, "--opponent", "material", "--games", 20, "--seed", 3)
-    assert found["checkpoint"] == str(run / "checkpoints" / "000000000020")
-    assert (found["step"], found["opponent"], found["games"]) == (20, "material", 20)
+    assert found["checkpoints"] == [str(run / "checkpoints" / "000000000020")]
+    assert (found["agent"], found["opponent"], found["games"]) == ("run@20", "material", 20)
     assert (found["seed"], found["greedy"], found["max_ply"]) == (3, False, 512)
-    assert found["declaration"] == "24"
+    assert (found["strategy"], found["declaration"]) == ("single", "24")
     assert found["wins"] + found["draws"] + found["losses"] + found["capped"] == 20
     assert found["score"] == (found["wins"] + (found["draws"] + found["capped"]) / 2) / 20
     assert found["interval"][0] <= found["score"] <= found["interval"][1]
+    assert sum(found["pentanomial"]) == found["pairs"] == 10
     assert found["losses"] >= 16
     assert sum(found["by_reason"]["losses"].values()) == found["losses"]
 
 
-def test_the_seed_decides_all_but_the_time(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = run / "checkpoints" / "000000000010"
-    words = (path, "--opponent", "material", "--games", 10, "--device", "cpu")
+def test_the_seed_decides_all_but_the_time(alone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = (alone, "--opponent", "material", "--games", 10, "--device", "cpu")
     first, again, other = (report(capsys, *words, "--seed", seed) for seed in (1, 1, 2))
     for found in (first, again, other):
         assert found.pop("seconds") > 0
-    assert first["step"] == 10
     assert first == again
     assert first != other
 
 
 def test_greedy_plays_otherwise(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = report(capsys, run, "--opponent", "random", "--games", 40, "--greedy")
-    assert found["greedy"] is True
-    drawn = report(capsys, run, "--opponent", "random", "--games", 40)
-    assert found["by_reason"] != drawn["by_reason"]
+    words = (run, "--opponent", "material", "--games", 4)
+    found, drawn = report(capsys, *words, "--greedy"), report(capsys, *words)
+    assert (found["greedy"], found["agent"]) == (True, "run@20 greedy")
+    assert (drawn["greedy"], drawn["agent"]) == (False, "run@20")
+    plies = [
+        {game["number"]: game["plies"] for game in RunReader(run).match_games(one["evaluation"])}
+        for one in (found, drawn)
+    ]
+    assert plies[0] != plies[1]
 
 
-def test_text_for_people(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", str(run), "--opponent", "material", "--games", "10"]) == 0
+def test_text_for_people(run: Path, quick: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["evaluate", str(run), "--opponent", "material", "--games", "10"]
+    assert main([*words, "--sprt", "0,5"]) == 0
     text = capsys.readouterr().out
-    assert "(step 20) against material" in text
-    for word in ("score 0.", "95 % interval", "wins", "losses", "capped", "checkmate"):
-        assert word in text
+    (row,) = RunReader(run).evaluations()
+    for said in (
+        "run@20 against material", "score 0.", "95 % interval", "10 games   Elo ", "losses",
+        "checkmate", "capped", "Elo +0 or +5? not decided by 5 pairs",
+        f"kept as evaluation {row['id']} of {run}",
+    ):  # fmt: skip
+        assert said in text
+    several = [*words, *quick, "--opponent", "random", "--strategy", "gauntlet"]
+    assert main(several) == 0
+    text = capsys.readouterr().out
+    for said in ("run@20 against material", "run@20 against random", "random is 0. Moving first",
+                 "declaration 5", "Elo +0 ("):  # fmt: skip
+        assert said in text
 
 
 def test_a_damaged_checkpoint_is_told_and_the_older_one_plays(
-    run: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, quick: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     damaged = run / "checkpoints" / "000000000020"
     (damaged / "weights.safetensors").write_bytes(b"x")
-    words = ["evaluate", str(run), "--opponent", "material", "--games", "2", "--json"]
+    words = ["evaluate", str(run), *quick, "--games", "2", "--json"]
     assert main(words) == 0
     captured = capsys.readouterr()
-    assert json.loads(captured.out)["step"] == 10
+    assert json.loads(captured.out)["agent"] == "run@10"
     assert f"refused: {damaged}/weights.safetensors: damaged" in captured.err
     assert main(["evaluate", str(damaged), "--games", "2"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("strategy", "met"),
+    [
+        ("gauntlet", ["20 random", "20 material", "10 random", "10 material"]),
+        ("round_robin", ["20 10", "20 random", "20 material", "10 random", "10 material", "random material"]),
+        ("benchmark", ["20 random", "20 material", "10 random", "10 material"]),
+    ],
+)  # fmt: skip
+def test_several_agents_and_opponents(
+    run: Path, quick: list[str], capsys: pytest.CaptureFixture[str], strategy: str, met: list[str]
+) -> None:
+    agents = run, run / "checkpoints" / "000000000010"
+    opponents = "--opponent", "random", "--opponent", "material"
+    found = report(capsys, *agents, *opponents, *quick, "--strategy", strategy, "--games", 4)
+    names = {"20": "run@20", "10": "run@10"}
+    assert pairings(found) == [
+        tuple(names.get(name, name) for name in pair.split()) for pair in met
+    ]
+    assert found["games"] == 4 * len(met)
+    ratings = {line["player"]: line for line in found["ratings"]["players"]}
+    assert ratings.keys() == {"run@20", "run@10", "random", "material"}
+    assert ratings["random"]["elo"] == 0
+
+
+def test_a_ladder_is_climbed_no_higher_than_it_is_won(
+    run: Path, quick: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rungs = "--opponent", "material", "--opponent", "random"
+    found = report(capsys, run, *rungs, *quick, "--strategy", "ladder", "--games", 2)
+    assert (found["opponent"], found["score"]) == ("material", 0.5)
+
+
+def test_checkpoints_and_runs_are_opponents(
+    run: Path, quick: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    older = run / "checkpoints" / "000000000010"
+    opponents = "--opponent", older, "--opponent", run
+    found = report(capsys, run, *opponents, *quick, "--strategy", "gauntlet", "--games", 4)
+    assert pairings(found) == [("run@20", "run@10"), ("run@20", "run@20")]
+    assert [match["pentanomial"] for match in found["matches"]] == [[0, 0, 2, 0, 0]] * 2
+
+
+def test_what_was_played_lies_in_the_run(
+    run: Path, openings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (run, "--opponent", "material", "--games", 6, "--openings", openings)
+    found = report(capsys, *words)
+    (row,) = RunReader(run).evaluations()
+    assert (row["id"], row["state"], row["step"]) == (found["evaluation"], "done", 20)
+    assert (row["games"], row["progress"], row["score"]) == (6, 1, found["score"])
+    assert row["spec"]["openings"] == str(openings)
+    assert row["result"]["pentanomial"] == found["pentanomial"]
+    games = RunReader(run).match_games(row["id"])
+    assert sorted(game["number"] for game in games) == list(range(6))
+    assert {game["opening"] for game in games} == {
+        "startpos moves 7g7f 3c3d", "startpos moves 2g2f 8c8d",
+    }  # fmt: skip
+    assert {(game["black"], game["white"]) for game in games} == {
+        ("run@20", "material"), ("material", "run@20"),
+    }  # fmt: skip
+    ratings = {line["player"]: line for line in RunReader(run).ratings()}
+    assert ratings["run@20"]["kind"] == "network"
+    assert ratings["material"]["games"] == ratings["run@20"]["games"] == 6
+    assert ratings["material"]["elo"] > ratings["run@20"]["elo"]
+    again = report(capsys, *words)
+    assert again["evaluation"] != found["evaluation"], "one that is done is played anew"
+    assert main(["games", "export", str(run), "--format", "usi", "--evaluation", row["id"]]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 6
+    assert {" ".join(line.split()[:4]) for line in lines} == {game["opening"] for game in games}
+
+
+def test_outside_of_a_run_there_is_no_database(
+    alone: Path, quick: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(alone.parent.rglob("*"))
+    found = report(capsys, alone, *quick, "--games", 2)
+    assert (found["agent"], found["evaluation"], found["games"]) == ("alone@20", None, 2)
+    assert sorted(alone.parent.rglob("*")) == before
+
+
+def test_a_checkpoint_that_was_moved_elsewhere_in_its_run_is_measured(
+    run: Path, alone: Path, quick: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved = run / "best" / "mine"
+    moved.parent.mkdir()
+    alone.rename(moved)
+    assert report(capsys, moved, *quick, "--games", 2)["evaluation"] is None
+
+
+@pytest.mark.parametrize(
+    ("sprt", "code", "said"),
+    [("100,200", 4, "Elo +100 or +200? +100, "), ("-200,-100", 0, "Elo -200 or -100? -100, ")],
+)
+def test_a_sequential_test_says_by_its_exit_code_what_it_found(
+    run: Path, quick: list[str], capsys: pytest.CaptureFixture[str], sprt: str, code: int, said: str
+) -> None:
+    """Two equal players."""
+    words = (run, *quick, "--games", 400, f"--sprt={sprt}")
+    found = report(capsys, *words, code=code)
+    assert found["sprt"]["decision"] == ("reject" if code else "accept")
+    assert found["games"] == 2 * found["pairs"] == 2 * found["sprt"]["pairs"] < 400
+    assert main(["evaluate", *map(str, words)]) == code
+    assert f"{said}decided by {found['pairs']} pairs" in capsys.readouterr().out
+
+
+@pytest.mark.timeout(180)  # where other work has the cores
+def test_broken_off_the_same_command_goes_on(
+    run: Path, alone: Path, openings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opponents = ["--opponent", "material", "--opponent", "random"]
+    words = [*opponents, "--strategy", "gauntlet", "--games", "20", "--openings", str(openings)]
+    code = "import sys; from keisei.cli.main import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "evaluate", str(run), *words]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while len(RunReader(run).match_games()) <= 10:  # then there are whole pairs of 20 games
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=50)
+    assert (process.returncode, error) == (130, "keisei: broken off; the same command goes on\n")
+    (row,) = RunReader(run).evaluations()
+    assert row["state"] == "cancelled"
+    kept = {game["number"]: game for game in RunReader(run).match_games(limit=1000)}
+    assert 10 < len(kept) < 40
+    assert 0 < row["progress"] < 1
+
+    said = f"keisei: goes on after {len(kept)} games of evaluation {row['id']}\n"
+    found = report(capsys, run, *words, said=said)
+    games = {game["number"]: game for game in RunReader(run).match_games(limit=1000)}
+    assert sorted(games) == list(range(40))
+    whole = [number for number in kept if number ^ 1 in kept]
+    assert whole
+    assert all(games[number] == kept[number] for number in whole)
+    (row,) = RunReader(run).evaluations()
+    assert (row["state"], row["result"]["games"]) == ("done", 40)
+    undisturbed = report(capsys, alone, *words)
+    for one, other in zip(found["matches"], undisturbed["matches"], strict=True):
+        assert {name: one[name] for name in COUNTS} == {name: other[name] for name in COUNTS}
+
+
+def test_an_engine_plays(
+    run: Path, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = fake("play", tmp_path)
+    words = ["evaluate", str(run), "--opponent", f"usi:{engine.path}?nodes=1", "--games", "2"]
+    assert main([*words, *quick]) == 0
+    text = capsys.readouterr().out
+    assert f"run@20 against usi:{engine.path}?nodes=1" in text
+    assert "s of CPU" in text
+    assert "faults" not in text
+    assert len(RunReader(run).match_games()) == 2
+
+
+def test_an_engine_that_fails_is_told_and_the_same_command_goes_on(
+    run: Path, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = fake("exit", tmp_path)
+    opponent = "--opponent", f"usi:{engine.path}?nodes=1"
+    words = (run, *opponent, *quick, "--games", 2, "--concurrency", 1)
+    assert main(["evaluate", *map(str, words)]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    (row,) = RunReader(run).evaluations()
+    assert row["state"] == "failed"
+    assert row["message"].startswith("EngineGone: ")
+    assert row["message"].removeprefix("EngineGone: ") in captured.err
+    fake("play", tmp_path)
+    shutil.copy(tmp_path / "play", engine.path)
+    assert report(capsys, *words)["evaluation"] == row["id"]
+
+
+def test_fairy_stockfish_on_two_rungs(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    engine = debian("fairy-stockfish", "fairy-stockfish")
+    rungs = [f"usi:{engine}?nodes=100&Skill Level={level}" for level in (-4, 0)]
+    opponents = [word for rung in rungs for word in ("--opponent", rung)]
+    found = report(capsys, run, *opponents, "--strategy", "gauntlet", "--games", 2)
+    assert pairings(found) == [("run@20", rung) for rung in rungs]
+    for match in found["matches"]:
+        assert match["engines"][0].startswith("Fairy-Stockfish")
+        assert (match["losses"], match["error"]) == (2, None)
+    kinds = {line["player"]: line["kind"] for line in RunReader(run).ratings()}
+    assert kinds == {"run@20": "network", **dict.fromkeys(rungs, "engine")}
+
+
+def test_a_bad_opening_is_named_by_file_and_line(
+    run: Path, openings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    openings.write_text("7g7f\n\n7g7f 7g7f\n")
+    assert main(["evaluate", str(run), "--openings", str(openings)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"keisei: --openings: {openings}:3: ply 2: ")
+    assert captured.err.count("\n") == 1
+    assert RunReader(run).evaluations() == []
 
 
 @pytest.mark.parametrize(
@@ -100,7 +350,19 @@ def test_a_damaged_checkpoint_is_told_and_the_older_one_plays(
         (["nowhere"], 2, "nowhere: no such run or checkpoint"),
         (["RUN", "--games", "3"], 2, "--games: an even number, 2 or more (got 3)"),
         (["RUN", "--games", "x"], 2, "--games"),
-        (["RUN", "--opponent", "god"], 2, "--opponent"),
+        (["RUN", "--opponent", "god"], 2, "--opponent: random, material, weak, a run"),
+        (["RUN", "--opponent", "usi:x?nodes=0"], 2, "--opponent: nodes: a whole number from 1"),
+        (["RUN", "--opponent", "usi:/nowhere/x?nodes=1"], 3, "/nowhere/x"),
+        (["RUN", "--opponent", "weak"], 3, "/nowhere"),
+        (["RUN", "--strategy", "chess"], 2, "--strategy: one of single, gauntlet,"),
+        (["RUN", "RUN"], 2, "--strategy: single leaves out "),
+        (["RUN", "--opponent", "random", "--opponent", "material"], 2, "leaves out material"),
+        (["RUN", "RUN", "--strategy", "ladder"], 2, "--strategy: ladder leaves out "),
+        (["RUN", "--sprt", "20"], 2, "--sprt: two numbers, elo0,elo1, such as 0,20 (got '20')"),
+        (["RUN", "--sprt", "20,0"], 2, "--sprt: elo1: above elo0, 20 (got 0"),
+        (["RUN", "--sprt", "nan,1"], 2, "--sprt: elo0"),
+        (["RUN", "--openings", "nowhere"], 2, "--openings: nowhere: No such file"),
+        (["RUN", "--concurrency", "0"], 2, "--concurrency: 1 or more (got 0)"),
         (["RUN", "--seed", "-1"], 2, "--seed"),
         (["RUN", "--threads", "0"], 2, "--threads: 1 or more (got 0)"),
         (["RUN", "--device", "cuda:99"], 3, "cuda:99"),

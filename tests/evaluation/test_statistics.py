@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from keisei.evaluation import score_interval
-from keisei.evaluation.statistics import elo, pentanomial, strength, superiority
+from keisei.evaluation.statistics import (
+    PAIR_POINTS,
+    elo,
+    likelihood_drop,
+    pentanomial,
+    strength,
+    superiority,
+)
 
 Z = 1.959963984540054
 RUNS = {10: 1000, 100: 400}
@@ -140,3 +147,26 @@ def test_superiority_of_many_games_is_the_normal_one() -> None:
 def test_a_pair_of_three_games_is_refused() -> None:
     with pytest.raises(ValueError, match="3 games"):
         pentanomial(np.ones(3), np.zeros(3, np.int64))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_likelihood_is_that_of_the_best_distribution(seed: int) -> None:
+    """Against a search over a fine grid, near its ends most of all."""
+    rng = np.random.default_rng(seed)
+    count = rng.multinomial(int(rng.integers(2, 300)), rng.dirichlet(np.full(5, 0.5)))
+    shares = np.concatenate([np.linspace(0, 1, 20_001), 1 - np.logspace(-16, -5, 300)])
+    for score in np.linspace(0.02, 0.98, 25):
+        off = PAIR_POINTS - 2 * score
+        end = 1 / (2 * score) if count @ off > 0 else -1 / (2 * (1 - score))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            terms = np.where(count > 0, count * np.log(1 + shares[:, None] * off * end), 0)
+        found = likelihood_drop(count, PAIR_POINTS, np.full(5, 2), np.array(score))
+        assert float(found) == pytest.approx(max(0, np.nanmax(terms.sum(1))), rel=2e-3, abs=2e-3)
+
+
+def test_an_interval_that_newtons_steps_got_wrong() -> None:
+    points = np.repeat([0, 0.5, 0.5, 0.5, 1, 0.5, 1, 1], [4, 0, 0, 26, 0, 3, 3, 64])
+    pair = np.concatenate([np.repeat(np.arange(15), 2), 15 + np.arange(3), 15 + np.arange(3)])
+    pair = np.concatenate([pair, np.repeat(18 + np.arange(32), 2)])
+    assert pentanomial(points, pair) == (2, 0, 13, 3, 32)
+    assert score_interval(points, pair) == pytest.approx((0.727, 0.883), abs=1e-3)
