@@ -135,7 +135,9 @@ def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA cache_size = -512")  # KiB: it appends, and would keep 2 MiB of it
+        connection.execute(
+            "PRAGMA cache_size = -512"
+        )  # KiB: it appends, and would keep 2 MiB of it
         # In WAL mode a power cut may lose the last commits but never the file's integrity.
         connection.execute("PRAGMA synchronous = NORMAL")
         with transaction(connection, path):

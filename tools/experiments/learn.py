@@ -38,10 +38,11 @@ KEYS = (
 def match(learner: Learner, opponent: Any, games: int, *, greedy: bool = False) -> dict[str, Any]:
     """Score and ends of a match against ``random`` or ``material``."""
     trained = learner.settings.env.max_ply
-    spec = MatchSpec(opponent, games=games, greedy=greedy, seed=1, trained_max_ply=trained)
+    spec = MatchSpec(opponent, games=games, seed=1, trained_max_ply=(trained, None))
     play, agent = Match(spec), learner.agent.snapshot()
     while (wanted := play.request()) is not None:
-        play.answer(agent.choose(*wanted, greedy=greedy)[0])
+        seen = wanted.observation, wanted.mask
+        play.answer(*agent.choose(*seen, greedy=greedy, draw=wanted.draw))
     result = play.result()
     counts = [result.wins, result.losses, result.draws, result.capped]
     ends = {k: v for k, v in result.by_reason.items() if v}
