@@ -24,7 +24,7 @@ def play(run: Path, black: str, white: str, results: str) -> None:
         MatchGame(
             number=number, pair=number // 2, opening="startpos", black=black, white=white,
             result=names[result],  # type: ignore[arg-type]
-            reason="checkmate", plies=1, start="startpos", moves="7g7f",
+            reason="checkmate", plies=1, start="startpos", moves=f"m{number}",
         )
         for number, result in enumerate(results)
     ]  # fmt: skip
