@@ -257,7 +257,11 @@ def test_broken_off_the_same_command_goes_on(
 ) -> None:
     opponents = ["--opponent", "material", "--opponent", "random"]
     words = [*opponents, "--strategy", "gauntlet", "--games", "120", "--openings", str(openings)]
-    code = "import sys; from keisei.cli.main import main; sys.exit(main())"
+    # A shell's background jobs ignore SIGINT, and so would what they start: this is Ctrl-C's.
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from keisei.cli.main import main; sys.exit(main())"
+    )
     command = [sys.executable, "-c", code, "evaluate", str(run), *words]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         while len(RunReader(run).match_games()) <= 10:  # then there are whole pairs
