@@ -141,12 +141,10 @@ class EngineMatch:
     played: list[PlayedGame] = field(default_factory=list)
     """The games that ended, in that order."""
     _todo: list[int] = field(init=False)
-    _games: int = field(init=False)
 
     def __post_init__(self) -> None:
         pairs = range(self.spec.games // 2) if self.pairs is None else self.pairs
         self._todo = [2 * pair + second for pair in pairs for second in (0, 1)][::-1]
-        self._games = len(self._todo)
 
     def begin(self) -> GameInPlay | None:
         """The next game; None if all have begun."""
@@ -160,11 +158,6 @@ class EngineMatch:
         """An engine failed in this game: it counts nothing and will be played again."""
         self.faults[fault] += 1
         self._todo.append(game.number)
-
-    @property
-    def progress(self) -> float:
-        """Share of the games that ended."""
-        return len(self.played) / self._games
 
     def result(self) -> MatchResult:
         """The result of the games that ended, by number. Raises ValueError before the first."""

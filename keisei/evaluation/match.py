@@ -246,8 +246,8 @@ class Match:
         """``pairs``: those still to be played; all if None."""
         self.spec = spec
         self._todo = list(range(spec.games // 2) if pairs is None else pairs)
-        self._games = 2 * len(self._todo)
-        self._played: list[PlayedGame] = []
+        self.played: list[PlayedGame] = []
+        """The games that ended, in that order."""
         self._table: _Table | None = None
 
     def request(self) -> Wanted | None:
@@ -277,37 +277,17 @@ class Match:
         self._table.answer(actions, values)
         self._finish()
 
-    @property
-    def played(self) -> list[PlayedGame]:
-        """The games that ended, in that order."""
-        return self._played
-
-    @property
-    def progress(self) -> float:
-        """Share of the games that ended."""
-        return len(self._played) / self._games
-
-    @property
-    def score(self) -> float | None:
-        """Score over the games that ended, None before the first."""
-        return self.result().score if self._played else None
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """95 % interval of that score."""
-        return self.result().interval if self._played else None
-
     def result(self) -> MatchResult:
         """The result of the games that ended, by number. Raises ValueError before the first."""
-        if not self._played:
+        if not self.played:
             raise ValueError("no game has ended")
-        return tally(sorted(self._played, key=lambda game: game.number))
+        return tally(sorted(self.played, key=lambda game: game.number))
 
     def _finish(self) -> None:
         """Take the games that have just ended."""
         table = self._table
         if table is not None:
-            self._played += table.ended()
+            self.played += table.ended()
             if table.over:
                 self._table = None
 
