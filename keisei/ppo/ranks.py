@@ -12,6 +12,10 @@ from typing import Literal, get_args
 
 import torch
 import torch.distributed as dist  # `import torch` has imported it already
+
+# Its functions have the group of their import as a default argument. Imported later, by torch.compile, they
+# would keep ours beyond `desert`, and gloo's threads with it: at exit these may abort the process.
+import torch.distributed.nn.functional
 from torch import Tensor, nn
 
 TIMEOUT = timedelta(minutes=10)

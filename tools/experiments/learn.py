@@ -12,6 +12,7 @@ import argparse
 import json
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from keisei.config import Settings  # noqa: E402
 from keisei.evaluation import Match, MatchSpec  # noqa: E402
 from keisei.nets.policy import resolve_device, resolve_dtype  # noqa: E402
 from keisei.ppo.learner import Learner, Report  # noqa: E402
+from tools.experiments.mate_probe import positions, probe  # noqa: E402
 
 KEYS = (
     "train/entropy_ratio", "train/kl", "train/clip_fraction", "train/explained_variance",
@@ -36,7 +38,7 @@ KEYS = (
 
 
 def match(learner: Learner, opponent: Any, games: int, *, greedy: bool = False) -> dict[str, Any]:
-    """Score and ends of a match against ``random`` or ``material``."""
+    """Score of a match against ``random`` or ``material``, and how its wins ended."""
     trained = learner.settings.env.max_ply
     spec = MatchSpec(opponent, games=games, seed=1, trained_max_ply=(trained, None))
     play, agent = Match(spec), learner.agent.snapshot()
@@ -45,8 +47,8 @@ def match(learner: Learner, opponent: Any, games: int, *, greedy: bool = False) 
         play.answer(*agent.choose(*seen, greedy=greedy, draw=wanted.draw))
     result = play.result()
     counts = [result.wins, result.losses, result.draws, result.capped]
-    ends = {k: v for k, v in result.by_reason.items() if v}
-    return {"score": round(result.score, 4), "wldc": counts, "ends": ends}
+    wins = Counter(game.reason for game in play.played if game.points == 1)
+    return {"score": round(result.score, 4), "wldc": counts, "wins": dict(wins)}
 
 
 def iterate(learner: Learner) -> Report:
@@ -87,6 +89,7 @@ def main() -> None:
     learner.warm_up()
     label = {"name": args.name, "seed": args.seed, "overrides": overrides}
     spent, due = 0.0, args.every * 60
+    mates = positions(200, seed=1)
     alerts: list[tuple[str, str]] = []
     while True:
         start = time.perf_counter()
@@ -105,6 +108,7 @@ def main() -> None:
             line[opponent] = match(learner, opponent, args.games)
             if args.greedy:
                 line[f"{opponent}_greedy"] = match(learner, opponent, args.games, greedy=True)
+        line["mate_probe"] = round(probe(learner.agent.snapshot(), mates)["probability"], 4)
         line |= {key: round(report.values[key], 4) for key in KEYS}
         line["alerts"], alerts = alerts, []
         print(json.dumps(line), flush=True)

@@ -13,7 +13,6 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 import keisei
 from keisei.env import VectorEnv, legal_lists
 from keisei.env.choose import material_actions, random_actions
+from keisei.nets.policy import Agent
 from keisei.shogi import Position, kernels
 from keisei.shogi.sfen import read_sfen
 
@@ -72,24 +72,26 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     player = keisei.load(args.player)
-    found = positions(args.positions, args.seed)
+    report = probe(player.agent, positions(args.positions, args.seed))
+    print(json.dumps({"step": player.step, "positions": args.positions, **report}))
+
+
+def probe(agent: Agent, found: list[tuple[str, list[int]]]) -> dict[str, float]:
+    """What a network does with ``positions``: means over them."""
     seen, mask = look([sfen for sfen, _ in found])
-    rows, value = player.agent.look(seen, mask, k=600)
+    rows, value = agent.look(seen, mask, k=600)
     mass, best, uniform = [], [], []
     for row, (_, mating) in zip(rows, found, strict=True):
         chances = dict(row)
         mass.append(sum(chances[action] for action in mating))
         best.append(row[0][0] in mating)
         uniform.append(len(mating) / len(row))
-    report: dict[str, Any] = {
-        "step": player.step,
-        "positions": len(found),
+    return {
         "probability": float(np.mean(mass)),
         "greedy": float(np.mean(best)),
         "uniform": float(np.mean(uniform)),
         "value": float(value.mean()),
     }
-    print(json.dumps(report))
 
 
 def look(sfens: list[str]) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
