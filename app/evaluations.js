@@ -57,7 +57,7 @@ export class Evaluations {
     line.append(element("span", "", `${data.games} games against ${data.opponent}`));
     if (data.state === "queued") line.append(element("span", "soft", "waiting"), this.#cancel(data));
     if (data.state === "running") line.append(element("span", "soft", percent(data.progress)), this.#cancel(data));
-    if (data.state === "cancelled") line.append(element("span", "soft", "cancelled"));
+    if (["cancelled", "interrupted"].includes(data.state)) line.append(element("span", "soft", data.state));
     if (data.score !== null && data.score !== undefined) line.append(element("span", "score", `scored ${percent(data.score)}`));
     if (data.interval) line.append(element("span", "interval", `${percent(data.interval[0])} to ${percent(data.interval[1])}`));
     const parts = [line];

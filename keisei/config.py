@@ -242,6 +242,22 @@ class EvaluationSettings(Section):
         description="Of these: random, material, a run or checkpoint, or one of the engines.",
     )
     games: int = Field(default=200, ge=2, multiple_of=2, description="Games of a match.")
+    promotion_games: int = Field(
+        default=1000,
+        ge=0,
+        multiple_of=2,
+        description="Most games of the sequential test that follows each of these evaluations: the "
+        "network against the run's best so far, whose place it takes if it is stronger; 0 = no test.",
+    )
+    promotion_elo: float = Field(
+        default=20, gt=0, le=800, description="Difference that this test looks for, against none."
+    )
+    memory_mib: int = Field(
+        default=1024, ge=1, description="Most MiB of networks' weights that evaluations may load."
+    )
+    batch: int = Field(
+        default=4096, ge=1, description="Most positions that evaluations ask a network at once."
+    )
     engines: Engines = Field(
         default={}, description="Engines by name: usi:PATH?nodes=500&OPTION=VALUE."
     )

@@ -169,7 +169,8 @@ class Evaluation(Event):
 
     topic: ClassVar[Topic] = "eval"
     id: str
-    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    state: Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
+    """``interrupted``: by the end of the process; a resumed run goes on with it."""
     opponent: str
     """Whom the agent meets."""
     games: int
@@ -186,6 +187,8 @@ class Evaluation(Event):
     strategy: str = "single"
     spec: dict[str, Any] | None = None
     """What was asked for (``keisei.evaluation.spec.EvaluationSpec``)."""
+    measured: int | None = None
+    """Step of the weights that ``current`` stands for, once they were taken."""
 
     @property
     def keep(self) -> bool:

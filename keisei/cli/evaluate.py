@@ -130,9 +130,6 @@ def _spec(args: argparse.Namespace, **more: Any) -> "EvaluationSpec":
     except ValueError as error:
         raise UsageError(f"--sprt: {error}") from None
     opponents = args.opponent or ([] if args.strategy == "benchmark" else ["random"])
-    left_out = {"single": [*args.agents[1:], *opponents[1:]], "ladder": args.agents[1:]}
-    for ignored in left_out.get(args.strategy, ()):
-        raise UsageError(f"--strategy: {args.strategy} leaves out {ignored}; gauntlet does not")
     fields = {
         "agents": tuple(map(str, args.agents)),
         "opponents": tuple(opponents),
@@ -147,7 +144,9 @@ def _spec(args: argparse.Namespace, **more: Any) -> "EvaluationSpec":
     try:
         return EvaluationSpec(**fields | more)
     except ValueError as error:
-        raise UsageError(f"--{error}") from None
+        field, _, message = str(error).partition(": ")
+        flag = {"agents": "RUN|CHECKPOINT", "opponents": "--opponent"}.get(field, f"--{field}")
+        raise UsageError(f"{flag}: {message}") from None
 
 
 def _bring_in(args: argparse.Namespace) -> tuple["EvaluationSpec", Path | None]:
@@ -263,10 +262,11 @@ class _Kept:
         with closing(MatchTable(home)) as table:
             games = table.games(id)
             opponent = ", ".join(spec.opponents) or spec.strategy
+            step = read_manifest(Path(spec.agents[0]))["step"]
             table.begin(
-                id, read_manifest(Path(spec.agents[0]))["step"],
+                id, step,
                 {"spec": spec.to_dict(), "command": True, "strategy": spec.strategy,
-                 "opponent": opponent, "games": spec.games},
+                 "opponent": opponent, "games": spec.games, "measured": step},
             )  # fmt: skip
         if games:
             print(f"keisei: goes on after {len(games)} games of evaluation {id}", file=sys.stderr)
@@ -284,6 +284,8 @@ class _Kept:
         if found := self.progress:
             more |= {"games": found.games, "progress": found.ended / found.games}
             more |= {"score": found.score, "interval": found.interval}
+        if state == "done":
+            more["progress"] = 1.0
         with closing(MatchTable(self.home)) as table:
             table.update(self.id, state, more)
         refit(self.home)
@@ -345,7 +347,7 @@ def _describe(match: dict[str, Any], spec: "EvaluationSpec") -> list[str]:
         reasons = ", ".join(f"{reason} {count}" for reason, count in ends.items())
         lines.append(f"  {kind:<7}{match[kind]:>5}   {reasons}".rstrip())
     lines.append(f"  capped {match['capped']:>5}   at {spec.max_ply} plies")
-    if spec.sprt:
+    if "sprt" in match and spec.sprt:
         lines.append(f"  {_verdict(match, *spec.sprt)}")
     if match.get("engines"):
         lines.append(
@@ -358,11 +360,13 @@ def _describe(match: dict[str, Any], spec: "EvaluationSpec") -> list[str]:
 
 
 def _verdict(match: dict[str, Any], elo0: float, elo1: float) -> str:
-    test = f"Elo {elo0:+g} or {elo1:+g}?"
-    if "sprt" not in match:
-        return f"{test} not decided by {match['pairs']} pairs"
-    likelier = elo1 if match["sprt"]["decision"] == "accept" else elo0
-    return f"{test} {likelier:+g}, decided by {match['sprt']['pairs']} pairs"
+    test, found = f"Elo {elo0:+g} or {elo1:+g}?", match["sprt"]
+    if found["decision"] is None:
+        low, high = found["bounds"]
+        llr = f"log-likelihood ratio {found['llr']:+.2f}, bounds {low:+.2f} and {high:+.2f}"
+        return f"{test} not decided by {found['pairs']} pairs ({llr})"
+    likelier = elo1 if found["decision"] == "accept" else elo0
+    return f"{test} {likelier:+g}, decided by {found['pairs']} pairs"
 
 
 def _elo(match: dict[str, Any]) -> str:

@@ -10,6 +10,8 @@ LOCAL = ("random", "material")
 """Players that need no file."""
 CURRENT = "current"
 """The network that is being trained."""
+BEST = "best"
+"""The run's strongest network so far, by sequential tests; see ``EvaluationSpec.promote``."""
 ENGINE = "usi:"
 """How the text of an engine begins."""
 
@@ -18,8 +20,8 @@ ENGINE = "usi:"
 class EvaluationSpec:
     """Players and how they meet. Raises ValueError naming the field, its bounds and the value.
 
-    A player is ``current``, ``random``, ``material``, a run or checkpoint (its path), or an engine
-    (``usi:PATH?...``).
+    A player is ``random``, ``material``, a run or checkpoint (its path), or an engine
+    (``usi:PATH?...``); in a run that trains also ``current`` and ``best``.
     """
 
     agents: tuple[str, ...] = (CURRENT,)
@@ -34,6 +36,8 @@ class EvaluationSpec:
     """Of all random numbers."""
     sprt: tuple[float, float] | None = None
     """(elo0, elo1): end a match as soon as its pairs have decided between the two."""
+    promote: bool = False
+    """Make ``current`` the run's ``best`` if the sequential test accepts it."""
     max_ply: int = 512
     """Plies after which a game is capped."""
     declaration: Literal["27", "24", "none"] = "27"
@@ -44,9 +48,19 @@ class EvaluationSpec:
 
     def __post_init__(self) -> None:
         strategy = find_strategy(self.strategy)
-        for name in ("agents", "opponents"):
-            if not getattr(self, name) and not strategy.own_opponents:
+        for name, one in ("agents", strategy.one_agent), ("opponents", strategy.one_opponent):
+            players = getattr(self, name)
+            if not players and not strategy.own_opponents:
                 raise ValueError(f"{name}: at least one")
+            if one and len(players) > 1:
+                left_out = ", ".join(players[1:])
+                raise ValueError(
+                    f"{name}: {self.strategy} takes one and would leave out {left_out}"
+                )
+        if self.promote and (
+            self.agents != (CURRENT,) or self.strategy != "single" or not self.sprt
+        ):
+            raise ValueError("promote: needs the agent current, the strategy single, and sprt")
         if self.games < 2 or self.games % 2:
             raise ValueError(f"games: an even number, 2 or more (got {self.games})")
         if not 0 <= self.seed < 2**64:

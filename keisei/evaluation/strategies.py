@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from itertools import combinations
 
-from keisei.evaluation.match import MatchResult
+import numpy as np
+
+from keisei.evaluation.match import MatchResult, PlayedGame, tally
 
 GROUP = "keisei.strategies"
 RUNGS = (500, -4), (500, -2), (500, 0), (500, 5), (500, 10), (5000, 20)
 """Nodes and Skill Level of Fairy-Stockfish, each clearly stronger than the one before."""
+MANY = 1000
+"""Matches of one evaluation: no plan is asked for more to see how many there will be."""
 HOPELESS = 0.05
 """Score below which a stronger opponent would teach nothing."""
 
@@ -37,6 +41,25 @@ class Strategy:
     """Of agents and opponents."""
     own_opponents: bool = False
     """Whether it brings opponents of its own, where none are given."""
+    one_agent: bool = False
+    """Whether it takes no more than one."""
+    one_opponent: bool = False
+    """The same."""
+
+    def most_matches(self, agents: Sequence[str], opponents: Sequence[str]) -> int:
+        """How many matches there are if every agent wins all its games; counted up to ``MANY``."""
+        none = np.empty(0)
+        win = tally(
+            [PlayedGame(0, "black", "", "", none.astype(np.int16), none.astype(np.float32))]
+        )
+        plan, count = self.plan(agents, opponents), 0
+        try:
+            next(plan)
+            while (count := count + 1) < MANY:
+                plan.send(win)
+        except StopIteration:
+            pass
+        return count
 
 
 def single(agents: Sequence[str], opponents: Sequence[str]) -> Plan:
@@ -80,10 +103,10 @@ BENCHMARK = (
     *(f"usi:fairy-stockfish?nodes={nodes}&Skill Level={level}" for nodes, level in RUNGS),
 )
 STRATEGIES = {
-    "single": Strategy(single),
+    "single": Strategy(single, one_agent=True, one_opponent=True),
     "gauntlet": Strategy(gauntlet),
     "round_robin": Strategy(round_robin),
-    "ladder": Strategy(ladder),
+    "ladder": Strategy(ladder, one_agent=True),
     "benchmark": Strategy(benchmark, own_opponents=True),
 }
 

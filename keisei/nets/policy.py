@@ -194,6 +194,11 @@ class Agent:
         ]
         return rows, value[:count].cpu().numpy()
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its weights."""
+        return sum(tensor.nbytes for tensor in self.net.state_dict().values())
+
     def snapshot(self) -> "Agent":
         """An agent with a copy of the weights, which training does not touch."""
         return Agent(copy.deepcopy(self.net), self.device, self.dtype, self._seed)

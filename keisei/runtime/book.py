@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from keisei.evaluation.spec import EvaluationSpec
 
 KEPT = 1000
+INTERRUPTED = "the run ended; --resume goes on with this"
 UNDONE = 32
-ENDED = ("done", "failed", "cancelled")
+OVER = ("done", "failed", "cancelled")
+ENDED = (*OVER, "interrupted")
+"""States in which a record waits for nothing more; what was interrupted goes on with the run."""
 
 
 class Record:
@@ -40,12 +43,13 @@ class Record:
             "result": None,
             "message": "",
             "spec": None,
+            "measured": None,
             "created": time.time(),
             "finished": None,
         }
         self.fields |= {key: fields[key] for key in self.fields.keys() & fields.keys()}
         self.id: str = self.fields["id"]
-        if self.fields["state"] in ENDED:
+        if self.fields["state"] in OVER:
             self.done.set()
 
     def note(self, fields: dict[str, Any]) -> None:
@@ -106,10 +110,11 @@ class Book:
             del self._records[id]
         return record, True
 
-    def restore(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Show what was kept of the run's earlier processes, newest first."""
+    def restore(self, rows: Sequence[dict[str, Any]]) -> list[Record]:
+        """Show what was kept of the run's earlier processes, newest first. Returns what goes on."""
         for row in reversed(rows[:KEPT]):
             self._records[row["id"]] = Record(row)
+        return [record for record in self._records.values() if not record.done.is_set()]
 
     def drop(self, record: Record) -> None:
         """Forget one that could not be started."""
@@ -134,4 +139,4 @@ class Book:
         """The device thread is gone: what has not ended never will."""
         for record in self._records.values():
             if not record.done.is_set():
-                record.note({"state": "cancelled", "message": "the run ended"})
+                record.note({"state": "interrupted", "message": INTERRUPTED})

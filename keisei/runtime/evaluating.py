@@ -1,8 +1,9 @@
 """The evaluations of a run that is training: each a task on the loop, its networks on the device thread."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,16 @@ import anyio
 from anyio import to_thread
 
 from keisei.config import Settings
-from keisei.evaluation.spec import EvaluationSpec
+from keisei.evaluation.spec import BEST, CURRENT, EvaluationSpec
 from keisei.events import Evaluation
 from keisei.runtime.arena import DeviceArena
-from keisei.runtime.book import Book, Record
+from keisei.runtime.book import INTERRUPTED, Book, Record
 from keisei.runtime.errors import InboxFull, NotRunning
+from keisei.runtime.matches import Network
 from keisei.runtime.queues import Mailbox
 from keisei.runtime.ratings import refit
 from keisei.runtime.tournament import Progress, Tournament
-from keisei.store import DatabaseError
+from keisei.store import DatabaseError, RunDirectory
 from keisei.store.matches import MatchGame, MatchTable
 
 AT_ONCE = 4
@@ -31,28 +33,33 @@ class Evaluations:
 
     def __init__(
         self,
-        run: Path,
-        settings: Settings,
+        run: RunDirectory,
         step: int,
         mailbox: Mailbox,
         book: Book,
         emit: Callable[..., None],
+        interrupted: Sequence[Record] = (),
     ) -> None:
-        """``emit(Evaluation, id=..., ...)`` tells everybody; ``step``: where training begins."""
+        """``emit(Evaluation, id=..., ...)`` tells everybody; ``step``: where training begins;
+        ``interrupted``: evaluations of the run's earlier processes, to be played on.
+        """
         self.values: dict[str, float] = {}
         """Metrics of the evaluation that ended last."""
         self._run, self._mailbox, self._book, self._emit = run, mailbox, book, emit
-        self._settings, self._step, self._due = settings, step, time.monotonic()
-        self._regular: Record | None = None
-        self._arena = DeviceArena(mailbox)
+        self._step, self._due, self._interrupted = step, time.monotonic(), interrupted
+        self._regular: list[Record] = []
         self._places = anyio.Semaphore(AT_ONCE)
         self._scopes: dict[str, anyio.CancelScope] = {}
         self._open = anyio.Event()
+        for record in interrupted:
+            self._pin(record)
 
     async def host(self, until: Callable[[], Any]) -> None:
-        """Let evaluations be played until ``until()`` returns; those still in play are cancelled."""
+        """Let evaluations be played until ``until()`` returns; those still in play are interrupted."""
         async with anyio.create_task_group() as self._group:
             self._open.set()
+            for record in self._interrupted:
+                self._begin(record)
             await until()
             self._group.cancel_scope.cancel()
 
@@ -64,26 +71,30 @@ class Evaluations:
             if self._mailbox.closed:
                 self._book.drop(record)
                 raise NotRunning("the run has ended")
-            self._scopes[record.id] = anyio.CancelScope()
-            self._tell(record, "queued")
-            self._group.start_soon(self._evaluate, record, spec)
+            self._begin(record)
         return record
 
     def note(self, step: int) -> None:
-        """Training has reached a step: begin the regular evaluation if it is due.
+        """Training has reached a step: begin the regular evaluations if they are due.
 
-        One that is still played when the next is due takes its place.
+        Those that are still played when the next are due take their place.
         """
-        settings, before, self._step = self._settings.evaluation, self._step, step
+        settings, before, self._step = self._run.settings.evaluation, self._step, step
         due = settings.every_steps and step // settings.every_steps > before // settings.every_steps
         if settings.every_minutes and time.monotonic() - self._due >= 60 * settings.every_minutes:
             self._due, due = time.monotonic(), True
-        if due and self._open.is_set() and (self._regular is None or self._regular.done.is_set()):
+        if due and self._open.is_set() and all(record.done.is_set() for record in self._regular):
             self._group.start_soon(self._begin_regular)
 
     async def _begin_regular(self) -> None:
         with suppress(InboxFull, NotRunning):  # as many as may wait do; the run ends
-            self._regular = await self.start(regular_spec(self._settings), None)
+            self._regular = []
+            specs = [regular_spec(self._run.settings)]
+            if self._run.settings.evaluation.promotion_games:
+                known = await to_thread.run_sync(self._run.best.exists)
+                specs.append(promotion_spec(self._run.settings, BEST if known else "random"))
+            for spec in specs:
+                self._regular.append(await self.start(spec, None))
 
     def cancel(self, id: str) -> None:
         """End one early; nothing happens if it has ended. Raises KeyError."""
@@ -93,38 +104,68 @@ class Evaluations:
         if id in self._scopes:
             self._scopes[id].cancel()
 
-    async def _evaluate(self, record: Record, spec: EvaluationSpec) -> None:
-        tournament = Tournament(
-            spec,
-            self._arena,
-            show=partial(self._show, record),
-            keep=partial(keep_games, self._run, record.id),
-        )
-        state, more = "cancelled", {"message": "the run ended"}
+    def _begin(self, record: Record) -> None:
+        self._scopes[record.id] = anyio.CancelScope()
+        self._tell(record, "queued")
+        self._group.start_soon(self._evaluate, record)
+
+    async def _evaluate(self, record: Record) -> None:
+        state, more = "interrupted", {"message": INTERRUPTED}
         try:
             with self._scopes[record.id] as scope:
                 async with self._places:
-                    result = await tournament.run()
-                state, more = "done", await self._rate(result)
+                    result = await self._play(record)
+                state, more = "done", {"progress": 1.0} | await self._settle(record, result)
             if scope.cancelled_caught:
-                more = {}
+                state, more = "cancelled", {}
         except NotRunning:
             pass
         except Exception as error:  # noqa: BLE001 (it becomes the evaluation's result)
             state, more = "failed", {"message": _text(error)}
         finally:
             del self._scopes[record.id]
+            self._run.pinned.pop(record.id, None)
             self._tell(record, state, **more)
 
-    async def _rate(self, result: dict[str, Any]) -> dict[str, Any]:
-        """Rate everybody anew; the result, ready to be told."""
+    async def _play(self, record: Record) -> dict[str, Any]:
+        spec = record.spec or EvaluationSpec.from_dict(record.fields["spec"])
+        run, measured = self._run, record.fields["measured"]
+        tournament = Tournament(
+            spec,
+            _Arena(self._mailbox, run, measured, partial(self._took, record)),
+            show=partial(self._show, record),
+            keep=partial(keep_games, run.path, record.id),
+            kept=await to_thread.run_sync(kept_games, run.path, record.id),
+        )
+        return await tournament.run()
+
+    def _took(self, record: Record, step: int) -> None:
+        """Now it is known which weights ``current`` stands for."""
+        record.fields["measured"] = step
+        self._pin(record)
+
+    def _pin(self, record: Record) -> None:
+        if record.fields["measured"] is not None:
+            self._run.pinned[record.id] = record.fields["measured"]
+
+    async def _settle(self, record: Record, result: dict[str, Any]) -> dict[str, Any]:
+        """Rate everybody anew, and promote; the result, ready to be told."""
         values = {"eval/score": result.get("score"), "eval/elo": result.get("elo")}
         self.values = {name: value for name, value in values.items() if value is not None}
+        messages = []
         try:
-            await to_thread.run_sync(refit, self._run)
+            await to_thread.run_sync(refit, self._run.path)
         except DatabaseError as error:
-            return {"result": result, "message": f"the ratings were not kept: {error}"}
-        return {"result": result}
+            messages.append(f"the ratings were not kept: {error}")
+        accepted = result.get("sprt", {}).get("decision") == "accept"
+        if accepted and record.fields["spec"].get("promote"):
+            try:
+                await to_thread.run_sync(self._run.promote, record.fields["measured"])
+            except OSError as error:
+                messages.append(f"it could not become the run's best: {error}")
+            else:
+                messages.append(f"{result['agent']} is the run's best now")
+        return {"result": result, "message": "; ".join(messages)}
 
     def _show(self, record: Record, progress: Progress) -> None:
         self._tell(
@@ -137,9 +178,34 @@ class Evaluations:
         )
 
     def _tell(self, record: Record, state: str, **more: Any) -> None:
-        names = ("id", "opponent", "strategy", "games", "progress", "score", "interval", "spec")
-        known = {name: record.fields[name] for name in names}
+        names = {field.name for field in fields(Evaluation)} - {"state", "result", "message"}
+        known = {name: record.fields[name] for name in names & record.fields.keys()}
         self._emit(Evaluation, **known | {"state": state} | more)
+
+
+class _Arena(DeviceArena):
+    """Knows what ``current`` and ``best`` mean in a run."""
+
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        run: RunDirectory,
+        measured: int | None,
+        took: Callable[[int], None],
+    ) -> None:
+        """``measured``: the step that ``current`` stands for; None: the next one, ``took`` tells."""
+        super().__init__(mailbox)
+        self._run, self._measured, self._took = run, measured, took
+
+    async def open(self, source: str) -> Network:
+        if source == BEST:
+            return await super().open(str(self._run.best))
+        if source == CURRENT and self._measured is not None:
+            return await super().open(str(self._run.checkpoint(self._measured)))
+        network = await super().open(source)
+        if source == CURRENT:
+            self._took(network.step)
+        return network
 
 
 def regular_spec(settings: Settings) -> EvaluationSpec:
@@ -158,10 +224,29 @@ def regular_spec(settings: Settings) -> EvaluationSpec:
         raise ValueError(f"evaluation.{error}") from None
 
 
+def promotion_spec(settings: Settings, opponent: str) -> EvaluationSpec:
+    """The sequential test of whether ``current`` is stronger than ``opponent``."""
+    wanted = settings.evaluation
+    return EvaluationSpec(
+        opponents=(opponent,),
+        games=wanted.promotion_games,
+        sprt=(0.0, wanted.promotion_elo),
+        promote=True,
+        max_ply=wanted.max_ply,
+        declaration=settings.env.declaration,
+    )
+
+
 def keep_games(run: Path, evaluation: str, games: list[MatchGame]) -> None:
     """Write games to the run's database. Blocking. Raises DatabaseError."""
     with closing(MatchTable(run)) as table:
         table.add(evaluation, games)
+
+
+def kept_games(run: Path, evaluation: str) -> list[MatchGame]:
+    """Games of an evaluation that was interrupted. Blocking. Raises DatabaseError."""
+    with closing(MatchTable(run)) as table:
+        return table.games(evaluation)
 
 
 def _text(error: BaseException) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from keisei.config import Env
+from keisei.config import Env, EvaluationSettings
 from keisei.evaluation import Match, PlayedGame, Wanted
 from keisei.evaluation.spec import CURRENT
 from keisei.runtime.errors import NotRunning
@@ -19,6 +19,7 @@ from keisei.runtime.queues import Command, Ply, Reply, deliver
 
 TELL_SECONDS = 0.25
 """Between two reports of a match."""
+LIMITS = EvaluationSettings()
 Moves = tuple[NDArray[np.int16], NDArray[np.float32]]
 
 
@@ -37,6 +38,10 @@ class Agent(Protocol):
 
     def snapshot(self) -> "Agent":
         """A copy that training does not touch."""
+
+    @property
+    def nbytes(self) -> int:
+        """Of its weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +85,20 @@ class Matches:
     """
 
     def __init__(
-        self, run: str, env: Env, device: str, alert: Callable[[str, str, str], None]
+        self,
+        run: str,
+        env: Env,
+        device: str,
+        alert: Callable[[str, str, str], None],
+        limits: EvaluationSettings = LIMITS,
     ) -> None:
         """``env``: of the run's training games; ``alert(name, level, text)`` warns."""
         self._run, self._env, self._device, self._alert = run, env, device, alert
+        self._memory = limits.memory_mib << 20
         self._ids = itertools.count()
         self._agents: dict[int, Agent] = {}
         self._jobs: list[Job] = []
-        self._batch = 4096
+        self._batch = limits.batch
 
     @property
     def running(self) -> bool:
@@ -118,13 +129,23 @@ class Matches:
     def _open(self, source: str, live: Agent | None, step: int) -> Network:
         id = next(self._ids)
         if source == CURRENT and live is not None:
-            self._agents[id] = live.snapshot()
+            self._take(id, live.snapshot())
             return Network(id, f"{self._run}@{step}", step, self._env.max_ply)
         from keisei.runtime.players import load
 
         player = load(Path(source), self._device)
-        self._agents[id] = player.agent
+        self._take(id, player.agent)
         return Network(id, player.name, player.step, player.max_ply)
+
+    def _take(self, id: int, agent: Agent) -> None:
+        """Raises MemoryError: there is no room for it beside the others."""
+        loaded = sum(other.nbytes for other in self._agents.values())
+        if loaded + agent.nbytes > self._memory:
+            raise MemoryError(
+                f"evaluation.memory_mib: {self._memory >> 20}; the networks of evaluations take "
+                f"{loaded / 2**20:.1f} MiB, and this one {agent.nbytes / 2**20:.1f} more"
+            )
+        self._agents[id] = agent
 
     def _end(self, job: Job) -> None:
         self._jobs.remove(job)

@@ -145,19 +145,19 @@ class Keisei:
         self.settings = prepared.settings
         self._database = prepared.database
         self._notes = Notes(self.run.id, self.settings, prepared.start)
-        self._book.restore(prepared.evaluations)
+        interrupted = self._book.restore(prepared.evaluations)
         self._outbox = Outbox()
         self.hub = Hub(self._notes.status)
         self._readers = Readers(self._reset)
         self._heartbeat = Heartbeat()
         self._worker = start(self._mailbox, self._outbox)
         self._evaluations = _evaluations(
-            self.run.path,
-            self.settings,
+            self.run,
             prepared.start.step,
             self._mailbox,
             self._book,
             self._emit,
+            interrupted,
         )
         self._feeds = [Feed(sink) for sink in (DatabaseSink(self._database), *self._sinks)]
         for remark in prepared.remarks:

@@ -55,7 +55,7 @@ class Progress:
     """How far an evaluation is."""
 
     games: int
-    """That were planned so far."""
+    """That will be played if the agents win every match and no sequential test ends one."""
     ended: int
     score: float | None
     """The first agent's, over all its games."""
@@ -86,17 +86,19 @@ class Played:
     """By number within the match."""
     more: dict[str, Any] = field(default_factory=dict)
     """What an engine did beside playing: faults, processor time, error."""
-    decided: dict[str, Any] | None = None
-    """Of the sequential test."""
+    test: dict[str, Any] | None = None
+    """How the sequential test stands."""
+
+    @property
+    def decided(self) -> bool:
+        """Whether the sequential test has ended it."""
+        return self.test is not None and self.test["decision"] is not None
 
     def counted(self) -> list[PlayedGame]:
-        """The games that count: up to the last pair before which none is missing.
-
-        Short games end first: a test that looked at them as they come would be biased.
-        """
-        if self.decided is None:
+        """The games that count: all, or once the sequential test has decided, those that it saw."""
+        if self.test is None or not self.decided:
             return [self.games[number] for number in sorted(self.games)]
-        return [self.games[number] for number in range(2 * self.decided["pairs"])]
+        return [self.games[number] for number in range(2 * self.test["pairs"])]
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -106,7 +108,7 @@ class Played:
             points = np.array([game.points for game in games])
             pairs = np.array([game.pair for game in games])
             found |= tally(games).to_dict() | strength(points, pairs).to_dict()
-        return found | self.more | ({"sprt": self.decided} if self.decided else {})
+        return found | self.more | ({"sprt": self.test} if self.test else {})
 
 
 class Tournament:
@@ -136,7 +138,9 @@ class Tournament:
         """Play. Returns the result, for JSON. Raises what keeps a player from playing."""
         spec = self.spec
         self._openings = await anyio.to_thread.run_sync(_openings, spec.openings)
-        plan = find_strategy(spec.strategy).plan(spec.agents, spec.opponents)
+        strategy = find_strategy(spec.strategy)
+        self._most = spec.games * strategy.most_matches(spec.agents, spec.opponents)
+        plan = strategy.plan(spec.agents, spec.opponents)
         try:
             pairing = next(plan, None)
             while pairing is not None:
@@ -201,7 +205,7 @@ class Tournament:
         pairs = [k for k in range(games.games // 2) if 2 * k not in match.games]
         self._look(match)
         with anyio.CancelScope() as scope:
-            if pairs and match.decided is None:
+            if pairs and not match.decided:
                 await self._play(match, pairs, scope)
         await self._write()
         return match
@@ -212,7 +216,7 @@ class Tournament:
                 match.games[game.number] = game
             self._fresh += [(match, game) for game in games]
             self._look(match)
-            if match.decided is not None:
+            if match.decided:
                 scope.cancel()
 
         agent, opponent = match.agent, match.opponent
@@ -240,26 +244,28 @@ class Tournament:
         return Seat(player.kind, self.spec.seed, player.engine, choose)
 
     def _recall(self, match: Played) -> None:
-        """Take over the games of whole pairs that were played before this process."""
+        """Take over the games of whole pairs that these players played before this process."""
+        names = [match.agent.name, match.opponent.name]
         for number in range(0, match.spec.games, 2):
             rows = [self._kept.get(match.first + number + second) for second in (0, 1)]
-            for second, row in enumerate(rows):
-                if row is not None and all(rows):
+            known = [(row.black, row.white) for row in rows if row is not None]
+            if known == [tuple(names), tuple(reversed(names))]:
+                for second, row in enumerate(rows):
+                    assert row is not None  # noqa: S101 (two are known)
                     match.games[number + second] = _recalled(number + second, row)
 
     def _look(self, match: Played) -> None:
         """Test what has been played, and show it."""
-        if self._sprt is not None and match.decided is None:
-            match.decided = _decide(self._sprt, match.games)
+        if self._sprt is not None and not match.decided:
+            match.test = _test(self._sprt, match.games)
         own = [m for m in self.matches if m.agent is self.matches[0].agent]
         games = [(m.first // 2 + game.pair, game.points) for m in own for game in m.counted()]
         score = interval = None
         if games:
             pairs, points = (np.array(column) for column in zip(*games, strict=True))
             score, interval = float(points.mean()), score_interval(points, pairs)
-        planned = sum(m.spec.games for m in self.matches)
         ended = sum(len(m.games) for m in self.matches)
-        self._show(Progress(planned, ended, score, interval))
+        self._show(Progress(max(self._most, ended), ended, score, interval))
 
     # ------------------------------------------------------------------ games to keep
     async def _write_along(self) -> None:
@@ -278,8 +284,11 @@ def _cap(network: Network | None) -> int | None:
     return None if network is None else network.max_ply
 
 
-def _decide(sprt: Sprt, games: dict[int, PlayedGame]) -> dict[str, Any] | None:
-    """The first decision along the pairs in their order, as far as all of them have ended."""
+def _test(sprt: Sprt, games: dict[int, PlayedGame]) -> dict[str, Any] | None:
+    """The test at its first decision, or at the last pair before which none is missing.
+
+    Short games end first: a test that looked at them as they come would be biased.
+    """
     ended = itertools.takewhile(lambda k: 2 * k in games and 2 * k + 1 in games, itertools.count())
     points = [2 * (games[2 * k].points + games[2 * k + 1].points) for k in ended]
     if not points:
@@ -288,9 +297,8 @@ def _decide(sprt: Sprt, games: dict[int, PlayedGame]) -> dict[str, Any] | None:
     lower, upper = sprt.bounds
     ratio = sprt.llr(counts)
     decided = np.flatnonzero((ratio <= lower) | (ratio >= upper))
-    if not len(decided):
-        return None
-    return {"pairs": int(decided[0]) + 1, **sprt.to_dict(counts[decided[0]])}
+    last = int(decided[0]) if len(decided) else len(counts) - 1
+    return {"pairs": last + 1, **sprt.to_dict(counts[last])}
 
 
 @cache

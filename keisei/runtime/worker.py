@@ -13,6 +13,7 @@ import psutil
 import torch
 
 from keisei.config import Settings
+from keisei.evaluation.spec import CURRENT
 from keisei.events import Alert, Board, Event, Failed, Game, Iteration, State, Status
 from keisei.ppo.detectors import DivergedError
 from keisei.ppo.ranks import Ranks
@@ -88,7 +89,9 @@ class Worker:
         self._pace = Pace()
         self._marks = (0, 0.0, 0.0)
         run, settings = plan.run.id, plan.settings
-        self._matches = Matches(run, settings.env, settings.device, self._alert)
+        self._matches = Matches(
+            run, settings.env, settings.device, self._alert, settings.evaluation
+        )
         # Asked on the loop: a new thread would tell what was set last, perhaps by another run.
         self._host_threads = torch.get_num_threads()
 
@@ -248,14 +251,19 @@ class Worker:
             self._save("stopping")
             self._finished = True
             self._status("finished", "finished")
-        elif self._savers or (
-            self._learner.step > max(self._saved_step, 0) and time.monotonic() >= self._save_due
-        ):
+        elif self._savers or self._save_is_due():
             self._save_or_alert()
         if not stopping:
             openers, self._openers = self._openers, []
             for command in openers:  # only here the weights hold still
                 self._matches.obey(command, self._learner.agent, self._learner.step)
+
+    def _save_is_due(self) -> bool:
+        """The weights that an evaluation measures are kept: a resumed run goes on with it."""
+        step, measured = self._learner.step, any(c.payload == CURRENT for c in self._openers)
+        if step == self._saved_step:
+            return False
+        return measured or (step > 0 and time.monotonic() >= self._save_due)
 
     def _is_over(self) -> bool:
         run = self._settings.run

@@ -9,7 +9,7 @@ from starlette.endpoints import HTTPEndpoint
 from starlette.requests import Request
 from starlette.responses import Response
 
-from keisei.evaluation.spec import CURRENT, ENGINE, LOCAL, EvaluationSpec
+from keisei.evaluation.spec import BEST, CURRENT, ENGINE, LOCAL, EvaluationSpec
 from keisei.server.answers import Json
 from keisei.server.models import EvalRequest, NoQuery, WaitQuery, parse_body, parse_query
 from keisei.server.problems import Problem
@@ -76,6 +76,7 @@ def _spec(wanted: EvalRequest, source: Source) -> EvaluationSpec:
             greedy=wanted.greedy,
             seed=wanted.seed,
             sprt=wanted.sprt,
+            promote=wanted.promote,
             max_ply=settings.max_ply,
             declaration=source.settings.env.declaration,
             concurrency=settings.concurrency,
@@ -92,14 +93,14 @@ def _against(spec: EvaluationSpec) -> str:
 
 
 def _opponent(text: str, engines: Mapping[str, str]) -> str:
-    if text in LOCAL or text == CURRENT:
+    if text in (*LOCAL, CURRENT, BEST):
         return text
     if text in engines:
         return engines[text]
     if text.startswith(ENGINE):
         raise ValueError(f"opponent: an engine by its name in evaluation.engines (got {text!r})")
     if not Path(text).is_dir():
-        known = ", ".join([*LOCAL, *engines])
+        known = ", ".join([*LOCAL, BEST, *engines])
         raise ValueError(f"opponent: {known}, or a run or checkpoint (got {text!r})")
     return text
 

@@ -100,7 +100,7 @@ class EvalRequest(Request_):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     opponent: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
-    """``random``, ``material``, a run or checkpoint, or an engine by its name in the settings."""
+    """``random``, ``material``, ``best``, a run or checkpoint, or an engine by its name in the settings."""
     opponents: Annotated[list[str], Field(max_length=100)] = []
     """Several of them, for strategies that take more than one."""
     games: Annotated[int, Field(ge=2, le=10_000, multiple_of=2)] | None = None
@@ -109,6 +109,8 @@ class EvalRequest(Request_):
     strategy: Annotated[str, Field(max_length=100)] = "single"
     sprt: tuple[float, float] | None = None
     """[elo0, elo1]: end a match as soon as its pairs have decided between the two."""
+    promote: bool = False
+    """Make the network the run's ``best`` if the sequential test accepts it."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
 

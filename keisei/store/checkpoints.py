@@ -59,14 +59,14 @@ def save_checkpoint(
     state: Mapping[str, Any],
     others: Callable[[Path], Files] = lambda folder: {},
 ) -> Path:
-    """Write a checkpoint, then remove the oldest beyond ``run.checkpoints_kept``.
+    """Write a checkpoint, then remove the oldest beyond ``run.checkpoints_kept`` that nobody needs.
 
     ``others`` has the other processes ``write_part`` into a folder, and waits for them. A valid
     checkpoint of the same step is left as it is: a run comes to a step once. Raises OSError (full
     disk ...), and what ``others`` raises; the checkpoints that were there then still are.
     """
     folder = run.path / CHECKPOINTS
-    final = folder / f"{step:012d}"
+    final = folder / checkpoint_name(step)
     remove_leftovers(folder)
     if final.exists():
         try:
@@ -86,7 +86,8 @@ def save_checkpoint(
     # Newer ones than this were refused when the run was resumed; they must not push it out.
     older = [path for path in checkpoint_folders(folder) if int(path.name) <= step]
     for path in older[: -run.settings.run.checkpoints_kept]:
-        _remove(path)
+        if int(path.name) not in run.needed:
+            _remove(path)
     return final
 
 
@@ -119,6 +120,7 @@ def find_checkpoint(path: Path) -> tuple[Path, list[CheckpointError]]:
     """
     if not path.exists():
         raise CheckpointError(f"{path}: no such run or checkpoint")
+    path = path.resolve() if path.is_symlink() else path  # `best` is one
     if (path / MANIFEST).exists() or not (path / CHECKPOINTS).is_dir():
         verify(path)
         return path, []
@@ -134,6 +136,11 @@ def find_checkpoint(path: Path) -> tuple[Path, list[CheckpointError]]:
     raise CheckpointError(
         f"{path}: no valid checkpoint ({reasons})" if refused else f"{path}: no checkpoint yet"
     )
+
+
+def checkpoint_name(step: int) -> str:
+    """The folder of a step's checkpoint."""
+    return f"{step:012d}"
 
 
 def checkpoint_folders(folder: Path) -> list[Path]:

@@ -88,8 +88,9 @@ class Database:
     def truncate_after(self, step: int) -> None:
         """On resume: remove what belongs to steps that the checkpoint has not seen.
 
-        Statuses stay, they tell what happened to the process. Evaluations that were running or
-        waiting are failed: nobody plays them any more. Their games stay, to be played on from.
+        Statuses stay, they tell what happened to the process. Evaluations of weights up to the
+        checkpoint's stay too, to be played on; but not those of ``keisei evaluate``, which a command
+        goes on with: while that is not given, they are failed.
         """
         with transaction(self._connection, self._path) as connection:
             connection.execute(
@@ -97,19 +98,22 @@ class Database:
                 " (SELECT iteration FROM iteration WHERE step > ?)",
                 (step,),
             )
-            for table in ("iteration", "game", "evaluation"):
+            for table in ("iteration", "game"):
                 connection.execute(f"DELETE FROM {table} WHERE step > ?", (step,))  # noqa: S608
+            # Those of later weights: the same name may come to another network, steps are played again.
+            connection.execute(
+                "DELETE FROM evaluation WHERE json_extract(data, '$.measured') > ?", (step,)
+            )
             connection.execute("DELETE FROM event WHERE step > ? AND topic = 'alert'", (step,))
             connection.execute(
                 "UPDATE evaluation SET time = ?, state = 'failed', data = json_set(data,"
                 " '$.state', 'failed', '$.message', 'interrupted by the end of the process')"
-                " WHERE state IN ('queued', 'running')",
+                " WHERE state IN ('queued', 'running') AND json_extract(data, '$.command')",
                 (time.time(),),
             )
             connection.execute(
                 "DELETE FROM match_game WHERE evaluation NOT IN (SELECT id FROM evaluation)"
             )
-            # The same name may come to another network: steps are played again.
             connection.execute(
                 "DELETE FROM rating WHERE player NOT IN"
                 " (SELECT black FROM match_game UNION SELECT white FROM match_game)"
@@ -195,7 +199,7 @@ def _insert(connection: sqlite3.Connection, event: Event) -> None:
             connection.execute(
                 "INSERT INTO evaluation VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
                 " time = excluded.time, step = excluded.step, state = excluded.state,"
-                " data = excluded.data WHERE state IN ('queued', 'running')",
+                " data = excluded.data WHERE state IN ('queued', 'running', 'interrupted')",
                 (event.id, event.time, event.time, event.step, event.state, _json(event)),
             )
         case Status() | Alert():

@@ -1,4 +1,4 @@
-"""The run directory: ``run.toml``, ``keisei.db``, ``checkpoints/<step>/``, ``lock``."""
+"""The run directory: ``run.toml``, ``keisei.db``, ``checkpoints/<step>/``, ``best``, ``lock``."""
 
 import time
 import tomllib
@@ -10,7 +10,12 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from keisei.config import Settings
-from keisei.store.checkpoints import CHECKPOINTS, checkpoint_folders, remove_leftovers
+from keisei.store.checkpoints import (
+    CHECKPOINTS,
+    checkpoint_folders,
+    checkpoint_name,
+    remove_leftovers,
+)
 from keisei.store.files import replace_synced, sync_folder
 from keisei.store.lock import Lock
 from keisei.store.toml import to_toml
@@ -29,6 +34,8 @@ class RunDirectory:
     def __init__(self, path: Path, settings: Settings | None) -> None:
         """Use ``create`` or ``open``. ``settings`` are written if the run is new."""
         self.path = path.absolute()
+        self.pinned: dict[str, int] = {}
+        """Steps whose checkpoints must stay, by who needs them; from any thread."""
         self._lock = Lock(path / "lock")
         try:
             if settings is not None:
@@ -83,6 +90,31 @@ class RunDirectory:
     def checkpoints(self) -> list[Path]:
         """The checkpoints' folders, oldest first, damaged ones among them."""
         return checkpoint_folders(self.path / CHECKPOINTS)
+
+    def checkpoint(self, step: int) -> Path:
+        """Where the checkpoint of a step is, if there is one."""
+        return self.path / CHECKPOINTS / checkpoint_name(step)
+
+    @property
+    def best(self) -> Path:
+        """A link to the checkpoint of the strongest network so far, once there is one."""
+        return self.path / "best"
+
+    @property
+    def needed(self) -> set[int]:
+        """Steps whose checkpoints stay, however old they are."""
+        best = {int(self.best.resolve().name)} if self.best.exists() else set()
+        return best.union(self.pinned.copy().values())
+
+    def promote(self, step: int) -> None:
+        """Let ``best`` name the checkpoint of a step. Raises OSError."""
+        target = self.checkpoint(step)
+        target.stat()
+        new = self.path / ".best.new"
+        new.unlink(missing_ok=True)
+        new.symlink_to(target.relative_to(self.path))
+        new.replace(self.best)
+        sync_folder(self.path)
 
     def close(self) -> None:
         """Release the lock. May be called again."""

@@ -42,6 +42,7 @@ _BLANK = {
     "result": None,
     "message": "",
     "spec": None,
+    "measured": None,
 }
 """What ``keisei.events.Evaluation`` says of an evaluation before the first game."""
 

@@ -51,7 +51,7 @@ chosen AS (
 SELECT iteration, step, time, value FROM chosen JOIN iteration USING (iteration)
 ORDER BY iteration
 """
-_ENDED = ("done", "failed", "cancelled")
+_ENDED = ("done", "failed", "cancelled", "interrupted")
 
 
 class RunReader:

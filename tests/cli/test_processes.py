@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Iterator
 from http.client import HTTPResponse
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -272,3 +273,46 @@ def test_on_a_terminal_there_is_a_panel(config: Path, tmp_path: Path) -> None:
     assert process.returncode == 0, shown.decode()
     assert "256 steps" in shown.decode()
     assert out.startswith("finished at step 256: ")
+
+
+def asked(url: str, body: dict[str, object] | None = None) -> dict[str, Any]:
+    """The answer to a GET, or to a POST of ``body``."""
+    data = json.dumps(body).encode() if body is not None else None
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=100) as response:
+        found: dict[str, Any] = json.load(response)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_killed_in_mid_evaluation_the_server_plays_on_when_resumed(
+    config: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+
+    def played(id: str) -> dict[int, dict[str, Any]]:
+        return {game["number"]: game for game in RunReader(run).match_games(id, limit=10_000)}
+
+    serve = ("serve", "--config", config, "--port", 0, "--run", run, "--evaluation.max_ply", 60)
+    with keisei(*serve, "--evaluation.share", 0.5) as process:
+        url = address(process) + "api/eval"
+        id = asked(url, {"opponent": "random", "games": 400})["id"]
+        while len(before := played(id)) < 40:
+            assert asked(f"{url}/{id}?wait=1")["state"] in {"queued", "running"}
+        process.kill()
+    with keisei(*serve, "--evaluation.share", 0.5, "--resume") as process:
+        base = address(process)
+        while (found := asked(f"{base}api/eval/{id}?wait=60"))["state"] != "done":
+            assert found["state"] in {"queued", "running"}, found
+        step = asked(f"{base}api/status")["step"]
+        while asked(f"{base}api/status")["step"] <= step:  # training goes on
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    after = played(id)
+    assert found["result"]["games"] == len(after) == 400
+    assert found["result"]["agent"] == f"run@{found['measured']}"
+    pairs = [number for number in before if number ^ 1 in before]
+    assert pairs
+    assert all(after[number] == before[number] for number in pairs), "they were played again"

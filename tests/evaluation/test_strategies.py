@@ -8,7 +8,14 @@ import pytest
 
 from keisei.evaluation import MatchResult, strategies
 from keisei.evaluation.spec import EvaluationSpec
-from keisei.evaluation.strategies import BENCHMARK, Pairing, Plan, Strategy, find_strategy
+from keisei.evaluation.strategies import (
+    BENCHMARK,
+    MANY,
+    Pairing,
+    Plan,
+    Strategy,
+    find_strategy,
+)
 from keisei.usi import EngineSpec
 
 
@@ -83,6 +90,16 @@ TWICE = Strategy(_twice)
         ({"concurrency": 0}, "concurrency: 1 or more"),
         ({"opponents": ()}, "opponents: at least one"),
         ({"strategy": "best"}, "strategy: one of single"),
+        (
+            {"opponents": ("random", "material")},
+            "opponents: single takes one and would leave out material",
+        ),
+        (
+            {"agents": ("a", "b"), "strategy": "ladder"},
+            "agents: ladder takes one and would leave out b",
+        ),
+        ({"promote": True}, "promote: needs the agent current, the strategy single, and sprt"),
+        ({"promote": True, "sprt": (0, 20), "agents": ("a",)}, "promote: needs the agent current"),
         ({"sprt": (5, 5)}, "elo1: above elo0"),
     ],
 )
@@ -96,3 +113,26 @@ def test_a_spec_comes_back_from_json() -> None:
 
     spec = EvaluationSpec(opponents=("random", "material"), strategy="gauntlet", sprt=(0, 20))
     assert EvaluationSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+
+
+@pytest.mark.parametrize(
+    ("name", "agents", "matches"),
+    [
+        ("single", 1, 1),
+        ("gauntlet", 2, 6),
+        ("round_robin", 2, 10),
+        ("ladder", 1, 3),
+        ("benchmark", 2, 6),
+    ],
+)
+def test_how_many_matches_there_can_be(name: str, agents: int, matches: int) -> None:
+    opponents = ("x", "y", "z") if name != "single" else ("x",)
+    assert find_strategy(name).most_matches("ab"[:agents], opponents) == matches
+
+
+def test_an_endless_plan_is_not_counted_to_its_end() -> None:
+    def plan(agents: Sequence[str], opponents: Sequence[str]) -> Plan:
+        while True:
+            yield Pairing("a", "b")
+
+    assert Strategy(plan).most_matches((), ()) == MANY

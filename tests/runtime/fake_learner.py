@@ -34,6 +34,10 @@ class FakeAgent:
         bits = np.unpackbits(mask.view(np.uint8), axis=1, bitorder="little")
         return bits.argmax(axis=1).astype(np.int16), np.zeros(len(mask), np.float32)
 
+    @property
+    def nbytes(self) -> int:
+        return 4
+
     def snapshot(self) -> "FakeAgent":
         return FakeAgent(self.copies + 1)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from fake_learner import FakeAgent
 
-from keisei.config import Env
+from keisei.config import Env, EvaluationSettings
 from keisei.evaluation import Match, MatchSpec, PlayedGame
 from keisei.runtime.errors import NotRunning
 from keisei.runtime.matches import Job, Matches, Network
@@ -47,9 +47,10 @@ class Broken(FakeAgent):
 class Table:
     """Matches, and what is heard of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, **limits: int) -> None:
         self.alerts: list[tuple[str, ...]] = []
-        self.matches = Matches("run", Env(), "cpu", lambda *alert: self.alerts.append(alert))
+        alert = lambda *alert: self.alerts.append(alert)  # noqa: E731
+        self.matches = Matches("run", Env(), "cpu", alert, EvaluationSettings(**limits))
 
     async def open(self, agent: FakeAgent, step: int = 7) -> Network:
         command = Command("open", "current")
@@ -89,6 +90,30 @@ async def test_out_of_memory_halves_the_batch_and_is_told(table: Table) -> None:
     assert job.match.result().games == 8
     assert max(agent.batches) <= 3
     assert table.alerts[0][:2] == ("evaluation_memory", "warning")
+
+
+async def test_networks_that_need_more_than_the_limit_are_refused() -> None:
+    class Big(FakeAgent):
+        nbytes = 700 << 10  # a class attribute does as well
+
+        def snapshot(self) -> "Big":
+            return self
+
+    table = Table(memory_mib=1)
+    first = await table.open(Big())
+    with pytest.raises(MemoryError, match=r"evaluation\.memory_mib: 1; .* take 0\.7 MiB, and this"):
+        await table.open(Big())
+    table.matches.obey(Command("close", first.id))
+    await table.open(Big())
+
+
+async def test_no_network_is_asked_more_than_the_limit_at_once() -> None:
+    table, agent = Table(batch=3), SmallMemory(room=100)
+    job = await table.start(await table.open(agent))
+    table.play()
+    await job.finished
+    assert max(agent.batches) == 3
+    assert table.alerts == []
 
 
 async def test_no_memory_at_all_fails_the_match_only(table: Table) -> None:

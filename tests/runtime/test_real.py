@@ -1,5 +1,7 @@
 """The runtime joined to the real learner, matches and store, all of them tiny."""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import torch
 from anyio import to_thread
 
 from keisei import Evaluation, Iteration, Keisei, Settings
+from keisei import load as keisei_load
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.runtime.errors import KeyReused
 from keisei.shogi import Position, SfenError
@@ -37,6 +40,22 @@ def tiny(path: Path, **overrides: Any) -> Settings:
 
 async def read(path: Path) -> Any:
     return await to_thread.run_sync(load_checkpoint, path)
+
+
+async def played(keisei: Keisei, evaluation: str) -> dict[int, dict[str, Any]]:
+    """The games that are kept of an evaluation, by number."""
+    games = partial(keisei.reader.match_games, evaluation, limit=10_000)
+    return {game["number"]: game for game in await to_thread.run_sync(games)}
+
+
+async def until_step(keisei: Keisei, step: int) -> None:
+    async for event in keisei.events({"metrics"}):
+        if event.step >= step:
+            return
+
+
+async def loaded(path: Path) -> Any:
+    return await to_thread.run_sync(keisei_load, path)
 
 
 async def newest(keisei: Keisei) -> Path:
@@ -124,7 +143,9 @@ async def test_a_match_is_played_beside_training_while_it_goes_on(tmp_path: Path
 
 
 async def test_evaluations_come_back_every_so_many_steps(tmp_path: Path) -> None:
-    regular = {"every_steps": 256, "games": 2, "max_ply": 32, "opponents": "random"}
+    regular = {
+        "every_steps": 256, "games": 2, "max_ply": 32, "opponents": "random", "promotion_games": 4,
+    }  # fmt: skip
     wanted = tiny(tmp_path, **{f"evaluation.{key}": value for key, value in regular.items()})
     async with Keisei(wanted) as keisei:
         seen: dict[str, int] = {}
@@ -132,10 +153,14 @@ async def test_evaluations_come_back_every_so_many_steps(tmp_path: Path) -> None
             if isinstance(event, Evaluation) and event.state == "done":
                 assert event.result is not None
                 seen[event.id] = int(event.result["agent"].partition("@")[2])
-                if len(seen) == 2:
+                if len(seen) == 4:
                     break
-    first, second = seen.values()
-    assert 256 <= first < second
+    first, test, second, later = seen.values()
+    assert 256 <= first <= test < second <= later
+    asked = [found["spec"] for found in reversed(keisei.evaluations())][:4]
+    assert [spec["promote"] for spec in asked] == [False, True, False, True]
+    assert list(asked[1]["opponents"]) == ["random"], "nobody is best yet"
+    assert list(asked[1]["sprt"]) == [0, 20]
 
 
 async def test_matches_can_be_cancelled_and_end_with_the_run(tmp_path: Path) -> None:
@@ -146,10 +171,56 @@ async def test_matches_can_be_cancelled_and_end_with_the_run(tmp_path: Path) -> 
         assert (await first.result())["state"] == "cancelled"
         first.cancel()  # no harm
     ended = await second.result()
-    assert (ended["state"], ended["message"]) == ("cancelled", "the run ended")
+    assert ended["state"] == "interrupted"
     kept = await anyio.to_thread.run_sync(keisei.reader.evaluation, second.id)
     assert kept is not None
-    assert kept["state"] == "cancelled"
+    assert kept["state"] == "interrupted"
+
+
+async def test_a_resumed_run_plays_on_where_an_evaluation_was(tmp_path: Path) -> None:
+    wanted = EvaluationSpec(opponents=("random",), games=400, max_ply=60)
+    async with Keisei(tiny(tmp_path, **{"run.checkpoints_kept": 1})) as first:
+        await first.checkpoint()
+        handle = await first.evaluate(wanted)
+        async for event in first.events({"eval"}):
+            if isinstance(event, Evaluation) and event.progress > 0.1:
+                break
+        measured = first.evaluation(handle.id)["measured"]  # type: ignore[index]
+        await until_step(first, measured + 1)
+        await first.checkpoint()  # a newer one, and yet that of the evaluation stays
+    before = await played(first, handle.id)
+    assert 0 < len(before) < 400
+    async with Keisei(Settings(), run=first.run.path, resume=True) as again:
+        await again.wait_evaluation(handle.id, 60)
+        found = again.evaluation(handle.id)
+        assert found is not None
+        assert (found["state"], found["measured"], found["progress"]) == ("done", measured, 1)
+        assert found["result"]["agent"] == f"{again.run.id}@{measured}"
+        assert found["result"]["games"] == 400
+    after = await played(again, handle.id)
+    complete = [number for number in before if number ^ 1 in before]
+    assert complete
+    assert all(after[number] == before[number] for number in complete), "they were played again"
+    assert len(after) == 400
+
+
+async def test_a_network_that_passes_the_test_becomes_best_and_stays(tmp_path: Path) -> None:
+    easy, hard = (-800.0, -400.0), (400.0, 800.0)
+    wanted = EvaluationSpec(opponents=("random",), games=20, max_ply=40, sprt=easy, promote=True)
+    async with Keisei(tiny(tmp_path, **{"run.checkpoints_kept": 1})) as keisei:
+        best = keisei.run.best
+        found = await (await keisei.evaluate(wanted)).result()
+        assert found["result"]["sprt"]["decision"] == "accept"
+        assert found["message"] == f"{found['result']['agent']} is the run's best now"
+        for _ in range(3):
+            await until_step(keisei, keisei.status().step + 1)
+            await keisei.checkpoint()
+        assert (await loaded(best)).step == found["measured"] < keisei.status().step
+        again = await keisei.evaluate(replace(wanted, opponents=("best",), sprt=hard))
+        after = await again.result()
+        assert after["result"]["opponent"] == found["result"]["agent"]
+        assert after["result"]["sprt"]["decision"] == "reject"
+        assert (await loaded(best)).step == found["measured"]
 
 
 async def test_a_match_plays_on_while_training_is_paused(tmp_path: Path) -> None:

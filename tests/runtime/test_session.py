@@ -380,7 +380,7 @@ async def test_evaluations_that_a_failed_worker_never_took_are_ended(tmp_path: P
             evaluation = await keisei.evaluate(EvaluationSpec(opponents=("random",), games=2))
             gate.set()
             with anyio.fail_after(2):
-                assert (await evaluation.result())["state"] == "cancelled"
+                assert (await evaluation.result())["state"] == "interrupted"
 
 
 async def test_a_learner_that_cannot_warm_up_is_closed_and_let_go(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -130,6 +131,20 @@ async def test_a_sequential_test_ends_a_match_and_counts_the_pairs_up_to_there()
     assert again["sprt"] == test, "the pairs are looked at in their order, not as games end"
 
 
+async def test_a_sequential_test_that_did_not_decide_says_how_it_stands() -> None:
+    result = await play(spec(sprt=(0, 1), games=20))
+    assert result["sprt"]["decision"] is None
+    assert result["sprt"]["pairs"] == result["pairs"] == 10
+    assert -2.9 < result["sprt"]["llr"] < 2.9
+
+
+async def test_progress_never_falls(networks: None) -> None:
+    seen: list[Progress] = []
+    await play(spec(opponents=("random", "material", "net-1"), strategy="ladder"), show=seen.append)
+    assert {found.games for found in seen} == {60}
+    assert [found.ended for found in seen] == sorted(found.ended for found in seen)
+
+
 async def test_what_was_kept_is_not_played_again() -> None:
     kept: list[MatchGame] = []
     whole = await play(spec(), keep=kept.extend)
@@ -138,6 +153,15 @@ async def test_what_was_kept_is_not_played_again() -> None:
     result = await play(spec(), keep=fresh.extend, kept=half)
     assert sorted(game.number for game in fresh) == list(range(6, 20))
     assert result == whole
+
+
+async def test_games_of_other_players_are_not_taken_over() -> None:
+    kept: list[MatchGame] = []
+    whole = await play(spec(), keep=kept.extend)
+    others = [replace(game, black=game.white, white=game.black) for game in kept]
+    fresh: list[MatchGame] = []
+    assert await play(spec(), keep=fresh.extend, kept=others) == whole
+    assert len(fresh) == 20
     nothing: list[MatchGame] = []
     assert await play(spec(), keep=nothing.extend, kept=kept) == whole
     assert nothing == []

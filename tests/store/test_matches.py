@@ -190,7 +190,7 @@ def test_a_resumed_run_forgets_the_games_of_later_steps_alone(
     table: MatchTable, live: Database, reader: RunReader
 ) -> None:
     for key, step in (("old", 100), ("cut", 100), ("new", 200)):
-        table.begin(key, step, {})
+        table.begin(key, step, {"measured": step, "command": True})
         table.add(key, [game(0, black=f"run@{step}", white=key), game(1, white=key)])
     table.update("old", "done", {})
     rating = Rating(player="run@100", elo=0.0, low=None, high=None, games=4)
@@ -201,7 +201,8 @@ def test_a_resumed_run_forgets_the_games_of_later_steps_alone(
     assert [row["player"] for row in reader.ratings()] == ["run@100"]
     cut = reader.evaluation("cut")
     assert cut
-    assert cut["state"] == "failed"
+    assert (cut["state"], cut["message"]) == ("failed", "interrupted by the end of the process")
+    assert cut["finished"] > cut["created"]
 
     table.begin("cut", 100, {"games": 4})  # its finished pair needs no second play
     again = reader.evaluation("cut")
