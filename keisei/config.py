@@ -159,6 +159,11 @@ class PPO(Section):
         default=0.5, ge=0, description="Weight of material in the bootstrap value at the start."
     )
     material_final: float = Field(default=0.0, ge=0, description="... and at the end.")
+    declaration: Share = Field(
+        default=1.0,
+        description="What a win by declaration is worth in training: less than a mate's 1 keeps "
+        "games from becoming races of kings.",
+    )
 
 
 class OpponentSettings(Section):

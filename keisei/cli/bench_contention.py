@@ -2,7 +2,8 @@
 
 Blocks in turns, so that a machine that slows down slows all alike: ``bare``, the learner alone on a
 thread, without a run around it; ``idle``, a run with nothing to evaluate; ``playing``, the same run
-while a match of two networks always has games to play. ``idle_of_bare`` and ``playing_of_bare`` are
+while a match of two networks always has games to play. Nobody learns: a better network plays other
+games, with fewer legal moves, which are faster. ``idle_of_bare`` and ``playing_of_bare`` are
 medians over the rounds, with 95 % intervals; ``share`` is what evaluation took of the device's time.
 """
 
@@ -37,7 +38,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     import anyio
 
     with tempfile.TemporaryDirectory() as folder:
-        settings = settings_in(args.config, folder, {"evaluation.share": args.share})
+        still = {"ppo.learning_rate": 1e-12, "ppo.learning_rate_final": 0}
+        settings = settings_in(args.config, folder, {"evaluation.share": args.share, **still})
         return anyio.run(_measure, settings, args)
 
 

@@ -20,7 +20,7 @@ def negamax_gae(
     """Generalised advantage estimates (Schulman et al., 2016) with the sign of a zero-sum game.
 
     Args:
-        reward: result of the move for the side that made it: +1, 0, -1.
+        reward: result of the move for the side that made it: +1, 0, -1, or less of a win or loss.
         terminated: the game ended by the rules: nothing follows.
         truncated: the game was cut: its value goes on, the recursion does not.
         value: V(s_t) for the mover.
@@ -53,7 +53,7 @@ def outcome_targets(
     ``next_outcome[T, N, 3]`` are the probabilities that belong to ``next_value`` above. What the discount
     takes from win and loss goes to the draw, so P(win) - P(loss) of a target equals V + A.
     """
-    final = _one_hot(reward)
+    final = _as_outcome(reward)
     cut = truncated.clone()
     cut[-1] = True  # the edge of the rollout: all weight on the bootstrap
     keep = torch.where(cut, 0.0, lam)[..., None]
@@ -68,6 +68,6 @@ def outcome_targets(
     return target
 
 
-def _one_hot(reward: Tensor) -> Tensor:
-    """Win, draw, loss of rewards +1, 0, -1."""
-    return torch.stack((reward > 0, reward == 0, reward < 0), -1).float()
+def _as_outcome(reward: Tensor) -> Tensor:
+    """Win, draw, loss of rewards: of +1, 0 and -1 one alone, in between in part a draw."""
+    return torch.stack((reward.clamp(min=0), 1 - reward.abs(), -reward.clamp(max=0)), -1)

@@ -94,6 +94,7 @@ class Learner:
             self.env,
             self._forward,
             ppo.rollout_plies,
+            ppo.declaration,
             device,
             dtype,
             self._sampling,

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from keisei.env import MASK_WORDS, OBSERVATION_BYTES, StepResult, VectorEnv
+from keisei.env import MASK_WORDS, OBSERVATION_BYTES, Reason, StepResult, VectorEnv
 from keisei.nets.policy import evaluate, legal_columns, legal_log_probs, sample
 from keisei.ppo.clock import Clock
 from keisei.ppo.forward import Forward
@@ -71,12 +71,15 @@ class Collector:
         env: VectorEnv,
         net: Forward,
         plies: int,
+        declaration: float,
         device: torch.device,
         dtype: torch.dtype,
         generator: torch.Generator,
         opponents: Opponents,
         clock: Clock,
     ) -> None:
+        """``declaration``: the reward of a win by it."""
+        self._declaration = declaration
         self._env, self._net, self._opponents = env, net, opponents
         self._device, self._dtype = device, dtype
         self._generator, self._clock = generator, clock
@@ -119,7 +122,8 @@ class Collector:
                 self._opponents.play(actions, frozen)
         with clock.phase("env"):
             step = env.step(actions)
-            self._reward[t] = step.reward
+            declared = step.reason == Reason.DECLARATION
+            self._reward[t] = step.reward * np.where(declared, self._declaration, 1)
             self._terminated[t] = step.terminated
             self._truncated[t] = step.truncated
             cut = np.flatnonzero(step.truncated)

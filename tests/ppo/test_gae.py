@@ -97,3 +97,9 @@ def test_a_drawn_game_is_a_draw() -> None:
         torch.zeros(1, 1), end, no((1, 1)), torch.full((1, 1, 3), 1 / 3), 0.997, 0.95
     )
     assert target[0, 0].tolist() == [0, 1, 0]
+
+
+def test_a_win_that_is_worth_less_is_in_part_a_draw() -> None:
+    end, reward = ~no((1, 2)), torch.tensor([[0.25, -0.25]])
+    target = outcome_targets(reward, end, no((1, 2)), torch.full((1, 2, 3), 1 / 3), 0.997, 0.95)
+    assert target[0].tolist() == [[0.25, 0.75, 0], [0, 0.75, 0.25]]

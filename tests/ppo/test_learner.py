@@ -1,6 +1,7 @@
 """The learner as the worker uses it: on real games, small."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from keisei.config import Settings
+from keisei.env import Reason, StepResult
 from keisei.evaluation import Match, MatchSpec
 from keisei.nets.registry import kinds
 from keisei.ppo import learner as learning
@@ -309,6 +311,23 @@ def test_the_rollout_is_what_was_played() -> None:
         found = next_outcome[t]
         known = (found[:, 0] - found[:, 2]).numpy()
         np.testing.assert_allclose(known[~ends[t]], value[~ends[t]], atol=1e-5)
+
+
+def test_a_declared_win_is_worth_what_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = learner(**{"ppo.declaration": 0.25})
+    step = one.env.step
+
+    def declared(actions: Any) -> StepResult:
+        reason = np.full(16, Reason.CHECKMATE, np.int8)
+        reason[:3] = Reason.DECLARATION
+        return replace(step(actions), reason=reason, reward=np.full(16, -1, np.float32))
+
+    monkeypatch.setattr(one.env, "step", declared)
+    for t in range(16):
+        one._collector.ply(t)
+    rollout = one._collector.finish()
+    assert (rollout.reward[:, :3] == -0.25).all()
+    assert (rollout.reward[:, 3:] == -1).all()
 
 
 @pytest.mark.parametrize("kind", kinds())
