@@ -8,7 +8,7 @@ import argparse
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,6 +117,16 @@ class FakeReader:
 
     def checkpoints(self) -> list[dict[str, Any]]:
         """None: nothing is written."""
+        return []
+
+    def ratings(self) -> list[dict[str, Any]]:
+        """None: nobody really plays."""
+        return []
+
+    def match_games(
+        self, evaluation: str | None = None, limit: int = 100, after: int | None = None
+    ) -> list[dict[str, Any]]:
+        """None, too."""
         return []
 
 
@@ -265,10 +275,14 @@ class FakeRun:
         """One, or None."""
         return self._evaluations.get(id)
 
-    async def wait_evaluation(self, id: str, seconds: float) -> None:
-        """Until it has ended, or so long."""
-        with anyio.move_on_after(seconds):
-            await self._done[id].wait()
+    async def follow_evaluation(self, id: str) -> AsyncGenerator[dict[str, Any], None]:
+        """How it stands, again and again, to its end."""
+        while True:
+            yield self._evaluations[id]
+            if self._done[id].is_set():
+                return
+            with anyio.move_on_after(0.2):
+                await self._done[id].wait()
 
     def cancel_evaluation(self, id: str) -> None:
         """End it early."""

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -31,6 +31,7 @@ class Record:
         self.spec = spec
         self.key = key
         self.done = anyio.Event()
+        self._changed = anyio.Event()
         self.fields: dict[str, Any] = {
             "id": secrets.token_hex(4),
             "state": "queued",
@@ -55,21 +56,35 @@ class Record:
     def note(self, fields: dict[str, Any]) -> None:
         """Take over what is new."""
         self.fields |= {key: fields[key] for key in self.fields.keys() & fields.keys()}
+        self._changed.set()
+        self._changed = anyio.Event()
         if self.fields["state"] in ENDED and not self.done.is_set():
             self.fields["finished"] = time.time()
             self.done.set()
 
+    async def follow(self) -> AsyncGenerator[dict[str, Any], None]:
+        """How it stands now and after each change, to its end; a slow reader misses some between."""
+        while True:
+            changed = self._changed
+            yield dict(self.fields)
+            if self.done.is_set():
+                return
+            await changed.wait()
+
 
 class EvaluationHandle:
-    """An evaluation that was started."""
+    """An evaluation that was started. ``async for`` tells how it stands, to its end."""
 
     def __init__(self, record: Record, cancel: Callable[[str], None]) -> None:
         self.id = record.id
         self._record = record
         self._cancel = cancel
 
+    def __aiter__(self) -> AsyncGenerator[dict[str, Any], None]:
+        return self._record.follow()
+
     def cancel(self) -> None:
-        """End it early; nothing happens if it has ended. Raises InboxFull, NotRunning."""
+        """End it early; nothing happens if it has ended."""
         self._cancel(self.id)
 
     async def result(self) -> dict[str, Any]:

@@ -330,13 +330,12 @@ class Keisei:
         record = self._book.get(id)
         return dict(record.fields) if record else None
 
-    async def wait_evaluation(self, id: str, seconds: float) -> None:
-        """Return when it has ended, or after so many seconds. Raises KeyError."""
+    def follow_evaluation(self, id: str) -> AsyncGenerator[dict[str, Any], None]:
+        """How it stands now and after each change, to its end. Raises KeyError."""
         record = self._book.get(id)
         if record is None:
             raise KeyError(id)
-        with anyio.move_on_after(seconds):
-            await record.done.wait()
+        return record.follow()
 
     def cancel_evaluation(self, id: str) -> None:
         """End it early; nothing happens if it has ended. Raises KeyError."""

@@ -2,6 +2,7 @@
 
 import json
 import math
+from functools import partial
 from typing import Any
 
 from starlette.responses import Response
@@ -25,14 +26,16 @@ class Json(Response):
 
     def render(self, content: Any) -> bytes:
         """UTF-8 with a newline at the end."""
-        try:
-            text = self._dump(content)
-        except ValueError:
-            text = self._dump(_finite(content))
-        return text.encode() + b"\n"
+        return dumps(content, self._indent).encode() + b"\n"
 
-    def _dump(self, content: Any) -> str:
-        return json.dumps(content, ensure_ascii=False, allow_nan=False, indent=self._indent)
+
+def dumps(content: Any, indent: int | None = None) -> str:
+    """JSON text; NaN and infinities as null."""
+    dump = partial(json.dumps, ensure_ascii=False, allow_nan=False, indent=indent)
+    try:
+        return dump(content)
+    except ValueError:
+        return dump(_finite(content))
 
 
 def _finite(value: Any) -> Any:

@@ -65,6 +65,9 @@ def _routes() -> list[BaseRoute]:
         _post("/api/control/stop", routes.stop),
         Route("/api/eval", evaluations.Evaluations),
         Route("/api/eval/{id}", evaluations.Evaluation),
+        _get("/api/eval/{id}/events", evaluations.events),
+        _get("/api/eval/{id}/games", evaluations.games),
+        _get("/api/ratings", routes.ratings),
         _get("/healthz", routes.healthz),
         _get("/readyz", routes.readyz),
     ]

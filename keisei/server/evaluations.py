@@ -1,20 +1,34 @@
 """``/api/eval``: evaluations of the current network, played beside training."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio
 from anyio import to_thread
+from sse_starlette import ServerSentEvent
 from starlette.endpoints import HTTPEndpoint
 from starlette.requests import Request
 from starlette.responses import Response
 
 from keisei.evaluation.spec import BEST, CURRENT, ENGINE, LOCAL, EvaluationSpec
-from keisei.server.answers import Json
-from keisei.server.models import EvalRequest, NoQuery, WaitQuery, parse_body, parse_query
+from keisei.server.answers import Json, dumps
+from keisei.server.models import (
+    EvalRequest,
+    NoQuery,
+    PageQuery,
+    WaitQuery,
+    parse_body,
+    parse_query,
+)
 from keisei.server.problems import Problem
 from keisei.server.source import Source
+from keisei.server.stream import EventStream
 
+TICK = 0.25
+"""Seconds between two events of a stream, at least."""
 MAX_KEY = 255
 """Characters of an ``Idempotency-Key``."""
 
@@ -51,9 +65,10 @@ class Evaluation(HTTPEndpoint):
         """Its state and score; with ``wait=30`` after it has ended, or in 30 seconds."""
         query = parse_query(WaitQuery, request)
         found = _find(request)
-        if query.wait:
-            await _source(request).wait_evaluation(found["id"], query.wait)
-            found = _find(request)
+        with anyio.move_on_after(query.wait):
+            async with aclosing(_source(request).follow_evaluation(found["id"])) as changes:
+                async for change in changes:
+                    found = change
         return Json(found)
 
     async def delete(self, request: Request) -> Response:
@@ -62,6 +77,27 @@ class Evaluation(HTTPEndpoint):
         found = _find(request)
         _source(request).cancel_evaluation(found["id"])
         return Json(_find(request), 202)
+
+
+async def events(request: Request) -> Response:
+    """Stream how it stands, now and after each change; the stream ends with the evaluation."""
+    parse_query(NoQuery, request)
+    changes = _source(request).follow_evaluation(_find(request)["id"])
+    return EventStream(_frames(changes), request.app.state.streams)
+
+
+async def _frames(changes: AsyncGenerator[dict[str, Any], None]) -> AsyncIterator[bytes]:
+    async with aclosing(changes):
+        async for found in changes:
+            yield ServerSentEvent(dumps(found), event="evaluation").encode()
+            await anyio.sleep(TICK)
+
+
+async def games(request: Request) -> Response:
+    """Its games so far without their moves, newest first; a page of them."""
+    query, id = parse_query(PageQuery, request), _find(request)["id"]
+    read = partial(_source(request).reader.match_games, id, **query.model_dump())
+    return Json({"games": await to_thread.run_sync(read)})
 
 
 def _spec(wanted: EvalRequest, source: Source) -> EvaluationSpec:

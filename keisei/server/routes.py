@@ -93,6 +93,13 @@ async def checkpoints(request: Request) -> Response:
     return Json({"checkpoints": found})
 
 
+async def ratings(request: Request) -> Response:
+    """How strong the players of the run's evaluations are, the strongest first."""
+    parse_query(NoQuery, request)
+    found = await anyio.to_thread.run_sync(_source(request).reader.ratings)
+    return Json({"ratings": found})
+
+
 async def pause(request: Request) -> Response:
     """Pause training; evaluation goes on."""
     return _submit(request, "pause", "Training pauses.")

@@ -3,7 +3,7 @@
 The live session (``keisei.Keisei``) has it, and ``keisei.testing.FakeRun``.
 """
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -41,6 +41,14 @@ class Reader(Protocol):
 
     def checkpoints(self) -> list[dict[str, Any]]:
         """The run's checkpoints."""
+
+    def ratings(self) -> list[dict[str, Any]]:
+        """The newest ratings of all players."""
+
+    def match_games(
+        self, evaluation: str | None = None, limit: int = 100, after: int | None = None
+    ) -> list[dict[str, Any]]:
+        """A page of the games of evaluations."""
 
 
 class StatusReport(Protocol):
@@ -119,8 +127,8 @@ class Source(Protocol):
     def evaluation(self, id: str) -> dict[str, Any] | None:
         """One of them."""
 
-    async def wait_evaluation(self, id: str, seconds: float) -> None:
-        """Return when it has ended, or after so many seconds."""
+    def follow_evaluation(self, id: str) -> AsyncGenerator[dict[str, Any], None]:
+        """How it stands now and after each change, to its end."""
 
     def cancel_evaluation(self, id: str) -> None:
         """End it early; nothing happens if it has ended."""

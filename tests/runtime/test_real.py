@@ -120,7 +120,10 @@ async def test_a_match_is_played_beside_training_while_it_goes_on(tmp_path: Path
         with pytest.raises(KeyReused):
             await keisei.evaluate(EvaluationSpec(opponents=("material",), games=4), "key")
         with anyio.fail_after(30):
+            told = [found async for found in handle]
             result = await handle.result()
+        assert told[-1] == result
+        assert [found["progress"] for found in told] == sorted(found["progress"] for found in told)
         assert result["state"] == "done"
         counts = result["result"]
         assert counts["wins"] + counts["losses"] + counts["draws"] + counts["capped"] == 4
@@ -191,9 +194,7 @@ async def test_a_resumed_run_plays_on_where_an_evaluation_was(tmp_path: Path) ->
     before = await played(first, handle.id)
     assert 0 < len(before) < 400
     async with Keisei(Settings(), run=first.run.path, resume=True) as again:
-        await again.wait_evaluation(handle.id, 60)
-        found = again.evaluation(handle.id)
-        assert found is not None
+        *_, found = [change async for change in again.follow_evaluation(handle.id)]
         assert (found["state"], found["measured"], found["progress"]) == ("done", measured, 1)
         assert found["result"]["agent"] == f"{again.run.id}@{measured}"
         assert found["result"]["games"] == 400

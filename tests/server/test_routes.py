@@ -22,6 +22,7 @@ GETS = [
     "/api/games/1",
     "/api/checkpoints",
     "/api/eval",
+    "/api/ratings",
     "/healthz",
     "/readyz",
 ]
@@ -101,7 +102,17 @@ async def test_unknown_topics_name_the_known_ones(client: httpx.AsyncClient) -> 
 
 
 @pytest.mark.parametrize(
-    "path", ["/nope", "/api/nope", "/api/games/99", f"/api/games/{2**70}", "/api/eval/nope", "/%00"]
+    "path",
+    [
+        "/nope",
+        "/api/nope",
+        "/api/games/99",
+        f"/api/games/{2**70}",
+        "/api/eval/nope",
+        "/api/eval/nope/events",
+        "/api/eval/nope/games",
+        "/%00",
+    ],
 )
 async def test_what_is_not_there_is_a_problem(client: httpx.AsyncClient, path: str) -> None:
     answer = await client.get(path)
@@ -202,6 +213,19 @@ async def test_an_evaluation_from_start_to_end(client: httpx.AsyncClient) -> Non
     assert ended["result"]["games"] == 4
     listed = (await client.get("/api/eval")).json()["evaluations"]
     assert [item["id"] for item in listed] == [ended["id"]]
+
+
+async def test_an_evaluation_can_be_followed_to_its_end(client: httpx.AsyncClient) -> None:
+    started = await client.post("/api/eval", json={"opponent": "random", "games": 32})
+    here = started.headers["location"]
+    answer = await client.get(f"{here}/events")  # returns when the stream has ended
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    lines = answer.text.splitlines()
+    assert {line for line in lines if line.startswith("event")} == {"event: evaluation"}
+    told = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data")]
+    assert [found["progress"] for found in told] == sorted(found["progress"] for found in told)
+    assert len(told) > 2
+    assert (told[-1]["state"], told[-1]["id"]) == ("done", started.json()["id"])
 
 
 async def test_an_evaluation_can_be_cancelled(client: httpx.AsyncClient) -> None:
