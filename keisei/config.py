@@ -251,7 +251,7 @@ class EvaluationSettings(Section):
         default=1000,
         ge=0,
         multiple_of=2,
-        description="Most games of the sequential test that follows each of these evaluations: the "
+        description="Most games of the sequential test beside each of these evaluations: the "
         "network against the run's best so far, whose place it takes if it is stronger; 0 = no test.",
     )
     promotion_elo: float = Field(

@@ -189,6 +189,8 @@ class Evaluation(Event):
     """What was asked for (``keisei.evaluation.spec.EvaluationSpec``)."""
     measured: int | None = None
     """Step of the weights that ``current`` stands for, once they were taken."""
+    players: dict[str, str] = field(default_factory=dict)
+    """The checkpoints that names of networks stand for; the run's own from its folder on."""
 
     @property
     def keep(self) -> bool:

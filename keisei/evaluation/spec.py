@@ -11,7 +11,7 @@ LOCAL = ("random", "material")
 CURRENT = "current"
 """The network that is being trained."""
 BEST = "best"
-"""The run's strongest network so far, by sequential tests; see ``EvaluationSpec.promote``."""
+"""The run's strongest network so far, by sequential tests; ``random`` before the first one."""
 ENGINE = "usi:"
 """How the text of an engine begins."""
 
@@ -57,10 +57,10 @@ class EvaluationSpec:
                 raise ValueError(
                     f"{name}: {self.strategy} takes one and would leave out {left_out}"
                 )
-        if self.promote and (
-            self.agents != (CURRENT,) or self.strategy != "single" or not self.sprt
-        ):
-            raise ValueError("promote: needs the agent current, the strategy single, and sprt")
+        if self.promote and (self.agents, self.opponents) != ((CURRENT,), (BEST,)):
+            raise ValueError("promote: current against best, and nobody else")
+        if self.promote and (self.sprt is None or self.strategy != "single"):
+            raise ValueError("promote: needs sprt and the strategy single")
         if self.games < 2 or self.games % 2:
             raise ValueError(f"games: an even number, 2 or more (got {self.games})")
         if not 0 <= self.seed < 2**64:

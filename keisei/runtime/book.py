@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from keisei.evaluation.spec import EvaluationSpec
 
 KEPT = 1000
-INTERRUPTED = "the run ended; --resume goes on with this"
+INTERRUPTED = "the run ended before this did; keisei serve --resume goes on with it"
 UNDONE = 32
 OVER = ("done", "failed", "cancelled")
 ENDED = (*OVER, "interrupted")
@@ -45,6 +45,7 @@ class Record:
             "message": "",
             "spec": None,
             "measured": None,
+            "players": {},
             "created": time.time(),
             "finished": None,
         }
@@ -52,6 +53,8 @@ class Record:
         self.id: str = self.fields["id"]
         if self.fields["state"] in OVER:
             self.done.set()
+        else:
+            self.fields["finished"] = None
 
     def note(self, fields: dict[str, Any]) -> None:
         """Take over what is new."""
@@ -65,9 +68,9 @@ class Record:
     async def follow(self) -> AsyncGenerator[dict[str, Any], None]:
         """How it stands now and after each change, to its end; a slow reader misses some between."""
         while True:
-            changed = self._changed
+            changed, over = self._changed, self.done.is_set()
             yield dict(self.fields)
-            if self.done.is_set():
+            if over:
                 return
             await changed.wait()
 

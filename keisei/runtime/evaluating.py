@@ -12,7 +12,7 @@ import anyio
 from anyio import to_thread
 
 from keisei.config import Settings
-from keisei.evaluation.spec import BEST, CURRENT, EvaluationSpec
+from keisei.evaluation.spec import BEST, CURRENT, ENGINE, LOCAL, EvaluationSpec
 from keisei.events import Evaluation
 from keisei.runtime.arena import DeviceArena
 from keisei.runtime.book import INTERRUPTED, Book, Record
@@ -21,7 +21,8 @@ from keisei.runtime.matches import Network
 from keisei.runtime.queues import Mailbox
 from keisei.runtime.ratings import refit
 from keisei.runtime.tournament import Progress, Tournament
-from keisei.store import DatabaseError, RunDirectory
+from keisei.store import DatabaseError, RunDirectory, find_checkpoint
+from keisei.store.checkpoints import CHECKPOINTS
 from keisei.store.matches import MatchGame, MatchTable
 
 AT_ONCE = 4
@@ -47,12 +48,12 @@ class Evaluations:
         """Metrics of the evaluation that ended last."""
         self._run, self._mailbox, self._book, self._emit = run, mailbox, book, emit
         self._step, self._due, self._interrupted = step, time.monotonic(), interrupted
-        self._regular: list[Record] = []
         self._places = anyio.Semaphore(AT_ONCE)
         self._scopes: dict[str, anyio.CancelScope] = {}
         self._open = anyio.Event()
         for record in interrupted:
             self._pin(record)
+        self._regular = list(interrupted)
 
     async def host(self, until: Callable[[], Any]) -> None:
         """Let evaluations be played until ``until()`` returns; those still in play are interrupted."""
@@ -91,8 +92,7 @@ class Evaluations:
             self._regular = []
             specs = [regular_spec(self._run.settings)]
             if self._run.settings.evaluation.promotion_games:
-                known = await to_thread.run_sync(self._run.best.exists)
-                specs.append(promotion_spec(self._run.settings, BEST if known else "random"))
+                specs.append(promotion_spec(self._run.settings))
             for spec in specs:
                 self._regular.append(await self.start(spec, None))
 
@@ -119,20 +119,25 @@ class Evaluations:
             if scope.cancelled_caught:
                 state, more = "cancelled", {}
         except NotRunning:
-            pass
+            if scope.cancel_called:
+                state, more = "cancelled", {}
         except Exception as error:  # noqa: BLE001 (it becomes the evaluation's result)
             state, more = "failed", {"message": _text(error)}
         finally:
             del self._scopes[record.id]
-            self._run.pinned.pop(record.id, None)
+            if state != "interrupted":
+                self._run.pinned.pop(record.id, None)
             self._tell(record, state, **more)
 
     async def _play(self, record: Record) -> dict[str, Any]:
         spec = record.spec or EvaluationSpec.from_dict(record.fields["spec"])
-        run, measured = self._run, record.fields["measured"]
+        run, players = self._run, record.fields["players"]
+        players |= await to_thread.run_sync(_checkpoints, run, spec, players)
+        self._pin(record)
         tournament = Tournament(
             spec,
-            _Arena(self._mailbox, run, measured, partial(self._took, record)),
+            _Arena(self._mailbox, partial(self._took, record)),
+            names={name: _absolute(run, found) for name, found in players.items()},
             show=partial(self._show, record),
             keep=partial(keep_games, run.path, record.id),
             kept=await to_thread.run_sync(kept_games, run.path, record.id),
@@ -142,30 +147,29 @@ class Evaluations:
     def _took(self, record: Record, step: int) -> None:
         """Now it is known which weights ``current`` stands for."""
         record.fields["measured"] = step
+        record.fields["players"][CURRENT] = _relative(self._run, self._run.checkpoint(step))
         self._pin(record)
 
     def _pin(self, record: Record) -> None:
-        if record.fields["measured"] is not None:
-            self._run.pinned[record.id] = record.fields["measured"]
+        """Let those of the run's checkpoints stay that it plays with."""
+        own = [path for path in record.fields["players"].values() if path.startswith(CHECKPOINTS)]
+        self._run.pinned[record.id] = {int(Path(path).name) for path in own}
 
     async def _settle(self, record: Record, result: dict[str, Any]) -> dict[str, Any]:
         """Rate everybody anew, and promote; the result, ready to be told."""
-        values = {"eval/score": result.get("score"), "eval/elo": result.get("elo")}
-        self.values = {name: value for name, value in values.items() if value is not None}
-        messages = []
+        message = ""
         try:
             await to_thread.run_sync(refit, self._run.path)
         except DatabaseError as error:
-            messages.append(f"the ratings were not kept: {error}")
-        accepted = result.get("sprt", {}).get("decision") == "accept"
-        if accepted and record.fields["spec"].get("promote"):
-            try:
-                await to_thread.run_sync(self._run.promote, record.fields["measured"])
-            except OSError as error:
-                messages.append(f"it could not become the run's best: {error}")
-            else:
-                messages.append(f"{result['agent']} is the run's best now")
-        return {"result": result, "message": "; ".join(messages)}
+            message = f"the ratings were not kept: {error}"
+        if not record.fields["spec"].get("promote"):
+            values = {"eval/score": result.get("score"), "eval/elo": result.get("elo")}
+            self.values = {name: value for name, value in values.items() if value is not None}
+        elif result.get("sprt", {}).get("decision") == "accept":
+            players = record.fields["players"]
+            done = await to_thread.run_sync(_promote, self._run, players[CURRENT], players[BEST])
+            message = "; ".join(filter(None, [message, f"{result['agent']} {done}"]))
+        return {"result": result, "message": message}
 
     def _show(self, record: Record, progress: Progress) -> None:
         self._tell(
@@ -184,28 +188,59 @@ class Evaluations:
 
 
 class _Arena(DeviceArena):
-    """Knows what ``current`` and ``best`` mean in a run."""
+    """Tells which weights it took for ``current``."""
 
-    def __init__(
-        self,
-        mailbox: Mailbox,
-        run: RunDirectory,
-        measured: int | None,
-        took: Callable[[int], None],
-    ) -> None:
-        """``measured``: the step that ``current`` stands for; None: the next one, ``took`` tells."""
+    def __init__(self, mailbox: Mailbox, took: Callable[[int], None]) -> None:
+        """``took`` is called with their step."""
         super().__init__(mailbox)
-        self._run, self._measured, self._took = run, measured, took
+        self._took = took
 
     async def open(self, source: str) -> Network:
-        if source == BEST:
-            return await super().open(str(self._run.best))
-        if source == CURRENT and self._measured is not None:
-            return await super().open(str(self._run.checkpoint(self._measured)))
         network = await super().open(source)
         if source == CURRENT:
             self._took(network.step)
         return network
+
+
+def _checkpoints(run: RunDirectory, spec: EvaluationSpec, known: dict[str, str]) -> dict[str, str]:
+    """Which checkpoint each run stands for from now on, and ``best``: ``random`` if there is none.
+
+    Beyond those that are known. A resumed evaluation must go on with the same. Blocking. Raises
+    CheckpointError.
+    """
+    found = {}
+    for name in {*spec.agents, *spec.opponents} - {CURRENT, *LOCAL} - known.keys():
+        if name == BEST:
+            found[name] = _best(run)
+        elif not name.startswith(ENGINE):
+            found[name] = _relative(run, find_checkpoint(Path(name))[0])
+    return found
+
+
+def _best(run: RunDirectory) -> str:
+    best = run.best_checkpoint
+    return _relative(run, best) if best else "random"
+
+
+def _relative(run: RunDirectory, folder: Path) -> str:
+    """The run's own checkpoints from its folder on: a run may be moved."""
+    folder = folder.absolute()
+    return str(folder.relative_to(run.path) if folder.is_relative_to(run.path) else folder)
+
+
+def _absolute(run: RunDirectory, name: str) -> str:
+    return name if name in LOCAL else str(run.path / name)
+
+
+def _promote(run: RunDirectory, winner: str, loser: str) -> str:
+    """Make the winner the run's best if the loser still is. Blocking. Returns what was done."""
+    if _best(run) not in (winner, loser):
+        return "was accepted, but another network has become the run's best meanwhile"
+    try:
+        run.promote(int(Path(winner).name))
+    except OSError as error:
+        return f"was accepted, but could not become the run's best: {error}"
+    return "is the run's best now"
 
 
 def regular_spec(settings: Settings) -> EvaluationSpec:
@@ -224,11 +259,11 @@ def regular_spec(settings: Settings) -> EvaluationSpec:
         raise ValueError(f"evaluation.{error}") from None
 
 
-def promotion_spec(settings: Settings, opponent: str) -> EvaluationSpec:
-    """The sequential test of whether ``current`` is stronger than ``opponent``."""
+def promotion_spec(settings: Settings) -> EvaluationSpec:
+    """The sequential test of whether ``current`` is stronger than ``best``."""
     wanted = settings.evaluation
     return EvaluationSpec(
-        opponents=(opponent,),
+        opponents=(BEST,),
         games=wanted.promotion_games,
         sprt=(0.0, wanted.promotion_elo),
         promote=True,

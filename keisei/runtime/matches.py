@@ -1,6 +1,7 @@
 """Matches on the device thread: one ply of all of them at a time, beside training."""
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from keisei.config import Env, EvaluationSettings
+from keisei.config import Env
 from keisei.evaluation import Match, PlayedGame, Wanted
 from keisei.evaluation.spec import CURRENT
 from keisei.runtime.errors import NotRunning
@@ -19,7 +20,7 @@ from keisei.runtime.queues import Command, Ply, Reply, deliver
 
 TELL_SECONDS = 0.25
 """Between two reports of a match."""
-LIMITS = EvaluationSettings()
+BATCH = 4096
 Moves = tuple[NDArray[np.int16], NDArray[np.float32]]
 
 
@@ -90,15 +91,19 @@ class Matches:
         env: Env,
         device: str,
         alert: Callable[[str, str, str], None],
-        limits: EvaluationSettings = LIMITS,
+        *,
+        memory_mib: float = math.inf,
+        batch: int = BATCH,
     ) -> None:
-        """``env``: of the run's training games; ``alert(name, level, text)`` warns."""
+        """``env``: of the run's training games; ``alert(name, level, text)`` warns; ``memory_mib``:
+        for networks' weights; ``batch``: most positions asked at once.
+        """
         self._run, self._env, self._device, self._alert = run, env, device, alert
-        self._memory = limits.memory_mib << 20
+        self._memory = memory_mib
         self._ids = itertools.count()
         self._agents: dict[int, Agent] = {}
         self._jobs: list[Job] = []
-        self._batch = limits.batch
+        self._batch = batch
 
     @property
     def running(self) -> bool:
@@ -139,11 +144,12 @@ class Matches:
 
     def _take(self, id: int, agent: Agent) -> None:
         """Raises MemoryError: there is no room for it beside the others."""
-        loaded = sum(other.nbytes for other in self._agents.values())
-        if loaded + agent.nbytes > self._memory:
+        loaded = sum(other.nbytes for other in self._agents.values()) / 2**20
+        more = agent.nbytes / 2**20
+        if loaded + more > self._memory:
             raise MemoryError(
-                f"evaluation.memory_mib: {self._memory >> 20}; the networks of evaluations take "
-                f"{loaded / 2**20:.1f} MiB, and this one {agent.nbytes / 2**20:.1f} more"
+                f"evaluation.memory_mib: {self._memory}; the networks of evaluations take "
+                f"{loaded:.1f} MiB, and this one {more:.1f} more"
             )
         self._agents[id] = agent
 

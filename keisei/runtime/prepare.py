@@ -43,7 +43,7 @@ class Prepared:
     """The checkpoint whose weights to start from."""
     start: Start
     evaluations: list[dict[str, Any]]
-    """Of the run's earlier processes, newest first; all have ended."""
+    """Of the run's earlier processes, newest first; some go on."""
     remarks: tuple[str, ...]
     """What the user should be told: settings ignored, checkpoints refused."""
 

@@ -1,7 +1,7 @@
 """An evaluation as it is played: its players, its matches, its games, from the loop."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -119,17 +119,20 @@ class Tournament:
         spec: EvaluationSpec,
         arena: Arena,
         *,
+        names: Mapping[str, str] | None = None,
         show: Callable[[Progress], None] = lambda progress: None,
         keep: Callable[[list[MatchGame]], Any] | None = None,
         kept: Sequence[MatchGame] = (),
     ) -> None:
-        """``show`` follows; ``keep`` (blocking, called in a thread) writes games; ``kept``: games that
-        were written when this evaluation was broken off, which are not played again.
+        """``names``: what names in ``spec`` stand for. ``show`` follows; ``keep`` (blocking, called in a
+        thread) writes games; ``kept``: games that were written when this evaluation was broken off,
+        which are not played again.
         """
         self.spec = spec
         self.matches: list[Played] = []
         self._arena, self._show, self._keep = arena, show, keep
         self._kept = {game.number: game for game in kept}
+        self._names = names or {}
         self._players: dict[str, Player] = {}
         self._sprt = Sprt(*spec.sprt) if spec.sprt else None
         self._fresh: list[tuple[Played, PlayedGame]] = []
@@ -171,7 +174,7 @@ class Tournament:
     # ------------------------------------------------------------------ players
     async def _player(self, text: str) -> Player:
         if text not in self._players:
-            self._players[text] = await self._bring_up(text)
+            self._players[text] = await self._bring_up(self._names.get(text, text))
         return self._players[text]
 
     async def _bring_up(self, text: str) -> Player:
@@ -247,12 +250,13 @@ class Tournament:
         """Take over the games of whole pairs that these players played before this process."""
         names = [match.agent.name, match.opponent.name]
         for number in range(0, match.spec.games, 2):
-            rows = [self._kept.get(match.first + number + second) for second in (0, 1)]
-            known = [(row.black, row.white) for row in rows if row is not None]
-            if known == [tuple(names), tuple(reversed(names))]:
-                for second, row in enumerate(rows):
-                    assert row is not None  # noqa: S101 (two are known)
-                    match.games[number + second] = _recalled(number + second, row)
+            first = self._kept.get(match.first + number)
+            second = self._kept.get(match.first + number + 1)
+            if not first or not second:
+                continue
+            if [first.black, first.white] == names == [second.white, second.black]:
+                match.games[number] = _recalled(number, first)
+                match.games[number + 1] = _recalled(number + 1, second)
 
     def _look(self, match: Played) -> None:
         """Test what has been played, and show it."""

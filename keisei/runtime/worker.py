@@ -89,9 +89,11 @@ class Worker:
         self._pace = Pace()
         self._marks = (0, 0.0, 0.0)
         run, settings = plan.run.id, plan.settings
+        limits = settings.evaluation
         self._matches = Matches(
-            run, settings.env, settings.device, self._alert, settings.evaluation
-        )
+            run, settings.env, settings.device, self._alert,
+            memory_mib=limits.memory_mib, batch=limits.batch,
+        )  # fmt: skip
         # Asked on the loop: a new thread would tell what was set last, perhaps by another run.
         self._host_threads = torch.get_num_threads()
 

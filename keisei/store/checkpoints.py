@@ -120,7 +120,8 @@ def find_checkpoint(path: Path) -> tuple[Path, list[CheckpointError]]:
     """
     if not path.exists():
         raise CheckpointError(f"{path}: no such run or checkpoint")
-    path = path.resolve() if path.is_symlink() else path  # `best` is one
+    if path.is_symlink():  # `best` is one
+        path = path.parent / path.readlink()
     if (path / MANIFEST).exists() or not (path / CHECKPOINTS).is_dir():
         verify(path)
         return path, []

@@ -34,7 +34,7 @@ class RunDirectory:
     def __init__(self, path: Path, settings: Settings | None) -> None:
         """Use ``create`` or ``open``. ``settings`` are written if the run is new."""
         self.path = path.absolute()
-        self.pinned: dict[str, int] = {}
+        self.pinned: dict[str, set[int]] = {}
         """Steps whose checkpoints must stay, by who needs them; from any thread."""
         self._lock = Lock(path / "lock")
         try:
@@ -101,10 +101,18 @@ class RunDirectory:
         return self.path / "best"
 
     @property
+    def best_checkpoint(self) -> Path | None:
+        """What ``best`` names, if anything: of a copied run it may be a folder itself."""
+        if not self.best.exists():
+            return None
+        return self.path / self.best.readlink() if self.best.is_symlink() else self.best
+
+    @property
     def needed(self) -> set[int]:
         """Steps whose checkpoints stay, however old they are."""
-        best = {int(self.best.resolve().name)} if self.best.exists() else set()
-        return best.union(self.pinned.copy().values())
+        pinned = set().union(*self.pinned.copy().values())  # first: who lets go has made it best
+        best = self.best_checkpoint
+        return pinned | ({int(best.name)} if best and best.name.isdecimal() else set())
 
     def promote(self, step: int) -> None:
         """Let ``best`` name the checkpoint of a step. Raises OSError."""

@@ -43,6 +43,7 @@ _BLANK = {
     "message": "",
     "spec": None,
     "measured": None,
+    "players": {},
 }
 """What ``keisei.events.Evaluation`` says of an evaluation before the first game."""
 

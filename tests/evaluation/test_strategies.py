@@ -98,8 +98,8 @@ TWICE = Strategy(_twice)
             {"agents": ("a", "b"), "strategy": "ladder"},
             "agents: ladder takes one and would leave out b",
         ),
-        ({"promote": True}, "promote: needs the agent current, the strategy single, and sprt"),
-        ({"promote": True, "sprt": (0, 20), "agents": ("a",)}, "promote: needs the agent current"),
+        ({"promote": True, "sprt": (0, 20)}, "promote: current against best, and nobody else"),
+        ({"promote": True, "opponents": ("best",)}, "promote: needs sprt and the strategy single"),
         ({"sprt": (5, 5)}, "elo1: above elo0"),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 import torch
 from fake_learner import FakeAgent
 
-from keisei.config import Env, EvaluationSettings
+from keisei.config import Env
 from keisei.evaluation import Match, MatchSpec, PlayedGame
 from keisei.runtime.errors import NotRunning
 from keisei.runtime.matches import Job, Matches, Network
@@ -50,7 +50,7 @@ class Table:
     def __init__(self, **limits: int) -> None:
         self.alerts: list[tuple[str, ...]] = []
         alert = lambda *alert: self.alerts.append(alert)  # noqa: E731
-        self.matches = Matches("run", Env(), "cpu", alert, EvaluationSettings(**limits))
+        self.matches = Matches("run", Env(), "cpu", alert, **limits)
 
     async def open(self, agent: FakeAgent, step: int = 7) -> Network:
         command = Command("open", "current")

@@ -1,5 +1,6 @@
 """The runtime joined to the real learner, matches and store, all of them tiny."""
 
+import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,8 +15,9 @@ from keisei import Evaluation, Iteration, Keisei, Settings
 from keisei import load as keisei_load
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.runtime.errors import KeyReused
+from keisei.runtime.evaluating import _promote
 from keisei.shogi import Position, SfenError
-from keisei.store import load_checkpoint
+from keisei.store import RunDirectory, load_checkpoint
 
 pytestmark = pytest.mark.anyio
 
@@ -162,7 +164,7 @@ async def test_evaluations_come_back_every_so_many_steps(tmp_path: Path) -> None
     assert 256 <= first <= test < second <= later
     asked = [found["spec"] for found in reversed(keisei.evaluations())][:4]
     assert [spec["promote"] for spec in asked] == [False, True, False, True]
-    assert list(asked[1]["opponents"]) == ["random"], "nobody is best yet"
+    assert list(asked[1]["opponents"]) == ["best"]
     assert list(asked[1]["sprt"]) == [0, 20]
 
 
@@ -207,21 +209,62 @@ async def test_a_resumed_run_plays_on_where_an_evaluation_was(tmp_path: Path) ->
 
 async def test_a_network_that_passes_the_test_becomes_best_and_stays(tmp_path: Path) -> None:
     easy, hard = (-800.0, -400.0), (400.0, 800.0)
-    wanted = EvaluationSpec(opponents=("random",), games=20, max_ply=40, sprt=easy, promote=True)
+    wanted = EvaluationSpec(opponents=("best",), games=20, max_ply=40, sprt=easy, promote=True)
     async with Keisei(tiny(tmp_path, **{"run.checkpoints_kept": 1})) as keisei:
         best = keisei.run.best
         found = await (await keisei.evaluate(wanted)).result()
-        assert found["result"]["sprt"]["decision"] == "accept"
+        assert found["result"]["opponent"] == "random", "nobody was best"
         assert found["message"] == f"{found['result']['agent']} is the run's best now"
         for _ in range(3):
             await until_step(keisei, keisei.status().step + 1)
             await keisei.checkpoint()
         assert (await loaded(best)).step == found["measured"] < keisei.status().step
-        again = await keisei.evaluate(replace(wanted, opponents=("best",), sprt=hard))
-        after = await again.result()
+        after = await (await keisei.evaluate(replace(wanted, sprt=hard))).result()
         assert after["result"]["opponent"] == found["result"]["agent"]
         assert after["result"]["sprt"]["decision"] == "reject"
         assert (await loaded(best)).step == found["measured"]
+        event = await anext(keisei.events({"metrics"}))
+        assert "eval/score" not in event.values, "a moving opponent's score is no curve"
+
+
+def test_the_first_of_two_that_passed_stays_best(tmp_path: Path) -> None:
+    with RunDirectory.create(Settings(), tmp_path / "run") as run:
+        for step in (1, 2):
+            run.checkpoint(step).mkdir()
+        one, two = [str(run.checkpoint(step).relative_to(run.path)) for step in (1, 2)]
+        assert _promote(run, two, "random") == "is the run's best now"
+        assert "another network" in _promote(run, one, "random")
+        assert run.best.resolve() == run.checkpoint(2)
+        assert _promote(run, two, "random") == "is the run's best now", "killed before it was told"
+        run.checkpoint(1).rmdir()
+        assert "could not become the run's best" in _promote(run, one, two)
+
+
+async def test_a_stop_leaves_the_checkpoint_that_an_interrupted_evaluation_needs(
+    tmp_path: Path,
+) -> None:
+    many = EvaluationSpec(
+        opponents=("random", "material") * 50, strategy="gauntlet", games=2, max_ply=32
+    )
+    async with Keisei(tiny(tmp_path, **{"run.checkpoints_kept": 1})) as keisei:
+        handle = await keisei.evaluate(many)
+        async for found in handle:
+            if found["progress"] > 0.05:
+                break
+        await until_step(keisei, found["measured"] + 1)
+        await keisei.checkpoint()
+    assert (await handle.result())["state"] == "interrupted"
+    assert await to_thread.run_sync(keisei.run.checkpoint(found["measured"]).exists)
+
+
+async def test_a_copied_run_whose_best_is_a_folder_trains_on(tmp_path: Path) -> None:
+    async with Keisei(tiny(tmp_path, **{"run.steps": 256})) as first:
+        await first.wait()
+    folder = await newest(first)
+    await to_thread.run_sync(shutil.copytree, folder, first.run.best)
+    more = Settings.load(overrides={"run.steps": 1024, "run.checkpoint_seconds": 0.01})
+    async with Keisei(more, run=first.run.path, resume=True) as again:
+        assert (await again.wait()).kind == "finished"
 
 
 async def test_a_match_plays_on_while_training_is_paused(tmp_path: Path) -> None:

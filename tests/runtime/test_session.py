@@ -31,6 +31,7 @@ from keisei import (
 from keisei.config import Compute, Run, SettingsError
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.events import Evaluation, Event
+from keisei.runtime.book import Record
 from keisei.runtime.sinks import DatabaseSink
 from keisei.store import (
     CheckpointError,
@@ -810,3 +811,13 @@ def test_entering_changes_nothing_of_the_process(tmp_path: Path) -> None:
         assert picture() == before
 
     anyio.run(host)
+
+
+async def test_who_follows_an_evaluation_slowly_still_hears_its_end() -> None:
+    record = Record({})
+    changes = record.follow()
+    states = [(await anext(changes))["state"]]
+    record.note({"state": "running"})
+    record.note({"state": "done"})  # while the reader was busy
+    states += [found["state"] async for found in changes]
+    assert states == ["queued", "done"]

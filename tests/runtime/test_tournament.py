@@ -153,6 +153,9 @@ async def test_what_was_kept_is_not_played_again() -> None:
     result = await play(spec(), keep=fresh.extend, kept=half)
     assert sorted(game.number for game in fresh) == list(range(6, 20))
     assert result == whole
+    nothing: list[MatchGame] = []
+    assert await play(spec(), keep=nothing.extend, kept=kept) == whole
+    assert nothing == []
 
 
 async def test_games_of_other_players_are_not_taken_over() -> None:
@@ -162,9 +165,6 @@ async def test_games_of_other_players_are_not_taken_over() -> None:
     fresh: list[MatchGame] = []
     assert await play(spec(), keep=fresh.extend, kept=others) == whole
     assert len(fresh) == 20
-    nothing: list[MatchGame] = []
-    assert await play(spec(), keep=nothing.extend, kept=kept) == whole
-    assert nothing == []
 
 
 async def test_cancelled_at_any_time_it_leaves_nothing_and_keeps_what_ended(
