@@ -69,6 +69,14 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
         help="end a match once its pairs have decided between these two differences "
         f"(--sprt=-5,0 where the first is negative); exit code {REJECTED} if for ELO0",
     )
+    parser.add_argument(
+        "--resign",
+        type=float,
+        default=0.0,
+        metavar="VALUE",
+        help="networks resign that have expected so little, -0.95 say, three times running "
+        "(--resign=-0.95; default: 0, never)",
+    )
     parser.add_argument("--openings", type=Path, metavar="FILE", help="instead of the shipped book")
     parser.add_argument(
         "--greedy", action="store_true", help="networks play their most probable move, draw none"
@@ -137,6 +145,7 @@ def _spec(args: argparse.Namespace, **more: Any) -> "EvaluationSpec":
         "games": args.games,
         "greedy": args.greedy,
         "seed": args.seed,
+        "resign": args.resign,
         "sprt": (sprt.elo0, sprt.elo1) if sprt else None,
         "openings": args.openings and str(args.openings.absolute()),
         "concurrency": args.concurrency,
@@ -317,6 +326,7 @@ def _report(
         "seed": spec.seed,
         "max_ply": spec.max_ply,
         "declaration": spec.declaration,
+        "resign": spec.resign,
         "device": args.device,
         **result,
     }

@@ -21,11 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keisei.evaluation.match import (
+    RESIGN_AFTER,
     Colour,
     MatchResult,
     MatchSpec,
     Opening,
     PlayedGame,
+    Result,
     tally,
     write_line,
 )
@@ -52,7 +54,8 @@ class GameInPlay:
         self._moves: list[str] = []
         self._actions: list[int] = []
         self._values: list[float] = []
-        self._end: tuple[Literal["black", "white", "draw", "capped"], str] | None = None
+        self._hopeless: dict[Colour, int] = {"black": 0, "white": 0}
+        self._end: tuple[Result, str] | None = None
         for action in opening.actions:
             if not self.over:
                 self.play(action)
@@ -82,7 +85,16 @@ class GameInPlay:
         return read_sfen(self._position.sfen())[0]
 
     def play(self, action: int, value: float = float("nan")) -> None:
-        """A move, and what the network that chose it expects. Raises IllegalMoveError."""
+        """A move, and what the network that chose it expects. Raises IllegalMoveError.
+
+        Where that has no hope left, it resigns instead.
+        """
+        side = self._position.side
+        low = self._spec.resign < 0 and value <= self._spec.resign
+        self._hopeless[side] = self._hopeless[side] + 1 if low else 0
+        if self._hopeless[side] >= RESIGN_AFTER:
+            self._end = _OTHER[side], "resignation"
+            return
         self._moves.append(self._position.play(action))
         self._actions.append(action)
         self._values.append(value)

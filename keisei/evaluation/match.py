@@ -17,14 +17,17 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from keisei.env import Reason, StepResult, VectorEnv, material_actions, random_actions
+from keisei.env import Reason, VectorEnv, material_actions, random_actions
 from keisei.evaluation.statistics import score_interval
 from keisei.shogi import START_SFEN, Position
 
 Kind = Literal["network", "random", "material", "engine"]
 Colour = Literal["black", "white"]
+Result = Literal["black", "white", "draw", "capped"]
 _Local = Callable[[NDArray[Any], NDArray[np.uint64], NDArray[np.uint64]], NDArray[np.int16]]
 
+RESIGN_AFTER = 3
+"""Hopeless moves of a network in a row after which it resigns, where it may."""
 AT_ONCE = 512
 """Games played side by side; more follow when these are over. Bounds the work of one turn."""
 
@@ -97,6 +100,9 @@ class MatchSpec:
     """Plies after which a game is capped, those of the opening included."""
     declaration: Literal["27", "24", "none"] = "27"
     """Entering-king rule; both sides declare as soon as they can."""
+    resign: float = 0.0
+    """Resign for a network that expected this loss or a worse one, -1 being certain, at
+    ``RESIGN_AFTER`` of its moves in a row: -0.95, say. 0: never."""
     trained_max_ply: tuple[int | None, int | None] = (None, None)
     """Maximum ply of the training games of agent and opponent, where they are networks: they see the
     ply as a share of that. None: ours."""
@@ -113,6 +119,7 @@ class MatchSpec:
             raise ValueError(f"max_ply: 1 to 32767 (got {self.max_ply})")
         if not self.openings:
             raise ValueError("openings: at least one")
+        check_resign(self.resign)
 
     def opening(self, pair: int) -> Opening:
         """That of pair ``pair``."""
@@ -125,10 +132,10 @@ class PlayedGame:
 
     number: int
     """Within the match. Games 2k and 2k + 1 are pair k: one opening, one stream of random numbers."""
-    result: Literal["black", "white", "draw", "capped"]
+    result: Result
     reason: str
-    """checkmate, no_moves, repetition, perpetual_check, declaration or max_ply; with an engine also
-    illegal_move and resignation."""
+    """checkmate, no_moves, repetition, perpetual_check, declaration, max_ply or resignation; of an
+    engine also illegal_move."""
     start: str
     """``startpos`` or ``sfen ...``: where it began."""
     actions: NDArray[np.int16] = field(repr=False)
@@ -198,6 +205,12 @@ class MatchResult:
             "interval": list(self.interval),
             "by_reason": self.by_reason,
         }
+
+
+def check_resign(value: float) -> None:
+    """Raises ValueError if nobody could expect so little, or would call it hopeless."""
+    if not -1 <= value <= 0:
+        raise ValueError(f"resign: -1 to 0 (got {value})")
 
 
 def tally(played: Sequence[PlayedGame]) -> MatchResult:
@@ -307,6 +320,7 @@ class _Table:
             [np.random.default_rng(seeds[k]).random(spec.max_ply, np.float32) for k in pairs], 2, 0
         )
         self._open = np.ones(n, np.bool_)
+        self._hopeless = np.zeros((n, 2), np.int64)
         self._just_ended: list[PlayedGame] = []
         self._actions = np.zeros((n, spec.max_ply), np.int16)
         self._values = np.full((n, spec.max_ply), np.nan, np.float32)
@@ -343,12 +357,30 @@ class _Table:
     def answer(
         self, actions: NDArray[np.integer[Any]], values: NDArray[np.floating[Any]] | None
     ) -> None:
-        rows, _ = self._wanted()
+        rows, opponents = self._wanted()
         if np.shape(actions) != rows.shape:
             raise ValueError(f"{np.shape(actions)} moves for {len(rows)} positions")
         if values is not None:
             self._values[rows, self._env.games["ply"][rows]] = values
-        self._move(rows, actions)
+            if self._spec.resign:
+                self._resign(rows, opponents.astype(np.intp), values)
+        plays = self._open[rows]
+        self._move(rows[plays], np.asarray(actions)[plays])
+
+    def _resign(
+        self,
+        rows: NDArray[np.intp],
+        opponents: NDArray[np.intp],
+        values: NDArray[np.floating[Any]],
+    ) -> None:
+        """End the games in which the network to move has no hope left."""
+        count = (self._hopeless[rows, opponents] + 1) * (values <= self._spec.resign)
+        self._hopeless[rows, opponents] = count
+        for row in rows[count >= RESIGN_AFTER].tolist():
+            self._open[row] = False
+            winner: Colour = "black" if self._env.games["side"][row] else "white"
+            plies = int(self._env.games["ply"][row])
+            self._just_ended.append(self._game(row, winner, "resignation", plies))
 
     def ended(self) -> list[PlayedGame]:
         """The games that ended since the last call."""
@@ -394,15 +426,16 @@ class _Table:
         self._actions[moved, ply[moved]] = moves[moved]
         for row in np.flatnonzero(moved & (step.terminated | step.truncated)).tolist():
             self._open[row] = False
-            self._just_ended.append(self._game(row, step))
+            reason, winner = Reason(int(step.reason[row])), step.winner[row]
+            undecided: Result = "capped" if reason == Reason.MAX_PLY else "draw"
+            result: Result = "black" if winner > 0 else "white" if winner < 0 else undecided
+            self._just_ended.append(self._game(row, result, reason.label, int(step.plies[row])))
 
-    def _game(self, row: int, step: StepResult) -> PlayedGame:
-        reason, winner, plies = Reason(int(step.reason[row])), step.winner[row], step.plies[row]
-        undecided: Literal["draw", "capped"] = "capped" if reason == Reason.MAX_PLY else "draw"
+    def _game(self, row: int, result: Result, reason: str, plies: int) -> PlayedGame:
         return PlayedGame(
             number=int(self._number[row]),
-            result="black" if winner > 0 else "white" if winner < 0 else undecided,
-            reason=reason.label,
+            result=result,
+            reason=reason,
             start=self._start[row],
             actions=self._actions[row, :plies].copy(),
             values=self._values[row, :plies].copy(),

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
+from keisei.evaluation.match import check_resign
 from keisei.evaluation.sprt import Sprt
 from keisei.evaluation.strategies import find_strategy
 
@@ -41,6 +42,8 @@ class EvaluationSpec:
     max_ply: int = 512
     """Plies after which a game is capped."""
     declaration: Literal["27", "24", "none"] = "27"
+    resign: float = 0.0
+    """Expectation, -1 to 0, at which networks resign (see ``MatchSpec``); 0: never."""
     openings: str | None = None
     """File of openings; None: the shipped book."""
     concurrency: int = 2
@@ -53,10 +56,8 @@ class EvaluationSpec:
             if not players and not strategy.own_opponents:
                 raise ValueError(f"{name}: at least one")
             if one and len(players) > 1:
-                left_out = ", ".join(players[1:])
-                raise ValueError(
-                    f"{name}: {self.strategy} takes one and would leave out {left_out}"
-                )
+                rest = ", ".join(players[1:])
+                raise ValueError(f"{name}: {self.strategy} leaves out {rest}; gauntlet does not")
         if self.promote and (self.agents, self.opponents) != ((CURRENT,), (BEST,)):
             raise ValueError("promote: current against best, and nobody else")
         if self.promote and (self.sprt is None or self.strategy != "single"):
@@ -69,6 +70,7 @@ class EvaluationSpec:
             raise ValueError(f"max_ply: 1 to 32767 (got {self.max_ply})")
         if self.concurrency < 1:
             raise ValueError(f"concurrency: 1 or more (got {self.concurrency})")
+        check_resign(self.resign)
         if self.sprt is not None:
             Sprt(*self.sprt)
 

@@ -200,6 +200,7 @@ class Tournament:
             openings=choose(self._openings, spec.games // 2, spec.seed),
             max_ply=spec.max_ply,
             declaration=spec.declaration,
+            resign=spec.resign,
             trained_max_ply=(_cap(networks[0]), _cap(networks[1])),
         )
         match = Played(agent, opponent, games, first=sum(m.spec.games for m in self.matches))

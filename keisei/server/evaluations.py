@@ -113,6 +113,7 @@ def _spec(wanted: EvalRequest, source: Source) -> EvaluationSpec:
             seed=wanted.seed,
             sprt=wanted.sprt,
             promote=wanted.promote,
+            resign=wanted.resign,
             max_ply=settings.max_ply,
             declaration=source.settings.env.declaration,
             concurrency=settings.concurrency,

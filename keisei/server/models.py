@@ -111,6 +111,8 @@ class EvalRequest(Request_):
     """[elo0, elo1]: end a match as soon as its pairs have decided between the two."""
     promote: bool = False
     """Make the network the run's ``best`` if the sequential test accepts it."""
+    resign: Annotated[float, Field(ge=-1, le=0)] = 0
+    """Expectation at which the network resigns, such as -0.95; 0: never."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
 

@@ -76,6 +76,16 @@ def test_resigning_loses() -> None:
     assert found.played().record() == "startpos moves 7g7f"
 
 
+def test_a_network_without_hope_resigns_against_an_engine_too() -> None:
+    game = GameInPlay(MatchSpec("engine", games=2, resign=-0.9), 0)
+    values = iter([-0.95, -0.5, -0.95, -0.95, -0.95])
+    while not game.over:
+        move = Position.action(game._position, game._position.legal_moves()[0])
+        game.play(move, next(values)) if game.agent_to_move else game.play(move)
+    played = game.played()
+    assert (played.result, played.reason, played.plies) == ("white", "resignation", 8)
+
+
 def test_the_rules_end_games() -> None:
     mate = play(game("sfen 4k4/9/4G4/9/9/9/9/9/4K4 b G 1", 1), "G*5b")
     assert end(mate) == ("black", "checkmate", 1)

@@ -296,3 +296,33 @@ def test_a_result_is_plain_data() -> None:
         "interval": list(result.interval),
         "by_reason": {"wins": {}, "losses": {}, "draws": {}},
     }
+
+
+def plies_when_hopeless(resign: float, *, doubt_at: int | None = None) -> list[tuple[str, int]]:
+    """How games of a network end, and after how many plies, that expects -0.96 from ply 20 on."""
+    match, agent = Match(MatchSpec("random", games=8, max_ply=60, resign=resign)), random_agent(1)
+    while (wanted := match.request()) is not None:
+        ply = match._table._env.games["ply"][match._table._wanted()[0]]  # type: ignore[union-attr]
+        hope = np.where((ply < 20) | np.isin(ply, [doubt_at]), 0, -0.96)
+        match.answer(agent(wanted.observation, wanted.mask), hope)
+    return [(game.reason, game.plies) for game in match.result().played]
+
+
+def test_without_hope_at_three_moves_in_a_row_a_network_resigns() -> None:
+    resigned = [
+        ("resignation", 24),
+        ("resignation", 25),
+    ] * 4  # black at 20, 22, 24, white one later
+    assert plies_when_hopeless(-0.95) == resigned
+    assert plies_when_hopeless(-0.97) == plies_when_hopeless(0) == [("max_ply", 60)] * 8
+    later = plies_when_hopeless(-0.95, doubt_at=22)
+    assert later == [("resignation", 28), ("resignation", 25)] * 4
+
+
+def test_who_resigns_has_lost() -> None:
+    match, agent = Match(MatchSpec("random", games=8, resign=-0.5)), random_agent(1)
+    while (wanted := match.request()) is not None:
+        match.answer(agent(wanted.observation, wanted.mask), np.full(len(wanted.mask), -1.0))
+    result = match.result()
+    assert result.by_reason["losses"] == {"resignation": 8}
+    assert all(len(game.values) == game.plies == len(game.moves()) for game in result.played)

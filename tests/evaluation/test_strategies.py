@@ -92,11 +92,11 @@ TWICE = Strategy(_twice)
         ({"strategy": "best"}, "strategy: one of single"),
         (
             {"opponents": ("random", "material")},
-            "opponents: single takes one and would leave out material",
+            "opponents: single leaves out material",
         ),
         (
             {"agents": ("a", "b"), "strategy": "ladder"},
-            "agents: ladder takes one and would leave out b",
+            "agents: ladder leaves out b",
         ),
         ({"promote": True, "sprt": (0, 20)}, "promote: current against best, and nobody else"),
         ({"promote": True, "opponents": ("best",)}, "promote: needs sprt and the strategy single"),
