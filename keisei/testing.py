@@ -278,8 +278,9 @@ class FakeRun:
     async def follow_evaluation(self, id: str) -> AsyncGenerator[dict[str, Any], None]:
         """How it stands, again and again, to its end."""
         while True:
+            over = self._done[id].is_set()
             yield self._evaluations[id]
-            if self._done[id].is_set():
+            if over:
                 return
             with anyio.move_on_after(0.2):
                 await self._done[id].wait()
