@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from keisei.config import Settings, SettingsError
+    from keisei.evaluation.spec import EvaluationSpec
+    from keisei.evaluation.strategies import Pairing, Strategy
     from keisei.events import (
         Alert,
         Board,
@@ -28,6 +30,7 @@ __all__ = [
     "Alert",
     "Board",
     "Evaluation",
+    "EvaluationSpec",
     "Event",
     "Failed",
     "Game",
@@ -36,16 +39,20 @@ __all__ = [
     "Keisei",
     "Log",
     "NotRunning",
+    "Pairing",
     "Reset",
     "Settings",
     "SettingsError",
     "Status",
+    "Strategy",
     "TrainingFailed",
     "load",
 ]
 
 _HOMES = {
     "keisei.config": ("Settings", "SettingsError"),
+    "keisei.evaluation.spec": ("EvaluationSpec",),
+    "keisei.evaluation.strategies": ("Pairing", "Strategy"),
     "keisei.events": (
         "Alert",
         "Board",

@@ -97,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
     process.set_up()
     import anyio
 
+    from keisei.runtime.evaluating import ended_early
     from keisei.usi import EngineError, EngineStartError
 
     if args.threads < 1:
@@ -123,8 +124,8 @@ def run(args: argparse.Namespace) -> int:
         "seconds": round(time.monotonic() - began, 3),
     }
     print(json.dumps(report, indent=2) if args.json else _text(report, spec))
-    if message := _error(result):
-        raise CommandError(f"ended early: {message}")
+    if message := ended_early(result):
+        raise CommandError(message)
     verdicts = [match["sprt"]["decision"] for match in _matches(result) if "sprt" in match]
     return REJECTED if "reject" in verdicts else 0
 
@@ -221,14 +222,14 @@ async def _play(
     args: argparse.Namespace, spec: "EvaluationSpec", kept: "_Kept | None"
 ) -> dict[str, Any]:
     from keisei.runtime.arena import local_arena
-    from keisei.runtime.evaluating import keep_games
+    from keisei.runtime.evaluating import ended_early, keep_games
     from keisei.runtime.tournament import Tournament
 
     follow: dict[str, Any] = {}
     if kept:
         keep = partial(keep_games, kept.home, kept.id)
         follow = {"keep": keep, "kept": kept.games, "show": kept.show}
-    async with local_arena(args.device, args.threads) as arena:
+    async with local_arena(args.device, args.threads, _warn) as arena:
         tournament = Tournament(spec, arena, **follow)
         try:
             with _live(tournament):
@@ -240,7 +241,7 @@ async def _play(
                 kept.end("cancelled")
             raise
     if kept:
-        message = _error(result)
+        message = ended_early(result)
         kept.end("failed" if message else "done", result=result, message=message)
     return result
 
@@ -300,6 +301,10 @@ class _Kept:
         refit(self.home)
 
 
+def _warn(text: str) -> None:
+    print(f"keisei: {text}", file=sys.stderr)
+
+
 def _device(text: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", text):
         raise argparse.ArgumentTypeError(f"auto, cpu, cuda or cuda:N (got {text!r})")
@@ -309,11 +314,6 @@ def _device(text: str) -> str:
 def _matches(result: dict[str, Any]) -> list[dict[str, Any]]:
     matches: list[dict[str, Any]] = result.get("matches", [result])
     return matches
-
-
-def _error(result: dict[str, Any]) -> str:
-    """What ended a match early, or nothing."""
-    return next((match["error"] for match in _matches(result) if match.get("error")), "")
 
 
 def _report(

@@ -94,14 +94,11 @@ class GameInPlay:
         self._hopeless[side] = self._hopeless[side] + 1 if low else 0
         if self._hopeless[side] >= RESIGN_AFTER:
             self._end = _OTHER[side], "resignation"
-            return
-        self._moves.append(self._position.play(action))
-        self._actions.append(action)
-        self._values.append(value)
-        self._settle()
+        else:
+            self._move(action, value)
 
-    def answer(self, text: str) -> None:
-        """An engine's ``bestmove``, whatever it says.
+    def answer(self, text: str, value: float = float("nan")) -> None:
+        """An engine's ``bestmove``, whatever it says, and what it expects.
 
         ``win`` is no move: where the side to move may declare, the game has ended before.
         """
@@ -114,7 +111,7 @@ class GameInPlay:
         except IllegalMoveError:
             self._end = winner, "illegal_move"
         else:
-            self.play(action)
+            self._move(action, value)
 
     def result_for(self, *, agent: bool) -> Literal["win", "lose", "draw"]:
         """How the game ended, as USI's ``gameover`` says it."""
@@ -133,6 +130,12 @@ class GameInPlay:
             actions=np.array(self._actions, np.int16),
             values=np.array(self._values, np.float32),
         )
+
+    def _move(self, action: int, value: float) -> None:
+        self._moves.append(self._position.play(action))
+        self._actions.append(action)
+        self._values.append(value)
+        self._settle()
 
     def _settle(self) -> None:
         outcome = self._position.outcome(self._spec.declaration)

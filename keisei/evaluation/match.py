@@ -28,6 +28,8 @@ _Local = Callable[[NDArray[Any], NDArray[np.uint64], NDArray[np.uint64]], NDArra
 
 RESIGN_AFTER = 3
 """Hopeless moves of a network in a row after which it resigns, where it may."""
+NO_LIMIT = -1
+"""Of plies: a count down that never comes to 0."""
 AT_ONCE = 512
 """Games played side by side; more follow when these are over. Bounds the work of one turn."""
 
@@ -263,16 +265,17 @@ class Match:
         """The games that ended, in that order."""
         self._table: _Table | None = None
 
-    def request(self) -> Wanted | None:
+    def request(self, most: int = NO_LIMIT) -> Wanted | None:
         """Positions that want a move; None when all games are over.
 
-        Plays on where only local players are to move.
+        Plays on where only local players are to move: after ``most`` plies of that, the answer holds
+        no position, and is to be answered all the same.
         """
         while self._table or self._todo:
             if self._table is None:
                 now, self._todo = self._todo[: AT_ONCE // 2], self._todo[AT_ONCE // 2 :]
                 self._table = _Table(self.spec, now)
-            wanted = self._table.request()
+            wanted = self._table.request(most)
             if wanted is not None:
                 return wanted
             self._finish()
@@ -343,15 +346,16 @@ class _Table:
         """Whether all games are."""
         return not self._open.any()
 
-    def request(self) -> Wanted | None:
+    def request(self, most: int) -> Wanted | None:
         while self._open.any():
             rows, opponents = self._wanted()
-            if len(rows):
+            if len(rows) or most == 0:
                 mask, ply = self._env.mask[rows], self._env.games["ply"][rows]
                 return Wanted(
                     self._observe(rows, opponents, ply), mask, self._draw[rows, ply], opponents
                 )
             self._move(rows, np.empty(0, np.int16))
+            most -= 1
         return None
 
     def answer(

@@ -46,20 +46,21 @@ class Strategy:
     one_opponent: bool = False
     """The same."""
 
-    def most_matches(self, agents: Sequence[str], opponents: Sequence[str]) -> int:
-        """How many matches there are if every agent wins all its games; counted up to ``MANY``."""
+    def most_matches(self, agents: Sequence[str], opponents: Sequence[str]) -> list[Pairing]:
+        """The matches if every agent wins all its games; up to ``MANY`` of them."""
         none = np.empty(0)
         win = tally(
             [PlayedGame(0, "black", "", "", none.astype(np.int16), none.astype(np.float32))]
         )
-        plan, count = self.plan(agents, opponents), 0
+        plan = self.plan(agents, opponents)
+        found: list[Pairing] = []
         try:
-            next(plan)
-            while (count := count + 1) < MANY:
-                plan.send(win)
+            found.append(next(plan))
+            while len(found) < MANY:
+                found.append(plan.send(win))
         except StopIteration:
             pass
-        return count
+        return found
 
 
 def single(agents: Sequence[str], opponents: Sequence[str]) -> Plan:

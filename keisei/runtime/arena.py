@@ -80,19 +80,24 @@ class DeviceArena:
 
 
 @asynccontextmanager
-async def local_arena(device: str, threads: int = 1) -> AsyncIterator[DeviceArena]:
-    """A thread for networks alone, without a training; torch's ``threads`` work for it."""
+async def local_arena(
+    device: str, threads: int = 1, warn: Callable[[str], None] = lambda text: None
+) -> AsyncIterator[DeviceArena]:
+    """A thread for networks alone, without a training; torch's ``threads`` work for it.
+
+    ``warn`` is told, on that thread, when the device runs out of memory.
+    """
     mailbox = Mailbox()
-    serve = partial(_serve, mailbox, device, threads)
+    serve = partial(_serve, mailbox, device, threads, warn)
     thread = partial(anyio.to_thread.run_sync, serve, limiter=anyio.CapacityLimiter(1))
     async with beside(thread, mailbox.request_stop):
         yield DeviceArena(mailbox)
 
 
-def _serve(mailbox: Mailbox, device: str, threads: int) -> None:
+def _serve(mailbox: Mailbox, device: str, threads: int, warn: Callable[[str], None]) -> None:
     # Beside a running training, two threads that wait for each other are 20 times slower than one.
     torch.set_num_threads(threads)
-    matches = Matches("", Env(), device, lambda name, level, text: None)
+    matches = Matches("", Env(), device, lambda name, level, text: warn(text))
     try:
         while not mailbox.stopping():
             for command in mailbox.commands():

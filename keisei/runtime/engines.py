@@ -1,6 +1,6 @@
 """Matches in which engines play: asynchronous, several games at once."""
 
-import resource
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from keisei.evaluation import PlayedGame
 from keisei.evaluation.engine_match import EngineMatch, GameInPlay
 from keisei.evaluation.match import LOCAL, Kind, local_move
-from keisei.usi import Engine, EngineError, EngineGone, EngineSpec, EngineTimeout, Timeouts
+from keisei.usi import Engine, EngineError, EngineGone, EngineSpec, EngineTimeout, Info, Timeouts
 
 RESTARTS = 3
 """Times that a match starts an engine again which crashed or did not answer."""
@@ -45,6 +45,7 @@ async def play_match(
     *,
     concurrency: int = 2,
     timeouts: Timeouts | None = None,
+    report: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Play a match between any two players; ``tell`` is called with each game that ended.
 
@@ -58,6 +59,7 @@ async def play_match(
         tell: of games.
         concurrency: games at once, and so processes of each engine.
         timeouts: of the engines.
+        report: where to leave what is returned, also when the match is cancelled.
 
     Returns:
         ``engines`` (what they call themselves), ``faults``, ``engine_cpu_seconds`` and ``error``.
@@ -68,7 +70,7 @@ async def play_match(
     """
     await anyio.to_thread.run_sync(_load_rules, match, (agent.kind, opponent.kind))
     play = _Play(match, (agent, opponent), timeouts or Timeouts(), tell)
-    before, error = _children_seconds(), None
+    report, error = {} if report is None else report, None
     try:
         async with anyio.create_task_group() as group:
             for _ in range(concurrency):
@@ -78,12 +80,14 @@ async def play_match(
         if not (isinstance(cause, EngineError) and match.played):
             raise cause from failed
         error = str(cause)
-    return {
-        "engines": sorted(play.names),
-        "faults": dict(match.faults),
-        "engine_cpu_seconds": round(_children_seconds() - before, 3),
-        "error": error,
-    }
+    finally:
+        report |= {
+            "engines": sorted(play.names),
+            "faults": dict(match.faults),
+            "engine_cpu_seconds": round(play.cpu_seconds, 3),
+            "error": error,
+        }
+    return report
 
 
 def _load_rules(match: EngineMatch, kinds: tuple[Kind, Kind]) -> None:
@@ -104,6 +108,7 @@ class _Play:
     tell: Callable[[list[PlayedGame]], None]
     names: set[str] = field(default_factory=set)
     restarts: int = 0
+    cpu_seconds: float = 0.0
 
     async def serve(self) -> None:
         """Play games with one process of each engine at a time until all have begun."""
@@ -141,7 +146,12 @@ class _Play:
                     engine = await stack.enter_async_context(Engine(seat.engine, self.timeouts))
                     self.names.add(engine.name)
                 engines.append(engine)
-            yield engines[0], engines[1]
+            try:
+                yield engines[0], engines[1]
+            finally:
+                with anyio.CancelScope(shield=True):
+                    for engine in filter(None, engines):
+                        self.cpu_seconds += await anyio.to_thread.run_sync(engine.cpu_seconds)
 
     async def _game(self, engines: tuple[Engine | None, Engine | None], game: GameInPlay) -> None:
         draws = np.random.default_rng([self.seats[0].seed, game.number // 2])
@@ -153,7 +163,8 @@ class _Play:
             side = 0 if game.agent_to_move else 1
             seat, engine = self.seats[side], engines[side]
             if engine is not None:
-                game.answer((await engine.go(game.moves)).move)
+                answer = await engine.go(game.moves)
+                game.answer(answer.move, expected(engine.info))
             elif seat.choose is not None:
                 game.play(*await seat.choose(game.look(), draws.random(dtype=np.float32)))
             else:
@@ -172,7 +183,12 @@ def _cause(failed: BaseExceptionGroup[BaseException]) -> BaseException:
     return cause
 
 
-def _children_seconds() -> float:
-    """Processor time of all processes that this one started and saw end."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+def expected(info: Info | None) -> float:
+    """What an engine expects, in [-1, 1], from the score that it wrote; NaN if it wrote none.
+
+    A score in hundredths of a pawn means a win with probability 1 / (1 + exp(-score / 600)), which is
+    how shogi engines use to read theirs (Ponanza's constant).
+    """
+    if info is not None and info.mate is not None:
+        return math.copysign(1, info.mate)
+    return math.tanh(info.cp / 1200) if info is not None and info.cp is not None else math.nan

@@ -115,14 +115,15 @@ class Evaluations:
             with self._scopes[record.id] as scope:
                 async with self._places:
                     result = await self._play(record)
-                state, more = "done", {"progress": 1.0} | await self._settle(record, result)
+                state, more = await self._settle(record, result)
             if scope.cancelled_caught:
                 state, more = "cancelled", {}
+                more = {"message": await self._rate()}
         except NotRunning:
             if scope.cancel_called:
                 state, more = "cancelled", {}
         except Exception as error:  # noqa: BLE001 (it becomes the evaluation's result)
-            state, more = "failed", {"message": _text(error)}
+            state, more = "failed", {"message": _join(_text(error), await self._rate())}
         finally:
             del self._scopes[record.id]
             if state != "interrupted":
@@ -155,21 +156,27 @@ class Evaluations:
         own = [path for path in record.fields["players"].values() if path.startswith(CHECKPOINTS)]
         self._run.pinned[record.id] = {int(Path(path).name) for path in own}
 
-    async def _settle(self, record: Record, result: dict[str, Any]) -> dict[str, Any]:
-        """Rate everybody anew, and promote; the result, ready to be told."""
-        message = ""
-        try:
-            await to_thread.run_sync(refit, self._run.path)
-        except DatabaseError as error:
-            message = f"the ratings were not kept: {error}"
+    async def _settle(self, record: Record, result: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """State and what else is told of an evaluation that was played; promote if it says so."""
+        message = await self._rate()
+        if early := ended_early(result):
+            return "failed", {"result": result, "message": _join(early, message)}
         if not record.fields["spec"].get("promote"):
             values = {"eval/score": result.get("score"), "eval/elo": result.get("elo")}
             self.values = {name: value for name, value in values.items() if value is not None}
         elif result.get("sprt", {}).get("decision") == "accept":
             players = record.fields["players"]
             done = await to_thread.run_sync(_promote, self._run, players[CURRENT], players[BEST])
-            message = "; ".join(filter(None, [message, f"{result['agent']} {done}"]))
-        return {"result": result, "message": message}
+            message = _join(message, f"{result['agent']} {done}")
+        return "done", {"result": result, "message": message, "progress": 1.0}
+
+    async def _rate(self) -> str:
+        """Rate all players anew. Returns why the ratings were not kept, or nothing."""
+        try:
+            await to_thread.run_sync(refit, self._run.path)
+        except DatabaseError as error:
+            return f"the ratings were not kept: {error}"
+        return ""
 
     def _show(self, record: Record, progress: Progress) -> None:
         self._tell(
@@ -282,6 +289,17 @@ def kept_games(run: Path, evaluation: str) -> list[MatchGame]:
     """Games of an evaluation that was interrupted. Blocking. Raises DatabaseError."""
     with closing(MatchTable(run)) as table:
         return table.games(evaluation)
+
+
+def ended_early(result: dict[str, Any]) -> str:
+    """What ended a match of an evaluation before its time, or nothing."""
+    matches = result.get("matches", [result])
+    errors = [f"ended early: {match['error']}" for match in matches if match.get("error")]
+    return errors[0] if errors else ""
+
+
+def _join(*texts: str) -> str:
+    return "; ".join(filter(None, texts))
 
 
 def _text(error: BaseException) -> str:

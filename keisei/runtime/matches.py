@@ -20,6 +20,8 @@ from keisei.runtime.queues import Command, Ply, Reply, deliver
 
 TELL_SECONDS = 0.25
 """Between two reports of a match."""
+LOCAL_PLIES = 16
+"""Plies that players without a network make in one turn."""
 BATCH = 4096
 Moves = tuple[NDArray[np.int16], NDArray[np.float32]]
 
@@ -163,7 +165,7 @@ class Matches:
         wanted: list[tuple[Job, Wanted]] = []
         for job in list(self._jobs):
             try:
-                found = job.match.request()
+                found = job.match.request(LOCAL_PLIES)
             except Exception as error:  # noqa: BLE001 (it becomes the match's result)
                 self._fail([job], error)
                 continue

@@ -1,9 +1,10 @@
 """An evaluation as it is played: its players, its matches, its games, from the loop."""
 
 import itertools
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,7 +25,10 @@ from keisei.runtime.engines import Seat, play_match
 from keisei.runtime.matches import Network
 from keisei.runtime.ratings import rate_all
 from keisei.store.matches import MatchGame
-from keisei.usi import EngineSpec
+from keisei.usi import EngineSpec, find_engine
+
+LOOK_SECONDS = 1.0
+"""Between two looks at a match in play."""
 
 
 class Arena(Protocol):
@@ -136,13 +140,16 @@ class Tournament:
         self._players: dict[str, Player] = {}
         self._sprt = Sprt(*spec.sprt) if spec.sprt else None
         self._fresh: list[tuple[Played, PlayedGame]] = []
+        self._due = 0.0
 
     async def run(self) -> dict[str, Any]:
         """Play. Returns the result, for JSON. Raises what keeps a player from playing."""
         spec = self.spec
         self._openings = await anyio.to_thread.run_sync(_openings, spec.openings)
         strategy = find_strategy(spec.strategy)
-        self._most = spec.games * strategy.most_matches(spec.agents, spec.opponents)
+        most = strategy.most_matches(spec.agents, spec.opponents)
+        self._most = spec.games * len(most)
+        await anyio.to_thread.run_sync(_find_engines, most, self._names)
         plan = strategy.plan(spec.agents, spec.opponents)
         try:
             pairing = next(plan, None)
@@ -158,18 +165,38 @@ class Tournament:
                     if player.network is not None:
                         await self._arena.close(player.network)
                 await self._write()
-        return self.result()
+        return await anyio.to_thread.run_sync(self.result)
 
     def result(self) -> dict[str, Any]:
-        """Of the games that ended. With several matches also ratings over all of them."""
+        """Of the games that ended: with several matches each, and ratings over all of them.
+
+        Beside these the first agent's score over all its games, its pairs, and its rated Elo.
+        """
         if len(self.matches) == 1:
             return self.matches[0].to_dict()
         rated = rate_all([outcome for match in self.matches for outcome in _outcomes(match)])
+        agent = self.matches[0].agent.name
+        score, interval, pairs = self._standing()
         return {
+            "agent": agent,
             "games": sum(len(match.counted()) for match in self.matches),
+            "pairs": pairs,
+            "score": score,
+            "interval": interval,
+            "elo": next(found.elo for found in rated.players if found.player == agent),
             "matches": [match.to_dict() for match in self.matches],
             "ratings": rated.to_dict(),
         }
+
+    def _standing(self) -> tuple[float | None, tuple[float, float] | None, int]:
+        """The first agent's score over all its games, the interval of it, and the complete pairs."""
+        own = [m for m in self.matches if m.agent is self.matches[0].agent]
+        games = [(m.first // 2 + game.pair, game.points) for m in own for game in m.counted()]
+        if not games:
+            return None, None, 0
+        pairs, points = (np.array(column) for column in zip(*games, strict=True))
+        _, count = np.unique(pairs, return_counts=True)
+        return float(points.mean()), score_interval(points, pairs), int((count == 2).sum())
 
     # ------------------------------------------------------------------ players
     async def _player(self, text: str) -> Player:
@@ -211,6 +238,7 @@ class Tournament:
         with anyio.CancelScope() as scope:
             if pairs and not match.decided:
                 await self._play(match, pairs, scope)
+        self._look(match)
         await self._write()
         return match
 
@@ -219,7 +247,7 @@ class Tournament:
             for game in games:
                 match.games[game.number] = game
             self._fresh += [(match, game) for game in games]
-            self._look(match)
+            self._look(match, seldom=True)
             if match.decided:
                 scope.cancel()
 
@@ -232,20 +260,21 @@ class Tournament:
                 )
         else:
             async with beside(self._write_along):
-                match.more = await play_match(
+                await play_match(
                     EngineMatch(match.spec, pairs),
                     self._seat(agent),
                     self._seat(opponent),
                     tell,
                     concurrency=self.spec.concurrency,
+                    report=match.more,
                 )
 
     def _seat(self, player: Player) -> Seat:
-        async def choose(look: Any, draw: float) -> Any:
-            assert player.network is not None  # noqa: S101 (asked of networks only)
-            return await self._arena.choose(player.network, look, draw, greedy=self.spec.greedy)
-
-        return Seat(player.kind, self.spec.seed, player.engine, choose)
+        network = player.network
+        if network is None:
+            return Seat(player.kind, self.spec.seed, player.engine)
+        choose = partial(self._arena.choose, network, greedy=self.spec.greedy)
+        return Seat(player.kind, self.spec.seed, choose=choose)
 
     def _recall(self, match: Played) -> None:
         """Take over the games of whole pairs that these players played before this process."""
@@ -259,16 +288,17 @@ class Tournament:
                 match.games[number] = _recalled(number, first)
                 match.games[number + 1] = _recalled(number + 1, second)
 
-    def _look(self, match: Played) -> None:
-        """Test what has been played, and show it."""
+    def _look(self, match: Played, *, seldom: bool = False) -> None:
+        """Test what has been played, and show it; if ``seldom``, once a second at most.
+
+        It takes some ms for a thousand games, in which the loop does nothing else.
+        """
+        if seldom and time.monotonic() < self._due:
+            return
+        self._due = time.monotonic() + LOOK_SECONDS
         if self._sprt is not None and not match.decided:
             match.test = _test(self._sprt, match.games)
-        own = [m for m in self.matches if m.agent is self.matches[0].agent]
-        games = [(m.first // 2 + game.pair, game.points) for m in own for game in m.counted()]
-        score = interval = None
-        if games:
-            pairs, points = (np.array(column) for column in zip(*games, strict=True))
-            score, interval = float(points.mean()), score_interval(points, pairs)
+        score, interval, _ = self._standing()
         ended = sum(len(m.games) for m in self.matches)
         self._show(Progress(max(self._most, ended), ended, score, interval))
 
@@ -304,6 +334,13 @@ def _test(sprt: Sprt, games: dict[int, PlayedGame]) -> dict[str, Any] | None:
     decided = np.flatnonzero((ratio <= lower) | (ratio >= upper))
     last = int(decided[0]) if len(decided) else len(counts) - 1
     return {"pairs": last + 1, **sprt.to_dict(counts[last])}
+
+
+def _find_engines(pairings: Sequence[Pairing], names: Mapping[str, str]) -> None:
+    """Before anything is played: are the engines there? Blocking. Raises EngineStartError."""
+    for name in {name for pairing in pairings for name in (pairing.agent, pairing.opponent)}:
+        if (text := names.get(name, name)).startswith(ENGINE):
+            find_engine(EngineSpec.parse(text).path)
 
 
 @cache

@@ -14,6 +14,7 @@ from keisei.usi.engine import (
     EngineStartError,
     EngineTimeout,
     Timeouts,
+    find_engine,
 )
 from keisei.usi.protocol import BestMove, Info, Option
 from keisei.usi.spec import EngineSpec, EngineSpecError
@@ -30,4 +31,5 @@ __all__ = [
     "Info",
     "Option",
     "Timeouts",
+    "find_engine",
 ]

@@ -11,6 +11,7 @@ from typing import Self, cast
 
 import anyio
 import anyio.to_thread
+import psutil
 
 from keisei.usi.protocol import Lines, printable
 
@@ -85,6 +86,12 @@ class Child(asyncio.SubprocessProtocol):
         text = self._tail.decode("utf-8", "replace")
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         return printable(" / ".join(lines[-3:]))
+
+    def cpu_seconds(self) -> float:
+        """Processor time of the process and of its children that ended; 0 once it is gone. Blocking."""
+        with contextlib.suppress(psutil.Error):
+            return float(sum(psutil.Process(self._transport.get_pid()).cpu_times()[:4]))
+        return 0.0
 
     async def close(self, patience: float = 0.0) -> None:
         """Wait ``patience`` seconds for its end, then kill what is left of its process group."""

@@ -97,7 +97,7 @@ class Engine:
         Raises:
             EngineStartError: it can't be used; the message says why.
         """
-        path = await anyio.to_thread.run_sync(_find, self.spec.path)
+        path = await anyio.to_thread.run_sync(find_engine, self.spec.path)
         try:
             self._child = await Child.start(path, self._hear, self._lose)
         except OSError as error:
@@ -124,6 +124,10 @@ class Engine:
             self._child.listen()  # one that is stuck in writing would not read
             self._child.send("quit")
         await self._child.close(self._timeouts.quit if kind is None else 0)
+
+    def cpu_seconds(self) -> float:
+        """Processor time of the program and of what it has waited for; 0 once it is gone. Blocking."""
+        return self._child.cpu_seconds()
 
     async def new_game(self) -> None:
         """Tell it that a game begins."""
@@ -245,7 +249,7 @@ class Engine:
             self._awaited[1].set_result(None)
 
 
-def _find(name: str) -> Path:
+def find_engine(name: str) -> Path:
     """The program of that name or path. Raises EngineStartError."""
     found = shutil.which(str(Path(name).expanduser()) if name.startswith("~/") else name)
     if found is None:

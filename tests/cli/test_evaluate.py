@@ -361,7 +361,11 @@ def test_a_bad_opening_is_named_by_file_and_line(
         (["RUN", "--opponent", "weak"], 3, "/nowhere"),
         (["RUN", "--strategy", "chess"], 2, "--strategy: one of single, gauntlet,"),
         (["RUN", "RUN"], 2, "RUN|CHECKPOINT: single leaves out "),
-        (["RUN", "--opponent", "random", "--opponent", "material"], 2, "--opponent: single leaves out material; gauntlet does not"),
+        (
+            ["RUN", "--opponent", "random", "--opponent", "material"],
+            2,
+            "--opponent: single leaves out material; gauntlet does not",
+        ),
         (["RUN", "RUN", "--strategy", "ladder"], 2, "RUN|CHECKPOINT: ladder leaves out "),
         (["RUN", "--sprt", "20"], 2, "--sprt: two numbers, elo0,elo1, such as 0,20 (got '20')"),
         (["RUN", "--sprt", "20,0"], 2, "--sprt: elo1: above elo0, 20 (got 0"),

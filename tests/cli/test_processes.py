@@ -16,7 +16,9 @@ from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from engine_tools import fake, lives
 
 from keisei.store import RunReader, find_checkpoint
 
@@ -295,13 +297,21 @@ def test_killed_in_mid_evaluation_the_server_plays_on_when_resumed(
         return {game["number"]: game for game in RunReader(run).match_games(id, limit=10_000)}
 
     serve = ("serve", "--config", config, "--port", 0, "--run", run, "--evaluation.max_ply", 60)
-    with keisei(*serve, "--evaluation.share", 0.5) as process:
+    share = ("--evaluation.share", 0.5)
+    engine = f"usi:{fake('until-stop', tmp_path).path}?movetime=60000"  # it never moves
+    named = ("--evaluation.engines", json.dumps({"slow": engine}))
+    with keisei(*serve, *share, *named) as process:
         url = address(process) + "api/eval"
+        asked(url, {"opponent": "slow", "games": 2})
         id = asked(url, {"opponent": "random", "games": 400})["id"]
-        while len(before := played(id)) < 40:
+        while len(before := played(id)) < 40 or not (tmp_path / "heard").exists():
             assert asked(f"{url}/{id}?wait=1")["state"] in {"queued", "running"}
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert children
         process.kill()
-    with keisei(*serve, "--evaluation.share", 0.5, "--resume") as process:
+        while any(lives(child.pid) for child in children):  # else the test's time runs out
+            time.sleep(0.05)
+    with keisei(*serve, *share, "--resume") as process:
         base = address(process)
         while (found := asked(f"{base}api/eval/{id}?wait=60"))["state"] != "done":
             assert found["state"] in {"queued", "running"}, found

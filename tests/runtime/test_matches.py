@@ -116,6 +116,20 @@ async def test_no_network_is_asked_more_than_the_limit_at_once() -> None:
     assert table.alerts == []
 
 
+async def test_players_without_a_network_take_many_short_turns(table: Table) -> None:
+    spec = MatchSpec("random", agent="random", games=40, max_ply=200)
+    job = Job(Match(spec), (None, None), greedy=False, tell=print)
+    table.matches.obey(Command("play", job))
+    turns = 0
+    while table.matches.running:
+        table.matches.turn([])
+        turns += 1
+    assert turns >= 200 / 17
+    whole = Match(spec)
+    assert whole.request() is None
+    assert job.match.result().to_dict() == whole.result().to_dict(), "the same games"
+
+
 async def test_no_memory_at_all_fails_the_match_only(table: Table) -> None:
     bad = await table.start(await table.open(SmallMemory(room=0)))
     good = await table.start(await table.open(FakeAgent()))

@@ -10,16 +10,24 @@ import anyio
 import pytest
 import torch
 from anyio import to_thread
+from engine_tools import fake, nothing_left
 
 from keisei import Evaluation, Iteration, Keisei, Settings
 from keisei import load as keisei_load
 from keisei.evaluation.spec import EvaluationSpec
+from keisei.runtime import engines
 from keisei.runtime.errors import KeyReused
 from keisei.runtime.evaluating import _promote
 from keisei.shogi import Position, SfenError
 from keisei.store import RunDirectory, load_checkpoint
+from keisei.usi import Timeouts
 
 pytestmark = pytest.mark.anyio
+FAULTS = {
+    "exit": "failed", "hang": "failed", "flood": "failed", "crash-once": "done", "junk": "done",
+    "illegal": "done", "nonsense": "done",
+}  # fmt: skip
+"""What fake engines do, and what becomes of an evaluation against them."""
 
 
 def tiny(path: Path, **overrides: Any) -> Settings:
@@ -265,6 +273,39 @@ async def test_a_copied_run_whose_best_is_a_folder_trains_on(tmp_path: Path) -> 
     more = Settings.load(overrides={"run.steps": 1024, "run.checkpoint_seconds": 0.01})
     async with Keisei(more, run=first.run.path, resume=True) as again:
         assert (await again.wait()).kind == "finished"
+
+
+@pytest.mark.parametrize("how", FAULTS)
+async def test_a_bad_engine_fails_its_evaluation_and_no_more(
+    tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "Timeouts", partial(Timeouts, margin=0.5))
+    engine = f"usi:{fake(how, tmp_path).path}?movetime=1"
+    wanted = EvaluationSpec(opponents=(engine,), games=2, max_ply=40)
+    async with nothing_left(grace=5), Keisei(tiny(tmp_path)) as keisei:
+        handle = await keisei.evaluate(wanted)
+        with anyio.fail_after(50):
+            found = await handle.result()
+        assert found["state"] == FAULTS[how]
+        assert (found["message"] != "") == (found["state"] == "failed")
+        if how in {"illegal", "nonsense"}:
+            assert found["result"]["by_reason"]["wins"] == {"illegal_move": 2}
+        await until_step(keisei, keisei.status().step + 1)
+
+
+async def test_evaluations_change_nothing_of_the_training(tmp_path: Path) -> None:
+    steps = {"run.steps": 8 * 128}
+    async with Keisei(tiny(tmp_path, **steps), run=tmp_path / "alone") as alone:
+        await alone.wait()
+    regular = {"evaluation.every_steps": 128, "evaluation.games": 2, "evaluation.max_ply": 20}
+    async with Keisei(tiny(tmp_path, **steps, **regular), run=tmp_path / "watched") as watched:
+        await watched.wait()
+    assert watched.evaluations()
+    one, other = [await read(await newest(keisei)) for keisei in (alone, watched)]
+    assert one.step == other.step == 1024
+    for group in ("weights", "optimizer", "env"):
+        for name, tensor in one.tensors[group].items():
+            assert torch.equal(tensor, other.tensors[group][name]), name
 
 
 async def test_a_match_plays_on_while_training_is_paused(tmp_path: Path) -> None:

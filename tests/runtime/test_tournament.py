@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
-from engine_tools import nothing_left
+from engine_tools import fake, nothing_left
 
 from keisei.evaluation import Match, MatchSpec
 from keisei.evaluation.spec import EvaluationSpec
@@ -17,6 +18,7 @@ from keisei.runtime.arena import DeviceArena, local_arena
 from keisei.runtime.matches import Matches, Network
 from keisei.runtime.tournament import Progress, Tournament, _openings
 from keisei.store.matches import MatchGame
+from keisei.usi import EngineStartError
 
 pytestmark = pytest.mark.anyio
 
@@ -119,6 +121,49 @@ async def test_several_matches_are_rated_together(networks: None) -> None:
     assert ratings["random"]["elo"] == 0
     assert ratings["material"]["elo"] > 200
     assert ratings["material"]["games"] == 40
+
+
+@pytest.mark.parametrize("agent", ["random", "net-1"])
+async def test_an_engine_among_the_others(networks: None, tmp_path: Path, agent: str) -> None:
+    engine = f"usi:{fake('plain', tmp_path).path}?nodes=1"
+    async with nothing_left():
+        result = await play(
+            spec(
+                agents=(agent,),
+                opponents=("material", engine),
+                strategy="round_robin",
+                games=4,
+                max_ply=40,
+            )
+        )
+    assert [match["games"] for match in result["matches"]] == [4, 4, 4]
+    assert result["matches"][2]["agent"] == "material"
+    assert result["matches"][2]["engines"] == ["Fake engine 1.0"]
+    assert (result["games"], result["pairs"]) == (12, 4)
+    assert result["score"] == sum(m["score"] for m in result["matches"][:2]) / 2
+    assert result["interval"][0] <= result["score"] <= result["interval"][1]
+    lines = {line["player"]: line for line in result["ratings"]["players"]}
+    assert result["elo"] == lines[result["agent"]]["elo"]
+
+
+async def test_what_an_engine_did_is_told_though_a_test_ended_the_match(tmp_path: Path) -> None:
+    engine = f"usi:{fake('plain', tmp_path).path}?nodes=1"
+    result = await play(
+        spec(opponents=(engine,), games=2000, max_ply=30, sprt=(-800, -400), agents=("random",))
+    )
+    assert result["sprt"]["decision"] == "accept"
+    assert result["games"] < 2000
+    assert result["engines"] == ["Fake engine 1.0"]
+    assert result["engine_cpu_seconds"] > 0
+    assert result["faults"] == {"timeout": 0, "crash": 0}
+
+
+async def test_an_engine_that_is_not_there_is_told_before_anything_is_played() -> None:
+    kept: list[MatchGame] = []
+    missing = spec(opponents=("random", "usi:/no/engine?nodes=1"), strategy="gauntlet")
+    with pytest.raises(EngineStartError, match="/no/engine: no such engine"):
+        await play(missing, keep=kept.extend)
+    assert kept == []
 
 
 async def test_a_sequential_test_ends_a_match_and_counts_the_pairs_up_to_there() -> None:
