@@ -277,6 +277,10 @@ def test_on_a_terminal_there_is_a_panel(config: Path, tmp_path: Path) -> None:
     assert out.startswith("finished at step 256: ")
 
 
+GAMES = 2048
+"""Of an evaluation that is to be interrupted: it takes several tables of games, one after another."""
+
+
 def asked(url: str, body: dict[str, object] | None = None) -> dict[str, Any]:
     """The answer to a GET, or to a POST of ``body``."""
     data = json.dumps(body).encode() if body is not None else None
@@ -294,7 +298,7 @@ def test_killed_in_mid_evaluation_the_server_plays_on_when_resumed(
     run = tmp_path / "run"
 
     def played(id: str) -> dict[int, dict[str, Any]]:
-        return {game["number"]: game for game in RunReader(run).match_games(id, limit=10_000)}
+        return {game["number"]: game for game in RunReader(run).match_games(id, limit=GAMES)}
 
     serve = ("serve", "--config", config, "--port", 0, "--run", run, "--evaluation.max_ply", 60)
     share = ("--evaluation.share", 0.5)
@@ -303,9 +307,12 @@ def test_killed_in_mid_evaluation_the_server_plays_on_when_resumed(
     with keisei(*serve, *share, *named) as process:
         url = address(process) + "api/eval"
         asked(url, {"opponent": "slow", "games": 2})
-        id = asked(url, {"opponent": "random", "games": 400})["id"]
-        while len(before := played(id)) < 40 or not (tmp_path / "heard").exists():
-            assert asked(f"{url}/{id}?wait=1")["state"] in {"queued", "running"}
+        heard = tmp_path / "heard"
+        while not heard.exists() or "go" not in heard.read_text():
+            time.sleep(0.05)
+        id = asked(url, {"opponent": "random", "games": GAMES})["id"]
+        while len(before := played(id)) < 40:
+            assert asked(f"{url}/{id}?wait=0.1")["state"] in {"queued", "running"}
         children = psutil.Process(process.pid).children(recursive=True)
         assert children
         process.kill()
@@ -321,7 +328,7 @@ def test_killed_in_mid_evaluation_the_server_plays_on_when_resumed(
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
     after = played(id)
-    assert found["result"]["games"] == len(after) == 400
+    assert found["result"]["games"] == len(after) == GAMES
     assert found["result"]["agent"] == f"run@{found['measured']}"
     pairs = [number for number in before if number ^ 1 in before]
     assert pairs
