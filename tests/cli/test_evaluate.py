@@ -10,9 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cshogi
 import pytest
 import torch
+from cshogi import CSA
 from engine_tools import debian, fake
+from rsshogi.record import Record
 
 from keisei.cli.main import main
 from keisei.config import Settings
@@ -324,7 +327,9 @@ def test_an_engine_that_fails_is_told_and_the_same_command_goes_on(
     assert report(capsys, *words)["evaluation"] == row["id"]
 
 
-def test_fairy_stockfish_on_two_rungs(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fairy_stockfish_on_two_rungs_and_its_games_read_by_others(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     engine = debian("fairy-stockfish", "fairy-stockfish")
     rungs = [f"usi:{engine}?nodes=100&Skill Level={level}" for level in (-4, 0)]
     opponents = [word for rung in rungs for word in ("--opponent", rung)]
@@ -335,6 +340,23 @@ def test_fairy_stockfish_on_two_rungs(run: Path, capsys: pytest.CaptureFixture[s
         assert (match["losses"], match["error"]) == (2, None)
     kinds = {line["player"]: line["kind"] for line in RunReader(run).ratings()}
     assert kinds == {"run@20": "network", **dict.fromkeys(rungs, "engine")}
+
+    reader, out = RunReader(run), tmp_path / "games"
+    assert main(["games", "export", str(run), "--format", "csa", "--out", str(out)]) == 0
+    files = sorted(out.iterdir())
+    assert len(files) == 4
+    for number, file in enumerate(files):
+        game = reader.match_game(found["evaluation"], number)
+        assert game is not None
+        (read,) = CSA.Parser.parse_file(str(file))
+        assert " ".join(cshogi.move_to_usi(move) for move in read.moves) == game["moves"]
+        assert read.names == [game["black"], game["white"]]
+        record = Record.from_csa_str(file.read_text())
+        assert [move.move.to_usi() for move in record.moves] == game["moves"].split()
+        assert record.result.is_black_win() == (game["result"] == "black")
+        assert record.result.is_white_win() == (game["result"] == "white")
+        played = game["values"][len(game["opening"].partition(" moves ")[2].split()) :]
+        assert None not in played, "the engine's come from the scores that it writes"
 
 
 def test_a_bad_opening_is_named_by_file_and_line(
