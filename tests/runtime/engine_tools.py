@@ -3,9 +3,10 @@
 import shlex
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import psutil
@@ -73,3 +74,27 @@ async def nothing_left(grace: float = 0.0) -> AsyncIterator[None]:
         while _waiting():  # noqa: ASYNC110
             await anyio.sleep(0.01)
     assert not _waiting()
+
+
+class Interrupted:
+    """Awaits a coroutine and calls ``cancel`` when it waits for the n-th time."""
+
+    def __init__(self, work: Coroutine[Any, Any, None], n: int, cancel: Callable[[], Any]) -> None:
+        self.work, self.n, self.cancel = work, n, cancel
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        inner = self.work.__await__()
+        go: Callable[[Any], Any] = inner.send
+        with_: Any = None
+        while True:
+            try:
+                waits_for = go(with_)
+            except StopIteration:
+                return
+            self.n -= 1
+            if self.n == 0:
+                self.cancel()
+            try:
+                with_, go = (yield waits_for), inner.send
+            except BaseException as error:  # noqa: BLE001 (it is handed on)
+                with_, go = error, inner.throw

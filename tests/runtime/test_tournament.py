@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
-from engine_tools import fake, nothing_left
+from engine_tools import Interrupted, fake, nothing_left
 
 from keisei.evaluation import Match, MatchSpec
 from keisei.evaluation.spec import EvaluationSpec
@@ -210,6 +210,25 @@ async def test_games_of_other_players_are_not_taken_over() -> None:
     fresh: list[MatchGame] = []
     assert await play(spec(), keep=fresh.extend, kept=others) == whole
     assert len(fresh) == 20
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+async def test_cancelled_at_every_await(networks: None, tmp_path: Path) -> None:
+    engine = f"usi:{fake('plain', tmp_path).path}?nodes=1"
+    wanted = spec(agents=("net-1",), opponents=(engine,), games=2, max_ply=26, concurrency=1)
+    cancelled = 0
+    for n in range(1, 100):
+        async with nothing_left(), arena() as place:
+            with anyio.CancelScope() as scope:
+                work = Tournament(wanted, place, keep=lambda games: None).run()
+                await Interrupted(work, n, scope.cancel)
+            assert place.open_now == 0
+        cancelled += scope.cancelled_caught
+        if not scope.cancel_called:
+            break
+    assert cancelled >= 4
+    assert n < 99
 
 
 async def test_cancelled_at_any_time_it_leaves_nothing_and_keeps_what_ended(

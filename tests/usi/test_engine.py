@@ -5,14 +5,12 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Coroutine, Generator
 from pathlib import Path
-from typing import Any
 
 import anyio
 import psutil
 import pytest
-from engine_tools import fake, lives, nothing_left
+from engine_tools import Interrupted, fake, lives, nothing_left
 
 from keisei.usi import (
     BestMove,
@@ -252,30 +250,6 @@ async def session(spec: EngineSpec, timeouts: Timeouts | None = None) -> None:
         await engine.new_game()
         await engine.go(START)
         engine.game_over("win")
-
-
-class Interrupted:
-    """Awaits a coroutine and calls ``cancel`` when it waits for the n-th time."""
-
-    def __init__(self, work: Coroutine[Any, Any, None], n: int, cancel: Callable[[], Any]) -> None:
-        self.work, self.n, self.cancel = work, n, cancel
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        inner = self.work.__await__()
-        go: Callable[[Any], Any] = inner.send
-        with_: Any = None
-        while True:
-            try:
-                waits_for = go(with_)
-            except StopIteration:
-                return
-            self.n -= 1
-            if self.n == 0:
-                self.cancel()
-            try:
-                with_, go = (yield waits_for), inner.send
-            except BaseException as error:  # noqa: BLE001 (it is handed on)
-                with_, go = error, inner.throw
 
 
 async def test_cancelled_at_every_await(tmp_path: Path) -> None:
