@@ -57,8 +57,9 @@ class Record:
             self.fields["finished"] = None
 
     def note(self, fields: dict[str, Any]) -> None:
-        """Take over what is new."""
-        self.fields |= {key: fields[key] for key in self.fields.keys() & fields.keys()}
+        """Take over what is new, but not who plays: events tell of that later than ``fields`` know."""
+        keys = self.fields.keys() & fields.keys() - {"measured", "players"}
+        self.fields |= {key: fields[key] for key in keys}
         self._changed.set()
         self._changed = anyio.Event()
         if self.fields["state"] in ENDED and not self.done.is_set():

@@ -821,3 +821,12 @@ async def test_who_follows_an_evaluation_slowly_still_hears_its_end() -> None:
     record.note({"state": "done"})  # while the reader was busy
     states += [found["state"] async for found in changes]
     assert states == ["queued", "done"]
+
+
+def test_an_event_on_its_way_does_not_take_back_which_weights_are_measured() -> None:
+    record = Record({})
+    record.fields |= {"measured": 512, "players": {"current": "checkpoints/000000000512"}}
+    record.note({"state": "running", "measured": None, "players": {}})
+    assert record.fields["state"] == "running"
+    assert record.fields["measured"] == 512
+    assert record.fields["players"] == {"current": "checkpoints/000000000512"}
