@@ -45,7 +45,7 @@ class Evaluations:
         ``interrupted``: evaluations of the run's earlier processes, to be played on.
         """
         self.values: dict[str, float] = {}
-        """Metrics of the evaluation that ended last."""
+        """Metrics of the evaluation that ended last and was no test for ``best``."""
         self._run, self._mailbox, self._book, self._emit = run, mailbox, book, emit
         self._step, self._due, self._interrupted = step, time.monotonic(), interrupted
         self._places = anyio.Semaphore(AT_ONCE)
@@ -117,8 +117,8 @@ class Evaluations:
                     result = await self._play(record)
                 state, more = await self._settle(record, result)
             if scope.cancelled_caught:
-                state, more = "cancelled", {}
-                more = {"message": await self._rate()}
+                state, more = "cancelled", {}  # first: the run may end while the players are rated
+                more["message"] = await self._rate()
         except NotRunning:
             if scope.cancel_called:
                 state, more = "cancelled", {}

@@ -182,7 +182,7 @@ class Tournament:
             "games": sum(len(match.counted()) for match in self.matches),
             "pairs": pairs,
             "score": score,
-            "interval": interval,
+            "interval": interval and list(interval),
             "elo": next(found.elo for found in rated.players if found.player == agent),
             "matches": [match.to_dict() for match in self.matches],
             "ratings": rated.to_dict(),
