@@ -215,6 +215,17 @@ async def test_a_resumed_run_plays_on_where_an_evaluation_was(tmp_path: Path) ->
     assert len(after) == 400
 
 
+async def test_of_a_run_that_is_over_what_serves_on_plays_on(tmp_path: Path) -> None:
+    async with Keisei(tiny(tmp_path, **{"run.steps": 256})) as first:
+        handle = await first.evaluate(EvaluationSpec(opponents=("random",), games=400, max_ply=60))
+        await first.wait()
+    assert (await handle.result())["state"] == "interrupted"
+    again = Keisei(Settings(), run=first.run.path, resume=True, keep_serving=True)
+    async with again:
+        *_, found = [change async for change in again.follow_evaluation(handle.id)]
+    assert (found["state"], found["result"]["games"]) == ("done", 400)
+
+
 async def test_a_network_that_passes_the_test_becomes_best_and_stays(tmp_path: Path) -> None:
     easy, hard = (-800.0, -400.0), (400.0, 800.0)
     wanted = EvaluationSpec(opponents=("best",), games=20, max_ply=40, sprt=easy, promote=True)
