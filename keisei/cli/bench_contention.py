@@ -1,24 +1,29 @@
 """What evaluations cost the training that they are played beside.
 
-Blocks in turns, so that a machine that slows down slows all alike: ``bare``, the learner alone on a
-thread, without a run around it; ``idle``, a run with nothing to evaluate; ``playing``, the same run
-while a match of two networks always has games to play. Nobody learns: a better network plays other
-games, with fewer legal moves, which are faster. ``idle_of_bare`` and ``playing_of_bare`` are
-medians over the rounds, with 95 % intervals; ``share`` is what evaluation took of the device's time.
+Blocks in turns, so that a machine that slows down slows all alike: ``bare``, the learner alone in a
+process without a run around it; ``idle``, a run with nothing to evaluate; ``playing``, the same run
+while a match of two networks always has games to play. Who has no turn is paused. Nobody learns: a
+better network plays other games, with fewer legal moves, which are faster. ``idle_of_bare`` and
+``playing_of_bare`` are medians over the rounds, with 95 % intervals; ``share`` is what evaluation took
+of the device's time.
 """
 
 import argparse
+import multiprocessing
 import statistics
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from keisei import Keisei
-    from keisei.ppo.learner import Learner
+    from multiprocessing.connection import Connection
+
+    from keisei import Iteration, Keisei, Settings
 
 GAMES = 10_000
+KINDS = ("bare", "idle", "playing")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,91 +48,101 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         return anyio.run(_measure, settings, args)
 
 
-async def _measure(settings: Any, args: argparse.Namespace) -> dict[str, Any]:
-    from anyio import CapacityLimiter, to_thread
+async def _measure(settings: "Settings", args: argparse.Namespace) -> dict[str, Any]:
+    from anyio import to_thread
 
     from keisei import Keisei
     from keisei.cli.bench_loop import WARM_ITERATIONS, interval
-    from keisei.runtime.learners import build_learner
 
-    thread = CapacityLimiter(1)
+    found: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    shares = []
+    ours, theirs = multiprocessing.Pipe()
     async with Keisei(settings) as keisei:
-        learner: Any = await to_thread.run_sync(build_learner, keisei.settings, limiter=thread)
-        await to_thread.run_sync(learner.warm_up, limiter=thread)
         await _iterations(keisei, WARM_ITERATIONS)
-        found: dict[str, list[float]] = {"bare": [], "idle": [], "playing": []}
-        shares = []
+        await keisei.pause()
+        # Spawned, not forked: OpenMP's threads do not survive a fork.
+        learner = multiprocessing.get_context("spawn").Process(
+            target=_learn_alone, args=(keisei.settings, theirs), daemon=True
+        )
+        learner.start()
+        theirs.close()
+        await to_thread.run_sync(ours.recv)
         for number in range(args.rounds):
-            order = list(found) if number % 2 else list(found)[::-1]
-            for kind in order:
+            first = number % len(KINDS)
+            for kind in KINDS[first:] + KINDS[:first]:
                 if kind == "bare":
-                    await keisei.pause()
-                    speed = await to_thread.run_sync(_bare, learner, args.seconds, limiter=thread)
-                    await keisei.resume()
+                    ours.send(args.seconds)
+                    speed = await to_thread.run_sync(ours.recv)
                 else:
+                    await keisei.resume()
                     speed, share = await _run_block(keisei, args.seconds, kind == "playing")
+                    await keisei.pause()
                     shares += [share] if kind == "playing" else []
                 found[kind].append(speed)
                 print(f"round {number + 1}: {kind} {speed:,.0f} steps/s", file=sys.stderr)
-        await to_thread.run_sync(learner.env.close, limiter=thread)
+        ours.close()
+        await to_thread.run_sync(learner.join)
         keisei.stop()
     report: dict[str, Any] = {
         f"{kind}_steps_per_second": statistics.median(speeds) for kind, speeds in found.items()
     }
-    for kind in ("idle", "playing"):
+    for kind in KINDS[1:]:
         ratios = [some / bare for some, bare in zip(found[kind], found["bare"], strict=True)]
         report[f"{kind}_of_bare"] = statistics.median(ratios)
         report[f"{kind}_of_bare_interval"] = interval(ratios)
     return report | {"share": statistics.median(shares), "rounds": args.rounds}
 
 
-def _bare(learner: "Learner", seconds: float) -> float:
-    """Steps per second of a learner by itself."""
-    for _ in learner.iterate():  # the first one after a break warms up
-        pass
-    first, began = learner.step, time.perf_counter()
-    while time.perf_counter() - began < seconds:
-        for _ in learner.iterate():
-            pass
-    return (learner.step - first) / (time.perf_counter() - began)
+def _learn_alone(settings: "Settings", pipe: "Connection") -> None:
+    """The other process: answer each number of seconds with the steps per second of a learner."""
+    from keisei.cli import process
+
+    process.set_up()
+    import torch
+
+    from keisei.runtime.learners import build_learner
+
+    torch.set_num_threads(settings.compute.threads)
+    learner = build_learner(settings)
+    learner.warm_up()
+    pipe.send("ready")
+    with suppress(EOFError):
+        while seconds := pipe.recv():
+            for _ in learner.iterate():  # the first one after a break warms up
+                pass
+            first, began = learner.step, time.perf_counter()
+            while time.perf_counter() - began < seconds:
+                for _ in learner.iterate():
+                    pass
+            pipe.send((learner.step - first) / (time.perf_counter() - began))
+    learner.env.close()
 
 
 async def _run_block(keisei: "Keisei", seconds: float, playing: bool) -> tuple[float, float]:
     """Steps per second of the run, and evaluation's mean share of an iteration's time."""
-    import anyio
-
-    from keisei import Iteration
-    from keisei.cli.bench_loop import block
     from keisei.evaluation.spec import CURRENT, EvaluationSpec
-
-    shares: list[float] = []
-
-    async def follow() -> None:
-        async for event in keisei.events({"metrics"}):
-            if isinstance(event, Iteration):
-                shares.append(event.values["speed/share_evaluation"])  # noqa: PERF401
 
     spec = EvaluationSpec(opponents=(CURRENT,), games=GAMES)
     handle = await keisei.evaluate(spec) if playing else None
     while handle is not None and keisei.evaluation(handle.id)["state"] != "running":  # type: ignore[index]
         await _iterations(keisei, 1)
     await _iterations(keisei, 1)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(follow)
-        _, speed = await block(keisei, seconds)
-        tasks.cancel_scope.cancel()
+    block = await _iterations(keisei, 2, seconds)
     if handle is not None:
         handle.cancel()
         await handle.result()
-    return speed, statistics.mean(shares)
+    steps, spent = block[-1].step - block[0].step, block[-1].time - block[0].time
+    return steps / spent, statistics.mean(i.values["speed/share_evaluation"] for i in block[1:])
 
 
-async def _iterations(keisei: "Keisei", count: int) -> None:
-    """Wait for so many iterations."""
+async def _iterations(keisei: "Keisei", count: int, seconds: float = 0) -> "list[Iteration]":
+    """The next iterations: so many, and over so many seconds."""
     from keisei import Iteration
 
+    seen: list[Iteration] = []
     async for event in keisei.events({"metrics"}):
-        count -= isinstance(event, Iteration)
-        if count == 0:
-            return
+        if isinstance(event, Iteration):
+            seen.append(event)
+            if len(seen) >= count and event.time - seen[0].time >= seconds:
+                return seen
     raise RuntimeError("the run has ended")
