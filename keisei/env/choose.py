@@ -10,7 +10,7 @@ from keisei.shogi import kernels
 
 def legal_lists(
     mask: NDArray[np.uint64], multiple: int = 1
-) -> tuple[NDArray[np.int16], NDArray[np.int32]]:
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """The legal actions of each row of a packed mask.
 
     Args:
@@ -18,13 +18,13 @@ def legal_lists(
         multiple: of which L is one.
 
     Returns:
-        Actions int16[M, L], ascending, padded with -1 (L = length of the longest list, or a little
+        Actions int64[M, L], ascending, padded with -1 (L = length of the longest list, or a little
         more), and their numbers int32[M].
     """
     counts = np.empty(len(mask), np.int32)
     kernels.count_legal(mask, counts)
     longest = -(-int(counts.max(initial=0)) // multiple) * multiple
-    actions = np.empty((len(mask), longest), np.int16)
+    actions = np.empty((len(mask), longest), np.int64)
     kernels.list_legal(mask, actions, counts)
     return actions, counts
 

@@ -1,6 +1,7 @@
 """From a network to moves: legal log-probabilities, sampling, and agents."""
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,8 @@ from keisei.env import ACTIONS, legal_lists
 from keisei.nets.planes import expand
 
 ILLEGAL = -1e9
-"""Log-probability of padding. Finite: minus infinity turns entropy and gradients into NaN."""
+"""Logit of padding. Finite: minus infinity turns entropy and gradients into NaN."""
+_LOG2_E = math.log2(math.e)
 _BATCH = 32
 """Agents pad larger batches to a multiple of this, so that few shapes are ever prepared."""
 
@@ -70,7 +72,7 @@ def legal_columns(mask: Tensor) -> Tensor:
         lists, counts = legal_lists(mask.numpy().view(np.uint64), multiple=32)
         if counts.min(initial=1) == 0:
             raise ValueError(f"position {int(counts.argmin())} of the batch has no legal action")
-        return torch.from_numpy(lists).long()
+        return torch.from_numpy(lists)
     return _unpack(mask)
 
 
@@ -101,8 +103,8 @@ class _Gather(torch.autograd.Function):
         return wide.scatter_(1, index, same.to(ctx.dtype)), None
 
 
-def legal_log_probs(logits: Tensor, legal: Tensor) -> Tensor:
-    """Log-softmax ``float32[B, L]`` of ``logits[B, 2187]`` over the actions in ``legal[B, L]``.
+def legal_logits(logits: Tensor, legal: Tensor) -> Tensor:
+    """Those of ``logits[B, 2187]`` that belong to the actions in ``legal[B, L]``: ``float32[B, L]``.
 
     ``legal`` comes from ``legal_columns``; padding gets ``ILLEGAL``.
     """
@@ -112,22 +114,28 @@ def legal_log_probs(logits: Tensor, legal: Tensor) -> Tensor:
     else:
         first_for_padding = torch.where(padding, legal[:, :1], legal)
         chosen = _Gather.apply(logits, first_for_padding)  # type: ignore[no-untyped-call]
-    return torch.log_softmax(chosen.masked_fill(padding, ILLEGAL), 1)
+    return chosen.masked_fill(padding, ILLEGAL)
 
 
-def probabilities(log_probs: Tensor) -> Tensor:
-    """exp, by softmax: ten times faster where padding makes exp underflow."""
-    return log_probs.softmax(1)
+def legal_log_probs(logits: Tensor, legal: Tensor) -> Tensor:
+    """Log-softmax ``float32[B, L]`` of the ``legal_logits``."""
+    return torch.log_softmax(legal_logits(logits, legal), 1)
 
 
-def sample(log_probs: Tensor, draw: Tensor) -> Tensor:
-    """Columns ``int64[B]`` of ``log_probs[B, L]`` by inverting the distribution function.
+def sample(logits: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
+    """Columns ``int64[B, 1]`` drawn from the softmax of ``logits[B, L]``, and their log-probabilities.
 
-    ``draw``: float32[B], uniform in [0, 1). Padding is never drawn: the sum does not grow there, and
-    a drawn share is below the whole.
+    By inverting the distribution function. ``draw``: float32[B], uniform in [0, 1). Padding is never
+    drawn: the sum does not grow there, it begins at 0, and a drawn share is below the whole.
     """
-    below = probabilities(log_probs).cumsum(1)
-    return torch.searchsorted(below, draw[:, None] * below[:, -1:], right=True)[:, 0]
+    # Not softmax, not exp: on a CPU they wake all threads for a batch as small as a ply's, which
+    # takes longer than the work. Results too small to be normal floats are slow: 2**-120 is zero here.
+    shifted = logits - logits.amax(1, keepdim=True)
+    weights = (shifted * _LOG2_E).clamp(min=-120).exp2() - 2.0**-120
+    below = weights.cumsum(1)
+    whole = below[:, -1:]
+    column = torch.searchsorted(below, draw[:, None] * whole, right=True)
+    return column, shifted.gather(1, column) - whole.log()
 
 
 def outcome_value(outcome: Tensor) -> Tensor:
@@ -166,12 +174,12 @@ class Agent:
             return np.empty(0, np.int16), np.empty(0, np.float32)
         if draw is None:
             draw = self._random.random(count, np.float32)
-        legal, log_probs, value = self._infer(observation, mask)
+        legal, logits, value = self._infer(observation, mask)
         if greedy:
-            column = log_probs.argmax(1)
+            column = logits.argmax(1, keepdim=True)
         else:
-            column = sample(log_probs, torch.from_numpy(draw[_padded(count)]).to(self.device))
-        actions = legal.gather(1, column[:, None])[:, 0]
+            column, _ = sample(logits, torch.from_numpy(draw[_padded(count)]).to(self.device))
+        actions = legal.gather(1, column)[:, 0]
         return actions[:count].to("cpu", torch.int16).numpy(), value[:count].cpu().numpy()
 
     def top(
@@ -185,8 +193,8 @@ class Agent:
     ) -> tuple[list[list[tuple[int, float]]], NDArray[np.float32]]:
         """As ``top``, and the values ``float32[M]``."""
         count = len(observation)
-        legal, log_probs, value = self._infer(observation, mask)
-        best, columns = probabilities(log_probs).topk(min(k, log_probs.shape[1]), 1)
+        legal, logits, value = self._infer(observation, mask)
+        best, columns = logits.softmax(1).topk(min(k, logits.shape[1]), 1)
         actions = legal.gather(1, columns).tolist()[:count]
         rows = [
             [(a, p) for a, p in zip(row, probabilities, strict=True) if a >= 0]
@@ -207,12 +215,12 @@ class Agent:
     def _infer(
         self, observation: NDArray[np.uint8], mask: NDArray[np.uint64]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Legal actions, their log-probabilities and values; rows past M repeat the last one."""
+        """Legal actions, their logits and values; rows past M repeat the last one."""
         rows = _padded(len(mask))
         seen = torch.from_numpy(observation[rows]).to(self.device)
         legal = legal_columns(torch.from_numpy(mask[rows].view(np.int64)).to(self.device))
         policy, outcome = evaluate(self.net, seen, self.dtype)
-        return legal, legal_log_probs(policy, legal), outcome_value(outcome.softmax(1))
+        return legal, legal_logits(policy, legal), outcome_value(outcome.softmax(1))
 
 
 def _padded(count: int) -> NDArray[np.intp]:

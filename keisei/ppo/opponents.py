@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from keisei.config import OpponentSettings
 from keisei.env import StepResult, VectorEnv
-from keisei.nets.policy import evaluate, legal_columns, legal_log_probs, sample
+from keisei.nets.policy import evaluate, legal_columns, legal_logits, sample
 
 MEMORY = 200
 """Games after which an old result counts for little in a member's rating."""
@@ -121,7 +121,7 @@ class Opponents:
             legal = legal_columns(torch.from_numpy(env.mask[rows].view(np.int64)).to(device))
             policy, _ = evaluate(self._nets[number], seen, self._dtype)
             draw = torch.rand(len(rows), device=device, generator=self._sampling)
-            column = sample(legal_log_probs(policy, legal), draw)[:, None]
+            column, _ = sample(legal_logits(policy, legal), draw)
             actions[rows] = legal.gather(1, column)[:, 0].to("cpu", torch.int16).numpy()
 
     def note(self, step: StepResult) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from keisei.env import MASK_WORDS, OBSERVATION_BYTES, Reason, StepResult, VectorEnv
-from keisei.nets.policy import evaluate, legal_columns, legal_log_probs, sample
+from keisei.nets.policy import evaluate, legal_columns, legal_logits, sample
 from keisei.ppo.clock import Clock
 from keisei.ppo.forward import Forward
 from keisei.ppo.material import material_balance
@@ -88,7 +88,7 @@ class Collector:
         self._mask = torch.zeros(*shape, MASK_WORDS, dtype=torch.int64, device=device)
         self._choice = torch.zeros(shape, dtype=torch.int16, device=device)
         self._log_prob = torch.zeros(shape, device=device)
-        self._outcome = torch.zeros(plies + 1, len(env), 3, device=device)
+        self._outcome = torch.zeros(plies + 1, len(env), 3, device=device)  # logits
         self._reward = np.zeros(shape, np.float32)
         self._terminated = np.zeros(shape, np.bool_)
         self._truncated = np.zeros(shape, np.bool_)
@@ -108,12 +108,10 @@ class Collector:
             policy, outcome = evaluate(self._net, observation, self._dtype)
         with clock.phase("sampling"):
             legal = legal_columns(mask)
-            log_probs = legal_log_probs(policy, legal)
-            draw = torch.rand(len(log_probs), device=self._device, generator=self._generator)
-            column = sample(log_probs, draw)[:, None]
-            self._choice[t] = column[:, 0]
-            self._log_prob[t] = log_probs.gather(1, column)[:, 0]
-            self._outcome[t] = outcome.softmax(1)
+            draw = torch.rand(len(legal), device=self._device, generator=self._generator)
+            column, log_prob = sample(legal_logits(policy, legal), draw)
+            self._choice[t], self._log_prob[t] = column[:, 0], log_prob[:, 0]
+            self._outcome[t] = outcome
             actions = legal.gather(1, column)[:, 0].to("cpu", torch.int16).numpy()
         with clock.phase("opponents"):
             frozen = self._opponents.to_move()
@@ -141,14 +139,14 @@ class Collector:
         """The rollout, once all plies are played. Its tensors are overwritten by the next one."""
         with self._clock.phase("inference"):
             edge = self._upload(self._env.observation)
-            self._outcome[-1] = self._judge(edge)
+            _, self._outcome[-1] = evaluate(self._net, edge, self._dtype)
             plies, games, last = self._cut_positions()
             return Rollout(
                 observation=self._observation,
                 mask=self._mask,
                 choice=self._choice,
                 log_prob=self._log_prob,
-                outcome=self._outcome,
+                outcome=self._outcome.softmax(2),
                 reward=self._upload(self._reward),
                 terminated=self._upload(self._terminated),
                 truncated=self._upload(self._truncated),
@@ -157,7 +155,7 @@ class Collector:
                     (material_balance(self._observation), material_balance(edge)[None])
                 ),
                 cut=(plies, games),
-                cut_outcome=self._judge_in_parts(last),
+                cut_outcome=self._judge(last),
                 cut_material=material_balance(last),
             )
 
@@ -173,16 +171,13 @@ class Collector:
         )
 
     def _judge(self, observation: Tensor) -> Tensor:
-        """Outcome probabilities ``[N, 3]`` of N positions."""
-        return evaluate(self._net, observation, self._dtype)[1].softmax(1)
-
-    def _judge_in_parts(self, observation: Tensor) -> Tensor:
-        """The same for any number of positions, N at a time: a compiled network keeps its one shape."""
+        """Outcome probabilities ``[K, 3]``, N positions at a time: a compiled network keeps its one shape."""
         if not len(observation):
             return observation.new_zeros(0, 3, dtype=torch.float32)
         size = len(self._env)
         padded = torch.cat((observation, observation[:1].expand(-len(observation) % size, -1)))
-        return torch.cat([self._judge(part) for part in padded.split(size)])[: len(observation)]
+        judged = [evaluate(self._net, part, self._dtype)[1] for part in padded.split(size)]
+        return torch.cat(judged)[: len(observation)].softmax(1)
 
     def _upload(self, array: NDArray[Any]) -> Tensor:
         """A copy on the device."""

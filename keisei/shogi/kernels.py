@@ -1098,7 +1098,7 @@ def row_count(mask, g):
 
 @njit(cache=True, nogil=True)
 def list_legal(mask, actions, counts):
-    """Legal actions of each row of ``mask`` into ``actions`` (int16[M, L]), padded with -1."""
+    """Legal actions of each row of ``mask`` into ``actions`` (int64[M, L]), padded with -1."""
     for g in range(len(mask)):
         n = 0
         for w in range(MASK_WORDS):

@@ -52,7 +52,7 @@ def env() -> VectorEnv:
 
 def test_legal_lists(env: VectorEnv) -> None:
     actions, counts = legal_lists(env.mask)
-    assert actions.dtype == np.int16
+    assert actions.dtype == np.int64
     assert counts.dtype == np.int32
     assert actions.shape == (120, counts.max())
     for g in range(120):

@@ -68,10 +68,20 @@ def test_a_position_without_moves_is_refused() -> None:
 def test_sampling_follows_the_probabilities_and_never_picks_padding() -> None:
     logits = torch.tensor([0.5, 0.2, 0.3, 0.0]).log().clamp(min=policy.ILLEGAL)
     draw = torch.rand(20_000, generator=torch.Generator().manual_seed(2))
-    drawn = sample(logits.expand(20_000, 4), draw)
-    shares = torch.bincount(drawn, minlength=4) / 20_000
+    drawn, log_prob = sample(logits.expand(20_000, 4), draw)
+    shares = torch.bincount(drawn[:, 0], minlength=4) / 20_000
     torch.testing.assert_close(shares, torch.tensor([0.5, 0.2, 0.3, 0.0]), atol=0.015, rtol=0)
     assert shares[3] == 0
+    torch.testing.assert_close(log_prob[:, 0], logits.log_softmax(0)[drawn[:, 0]])
+
+
+@pytest.mark.parametrize("draw", [0.0, 1 - 2**-24])
+def test_sampling_stays_inside_at_both_ends(draw: float) -> None:
+    logits = torch.randn(5000, 40, generator=torch.Generator().manual_seed(3)) * 10
+    logits[:, :4] = logits[:, 30:] = policy.ILLEGAL
+    drawn, log_prob = sample(logits, torch.full((5000,), draw))
+    assert ((drawn >= 4) & (drawn < 30)).all()
+    torch.testing.assert_close(log_prob, logits.log_softmax(1).gather(1, drawn))
 
 
 def test_an_agent_answers_any_number_of_positions_the_same(games: VectorEnv) -> None:

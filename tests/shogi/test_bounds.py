@@ -23,7 +23,7 @@ print(Position().perft(3), int(env.game_number.max()) > 100, checksum[0])
 """
 PROVOKE = """
 try:
-    kernels.list_legal(env.mask, np.empty((32, 1), np.int16), np.empty(32, np.int32))
+    kernels.list_legal(env.mask, np.empty((32, 1), np.int64), np.empty(32, np.int32))
     print("unchecked")
 except IndexError:
     print("checked")
