@@ -128,14 +128,15 @@ def sample(logits: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
     By inverting the distribution function. ``draw``: float32[B], uniform in [0, 1). Padding is never
     drawn: the sum does not grow there, it begins at 0, and a drawn share is below the whole.
     """
-    # Not softmax, not exp: on a CPU they wake all threads for a batch as small as a ply's, which
-    # takes longer than the work. Results too small to be normal floats are slow: 2**-120 is zero here.
+    # Not softmax, exp or log: on a CPU they wake all threads for a batch as small as a ply's, which
+    # takes longer than the work; exp2 and log1p don't. What would be too small for a normal float,
+    # and slow, is 0 here.
     shifted = logits - logits.amax(1, keepdim=True)
     weights = (shifted * _LOG2_E).clamp(min=-120).exp2() - 2.0**-120
     below = weights.cumsum(1)
     whole = below[:, -1:]
     column = torch.searchsorted(below, draw[:, None] * whole, right=True)
-    return column, shifted.gather(1, column) - whole.log()
+    return column, shifted.gather(1, column) - torch.log1p(whole - 1)
 
 
 def outcome_value(outcome: Tensor) -> Tensor:
