@@ -38,18 +38,16 @@ class Network(nn.Module):
         return policy.flatten(1), self.outcome(hidden)
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw all weights from ``generator``: He, zero biases.
+        """Draw all matrices and kernels from ``generator`` (He) and clear the biases.
 
-        The heads start small: a nearly uniform policy and a value near zero.
+        Other vectors and scalars, a normalisation's scale say, stay as they were made. The heads start
+        small: a nearly uniform policy and a value near zero.
         """
         for name, parameter in self.named_parameters():
-            if parameter.ndim == 1 or name.endswith(self.start_at_zero):
+            if name.endswith(("bias", *self.start_at_zero)):
                 nn.init.zeros_(parameter)
-            else:
+            elif parameter.ndim > 1:
                 nn.init.kaiming_normal_(parameter, nonlinearity="relu", generator=generator)
-        for module in self.modules():
-            if isinstance(module, nn.LayerNorm):
-                nn.init.ones_(module.weight)
         with torch.no_grad():
             self.heads.weight[:MOVE_TYPES].mul_(0.01)
             self.outcome.weight.mul_(0.1)

@@ -126,11 +126,13 @@ def sample(logits: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
     """Columns ``int64[B, 1]`` drawn from the softmax of ``logits[B, L]``, and their log-probabilities.
 
     By inverting the distribution function. ``draw``: float32[B], uniform in [0, 1). Padding is never
-    drawn: the sum does not grow there, it begins at 0, and a drawn share is below the whole.
+    drawn: the sum does not grow there, it begins at 0, and a drawn share is below the whole. A
+    network that answers NaN plays any legal move: the update is where that is noticed.
     """
     # Not softmax, exp or log: on a CPU they wake all threads for a batch as small as a ply's, which
     # takes longer than the work; exp2 and log1p don't. What would be too small for a normal float,
     # and slow, is 0 here.
+    logits = logits.nan_to_num(posinf=0, neginf=0)
     shifted = logits - logits.amax(1, keepdim=True)
     weights = (shifted * _LOG2_E).clamp(min=-120).exp2() - 2.0**-120
     below = weights.cumsum(1)

@@ -40,7 +40,8 @@ def kinds() -> tuple[str, ...]:
 
 def check(kind: str, *, blocks: int, channels: int) -> None:
     """Raises NetError if ``build`` would."""
-    _empty(kind, blocks, channels)
+    with torch.device("meta"):
+        _construct(kind, blocks, channels)
 
 
 def build(kind: str, *, blocks: int, channels: int, seed: int = 0) -> nn.Module:
@@ -49,19 +50,18 @@ def build(kind: str, *, blocks: int, channels: int, seed: int = 0) -> nn.Module:
     Raises NetError for a name outside ``kinds()``, sizes that the network can't have, and a package
     that can't be loaded.
     """
-    net = _empty(kind, blocks, channels).to_empty(device="cpu")
+    with torch.random.fork_rng(devices=[]):  # constructors draw from the process-wide generator
+        net = _construct(kind, blocks, channels)
     net.initialise(torch.Generator().manual_seed(seed))
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stub
     return net
 
 
-def _empty(kind: str, blocks: int, channels: int) -> Network:
-    """A network without storage: torch's constructors would draw from the process-wide generator."""
+def _construct(kind: str, blocks: int, channels: int) -> Network:
     if kind not in kinds():
         raise NetError(f"net.kind: {kind!r} is not one of {', '.join(kinds())}")
     try:
-        with torch.device("meta"):
-            return _constructor(kind)(blocks, channels)
+        return _constructor(kind)(blocks, channels)
     except Exception as error:  # a package's code may raise anything
         raise NetError(f"net: {kind} of {blocks} x {channels} can't be built: {error}") from error
 

@@ -15,6 +15,8 @@ Level = Literal["info", "warning", "error"]
 
 WINDOW = 20
 """Iterations a condition is averaged over. Nothing is said before so many have passed."""
+ERRORS = ("nonfinite", "ratio")
+"""Wrong numbers; the others are about what is learned, and time may mend them."""
 RATIO_TOLERANCE = {"float32": 1e-3, "bfloat16": 2e-2}
 
 
@@ -109,31 +111,42 @@ class Detectors:
     def __init__(self, dtype: str, settings: DetectorSettings) -> None:
         self._tolerance = RATIO_TOLERANCE[dtype]
         self._settings = settings
-        self.reset()
+        self._recovering = False
+        self._forget()
 
     def reset(self) -> None:
-        """Forget everything: the weights are others now."""
+        """Forget everything: the weights are older ones now."""
+        self._recovering = True
+        self._forget()
+
+    def _forget(self) -> None:
         self._recent: deque[Values] = deque(maxlen=WINDOW)
         self._lowest: Values = {}
         self._raised: set[str] = set()
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing is wrong now."""
-        return not self._raised
+        """Whether these weights are worth going back to.
+
+        No number is wrong, no trouble is on that asks for more than an alert, and there was time to
+        see one since a ``reset``.
+        """
+        reactions = self._settings.model_dump()
+        wrong = {name for name in self._raised if name in ERRORS or reactions[name] != "alert"}
+        return not (wrong or self._recovering)
 
     def look(self, values: Values) -> list[Alert]:
         """The alerts of one iteration. Raises DivergedError when there is nothing left to save."""
-        if values["train/skipped_in_a_row"] >= self._settings.nonfinite_stop:
-            raise DivergedError(
-                f"{values['train/skipped_in_a_row']:.0f} minibatches in a row had no finite loss"
-            )
+        skipped, settings = values["train/skipped_in_a_row"], self._settings
+        if skipped >= settings.nonfinite_stop and settings.nonfinite != "rollback":
+            raise DivergedError(f"{skipped:.0f} minibatches in a row had no finite loss")
         found = self._now(values)
         seen = {key: value for key, value in values.items() if not key.startswith("speed/")}
         self._recent.append(seen)  # without the clock: a resumed run must be the same
         if len(self._recent) == WINDOW:
+            self._recovering = False
             found += self._over_window()
-        reactions = self._settings.model_dump()
+        reactions = settings.model_dump()
         found = [
             alert._replace(reaction=reactions[alert.name])
             for alert in found
@@ -172,12 +185,14 @@ class Detectors:
             "recent": list(self._recent),
             "lowest": self._lowest,
             "raised": sorted(self._raised),
+            "recovering": self._recovering,
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Continue from what ``state`` returned."""
         self._recent = deque(state["recent"], maxlen=WINDOW)
         self._lowest, self._raised = dict(state["lowest"]), set(state["raised"])
+        self._recovering = state.get("recovering", False)
 
 
 def _mean(values: list[float]) -> float:

@@ -148,6 +148,9 @@ class Worker:
             self._elapsed = checkpoint.state["elapsed_seconds"]
             self._rollbacks = checkpoint.state["rollbacks"]
             self._saved_step = checkpoint.step
+            good = checkpoint if checkpoint.state["quiet"] else self._good_checkpoint()
+            if good:
+                self._keep(good.step)
         self._step = self._learner.step
         self._marks = (self._step, 0.0, 0.0)
         self._looked = time.monotonic()
@@ -305,16 +308,23 @@ class Worker:
         self._save_due = time.monotonic() + self._settings.run.checkpoint_seconds
         learner = self._learner
         extra = {"elapsed_seconds": self._elapsed, "rollbacks": self._rollbacks}
+        whole = learner.state() | extra
         path = save_checkpoint(
             self._plan.run,
             learner.step,
             learner.tensors(),
-            learner.state() | extra,
+            whole,
             partial(collect_parts, self._ranks),
         )
         self._saved_step = learner.step
+        if whole["quiet"]:
+            self._keep(learner.step)
         self._status("checkpoint", state, str(path))
         self._settle_savers(path)
+
+    def _keep(self, step: int) -> None:
+        """Keep the newest checkpoint that a rollback may go to, however many come after it."""
+        self._plan.run.pinned["rollback"] = {step}
 
     def _settle_savers(self, answer: Path | OSError) -> None:
         deliver((command.finished, answer) for command in self._savers)

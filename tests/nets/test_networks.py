@@ -85,15 +85,22 @@ def test_sizes_that_a_network_can_not_have_are_refused() -> None:
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An installed package with a network, ``tiny``, and one that can't be imported, ``broken``."""
     (tmp_path / "someones.py").write_text(
+        "import torch\n"
         "from keisei.nets.resnet import ResNet\n"
-        "def tiny(blocks, channels):\n"
-        "    return ResNet(1, 8, squeeze=False)\n"
+        "class Tiny(ResNet):\n"
+        "    def __init__(self, blocks, channels):\n"
+        "        super().__init__(1, 8, squeeze=False)\n"
+        "        self.norm = torch.nn.GroupNorm(2, 8)\n"
+        "        self.scale = torch.nn.Parameter(torch.tensor(2.0))\n"
+        "        self.register_buffer('ramp', torch.arange(9.0))\n"
+        "    def trunk(self, planes):\n"
+        "        return self.norm(super().trunk(planes)) * self.scale + self.ramp\n"
     )
     info = tmp_path / "someones-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: someones\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
-        "[keisei.nets]\ntiny = someones:tiny\nbroken = not_there:net\n"
+        "[keisei.nets]\ntiny = someones:Tiny\nbroken = not_there:net\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     yield
@@ -103,7 +110,12 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("plugin")
 def test_a_package_adds_a_network_by_an_entry_point() -> None:
     assert {"tiny", "broken"} < {*kinds()}
-    assert build("tiny", blocks=9, channels=64).heads.in_channels == 8
+    net = build("tiny", blocks=9, channels=64)
+    weights = net.state_dict()
+    assert weights["ramp"].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8]
+    assert weights["norm.weight"].tolist() == [1] * 8
+    assert weights["scale"] == 2
+    assert weights["heads.weight"].shape[1] == 8
     with pytest.raises(
         NetError, match="broken of 1 x 8 can't be built: No module named 'not_there'"
     ):

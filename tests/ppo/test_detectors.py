@@ -74,8 +74,31 @@ def test_skipped_minibatches_are_told_and_ten_in_a_row_end_the_run() -> None:
     detectors = Detectors("float32", SETTINGS)
     bad = HEALTHY | {"train/skipped": 9.0, "train/skipped_in_a_row": 9.0}
     assert names(detectors, bad) == ["nonfinite"]
+    worse = bad | {"train/skipped_in_a_row": 10.0}
     with pytest.raises(DivergedError, match="10 minibatches in a row had no finite loss"):
-        detectors.look(bad | {"train/skipped_in_a_row": 10.0})
+        detectors.look(worse)
+    forgiving = Detectors("float32", DetectorSettings(nonfinite="rollback"))
+    assert [alert.reaction for alert in forgiving.look(worse)] == ["rollback"]
+
+
+def test_which_weights_are_worth_going_back_to() -> None:
+    detectors = Detectors("float32", DetectorSettings(draws="rollback"))
+    assert detectors.quiet
+    drawn, declared = {"games/repetition": 0.4}, {"games/declaration": 0.9}
+    names(detectors, HEALTHY | declared, WINDOW)
+    assert detectors.quiet, "a mere alert"
+    names(detectors, HEALTHY | drawn, WINDOW)
+    assert not detectors.quiet
+    detectors.reset()
+    names(detectors, HEALTHY, WINDOW - 1)
+    assert not detectors.quiet, "too early to tell"
+    resumed = Detectors("float32", DetectorSettings(draws="rollback"))
+    resumed.load_state(json.loads(json.dumps(detectors.state())))
+    assert not resumed.quiet
+    names(resumed, HEALTHY)
+    assert resumed.quiet
+    names(resumed, HEALTHY | {"train/ratio_error": 1.0})
+    assert not resumed.quiet, "a wrong number"
 
 
 def test_the_settings_say_what_is_told_and_what_is_to_be_done() -> None:

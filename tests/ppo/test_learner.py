@@ -266,15 +266,16 @@ def test_the_board_shows_the_game_in_play() -> None:
             assert len(board["top_moves"]) == min(5, len(legal))
 
 
-def test_a_loss_that_is_not_finite_is_skipped_counted_and_in_the_end_stops() -> None:
+@pytest.mark.parametrize("name", ["outcome.bias", "heads.bias"])
+def test_a_loss_that_is_not_finite_is_skipped_counted_and_in_the_end_stops(name: str) -> None:
     one = learner()
     iterate(one)
     before = [w.clone() for w in weights(one)]
-    bias = one.net.get_parameter("outcome.bias")
+    bias = one.net.get_parameter(name)
     healthy = bias.detach().clone()
     with torch.no_grad():
         bias.fill_(float("nan"))
-    report = iterate(one)  # 2 epochs of 3 minibatches
+    report = iterate(one)  # 2 epochs of 3 minibatches; games go on, with any moves
     assert report.values["train/skipped"] == 6
     assert "nonfinite" in {alert.name for alert in report.alerts}
     with pytest.raises(DivergedError, match="12 minibatches in a row"):

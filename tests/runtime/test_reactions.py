@@ -25,7 +25,9 @@ def complaining(reaction: Any, *iterations: int) -> Callable[[int], tuple[Alert,
     return lambda iteration: (alert,) if iteration in iterations else ()
 
 
-async def run(settings: Settings, alerts: Callable[[int], tuple[Alert, ...]]) -> Any:
+async def run(
+    settings: Settings, alerts: Callable[[int], tuple[Alert, ...]], *, resume: bool = False
+) -> Any:
     """The learner and the alerts that were told."""
     made: list[FakeLearner] = []
 
@@ -33,7 +35,7 @@ async def run(settings: Settings, alerts: Callable[[int], tuple[Alert, ...]]) ->
         made.append(FakeLearner(settings, alerts=alerts))
         return made[-1]
 
-    async with Keisei(settings, _learner=build) as session:
+    async with Keisei(settings, resume=resume, _learner=build) as session:
         told = [event async for event in session.events() if isinstance(event, keisei.Alert)]
         await session.wait()
     return made[0], [(alert.name, alert.message) for alert in told]
@@ -47,6 +49,21 @@ async def test_a_rollback_takes_the_newest_weights_at_which_nothing_was_wrong(
     assert learner.went_back_to == [300]
     assert told == [("draws", "too many"), ("rollback", "draws: back to the weights of step 300")]
     assert learner.step == 800, "the step goes on"
+
+
+async def test_good_weights_are_kept_however_long_the_trouble_lasts(tmp_path: Path) -> None:
+    def trouble(iteration: int) -> tuple[Alert, ...]:
+        reaction: Any = "rollback" if iteration == 9 else "alert"
+        return (Alert("draws", "warning", "too many", reaction),) if iteration >= 4 else ()
+
+    def few(steps: int) -> Settings:
+        told = settings(tmp_path)
+        kept = told.run.model_copy(update={"checkpoints_kept": 2, "steps": steps})
+        return told.model_copy(update={"run": kept})
+
+    await run(few(600), trouble)
+    learner, _ = await run(few(1000), trouble, resume=True)
+    assert learner.went_back_to == [300]
 
 
 async def test_an_alert_alone_changes_nothing(tmp_path: Path) -> None:
