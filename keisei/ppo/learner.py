@@ -117,8 +117,9 @@ class Learner:
         seen = torch.tensor(self.env.observation, device=self.device)
         with torch.no_grad():
             evaluate(self._forward, seen, self.dtype)
-        plies = games * self.settings.ppo.rollout_plies
-        rows = torch.arange(min(minibatch, plies), device=self.device) % games
+        if not self._forward.compiled:  # else small rollouts, too, are learned in its one shape
+            minibatch = min(minibatch, games * self.settings.ppo.rollout_plies)
+        rows = torch.arange(minibatch, device=self.device) % games
         policy, outcome = evaluate(self._forward, seen[rows], self.dtype)
         (policy.float().sum() + outcome.sum()).backward()
         self.optimizer.zero_grad(set_to_none=True)
@@ -246,6 +247,9 @@ class Learner:
             network = values["speed/share_inference"] + values["speed/share_update"]
             values["speed/limit_ratio"] = network
         values |= self._tally.values() | self._opponents.values()
+        if self.settings.opponents.share:
+            played = self._ranks.size * len(self.env) * self.settings.ppo.rollout_plies
+            values["opponents/plies"] = played - steps
         alerts = tuple(self._detectors.look(values))
         return Report(self.step, self.iteration, values, tuple(games), alerts)
 
@@ -307,7 +311,10 @@ class Learner:
         Raises ValueError if they belong to another format, network or number of games.
         """
         if state["format"] != _FORMAT:
-            raise ValueError(f"checkpoint has format {state['format']}, this is {_FORMAT}")
+            raise ValueError(
+                f"checkpoint has format {state['format']}, this is {_FORMAT}; "
+                "begin a new run from its weights with --init"
+            )
         arrays = self._arrays(tensors["env"])
         self.load_weights(tensors["weights"])
         self._load_moments(tensors["optimizer"])

@@ -16,9 +16,11 @@ TRACE = Path(__file__).parents[1] / "golden" / "loss_trace.json"
 FLAGS = SMALL | {"opponents.share": 0.25, "opponents.every": 4, "ppo.minibatch": 64}
 
 
-def losses(iterations: int) -> tuple[Learner, list[list[float]]]:
+def losses(
+    iterations: int, dtype: torch.dtype = torch.float32
+) -> tuple[Learner, list[list[float]]]:
     """A learner after that many iterations, and their policy and value losses and entropies."""
-    learner = Learner(Settings.load(None, FLAGS), CPU, torch.float32)
+    learner = Learner(Settings.load(None, FLAGS), CPU, dtype)
     keys = ("train/loss_policy", "train/loss_value", "train/entropy")
     rows = [iterate(learner).values for _ in range(iterations)]
     return learner, [[round(values[key], 5) for key in keys] for values in rows]
@@ -26,12 +28,14 @@ def losses(iterations: int) -> tuple[Learner, list[list[float]]]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("threads", [1, 2])
-def test_twenty_iterations_are_the_same_bit_for_bit(threads: int) -> None:
+@pytest.mark.parametrize(
+    ("threads", "dtype"), [(1, torch.float32), (2, torch.float32), (2, torch.bfloat16)]
+)
+def test_twenty_iterations_are_the_same_bit_for_bit(threads: int, dtype: torch.dtype) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        first, second = losses(20), losses(20)
+        first, second = losses(20, dtype), losses(20, dtype)
     finally:
         torch.set_num_threads(before)
     assert first[1] == second[1]

@@ -210,7 +210,10 @@ def test_the_gradient_is_clipped() -> None:
     assert left == pytest.approx(0.01, rel=1e-3)
 
 
-def test_a_compiled_network_plays_and_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("minibatch", [64, 512])
+def test_a_compiled_network_plays_and_learns(
+    monkeypatch: pytest.MonkeyPatch, minibatch: int
+) -> None:
     """All passes go through it, in the two shapes alone that it was compiled for."""
     passes: list[tuple[int, bool]] = []
 
@@ -224,13 +227,18 @@ def test_a_compiled_network_plays_and_learns(monkeypatch: pytest.MonkeyPatch) ->
         return forward
 
     monkeypatch.setattr(torch, "compile", identity)
-    one = learner(**{"compute.compile": True, "ppo.minibatch": 64})
-    plain = learner(**{"ppo.minibatch": 64})
-    iterate(one), iterate(plain)
-    assert set(passes) == {(16, False), (64, True)}
+    one = learner(**{"compute.compile": True, "ppo.minibatch": minibatch})
+    one.warm_up()
+    assert set(passes) == {(16, False), (minibatch, True)}
+    passes.clear()
+    iterate(one)
+    assert set(passes) == {(16, False), (minibatch, True)}
     assert passes.count((16, False)) >= 17  # every ply, and the edge of the rollout
-    assert passes.count((64, True)) == 2 * 4
-    assert same(one, plain)
+    assert passes.count((minibatch, True)) == 2 * max(1, 16 * 16 // minibatch)
+    if minibatch == 64:
+        plain = learner(**{"ppo.minibatch": 64})
+        iterate(plain)
+        assert same(one, plain)
 
 
 def test_recorded_games_replay_to_their_end() -> None:
@@ -283,6 +291,30 @@ def test_a_loss_that_is_not_finite_is_skipped_counted_and_in_the_end_stops(name:
     with torch.no_grad():
         bias.copy_(healthy)
     assert all(torch.equal(a, b) for a, b in zip(before, weights(one), strict=True))
+
+
+def test_how_good_the_value_head_was() -> None:
+    """A head that knows the targets, one that says their mean, and one that says the opposite."""
+    won, lost = torch.tensor([0.9, 0.05, 0.05]), torch.tensor([0.05, 0.05, 0.9])
+    target = torch.stack((won, won, won, lost)).repeat(8, 1)[None]
+    rate = target.mean((0, 1))
+    base = float(-(rate * rate.log()).sum())
+    shown = {}
+    for name, outcome in {
+        "knows": target, "mean": rate.expand_as(target), "opposite": target.flip(-1)
+    }.items():  # fmt: skip
+        value = outcome[..., 0] - outcome[..., 2]
+        shown[name] = learning._summary(outcome, torch.zeros(1, 32), target, value)
+        assert float(shown[name]["value_base_rate"]) == pytest.approx(base)
+        assert float(shown[name]["draw_probability"]) == pytest.approx(0.05)
+    assert float(shown["knows"]["explained_variance"]) == pytest.approx(1)
+    assert float(shown["mean"]["explained_variance"]) == pytest.approx(0, abs=1e-6)
+    assert float(shown["opposite"]["explained_variance"]) == pytest.approx(-3)
+    assert float(shown["knows"]["value_unseen"]) < base
+    assert float(shown["mean"]["value_unseen"]) == pytest.approx(base)
+    assert float(shown["opposite"]["value_unseen"]) > base
+    returns = torch.tensor([0.85, 0.85, 0.85, -0.85]).repeat(8)
+    assert float(shown["mean"]["return_variance"]) == pytest.approx(float(returns.var()))
 
 
 def test_the_rollout_is_what_was_played() -> None:

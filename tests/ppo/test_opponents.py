@@ -1,5 +1,6 @@
 """The pool of frozen opponents: who is met, from which seat, and that nothing is learned from them."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,9 @@ import torch
 
 from keisei.config import Settings
 from keisei.env import VectorEnv
+from keisei.nets.policy import evaluate
 from keisei.nets.registry import build
+from keisei.ppo import opponents as opponents_module
 from keisei.ppo.learner import Learner
 from keisei.ppo.opponents import MEMORY, Member, Opponents
 
@@ -95,6 +98,59 @@ def test_history_keeps_those_that_still_win() -> None:
         assert pool.state()["history"] == [2], "the one that is always beaten went"
 
 
+def test_a_game_is_scored_for_the_learner_from_either_seat() -> None:
+    with VectorEnv(2, max_ply=16, seed=1) as env:
+        pool = opponents(env, share=0.5, recent=1, active=1)
+        pool.refresh(0, 0)
+        play_on(env, pool, 16)  # now a frozen network has a seat in the last game
+        learner_is = int(np.sign(env.games["opponent"][1]))  # black (+1) where it is positive
+        nobody = env.step(np.array([legal[0] for legal in _legal(env)], np.int16))
+        (member,) = pool._members.values()
+        for winner, score in ((learner_is, 1), (-learner_is, 0), (0, 0.5)):
+            member.games = member.score = 0
+            ended = np.array([False, True])
+            won = np.array([0, winner], np.int8)
+            pool.note(replace(nobody, terminated=ended, winner=won))
+            assert (member.games, member.score) == (1, score)
+
+
+def test_half_are_drawn_from_the_newest_the_rest_by_the_square_of_their_wins() -> None:
+    with VectorEnv(2) as env:
+        pool = opponents(env, share=0.5, recent=1, history=2)
+        for iteration, score in enumerate((0.2, 0.6, 0.5)):
+            pool.refresh(iteration, iteration)
+            for _ in range(20 * MEMORY):
+                pool._members[iteration + 1].note(score)
+        drawn = np.bincount([pool._draw() for _ in range(4000)], minlength=4)[1:] / 4000
+        one, two = (pool._members[number].loss_rate ** 2 for number in (1, 2))
+        assert one > 3 * two
+        history = 0.5 / (one + two)
+        assert drawn == pytest.approx([history * one, history * two, 0.5], abs=0.03)
+
+
+def test_a_frozen_network_answers_all_its_games_in_one_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes: list[int] = []
+
+    def counting(net: Any, observation: torch.Tensor, dtype: torch.dtype) -> Any:
+        sizes.append(len(observation))
+        return evaluate(net, observation, dtype)
+
+    monkeypatch.setattr(opponents_module, "evaluate", counting)
+    with VectorEnv(16, max_ply=16, seed=1) as env:
+        pool = opponents(env, share=1.0, active=2)
+        pool.refresh(0, 0)
+        pool.refresh(1, 1)
+        for row in range(16):
+            env.seat(row, 1 + row % 2 if row < 10 else -1)
+        frozen = pool.to_move()
+        pool.play(np.zeros(16, np.int16), frozen)
+        assert sorted(sizes) == sorted(
+            np.unique(np.abs(env.games["opponent"])[frozen], return_counts=True)[1].tolist()
+        )
+
+
 def test_a_rating_forgets() -> None:
     member = Member(1, 0)
     assert member.loss_rate == 0.5
@@ -117,6 +173,7 @@ def test_their_plies_are_not_learned_from() -> None:
     theirs = 16 * 16 / 4  # half of the plies of half of the games
     assert gained[-1] == pytest.approx(16 * 16 - theirs, abs=8)
     assert reports[-1].values["opponents/members"] == 4
+    assert reports[-1].values["opponents/plies"] == 16 * 16 - gained[-1]
     assert reports[-1].values["train/ratio_error"] < 1e-5
 
 
