@@ -16,7 +16,7 @@ const STATES = {
 };
 const WAITS = {
   starting: "loading PyTorch and opening the run",
-  compiling: "about half a minute the first time, then seconds",
+  compiling: "about fifteen seconds the first time, then a few",
   stopping: "saving a checkpoint",
 };
 const ENDED = ["finished", "stopped", "failed"];

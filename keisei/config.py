@@ -32,18 +32,26 @@ ENV_PREFIX = "KEISEI_"
 
 
 def _split(value: Any) -> Any:
-    """A list given as text, ``a,b``, as on a command line or in the environment."""
-    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+    """A list given as text, ``a,b`` or JSON, as on a command line or in the environment."""
+    if not isinstance(value, str):
+        return value
+    if value.startswith("[") and not re.match(r"\[[\da-fA-F]*:", value):  # as "[::1]" does
+        return _json(value, 'a list: a,b or, as JSON, ["a", "b"]')
+    return [part.strip() for part in value.split(",")]
 
 
 def _table(value: Any) -> Any:
     """A table given as JSON text, as on a command line or in the environment."""
     if not isinstance(value, str):
         return value
+    return _json(value, 'a table, as JSON: {"name": "usi:PATH?nodes=500"}')
+
+
+def _json(text: str, wanted: str) -> Any:
     try:
-        return json.loads(value)
+        return json.loads(text)
     except json.JSONDecodeError:
-        raise ValueError('must be a table, as JSON: {"name": "usi:PATH?nodes=500"}') from None
+        raise ValueError(f"must be {wanted}") from None
 
 
 def _device(value: str) -> str:
@@ -99,7 +107,7 @@ class Schedule(Section):
     """Over how many steps the annealed settings go from their first to their ``*_final`` value."""
 
     steps: int = Field(
-        default=3_000_000, gt=0, description="Steps from the first value to the last."
+        default=1_500_000, gt=0, description="Steps from the first value to the last."
     )
 
 
@@ -112,9 +120,9 @@ class Env(Section):
         default="27", description="Entering-king declaration rule."
     )
     reset_share: Share = Field(
-        default=0.5, description="Share of games begun from mid-game positions at the start."
+        default=0.65, description="Share of games begun from mid-game positions at the start."
     )
-    reset_share_final: Share = Field(default=0.5, description="... and at the end.")
+    reset_share_final: Share = Field(default=0.65, description="... and at the end.")
     reset_depth: int = Field(
         default=180, ge=0, le=512, description="Deepest random start position, plies."
     )
@@ -144,10 +152,10 @@ class PPO(Section):
     minibatch: int = Field(default=1024, ge=1, description="Positions a minibatch.")
     epochs: int = Field(default=2, ge=1, le=20, description="Passes over a rollout.")
     learning_rate: float = Field(default=1e-3, gt=0, description="AdamW's step size at the start.")
-    learning_rate_final: float = Field(default=1e-4, ge=0, description="... and at the end.")
+    learning_rate_final: float = Field(default=3e-4, ge=0, description="... and at the end.")
     weight_decay: float = Field(default=1e-4, ge=0, description="AdamW's decoupled weight decay.")
-    gamma: float = Field(default=0.997, gt=0, le=1, description="Discount a ply.")
-    gae_lambda: Share = Field(default=0.95, description="Lambda of the negamax GAE.")
+    gamma: float = Field(default=0.98, gt=0, le=1, description="Discount a ply.")
+    gae_lambda: Share = Field(default=0.8, description="Lambda of the negamax GAE.")
     clip: float = Field(default=0.2, gt=0, lt=1, description="Clip range of the probability ratio.")
     value_coefficient: float = Field(default=1.0, ge=0, description="Weight of the value loss.")
     entropy: float = Field(
@@ -158,9 +166,9 @@ class PPO(Section):
     material: float = Field(
         default=0.5, ge=0, description="Weight of material in the bootstrap value at the start."
     )
-    material_final: float = Field(default=0.0, ge=0, description="... and at the end.")
+    material_final: float = Field(default=0.2, ge=0, description="... and at the end.")
     declaration: Share = Field(
-        default=1.0,
+        default=0.3,
         description="What a win by declaration is worth in training: less than a mate's 1 keeps "
         "games from becoming races of kings.",
     )
@@ -169,7 +177,7 @@ class PPO(Section):
 class OpponentSettings(Section):
     """Older selves in some of the games."""
 
-    share: Share = Field(default=0.25, description="Share of games against a frozen opponent.")
+    share: Share = Field(default=0.0, description="Share of games against a frozen opponent.")
     every: int = Field(
         default=50, ge=1, description="Iterations between frozen copies, and between draws."
     )

@@ -4,6 +4,7 @@ Every event is a frozen dataclass. ``topic`` is what clients subscribe to, ``eve
 wire (``event:`` of the stream), ``to_dict()`` is the JSON payload. This module imports nothing of ours.
 """
 
+import json
 import math
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal
@@ -169,13 +170,13 @@ class Evaluation(Event):
 
     topic: ClassVar[Topic] = "eval"
     id: str
-    state: Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
+    state: Literal["queued", "running", "done", "failed", "cancelled", "interrupted"] = "queued"
     """``interrupted``: by the end of the process; a resumed run goes on with it."""
-    opponent: str
+    opponent: str = ""
     """Whom the agent meets."""
-    games: int
+    games: int = 0
     """Games that are to be played."""
-    progress: float
+    progress: float = 0.0
     """Share of the games that ended, 0 to 1."""
     score: float | None = None
     """(wins + (draws + capped) / 2) / games ended so far."""
@@ -195,6 +196,12 @@ class Evaluation(Event):
     @property
     def keep(self) -> bool:
         return self.state != "running"
+
+
+EVALUATION_OVER = ("done", "failed", "cancelled")
+"""States in which an evaluation has ended for good."""
+EVALUATION_ENDED = (*EVALUATION_OVER, "interrupted")
+"""States in which nothing more comes of it in this process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,6 +226,25 @@ class Log(Event):
     @property
     def keep(self) -> bool:
         return False
+
+
+def dumps(content: Any, **style: Any) -> str:
+    """JSON, with null for NaN and infinities: it has none, and a browser's parser stops at one.
+
+    ``style``: what else ``json.dumps`` is told.
+    """
+    try:
+        return json.dumps(content, allow_nan=False, **style)
+    except ValueError:
+        return json.dumps(_finite(content), allow_nan=False, **style)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _plain(value: Any) -> Any:

@@ -10,7 +10,6 @@ import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -24,6 +23,7 @@ from keisei.config import Settings
 from keisei.evaluation import score_interval
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.events import Alert, Board, Evaluation, Failed, Iteration, State, Status, Topic
+from keisei.runtime.book import Book, EvaluationHandle
 from keisei.runtime.errors import NotRunning
 from keisei.runtime.hub import Hub
 from keisei.runtime.status import StatusReport
@@ -34,19 +34,10 @@ RUN = "20240229-120000-fake"
 STEPS = 4096
 """Steps of an iteration."""
 
-MatchState = Literal["queued", "running", "done", "cancelled"]
-
 OPENING = (
     "7g7f 8c8d 6g6f 3c3d 2h6h 7a6b 5i4h 5a4b 4h3h 4b3b 3h2h 6a5b 3i3h 5c5d 7i7h 8d8e 8h7g 7c7d"
 )
 """Fourth-file rook against static rook, up to the castles."""
-
-
-@dataclass(frozen=True)
-class FakeHandle:
-    """An evaluation that was started."""
-
-    id: str
 
 
 class FakeReader:
@@ -154,9 +145,7 @@ class FakeRun:
         self._seconds = (compile_seconds, iteration_seconds, board_seconds)
         self._iteration = 0
         self._started = time.time() - history * iteration_seconds
-        self._evaluations: dict[str, dict[str, Any]] = {}
-        self._done: dict[str, anyio.Event] = {}
-        self._keys: dict[str, str] = {}
+        self._book = Book()
         self._cancelled: set[str] = set()
         self._tasks: TaskGroup
         self._going = anyio.Event()
@@ -234,6 +223,7 @@ class FakeRun:
         """End: streams get ``bye``."""
         if not self.ended.is_set():
             self._tell("stopped", "failed" if self.state == "failed" else "stopped")
+            self._book.close()
             self.hub.close()
             self.ended.set()
 
@@ -254,36 +244,30 @@ class FakeRun:
         self.reader.alerts.append(alert)
         self.hub.publish(alert)
 
-    async def evaluate(self, spec: EvaluationSpec, key: str | None = None) -> FakeHandle:
+    async def evaluate(self, spec: EvaluationSpec, key: str | None = None) -> EvaluationHandle:
         """Pretend to play a match, in a few seconds."""
         self._must_be("running", "paused")
-        if key in self._keys:
-            return FakeHandle(self._keys[key])
-        id = f"e{len(self._evaluations) + 1}"
-        if key:
-            self._keys[key] = id
-        self._done[id] = anyio.Event()
-        self._progress(id, spec, 0, "queued")
-        self._tasks.start_soon(self._match, id, spec)
-        return FakeHandle(id)
+        record, new = self._book.add(spec, key)
+        if new:
+            self._progress(record.id, spec, 0, "queued")
+            self._tasks.start_soon(self._match, record.id, spec)
+        return EvaluationHandle(record, self.cancel_evaluation)
 
     def evaluations(self) -> list[dict[str, Any]]:
         """All of them, newest first."""
-        return list(reversed(self._evaluations.values()))
+        return self._book.list()
 
     def evaluation(self, id: str) -> dict[str, Any] | None:
         """One, or None."""
-        return self._evaluations.get(id)
+        record = self._book.get(id)
+        return dict(record.fields) if record else None
 
-    async def follow_evaluation(self, id: str) -> AsyncGenerator[dict[str, Any], None]:
-        """How it stands, again and again, to its end."""
-        while True:
-            over = self._done[id].is_set()
-            yield self._evaluations[id]
-            if over:
-                return
-            with anyio.move_on_after(0.2):
-                await self._done[id].wait()
+    def follow_evaluation(self, id: str) -> AsyncGenerator[dict[str, Any], None]:
+        """How it stands, again and again, to its end. Raises KeyError."""
+        record = self._book.get(id)
+        if record is None:
+            raise KeyError(id)
+        return record.follow()
 
     def cancel_evaluation(self, id: str) -> None:
         """End it early."""
@@ -328,7 +312,6 @@ class FakeRun:
             ended = min(spec.games, ended + max(2, spec.games // 16))
             self._progress(id, spec, ended, "running")
         self._progress(id, spec, ended, "cancelled" if id in self._cancelled else "done")
-        self._done[id].set()
 
     def _next_iteration(self) -> Iteration:
         self._iteration += 1
@@ -371,11 +354,10 @@ class FakeRun:
         over = state in {"done", "cancelled"}
         reasons = {"wins": {"checkmate": wins}, "losses": {"checkmate": ended - wins}, "draws": {}}
         counts = {"wins": wins, "losses": ended - wins, "draws": 0, "capped": 0}
-        now = time.time()
         event = Evaluation(
             run=RUN,
             step=self.step,
-            time=now,
+            time=time.time(),
             id=id,
             state=state,
             opponent=", ".join(spec.opponents),
@@ -387,12 +369,7 @@ class FakeRun:
             interval=score_interval(points, np.arange(ended)) if ended else None,
             result={**counts, "games": ended, "by_reason": reasons} if over else None,
         )
-        created = self._evaluations[id]["created"] if id in self._evaluations else now
-        self._evaluations[id] = {
-            **event.to_dict(),
-            "created": created,
-            "finished": now if over else None,
-        }
+        self._book.note(event)
         self.hub.publish(event)
 
     def _must_be(self, *states: State) -> None:

@@ -25,12 +25,26 @@ def test_direct_construction_ignores_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("KEISEI_PPO__GAMMA", "0.5")
-    assert Settings().ppo.gamma == 0.997
+    assert Settings().ppo.gamma != 0.5
 
 
-def test_a_list_is_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KEISEI_SERVER__ALLOWED_HOSTS", "one, two")
-    assert Settings.load().server.allowed_hosts == ("one", "two")
+@pytest.mark.parametrize(
+    ("text", "hosts"),
+    [
+        ("one, two", ("one", "two")),
+        ('["one", "two"]', ("one", "two")),
+        ("[::1],one", ("[::1]", "one")),
+        ("[fe80::1]", ("[fe80::1]",)),
+        ('["[::1]"]', ("[::1]",)),
+        ("[]", ()),
+    ],
+)
+def test_a_list_is_written_with_commas_or_as_json(
+    text: str, hosts: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Settings.load(None, {"server.allowed_hosts": text}).server.allowed_hosts == hosts
+    monkeypatch.setenv("KEISEI_SERVER__ALLOWED_HOSTS", text)
+    assert Settings.load().server.allowed_hosts == hosts
 
 
 @pytest.mark.parametrize(
@@ -52,6 +66,14 @@ def test_a_list_is_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         (
             {"ppo": "3"},
             "command line: ppo: is a section: set one of its keys (got '3')",
+        ),
+        (
+            {"server.allowed_hosts": "[a,b]"},
+            'command line: server.allowed_hosts: must be a list: a,b or, as JSON, ["a", "b"]',
+        ),
+        (
+            {"evaluation.engines": "a=b"},
+            "command line: evaluation.engines: must be a table, as JSON:",
         ),
         (
             {"device": "gpu"},

@@ -71,6 +71,18 @@ def test_nothing_unpickles() -> None:
     assert not [path for path in SOURCES if "allow_pickle=True" in path.read_text("utf-8")]
 
 
+def test_tools_need_no_private_names() -> None:
+    taken = [
+        f"{path.relative_to(ROOT)}:{node.lineno}: {alias.name}"
+        for path in [*SOURCES, *sorted((ROOT / "tools").rglob("*.py"))]
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("keisei")
+        for alias in node.names
+        if alias.name.startswith("_")
+    ]
+    assert taken == []
+
+
 def test_kernels_live_in_one_file() -> None:
     """Numba's disk cache doesn't notice an edit in a callee in another file."""
     jitted = [

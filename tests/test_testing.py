@@ -51,3 +51,21 @@ async def test_it_stands_still_when_paused_and_ends_when_left() -> None:
     assert run.state == "stopped"
     with pytest.raises(NotRunning):
         await run.evaluate(EvaluationSpec(opponents=("random",), games=2))
+
+
+@pytest.mark.anyio
+async def test_its_evaluations_are_handles_as_those_of_a_run_are() -> None:
+    spec = EvaluationSpec(opponents=("random",), games=4)
+    async with FakeRun(compile_seconds=0) as run:
+        await run.until("running")
+        handle = await run.evaluate(spec, "key")
+        assert (await run.evaluate(spec, "key")).id == handle.id
+        states = [found["state"] async for found in handle]
+        assert (states[0], states[-1]) == ("queued", "done")
+        assert (await handle.result())["score"] == 1.0
+        other = await run.evaluate(spec)
+        other.cancel()
+        assert (await other.result())["state"] == "cancelled"
+        left = await run.evaluate(spec)
+        assert [found["id"] for found in run.evaluations()] == [left.id, other.id, handle.id]
+    assert (await left.result())["state"] == "interrupted"

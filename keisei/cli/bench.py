@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keisei.cli import bench_contention, bench_env, bench_loop, bench_match, bench_train
+from keisei.cli import bench_contention, bench_env, bench_loop, bench_match, bench_train, process
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -37,7 +37,9 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run a benchmark and print what it measured, with the machine and the versions."""
-    report = _BENCHES[args.bench].run(args) | {"machine": machine(), "versions": versions()}
+    with process.problems():
+        found = _BENCHES[args.bench].run(args)
+    report = found | {"machine": machine(), "versions": versions()}
     if args.json:
         print(json.dumps(report))
     else:

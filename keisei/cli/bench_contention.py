@@ -17,10 +17,14 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from keisei.cli.bench_loop import WARM_ITERATIONS, interval, iterations, settings_in
+from keisei.cli.errors import require
+from keisei.cli.settings import add_config
+
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-    from keisei import Iteration, Keisei, Settings
+    from keisei import Keisei, Settings
 
 GAMES = 10_000
 KINDS = ("bare", "idle", "playing")
@@ -28,8 +32,7 @@ KINDS = ("bare", "idle", "playing")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the benchmark's flags."""
-    parser.add_argument("--config", default="quickstart", help="settings (default: quickstart)")
-    parser.add_argument("--share", type=float, default=0.1, help="evaluation.share (default: 0.1)")
+    add_config(parser)
     parser.add_argument("--rounds", type=int, default=10, help="of three blocks (default: 10)")
     parser.add_argument("--seconds", type=float, default=10, help="of a block (default: 10)")
 
@@ -37,14 +40,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measure. Returns steps per second and their ratios."""
     from keisei.cli import process
-    from keisei.cli.bench_loop import settings_in
 
-    process.set_up()
-    import anyio
-
+    require("rounds", args.rounds, args.rounds >= 1, "1 or more")
+    require("seconds", args.seconds, args.seconds > 0, "more than 0")
     with tempfile.TemporaryDirectory() as folder:
         still = {"ppo.learning_rate": 1e-12, "ppo.learning_rate_final": 0}
-        settings = settings_in(args.config, folder, {"evaluation.share": args.share, **still})
+        settings = settings_in(folder, args, still)
+        share = settings.evaluation.share
+        require("evaluation.share", share, share > 0, "more than 0")  # else it is never its turn
+        process.set_up()
+        import anyio
+
         return anyio.run(_measure, settings, args)
 
 
@@ -52,13 +58,12 @@ async def _measure(settings: "Settings", args: argparse.Namespace) -> dict[str, 
     from anyio import to_thread
 
     from keisei import Keisei
-    from keisei.cli.bench_loop import WARM_ITERATIONS, interval
 
     found: dict[str, list[float]] = {kind: [] for kind in KINDS}
     shares = []
     ours, theirs = multiprocessing.Pipe()
     async with Keisei(settings) as keisei:
-        await _iterations(keisei, WARM_ITERATIONS)
+        await iterations(keisei, WARM_ITERATIONS)
         await keisei.pause()
         # Spawned, not forked: OpenMP's threads do not survive a fork.
         learner = multiprocessing.get_context("spawn").Process(
@@ -125,24 +130,11 @@ async def _run_block(keisei: "Keisei", seconds: float, playing: bool) -> tuple[f
     spec = EvaluationSpec(opponents=(CURRENT,), games=GAMES)
     handle = await keisei.evaluate(spec) if playing else None
     while handle is not None and keisei.evaluation(handle.id)["state"] != "running":  # type: ignore[index]
-        await _iterations(keisei, 1)
-    await _iterations(keisei, 1)
-    block = await _iterations(keisei, 2, seconds)
+        await iterations(keisei, 1)
+    await iterations(keisei, 1)
+    block = await iterations(keisei, 2, seconds)
     if handle is not None:
         handle.cancel()
         await handle.result()
     steps, spent = block[-1].step - block[0].step, block[-1].time - block[0].time
     return steps / spent, statistics.mean(i.values["speed/share_evaluation"] for i in block[1:])
-
-
-async def _iterations(keisei: "Keisei", count: int, seconds: float = 0) -> "list[Iteration]":
-    """The next iterations: so many, and over so many seconds."""
-    from keisei import Iteration
-
-    seen: list[Iteration] = []
-    async for event in keisei.events({"metrics"}):
-        if isinstance(event, Iteration):
-            seen.append(event)
-            if len(seen) >= count and event.time - seen[0].time >= seconds:
-                return seen
-    raise RuntimeError("the run has ended")

@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from keisei.cli.errors import require
+
 BATCHES = (256, 1024, 4096)
 REPEATS = 7
 
@@ -28,6 +30,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     their SFENs: by the same kernels, so this finds what a game carries along wrongly. (The tests
     compare the checksum with that of another implementation of the rules.)
     """
+    require("steps", args.steps, args.steps >= 1, "1 or more")
     with one_core() as core:
         batches = {str(games): measure(games, args.steps) for games in BATCHES}
     best = max(batches, key=lambda games: float(batches[games]["median"]))

@@ -11,6 +11,8 @@ import statistics
 import time
 from typing import TYPE_CHECKING, Any
 
+from keisei.cli.errors import require
+
 if TYPE_CHECKING:
     from keisei.nets.policy import Agent
 
@@ -32,6 +34,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measure. Returns the report."""
     import asyncio
 
+    require("games", args.games, args.games >= 2 and args.games % 2 == 0, "even, 2 or more")
+    require("repeats", args.repeats, args.repeats >= 1, "1 or more")
     return asyncio.run(_measure(args))
 
 

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from keisei.cli.errors import EnvironmentProblem
+from keisei.cli.errors import EnvironmentProblem, require
 
 if TYPE_CHECKING:
     import torch
@@ -47,11 +47,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     achieved over the fastest large matrix product measured on this device in the same precision.
     """
     from keisei.cli import process
-    from keisei.cli.errors import UsageError
     from keisei.cli.settings import load
 
-    if args.repeats < 5:
-        raise UsageError(f"--repeats: 5 or more (got {args.repeats})")
+    require("repeats", args.repeats, args.repeats >= 5, "5 or more")
     settings = load(args)
     process.set_up()
     import torch
@@ -79,13 +77,13 @@ def _measure(learner: "Learner", settings: "Settings", repeats: int) -> dict[str
     steps: list[int] = []
     parts: dict[str, Callable[[], None]] = {"iteration": lambda: steps.append(_iterate(learner))}
     parts["refill"] = learner.env.refill_reset_pool
-    parts |= _limit(learner, settings)
+    parts |= network_parts(learner, settings)
     parts |= _reference(learner, settings)
     phases: dict[str, list[float]] = {}
     times: dict[str, list[float]] = {name: [] for name in parts}
     for repeat in range(WARM_UP + repeats):
         for name, part in parts.items():  # in turns: what slows the machine slows them all
-            seconds = _timed(part, learner.device)
+            seconds = timed(part, learner.device)
             if repeat >= WARM_UP:
                 times[name].append(seconds)
         if repeat >= WARM_UP:
@@ -143,7 +141,8 @@ def _iterate(learner: "Learner") -> int:
     return learner.step - before
 
 
-def _timed(part: Callable[[], None], device: "torch.device") -> float:
+def timed(part: Callable[[], None], device: "torch.device") -> float:
+    """Seconds that it took, the device's work included."""
     import torch
 
     start = time.perf_counter()
@@ -166,7 +165,7 @@ def _positions(learner: "Learner", count: int) -> tuple["Tensor", "Tensor"]:
     return observation, torch.tensor(env.mask.view(np.int64), device=learner.device)
 
 
-def _limit(learner: "Learner", settings: "Settings") -> dict[str, Callable[[], None]]:
+def network_parts(learner: "Learner", settings: "Settings") -> dict[str, Callable[[], None]]:
     """The network's part of an iteration: our own functions on a copy of the network."""
     import torch
 
@@ -307,5 +306,5 @@ def _matmul_peak(device: "torch.device", dtype: "torch.dtype") -> float:
     def multiply() -> None:
         torch.mm(a, b, out=out)
 
-    seconds = min(_timed(multiply, device) for _ in range(6))
+    seconds = min(timed(multiply, device) for _ in range(6))
     return 2 * float(size) ** 3 / seconds

@@ -2,10 +2,10 @@
 
 import argparse
 import json
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from keisei.cli import settings
+from keisei.toml import to_toml
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -36,20 +36,17 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(chosen.model_dump_json(indent=2))
     else:
-        print("\n".join(_toml(chosen)))
+        print(to_toml(chosen.model_dump(mode="json"), _descriptions(Settings)), end="")
     return 0
 
 
-def _toml(settings: "BaseModel") -> Iterator[str]:
-    """Two levels of TOML. JSON's text of a string, number, boolean or list is TOML's as well."""
+def _descriptions(settings: "type[BaseModel]") -> dict[str, Any]:
+    """What each key means, in the shape of the settings."""
     from pydantic import BaseModel
 
-    sections = []
-    for name, field in type(settings).model_fields.items():
-        value = getattr(settings, name)
-        if isinstance(value, BaseModel):
-            sections += ["", f"[{name}]", *_toml(value)]
-        else:
-            text = json.dumps(settings.model_dump(mode="json")[name], ensure_ascii=False)
-            yield f"{f'{name} = {text}':<32}# {field.description}"
-    yield from sections
+    return {
+        name: _descriptions(kind)
+        if isinstance(kind := field.annotation, type) and issubclass(kind, BaseModel)
+        else field.description
+        for name, field in settings.model_fields.items()
+    }

@@ -21,3 +21,9 @@ class EnvironmentProblem(CommandError):
     """The machine lacks something: a free port, a device, disk space, a lock."""
 
     exit_code = 3
+
+
+def require(flag: str, got: object, good: bool, bound: str) -> None:
+    """Refuse a flag's value that is not good. Raises UsageError, which names its bound."""
+    if not good:
+        raise UsageError(f"--{flag}: {bound} (got {got})")

@@ -7,11 +7,11 @@ import secrets
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from keisei.cli import process
 from keisei.cli.errors import CommandError, EnvironmentProblem, UsageError
@@ -74,8 +74,8 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
         type=float,
         default=0.0,
         metavar="VALUE",
-        help="networks resign that have expected so little, -0.95 say, three times running "
-        "(--resign=-0.95; default: 0, never)",
+        help="a network gives up after three moves of its own in a row at which it expected this "
+        "result or a worse one, from -1 (surely lost) to 0: --resign=-0.95 (default: 0, it never does)",
     )
     parser.add_argument("--openings", type=Path, metavar="FILE", help="instead of the shipped book")
     parser.add_argument(
@@ -97,9 +97,6 @@ def run(args: argparse.Namespace) -> int:
     process.set_up()
     import anyio
 
-    from keisei.runtime.evaluating import ended_early
-    from keisei.usi import EngineError, EngineStartError
-
     if args.threads < 1:
         raise UsageError(f"--threads: 1 or more (got {args.threads})")
     _spec(args)  # a wrong number is told before anything slow
@@ -109,23 +106,24 @@ def run(args: argparse.Namespace) -> int:
     began = time.monotonic()
     try:
         with process.problems():
-            result = anyio.run(partial(_play, args, spec, kept))
+            result, errors = anyio.run(partial(_play, args, spec, kept))
     except KeyboardInterrupt:
         if kept:
             print("keisei: broken off; the same command goes on", file=sys.stderr)
         raise
-    except EngineStartError as error:
-        raise EnvironmentProblem(str(error)) from error
-    except EngineError as error:
-        raise CommandError(str(error)) from error
-    report = {
-        "evaluation": kept.id if kept else None,
-        **_report(spec, args, result),
-        "seconds": round(time.monotonic() - began, 3),
-    }
-    print(json.dumps(report, indent=2) if args.json else _text(report, spec))
-    if message := ended_early(result):
-        raise CommandError(message)
+    if result:
+        report = {
+            "evaluation": kept.id if kept else None,
+            **_report(spec, args, result),
+            "seconds": round(time.monotonic() - began, 3),
+        }
+        if errors:
+            report["error"] = str(errors[0])
+        print(json.dumps(report, indent=2) if args.json else _text(report, spec))
+    for error in errors[1:]:
+        _warn(str(error))
+    if errors:
+        _fail(errors[0])
     verdicts = [match["sprt"]["decision"] for match in _matches(result) if "sprt" in match]
     return REJECTED if "reject" in verdicts else 0
 
@@ -190,8 +188,9 @@ def _bring_in(args: argparse.Namespace) -> tuple["EvaluationSpec", Path | None]:
 
 def _checkpoint(path: str) -> str:
     from keisei.store import find_checkpoint
+    from keisei.store.checkpoints import WEIGHTS
 
-    folder, refused = find_checkpoint(Path(path))
+    folder, refused = find_checkpoint(Path(path), only=WEIGHTS)
     for error in refused:
         print(f"keisei: refused: {error}", file=sys.stderr)
     return str(folder.absolute())
@@ -220,7 +219,8 @@ def _opponent(text: str, engines: Mapping[str, str]) -> str:
 
 async def _play(
     args: argparse.Namespace, spec: "EvaluationSpec", kept: "_Kept | None"
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], list[Exception]]:
+    """The result of what was played, and what ended it early or kept it from being kept."""
     from keisei.runtime.arena import local_arena
     from keisei.runtime.evaluating import ended_early, keep_games
     from keisei.runtime.tournament import Tournament
@@ -230,20 +230,40 @@ async def _play(
         keep = partial(keep_games, kept.home, kept.id)
         follow = {"keep": keep, "kept": kept.games, "show": kept.show}
     async with local_arena(args.device, args.threads, _warn) as arena:
-        tournament = Tournament(spec, arena, **follow)
+        tournament, message = Tournament(spec, arena, **follow), ""
+        errors: list[Exception] = []
         try:
             with _live(tournament):
                 result = await tournament.run()
-        except BaseException as error:
-            if kept and isinstance(error, Exception):
-                kept.end("failed", message=f"{type(error).__name__}: {error}")
-            elif kept:
-                kept.end("cancelled")
+        except Exception as error:  # noqa: BLE001 (told after what was played)
+            errors, message = [error], f"{type(error).__name__}: {error}"
+            result = tournament.result()
+        except BaseException:
+            if kept:
+                with suppress(Exception):  # the one that is on its way counts
+                    kept.end("cancelled")
             raise
+    if not errors and (message := ended_early(result)):
+        errors = [CommandError(message)]
     if kept:
-        message = ended_early(result)
-        kept.end("failed" if message else "done", result=result, message=message)
-    return result
+        try:
+            kept.end("failed" if message else "done", result=result or None, message=message)
+        except Exception as error:  # noqa: BLE001 (told after what was played)
+            errors.append(error)
+    return result, errors
+
+
+def _fail(error: Exception) -> NoReturn:
+    """Raise it, if it has an exit code of its own with that."""
+    from keisei.usi import EngineError, EngineStartError
+
+    with process.problems():
+        try:
+            raise error
+        except EngineStartError:
+            raise EnvironmentProblem(str(error)) from error
+        except EngineError:
+            raise CommandError(str(error)) from error
 
 
 @dataclass(slots=True)
@@ -396,7 +416,8 @@ def _live(tournament: "Tournament") -> AbstractContextManager[Any]:
     from rich.live import Live
 
     show = partial(_table, tournament)
-    return Live(console=Console(stderr=True), transient=True, get_renderable=show)
+    console = Console(stderr=True)  # once a second: counting takes its time
+    return Live(console=console, transient=True, refresh_per_second=1, get_renderable=show)
 
 
 def _table(tournament: "Tournament") -> "Table":

@@ -31,7 +31,12 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
         "export", help="games of evaluations, or of self-play, as KIF, CSA or USI"
     )
     export.add_argument("run", metavar="RUN", type=Path, help="directory")
-    export.add_argument("--format", choices=("kif", "csa", "usi"), required=True)
+    export.add_argument(
+        "--format",
+        choices=("kif", "csa", "usi"),
+        required=True,
+        help="kif or csa: one file a game, in --out; usi: one line a game, on stdout or in --out",
+    )
     which = export.add_mutually_exclusive_group()
     which.add_argument(
         "--evaluation", metavar="ID", help="of this evaluation alone (default: of all)"

@@ -33,7 +33,7 @@ _SHOWN = (
 )
 
 _WORDS = {
-    "compiling": "compiling; half a minute the first time",
+    "compiling": "compiling; about fifteen seconds the first time",
     "checkpoint": "checkpoint saved",  # the message is its path; the step says which
 }
 
@@ -164,6 +164,8 @@ def _notice(event: Event) -> str | None:
     match event:
         case Failed():
             return f"failed: {event.type}: {event.message}"
+        case Status(kind="started"):
+            return f"started: run {event.run}"
         case Status():
             return _WORDS.get(event.kind) or " ".join(filter(None, (event.kind, event.message)))
         case Alert():

@@ -1,7 +1,6 @@
 """The flags that make settings: ``--config`` and its kin, and ``--section.key value`` anywhere."""
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +16,6 @@ _SHORT = {"device": "device", "host": "server.host", "port": "server.port"}
 def take_overrides(argv: Sequence[str]) -> tuple[list[str], dict[str, object]]:
     """Split ``--section.key value`` and ``--section.key=value`` from the other arguments.
 
-    A value that begins with ``[`` is read as JSON, for the settings that are lists.
     Raises UsageError for a flag without a value.
     """
     rest: list[str] = []
@@ -32,7 +30,7 @@ def take_overrides(argv: Sequence[str]) -> tuple[list[str], dict[str, object]]:
             value = next(words, "--")
             if value.startswith("--"):
                 raise UsageError(f"--{key}: needs a value")
-        overrides[key.replace("-", "_")] = _parse(key, value)
+        overrides[key.replace("-", "_")] = value
     return rest, overrides
 
 
@@ -42,7 +40,10 @@ def add_config(parser: argparse.ArgumentParser) -> None:
         "settings", "Any of them: --section.key value (`keisei config show` lists them all)."
     )
     group.add_argument(
-        "--config", metavar="FILE", help="TOML file, or the name of a shipped one (quickstart)"
+        "--config",
+        metavar="FILE",
+        help="TOML file, or the name of a shipped one (quickstart, base, h100); "
+        "without it every setting has its default, which is quickstart's",
     )
     group.add_argument("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N")
     parser.set_defaults(takes_settings=True)
@@ -51,13 +52,18 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Add the flags that choose the run."""
     group = parser.add_argument_group("run")
-    group.add_argument("--run", metavar="DIR", type=Path, help="directory of the run")
+    group.add_argument(
+        "--run", metavar="DIR", type=Path, help="directory of the run (default: a new one in runs/)"
+    )
     start = group.add_mutually_exclusive_group()
     start.add_argument(
         "--resume", action="store_true", help="continue the run in --run, or the newest one"
     )
     start.add_argument(
-        "--init", metavar="CHECKPOINT", type=Path, help="start a new run from these weights"
+        "--init",
+        metavar="RUN|CHECKPOINT",
+        type=Path,
+        help="start a new run from these weights; of a run, its newest checkpoint",
     )
 
 
@@ -84,12 +90,3 @@ def _find(name: str | None) -> Path | None:
         return config_file(Path(name).name)
     except ResourceError as error:
         raise UsageError(f"{name}: no such file, and {error}") from None
-
-
-def _parse(key: str, value: str) -> object:
-    if not value.startswith("["):
-        return value
-    try:
-        return json.loads(value)
-    except ValueError:
-        raise UsageError(f"--{key}: not a JSON list (got {value!r})") from None

@@ -27,7 +27,10 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     """Add ``keisei usi``."""
     parser = subparsers.add_parser("usi", help="play in a shogi GUI, by USI", description=__doc__)
     parser.add_argument(
-        "agent", metavar="RUN|CHECKPOINT", type=Path, help="directory; of a run, the newest valid"
+        "agent",
+        metavar="RUN|CHECKPOINT",
+        type=Path,
+        help="directory; of a run, the newest valid checkpoint",
     )
 
 

@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+import shlex
 import signal
 import sys
 import threading
@@ -81,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         path = args.run or chosen.run.root / "warmup" / time.strftime("%Y%m%d-%H%M%S")
         with RunDirectory.create(chosen, path) as directory, _stopped_by_signal() as stop:
             report = _learn(lessons, chosen, args, directory, stop)
-    print(json.dumps(report, indent=2) if args.json else _text(report))
+    print(json.dumps(report, indent=2) if args.json else _text(report, _next(args, report)))
     return 0
 
 
@@ -270,7 +271,15 @@ def _tell(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')}  {text}", file=sys.stderr, flush=True)
 
 
-def _text(report: dict[str, Any]) -> str:
+def _next(args: argparse.Namespace, report: dict[str, Any]) -> str:
+    """The command that goes on from here, with the settings that its network needs."""
+    words = ["keisei", "train"]
+    words += ["--config", args.config] if args.config else []
+    words += [f"--{key}={value}" for key, value in args.overrides.items() if key.startswith("net.")]
+    return shlex.join([*words, "--init", report["checkpoint"]])
+
+
+def _text(report: dict[str, Any], then: str) -> str:
     best, fresh = report["best"], report["epochs"][0]
     value = "unknown" if best["loss_value"] is None else f"{best['loss_value']:.3f}"
     games, positions = report["games"]["learned"], report["positions"]["learned"]
@@ -280,7 +289,7 @@ def _text(report: dict[str, Any]) -> str:
         f"{report['checkpoint']}",
         f"  {positions:,} positions of {games:,} games, {where}; best after epoch {best['epoch']:g}",
         f"  held-out games: {top}, policy loss {best['loss_policy']:.3f}, value loss {value}",
-        f"  next: keisei train --init {report['checkpoint']}",
+        f"  next: {then}",
     ]
     return "\n".join(lines)
 

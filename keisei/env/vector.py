@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +12,8 @@ from numpy.typing import NDArray
 from keisei.env.choose import random_actions
 from keisei.shogi import kernels
 from keisei.shogi.kernels import GAME, MASK_WORDS, OBSERVATION_BYTES
+from keisei.shogi.position import RULES, Rule
 from keisei.shogi.sfen import START_SFEN, read_sfen, write_sfen
-
-Declaration = Literal["27", "24", "none"]
-RULES: dict[str, int] = {
-    "none": kernels.NO_RULE,
-    "27": kernels.RULE_27,
-    "24": kernels.RULE_24,
-}
 
 
 class Reason(IntEnum):
@@ -93,7 +87,7 @@ class VectorEnv:
         games: int,
         *,
         max_ply: int = 256,
-        declaration: Declaration = "27",
+        declaration: Rule = "27",
         seed: int = 0,
         threads: int = 1,
         reset_share: float = 0.0,

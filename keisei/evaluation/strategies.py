@@ -122,5 +122,5 @@ def find_strategy(name: str) -> Strategy:
         raise ValueError(f"strategy: one of {', '.join([*STRATEGIES, *found])} (got {name!r})")
     strategy = found[name].load()
     if not isinstance(strategy, Strategy):
-        raise ValueError(f"strategy: {found[name].value} is no keisei.evaluation.Strategy")  # noqa: TRY004
+        raise ValueError(f"strategy: {found[name].value} is no keisei.Strategy")  # noqa: TRY004
     return strategy

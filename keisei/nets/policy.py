@@ -15,6 +15,8 @@ from keisei.nets.planes import expand
 
 ILLEGAL = -1e9
 """Logit of padding. Finite: minus infinity turns entropy and gradients into NaN."""
+MOST_LEGAL = 593
+"""Legal moves that a position of shogi has at most (proof: Computer Shogi Kiso Joho Kenkyujo)."""
 _LOG2_E = math.log2(math.e)
 _BATCH = 32
 """Agents pad larger batches to a multiple of this, so that few shapes are ever prepared."""

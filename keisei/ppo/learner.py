@@ -12,7 +12,14 @@ from torch import Tensor
 
 from keisei.config import Settings
 from keisei.env import VectorEnv
-from keisei.nets.policy import Agent, evaluate, legal_columns, outcome_value
+from keisei.nets.policy import (
+    MOST_LEGAL,
+    Agent,
+    evaluate,
+    legal_columns,
+    legal_log_probs,
+    outcome_value,
+)
 from keisei.nets.registry import build
 from keisei.ppo.clock import Clock
 from keisei.ppo.detectors import Alert, Detectors
@@ -121,7 +128,11 @@ class Learner:
             minibatch = min(minibatch, games * self.settings.ppo.rollout_plies)
         rows = torch.arange(minibatch, device=self.device) % games
         policy, outcome = evaluate(self._forward, seen[rows], self.dtype)
-        (policy.float().sum() + outcome.sum()).backward()
+        # With as many legal moves as there can be: memory would grow for hours, each time that a
+        # position had more of them than any before.
+        legal = torch.arange(MOST_LEGAL, device=self.device).repeat(len(rows), 1)
+        log_probs = legal_log_probs(policy, legal)
+        ((log_probs.softmax(1) * log_probs).sum() + outcome.sum()).backward()
         self.optimizer.zero_grad(set_to_none=True)
 
     @property

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from keisei.events import Evaluation, Event, Failed
+from keisei.events import EVALUATION_ENDED, EVALUATION_OVER, Evaluation, Event, Failed
 from keisei.runtime.errors import InboxFull, KeyReused
 
 if TYPE_CHECKING:
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 KEPT = 1000
 INTERRUPTED = "the run ended before this did; keisei serve --resume goes on with it"
 UNDONE = 32
-OVER = ("done", "failed", "cancelled")
-ENDED = (*OVER, "interrupted")
-"""States in which a record waits for nothing more; what was interrupted goes on with the run."""
 
 
 class Record:
@@ -32,26 +29,14 @@ class Record:
         self.key = key
         self.done = anyio.Event()
         self._changed = anyio.Event()
-        self.fields: dict[str, Any] = {
-            "id": secrets.token_hex(4),
-            "state": "queued",
-            "strategy": "single",
-            "opponent": "",
-            "games": 0,
-            "progress": 0.0,
-            "score": None,
-            "interval": None,
-            "result": None,
-            "message": "",
-            "spec": None,
-            "measured": None,
-            "players": {},
-            "created": time.time(),
-            "finished": None,
-        }
+        now = time.time()
+        blank = Evaluation(run="", step=0, time=now, id=secrets.token_hex(4)).to_dict()
+        self.fields = {**blank, "created": now, "finished": None}
+        for name in ("run", "step", "time"):  # of an event, not of what it tells of
+            del self.fields[name]
         self.fields |= {key: fields[key] for key in self.fields.keys() & fields.keys()}
         self.id: str = self.fields["id"]
-        if self.fields["state"] in OVER:
+        if self.fields["state"] in EVALUATION_OVER:
             self.done.set()
         else:
             self.fields["finished"] = None
@@ -62,7 +47,7 @@ class Record:
         self.fields |= {key: fields[key] for key in keys}
         self._changed.set()
         self._changed = anyio.Event()
-        if self.fields["state"] in ENDED and not self.done.is_set():
+        if self.fields["state"] in EVALUATION_ENDED and not self.done.is_set():
             self.fields["finished"] = time.time()
             self.done.set()
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from keisei.runtime.queues import Mailbox
 from keisei.runtime.ratings import refit
 from keisei.runtime.tournament import Progress, Tournament
 from keisei.store import DatabaseError, RunDirectory, find_checkpoint
-from keisei.store.checkpoints import CHECKPOINTS
+from keisei.store.checkpoints import CHECKPOINTS, WEIGHTS
 from keisei.store.matches import MatchGame, MatchTable
 
 AT_ONCE = 4
@@ -114,8 +114,8 @@ class Evaluations:
         try:
             with self._scopes[record.id] as scope:
                 async with self._places:
-                    result = await self._play(record)
-                state, more = await self._settle(record, result)
+                    result, error = await self._play(record)
+                state, more = await self._settle(record, result, error)
             if scope.cancelled_caught:
                 state, more = "cancelled", {}  # first: the run may end while the players are rated
                 more["message"] = await self._rate()
@@ -130,20 +130,27 @@ class Evaluations:
                 self._run.pinned.pop(record.id, None)
             self._tell(record, state, **more)
 
-    async def _play(self, record: Record) -> dict[str, Any]:
+    async def _play(self, record: Record) -> tuple[dict[str, Any], str]:
+        """The result of what was played, and what ended it early."""
         spec = record.spec or EvaluationSpec.from_dict(record.fields["spec"])
         run, players = self._run, record.fields["players"]
         players |= await to_thread.run_sync(_checkpoints, run, spec, players)
         self._pin(record)
         tournament = Tournament(
             spec,
-            _Arena(self._mailbox, partial(self._took, record)),
+            _Arena(self._mailbox, run.path, partial(self._took, record)),
             names={name: _absolute(run, found) for name, found in players.items()},
             show=partial(self._show, record),
             keep=partial(keep_games, run.path, record.id),
             kept=await to_thread.run_sync(kept_games, run.path, record.id),
         )
-        return await tournament.run()
+        try:
+            result = await tournament.run()
+        except NotRunning:
+            raise
+        except Exception as error:  # noqa: BLE001 (it becomes the evaluation's result)
+            return await to_thread.run_sync(tournament.result), _text(error)
+        return result, ended_early(result)
 
     def _took(self, record: Record, step: int) -> None:
         """Now it is known which weights ``current`` stands for."""
@@ -156,11 +163,13 @@ class Evaluations:
         own = [path for path in record.fields["players"].values() if path.startswith(CHECKPOINTS)]
         self._run.pinned[record.id] = {int(Path(path).name) for path in own}
 
-    async def _settle(self, record: Record, result: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    async def _settle(
+        self, record: Record, result: dict[str, Any], error: str
+    ) -> tuple[str, dict[str, Any]]:
         """State and what else is told of an evaluation that was played; promote if it says so."""
         message = await self._rate()
-        if early := ended_early(result):
-            return "failed", {"result": result, "message": _join(early, message)}
+        if error:
+            return "failed", {"result": result or None, "message": _join(error, message)}
         if not record.fields["spec"].get("promote"):
             values = {"eval/score": result.get("score"), "eval/elo": result.get("elo")}
             self.values = {name: value for name, value in values.items() if value is not None}
@@ -197,15 +206,16 @@ class Evaluations:
 class _Arena(DeviceArena):
     """Tells which weights it took for ``current``."""
 
-    def __init__(self, mailbox: Mailbox, took: Callable[[int], None]) -> None:
+    def __init__(self, mailbox: Mailbox, run: Path, took: Callable[[int], None]) -> None:
         """``took`` is called with their step."""
         super().__init__(mailbox)
-        self._took = took
+        self._run, self._took = run, took
 
     async def open(self, source: str) -> Network:
         network = await super().open(source)
         if source == CURRENT:
             self._took(network.step)
+            return replace(network, home=self._run)
         return network
 
 
@@ -220,7 +230,7 @@ def _checkpoints(run: RunDirectory, spec: EvaluationSpec, known: dict[str, str])
         if name == BEST:
             found[name] = _best(run)
         elif not name.startswith(ENGINE):
-            found[name] = _relative(run, find_checkpoint(Path(name))[0])
+            found[name] = _relative(run, find_checkpoint(Path(name), only=WEIGHTS)[0])
     return found
 
 

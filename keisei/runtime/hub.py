@@ -1,17 +1,15 @@
 """Server-sent events for any number of clients, from one ring of encoded events."""
 
 import asyncio
-import json
-import math
 import secrets
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Literal
 
 import anyio
 
-from keisei.events import TOPICS, Board, Evaluation, Event, Reset, Status, Topic
+from keisei.events import TOPICS, Board, Evaluation, Event, Reset, Status, Topic, dumps
 
 RING = 8192
 TICK = 0.25
@@ -185,18 +183,6 @@ def _conflated(event: Event) -> object | None:
 
 
 def _frame(event: Event, id: str | None) -> bytes:
-    payload = event.to_dict()
-    try:
-        data = json.dumps(payload, allow_nan=False, default=str, separators=(",", ":"))
-    except ValueError:  # JSON has no NaN, and a browser's parser stops at one
-        data = json.dumps(_finite(payload), allow_nan=False, default=str, separators=(",", ":"))
+    data = dumps(event.to_dict(), default=str, separators=(",", ":"))
     head = f"id: {id}\r\n" if id else ""
     return f"{head}event: {event.event}\r\ndata: {data}\r\n\r\n".encode()
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -57,6 +57,8 @@ class Network:
     step: int
     max_ply: int
     """Of its training games: it sees the ply as a share of that."""
+    home: Path = Path()
+    """The run that it comes from: another one may have the same name."""
 
 
 @dataclass(slots=True, eq=False)
@@ -136,24 +138,24 @@ class Matches:
     def _open(self, source: str, live: Agent | None, step: int) -> Network:
         id = next(self._ids)
         if source == CURRENT and live is not None:
-            self._take(id, live.snapshot())
+            self._room(live.nbytes)
+            self._agents[id] = live.snapshot()
             return Network(id, f"{self._run}@{step}", step, self._env.max_ply)
-        from keisei.runtime.players import load
+        from keisei.runtime.players import load_within
 
-        player = load(Path(source), self._device)
-        self._take(id, player.agent)
-        return Network(id, player.name, player.step, player.max_ply)
+        player = load_within(Path(source), self._device, self._room)
+        self._agents[id] = player.agent
+        return Network(id, player.name, player.step, player.max_ply, player.home)
 
-    def _take(self, id: int, agent: Agent) -> None:
-        """Raises MemoryError: there is no room for it beside the others."""
+    def _room(self, nbytes: int) -> None:
+        """Raises MemoryError: there is none for so many bytes beside the other networks."""
         loaded = sum(other.nbytes for other in self._agents.values()) / 2**20
-        more = agent.nbytes / 2**20
+        more = nbytes / 2**20
         if loaded + more > self._memory:
             raise MemoryError(
                 f"evaluation.memory_mib: {self._memory}; the networks of evaluations take "
                 f"{loaded:.1f} MiB, and this one {more:.1f} more"
             )
-        self._agents[id] = agent
 
     def _end(self, job: Job) -> None:
         self._jobs.remove(job)

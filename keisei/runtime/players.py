@@ -1,6 +1,6 @@
 """From a run or a checkpoint to a player: its network as it was trained, never another."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from keisei.config import Settings
 from keisei.env import MASK_WORDS, OBSERVATION_BYTES
-from keisei.env.vector import Declaration
 from keisei.nets.policy import Agent, resolve_device, resolve_dtype
 from keisei.nets.registry import build
 from keisei.shogi import Position, SfenError, kernels
+from keisei.shogi.position import Rule
 from keisei.shogi.sfen import read_sfen
 from keisei.store import (
     SETTINGS_FILE,
@@ -23,7 +23,7 @@ from keisei.store import (
     load_checkpoint,
     read_settings,
 )
-from keisei.store.checkpoints import CHECKPOINTS
+from keisei.store.checkpoints import CHECKPOINTS, WEIGHTS
 
 _PLY = 97
 """Column of the compact observation that holds the ply, of 255 parts of the maximum."""
@@ -37,7 +37,7 @@ class Player:
         agent: Agent,
         *,
         max_ply: int = 256,
-        declaration: Declaration = "27",
+        declaration: Rule = "27",
         checkpoint: Path | None = None,
         step: int = 0,
         refused: tuple[CheckpointError, ...] = (),
@@ -45,7 +45,7 @@ class Player:
         self.agent = agent
         self.max_ply = max_ply
         """Maximum ply of the agent's training games."""
-        self.declaration: Declaration = declaration
+        self.declaration: Rule = declaration
         """Entering-king rule of the agent's training games."""
         self.checkpoint = checkpoint
         """Where the agent comes from."""
@@ -55,11 +55,15 @@ class Player:
         """Newer checkpoints of the run that are damaged."""
 
     @property
+    def home(self) -> Path:
+        """The run that it comes from; of a checkpoint that was moved out of its run, its own folder."""
+        folder = (self.checkpoint or Path("unknown")).absolute()
+        return folder.parent.parent if folder.parent.name == CHECKPOINTS else folder
+
+    @property
     def name(self) -> str:
-        """``<run>@<step>``; of a checkpoint that was moved out of its run, its folder for the run."""
-        folder = self.checkpoint or Path("unknown")
-        run = folder.parent.parent if folder.parent.name == CHECKPOINTS else folder
-        return f"{run.name}@{self.step}"
+        """``<run>@<step>``, or of a checkpoint that was moved out of its run ``<folder>@<step>``."""
+        return f"{self.home.name}@{self.step}"
 
     def best_move(self, sfen: str, greedy: bool = True) -> str | None:
         """The agent's move (USI) in a position; sampled from its policy if not ``greedy``.
@@ -113,12 +117,22 @@ def load(path: str | Path, device: str = "auto", *, seed: int = 0) -> Player:
         RunError: the settings of the checkpoint's run can't be read.
         DeviceError: the device can't be used.
     """
-    folder, refused = find_checkpoint(Path(path))
-    checkpoint = load_checkpoint(folder)
+    return load_within(Path(path), device, lambda nbytes: None, seed=seed)
+
+
+def load_within(path: Path, device: str, room: Callable[[int], None], *, seed: int = 0) -> Player:
+    """As ``load``; ``room`` is called before its weights, of so many bytes, go to the device.
+
+    What it raises keeps them from going there.
+    """
+    folder, refused = find_checkpoint(path, only=WEIGHTS)
+    checkpoint = load_checkpoint(folder, only=WEIGHTS)
     place = resolve_device(device)
     trained = trained_with(folder)
     dtype = resolve_dtype(trained.compute.dtype, place)
-    agent = Agent(_rebuild(checkpoint).to(place), place, dtype, seed)
+    net = _rebuild(checkpoint)
+    room(sum(tensor.nbytes for tensor in net.state_dict().values()))
+    agent = Agent(net.to(place), place, dtype, seed)
     env = trained.env
     return Player(
         agent,
@@ -134,7 +148,7 @@ def _rebuild(checkpoint: Checkpoint) -> torch.nn.Module:
     """The network that the checkpoint says it is, with its weights."""
     try:
         net = build(**checkpoint.state["net"])
-        net.load_state_dict(checkpoint.tensors["weights"], strict=True)
+        net.load_state_dict(checkpoint.tensors[WEIGHTS], strict=True)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{checkpoint.path}: no network in it: {error}") from error
     if not all(bool(tensor.isfinite().all()) for tensor in net.state_dict().values()):

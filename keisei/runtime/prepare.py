@@ -188,8 +188,10 @@ def _check_net(checkpoint: Path, settings: Settings) -> None:
     wanted = settings.net.model_dump()
     found = json.loads((checkpoint / STATE).read_bytes()).get("net")
     if found != wanted:
+        fitting = "".join(f" --net.{key} {value}" for key, value in (found or {}).items())
         raise CheckpointError(
             f"{checkpoint}: its network is {found}; the settings ask for {wanted}"
+            + (f"; these fit:{fitting}" if fitting else "")
         )
 
 

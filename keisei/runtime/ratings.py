@@ -5,14 +5,20 @@ from contextlib import closing
 from pathlib import Path
 
 from keisei.evaluation.ratings import Outcome, Ratings, rate
+from keisei.evaluation.spec import LOCAL
 from keisei.store import RunReader
 from keisei.store.matches import MatchTable, Rating
 
 
-def rate_all(games: Sequence[Outcome]) -> Ratings:
-    """Rate the players of one game or more; ``random`` has 0 Elo, or the first player if it is not met."""
-    names = [name for game in games for name in (game.black, game.white)]
-    return rate(games, anchor="random" if "random" in names else names[0])
+def rate_all(games: Sequence[Outcome], agent: str | None = None) -> Ratings:
+    """Rate the players of one game or more.
+
+    0 Elo has ``random``, or where it is not met ``material``, or else the first player that is not
+    the ``agent``, whose rating would say nothing.
+    """
+    names = dict.fromkeys(name for game in games for name in (game.black, game.white))
+    wanted = [*(name for name in LOCAL if name in names), *(n for n in names if n != agent)]
+    return rate(games, anchor=wanted[0] if wanted else next(iter(names)))
 
 
 def refit(run: Path) -> Ratings | None:

@@ -44,7 +44,8 @@ class Keisei:
 
         async with Keisei(Settings.load("configs/quickstart.toml")) as keisei:
             async for event in keisei.events(topics={"metrics"}):
-                print(event.values["train/kl"])
+                if isinstance(event, Iteration):  # else Reset (you were too slow) or Failed
+                    print(event.step, event.values["train/kl"])
 
     Everything belongs on the loop of the block, nothing process-wide is touched, and several may
     be open at once. Entering raises what keeps a run from starting (``keisei.store``'s errors,

@@ -277,9 +277,9 @@ class Worker:
     # ------------------------------------------------------------------ commands
     def _obey(self) -> None:
         for command in self._mailbox.commands():
-            if command.kind == "open":
-                self._openers.append(command)
-            elif command.kind in {"close", "play", "end"}:
+            if command.kind == "open" and command.payload == CURRENT:
+                self._openers.append(command)  # between two iterations: its weights hold still then
+            elif command.kind in {"open", "close", "play", "end"}:
                 self._matches.obey(command)
             elif self._finished:
                 command.finished.fail(NotRunning(f"cannot {command.kind}: the run has finished"))

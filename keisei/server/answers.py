@@ -1,15 +1,14 @@
 """Answers in JSON."""
 
-import json
-import math
-from functools import partial
 from typing import Any
 
 from starlette.responses import Response
 
+from keisei.events import dumps
+
 
 class Json(Response):
-    """JSON that a person can read too; NaN and infinities, which JSON lacks, as null."""
+    """JSON that a person can read too."""
 
     media_type = "application/json"
 
@@ -26,23 +25,4 @@ class Json(Response):
 
     def render(self, content: Any) -> bytes:
         """UTF-8 with a newline at the end."""
-        return dumps(content, self._indent).encode() + b"\n"
-
-
-def dumps(content: Any, indent: int | None = None) -> str:
-    """JSON text; NaN and infinities as null."""
-    dump = partial(json.dumps, ensure_ascii=False, allow_nan=False, indent=indent)
-    try:
-        return dump(content)
-    except ValueError:
-        return dump(_finite(content))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
+        return dumps(content, ensure_ascii=False, indent=self._indent).encode() + b"\n"

@@ -14,7 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from keisei.evaluation.spec import BEST, CURRENT, ENGINE, LOCAL, EvaluationSpec
-from keisei.server.answers import Json, dumps
+from keisei.events import dumps
+from keisei.server.answers import Json
 from keisei.server.models import (
     EvalRequest,
     NoQuery,
@@ -137,7 +138,7 @@ def _opponent(text: str, engines: Mapping[str, str]) -> str:
     if text.startswith(ENGINE):
         raise ValueError(f"opponent: an engine by its name in evaluation.engines (got {text!r})")
     if not Path(text).is_dir():
-        known = ", ".join([*LOCAL, BEST, *engines])
+        known = ", ".join([*LOCAL, CURRENT, BEST, *engines])
         raise ValueError(f"opponent: {known}, or a run or checkpoint (got {text!r})")
     return text
 

@@ -52,7 +52,8 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         sock.close()
         if error.errno == errno.EADDRINUSE:
-            raise PortInUseError(error.errno, f"{address} is in use by another program") from None
+            problem = f"{address} is in use by another program: end it, or choose --port"
+            raise PortInUseError(error.errno, f"{problem} (0 takes any free one)") from None
         raise BindError(error.errno, f"cannot listen on {address}: {error.strerror}") from None
     sock.setblocking(False)
     return sock

@@ -10,7 +10,9 @@ from typing import Any, Literal, Protocol
 
 from keisei.config import Settings
 from keisei.evaluation.spec import EvaluationSpec
-from keisei.events import State, Topic
+from keisei.events import Topic
+from keisei.runtime.book import EvaluationHandle
+from keisei.runtime.status import StatusReport
 
 
 class Reader(Protocol):
@@ -49,41 +51,6 @@ class Reader(Protocol):
         self, evaluation: str | None = None, limit: int = 100, after: int | None = None
     ) -> list[dict[str, Any]]:
         """A page of the games of evaluations."""
-
-
-class StatusReport(Protocol):
-    """The state of a run at one moment."""
-
-    @property
-    def state(self) -> State:
-        """What the run is doing."""
-
-    @property
-    def message(self) -> str:
-        """More about it, for a person."""
-
-    @property
-    def phase(self) -> str:
-        """What its worker is at."""
-
-    @property
-    def beat_age(self) -> float:
-        """Seconds since the worker showed life."""
-
-    @property
-    def checkpoint_age(self) -> float | None:
-        """Seconds since the newest checkpoint; None before the first."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything, for JSON."""
-
-
-class EvaluationHandle(Protocol):
-    """An evaluation that was started."""
-
-    @property
-    def id(self) -> str:
-        """Its name in the run."""
 
 
 class Source(Protocol):

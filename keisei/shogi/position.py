@@ -22,6 +22,11 @@ from keisei.shogi.sfen import (
 
 Colour = Literal["black", "white"]
 Rule = Literal["27", "24", "none"]
+RULES: dict[str, int] = {
+    "none": kernels.NO_RULE,
+    "27": kernels.RULE_27,
+    "24": kernels.RULE_24,
+}
 EndReason = Literal["checkmate", "no_moves", "repetition", "perpetual_check", "declaration"]
 
 _COLOURS: tuple[Colour, Colour] = ("black", "white")
@@ -31,7 +36,6 @@ _REASONS: dict[int, EndReason] = {
     kernels.REPETITION: "repetition",
     kernels.PERPETUAL_CHECK: "perpetual_check",
 }
-_RULES = {"none": kernels.NO_RULE, "27": kernels.RULE_27, "24": kernels.RULE_24}
 _MOVE = re.compile(r"([1-9][a-i])([1-9][a-i])(\+?)|([PLNSGBR])\*([1-9][a-i])")
 
 
@@ -194,9 +198,9 @@ class Position:
         Majors there and in hand count 5 points, other men 1. 27-point rule: black wins with 28,
         white with 27. 24-point rule: 31 points win, 24 draw.
         """
-        if rule not in _RULES:
-            raise ValueError(f"declaration rule is {rule!r}, not one of {', '.join(_RULES)}")
-        claim = int(kernels.claim(self._game, 0, _RULES[rule]))
+        if rule not in RULES:
+            raise ValueError(f"declaration rule is {rule!r}, not one of {', '.join(RULES)}")
+        claim = int(kernels.claim(self._game, 0, RULES[rule]))
         return "win" if claim == 2 else "draw" if claim == 1 else None
 
     def action(self, usi: str) -> int:

@@ -32,6 +32,8 @@ CHECKPOINTS = "checkpoints"
 MANIFEST = "manifest.json"
 STATE = "state.json"
 SUFFIX = ".safetensors"
+WEIGHTS = "weights"
+"""The group of the network's weights: all that a player needs."""
 
 Files = dict[str, dict[str, Any]]
 """Size and SHA-256 of files, by name."""
@@ -91,16 +93,17 @@ def save_checkpoint(
     return final
 
 
-def load_checkpoint(path: Path, rank: int = 0) -> Checkpoint:
+def load_checkpoint(path: Path, rank: int = 0, *, only: str | None = None) -> Checkpoint:
     """Verify and read the checkpoint in the folder ``path``, as rank ``rank`` wrote it.
 
-    What that rank did not write is rank 0's. Raises CheckpointError.
+    What that rank did not write is rank 0's. ``only``: the one group that is wanted. Raises
+    CheckpointError.
     """
-    manifest = verify(path)
+    manifest = verify(path, only)
     chosen: dict[str, str] = {}
     for name in manifest["files"]:  # rank 0's come first
         group, _, part = name.removesuffix(SUFFIX).partition(".")
-        if name.endswith(SUFFIX) and part in {"", str(rank)}:
+        if name.endswith(SUFFIX) and part in {"", str(rank)} and only in {None, group}:
             chosen[group] = name
     tensors: dict[str, dict[str, Tensor]] = {}
     for group, name in chosen.items():
@@ -112,23 +115,23 @@ def load_checkpoint(path: Path, rank: int = 0) -> Checkpoint:
     return Checkpoint(path, manifest["step"], tensors, state)
 
 
-def find_checkpoint(path: Path) -> tuple[Path, list[CheckpointError]]:
+def find_checkpoint(path: Path, *, only: str | None = None) -> tuple[Path, list[CheckpointError]]:
     """The checkpoint at ``path``: itself, or the newest valid one of a run.
 
-    Also the errors of the newer ones of the run that were refused, to be told to the user. Raises
-    CheckpointError if there is no valid one.
+    Also the errors of the newer ones of the run that were refused, to be told to the user.
+    ``only``: the one group of tensors that is wanted. Raises CheckpointError if there is no valid one.
     """
     if not path.exists():
         raise CheckpointError(f"{path}: no such run or checkpoint")
     if path.is_symlink():  # `best` is one
         path = path.parent / path.readlink()
     if (path / MANIFEST).exists() or not (path / CHECKPOINTS).is_dir():
-        verify(path)
+        verify(path, only)
         return path, []
     refused: list[CheckpointError] = []
     for candidate in reversed(checkpoint_folders(path / CHECKPOINTS)):
         try:
-            verify(candidate)
+            verify(candidate, only)
         except CheckpointError as error:
             refused.append(error)
         else:
@@ -182,10 +185,15 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return dict(manifest)
 
 
-def verify(path: Path) -> dict[str, Any]:
-    """Check size and SHA-256 of every file; the manifest. Raises CheckpointError."""
+def verify(path: Path, only: str | None = None) -> dict[str, Any]:
+    """Check size and SHA-256 of every file; the manifest. Raises CheckpointError.
+
+    ``only``: of this group's files, and of the states; large ones of no interest cost seconds.
+    """
     manifest = read_manifest(path)
     for name, stated in manifest["files"].items():
+        if only is not None and name.partition(".")[0] not in {only, "state"}:
+            continue
         file = path / name
         try:
             size = file.stat().st_size

@@ -18,7 +18,7 @@ from keisei.store.checkpoints import (
 )
 from keisei.store.files import replace_synced, sync_folder
 from keisei.store.lock import Lock
-from keisei.store.toml import to_toml
+from keisei.toml import to_toml
 
 SETTINGS_FILE = "run.toml"
 DATABASE_FILE = "keisei.db"
@@ -74,7 +74,9 @@ class RunDirectory:
         """The run in ``root`` that was created last. Raises RunError if there is none."""
         runs = [file for file in root.glob(f"*/{SETTINGS_FILE}") if file.is_file()]
         if not runs:
-            raise RunError(f"{root} holds no run")
+            raise RunError(
+                f"{root} holds no run: start one without --resume, or name it with --run"
+            )
         return max(runs, key=lambda file: (file.stat().st_mtime_ns, file.parent.name)).parent
 
     @property

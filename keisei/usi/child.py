@@ -18,7 +18,8 @@ from keisei.usi.protocol import Lines, printable
 NICENESS = 10
 """Engines give way to the training beside them."""
 OUTPUT_LIMIT = 16 * 2**20
-"""Bytes that it may write between two calls of ``listen``; then it is killed."""
+"""Bytes that it may write between two calls of ``listen``, on its standard error too; then it is
+killed."""
 TAIL = 2_000
 """Bytes kept of what it wrote last on its standard error."""
 _PARTING = 0.3
@@ -134,14 +135,13 @@ class Child(asyncio.SubprocessProtocol):
         """It wrote."""
         if fd == 2:
             self._tail = (self._tail + data)[-TAIL:]
-            return
         self._left -= len(data)
         if self._left < 0:
             self._kill()
             self._part(f"wrote more than {OUTPUT_LIMIT // 2**20} MiB without an answer")
-            return
-        for line in self._lines.feed(data):
-            self._heard(line)
+        elif fd == 1:
+            for line in self._lines.feed(data):
+                self._heard(line)
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
         """It closed a pipe, or died."""

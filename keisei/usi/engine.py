@@ -27,6 +27,8 @@ from keisei.usi.protocol import (
 from keisei.usi.spec import EngineSpec
 
 _Answer = TypeVar("_Answer", UsiOk, ReadyOk, BestMove)
+_DEBIAN = {"fairy-stockfish": "fairy-stockfish", "gpsusi": "gpsshogi"}
+"""Packages of engines, which Debian puts where ``PATH`` often doesn't look."""
 
 
 class EngineError(Exception):
@@ -84,7 +86,8 @@ class Engine:
         self.options: dict[str, Option] = {}
         """What can be set, by name in lower case."""
         self.info: Info | None = None
-        """The last ``info`` with a score or a line of the search now running or just ended."""
+        """The last ``info`` with a score or a line of the search now running or just ended: of the
+        best line, not of the others of MultiPV, and no bound."""
         self._timeouts = timeouts or Timeouts()
         self._greeted = False
         self._awaited: tuple[type[Message], asyncio.Future[Any]] | None = None
@@ -236,7 +239,7 @@ class Engine:
                 self.author = author
             case Option() if not self._greeted:
                 self.options[message.name.lower()] = message
-            case Info() if message.pv or message.cp is not None or message.mate is not None:
+            case Info(best=True) if message.pv or (message.cp, message.mate) != (None, None):
                 self.info = message
         if self._awaited is not None and isinstance(message, self._awaited[0]):
             future = self._awaited[1]
@@ -252,6 +255,10 @@ class Engine:
 def find_engine(name: str) -> Path:
     """The program of that name or path. Raises EngineStartError."""
     found = shutil.which(str(Path(name).expanduser()) if name.startswith("~/") else name)
+    if found is None and "/" not in name:
+        package = _DEBIAN.get(name)
+        hint = f" (Debian: apt-get install {package} puts it in /usr/games)" if package else ""
+        raise EngineStartError(f"{name}: not in PATH{hint}")
     if found is None:
         why = "is not a program that may be run" if Path(name).exists() else "no such engine"
         raise EngineStartError(f"{name}: {why}")

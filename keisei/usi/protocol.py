@@ -108,6 +108,8 @@ class Info:
     """Plies to mate, negative if the engine is mated; +-``UNKNOWN_MATE`` if it does not say."""
     pv: tuple[str, ...] = ()
     """The line it expects; some engines put words such as ``pass`` in it."""
+    best: bool = True
+    """Whether this is of its best line (the first, with MultiPV), and the score no mere bound."""
 
 
 Message = Identity | Option | UsiOk | ReadyOk | BestMove | Checkmate | Info
@@ -193,6 +195,8 @@ def _info(rest: str) -> Info:
             break
         if word in {"depth", "nodes", "time"} and after:
             found[word] = _number(after[0])
+        elif word in {"lowerbound", "upperbound"} or (word == "multipv" and after[:1] != ["1"]):
+            found["best"] = False
         elif word == "score" and len(after) == 2 and after[0] == "cp":
             found["cp"] = _number(after[1])
         elif word == "score" and len(after) == 2 and after[0] == "mate":

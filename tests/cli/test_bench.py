@@ -1,5 +1,6 @@
 """``keisei bench``: that the figures are there and are what they say."""
 
+import argparse
 import json
 import socket
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from rsshogi.core import Board
 from rsshogi.policy import move_label
 
-from keisei.cli import bench_env, bench_loop
+from keisei.cli import bench_clients, bench_env, bench_loop
 from keisei.env import MASK_WORDS, VectorEnv, random_actions
 from keisei.shogi import kernels
 
@@ -28,6 +29,8 @@ channels = 8
 [ppo]
 rollout_plies = 8
 minibatch = 64
+[opponents]
+share = 0.25
 [compute]
 dtype = "float32"
 threads = 1
@@ -131,7 +134,8 @@ def test_bench_match(tiny: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_bench_contention(tiny: Path) -> None:
-    report = bench("contention", "--config", tiny, "--rounds", 1, "--seconds", 1, "--share", 0.5)
+    flags = {"rounds": 1, "seconds": 1, "evaluation.share": 0.5}
+    report = bench("contention", "--config", tiny, *(f"--{k}={v}" for k, v in flags.items()))
     for kind in ("idle", "playing"):
         steps = report[f"{kind}_steps_per_second"]
         assert report[f"{kind}_of_bare"] == pytest.approx(steps / report["bare_steps_per_second"])
@@ -139,16 +143,34 @@ def test_bench_contention(tiny: Path) -> None:
     assert report["playing_of_bare"] < 0.9
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_too_short_a_block_is_a_line_not_a_traceback(tiny: Path) -> None:
+    flags = ["--config", str(tiny), "--blocks", "2", "--seconds", "0.001", "--clients", "2"]
+    command = [sys.executable, "-m", "keisei", "bench", "loop", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "keisei: --seconds: longer blocks: 0 iterations in 0.001 s\n"
+
+
+def test_the_loop_takes_any_setting_but_ends_by_itself() -> None:
+    given = {"net.blocks": "3", "run.minutes": "1", "run.root": "mine"}
+    args = argparse.Namespace(config=None, device="cuda", overrides=given)
+    chosen = bench_loop.settings_in("folder", args, {"ppo.gamma": 0.5})
+    assert (chosen.device, chosen.net.blocks, chosen.ppo.gamma) == ("cuda", 3, 0.5)
+    assert (str(chosen.run.root), chosen.run.minutes) == ("folder", 0)
+
+
 def test_a_client_that_is_refused_or_cut_fails_the_benchmark() -> None:
     server, client = socket.socketpair()
     with server, client:
         server.sendall(b"HTTP/1.1 200 OK\r\n")
-        bench_loop._check_answer(client)
-        assert bench_loop._read(client) == 17
+        bench_clients._check_answer(client)
+        assert bench_clients._read(client) == 17
         server.sendall(b"HTTP/1.1 503 Service Unavailable\r\n")
         with pytest.raises(RuntimeError, match=r"answered b'HTTP/1\.1 503"):
-            bench_loop._check_answer(client)
-        assert bench_loop._read(client) == 34
+            bench_clients._check_answer(client)
+        assert bench_clients._read(client) == 34
         server.close()
         with pytest.raises(RuntimeError, match="the server ended a stream"):
-            bench_loop._read(client)
+            bench_clients._read(client)

@@ -20,7 +20,8 @@ from rsshogi.record import Record
 from keisei.cli.main import main
 from keisei.config import Settings
 from keisei.nets.registry import build
-from keisei.store import Database, RunDirectory, RunReader, save_checkpoint
+from keisei.runtime import ratings
+from keisei.store import Database, DatabaseError, RunDirectory, RunReader, save_checkpoint
 
 NET = {"kind": "se_resnet", "blocks": 1, "channels": 8}
 
@@ -325,6 +326,46 @@ def test_an_engine_that_fails_is_told_and_the_same_command_goes_on(
     fake("play", tmp_path)
     shutil.copy(tmp_path / "play", engine.path)
     assert report(capsys, *words)["evaluation"] == row["id"]
+
+
+def test_what_was_played_before_an_engine_failed_is_reported(
+    run: Path, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = f"usi:{fake('exit', tmp_path).path}?nodes=1"
+    opponents = "--opponent", "random", "--opponent", "material", "--opponent", engine
+    words = [run, *opponents, *quick, "--strategy", "gauntlet", "--games", 2, "--concurrency", 1]
+    assert main(["evaluate", *map(str, words), "--json"]) == 1
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert pairings(found) == [("run@20", "random"), ("run@20", "material")]
+    assert (found["games"], found["anchor"]) == (4, "random")
+    assert captured.err == f"keisei: {found['error']}\n"
+    assert "exited with code 3" in found["error"]
+    (row,) = RunReader(run).evaluations()
+    assert row["state"] == "failed"
+    assert row["result"]["games"] == 4
+    assert row["message"] == f"EngineGone: {found['error']}"
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_a_result_that_cannot_be_kept_is_reported(
+    run: Path, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch, failing: bool,
+) -> None:  # fmt: skip
+    def locked(run: Path) -> None:
+        raise DatabaseError("it is locked")
+
+    monkeypatch.setattr(ratings, "refit", locked)
+    engine = f"usi:{fake('exit', tmp_path).path}?nodes=1"
+    more = ["--opponent", engine, "--strategy", "gauntlet"] if failing else []
+    words = [str(run), "--opponent", "random", *more, *quick, "--games", "2", "--concurrency", "1"]
+    assert main(["evaluate", *words, "--json"]) == (1 if failing else 3)
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["games"] == 2
+    lines = captured.err.splitlines()
+    assert "keisei: it is locked" in lines
+    assert [("exited with code 3" in line) for line in lines].count(True) == failing
+    assert len(lines) == 1 + failing
 
 
 def test_fairy_stockfish_on_two_rungs_and_its_games_read_by_others(

@@ -37,6 +37,16 @@ def stderr_line(capsys: pytest.CaptureFixture[str]) -> str:
         (["perft", "2", "--ppo.clip=1"], "takes no settings"),
         (["perft", "two"], "two"),
         (["moves", "not an sfen"], "board"),
+        (["bench", "loop", "--config", "nosuch"], "nosuch: no such file"),
+        (["bench", "contention", "--ppo.gama", "1"], "ppo.gama: no such setting"),
+        (["bench", "loop", "--clients", "0"], "--clients: 1 to 256 (got 0)"),
+        (["bench", "loop", "--seconds", "0"], "--seconds: more than 0 (got 0.0)"),
+        (["bench", "match", "--games", "3"], "--games: even, 2 or more (got 3)"),
+        (["bench", "match", "--repeats", "0"], "--repeats: 1 or more (got 0)"),
+        (["bench", "contention", "--rounds", "0"], "--rounds: 1 or more (got 0)"),
+        (["bench", "contention", "--evaluation.share=0"], "evaluation.share: more than 0"),
+        (["bench", "env", "--steps", "0"], "--steps: 1 or more (got 0)"),
+        (["bench", "match", "--net.kind", "rnn"], "'rnn'"),
         (["dance"], "dance"),
         ([], "COMMAND"),
     ],
@@ -60,8 +70,9 @@ def test_a_bad_file_is_named_with_key_and_bound(
 def test_broken_toml_says_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "bad.toml"
     file.write_text("[ppo\n")
-    assert main(["train", "--config", str(file)]) == 2
-    assert "line 1" in stderr_line(capsys)
+    for command in (["train"], ["bench", "loop"]):
+        assert main([*command, "--config", str(file)]) == 2
+        assert "line 1" in stderr_line(capsys)
 
 
 def test_a_taken_port_is_exit_3(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -72,6 +83,14 @@ def test_a_taken_port_is_exit_3(capsys: pytest.CaptureFixture[str], tmp_path: Pa
     assert not (tmp_path / "run").exists(), "a run that can't be watched must not begin"
 
 
+@pytest.mark.parametrize("bench", ["train", "match"])
+def test_a_device_that_is_not_there_is_exit_3(
+    bench: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", bench, "--device", "cuda:99"]) == 3
+    assert "cuda:99" in stderr_line(capsys)
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(["--version"])
@@ -80,9 +99,21 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_config_show_is_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["config", "show", "--ppo.gamma=0.5"]) == 0
-    shown = tomllib.loads(capsys.readouterr().out)
-    assert Settings(**shown) == Settings.load(None, {"ppo.gamma": 0.5})
+    engines = {"an engine": 'usi:/x?nodes=5&A "quoted"=#\u007f'}
+    given = {"ppo.gamma": 0.5, "evaluation.engines": json.dumps(engines)}
+    assert main(["config", "show", *(f"--{key}={value}" for key, value in given.items())]) == 0
+    shown = capsys.readouterr().out
+    assert Settings(**tomllib.loads(shown)) == Settings.load(None, given)
+    assert Settings(**tomllib.loads(shown)).evaluation.engines == engines
+    assert "# Discount a ply." in shown
+
+
+def test_config_show_is_light() -> None:
+    code = (
+        "import sys, keisei.cli.main as cli; cli.main(['config', 'show']);"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_config_show_as_json(

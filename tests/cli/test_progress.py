@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import time
+from dataclasses import replace
 
 import anyio
 import pytest
@@ -51,6 +52,11 @@ async def test_a_reader_that_left_is_told_once(monkeypatch: pytest.MonkeyPatch) 
         await progress.write([STATUS])
         await progress.close()
     assert told == [1]
+
+
+async def test_the_run_is_named(capfd: pytest.CaptureFixture[str]) -> None:
+    await Progress(Settings).write([replace(STATUS, kind="started", state="starting")])
+    assert "started: run r\n" in capfd.readouterr().err
 
 
 async def test_log_lines_are_not_told_again(capfd: pytest.CaptureFixture[str]) -> None:

@@ -128,13 +128,15 @@ def test_a_broken_game_is_told_and_the_others_are_used(
     with (folder / "good.usi").open("a") as file:
         file.write("\nstartpos moves 7g7f 7g7e\n")
     words = ["warmup", str(folder), "--run", str(tmp_path / "warm"), "--epochs", "1", *SMALL]
-    assert main(words) == 0
+    assert main([*words, "--config", "quickstart"]) == 0
     captured = capsys.readouterr()
     assert f"keisei: skipped: {folder}/bad.kif: neither UTF-8 nor Shift_JIS" in captured.err
     assert f"keisei: skipped: {folder}/good.usi:21: ply 2: 7g7e is not legal" in captured.err
     assert "18 games to learn from, 2 held out" in captured.err
     assert "epoch 1: held-out games: top-1 " in captured.err
-    assert f"next: keisei train --init {tmp_path}/warm/checkpoints/000000000000" in captured.out
+    start = f"--init {tmp_path}/warm/checkpoints/000000000000"
+    small = "--net.blocks=1 --net.channels=8"
+    assert f"next: keisei train --config quickstart {small} {start}\n" in captured.out
 
 
 def test_a_thousand_broken_games_are_not_a_thousand_lines(

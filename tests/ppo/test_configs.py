@@ -32,3 +32,7 @@ def test_the_network_of_a_shipped_configuration_answers(path: Path) -> None:
 def test_the_expected_ones_are_there() -> None:
     names = {path.name for path in FOLDER.glob("*.toml")}
     assert names >= {"quickstart.toml", "base.toml", "h100.toml"}
+
+
+def test_the_quickstart_is_what_comes_without_a_configuration() -> None:
+    assert Settings.load(FOLDER / "quickstart.toml") == Settings()

@@ -81,8 +81,9 @@ def test_bfloat16_keeps_the_ratio_at_one() -> None:
 
 
 def test_schedules_run_over_steps() -> None:
+    last = {"learning_rate_final": 1e-4, "entropy_final": 0.0, "material_final": 0.1}
     one = learner(
-        **{"ppo.entropy_final": 0.0, "ppo.material_final": 0.1, "env.reset_share_final": 0.2}
+        **{f"ppo.{name}": value for name, value in last.items()}, **{"env.reset_share_final": 0.2}
     )
     reports = [iterate(one).values for _ in range(WINDOW + 1)]  # the detectors look at them, too
     assert [r["train/lr"] for r in reports][:2] == pytest.approx([1e-3, 1e-3 - 9e-4 * 256 / 2000])

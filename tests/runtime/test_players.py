@@ -1,5 +1,6 @@
 """A player is the network of its checkpoint, or an error; never another network."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from keisei.config import Settings
 from keisei.nets.policy import DeviceError
 from keisei.nets.registry import build
 from keisei.runtime.play import answer
-from keisei.runtime.players import load
+from keisei.runtime.players import load, load_within
 from keisei.runtime.queues import Question
 from keisei.shogi import Position, SfenError
 from keisei.store import CheckpointError, RunDirectory, save_checkpoint
@@ -43,6 +44,44 @@ def test_the_network_of_a_run_is_its_newest(run: RunDirectory) -> None:
         found = player.agent.net.state_dict()
         assert found.keys() == expected.keys()
         assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_a_player_needs_no_more_than_its_weights(run: RunDirectory) -> None:
+    weights = build(**NET, seed=1).state_dict()
+    groups = {"weights": weights, "optimizer": {"x": torch.zeros(3)}}
+    path = save_checkpoint(run, 1, groups, {"net": NET})
+    (path / "optimizer.safetensors").unlink()
+    for source in (run.path, path):
+        assert load(source, "cpu").step == 1
+
+
+def test_room_is_asked_for_before_the_weights_go_to_the_device(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(run, 1)
+    asked: list[int] = []
+    assert load_within(run.path, "cpu", asked.append).agent.nbytes == asked[0] > 0
+
+    def none(nbytes: int) -> None:
+        raise MemoryError(nbytes)
+
+    move = torch.nn.Module.to
+
+    def to(net: torch.nn.Module, *device: Any, **layout: Any) -> torch.nn.Module:
+        assert not device, "it was copied"
+        return move(net, **layout)
+
+    monkeypatch.setattr(torch.nn.Module, "to", to)
+    with pytest.raises(MemoryError, match=str(asked[0])):
+        load_within(run.path, "cpu", none)
+
+
+def test_the_home_of_a_player_is_its_run(run: RunDirectory, tmp_path: Path) -> None:
+    path = save(run, 1)
+    assert load(path, "cpu").home == run.path
+    moved = shutil.copytree(path, tmp_path / "moved")
+    found = load(moved, "cpu")
+    assert (found.home, found.name) == (moved, "moved@1")
 
 
 def test_a_damaged_newest_is_told_and_the_one_before_plays(run: RunDirectory) -> None:

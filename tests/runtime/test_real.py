@@ -18,6 +18,7 @@ from keisei.evaluation.spec import EvaluationSpec
 from keisei.runtime import engines
 from keisei.runtime.errors import KeyReused
 from keisei.runtime.evaluating import _promote
+from keisei.runtime.tournament import _openings
 from keisei.shogi import Position, SfenError
 from keisei.store import RunDirectory, load_checkpoint
 from keisei.usi import Timeouts
@@ -25,7 +26,7 @@ from keisei.usi import Timeouts
 pytestmark = pytest.mark.anyio
 FAULTS = {
     "exit": "failed", "hang": "failed", "flood": "failed", "crash-once": "done", "junk": "done",
-    "illegal": "done", "nonsense": "done",
+    "illegal": "done", "nonsense": "done", "stderr-flood": "failed",
 }  # fmt: skip
 """What fake engines do, and what becomes of an evaluation against them."""
 
@@ -304,14 +305,29 @@ async def test_a_bad_engine_fails_its_evaluation_and_no_more(
         await until_step(keisei, keisei.status().step + 1)
 
 
+async def test_what_was_played_before_an_engine_failed_stands(tmp_path: Path) -> None:
+    engine = f"usi:{fake('exit', tmp_path).path}?nodes=1"
+    wanted = EvaluationSpec(opponents=("random", engine), strategy="gauntlet", games=2, max_ply=40)
+    async with Keisei(tiny(tmp_path)) as keisei:
+        await keisei.pause()  # the engine has low priority
+        found = await (await keisei.evaluate(wanted)).result()
+    assert found["state"] == "failed"
+    assert found["message"].startswith("EngineGone: ")
+    assert (found["result"]["opponent"], found["result"]["games"]) == ("random", 2)
+
+
 async def test_evaluations_change_nothing_of_the_training(tmp_path: Path) -> None:
     steps = {"run.steps": 8 * 128}
     async with Keisei(tiny(tmp_path, **steps), run=tmp_path / "alone") as alone:
         await alone.wait()
-    regular = {"evaluation.every_steps": 128, "evaluation.games": 2, "evaluation.max_ply": 20}
+    await to_thread.run_sync(_openings, None)  # else training might be over before the book is read
+    regular = {"every_steps": 128, "games": 2, "max_ply": 40, "share": 0.9}
+    regular = {f"evaluation.{key}": value for key, value in regular.items()}
     async with Keisei(tiny(tmp_path, **steps, **regular), run=tmp_path / "watched") as watched:
         await watched.wait()
-    assert watched.evaluations()
+    games = await to_thread.run_sync(watched.reader.match_games)
+    assert len(games) >= 2
+    assert all(game["plies"] > len(game["opening"].split()) - 2 for game in games)
     one, other = [await read(await newest(keisei)) for keisei in (alone, watched)]
     assert one.step == other.step == 1024
     for group in ("weights", "optimizer", "env"):

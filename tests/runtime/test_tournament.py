@@ -1,23 +1,29 @@
 """Evaluations from the loop: who plays, what is kept, what ends them early, what goes on later."""
 
+import time
 from collections.abc import Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 from engine_tools import Interrupted, fake, nothing_left
 
+from keisei.config import Settings
 from keisei.evaluation import Match, MatchSpec
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.nets.policy import Agent
 from keisei.nets.registry import build
+from keisei.runtime import tournament as tournament_module
 from keisei.runtime.arena import DeviceArena, local_arena
+from keisei.runtime.evaluating import keep_games, kept_games
 from keisei.runtime.matches import Matches, Network
 from keisei.runtime.tournament import Progress, Tournament, _openings
-from keisei.store.matches import MatchGame
+from keisei.store import Database, DatabaseError, RunDirectory
+from keisei.store.matches import MatchGame, MatchTable
 from keisei.usi import EngineStartError
 
 pytestmark = pytest.mark.anyio
@@ -31,12 +37,16 @@ def rules() -> None:
 
 
 class Arena:
-    """A local arena whose networks are made here: ``net-1`` is one with seed 1."""
+    """A local arena whose networks are made here: ``net-1`` is one with seed 1.
+
+    ``/exp/run:net-1`` is one of that run.
+    """
 
     def __init__(self, inner: DeviceArena) -> None:
         self._inner = inner
         self.open_now = 0
         self.on_play: Callable[[], None] = lambda: None
+        self.may_end: Callable[[], bool] = lambda: True
 
     async def open(self, source: str) -> Network:
         self.open_now += 1
@@ -45,6 +55,8 @@ class Arena:
     async def play(self, *arguments: Any, **more: Any) -> None:
         self.on_play()
         await self._inner.play(*arguments, **more)
+        while not self.may_end():  # noqa: ASYNC110
+            await anyio.sleep(0.001)
 
     async def choose(self, *arguments: Any, **more: Any) -> Any:
         return await self._inner.choose(*arguments, **more)
@@ -59,11 +71,12 @@ def networks(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     def opened(self: Matches, source: str, live: Any, step: int) -> Network:
-        number = int(source.removeprefix("net-"))
+        home, _, name = source.rpartition(":")
+        number = int(name.removeprefix("net-"))
         net = build("mlp", blocks=1, channels=16, seed=number).eval()
         id = next(self._ids)
         self._agents[id] = Agent(net, torch.device("cpu"), torch.float32)
-        return Network(id, f"run@{number}", number, 256)
+        return Network(id, f"run@{number}", number, 256, Path(home))
 
     monkeypatch.setattr(Matches, "_open", opened)
 
@@ -143,7 +156,10 @@ async def test_an_engine_among_the_others(networks: None, tmp_path: Path, agent:
     assert result["score"] == sum(m["score"] for m in result["matches"][:2]) / 2
     assert result["interval"][0] <= result["score"] <= result["interval"][1]
     lines = {line["player"]: line for line in result["ratings"]["players"]}
+    assert result["anchor"] == ("random" if agent == "random" else "material")
+    assert lines[result["anchor"]]["elo"] == 0
     assert result["elo"] == lines[result["agent"]]["elo"]
+    assert (result["elo"] == 0) == (agent == "random")
 
 
 async def test_what_an_engine_did_is_told_though_a_test_ended_the_match(tmp_path: Path) -> None:
@@ -164,6 +180,70 @@ async def test_an_engine_that_is_not_there_is_told_before_anything_is_played() -
     with pytest.raises(EngineStartError, match="/no/engine: no such engine"):
         await play(missing, keep=kept.extend)
     assert kept == []
+
+
+async def test_an_option_that_an_engine_lacks_is_told_before_anything_is_played(
+    tmp_path: Path,
+) -> None:
+    kept: list[MatchGame] = []
+    engine = f"usi:{fake('plain', tmp_path).path}?nodes=1&Skil=3"
+    wanted = spec(opponents=("random", engine), strategy="gauntlet", games=2)
+    async with nothing_left():
+        with pytest.raises(EngineStartError, match="has no option 'Skil'"):
+            await play(wanted, keep=kept.extend)
+    assert kept == []
+
+
+async def test_all_networks_are_there_before_the_first_game(networks: None) -> None:
+    wanted = spec(agents=("net-1",), opponents=("net-2", "net-3"), strategy="gauntlet", games=2)
+    there: list[int] = []
+    async with arena() as place:
+        place.on_play = lambda: there.append(place.open_now)
+        await Tournament(replace(wanted, max_ply=30), place).run()
+    assert there == [3, 3]
+
+
+async def test_networks_of_runs_with_one_name_are_told_apart(networks: None) -> None:
+    result = await play(
+        spec(
+            agents=("/a/run:net-1",),
+            opponents=("/a/run:net-1", "/b/run:net-1", "/c/b/run:net-1", "/b/run:net-2"),
+            strategy="gauntlet",
+            games=2,
+            max_ply=30,
+        )
+    )
+    assert result["agent"] == "run@1", "as in the run's other evaluations"
+    opponents = [match["opponent"] for match in result["matches"]]
+    assert opponents == ["run@1", "b/run@1", "c/b/run@1", "run@2"]
+    assert len(result["ratings"]["players"]) == 4
+    assert result["anchor"] == "b/run@1"
+
+
+@pytest.mark.parametrize("whole", [0, 1, 2])
+async def test_what_was_played_before_a_match_failed_is_the_result(whole: int) -> None:
+    wanted = spec(opponents=("random", "material", "random"), strategy="gauntlet", max_ply=30)
+    kept: list[MatchGame] = []
+
+    def fail() -> None:
+        if len(tournament.matches) > whole:
+            raise MemoryError("no room")
+
+    async with nothing_left(), arena() as place:
+        place.on_play = fail
+        tournament = Tournament(wanted, place, keep=kept.extend)
+        with pytest.raises(MemoryError, match="no room"):
+            await tournament.run()
+    result = tournament.result()
+    assert len(kept) == 20 * whole
+    if whole == 0:
+        assert result == {}
+    elif whole == 1:
+        assert (result["opponent"], result["games"]) == ("random", 20)
+    else:
+        assert [match["games"] for match in result["matches"]] == [20, 20]
+        assert (result["games"], result["pairs"], result["anchor"]) == (40, 20, "random")
+    assert tournament.matches[-1].to_dict()["error"] == "no room"
 
 
 async def test_a_sequential_test_ends_a_match_and_counts_the_pairs_up_to_there() -> None:
@@ -218,17 +298,81 @@ async def test_cancelled_at_every_await(networks: None, tmp_path: Path) -> None:
     engine = f"usi:{fake('plain', tmp_path).path}?nodes=1"
     wanted = spec(agents=("net-1",), opponents=(engine,), games=2, max_ply=26, concurrency=1)
     cancelled = 0
-    for n in range(1, 100):
+    for n in range(1, 150):
+        kept: list[MatchGame] = []
         async with nothing_left(), arena() as place:
+            tournament = Tournament(wanted, place, keep=kept.extend)
             with anyio.CancelScope() as scope:
-                work = Tournament(wanted, place, keep=lambda games: None).run()
-                await Interrupted(work, n, scope.cancel)
+                await Interrupted(tournament.run(), n, scope.cancel)
             assert place.open_now == 0
+        assert {game.number for game in kept} == played(tournament)
         cancelled += scope.cancelled_caught
         if not scope.cancel_called:
             break
     assert cancelled >= 4
-    assert n < 99
+    assert n < 149
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run in whose database an evaluation has begun."""
+    with RunDirectory.create(Settings(), tmp_path / "run") as made:
+        Database(made.database).close()
+    with closing(MatchTable(made.path)) as table:
+        table.begin("id", 0, {})
+    return made.path
+
+
+@pytest.mark.parametrize("milliseconds", range(0, 60, 10))
+async def test_cancelled_while_games_are_written_it_loses_none(
+    run: Path, milliseconds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database is locked for a moment: writing fails once, and then takes long."""
+    monkeypatch.setattr(tournament_module, "WRITE_SECONDS", 0.01)
+    tries = 0
+
+    def keep(games: list[MatchGame]) -> None:
+        nonlocal tries
+        tries += 1
+        time.sleep(0.02)
+        if tries == 1:
+            raise DatabaseError("database is locked")
+        keep_games(run, "id", games)
+
+    async with nothing_left(), arena() as place:
+        place.may_end = lambda: tries > 0  # else the first try would be the last
+        tournament = Tournament(spec(games=200, max_ply=30), place, keep=keep)
+        with anyio.CancelScope() as scope:
+
+            async def cancel() -> None:
+                while not tries:  # noqa: ASYNC110
+                    await anyio.sleep(0.001)
+                await anyio.sleep(milliseconds / 1000)
+                scope.cancel()
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(cancel)
+                await tournament.run()
+                group.cancel_scope.cancel()
+    found = await anyio.to_thread.run_sync(kept_games, run, "id")
+    assert {game.number for game in found} == played(tournament) != set()
+
+
+async def test_keeping_that_fails_once_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tournament_module, "WRITE_SECONDS", 0.01)
+    kept: list[MatchGame] = []
+    failed: list[MatchGame] = []
+
+    def keep(games: list[MatchGame]) -> None:
+        if not failed:
+            failed.extend(games)
+            raise DatabaseError("database is locked")
+        kept.extend(games)
+
+    async with nothing_left(), arena() as place:
+        place.may_end = lambda: bool(failed)  # else the first try would be the last
+        await Tournament(spec(games=200, max_ply=60), place, keep=keep).run()
+    assert sorted(game.number for game in kept) == list(range(200))
 
 
 async def test_cancelled_at_any_time_it_leaves_nothing_and_keeps_what_ended(
@@ -267,6 +411,11 @@ async def test_keeping_may_fail_and_then_says_so() -> None:
     async with nothing_left(), arena() as place:
         with pytest.raises(OSError, match="no space left"):
             await Tournament(spec(), place, keep=full).run()
+
+
+def played(tournament: Tournament) -> set[int]:
+    """Numbers of the games that ended."""
+    return {match.first + number for match in tournament.matches for number in match.games}
 
 
 def _out_of_room() -> None:

@@ -135,6 +135,23 @@ def test_the_older_one_is_used_and_the_damage_told(run: RunDirectory) -> None:
     ]
 
 
+def test_where_one_group_is_wanted_the_others_are_not_read(run: RunDirectory) -> None:
+    old, new = save(run, 1), save(run, 2)
+    for name in FILES:
+        if name.endswith(".safetensors") and not name.startswith("weights"):
+            (new / name).unlink()
+    for path in (run.path, new):
+        assert find_checkpoint(path, only="weights") == (new, [])
+    found = load_checkpoint(new, only="weights")
+    assert found.state == {"step": 2, "rng": "00ff"}
+    assert found.tensors.keys() == {"weights"}
+    for name in ("state.json", "weights.safetensors"):  # by the manifest weights come first
+        (new / name).write_bytes(b"x")
+        assert find_checkpoint(run.path, only="weights")[0] == old
+        with pytest.raises(CheckpointError, match=name):
+            load_checkpoint(new, only="weights")
+
+
 def test_a_refused_newer_one_never_pushes_out_a_good_one(run: RunDirectory) -> None:
     for step in (20, 30):
         (save(run, step) / "state.json").write_bytes(b"x")

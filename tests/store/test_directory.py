@@ -6,12 +6,9 @@ import socket
 import subprocess
 import sys
 import time
-import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from keisei.config import Settings
 from keisei.store import (
@@ -21,42 +18,6 @@ from keisei.store import (
     read_settings,
     resumed_settings,
 )
-from keisei.store.toml import to_toml
-
-TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-FLOATS = st.floats(min_value=0, max_value=1e300, exclude_min=True)
-
-
-@st.composite
-def settings(draw: st.DrawFn) -> Settings:
-    """Settings of which any may be anything allowed."""
-    return Settings(
-        device=draw(st.sampled_from(["auto", "cpu", "cuda:3"])),
-        run={
-            "root": draw(TEXT),
-            "steps": draw(st.integers(0, 2**70)),
-            "minutes": draw(FLOATS),
-            "seed": draw(st.integers(0, 2**32 - 1)),
-        },
-        ppo={
-            "learning_rate": draw(FLOATS),
-            "gamma": draw(st.floats(0, 1, exclude_min=True)),
-        },
-        net={"kind": draw(TEXT)},
-        compute={"compile": draw(st.booleans())},
-        server={"allowed_hosts": tuple(draw(st.lists(TEXT)))},
-    )
-
-
-@given(settings())
-def test_settings_come_back_from_their_toml(kept: Settings) -> None:
-    text = to_toml(kept.model_dump(mode="json"))
-    assert Settings(**tomllib.loads(text)) == kept
-
-
-def test_toml_refuses_what_it_cannot_write() -> None:
-    with pytest.raises(TypeError, match="None"):
-        to_toml({"a": None})
 
 
 def test_create_writes_settings_that_win_over_the_environment(

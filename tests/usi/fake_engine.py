@@ -72,6 +72,11 @@ def flood_errors() -> None:
     sys.stderr.flush()
 
 
+def flood_errors_for_ever() -> None:
+    while True:
+        flood_errors()
+
+
 def fork() -> None:
     """A child that holds the pipes and ignores polite signals; then exit."""
     code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
@@ -109,6 +114,7 @@ ON_GO: dict[str, Callable[[], None]] = {
     "hang-once": lambda: once(hang),
     "flood": flood,
     "stderr": flood_errors,
+    "stderr-flood": flood_errors_for_ever,
     "fork": fork,
     "fork-exit": fork_and_leave,
     "escape": escape,
@@ -162,6 +168,11 @@ def answer(position: str, line: str) -> None:
     elif HOW == "until-stop":
         waiting.append(position)
     else:
+        if HOW == "multipv":
+            say("info depth 9 multipv 1 score cp 77 pv 7g7f", "info multipv 2 score cp 5 pv 2g2f")
+            say("info depth 10 score cp 900 lowerbound pv 2g2f", "info score mate + upperbound")
+            say(f"bestmove {move(position)}")
+            return
         say("info depth 3 nodes 12 time 4 score cp -31 pv 7g7f 3c3d", "info string bye")
         say(f"bestmove {move(position)} ponder 3c3d")
 

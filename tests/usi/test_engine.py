@@ -92,6 +92,7 @@ async def test_bad_manners_are_survived(how: str, tmp_path: Path) -> None:
         ("fork-exit", "exited with code 4"),
         ("escape-exit", "exited with code 4"),
         ("flood", "wrote more than 16 MiB without an answer"),
+        ("stderr-flood", "wrote more than 16 MiB without an answer; its last words: eee"),
         ("endless-line", "wrote more than 16 MiB without an answer"),
     ],
 )  # fmt: skip
@@ -103,6 +104,14 @@ async def test_an_engine_that_is_gone_says_why(how: str, said: str, tmp_path: Pa
         assert said in str(caught.value)
         with pytest.raises(EngineGone):
             await engine.go(START)
+
+
+async def test_of_several_lines_the_best_tells_what_it_expects(tmp_path: Path) -> None:
+    async with Engine(fake("multipv", tmp_path)) as engine:
+        await engine.new_game()
+        await engine.go(START)
+        assert engine.info is not None
+        assert (engine.info.depth, engine.info.cp, engine.info.mate) == (9, 77, None)
 
 
 async def test_a_hang_is_a_timeout_and_is_killed(tmp_path: Path) -> None:
@@ -204,6 +213,7 @@ async def test_programs_that_are_none(tmp_path: Path) -> None:
     plain.write_text("no program")
     for path, said in (
         (tmp_path / "nothing", "no such engine"),
+        (Path("no-such-engine"), "no-such-engine: not in PATH"),
         (plain, "is not a program that may be run"),
         (tmp_path, "is not a program that may be run"),
         (broken, "exited with code 12"),

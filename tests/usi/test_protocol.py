@@ -39,8 +39,11 @@ from keisei.usi.protocol import (
         ("checkmate G*5b 5a4a", Checkmate(("G*5b", "5a4a"))),
         (
             "info depth 7 seldepth 9 multipv 1 score cp -26 upperbound nodes 500 nps 9 time 3 pv 2g2f pass",
-            Info(depth=7, nodes=500, time=3, cp=-26, pv=("2g2f", "pass")),
+            Info(depth=7, nodes=500, time=3, cp=-26, pv=("2g2f", "pass"), best=False),
         ),
+        ("info depth 7 multipv 1 score cp -26", Info(depth=7, cp=-26)),
+        ("info depth 7 multipv 2 score cp -26", Info(depth=7, cp=-26, best=False)),
+        ("info score mate 3 lowerbound", Info(mate=3, best=False)),
         ("info score mate -4", Info(mate=-4)),
         ("info score mate +", Info(mate=UNKNOWN_MATE)),
         ("info score mate -", Info(mate=-UNKNOWN_MATE)),

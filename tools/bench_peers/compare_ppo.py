@@ -30,7 +30,7 @@ import psutil  # noqa: E402
 import torch  # noqa: E402
 
 from keisei.cli.bench import machine, versions  # noqa: E402
-from keisei.cli.bench_train import _limit, _timed  # noqa: E402
+from keisei.cli.bench_train import network_parts, timed  # noqa: E402
 from keisei.cli.errors import CommandError  # noqa: E402
 from keisei.cli.settings import add_config, load, take_overrides  # noqa: E402
 from keisei.config import Settings  # noqa: E402
@@ -82,7 +82,7 @@ def measure(settings: Settings, repeats: int) -> dict[str, Any]:
         "keisei": {
             "iteration": lambda: iterate(learner),
             "refill": learner.env.refill_reset_pool,
-            **_limit(learner, settings),
+            **network_parts(learner, settings),
         },
         "plain": {"iteration": plain.iterate, **plain_limit(plain, settings)},
     }
@@ -119,7 +119,7 @@ def take_turns(
     rounds: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
     for _ in range(count):
         for side, parts in sides.items():
-            seconds = {name: _timed(part, device) for name, part in parts.items()}
+            seconds = {name: timed(part, device) for name, part in parts.items()}
             rounds[side].append(seconds | clocks[side].seconds)
     return rounds
 

@@ -5,7 +5,8 @@
         --seed 1 --threads 2 --ppo.gamma 0.99
 
 Any ``--section.key value`` overrides the configuration. Only the learner and the matches are used: no
-run directory, no service. ``--until-steps N`` runs to a step instead of a time.
+run directory, no service. ``--until-steps N`` runs to a step instead of a time. ``--terminal-value``
+is for one experiment: the value head learns from the last ply of a game alone.
 """
 
 import argparse
@@ -22,10 +23,12 @@ from keisei.cli import process
 process.set_up()  # before torch is imported, as for `keisei train`
 
 import torch  # noqa: E402
+from torch import Tensor  # noqa: E402
 
 from keisei.config import Settings  # noqa: E402
 from keisei.evaluation import Match, MatchSpec  # noqa: E402
 from keisei.nets.policy import resolve_device, resolve_dtype  # noqa: E402
+from keisei.ppo import learner as learning  # noqa: E402
 from keisei.ppo.learner import Learner, Report  # noqa: E402
 from tools.experiments.mate_probe import positions, probe  # noqa: E402
 
@@ -62,6 +65,12 @@ def iterate(learner: Learner) -> Report:
             return report
 
 
+def terminal_targets(reward: Tensor, terminated: Tensor, *rest: object) -> Tensor:
+    """In place of ``outcome_targets``: the result where a game ended, no target elsewhere."""
+    result = torch.stack((reward.clamp(min=0), 1 - reward.abs(), -reward.clamp(max=0)), -1)
+    return result * terminated[..., None]
+
+
 def arguments() -> tuple[argparse.Namespace, dict[str, str]]:
     """Known flags, and the overrides."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -74,6 +83,7 @@ def arguments() -> tuple[argparse.Namespace, dict[str, str]]:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--name", default="")
+    parser.add_argument("--terminal-value", action="store_true")
     known, rest = parser.parse_known_args()
     flags = dict(zip(rest[::2], rest[1::2], strict=True))
     return known, {key.removeprefix("--"): value for key, value in flags.items()}
@@ -83,6 +93,8 @@ def main() -> None:
     """Train, look, print."""
     args, overrides = arguments()
     torch.set_num_threads(args.threads)
+    if args.terminal_value:
+        learning.outcome_targets = terminal_targets
     settings = Settings.load(args.config, {"run.seed": args.seed, **overrides})
     device = resolve_device(settings.device)
     learner = Learner(settings, device, resolve_dtype(settings.compute.dtype, device))

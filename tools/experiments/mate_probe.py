@@ -24,7 +24,6 @@ from keisei.env import VectorEnv, legal_lists
 from keisei.env.choose import material_actions, random_actions
 from keisei.nets.policy import Agent
 from keisei.shogi import Position, kernels
-from keisei.shogi.sfen import read_sfen
 
 GAMES = 256
 RANDOM_PLIES = 20
@@ -97,9 +96,7 @@ def probe(agent: Agent, found: list[tuple[str, list[int]]]) -> dict[str, float]:
 def look(sfens: list[str]) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
     """Observations and masks, the ply counter at zero."""
     env = VectorEnv(len(sfens), reset_pool=0)
-    for i, sfen in enumerate(sfens):
-        env.games[i] = read_sfen(sfen)[0][0]
-    env._look()  # noqa: SLF001 (the one way to start from given positions)
+    env.start_from(sfens)
     assert (legal_lists(env.mask)[1] > 0).all()
     return env.observation, env.mask
 

@@ -5,17 +5,29 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def to_toml(tree: Mapping[str, Any]) -> str:
+def to_toml(tree: Mapping[str, Any], notes: Mapping[str, Any] | None = None) -> str:
     """Text that ``tomllib.loads`` turns back into ``tree``.
 
     ``tree`` maps bare keys (letters, digits, ``_``, ``-``) to strings, booleans, numbers, lists of
     these, tables with any keys, or one level of sections of them. Raises TypeError on anything else.
+    ``notes``, of the same shape, are the comments behind the keys that have one: a line each.
     """
-    lines = [f"{key} = {_value(v)}" for key, v in tree.items() if not isinstance(v, Mapping)]
+    notes = notes or {}
+    lines = [_line(key, v, notes.get(key)) for key, v in tree.items() if not isinstance(v, Mapping)]
     for section, keys in tree.items():
         if isinstance(keys, Mapping):
-            lines += ["", f"[{section}]", *(f"{key} = {_value(v)}" for key, v in keys.items())]
+            said = notes.get(section, {})
+            lines += [
+                "",
+                f"[{section}]",
+                *(_line(key, v, said.get(key)) for key, v in keys.items()),
+            ]
     return "\n".join(lines) + "\n"
+
+
+def _line(key: str, value: Any, note: str | None) -> str:
+    text = f"{key} = {_value(value)}"
+    return f"{text:<31} # {note}" if note else text
 
 
 def _value(value: Any) -> str:

@@ -1,0 +1,167 @@
+"""A match of an evaluation: its games so far, and what they say."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keisei.evaluation import MatchSpec, PlayedGame, tally
+from keisei.evaluation.match import Kind
+from keisei.evaluation.ratings import Outcome
+from keisei.evaluation.sprt import Sprt
+from keisei.evaluation.statistics import score_interval, strength
+from keisei.runtime.matches import Network
+from keisei.store.matches import MatchGame
+from keisei.usi import EngineSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Player:
+    """A player, brought up."""
+
+    name: str
+    """In tables and records."""
+    kind: Kind
+    network: Network | None = None
+    engine: EngineSpec | None = None
+
+
+@dataclass(slots=True)
+class Played:
+    """A match of the evaluation."""
+
+    agent: Player
+    opponent: Player
+    spec: MatchSpec
+    first: int
+    """Number of its first game within the evaluation."""
+    games: dict[int, PlayedGame] = field(default_factory=dict)
+    """By number within the match; ``add`` adds."""
+    more: dict[str, Any] = field(default_factory=dict)
+    """What an engine did beside playing: faults, processor time; the error that ended the match."""
+    test: dict[str, Any] | None = None
+    """How the sequential test stands."""
+    points: NDArray[np.float64] = field(init=False)
+    """[games], the agent's; NaN where the game has not ended."""
+    _tested: NDArray[np.int64] = field(default_factory=lambda: np.zeros(5, np.int64))
+    """Pairs that the sequential test has seen, by their points."""
+
+    def __post_init__(self) -> None:
+        self.points = np.full(self.spec.games, np.nan)
+
+    def add(self, games: Iterable[PlayedGame]) -> None:
+        """Take games that have ended."""
+        for game in games:
+            self.games[game.number] = game
+            self.points[game.number] = game.points
+
+    def look(self, sprt: Sprt) -> None:
+        """Take the test on, to its first decision or the last pair before which none is missing.
+
+        Short games end first: a test that looked at them as they come would be biased.
+        """
+        pairs = self.points.reshape(-1, 2).sum(1)[self._tested.sum() :]  # NaN if one of the two is
+        ended = np.logical_and.accumulate(np.isfinite(pairs))
+        points = (2 * pairs[ended]).astype(np.int64)
+        if self.decided or not len(points):
+            return
+        counts = self._tested + np.eye(5, dtype=np.int64)[points].cumsum(0)  # after each pair
+        lower, upper = sprt.bounds
+        ratio = sprt.llr(counts)
+        decided = np.flatnonzero((ratio <= lower) | (ratio >= upper))
+        self._tested = counts[decided[0] if len(decided) else -1]
+        self.test = {"pairs": int(self._tested.sum()), **sprt.to_dict(self._tested)}
+
+    @property
+    def decided(self) -> bool:
+        """Whether the sequential test has ended it."""
+        return self.test is not None and self.test["decision"] is not None
+
+    @property
+    def counting(self) -> int:
+        """The games before this number count: all, or those that a decided test saw."""
+        return 2 * int(self._tested.sum()) if self.decided else self.spec.games
+
+    def counted(self) -> list[PlayedGame]:
+        """The games that count, by number."""
+        return [self.games[number] for number in sorted(self.games) if number < self.counting]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        found = {"agent": self.agent.name, "opponent": self.opponent.name}
+        games = self.counted()
+        if games:
+            points = np.array([game.points for game in games])
+            pairs = np.array([game.pair for game in games])
+            found |= tally(games).to_dict() | strength(points, pairs).to_dict()
+        return found | self.more | ({"sprt": self.test} if self.test else {})
+
+    def outcomes(self) -> list[Outcome]:
+        """The games that count, to be rated."""
+        found = []
+        for game in self.counted():
+            black, white = self._seats(game)
+            points = game.points if game.agent == "black" else 1 - game.points
+            found.append(Outcome(black, white, points, pair=self.first // 2 + game.pair))
+        return found
+
+    def row(self, game: PlayedGame) -> MatchGame:
+        """A game as it is kept. Replays it: some milliseconds."""
+        black, white = self._seats(game)
+        return MatchGame(
+            number=self.first + game.number,
+            pair=self.first // 2 + game.pair,
+            opening=self.spec.opening(game.pair).line,
+            black=black,
+            white=white,
+            result=game.result,
+            reason=game.reason,
+            plies=game.plies,
+            start=game.start,
+            moves=" ".join(game.moves()),
+            values=tuple(game.values.tolist()),
+        )
+
+    def recall(self, kept: dict[int, MatchGame]) -> None:
+        """Take over the games of whole pairs that these players played before this process."""
+        names = [self.agent.name, self.opponent.name]
+        for number in range(0, self.spec.games, 2):
+            first = kept.get(self.first + number)
+            second = kept.get(self.first + number + 1)
+            if not first or not second:
+                continue
+            if [first.black, first.white] == names == [second.white, second.black]:
+                self.add([_recalled(number, first), _recalled(number + 1, second)])
+
+    def _seats(self, game: PlayedGame) -> tuple[str, str]:
+        """Black's name and white's."""
+        agent, opponent = self.agent.name, self.opponent.name
+        return (agent, opponent) if game.agent == "black" else (opponent, agent)
+
+
+def standing(matches: Sequence[Played]) -> tuple[float | None, tuple[float, float] | None, int]:
+    """The first agent's score over all its games, the interval of it, and the complete pairs."""
+    own = [match for match in matches if match.agent is matches[0].agent]
+    points = np.concatenate([match.points[: match.counting] for match in own])
+    pairs = np.concatenate([(match.first + np.arange(match.counting)) // 2 for match in own])
+    ended = np.isfinite(points)
+    if not ended.any():
+        return None, None, 0
+    points, pairs = points[ended], pairs[ended]
+    complete = int((np.bincount(pairs) == 2).sum())
+    return float(points.mean()), score_interval(points, pairs), complete
+
+
+def _recalled(number: int, row: MatchGame) -> PlayedGame:
+    """A game that was kept, without its moves: nobody asks for them again."""
+    none = np.empty(0)
+    return PlayedGame(
+        number=number,
+        result=row.result,
+        reason=row.reason,
+        start=row.start,
+        actions=none.astype(np.int16),
+        values=none.astype(np.float32),
+    )

@@ -1,0 +1,25 @@
+"""Events as JSON, and what they say before anything is known."""
+
+import json
+from dataclasses import fields
+
+from keisei.events import Evaluation, Event, dumps
+from keisei.runtime.book import Record
+
+
+def test_json_has_null_for_what_is_not_finite() -> None:
+    content = {"a": [float("nan"), (float("inf"), 1.5)], "b": {"c": -float("inf")}, "d": "日"}
+    plain = {"a": [None, [None, 1.5]], "b": {"c": None}, "d": "日"}
+    assert json.loads(dumps(content)) == plain
+    assert dumps(content, ensure_ascii=False, separators=(",", ":")) == (
+        '{"a":[null,[null,1.5]],"b":{"c":null},"d":"日"}'
+    )
+
+
+def test_a_record_shows_what_an_evaluation_says() -> None:
+    """Whatever it says: not a list of fields of its own."""
+    told = {field.name for field in fields(Evaluation)} - {field.name for field in fields(Event)}
+    record = Record({"id": "a", "score": 0.5, "nosuch": 1})
+    assert record.fields.keys() == told | {"created", "finished"}
+    known = Evaluation(run="r", step=1, time=0.0, id="a", score=0.5).to_dict()
+    assert {key: record.fields[key] for key in told} == {key: known[key] for key in told}
