@@ -39,18 +39,21 @@ class Outbox:
         self._loop = asyncio.get_running_loop()
         self._ready = asyncio.Event()
 
-    def emit(self, event: Event, *, always: bool = False) -> None:
-        """Hand over an event, from any thread. After ``close`` it is dropped and counted.
+    def emit(self, *events: Event, always: bool = False) -> None:
+        """Hand over events, from any thread; what belongs together in one call, which wakes the loop
+        once. After ``close`` they are dropped and counted.
 
-        ``always``: it finds room whatever waits (a run's last words). Raises OutboxOverflow.
+        ``always``: they find room whatever waits (a run's last words). Raises OutboxOverflow.
         """
+        kept = [event.event for event in events if event.keep]
         with self._lock:
             if self._closed:
-                self.dropped += 1
+                self.dropped += len(events)
                 return
-            if event.keep and not always and len(self._kept) >= self._limit:
-                raise OutboxOverflow(f"the loop has not taken {self._limit} events: {event.event}")
-            self._append(event)
+            if kept and not always and len(self._kept) + len(kept) > self._limit:
+                raise OutboxOverflow(f"the loop has not taken {self._limit} events: {kept[0]}")
+            for event in events:
+                self._append(event)
             wake, self._armed = not self._armed, True
         if wake:
             self._wake()

@@ -91,7 +91,7 @@ async def watch(
 class Heartbeat:
     """Measures how late the loop runs what is due."""
 
-    def __init__(self, every: float = 0.05) -> None:
+    def __init__(self, every: float = 0.25) -> None:
         self._every = every
         self._worst = 0.0
 

@@ -378,11 +378,12 @@ class Worker:
             "system/rss_bytes": float(psutil.Process().memory_info().rss),
             "system/device_bytes": float(_device_bytes(self._settings.device)),
         }
-        self._emit(Iteration, iteration=report.iteration, values=values)
-        for alert in report.alerts:
-            self._alert(alert.name, alert.level, alert.message)
-        for game in report.games:
-            self._emit(
+        event = self._event
+        alerts = (
+            event(Alert, name=a.name, level=a.level, message=a.message) for a in report.alerts
+        )
+        games = (
+            event(
                 Game,
                 id=game.number,
                 result=game.result,
@@ -390,6 +391,10 @@ class Worker:
                 plies=game.plies,
                 record=game.record,
             )
+            for game in report.games
+        )
+        iteration = event(Iteration, iteration=report.iteration, values=values)
+        self._outbox.emit(iteration, *alerts, *games)
 
     def _show_board(self) -> None:
         now = time.monotonic()
@@ -404,8 +409,11 @@ class Worker:
         self._state = state
         self._emit(Status, kind=kind, state=state, message=message)
 
-    def _emit(self, event: type[Event], /, **fields: Any) -> None:
-        self._outbox.emit(event(run=self._plan.run.id, step=self._step, time=time.time(), **fields))
+    def _emit(self, kind: type[Event], /, **fields: Any) -> None:
+        self._outbox.emit(self._event(kind, **fields))
+
+    def _event(self, kind: type[Event], /, **fields: Any) -> Event:
+        return kind(run=self._plan.run.id, step=self._step, time=time.time(), **fields)
 
     def _beat(self, phase: Phase) -> None:
         self.beat = (phase, time.monotonic())

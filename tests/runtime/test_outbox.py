@@ -110,6 +110,19 @@ async def test_what_must_be_kept_overflows_aloud() -> None:
     assert await everything(outbox) == [0, 1, 2, 4]
 
 
+async def test_events_of_one_call_come_together_or_not_at_all() -> None:
+    outbox = Outbox(kept=3)
+    told = [status(0), log(1), status(2)]
+    threading.Timer(0.05, outbox.emit, told).start()
+    with anyio.fail_after(1):
+        assert await outbox.drain() == told
+    outbox.emit(status(3))
+    with pytest.raises(OutboxOverflow, match="3 events: running"):
+        outbox.emit(*(status(number) for number in (4, 5, 6)))
+    outbox.close()
+    assert await everything(outbox) == [3]
+
+
 async def test_an_event_wakes_a_loop_that_sleeps() -> None:
     outbox = Outbox()
     threading.Timer(0.05, outbox.emit, [log(7)]).start()
