@@ -60,7 +60,7 @@ def test_a_long_run_keeps_its_memory_and_its_speed(tmp_path: Path, minutes: int)
     if minutes > 60:
         growth, error = slope(x, y)
         print(f"resident memory: {growth:.2f} +- {error:.2f} MiB an hour over {minutes} minutes")
-        assert growth - 3 * error < 1, f"{growth:.1f} +- {error:.1f} MiB an hour"
+        assert growth < 1
     else:  # still warming up: the heap grows by steps, as rarer shapes come; a leak goes on between them
         steady = float(np.median(np.diff(y) / np.diff(x)))
         assert steady < 60, f"{steady:.1f} MiB an hour between the heap's steps"
