@@ -1,7 +1,6 @@
 """From a network to moves: legal log-probabilities, sampling, and agents."""
 
 import copy
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +16,6 @@ ILLEGAL = -1e9
 """Logit of padding. Finite: minus infinity turns entropy and gradients into NaN."""
 MOST_LEGAL = 593
 """Legal moves that a position of shogi has at most (proof: Computer Shogi Kiso Joho Kenkyujo)."""
-_LOG2_E = math.log2(math.e)
 _BATCH = 32
 """Agents pad larger batches to a multiple of this, so that few shapes are ever prepared."""
 
@@ -131,16 +129,10 @@ def sample(logits: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
     drawn: the sum does not grow there, it begins at 0, and a drawn share is below the whole. A
     network that answers NaN plays any legal move: the update is where that is noticed.
     """
-    # Not softmax, exp or log: on a CPU they wake all threads for a batch as small as a ply's, which
-    # takes longer than the work; exp2 and log1p don't. What would be too small for a normal float,
-    # and slow, is 0 here.
     logits = logits.nan_to_num(posinf=0, neginf=0)
-    shifted = logits - logits.amax(1, keepdim=True)
-    weights = (shifted * _LOG2_E).clamp(min=-120).exp2() - 2.0**-120
-    below = weights.cumsum(1)
-    whole = below[:, -1:]
-    column = torch.searchsorted(below, draw[:, None] * whole, right=True)
-    return column, shifted.gather(1, column) - torch.log1p(whole - 1)
+    below = logits.softmax(1).cumsum(1)
+    column = torch.searchsorted(below, draw[:, None] * below[:, -1:], right=True)
+    return column, logits.log_softmax(1).gather(1, column)
 
 
 def outcome_value(outcome: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from keisei.events import EVALUATION_ENDED
 from keisei.store.checkpoints import (
     CHECKPOINTS,
     CheckpointError,
@@ -51,7 +52,6 @@ chosen AS (
 SELECT iteration, step, time, value FROM chosen JOIN iteration USING (iteration)
 ORDER BY iteration
 """
-_ENDED = ("done", "failed", "cancelled", "interrupted")
 
 
 class RunReader:
@@ -263,7 +263,7 @@ def _series(
 
 def _evaluation(row: sqlite3.Row) -> dict[str, Any]:
     data: dict[str, Any] = json.loads(row["data"])
-    finished = row["time"] if data["state"] in _ENDED else None
+    finished = row["time"] if data["state"] in EVALUATION_ENDED else None
     return {**data, "created": row["created"], "finished": finished}
 
 
