@@ -1,20 +1,21 @@
 """What evaluations cost the training that they are played beside.
 
-Blocks in turns, so that a machine that slows down slows all alike: ``bare``, the learner alone in a
-process without a run around it; ``idle``, a run with nothing to evaluate; ``playing``, the same run
-while a match of two networks always has games to play. Who has no turn is paused. Nobody learns: a
-better network plays other games, with fewer legal moves, which are faster. ``idle_of_bare`` and
-``playing_of_bare`` are medians over the rounds, with 95 % intervals; ``share`` is what evaluation took
-of the device's time.
+Blocks in turns, so that a machine that slows down slows all alike: ``bare``, the run's learner alone
+on its device thread, the run around it asleep; ``idle``, the run with nothing to evaluate; ``playing``,
+the run while a match of two networks always has games to play. One learner in one thread: two that
+should be equal differ by up to 3 %, by where their memory lies, and two threads' OpenMP pools on one
+machine slow each other by a quarter. Nobody learns: a better network plays other games, with fewer
+legal moves, which are faster. ``idle_of_bare`` and ``playing_of_bare`` are medians over the rounds,
+with 95 % intervals; ``share`` is what evaluation took of the device's time.
 """
 
 import argparse
-import multiprocessing
 import statistics
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Generator
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from keisei.cli.bench_loop import WARM_ITERATIONS, interval, iterations, settings_in
@@ -22,9 +23,8 @@ from keisei.cli.errors import require
 from keisei.cli.settings import add_config
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-
     from keisei import Keisei, Settings
+    from keisei.runtime.learners import Learner
 
 GAMES = 10_000
 KINDS = ("bare", "idle", "playing")
@@ -58,35 +58,23 @@ async def _measure(settings: "Settings", args: argparse.Namespace) -> dict[str, 
     from anyio import to_thread
 
     from keisei import Keisei
+    from keisei.runtime.prepare import decide
 
     found: dict[str, list[float]] = {kind: [] for kind in KINDS}
     shares = []
-    ours, theirs = multiprocessing.Pipe()
-    async with Keisei(settings) as keisei:
+    alone = _Alone()
+    async with Keisei(decide(settings), _learner=alone.build) as keisei:
         await iterations(keisei, WARM_ITERATIONS)
-        await keisei.pause()
-        # Spawned, not forked: OpenMP's threads do not survive a fork.
-        learner = multiprocessing.get_context("spawn").Process(
-            target=_learn_alone, args=(keisei.settings, theirs), daemon=True
-        )
-        learner.start()
-        theirs.close()
-        await to_thread.run_sync(ours.recv)
         for number in range(args.rounds):
             first = number % len(KINDS)
             for kind in KINDS[first:] + KINDS[:first]:
                 if kind == "bare":
-                    ours.send(args.seconds)
-                    speed = await to_thread.run_sync(ours.recv)
+                    speed = await to_thread.run_sync(alone.speed, args.seconds)
                 else:
-                    await keisei.resume()
                     speed, share = await _run_block(keisei, args.seconds, kind == "playing")
-                    await keisei.pause()
                     shares += [share] if kind == "playing" else []
                 found[kind].append(speed)
                 print(f"round {number + 1}: {kind} {speed:,.0f} steps/s", file=sys.stderr)
-        ours.close()
-        await to_thread.run_sync(learner.join)
         keisei.stop()
     report: dict[str, Any] = {
         f"{kind}_steps_per_second": statistics.median(speeds) for kind, speeds in found.items()
@@ -98,29 +86,39 @@ async def _measure(settings: "Settings", args: argparse.Namespace) -> dict[str, 
     return report | {"share": statistics.median(shares), "rounds": args.rounds}
 
 
-def _learn_alone(settings: "Settings", pipe: "Connection") -> None:
-    """The other process: answer each number of seconds with the steps per second of a learner."""
-    from keisei.cli import process
+class _Alone:
+    """Has a run's device thread train for a while with nothing around it, when it is asked to."""
 
-    process.set_up()
-    import torch
+    def __init__(self) -> None:
+        self._asked: SimpleQueue[float] = SimpleQueue()
+        self._speeds: SimpleQueue[float] = SimpleQueue()
 
-    from keisei.runtime.learners import build_learner
+    def build(self, settings: "Settings") -> "Learner":
+        """The run's learner."""
+        from keisei.runtime.learners import build_learner
 
-    torch.set_num_threads(settings.compute.threads)
-    learner = build_learner(settings)
-    learner.warm_up()
-    pipe.send("ready")
-    with suppress(EOFError):
-        while seconds := pipe.recv():
-            for _ in learner.iterate():  # the first one after a break warms up
-                pass
-            first, began = learner.step, time.perf_counter()
-            while time.perf_counter() - began < seconds:
-                for _ in learner.iterate():
+        learner = build_learner(settings)
+        iterate = learner.iterate
+
+        def alone_if_asked() -> Generator[None, None, Any]:
+            if not self._asked.empty():
+                seconds = self._asked.get()
+                for _ in iterate():  # what the block before left to do on the loop ends meanwhile
                     pass
-            pipe.send((learner.step - first) / (time.perf_counter() - began))
-    learner.env.close()
+                first, began = learner.step, time.perf_counter()
+                while time.perf_counter() - began < seconds:
+                    for _ in iterate():
+                        pass
+                self._speeds.put((learner.step - first) / (time.perf_counter() - began))
+            return (yield from iterate())
+
+        learner.iterate = alone_if_asked  # type: ignore[method-assign]
+        return learner
+
+    def speed(self, seconds: float) -> float:
+        """Steps per second over so many seconds; waits for them. Raises Empty if the run has ended."""
+        self._asked.put(seconds)
+        return self._speeds.get(timeout=10 * seconds + 60)
 
 
 async def _run_block(keisei: "Keisei", seconds: float, playing: bool) -> tuple[float, float]:

@@ -135,6 +135,19 @@ def sample(logits: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
     return column, logits.log_softmax(1).gather(1, column)
 
 
+def most_probable(legal: Tensor, logits: Tensor, k: int = 5) -> list[list[tuple[int, float]]]:
+    """The ``k`` most probable (action, probability) of each row, best first.
+
+    ``legal[B, L]`` is of ``legal_columns``, ``logits[B, L]`` of ``legal_logits``.
+    """
+    best, columns = logits.softmax(1).topk(min(k, logits.shape[1]), 1)
+    actions = legal.gather(1, columns)
+    return [
+        [(a, p) for a, p in zip(row, probabilities, strict=True) if a >= 0]
+        for row, probabilities in zip(actions.tolist(), best.tolist(), strict=True)
+    ]
+
+
 def outcome_value(outcome: Tensor) -> Tensor:
     """P(win) - P(loss) of outcome probabilities ``[..., 3]`` (win, draw, loss)."""
     return outcome[..., 0] - outcome[..., 2]
@@ -191,13 +204,7 @@ class Agent:
         """As ``top``, and the values ``float32[M]``."""
         count = len(observation)
         legal, logits, value = self._infer(observation, mask)
-        best, columns = logits.softmax(1).topk(min(k, logits.shape[1]), 1)
-        actions = legal.gather(1, columns).tolist()[:count]
-        rows = [
-            [(a, p) for a, p in zip(row, probabilities, strict=True) if a >= 0]
-            for row, probabilities in zip(actions, best.tolist()[:count], strict=True)
-        ]
-        return rows, value[:count].cpu().numpy()
+        return most_probable(legal, logits, k)[:count], value[:count].cpu().numpy()
 
     @property
     def nbytes(self) -> int:

@@ -264,17 +264,21 @@ class Learner:
         alerts = tuple(self._detectors.look(values))
         return Report(self.step, self.iteration, values, tuple(games), alerts)
 
-    def board(self) -> dict[str, Any]:
-        """The showcase game as it stands: number, SFEN, last move, ply, value, most probable moves."""
-        game, sfen, last_move, ply, position = self._recorder.showcase(self.env)
-        top, value = self.agent.look(self.env.observation[:1], self.env.mask[:1])
+    def board(self) -> dict[str, Any] | None:
+        """The position in which the network was asked last in the showcase game, with its answer:
+        number, SFEN, last move, ply, value, most probable moves. None if nothing is new.
+        """
+        shown = self._recorder.showcase(self.env)
+        if shown is None or (answer := self._collector.answer()) is None:
+            return None
+        top, value = answer
         return {
-            "game": game,
-            "sfen": sfen,
-            "last_move": last_move,
-            "ply": ply,
-            "value": float(value[0]),
-            "top_moves": tuple((position.usi(action), chance) for action, chance in top[0]),
+            "game": shown.number,
+            "sfen": shown.position.sfen(),
+            "last_move": shown.last_move,
+            "ply": shown.ply,
+            "value": value,
+            "top_moves": tuple((shown.position.usi(action), chance) for action, chance in top),
         }
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:

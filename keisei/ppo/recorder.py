@@ -25,6 +25,20 @@ class FinishedGame:
     """``sfen ... moves ...`` as in USI's ``position``."""
 
 
+@dataclass(slots=True)
+class Showcase:
+    """A running game, replayed up to where somebody last looked."""
+
+    number: int
+    position: Position
+    plies: int = 0
+    """Moves played to get here, from the start that this game had."""
+    ply: int = 0
+    """Ply of the position, which a start in mid-game counts, too."""
+    last_move: str | None = None
+    """USI; None if this is the start."""
+
+
 class Recorder:
     """Moves of all running games (two bytes a ply) and the start of those that will be kept."""
 
@@ -35,7 +49,7 @@ class Recorder:
         self.starts: dict[int, str] = {}
         self._one_in = one_in
         self._rows = np.arange(n)
-        self._board = _Board()
+        self._showcase: Showcase | None = None
         for slot in range(n):
             self._begin(env, slot)
 
@@ -51,17 +65,21 @@ class Recorder:
             self._begin(env, slot)
         return games
 
-    def showcase(self, env: VectorEnv) -> tuple[int, str, str | None, int, Position]:
-        """Number, SFEN, last move (USI), ply and position of the game in slot 0."""
-        number = int(env.game_number[0])
-        board = self._board
-        if board.number != number:
-            board = self._board = _Board(number, Position(self.starts[0]))
-        for action in self.moves[0, board.plies : self.length[0]].tolist():
-            board.last_move = board.position.play(action)
-            board.plies += 1
-        sfen = board.position.sfen()
-        return number, sfen, board.last_move, int(env.games["ply"][0]), board.position
+    def showcase(self, env: VectorEnv) -> "Showcase | None":
+        """The game in slot 0 as it was before its newest move.
+
+        None if it has had no move since the last call.
+        """
+        number, plies = int(env.game_number[0]), int(self.length[0]) - 1
+        shown = self._showcase
+        if plies < 0 or (shown and (shown.number, shown.plies) == (number, plies)):
+            return None
+        if shown is None or shown.number != number:
+            shown = self._showcase = Showcase(number, Position(self.starts[0]))
+        for action in self.moves[0, shown.plies : plies].tolist():
+            shown.last_move = shown.position.play(action)
+        shown.plies, shown.ply = plies, int(env.games["ply"][0]) - 1
+        return shown
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
         """Copies of the arrays, and texts, that ``load_state`` continues from."""
@@ -74,7 +92,7 @@ class Recorder:
         self.moves[:] = arrays["moves"]
         self.length[:] = arrays["length"]
         self.starts = {int(slot): sfen for slot, sfen in starts.items()}
-        self._board = _Board()
+        self._showcase = None
 
     def _begin(self, env: VectorEnv, slot: int) -> None:
         """A game begins in this slot; slot 0 is always followed, for the showcase."""
@@ -93,16 +111,6 @@ class Recorder:
             plies=int(step.plies[slot]),
             record=f"sfen {self.starts[slot]} moves {moves}",
         )
-
-
-@dataclass(slots=True)
-class _Board:
-    """The showcase game, replayed up to where somebody last looked."""
-
-    number: int = -1
-    position: Position = None  # type: ignore[assignment]  # replaced before the first use
-    plies: int = 0
-    last_move: str | None = None
 
 
 def _result(step: StepResult, slot: int) -> Result:

@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from keisei.env import MASK_WORDS, OBSERVATION_BYTES, Reason, StepResult, VectorEnv
-from keisei.nets.policy import evaluate, legal_columns, legal_logits, sample
+from keisei.nets.policy import (
+    evaluate,
+    legal_columns,
+    legal_logits,
+    most_probable,
+    outcome_value,
+    sample,
+)
 from keisei.ppo.clock import Clock
 from keisei.ppo.forward import Forward
 from keisei.ppo.material import material_balance
@@ -94,6 +101,7 @@ class Collector:
         self._truncated = np.zeros(shape, np.bool_)
         self._weight = np.zeros(shape, np.float32)
         self._finals: list[tuple[int, NDArray[np.intp], NDArray[np.uint8]]] = []
+        self._newest: tuple[Tensor, Tensor, Tensor] | None = None
 
     @torch.no_grad()
     def ply(self, t: int) -> tuple[NDArray[np.int16], StepResult]:
@@ -109,9 +117,11 @@ class Collector:
         with clock.phase("sampling"):
             legal = legal_columns(mask)
             draw = torch.rand(len(legal), device=self._device, generator=self._generator)
-            column, log_prob = sample(legal_logits(policy, legal), draw)
+            logits = legal_logits(policy, legal)
+            column, log_prob = sample(logits, draw)
             self._choice[t], self._log_prob[t] = column[:, 0], log_prob[:, 0]
             self._outcome[t] = outcome
+            self._newest = legal[:1], logits[:1], outcome[:1]
             actions = legal.gather(1, column)[:, 0].to("cpu", torch.int16).numpy()
         with clock.phase("opponents"):
             frozen = self._opponents.to_move()
@@ -129,6 +139,14 @@ class Collector:
                 self._finals.append((t, cut, step.final_observation[cut]))
             self._opponents.note(step)
         return actions, step
+
+    def answer(self) -> tuple[list[tuple[int, float]], float] | None:
+        """What the network said of game 0 in the newest ply: as of ``most_probable``, and the value."""
+        if self._newest is None:
+            return None
+        legal, logits, outcome = self._newest
+        (top,) = most_probable(legal, logits)
+        return top, float(outcome_value(outcome.softmax(1)))
 
     def learned(self) -> Tensor:
         """Indices ``int64[M]`` into the flattened rollout of the learner's own plies."""

@@ -68,8 +68,9 @@ class Hub:
         """Tick until closed."""
         while not self.closed:
             await anyio.sleep(self._tick)
-            with anyio.move_on_after(self.clients / self._budget - self._tick):
-                await self._urgent.wait()
+            if (longer := self.clients / self._budget - self._tick) > 0:
+                with anyio.move_on_after(longer):
+                    await self._urgent.wait()
             self._urgent.clear()
             if self._flush():
                 await self._wake()

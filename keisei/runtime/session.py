@@ -68,7 +68,7 @@ class Keisei:
         the newest in ``run.root``, is continued. ``init``: a checkpoint to start the weights from.
 
         ``keep_serving``: after the end of training, evaluations and moves are still answered, until
-        ``stop``. ``sinks`` get all events. ``_learner``, for the tests, makes the learner.
+        ``stop``. ``sinks`` get all events. ``_learner``, for tests and a benchmark, makes the learner.
         """
         self.settings = settings
         self._open = partial(

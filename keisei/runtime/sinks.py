@@ -8,7 +8,7 @@ import anyio
 import structlog
 from anyio import CapacityLimiter, to_thread
 
-from keisei.events import Alert, Event, Iteration, Status
+from keisei.events import Alert, Board, Event, Iteration, Log, Status
 from keisei.log import RUN_LOGGER
 from keisei.runtime.errors import OutboxOverflow
 from keisei.runtime.outbox import Outbox
@@ -47,8 +47,10 @@ class DatabaseSink:
         self._limiter = CapacityLimiter(1)
 
     async def write(self, events: Sequence[Event]) -> None:
-        """One transaction."""
-        await self._call(partial(self._database.append, events))
+        """One transaction. Boards and log lines are not kept."""
+        kept = [event for event in events if not isinstance(event, Board | Log)]
+        if kept:
+            await self._call(partial(self._database.append, kept))
 
     async def close(self) -> None:
         """Commit and close."""

@@ -28,7 +28,7 @@ from keisei.runtime.turns import Pace, Share
 from keisei.store import Checkpoint, CheckpointError, RunDirectory, load_checkpoint, save_checkpoint
 
 BOARD_SECONDS = 0.5
-"""Between two boards; one takes some 3 ms, which training misses."""
+"""Between two boards, at least."""
 FINISH_SECONDS = 3.0
 """An iteration that is asked to stop is finished if no more than this is left of it."""
 Phase = Literal["start", "compile", "iteration", "evaluation", "save", "rollback", "idle", "ended"]
@@ -399,9 +399,9 @@ class Worker:
 
     def _show_board(self) -> None:
         now = time.monotonic()
-        if now >= self._board_due:
+        if now >= self._board_due and (board := self._learner.board()):
             self._board_due = now + BOARD_SECONDS
-            self._emit(Board, **self._learner.board())
+            self._emit(Board, **board)
 
     def _alert(self, name: str, level: str, message: str) -> None:
         self._emit(Alert, name=name, level=level, message=message)

@@ -261,18 +261,29 @@ def test_recorded_games_replay_to_their_end() -> None:
             assert (outcome.reason, outcome.winner or "draw") == (game.reason, game.result)
 
 
-def test_the_board_shows_the_game_in_play() -> None:
-    one = learner()
-    for _ in range(6):
-        for _ in one.iterate():
-            board = one.board()
-            assert board["sfen"].split()[:3] == one.env.sfen(0).split()[:3]
-            assert board["ply"] == one.env.games["ply"][0]
-            assert board["game"] == one.env.game_number[0]
-            assert -1 <= board["value"] <= 1
-            legal = Position(board["sfen"]).legal_moves()
-            assert {move for move, _ in board["top_moves"]} <= set(legal)
-            assert len(board["top_moves"]) == min(5, len(legal))
+def test_the_board_shows_the_game_in_play_as_the_network_was_asked() -> None:
+    one = learner(**{"ppo.rollout_plies": 1})
+    assert one.board() is None  # nobody was asked yet
+    shown = 0
+    for _ in range(200):
+        number, sfen = one.env.game_number[0], one.env.sfen(0)
+        ply = one.env.games["ply"][0]
+        (top,), (value,) = one.agent.look(one.env.observation[:1], one.env.mask[:1])
+        iterate(one)
+        board = one.board()
+        if one.env.game_number[0] != number:
+            assert board is None  # that game is over
+            continue
+        assert board is not None
+        assert one.board() is None  # nothing new
+        position = Position(board["sfen"])
+        assert (board["game"], board["ply"]) == (number, ply)
+        assert board["sfen"].split()[:3] == sfen.split()[:3]
+        assert board["value"] == pytest.approx(value, abs=1e-5)
+        expected = {position.usi(action): chance for action, chance in top}
+        assert dict(board["top_moves"]) == pytest.approx(expected, abs=1e-5)
+        shown += 1
+    assert shown > 100
 
 
 @pytest.mark.parametrize("name", ["outcome.bias", "heads.bias"])
