@@ -35,6 +35,8 @@ from keisei.ppo.update import Batch, Sums, descend, make_optimizer, ppo_loss, sc
 
 TURN_PLIES = 8
 """Plies between two looks at the queues during a rollout."""
+ROOM_BYTES = 1 << 24
+"""What the heap has beyond what a first iteration needs."""
 OWN = ("env", "pool")
 """Groups of a checkpoint of which each rank has its own."""
 _FORMAT = 2
@@ -128,12 +130,15 @@ class Learner:
             minibatch = min(minibatch, games * self.settings.ppo.rollout_plies)
         rows = torch.arange(minibatch, device=self.device) % games
         policy, outcome = evaluate(self._forward, seen[rows], self.dtype)
-        # With as many legal moves as there can be: memory would grow for hours, each time that a
-        # position had more of them than any before.
+        # The C library's heap grows for hours, by a few MiB at a time: when a position has more legal
+        # moves than any before, and when small things that stay cut up the room of large tensors. So
+        # the largest lists there can be, and room to spare, are taken once and given back.
+        room = torch.ones(ROOM_BYTES if self.device.type == "cpu" else 0, dtype=torch.uint8)
         legal = torch.arange(MOST_LEGAL, device=self.device).repeat(len(rows), 1)
         log_probs = legal_log_probs(policy, legal)
         ((log_probs.softmax(1) * log_probs).sum() + outcome.sum()).backward()
         self.optimizer.zero_grad(set_to_none=True)
+        del room
 
     @property
     def compile_failure(self) -> str:

@@ -15,6 +15,7 @@ import torch
 from keisei.config import Settings
 from keisei.evaluation.spec import CURRENT
 from keisei.events import Alert, Board, Event, Failed, Game, Iteration, State, Status
+from keisei.nets.memory import heap_bytes
 from keisei.ppo.detectors import DivergedError
 from keisei.ppo.ranks import Ranks
 from keisei.runtime.errors import NotRunning, unwrap
@@ -377,6 +378,7 @@ class Worker:
             "speed/steps_per_second": steps / (training + evaluation),
             "speed/share_evaluation": evaluation / (training + evaluation),
             "system/rss_bytes": float(psutil.Process().memory_info().rss),
+            "system/heap_bytes": float(heap_bytes()),
             "system/device_bytes": float(_device_bytes(self._settings.device)),
         }
         event = self._event

@@ -30,6 +30,7 @@ METRICS = frozenset(
         "system/clients",
         "system/device_bytes",
         "system/dropped",
+        "system/heap_bytes",
         "system/loop_lag_ms",
         "system/rss_bytes",
         "train/clip_fraction",

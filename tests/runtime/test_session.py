@@ -110,7 +110,8 @@ async def test_metrics_reach_the_database_with_what_the_loop_adds(tmp_path: Path
     assert series["train/kl"]["step"] == [100, 200, 300, 400, 500]
     assert set(series) >= {
         "speed/steps_per_second", "speed/share_evaluation", "system/rss_bytes",
-        "system/device_bytes", "system/loop_lag_ms", "system/clients", "system/dropped",
+        "system/heap_bytes", "system/device_bytes", "system/loop_lag_ms", "system/clients",
+        "system/dropped",
     }  # fmt: skip
     # 100 steps in 4 turns of 5 ms
     assert all(500 < value < 5000 for value in series["speed/steps_per_second"]["value"])
