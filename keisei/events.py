@@ -128,7 +128,7 @@ class Iteration(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Board(Event):
-    """The position of one self-play game as it stands now."""
+    """The newest position of one self-play game that the network judged, with its answer."""
 
     topic: ClassVar[Topic] = "board"
     game: int

@@ -1,12 +1,13 @@
 """What evaluations cost the training that they are played beside.
 
 Blocks in turns, so that a machine that slows down slows all alike: ``bare``, the run's learner alone
-on its device thread, the run around it asleep; ``idle``, the run with nothing to evaluate; ``playing``,
-the run while a match of two networks always has games to play. One learner in one thread: two that
-should be equal differ by up to 3 %, by where their memory lies, and two threads' OpenMP pools on one
-machine slow each other by a quarter. Nobody learns: a better network plays other games, with fewer
-legal moves, which are faster. ``idle_of_bare`` and ``playing_of_bare`` are medians over the rounds,
-with 95 % intervals; ``share`` is what evaluation took of the device's time.
+on its device thread, the run around it asleep but for its clocks; ``idle``, the run with nothing to
+evaluate; ``playing``, the run while a match of two networks always has games to play. One learner on
+one thread: equal ones in two processes differ by up to 3 %, by where their memory lies, and on two
+threads of one process OpenMP's pools slow each other down (docs/experiments.md). Nobody learns: a
+better network plays other games, with fewer legal moves, which are faster. ``idle_of_bare`` and
+``playing_of_bare`` are medians over the rounds, with 95 % intervals; ``share`` is what evaluation took
+of the device's time.
 """
 
 import argparse
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 GAMES = 10_000
 KINDS = ("bare", "idle", "playing")
+ENDED = ("finished", "stopped", "failed")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,8 +57,6 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 async def _measure(settings: "Settings", args: argparse.Namespace) -> dict[str, Any]:
-    from anyio import to_thread
-
     from keisei import Keisei
     from keisei.runtime.prepare import decide
 
@@ -69,7 +69,7 @@ async def _measure(settings: "Settings", args: argparse.Namespace) -> dict[str, 
             first = number % len(KINDS)
             for kind in KINDS[first:] + KINDS[:first]:
                 if kind == "bare":
-                    speed = await to_thread.run_sync(alone.speed, args.seconds)
+                    speed = await alone.speed(keisei, args.seconds)
                 else:
                     speed, share = await _run_block(keisei, args.seconds, kind == "playing")
                     shares += [share] if kind == "playing" else []
@@ -115,10 +115,16 @@ class _Alone:
         learner.iterate = alone_if_asked  # type: ignore[method-assign]
         return learner
 
-    def speed(self, seconds: float) -> float:
-        """Steps per second over so many seconds; waits for them. Raises Empty if the run has ended."""
+    async def speed(self, keisei: "Keisei", seconds: float) -> float:
+        """Steps per second over so many seconds. Raises RuntimeError if the run ends before."""
+        import anyio
+
         self._asked.put(seconds)
-        return self._speeds.get(timeout=10 * seconds + 60)
+        while self._speeds.empty():
+            if keisei.status().state in ENDED:
+                raise RuntimeError("the run has ended")
+            await anyio.sleep(0.5)
+        return self._speeds.get()
 
 
 async def _run_block(keisei: "Keisei", seconds: float, playing: bool) -> tuple[float, float]:

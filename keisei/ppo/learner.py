@@ -130,9 +130,10 @@ class Learner:
             minibatch = min(minibatch, games * self.settings.ppo.rollout_plies)
         rows = torch.arange(minibatch, device=self.device) % games
         policy, outcome = evaluate(self._forward, seen[rows], self.dtype)
-        # The C library's heap grows for hours, by a few MiB at a time: when a position has more legal
-        # moves than any before, and when small things that stay cut up the room of large tensors. So
-        # the largest lists there can be, and room to spare, are taken once and given back.
+        # A heap that keeps what is freed (``keep_freed_memory``) grows for hours, by a few MiB at a
+        # time: when a position has more legal moves than any before, and when small things that stay
+        # cut up the room of large tensors. So the largest lists there can be, and room to spare, are
+        # taken once and given back.
         room = torch.ones(ROOM_BYTES if self.device.type == "cpu" else 0, dtype=torch.uint8)
         legal = torch.arange(MOST_LEGAL, device=self.device).repeat(len(rows), 1)
         log_probs = legal_log_probs(policy, legal)
@@ -271,7 +272,7 @@ class Learner:
 
     def board(self) -> dict[str, Any] | None:
         """The position in which the network was asked last in the showcase game, with its answer:
-        number, SFEN, last move, ply, value, most probable moves. None if nothing is new.
+        number, SFEN, last move, ply, value, most probable moves. None where that game has just begun.
         """
         shown = self._recorder.showcase(self.env)
         if shown is None or (answer := self._collector.answer()) is None:
@@ -340,6 +341,7 @@ class Learner:
         self._load_moments(tensors["optimizer"])
         self.env.load_state(arrays["env"])
         self._recorder.load_state(arrays["recorder"], state["recorder"])
+        self._collector.newest = None  # it was said of other games
         self._tally.load_state(state["tally"])
         self._opponents.load_state(tensors["pool"], state["opponents"])
         self._detectors.load_state(state["detectors"])

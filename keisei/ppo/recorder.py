@@ -34,7 +34,7 @@ class Showcase:
     plies: int = 0
     """Moves played to get here, from the start that this game had."""
     ply: int = 0
-    """Ply of the position, which a start in mid-game counts, too."""
+    """Ply of the position as the environment counts: more than ``plies`` in a first, staggered game."""
     last_move: str | None = None
     """USI; None if this is the start."""
 
@@ -65,15 +65,12 @@ class Recorder:
             self._begin(env, slot)
         return games
 
-    def showcase(self, env: VectorEnv) -> "Showcase | None":
-        """The game in slot 0 as it was before its newest move.
-
-        None if it has had no move since the last call.
-        """
+    def showcase(self, env: VectorEnv) -> Showcase | None:
+        """The game in slot 0 as it was before its newest move; None if it has had none."""
         number, plies = int(env.game_number[0]), int(self.length[0]) - 1
-        shown = self._showcase
-        if plies < 0 or (shown and (shown.number, shown.plies) == (number, plies)):
+        if plies < 0:
             return None
+        shown = self._showcase
         if shown is None or shown.number != number:
             shown = self._showcase = Showcase(number, Position(self.starts[0]))
         for action in self.moves[0, shown.plies : plies].tolist():

@@ -101,7 +101,8 @@ class Collector:
         self._truncated = np.zeros(shape, np.bool_)
         self._weight = np.zeros(shape, np.float32)
         self._finals: list[tuple[int, NDArray[np.intp], NDArray[np.uint8]]] = []
-        self._newest: tuple[Tensor, Tensor, Tensor] | None = None
+        self.newest: tuple[Tensor, Tensor, Tensor] | None = None
+        """Legal actions, their logits and the outcome's ``[1, ...]`` of game 0 in the newest ply."""
 
     @torch.no_grad()
     def ply(self, t: int) -> tuple[NDArray[np.int16], StepResult]:
@@ -121,7 +122,7 @@ class Collector:
             column, log_prob = sample(logits, draw)
             self._choice[t], self._log_prob[t] = column[:, 0], log_prob[:, 0]
             self._outcome[t] = outcome
-            self._newest = legal[:1], logits[:1], outcome[:1]
+            self.newest = legal[:1].clone(), logits[:1].clone(), outcome[:1].clone()
             actions = legal.gather(1, column)[:, 0].to("cpu", torch.int16).numpy()
         with clock.phase("opponents"):
             frozen = self._opponents.to_move()
@@ -141,10 +142,10 @@ class Collector:
         return actions, step
 
     def answer(self) -> tuple[list[tuple[int, float]], float] | None:
-        """What the network said of game 0 in the newest ply: as of ``most_probable``, and the value."""
-        if self._newest is None:
+        """What the network said of ``newest``: moves as ``most_probable`` gives them, and the value."""
+        if self.newest is None:
             return None
-        legal, logits, outcome = self._newest
+        legal, logits, outcome = self.newest
         (top,) = most_probable(legal, logits)
         return top, float(outcome_value(outcome.softmax(1)))
 

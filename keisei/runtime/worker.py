@@ -29,7 +29,7 @@ from keisei.runtime.turns import Pace, Share
 from keisei.store import Checkpoint, CheckpointError, RunDirectory, load_checkpoint, save_checkpoint
 
 BOARD_SECONDS = 0.5
-"""Between two boards, at least."""
+"""Between two boards."""
 FINISH_SECONDS = 3.0
 """An iteration that is asked to stop is finished if no more than this is left of it."""
 Phase = Literal["start", "compile", "iteration", "evaluation", "save", "rollback", "idle", "ended"]

@@ -54,9 +54,9 @@ def test_a_long_run_keeps_its_memory_and_its_speed(tmp_path: Path, minutes: int)
     events = train(tmp_path / "run", minutes)
     rows = [event for event in events if event["event"] == "iteration"]
     hours = np.array([row["time"] for row in rows]) / 3600
-    # For some 36 minutes the stream's ring of 8,192 events fills.
+    # The stream's ring of 8,192 events is full after some 36 minutes.
     warm = hours > hours[0] + (hours[-1] - hours[0]) / 3
-    # Resident memory has some MiB to spare, in which a leak may hide; the heap in use has not.
+    # Resident memory has some MiB to spare, in which a leak in C may hide; the heap in use has not.
     for name in ("rss", "heap"):
         mib = np.array([row["values"][f"system/{name}_bytes"] for row in rows]) / 2**20
         x, y = blocks(hours[warm], mib[warm])
