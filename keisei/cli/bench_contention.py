@@ -3,11 +3,10 @@
 Blocks in turns, so that a machine that slows down slows all alike: ``bare``, the run's learner alone
 on its device thread, the run around it asleep but for its clocks; ``idle``, the run with nothing to
 evaluate; ``playing``, the run while a match of two networks always has games to play. One learner on
-one thread: equal ones in two processes differ by up to 3 %, by where their memory lies, and on two
-threads of one process OpenMP's pools slow each other down (docs/experiments.md). Nobody learns: a
-better network plays other games, with fewer legal moves, which are faster. ``idle_of_bare`` and
-``playing_of_bare`` are medians over the rounds, with 95 % intervals; ``share`` is what evaluation took
-of the device's time.
+one thread: equal ones in two processes differed by up to 3 %, and on two threads of one process
+OpenMP's pools slow each other down (docs/experiments.md). Nobody learns: a better network plays other
+games, with fewer legal moves, which are faster. ``idle_of_bare`` and ``playing_of_bare`` are medians
+over the rounds, with 95 % intervals; ``share`` is what evaluation took of the device's time.
 """
 
 import argparse
