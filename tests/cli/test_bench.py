@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import re
 import socket
 import subprocess
 import sys
@@ -149,11 +148,11 @@ def test_bench_contention(tiny: Path) -> None:
 @pytest.mark.timeout(120)
 def test_too_short_a_block_is_a_line_not_a_traceback(tiny: Path) -> None:
     flags = ["--config", str(tiny), "--blocks", "2", "--seconds", "0.001", "--clients", "2"]
+    flags += ["--ppo.rollout_plies", "1024"]  # or an iteration may end in the 5 ms of one beat
     command = [sys.executable, "-m", "keisei", "bench", "loop", *flags]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (2, "")
-    line = r"keisei: --seconds: longer blocks: [01] iterations in 0\.001 s\n"
-    assert re.fullmatch(line, done.stderr)
+    assert done.stderr == "keisei: --seconds: longer blocks: 0 iterations in 0.001 s\n"
 
 
 def test_the_loop_takes_any_setting_but_ends_by_itself() -> None:

@@ -287,6 +287,7 @@ def test_the_board_shows_the_game_in_play_as_the_network_was_asked() -> None:
             assert board["value"] == pytest.approx(value, abs=1e-5)
             expected = {position.usi(action): chance for action, chance in top}
             assert dict(board["top_moves"]) == pytest.approx(expected, abs=1e-5)
+            assert len(board["top_moves"]) == min(5, len(position.legal_moves()))
             if before is not None:
                 moved = Position(before)
                 moved.push(board["last_move"])
