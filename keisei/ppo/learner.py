@@ -351,13 +351,15 @@ class Learner:
         self._skipped_in_a_row.fill_(state["skipped_in_a_row"])
         self.step, self.iteration = state["step"], state["iteration"]
 
-    def roll_back(self, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Take weights and the optimiser's moments from a checkpoint; all else goes on.
+    def roll_back(self, tensors: Mapping[str, Mapping[str, Tensor]], step: int) -> None:
+        """Take weights and the optimiser's moments from the checkpoint of ``step``; all else goes on.
 
         The games and random numbers stay as they are: the same ones would lead to the same end.
+        Opponents frozen since then are not met in new games.
         """
         self.load_weights(tensors["weights"])
         self._load_moments(tensors["optimizer"])
+        self._opponents.forget_since(step)
         self._skipped_in_a_row.zero_()
         self._detectors.reset()
 

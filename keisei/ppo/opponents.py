@@ -90,6 +90,15 @@ class Opponents:
         for number in self._members.keys() - kept:
             del self._members[number], self._nets[number]
 
+    def forget_since(self, step: int) -> None:
+        """Draw no selves from after ``step`` any more, for the learner went back to it.
+
+        Games that they sit in go on to their end.
+        """
+        late = {number for number, member in self._members.items() if member.step > step}
+        for drawn in (self._recent, self._history, self._active):
+            drawn[:] = [number for number in drawn if number not in late]
+
     def _take(self, step: int) -> None:
         self._taken += 1
         number = (self._taken - 1) % _NUMBERS + 1

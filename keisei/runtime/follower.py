@@ -64,7 +64,8 @@ def _follow(ranks: Group, learner: Learner) -> None:
             case "save", folder:
                 ranks.gather(json.dumps(_write(Path(folder), ranks.rank, learner)))
             case "rollback", path:
-                learner.roll_back(load_checkpoint(Path(path)).tensors)
+                good = load_checkpoint(Path(path))
+                learner.roll_back(good.tensors, good.step)
             case "end", _:
                 return
 

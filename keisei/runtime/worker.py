@@ -351,7 +351,7 @@ class Worker:
         if good is None:
             raise DivergedError(f"{name}: no checkpoint is left at which nothing was wrong")
         self._ranks.tell("rollback", str(good.path))
-        self._learner.roll_back(good.tensors)
+        self._learner.roll_back(good.tensors, good.step)
         self._rollbacks += 1
         self._alert("rollback", "warning", f"{name}: back to the weights of step {good.step:,}")
 

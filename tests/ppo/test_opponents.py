@@ -86,6 +86,35 @@ def test_a_network_stays_until_its_last_game_is_over() -> None:
         assert 1 not in [member["number"] for member in pool.state()["members"]]
 
 
+def test_after_a_rollback_the_selves_that_went_wrong_are_not_drawn() -> None:
+    with VectorEnv(2, max_ply=8, seed=1) as env:
+        pool = opponents(env, share=1.0, recent=1, history=2, active=1)
+        for iteration in range(3):
+            pool.refresh(iteration, 100 * iteration)
+        play_on(env, pool, 16)
+        assert {abs(number) for number in env.games["opponent"].tolist()} <= {2, 3}
+        pool.forget_since(0)  # of 0, 100 and 200 the first stays
+        play_on(env, pool, 32)
+        assert {abs(number) for number in env.games["opponent"].tolist()} <= {0, 1}
+        pool.refresh(3, 300)
+        play_on(env, pool, 32)
+        assert {member["step"] for member in pool.state()["members"]} == {0, 300}
+        assert {abs(number) for number in env.games["opponent"].tolist()} <= {1, 4}
+
+
+def test_a_rolled_back_learner_meets_no_self_from_after_the_checkpoint() -> None:
+    flags = {"opponents.share": 0.5, "opponents.every": 1}
+    learner = Learner(Settings.load(None, SMALL | flags), CPU, torch.float32)
+    iterate(learner)
+    tensors, step = learner.tensors(), learner.step
+    for _ in range(3):
+        iterate(learner)
+    learner.roll_back(tensors, step)
+    state = learner.state()["opponents"]
+    steps = {member["number"]: member["step"] for member in state["members"]}
+    assert {steps[number] for number in state["recent"]} == {0, step}
+
+
 def test_history_keeps_those_that_still_win() -> None:
     with VectorEnv(2) as env:
         pool = opponents(env, share=0.5, recent=1, history=1)

@@ -89,7 +89,7 @@ def test_the_update_is_that_of_one_process_with_the_joined_batch(
 
     settings = Settings.load(None, SMALL)
     alone = Learner(settings, torch.device("cpu"), torch.float32)
-    alone.roll_back(first["before"])
+    alone.roll_back(first["before"], first["step"])
     now = scheduled(settings, first["step"])
     sums = Sums(alone.device)
     assert first["minibatches"] == settings.ppo.epochs

@@ -54,7 +54,7 @@ def join(group: Group, folder: Path) -> None:
     one = make(group, minibatch=6)
     shared = [told(iterate(one)) for _ in range(5)]
     two = make(group, minibatch=100_000)
-    two.roll_back(one.tensors())
+    two.roll_back(one.tensors(), one.step)
     for _ in range(3):  # until opponents have come in
         iterate(two)
     before, step = two.tensors(), two.step

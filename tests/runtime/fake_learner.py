@@ -99,8 +99,9 @@ class FakeLearner:
         assert float(tensors["weights"]["w"]) == state["step"]
         self.step, self.iteration = state["step"], state["iteration"]
 
-    def roll_back(self, tensors: Mapping[str, Any]) -> None:
-        self.went_back_to.append(int(tensors["weights"]["w"]))
+    def roll_back(self, tensors: Mapping[str, Any], step: int) -> None:
+        assert float(tensors["weights"]["w"]) == step
+        self.went_back_to.append(step)
 
     def load_weights(self, weights: Mapping[str, torch.Tensor]) -> None:
         self.agent = FakeAgent(int(weights["w"]))
