@@ -5,8 +5,9 @@
         --seed 1 --threads 2 --ppo.gamma 0.99
 
 Any ``--section.key value`` overrides the configuration. Only the learner and the matches are used: no
-run directory, no service. ``--until-steps N`` runs to a step instead of a time. ``--terminal-value``
-is for one experiment: the value head learns from the last ply of a game alone.
+run directory, no service. ``--until-steps N`` runs to a step instead of a time. Two flags are for one
+experiment each: ``--terminal-value``, the value head learns from the last ply of a game alone, and
+``--muon``, the tower's convolutions are trained by Muon.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from keisei.cli import process
 process.set_up()  # before torch is imported, as for `keisei train`
 
 import torch  # noqa: E402
-from torch import Tensor  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
 
 from keisei.config import Settings  # noqa: E402
 from keisei.evaluation import Match, MatchSpec  # noqa: E402
@@ -71,6 +72,33 @@ def terminal_targets(reward: Tensor, terminated: Tensor, *rest: object) -> Tenso
     return result * terminated[..., None]
 
 
+def muon_optimizer(net: nn.Module, weight_decay: float) -> torch.optim.AdamW:
+    """In place of ``make_optimizer``: Muon (torch's own) for the tower's convolutions, AdamW for the rest.
+
+    A convolution is the matrix of its outputs by its inputs times 3 x 3; steps are scaled to AdamW's
+    size, so that the learning rate is one for both.
+    """
+    tower = [p for name, p in net.named_parameters() if name.startswith("tower") and p.dim() == 4]
+    ids = {id(p) for p in tower}
+    rest = [p for p in net.parameters() if id(p) not in ids]
+    adam = torch.optim.AdamW(rest, weight_decay=weight_decay, fused=True)
+    # Weights are channels last, so these are views of them.
+    matrices = [nn.Parameter(p.detach().permute(0, 2, 3, 1).flatten(1)) for p in tower]
+    muon = torch.optim.Muon(matrices, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+
+    def step(*_: object) -> None:
+        for matrix, weight in zip(matrices, tower, strict=True):
+            assert weight.grad is not None
+            assert matrix.data_ptr() == weight.data_ptr()
+            matrix.grad = weight.grad.permute(0, 2, 3, 1).flatten(1)
+            weight.grad = None
+        muon.param_groups[0]["lr"] = adam.param_groups[0]["lr"]
+        muon.step()
+
+    adam.register_step_post_hook(step)
+    return adam
+
+
 def arguments() -> tuple[argparse.Namespace, dict[str, str]]:
     """Known flags, and the overrides."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -84,6 +112,7 @@ def arguments() -> tuple[argparse.Namespace, dict[str, str]]:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--name", default="")
     parser.add_argument("--terminal-value", action="store_true")
+    parser.add_argument("--muon", action="store_true")
     known, rest = parser.parse_known_args()
     flags = dict(zip(rest[::2], rest[1::2], strict=True))
     return known, {key.removeprefix("--"): value for key, value in flags.items()}
@@ -95,6 +124,8 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     if args.terminal_value:
         learning.outcome_targets = terminal_targets
+    if args.muon:
+        learning.make_optimizer = muon_optimizer
     settings = Settings.load(args.config, {"run.seed": args.seed, **overrides})
     device = resolve_device(settings.device)
     learner = Learner(settings, device, resolve_dtype(settings.compute.dtype, device))
