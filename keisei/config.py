@@ -234,7 +234,9 @@ class Compute(Section):
         default="auto", description="Precision of the network's layers (weights stay float32)."
     )
     threads: int = Field(default=0, ge=0, le=256, description="Torch's threads; 0 = all cores.")
-    compile: bool = Field(default=False, description="Use torch.compile.")
+    compile: bool = Field(
+        default=False, description="Use torch.compile, on a GPU with CUDA graphs."
+    )
 
 
 class EvaluationSettings(Section):

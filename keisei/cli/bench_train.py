@@ -175,7 +175,8 @@ def network_parts(learner: "Learner", settings: "Settings") -> dict[str, Callabl
 
     ppo, dtype = settings.ppo, learner.dtype
     net = copy.deepcopy(learner.net)
-    forward = Forward(net, compile=settings.compute.compile)
+    on_gpu = learner.device.type == "cuda"
+    forward = Forward(net, compile=settings.compute.compile, graphs=on_gpu)
     optimizer = make_optimizer(net, ppo.weight_decay)
     seen, _ = _positions(learner, settings.env.games)
     size = _minibatch(settings)

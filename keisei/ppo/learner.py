@@ -95,7 +95,9 @@ class Learner:
         self.agent = Agent(self.net, device, dtype, seed)
         self.optimizer = make_optimizer(self.net, ppo.weight_decay)
         self.clock = Clock()
-        self._forward = Forward(self.net, compile=settings.compute.compile)
+        self._forward = Forward(
+            self.net, compile=settings.compute.compile, graphs=device.type == "cuda"
+        )
         self._sampling = torch.Generator(device).manual_seed(seed)
         self._shuffling = torch.Generator(device).manual_seed(seed + 1)
         self._opponents = Opponents(settings.opponents, self.env, self.net, dtype, seed + 2)
