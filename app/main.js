@@ -99,7 +99,7 @@ function drawStatus() {
   text("step", count(status.step));
   text("speed", state === "running" ? count(status.steps_per_second) : "–");
   text("iteration", count(status.iteration));
-  text("network", status.net ?? "–");
+  text("network", status.net ? `${status.net}, ${status.dtype} on ${status.device}` : "–");
   document.title = `${said.split(":")[0]} · ${short(status.step ?? 0)} steps · Keisei`;
 }
 

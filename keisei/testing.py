@@ -190,6 +190,7 @@ class FakeRun:
             started=self._started,
             device="cpu",
             dtype="float32",
+            threads=2,
             net=f"{self.settings.net.kind} {self.settings.net.blocks}x{self.settings.net.channels}",
             phase="idle" if self.state == "paused" else "iteration",
             beat_age=0.0,

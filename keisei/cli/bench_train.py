@@ -45,6 +45,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     ``ratio`` is achieved / limit. ``mfu`` is the floating-point work of the network in what was
     achieved over the fastest large matrix product measured on this device in the same precision.
+    ``device_bytes_peak`` is the most that training alone took of a GPU's memory.
     """
     from keisei.cli import process
     from keisei.cli.settings import load
@@ -74,6 +75,8 @@ def _measure(learner: "Learner", settings: "Settings", repeats: int) -> dict[str
     if learner.compile_failure:
         raise EnvironmentProblem(f"compute.compile: {learner.compile_failure}")
     _fill_pool(learner)
+    on_gpu = learner.device.type == "cuda"
+    peak_bytes = torch.cuda.max_memory_allocated(learner.device) if on_gpu else 0
     steps: list[int] = []
     parts: dict[str, Callable[[], None]] = {"iteration": lambda: steps.append(_iterate(learner))}
     parts["refill"] = learner.env.refill_reset_pool
@@ -114,6 +117,7 @@ def _measure(learner: "Learner", settings: "Settings", repeats: int) -> dict[str
         "repeats": repeats,
         "plies": plies,
         "bytes_per_ply": learner.bytes_per_ply,
+        "device_bytes_peak": peak_bytes,
         "device": str(learner.device),
         "dtype": str(learner.dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),

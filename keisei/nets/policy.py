@@ -65,7 +65,8 @@ def legal_columns(mask: Tensor) -> Tensor:
     On the CPU L is about the longest list, padded at the end: softmax over some 100 columns is far cheaper
     than over 2,187. On a GPU L is 2,187 and column a holds action a, or padding: nothing waits for
     the device and shapes never change.
-    Raises ValueError if a position has no legal action.
+    Raises ValueError if a position has no legal action; on the CPU alone, as a GPU would have to be
+    waited for.
     """
     if mask.device.type == "cpu":
         # Few widths: tensors of ever new sizes break the heap into pieces, and memory grows for hours.

@@ -9,12 +9,15 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from keisei.config import DetectorSettings, Reaction
+from keisei.ppo import tally
 
 Values = dict[str, float]
 Level = Literal["info", "warning", "error"]
 
 WINDOW = 20
 """Iterations a condition is averaged over. Nothing is said before so many have passed."""
+LOOKS_BACK = WINDOW + tally.WINDOW
+"""Iterations that an alert may have been long in coming: ``games/*`` are of many iterations themselves."""
 ERRORS = ("nonfinite", "ratio")
 """Wrong numbers; the others are about what is learned, and time may mend them."""
 RATIO_TOLERANCE = {"float32": 1e-3, "bfloat16": 2e-2}

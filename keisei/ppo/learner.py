@@ -357,11 +357,12 @@ class Learner:
         """Take weights and the optimiser's moments from the checkpoint of ``step``; all else goes on.
 
         The games and random numbers stay as they are: the same ones would lead to the same end.
-        Opponents frozen since then are not met in new games.
+        Opponents frozen since then are drawn no more.
         """
         self.load_weights(tensors["weights"])
         self._load_moments(tensors["optimizer"])
         self._opponents.forget_since(step)
+        self._tally = Tally()  # of games by the weights that are given up
         self._skipped_in_a_row.zero_()
         self._detectors.reset()
 

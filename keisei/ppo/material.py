@@ -1,4 +1,4 @@
-"""Material on the board and in hand: a hint for the first hours of learning, annealed to nothing."""
+"""Material on the board and in hand: a hint that fades while learning."""
 
 import torch
 from torch import Tensor

@@ -25,6 +25,8 @@ class StatusReport:
     """When this process began the run, seconds since the epoch."""
     device: str
     dtype: str
+    threads: int
+    """Torch's."""
     net: str
     """Kind and size of the network."""
     phase: str
@@ -110,6 +112,7 @@ class Notes:
             started=self.started,
             device=self._settings.device,
             dtype=self._settings.compute.dtype,
+            threads=self._settings.compute.threads,
             net=f"{net.kind} {net.blocks}x{net.channels}",
             phase=phase,
             beat_age=beat_age,

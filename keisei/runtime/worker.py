@@ -3,7 +3,6 @@
 import time
 import traceback
 from collections.abc import Callable, Generator
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,8 +24,9 @@ from keisei.runtime.matches import Matches
 from keisei.runtime.outbox import Outbox
 from keisei.runtime.play import answer
 from keisei.runtime.queues import Command, Mailbox, Ply, Question, deliver
+from keisei.runtime.rollback import GoodCheckpoints
 from keisei.runtime.turns import Pace, Share
-from keisei.store import Checkpoint, CheckpointError, RunDirectory, load_checkpoint, save_checkpoint
+from keisei.store import RunDirectory, save_checkpoint
 
 BOARD_SECONDS = 0.5
 """Between two boards."""
@@ -85,6 +85,7 @@ class Worker:
         self._openers: list[Command] = []
         self._elapsed = 0.0
         self._rollbacks = 0
+        self._good = GoodCheckpoints(plan.run)
         self._looked = 0.0
         self._board_due = 0.0
         self._share = Share(plan.settings.evaluation.share)
@@ -125,7 +126,7 @@ class Worker:
         try:
             self._start()
             if not self._mailbox.stopping():
-                self._status("running", "running")
+                self._status("running", "running", _chosen(self._settings))
                 self._turns()
             return self._end()
         finally:
@@ -150,9 +151,9 @@ class Worker:
             self._elapsed = checkpoint.state["elapsed_seconds"]
             self._rollbacks = checkpoint.state["rollbacks"]
             self._saved_step = checkpoint.step
-            good = checkpoint if checkpoint.state["quiet"] else self._good_checkpoint()
-            if good:
-                self._keep(good.step)
+            if "good" in checkpoint.state:  # not in those of earlier versions
+                self._good.load_state(checkpoint.state["good"])
+            self._good.note(checkpoint.step, checkpoint.state)
         self._step = self._learner.step
         self._marks = (self._step, 0.0, 0.0)
         self._looked = time.monotonic()
@@ -309,8 +310,11 @@ class Worker:
         self._beat("save")
         self._save_due = time.monotonic() + self._settings.run.checkpoint_seconds
         learner = self._learner
-        extra = {"elapsed_seconds": self._elapsed, "rollbacks": self._rollbacks}
-        whole = learner.state() | extra
+        whole = learner.state() | {
+            "elapsed_seconds": self._elapsed,
+            "rollbacks": self._rollbacks,
+            "good": self._good.state(),
+        }
         path = save_checkpoint(
             self._plan.run,
             learner.step,
@@ -319,14 +323,9 @@ class Worker:
             partial(collect_parts, self._ranks),
         )
         self._saved_step = learner.step
-        if whole["quiet"]:
-            self._keep(learner.step)
+        self._good.note(learner.step, whole)
         self._status("checkpoint", state, str(path))
         self._settle_savers(path)
-
-    def _keep(self, step: int) -> None:
-        """Keep the newest checkpoint that a rollback may go to, however many come after it."""
-        self._plan.run.pinned["rollback"] = {step}
 
     def _settle_savers(self, answer: Path | OSError) -> None:
         deliver((command.finished, answer) for command in self._savers)
@@ -347,22 +346,13 @@ class Worker:
         allowed = self._settings.detectors.rollbacks
         if self._rollbacks == allowed:
             raise DivergedError(f"{name}: came back after {allowed} rollbacks")
-        good = self._good_checkpoint()
+        good = self._good.find(name)
         if good is None:
             raise DivergedError(f"{name}: no checkpoint is left at which nothing was wrong")
         self._ranks.tell("rollback", str(good.path))
         self._learner.roll_back(good.tensors, good.step)
         self._rollbacks += 1
         self._alert("rollback", "warning", f"{name}: back to the weights of step {good.step:,}")
-
-    def _good_checkpoint(self) -> Checkpoint | None:
-        """The newest whole one at which no detector complained."""
-        for path in reversed(self._plan.run.checkpoints()):
-            with suppress(CheckpointError):
-                checkpoint = load_checkpoint(path)
-                if checkpoint.state["quiet"]:
-                    return checkpoint
-        return None
 
     # ------------------------------------------------------------------ events
     def _publish(self, report: Report) -> None:
@@ -439,3 +429,10 @@ def failure(error: BaseException, run: str, step: int) -> tuple[Failed, Outcome]
 
 def _device_bytes(device: str) -> int:
     return torch.cuda.memory_allocated(device) if device.startswith("cuda") else 0
+
+
+def _chosen(settings: Settings) -> str:
+    """What was chosen for the machine, for a person."""
+    compute = settings.compute
+    threads = f"{compute.threads} thread{'s' * (compute.threads != 1)}"
+    return f"{settings.device}, {compute.dtype}, {threads}"

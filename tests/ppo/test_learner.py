@@ -1,7 +1,9 @@
 """The learner as the worker uses it: on real games, small."""
 
 import json
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from keisei.ppo.learner import Learner, Report
 from keisei.ppo.material import material_balance
 from keisei.ppo.update import ppo_loss
 from keisei.shogi import Position
+from keisei.store import RunDirectory, load_checkpoint, save_checkpoint
 
 SMALL = {
     "run.seed": 5,
@@ -132,6 +135,14 @@ def test_a_checkpoint_is_a_copy() -> None:
         assert all(torch.equal(v, taken[part][k]) for k, v in group.items())
 
 
+def test_after_a_rollback_only_games_since_then_are_counted() -> None:
+    one = learner()
+    taken, step = one.tensors(), one.step
+    counted = [iterate(one).values["games/ended"] for _ in range(6)]
+    one.roll_back(taken, step)
+    assert iterate(one).values["games/ended"] < counted[-1] / 2
+
+
 def test_a_checkpoint_of_another_shape_is_refused() -> None:
     one = learner()
     with pytest.raises(ValueError, match=r"checkpoint: env\.games: \d+ bytes, expected \d+ bytes"):
@@ -222,8 +233,9 @@ def test_a_compiled_network_plays_and_learns(
     """All passes go through it, in the two shapes alone that it was compiled for."""
     passes: list[tuple[int, bool]] = []
 
-    def identity(net: torch.nn.Module, *, dynamic: bool) -> Any:
+    def identity(net: torch.nn.Module, *, dynamic: bool, mode: str | None) -> Any:
         assert not dynamic
+        assert mode is None, "no graphs on a CPU"
 
         def forward(planes: torch.Tensor) -> Any:
             passes.append((len(planes), torch.is_grad_enabled()))
@@ -387,13 +399,16 @@ def test_a_declared_win_is_worth_what_the_settings_say(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("kind", kinds())
-def test_every_network_trains_saves_loads_and_plays(kind: str) -> None:
+def test_every_network_trains_saves_loads_and_plays(kind: str, tmp_path: Path) -> None:
     first = learner(**{"net.kind": kind})
     report = iterate(first)
     assert report.values["train/ratio_error"] < 1e-4
     assert report.values["train/skipped"] == 0
     second = learner(**{"net.kind": kind, "run.seed": 99})
-    second.load(first.tensors(), first.state())
+    with closing(RunDirectory.create(first.settings, tmp_path / "run")) as run:
+        saved = save_checkpoint(run, first.step, first.tensors(), first.state())
+    checkpoint = load_checkpoint(saved)
+    second.load(checkpoint.tensors, checkpoint.state)
     iterate(first), iterate(second)
     assert same(first, second)
     match = Match(MatchSpec("random", games=2, seed=1, max_ply=32))

@@ -1,6 +1,7 @@
 """What a run does when a detector complains: go back to good weights, or stop."""
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from fake_learner import FakeLearner
 import keisei
 from keisei import Keisei, Settings, TrainingFailed
 from keisei.ppo.detectors import Alert
+from keisei.runtime import rollback
+from keisei.store import RunDirectory
 
 pytestmark = pytest.mark.anyio
 
@@ -64,6 +67,48 @@ async def test_good_weights_are_kept_however_long_the_trouble_lasts(tmp_path: Pa
     await run(few(600), trouble)
     learner, _ = await run(few(1000), trouble, resume=True)
     assert learner.went_back_to == [300]
+
+
+@pytest.mark.parametrize("kept", [1, 20])
+async def test_trouble_that_was_long_in_coming_goes_back_to_weights_that_had_proven_good(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kept: int
+) -> None:
+    # on trial: iteration 1, proven by 5; 5, proven by 9; 9, which led to the trouble of iteration 12
+    monkeypatch.setattr(rollback, "LOOKS_BACK", 4)
+
+    def few(steps: int) -> Settings:
+        told = settings(tmp_path)
+        kept_few = told.run.model_copy(update={"checkpoints_kept": kept, "steps": steps})
+        return told.model_copy(update={"run": kept_few})
+
+    await run(few(700), complaining("rollback", 12))
+    learner, _ = await run(few(1200), complaining("rollback", 12, 14), resume=True)
+    assert learner.went_back_to == [500]
+    learner, _ = await run(few(1500), complaining("rollback", 12, 14), resume=True)
+    assert learner.went_back_to == [500], (
+        "again: what was on trial at the time is not proven by now"
+    )
+
+
+def test_what_was_on_trial_when_trouble_came_proves_nothing(tmp_path: Path) -> None:
+    with closing(RunDirectory.create(settings(tmp_path))) as directory:
+        good = rollback.GoodCheckpoints(directory)
+        good.note(100, {"iteration": 1, "quiet": True})
+        assert good.find("draws") is None
+        later = 1 + rollback.LOOKS_BACK
+        good.note(900, {"iteration": later, "quiet": True})
+        assert good.state()["proven"] is None
+        good.note(1900, {"iteration": 2 * later, "quiet": True})
+        assert good.state()["proven"] == 900
+
+
+async def test_a_wrong_number_is_told_at_once_and_loses_little(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(rollback, "LOOKS_BACK", 1)
+    alert = Alert("ratio", "error", "off", "rollback")
+    learner, _ = await run(settings(tmp_path), lambda now: (alert,) if now == 6 else ())
+    assert learner.went_back_to == [500]
 
 
 async def test_an_alert_alone_changes_nothing(tmp_path: Path) -> None:
