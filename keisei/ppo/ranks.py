@@ -155,7 +155,7 @@ class Group(Ranks):
         begin = sum(lengths[: self.rank])
         row = [0] * sum(lengths)
         row[begin : begin + len(data)] = data
-        joined = iter(self.total(row))
+        joined = iter(self.total(row) if row else ())
         return [bytes(next(joined) for _ in range(length)).decode() for length in lengths]
 
     def desert(self) -> None:

@@ -51,6 +51,7 @@ def _start(
     torch.set_num_threads(settings.compute.threads)
     learner = build_learner(settings, ranks)
     begin(learner, resumed, init, ranks.rank)
+    ranks.gather(learner.compile_failure)
     return learner
 
 

@@ -145,8 +145,10 @@ class Worker:
         start_others(self._ranks, plan.run.path, plan.resumed, plan.init)
         self._learner = plan.build(self._settings)
         checkpoint = begin(self._learner, plan.resumed, plan.init)
-        if self._learner.compile_failure:
-            self._alert("compile", "warning", f"runs uncompiled: {self._learner.compile_failure}")
+        for rank, failure in enumerate(self._ranks.gather(self._learner.compile_failure)):
+            if failure:
+                who = f"rank {rank} " if self._ranks.size > 1 else ""
+                self._alert("compile", "warning", f"{who}runs uncompiled: {failure}")
         if checkpoint:
             self._elapsed = checkpoint.state["elapsed_seconds"]
             self._rollbacks = checkpoint.state["rollbacks"]

@@ -58,8 +58,10 @@ def full(*arguments):
     raise OSError(28, "No space left on device")
 if os.environ["RANK"] == "1":
     follower.write_part = full
+    learner.Learner.compile_failure = "no C++ compiler"
 """
-"""Iteration 6 ends in a rollback; the first checkpoint finds no room for the files of rank 1."""
+"""Iteration 6 ends in a rollback; the first checkpoint finds no room for the files of rank 1, which
+could not compile the network."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -213,7 +215,10 @@ def test_troubles_are_met_together_and_sigint_to_rank_0_ends_all_well(
         while seen.count("iteration") < 8:
             event = json.loads(process.stdout.readline())
             seen.append(event.get("name", event["event"]))
+            if seen[-1] == "compile":
+                assert event["message"] == "rank 1 runs uncompiled: no C++ compiler"
         assert "rollback" in seen
+        assert "compile" in seen
         assert "checkpoint_failed" in seen, "and training went on"
         os.kill(rank(process, 0).pid, signal.SIGINT)
         _, error = process.communicate(timeout=60)
