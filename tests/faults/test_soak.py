@@ -75,4 +75,4 @@ def test_a_long_run_keeps_its_memory_and_its_speed(tmp_path: Path, minutes: int)
     alerts = {event["name"] for event in events if event["event"] == "alert"}
     print(f"steps/s: first third {first:.0f}, last third {last:.0f}; alerts: {sorted(alerts)}")
     assert last > allowed * first
-    assert alerts <= LEARNING
+    assert alerts <= (set() if minutes > 60 else LEARNING)
