@@ -437,4 +437,4 @@ def _chosen(settings: Settings) -> str:
     """What was chosen for the machine, for a person."""
     compute = settings.compute
     threads = f"{compute.threads} thread{'s' * (compute.threads != 1)}"
-    return f"{settings.device}, {compute.dtype}, {threads}"
+    return f"on {settings.device}, {compute.dtype}, {threads}"
