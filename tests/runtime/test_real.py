@@ -12,7 +12,7 @@ import torch
 from anyio import to_thread
 from engine_tools import fake, nothing_left
 
-from keisei import Evaluation, Iteration, Keisei, Settings
+from keisei import Evaluation, Iteration, Keisei, Settings, Status
 from keisei import load as keisei_load
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.runtime import engines
@@ -71,6 +71,16 @@ async def loaded(path: Path) -> Any:
 
 async def newest(keisei: Keisei) -> Path:
     return (await to_thread.run_sync(keisei.run.checkpoints))[-1]
+
+
+async def test_what_was_chosen_for_the_machine_is_told(tmp_path: Path) -> None:
+    async with Keisei(tiny(tmp_path, **{"run.steps": 1, "compute.dtype": "auto"})) as keisei:
+        told = [e async for e in keisei.events({"status"}) if isinstance(e, Status)]
+    (running,) = [event.message for event in told if event.kind == "running"]
+    chosen = keisei.settings
+    assert "auto" not in {chosen.device, chosen.compute.dtype}
+    assert running == f"on {chosen.device}, {chosen.compute.dtype}, 1 thread"
+    assert keisei.status().threads == 1
 
 
 async def test_resuming_continues_the_same_games_at_the_same_step(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 
 import asyncio
 import os
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -97,8 +96,6 @@ async def test_a_run_ends_by_itself_and_tells_its_life_in_order(tmp_path: Path) 
     assert outcome.kind == "finished"
     life = [event.event for event in events if isinstance(event, Status)]
     assert life[:3] == ["started", "compiling", "running"]
-    (running,) = [event for event in events if event.event == "running"]
-    assert re.fullmatch(r"on cpu, (bfloat16|float32), \d+ threads?", running.message)
     assert life[-2:] == ["checkpoint", "finished"]
     assert [e.step for e in events if isinstance(e, Iteration)] == [100, 200, 300, 400, 500]
     assert learners.made[0].env.closed
