@@ -12,10 +12,9 @@ RECORDED = 3
 class Forward:
     """A network as training calls it: compiled if asked for, and plain where that does not work.
 
-    ``graphs`` has torch record what it compiles as CUDA graphs, which spares a small network most
-    of its time on a GPU. The weights are the network's own. First calls compile, which takes
-    seconds to minutes and may fail (no C++ compiler, a layer it cannot handle): make them in
-    ``bring_up``.
+    ``graphs`` has torch record what it compiles as CUDA graphs: kernels are then launched all at
+    once. The weights are the network's own. First calls compile, which takes seconds to minutes and
+    may fail (no C++ compiler, a layer it cannot handle): make them in ``bring_up``.
     """
 
     def __init__(self, net: nn.Module, *, compile: bool, graphs: bool) -> None:

@@ -44,9 +44,7 @@ class GoodCheckpoints:
         self._trial = None
         newest_first = self._run.checkpoints()[::-1]
         if trouble not in ERRORS:
-            newest_first.sort(
-                key=lambda path: int(path.name) != self._proven
-            )  # that one before all
+            newest_first.sort(key=lambda path: int(path.name) != self._proven)  # it comes first
         for path in newest_first:
             with suppress(CheckpointError):
                 checkpoint = load_checkpoint(path)
