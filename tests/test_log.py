@@ -2,10 +2,15 @@
 
 import json
 import logging
+import os
+import select
+import sys
 import threading
 import warnings
+from collections.abc import Callable
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -83,7 +88,124 @@ def test_a_slow_disk_makes_nobody_wait_and_what_it_cost_is_told(
     lines = [json.loads(line)["event"] for line in file.read_text().splitlines()]
     assert len(lines) <= 4  # one is being written, two wait
     dropped = 10 - (len(lines) - 1)
-    assert lines[-1] == f"{dropped} log lines dropped: the disk was too slow"
+    assert lines[-1].startswith(f"{dropped} log lines dropped: ")
+
+
+def log_failure(secret: str, error: Exception, logger: Any) -> None:
+    """Log an exception whose frame has a variable that belongs in no log."""
+    try:
+        raise error
+    except type(error):
+        logger.exception("Exception in ASGI application\n")
+
+
+def test_an_exception_is_one_line_on_stderr_and_a_traceback_without_locals_in_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Logging("info") as logs:
+        logs.add_file(tmp_path / "keisei.log")
+        log_failure("hunter2", KeyError("id"), logging.getLogger("uvicorn.error"))
+        log_failure("hunter2", ValueError("by structlog"), structlog.get_logger("keisei.server"))
+    shown = capsys.readouterr().err.splitlines()
+    assert len(shown) == 2
+    assert "error=\"KeyError: 'id'\"" in shown[0]
+    assert "error='ValueError: by structlog'" in shown[1]
+    text = (tmp_path / "keisei.log").read_text()
+    first, second = (json.loads(line)["exception"] for line in text.splitlines())
+    assert "log_failure" in first
+    assert "ValueError: by structlog" in second
+    assert "hunter2" not in text
+
+
+def test_the_traceback_of_a_deep_recursion_is_short(tmp_path: Path) -> None:
+    def dive(depth: int, again: Callable[..., None]) -> None:
+        if not depth:
+            raise ValueError("at the bottom")
+        again(depth - 1, dive)
+
+    def also(depth: int, again: Callable[..., None]) -> None:
+        again(depth, also)
+
+    with Logging("info", on_console=lambda record: False) as logs:
+        logs.add_file(tmp_path / "keisei.log")
+        try:
+            dive(200, also)
+        except ValueError:
+            logging.getLogger("a").exception("deep")
+    line = (tmp_path / "keisei.log").read_text()
+    assert "at the bottom" in line
+    assert len(line) < 8000
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\x1b[2Jb", "a\\x1b[2Jb"),
+        ("two\nlines\rand\tmore", "two\\nlines\\rand\\tmore"),
+        ("\x9b31m \x7f\u2028x", "\\x9b31m \\x7f\\u2028x"),
+    ],
+)
+def test_a_clients_text_cannot_steer_the_terminal(
+    text: str, shown: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with Logging("info") as logs:
+        logs.add_file(tmp_path / "keisei.log")
+        logging.getLogger("a").warning("it said %s", text)
+        structlog.get_logger("b").warning("said", what=text)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert shown in lines[0]
+    assert not set(text) & set(lines[1]) - set(map(chr, range(32, 127)))
+    assert json.loads((tmp_path / "keisei.log").read_text().splitlines()[0])["event"] == (
+        f"it said {text}"
+    )
+
+
+def test_a_flood_is_cut_and_counted_but_the_runs_own_lines_are_not(tmp_path: Path) -> None:
+    with Logging("info", on_console=lambda record: False) as logs:
+        logs.add_file(tmp_path / "keisei.log")
+        for number in range(5000):
+            logging.getLogger("asyncio").error("socket.accept() out of system resource")
+            if number % 10 == 0:
+                structlog.get_logger("keisei").info("iteration", step=number)
+    lines = [json.loads(line) for line in (tmp_path / "keisei.log").read_text().splitlines()]
+    flood = [line for line in lines if line["logger"] == "asyncio"]
+    told = [int(line["event"].split()[0]) for line in lines if "dropped" in line["event"]]
+    assert len([line for line in lines if line["event"] == "iteration"]) == 500
+    assert len(flood) < 200
+    assert len(flood) + sum(told) == 5000
+
+
+def test_a_stderr_that_nobody_reads_holds_up_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CONSOLE_SECONDS", 0.1)
+    read, write = os.pipe()
+    with os.fdopen(write, "w") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        with Logging("info") as logs:
+            logs.add_file(tmp_path / "keisei.log")
+            for number in range(2000):
+                structlog.get_logger("keisei").info("iteration", text="x" * 500, step=number)
+        os.set_blocking(read, False)
+        while os.read(read, 1 << 16):
+            if not select.select([read], [], [], 0)[0]:
+                break
+    os.close(read)
+    assert len((tmp_path / "keisei.log").read_text().splitlines()) == 2000
+
+
+def test_a_log_file_that_cannot_be_written_is_told_once(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "keisei.log").symlink_to("/dev/full")
+    with Logging("info") as logs:
+        logs.add_file(tmp_path / "keisei.log")
+        for _ in range(20):
+            logging.getLogger("a").info("line")
+    shown = capsys.readouterr().err.splitlines()
+    (told,) = [line for line in shown if "[info" not in line]
+    assert "keisei.log: cannot be written, log lines are lost: [Errno 28] No space left" in told
 
 
 def test_leaving_takes_everything_away(tmp_path: Path) -> None:
