@@ -34,7 +34,9 @@ from keisei.ppo.tally import Tally
 from keisei.ppo.update import Batch, Sums, descend, make_optimizer, ppo_loss, scale_advantages
 
 TURN_PLIES = 8
-"""Plies between two looks at the queues during a rollout."""
+"""Plies between two looks at the queues during a rollout, at most."""
+TURN_SECONDS = 0.1
+"""After so long the look comes earlier: a large network on a CPU takes half a second a ply."""
 ROOM_BYTES = 1 << 24
 """What the heap has beyond what a first iteration needs."""
 OWN = ("env", "pool")
@@ -167,12 +169,16 @@ class Learner:
         games: list[FinishedGame] = []
         for t in range(settings.ppo.rollout_plies):
             games += self._ply(t)
-            if (t + 1) % TURN_PLIES == 0:
+            if (t + 1) % TURN_PLIES == 0 or watch.running() > TURN_SECONDS:
                 watch.stop()
                 yield
                 watch.start()
         rollout = self._collector.finish()
         self.bytes_per_ply = rollout.bytes_per_ply
+        if watch.running() > TURN_SECONDS:
+            watch.stop()
+            yield
+            watch.start()
         with self.clock.phase("gae"):
             batch, summary = _prepare(rollout, settings, now.material, self._ranks)
         sums = Sums(self.device)
@@ -409,6 +415,10 @@ class _Stopwatch:
 
     def start(self) -> None:
         self._since = time.perf_counter()
+
+    def running(self) -> float:
+        """Seconds since ``start``."""
+        return time.perf_counter() - self._since
 
     def stop(self) -> float:
         now = time.perf_counter()

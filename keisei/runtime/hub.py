@@ -77,11 +77,13 @@ class Hub:
 
     def close(self) -> None:
         """Send what is pending; every stream ends with ``bye``. May be called again."""
-        if not self.closed:
-            self._flush()
-            self.closed = True
-        for client in self._clients:
-            client.wake.set()
+        closed, self.closed = self.closed, True
+        try:
+            if not closed:
+                self._flush()
+        finally:
+            for client in self._clients:
+                client.wake.set()
 
     @contextmanager
     def subscribe(
@@ -153,11 +155,11 @@ class Hub:
         return self._next - len(self._ring)
 
     def _flush(self) -> bool:
-        for event in self._pending.values():
+        flushed = bool(self._pending)
+        while self._pending:  # one that cannot be encoded is out before it raises
+            event = self._pending.pop(next(iter(self._pending)))
             self._ring.append((event.topic, _frame(event, f"{self.boot}-{self._next}")))
             self._next += 1
-        flushed = bool(self._pending)
-        self._pending.clear()
         return flushed
 
     async def _wake(self) -> None:

@@ -1,9 +1,10 @@
 """``Keisei``: a run inside anybody's event loop."""
 
 import asyncio
+import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ import anyio.lowlevel
 from anyio import CancelScope, CapacityLimiter, create_task_group, to_thread
 
 from keisei.config import Settings
-from keisei.events import TOPICS, Alert, Event, Iteration, Level, Log, Reset, Topic
+from keisei.events import TOPICS, Alert, Event, Iteration, Level, Log, Reset, Status, Topic
 from keisei.runtime.book import Book, EvaluationHandle
 from keisei.runtime.errors import NotRunning, TrainingFailed
 from keisei.runtime.hub import Hub
@@ -24,7 +25,7 @@ from keisei.runtime.queues import Command, Mailbox, Question
 from keisei.runtime.readers import Readers
 from keisei.runtime.sinks import DatabaseSink, Feed, Sink
 from keisei.runtime.status import Notes, StatusReport
-from keisei.runtime.supervise import Heartbeat, supervise, watch
+from keisei.runtime.supervise import Heartbeat, Losses, supervise, watch
 
 if TYPE_CHECKING:
     from keisei.evaluation.spec import EvaluationSpec
@@ -33,8 +34,12 @@ if TYPE_CHECKING:
     from keisei.runtime.worker import Outcome
     from keisei.store import RunReader
 
-CLOSE_SECONDS = 30.0
+CLOSE_SECONDS = 15.0
 """How long sinks may take to write what is left."""
+COMPILE_SECONDS = 3.0
+"""How long a stop waits for a compile, where it need not be waited for."""
+
+_log = logging.getLogger(__name__)
 
 
 class Keisei:
@@ -62,13 +67,16 @@ class Keisei:
         init: Path | None = None,
         keep_serving: bool = False,
         sinks: Sequence[Sink] = (),
+        leave_compile: bool = False,
         _learner: Callable[[Settings], Any] | None = None,
     ) -> None:
         """``run``: the run's directory (a new one in ``run.root`` if None); with ``resume`` it, or
         the newest in ``run.root``, is continued. ``init``: a checkpoint to start the weights from.
 
         ``keep_serving``: after the end of training, evaluations and moves are still answered, until
-        ``stop``. ``sinks`` get all events. ``_learner``, for tests and a benchmark, makes the learner.
+        ``stop``. ``sinks`` get all events. ``leave_compile``: a stop while the run compiles does not
+        wait for that but leaves the thread behind (``left_behind``); for programs that exit then.
+        ``_learner``, for tests and a benchmark, makes the learner.
         """
         self.settings = settings
         self._open = partial(
@@ -76,8 +84,12 @@ class Keisei:
         )
         self._keep_serving = keep_serving
         self._sinks = tuple(sinks)
+        self._leave_compile = leave_compile
+        self.left_behind = False
+        """Whether the device thread still compiles though the run has ended."""
         self._mailbox = Mailbox()
         self._book = Book()
+        self._losses = Losses()
         self._entered = False
         self._problem: Exception | None = None
         self._outcome: Outcome
@@ -172,28 +184,41 @@ class Keisei:
                     ("heartbeat", self._heartbeat.run),
                     ("watchdog", partial(watch, lambda: self._worker.beat, self.alert)),
                 ):
-                    beside.start_soon(supervise, name, run, self.alert)
-                await self._flow()
+                    supervised = partial(supervise, name, run, self.alert, losses=self._losses)
+                    beside.start_soon(supervised)
+                try:
+                    await self._flow()
+                except Exception as crash:  # noqa: BLE001 (the host's block must not be cancelled)
+                    await self._crashed(crash)
                 beside.cancel_scope.cancel()
-        except Exception as crash:  # noqa: BLE001 (the host's block must not be cancelled)
-            from keisei.runtime.worker import failure
-
-            failed, self._outcome = failure(crash, self._notes.run, self._notes.step)
-            self._notes.take(failed)
-            self._readers.publish(failed)
-            self.hub.publish(failed)
         finally:
-            self._book.close()
-            self.hub.close()
-            self._readers.close()
-            await to_thread.run_sync(self._release)
+            for close in (self._book.close, self.hub.close, self._readers.close):
+                with _logged():
+                    close()
+            for release in (self._database.close, self.run.close):
+                with _logged():
+                    await to_thread.run_sync(release)
+
+    async def _crashed(self, crash: Exception) -> None:
+        """The loop's own part failed: say so wherever that still works, and serve on if asked to."""
+        from keisei.runtime.worker import failure
+
+        _log.error("the run failed", exc_info=crash)
+        failed, self._outcome = failure(crash, self._notes.run, self._notes.step)
+        for take in (self._notes.take, self._readers.publish, self.hub.publish):
+            take(failed)
+        if self._keep_serving:
+            await self._stopping.wait()
 
     async def _flow(self) -> None:
         async with create_task_group() as group:
             for feed in self._feeds:
-                group.start_soon(feed.run, self.alert)
+                group.start_soon(feed.run, self.alert, self._losses)
             group.start_soon(self._host)
-            await self._pump()
+            try:
+                await self._pump()
+            finally:
+                self._mailbox.request_stop()  # after a crash, too, the worker ends in its own order
             group.cancel_scope.deadline = anyio.current_time() + CLOSE_SECONDS
 
     async def _host(self) -> None:
@@ -204,9 +229,29 @@ class Keisei:
             self._outbox.close()
 
     async def _work(self) -> None:
-        self._outcome = await to_thread.run_sync(self._worker.main, limiter=CapacityLimiter(1))
+        async with create_task_group() as group:
+            group.cancel_scope.shield = True  # only a compile is ever left behind
+            if self._leave_compile:
+                group.start_soon(self._leave_if_compiling, group.cancel_scope)
+            self._outcome = await to_thread.run_sync(
+                self._worker.main,
+                limiter=CapacityLimiter(1),
+                abandon_on_cancel=self._leave_compile,
+            )
+            group.cancel_scope.cancel()
         if self._keep_serving:
             await self._stopping.wait()
+
+    async def _leave_if_compiling(self, work: CancelScope) -> None:
+        """End the wait for a thread that compiles: nothing can interrupt that, nothing is lost."""
+        from keisei.runtime.worker import Outcome
+
+        await self._stopping.wait()
+        await anyio.sleep(COMPILE_SECONDS)
+        if self._worker.beat[0] in {"start", "compile"}:
+            self.left_behind, self._outcome = True, Outcome("stopped")
+            self._emit(Status, kind="stopped", state="stopped", message="while compiling")
+            work.cancel()
 
     async def _pump(self) -> None:
         """Hand every event on, until the outbox ends."""
@@ -228,11 +273,9 @@ class Keisei:
         self._readers.publish(event)
         for feed in self._feeds:
             if not feed.put(event):
-                self.alert(feed.name, "error", "it takes no events: from now on it misses some")
-
-    def _release(self) -> None:
-        self._database.close()
-        self.run.close()
+                text = "it takes no events: from now on it misses some"
+                self.alert(feed.name, "error", text)
+                self._losses.add(feed.name, text)
 
     # ------------------------------------------------------------------ control
     def submit(self, kind: Any, payload: Any = None) -> Command:
@@ -262,6 +305,10 @@ class Keisei:
         """Ask the run to end; again if you like. ``wait`` tells when it has."""
         self._mailbox.request_stop()
         self._stopping.set()
+
+    async def stopping(self) -> None:
+        """Return when the run has been asked to end, by whomever."""
+        await self._stopping.wait()
 
     async def wait(self) -> "Outcome":
         """Return when the run has ended and everybody has been told, with how it ended."""
@@ -303,6 +350,7 @@ class Keisei:
             beat_age=time.monotonic() - since,
             clients=self.hub.clients,
             dropped=self._dropped,
+            degraded=self._losses.now(),
         )
 
     @property
@@ -379,6 +427,15 @@ class Keisei:
     def _reset(self) -> Reset:
         now = self._notes.status("reset")
         return Reset(run=now.run, step=now.step, time=now.time, state=now.state)
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
+    """Within the block an exception is logged, so that what is closed next is closed too."""
+    try:
+        yield
+    except Exception:  # noqa: BLE001 (the run's outcome stands, whatever fails to close)
+        _log.exception("closing the run failed")
 
 
 def _evaluations(*arguments: Any) -> "Evaluations":

@@ -12,7 +12,7 @@ from keisei.events import Alert, Board, Event, Iteration, Log, Status
 from keisei.log import RUN_LOGGER
 from keisei.runtime.errors import OutboxOverflow
 from keisei.runtime.outbox import Outbox
-from keisei.runtime.supervise import Report, supervise
+from keisei.runtime.supervise import Losses, Report, supervise
 
 RETRY_SECONDS = 30.0
 """Between tries of a database that failed too often in a row."""
@@ -125,7 +125,7 @@ class Feed:
             await self._closing.wait()
         return True
 
-    async def run(self, report: Report) -> None:
+    async def run(self, report: Report, losses: Losses) -> None:
         """Write until closed, whatever the sink raises; ``report`` tells people of it.
 
         A sink that failed too often in a row is given up, but not the database: what it does not
@@ -137,6 +137,7 @@ class Feed:
             report,
             progress=lambda: self._written,
             again=self._again if isinstance(self.sink, DatabaseSink) else None,
+            losses=losses,
         )
 
     async def _write(self) -> None:

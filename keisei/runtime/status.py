@@ -41,6 +41,8 @@ class StatusReport:
     """Step of the newest checkpoint."""
     checkpoint_age: float | None
     """Seconds since it was taken."""
+    degraded: tuple[str, ...] = ()
+    """What works no more beside training: a sink that was given up, a database on a full disk."""
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -97,7 +99,14 @@ class Notes:
         )
 
     def report(
-        self, *, stopping: bool, phase: str, beat_age: float, clients: int, dropped: int
+        self,
+        *,
+        stopping: bool,
+        phase: str,
+        beat_age: float,
+        clients: int,
+        dropped: int,
+        degraded: tuple[str, ...],
     ) -> StatusReport:
         """The whole picture. ``stopping``: asked to end, which the state shows until it has."""
         net = self._settings.net
@@ -120,4 +129,5 @@ class Notes:
             dropped=dropped,
             checkpoint=self.checkpoint,
             checkpoint_age=None if self.checkpoint is None else time.time() - self._checkpoint_time,
+            degraded=degraded,
         )

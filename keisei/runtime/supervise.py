@@ -31,6 +31,22 @@ Report = Callable[[str, Level, str], None]
 """Called with the name, level and message of an alert."""
 
 
+class Losses:
+    """Names what stands beside training and does not work any more."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[str, Callable[[], int], int]] = {}
+
+    def add(self, name: str, text: str, progress: Callable[[], int] = lambda: 0) -> None:
+        """Note a loss. It counts for as long as ``progress`` stays where it is now."""
+        self._found[name] = text, progress, progress()
+
+    def now(self) -> tuple[str, ...]:
+        """What is lost at this moment, for a person: ``sink x: OSError: ...``."""
+        found = self._found.items()
+        return tuple(f"{name}: {text}" for name, (text, get, then) in found if get() == then)
+
+
 async def supervise(
     name: str,
     run: Callable[[], Awaitable[None]],
@@ -38,11 +54,13 @@ async def supervise(
     *,
     progress: Callable[[], int] = lambda: 0,
     again: Callable[[], Awaitable[bool]] | None = None,
+    losses: Losses | None = None,
 ) -> bool:
     """Run to the end; a crash is an alert, and up to three times in a row a new start.
 
     ``progress``: a crash after it changed is the first in a row again. ``again`` is awaited before
     each try beyond the three, and says whether to make it; more crashes are then no more alerts.
+    ``losses``: where it is noted that the three did not help.
 
     Returns whether it came to its end. Raises nothing but cancellation.
     """
@@ -64,6 +82,8 @@ async def supervise(
             if crashes == RESTARTS + 1:
                 end = "tried again from time to time" if again else "given up"
                 report(name, "error", f"{text}; {end} after {RESTARTS} restarts")
+                if losses:
+                    losses.add(name, f"{text}; {end}", progress)
             if again is None or not await again():
                 return False
         else:

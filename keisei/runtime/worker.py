@@ -2,7 +2,8 @@
 
 import time
 import traceback
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -88,6 +89,7 @@ class Worker:
         self._good = GoodCheckpoints(plan.run)
         self._looked = 0.0
         self._board_due = 0.0
+        self._blind: set[str] = set()
         self._share = Share(plan.settings.evaluation.share)
         self._pace = Pace()
         self._marks = (0, 0.0, 0.0)
@@ -369,10 +371,9 @@ class Worker:
         values = report.values | {
             "speed/steps_per_second": steps / (training + evaluation),
             "speed/share_evaluation": evaluation / (training + evaluation),
-            "system/rss_bytes": float(psutil.Process().memory_info().rss),
-            "system/heap_bytes": float(heap_bytes()),
-            "system/device_bytes": float(_device_bytes(self._settings.device)),
         }
+        with self._telemetry("memory"):
+            values |= _memory(self._settings.device)
         event = self._event
         alerts = (
             event(Alert, name=a.name, level=a.level, message=a.message) for a in report.alerts
@@ -393,9 +394,23 @@ class Worker:
 
     def _show_board(self) -> None:
         now = time.monotonic()
-        if now >= self._board_due and (board := self._learner.board()):
-            self._board_due = now + BOARD_SECONDS
-            self._emit(Board, **board)
+        if now < self._board_due:
+            return
+        with self._telemetry("board"):
+            if board := self._learner.board():
+                self._board_due = now + BOARD_SECONDS
+                self._emit(Board, **board)
+
+    @contextmanager
+    def _telemetry(self, what: str) -> Iterator[None]:
+        """Within the block an error is told, the first time, and training goes on without."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 (whatever it is must not end a run)
+            if what not in self._blind:
+                self._blind.add(what)
+                text = f"{what} is not shown: {type(error).__name__}: {error}"
+                self._alert("telemetry", "warning", text)
 
     def _alert(self, name: str, level: str, message: str) -> None:
         self._emit(Alert, name=name, level=level, message=message)
@@ -429,8 +444,14 @@ def failure(error: BaseException, run: str, step: int) -> tuple[Failed, Outcome]
     return failed, Outcome("failed", f"{name}: {text}" if text else name, details)
 
 
-def _device_bytes(device: str) -> int:
-    return torch.cuda.memory_allocated(device) if device.startswith("cuda") else 0
+def _memory(device: str) -> dict[str, float]:
+    """What the process and the device hold. Raises OSError when no more files can be opened."""
+    on_device = torch.cuda.memory_allocated(device) if device.startswith("cuda") else 0
+    return {
+        "system/rss_bytes": float(psutil.Process().memory_info().rss),
+        "system/heap_bytes": float(heap_bytes()),
+        "system/device_bytes": float(on_device),
+    }
 
 
 def _chosen(settings: Settings) -> str:

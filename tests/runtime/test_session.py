@@ -76,6 +76,13 @@ async def until(keisei: Keisei, wanted: type[Event], /, **fields: Any) -> Any:
     raise AssertionError(f"the run ended without {wanted.__name__} {fields}")
 
 
+async def becomes(condition: Callable[[], Any]) -> None:
+    """Wait until it is so."""
+    with anyio.fail_after(10):
+        while not condition():  # noqa: ASYNC110 (nobody tells of it)
+            await anyio.sleep(0.01)
+
+
 async def saved(keisei: Keisei) -> list[int]:
     """Steps of the run's checkpoints, each read whole."""
     return await to_thread.run_sync(
@@ -435,6 +442,105 @@ async def test_a_crash_of_the_loops_part_is_the_runs_state(
             monkeypatch.setattr(keisei, "_hand_on", crash)
             await keisei.wait()
             assert keisei.status().state == "failed"
+
+
+async def test_kept_serving_a_crash_of_the_loops_part_leaves_a_failed_run_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learners = Learners()
+    with pytest.raises(TrainingFailed, match="pump"):
+        async with Keisei(settings(tmp_path), _learner=learners, keep_serving=True) as keisei:
+
+            def crash(event: Event) -> None:
+                raise ValueError("pump")
+
+            await until(keisei, Iteration)
+            monkeypatch.setattr(keisei, "_hand_on", crash)
+            async for event in keisei.events():
+                if isinstance(event, Failed):
+                    break
+            assert learners.made[0].env.closed
+            with anyio.move_on_after(0.3) as waiting:
+                await keisei.wait()
+            assert waiting.cancelled_caught, "the run did not stay up"
+            assert keisei.status().state == "failed"
+            keisei.stop()
+            with anyio.fail_after(5):
+                await keisei.wait()
+    assert (await saved(keisei))[-1] == learners.made[0].step > 0
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "keisei.runtime.hub.Hub._flush",
+        "keisei.runtime.readers.Readers.close",
+        "keisei.store.Database.close",
+    ],
+)
+async def test_what_fails_to_close_does_not_change_how_a_run_ended(
+    broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def crash(self: Any) -> None:
+        raise ValueError("cannot close")
+
+    async with Keisei(settings(tmp_path, steps=500), _learner=Learners()) as keisei:
+        monkeypatch.setattr(broken, crash)
+        with anyio.fail_after(10):
+            assert (await keisei.wait()).kind == "finished"
+    assert "closing the run failed" in caplog.text or "given up" in caplog.text
+    (await to_thread.run_sync(RunDirectory.open, keisei.run.path)).close()  # not locked any more
+
+
+async def test_what_was_given_up_is_told_by_the_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keisei.runtime.supervise.PAUSES", (0.0, 0.0, 0.0))
+    async with Keisei(
+        settings(tmp_path), _learner=Learners(), sinks=[Sink(failures=999)]
+    ) as keisei:
+        assert keisei.status().degraded == ()
+        await becomes(lambda: keisei.status().degraded)
+        assert keisei.status().degraded == ("sink test: OSError: broken pipe; given up",)
+
+
+async def test_a_database_that_is_written_again_is_no_longer_told_as_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = True
+    write = DatabaseSink.write
+
+    async def shaky(sink: DatabaseSink, events: Any) -> None:
+        if full:
+            raise OSError(28, "No space left on device")
+        await write(sink, events)
+
+    monkeypatch.setattr(DatabaseSink, "write", shaky)
+    monkeypatch.setattr("keisei.runtime.supervise.PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("keisei.runtime.sinks.RETRY_SECONDS", 0.02)
+    async with Keisei(settings(tmp_path), _learner=Learners()) as keisei:
+        await becomes(lambda: keisei.status().degraded)
+        assert "No space left" in keisei.status().degraded[0]
+        full = False
+        await becomes(lambda: not keisei.status().degraded)
+
+
+@pytest.mark.parametrize("leave", [True, False])
+async def test_a_stop_waits_for_a_compile_only_if_the_program_goes_on(
+    leave: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keisei.runtime.session.COMPILE_SECONDS", 0.1)
+    learners = Learners(warm_up_seconds=1.5)
+    keisei = Keisei(settings(tmp_path), _learner=learners, leave_compile=leave)
+    async with keisei:
+        events = keisei.events()
+        await becomes(lambda: learners.made)
+        keisei.stop()
+        assert (await keisei.wait()).kind == "stopped"
+        assert learners.made[0].env.closed is not leave
+        assert [e.event async for e in events if isinstance(e, Status)][-1] == "stopped"
+    assert keisei.left_behind is leave
+    await becomes(lambda: learners.made[0].env.closed)
 
 
 async def test_a_failed_runs_tensors_are_let_go(tmp_path: Path) -> None:
