@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from keisei.cli.errors import EnvironmentProblem, UsageError
 from keisei.nets.memory import keep_freed_memory
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from keisei.runtime.errors import TrainingFailed
 
 LOG_FILE = "keisei.log"
+LEAVE_SECONDS = 25.0
+"""How long a stop may take: systemd and its kin kill what takes 30 seconds or more."""
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
 
@@ -92,7 +94,8 @@ def problems() -> Iterator[None]:
 async def stopped_by_signal(stop: Callable[[], None]) -> AsyncIterator[None]:
     """Within the block, the first SIGINT or SIGTERM calls ``stop``.
 
-    The second ends the process, stacks dumped. What the block raises comes out as it is.
+    The second ends the process, stacks dumped; so does a stop that takes too long (``leave_in_time``).
+    What the block raises comes out as it is.
     """
     import anyio
 
@@ -105,6 +108,23 @@ async def stopped_by_signal(stop: Callable[[], None]) -> AsyncIterator[None]:
         if len(group.exceptions) > 1:
             raise
         raise group.exceptions[0] from None
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def leave_in_time() -> None:
+    """From now on the process has ``LEAVE_SECONDS`` to end; then all stacks are dumped, exit code 1.
+
+    A thread of C code watches, so that not even a worker that never lets go of the GIL holds it up.
+    """
+    faulthandler.dump_traceback_later(LEAVE_SECONDS, exit=True)
+
+
+def leave_now(code: int) -> NoReturn:
+    """End the process without waiting for its threads; everything that matters is closed."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 async def _stop_at_first(stop: Callable[[], None], *, task_status: "TaskStatus[None]") -> None:
@@ -116,6 +136,7 @@ async def _stop_at_first(stop: Callable[[], None], *, task_status: "TaskStatus[N
             break
     for number in _STOPPING:
         signal.signal(number, _force)  # not on the loop: it may be the loop that hangs
+    leave_in_time()
     stop()  # before the line: nobody may be reading stderr
     print("stopping; once more to force", file=sys.stderr)
 

@@ -61,6 +61,7 @@ async def _serve(chosen: "Settings", args: argparse.Namespace, sock: socket.sock
         # Under torchrun the end of training is the end: the other ranks must not wait on their GPUs,
         # nor torchrun for one of them that got stuck.
         keep_serving=torchrun.ranks() == 1,
+        leave_compile=torchrun.ranks() == 1,
         sinks=[LogSink(), progress],
     )
 
@@ -79,6 +80,8 @@ async def _serve(chosen: "Settings", args: argparse.Namespace, sock: socket.sock
         except TrainingFailed as failure:
             process.tell_failure(failure, session.run.path / process.LOG_FILE)
             return 1
+    if session.left_behind:
+        process.leave_now(0)
     return 0
 
 
@@ -95,5 +98,11 @@ async def _until_stopped(keisei: "Keisei", sock: socket.socket) -> None:
     serve = partial(run_server, create_app(keisei), sock, ended)
     async with anyio.create_task_group() as server:
         server.start_soon(supervise, "server", serve, keisei.alert)
+        server.start_soon(_leave_in_time, keisei)
         await keisei.wait()  # if training failed, until a signal: the page tells of it
         ended.set()
+
+
+async def _leave_in_time(keisei: "Keisei") -> None:
+    await keisei.stopping()  # by ``POST /api/control/stop`` too
+    process.leave_in_time()

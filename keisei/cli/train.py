@@ -43,7 +43,12 @@ async def _train(chosen: "Settings", args: argparse.Namespace) -> int:
         on_broken_pipe=lambda: session.stop(),  # noqa: PLW0108 (there is no session yet)
     )
     session = Keisei(
-        chosen, run=args.run, resume=args.resume, init=args.init, sinks=[LogSink(), progress]
+        chosen,
+        run=args.run,
+        resume=args.resume,
+        init=args.init,
+        leave_compile=torchrun.ranks() == 1,  # else the other ranks would wait for this one
+        sinks=[LogSink(), progress],
     )
 
     def stop() -> None:
@@ -61,4 +66,6 @@ async def _train(chosen: "Settings", args: argparse.Namespace) -> int:
             return 1
     if not args.json:
         print(f"{outcome.kind} at step {session.status().step:,}: {session.run.path}")
+    if session.left_behind:
+        process.leave_now(0)
     return 0

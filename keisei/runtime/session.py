@@ -148,8 +148,8 @@ class Keisei:
                 self._opened.set()
                 await self._train()
             finally:
-                self._opened.set()
-                self._closed.set()
+                for event in (self._opened, self._stopping, self._closed):
+                    event.set()
 
     async def _prepare(self) -> None:
         # In a thread: this imports torch, takes seconds when cold, and touches the disk.
@@ -307,7 +307,7 @@ class Keisei:
         self._stopping.set()
 
     async def stopping(self) -> None:
-        """Return when the run has been asked to end, by whomever."""
+        """Return when the run has been asked to end, by whomever, or has ended."""
         await self._stopping.wait()
 
     async def wait(self) -> "Outcome":

@@ -20,7 +20,7 @@ import psutil
 import pytest
 from engine_tools import fake, lives
 
-from keisei.store import RunReader, find_checkpoint
+from keisei.store import RunDirectory, RunReader, find_checkpoint
 
 TINY = """
 [run]
@@ -51,6 +51,21 @@ import keisei.ppo.learner, time
 def __init__(self, *arguments):
     time.sleep(60)
 keisei.ppo.learner.Learner.__init__ = __init__
+"""
+HANG_IN_AN_ITERATION = """
+import keisei.cli.process, keisei.ppo.learner, time
+keisei.cli.process.LEAVE_SECONDS = 5.0
+def iterate(self):
+    yield
+    time.sleep(60)
+keisei.ppo.learner.Learner.iterate = iterate
+"""
+HANG_IN_A_SAVE = """
+import keisei.cli.process, keisei.runtime.worker, time
+keisei.cli.process.LEAVE_SECONDS = 5.0
+def save_checkpoint(*arguments):
+    time.sleep(60)
+keisei.runtime.worker.save_checkpoint = save_checkpoint
 """
 BREAK_SERVER = """
 import keisei.server.serve
@@ -236,6 +251,51 @@ def test_the_second_signal_forces_the_end_and_shows_what_hung(config: Path, tmp_
         _, error = process.communicate(timeout=20)
         assert process.returncode == 130
         assert "in __init__" in error
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("command", ["train", "serve"])
+def test_a_stop_does_not_wait_for_a_compile(command: str, config: Path, tmp_path: Path) -> None:
+    options = ["--port", 0] if command == "serve" else []
+    run = tmp_path / "run"
+    with keisei(command, "--config", config, "--run", run, *options, patch=HANG) as process:
+        wait_for_line(process, "compiling")
+        process.send_signal(signal.SIGTERM)
+        _, error = process.communicate(timeout=20)  # HANG lasts for 60 seconds
+        assert process.returncode == 0, error
+    assert "Traceback" not in error
+    assert '"stopped"' in (run / "keisei.log").read_text()
+    with RunDirectory.open(run):  # it is not locked any more
+        pass
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("patch", "by", "hung"),
+    [
+        (HANG_IN_AN_ITERATION, "signal", "in iterate"),
+        (HANG_IN_A_SAVE, "signal", "in save_checkpoint"),
+        (HANG_IN_AN_ITERATION, "request", "in iterate"),
+    ],
+)
+def test_a_stop_that_takes_too_long_shows_what_hung_and_is_exit_1(
+    patch: str, by: str, hung: str, config: Path, tmp_path: Path
+) -> None:
+    command = ["serve", "--config", config, "--port", 0, "--run", tmp_path / "run"]
+    with keisei(*command, patch=patch) as process:
+        base = address(process)
+        wait_for_line(process, "running")
+        time.sleep(2)
+        if by == "signal":
+            process.send_signal(signal.SIGTERM)
+        else:
+            request = urllib.request.Request(base + "api/control/stop", method="POST")
+            urllib.request.urlopen(request, timeout=10).close()
+        _, error = process.communicate(timeout=20)
+        assert process.returncode == 1, error
+        assert hung in error
 
 
 @pytest.mark.slow
