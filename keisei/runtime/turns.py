@@ -40,19 +40,24 @@ class Pace:
     """Estimates what is left of the iteration in progress, from the ones before."""
 
     def __init__(self) -> None:
-        self._typical: float | None = None
+        self._typical = 0.0
         self._spent = 0.0
+        self._longest = 0.0
 
     def add(self, seconds: float) -> None:
         """A training turn took so long."""
         self._spent += seconds
+        self._longest = max(self._longest, seconds)
 
     def done(self) -> None:
         """The iteration ended."""
         new = self._spent
-        self._typical = new if self._typical is None else 0.7 * self._typical + 0.3 * new
-        self._spent = 0.0
+        self._typical = 0.7 * self._typical + 0.3 * new if self._typical else new
+        self._spent = self._longest = 0.0
 
     def left(self) -> float:
-        """Seconds of training still needed; 0 if unknown, which asks to try."""
-        return max(0.0, self._typical - self._spent) if self._typical is not None else 0.0
+        """Seconds of training still needed: those of one more turn at least.
+
+        A run's first iteration is not known to need more.
+        """
+        return max(self._longest, self._typical - self._spent)

@@ -47,7 +47,16 @@ def test_pace_knows_what_is_left_of_an_iteration() -> None:
         pace.add(1.0)
     pace.done()
     assert pace.left() == pytest.approx(4)
-    pace.add(1.5)
-    assert pace.left() == pytest.approx(2.5)
-    pace.add(9)
-    assert pace.left() == 0
+    pace.add(1.0)
+    assert pace.left() == pytest.approx(3)
+
+
+def test_an_iteration_in_progress_needs_one_more_turn_at_least() -> None:
+    pace = Pace()
+    pace.add(0.5)
+    pace.add(3.5)
+    assert pace.left() == pytest.approx(3.5)
+    pace.done()
+    for _ in range(9):
+        pace.add(0.5)
+    assert pace.left() == pytest.approx(0.5)
