@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Reset,
         Status,
     )
+    from keisei.process import prepare_process
     from keisei.runtime.errors import InboxFull, NotRunning, TrainingFailed
     from keisei.runtime.players import load
     from keisei.runtime.session import Keisei
@@ -47,6 +48,7 @@ __all__ = [
     "Strategy",
     "TrainingFailed",
     "load",
+    "prepare_process",
 ]
 
 _HOMES = {
@@ -65,6 +67,7 @@ _HOMES = {
         "Reset",
         "Status",
     ),
+    "keisei.process": ("prepare_process",),
     "keisei.runtime.errors": ("InboxFull", "NotRunning", "TrainingFailed"),
     "keisei.runtime.players": ("load",),
     "keisei.runtime.session": ("Keisei",),

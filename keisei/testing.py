@@ -5,6 +5,7 @@ with made-up numbers. ``python -m keisei.testing`` serves it, to work on the pag
 """
 
 import argparse
+import asyncio
 import math
 import random
 import time
@@ -147,18 +148,30 @@ class FakeRun:
         self._started = time.time() - history * iteration_seconds
         self._book = Book()
         self._cancelled: set[str] = set()
+        self._task: asyncio.Task[None] | None = None
         self._tasks: TaskGroup
+        self._begun = anyio.Event()
         self._going = anyio.Event()
         self._changed = anyio.Event()
         self.ended = anyio.Event()
         for _ in range(history):
             self._next_iteration()
 
-    async def __aenter__(self) -> Self:
-        self._tasks = await anyio.create_task_group().__aenter__()
-        for task in (self.hub.run, self._train, self._play):
-            self._tasks.start_soon(task)
+    async def start(self) -> Self:
+        """Begin, as entering the block does; ``aclose`` may be called from another task."""
+        self._task = asyncio.create_task(self._live())
+        await self._begun.wait()
         return self
+
+    async def aclose(self) -> None:
+        """Stop; again if you like."""
+        if self._task:
+            self.stop()
+            self._tasks.cancel_scope.cancel()
+            await self._task
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
 
     async def __aexit__(
         self,
@@ -166,9 +179,13 @@ class FakeRun:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.stop()
-        self._tasks.cancel_scope.cancel()
-        await self._tasks.__aexit__(kind, error, trace)
+        await self.aclose()
+
+    async def _live(self) -> None:
+        async with anyio.create_task_group() as self._tasks:
+            for task in (self.hub.run, self._train, self._play):
+                self._tasks.start_soon(task)
+            self._begun.set()
 
     # ------------------------------------------------------------ what the server asks
 

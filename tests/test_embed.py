@@ -1,6 +1,8 @@
 """Two runs in a program of somebody else's, served by its own stock uvicorn."""
 
 import json
+import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,6 +19,30 @@ import pytest
 from keisei.store import find_checkpoint
 
 HOST = Path(__file__).with_name("embed_host.py")
+ROOT = Path(__file__).parents[1]
+GUIDE = (ROOT / "docs/guide/embedding.md").read_text()
+TINY = {
+    "KEISEI_ENV__GAMES": "8",
+    "KEISEI_ENV__RESET_POOL": "16",
+    "KEISEI_NET__BLOCKS": "1",
+    "KEISEI_NET__CHANNELS": "8",
+    "KEISEI_PPO__ROLLOUT_PLIES": "8",
+    "KEISEI_PPO__MINIBATCH": "64",
+    "KEISEI_COMPUTE__THREADS": "1",
+}
+NOTEBOOK = """
+import asyncio, sys
+from IPython.core.interactiveshell import InteractiveShell
+
+async def notebook(cells):
+    shell = InteractiveShell.instance()
+    for cell in cells:  # each a task of its own on one loop, as in a kernel
+        text = shell.transform_cell(cell)
+        ran = await asyncio.create_task(shell.run_cell_async(cell, transformed_cell=text))
+        ran.raise_error()
+
+asyncio.run(notebook(sys.argv[1:]))
+"""
 
 
 @pytest.fixture
@@ -90,3 +116,53 @@ def test_two_runs_in_a_host_end_with_it_and_leave_no_trace(
         path, refused = find_checkpoint(run.parent)
         assert int(path.name) > 0
         assert refused == []
+
+
+def blocks(begin: str) -> list[str]:
+    """The guide's Python blocks from the sentence ``begin`` on."""
+    return re.findall(r"```python\n(.*?)```", GUIDE[GUIDE.index(begin) :], re.DOTALL)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_the_cells_of_the_guides_notebook_open_watch_and_close_a_run(tmp_path: Path) -> None:
+    opened, looked, closed = blocks("In a notebook")[:3]
+    wait = "async for event in keisei.events({'metrics'}):\n    break"
+    done = subprocess.run(
+        [sys.executable, "-c", NOTEBOOK, opened, wait, looked, closed, "keisei.status().state"],
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, **TINY, "KEISEI_RUN__ROOT": str(tmp_path), "IPYTHONDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    step, state = re.findall(r"Out\[.*?\]: (.*)", done.stdout)
+    assert int(step) > 0
+    assert state == "'stopped'"
+    (run,) = (path for path in tmp_path.iterdir() if (path / "run.toml").exists())
+    assert find_checkpoint(run)[0].name.lstrip("0")
+
+
+def test_the_guides_fixture_works_under_pytest_asyncio(tmp_path: Path) -> None:
+    fixture = blocks("A fixture of pytest-asyncio")[0]
+    test = """
+import pytest
+
+@pytest.mark.asyncio
+async def test_it_trains(run):
+    await run.until("running")
+    assert run.status().state == "running"
+"""
+    (tmp_path / "test_mine.py").write_text(fixture + test)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "--rootdir", tmp_path, tmp_path],
+        check=False,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "1 passed" in done.stdout

@@ -1,5 +1,6 @@
 """The fake run that users test against."""
 
+import asyncio
 import subprocess
 import sys
 
@@ -69,3 +70,12 @@ async def test_its_evaluations_are_handles_as_those_of_a_run_are() -> None:
         left = await run.evaluate(spec)
         assert [found["id"] for found in run.evaluations()] == [left.id, other.id, handle.id]
     assert (await left.result())["state"] == "interrupted"
+
+
+@pytest.mark.anyio
+async def test_it_is_started_in_one_task_and_closed_in_another() -> None:
+    run = await asyncio.create_task(FakeRun(compile_seconds=0).start())
+    await asyncio.create_task(run.until("running"))
+    await asyncio.create_task(run.aclose())
+    assert run.state == "stopped"
+    await run.aclose()

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from keisei.cli.errors import EnvironmentProblem, UsageError
-from keisei.nets.memory import keep_freed_memory
+from keisei.process import prepare_process
 
 if TYPE_CHECKING:
     from anyio.abc import TaskStatus
@@ -40,13 +40,8 @@ def keep_kernels() -> None:
 
 def set_up() -> None:
     """Prepare the process for a device thread beside the loop. Must come before torch is imported."""
-    # How long OpenMP's threads spin before they sleep (libgomp): with the default, training beside
-    # one other busy process is five times slower; without any, a quarter slower on free cores.
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "6000")
-    keep_freed_memory()
-    # The default of 5 ms is what the loop would wait for the GIL.
-    sys.setswitchinterval(0.0005)
+    if "torch" not in sys.modules:  # else this is a program that calls commands as functions
+        prepare_process()
     # Else the collector walks all that torch made once more: a second between "stopped" and exit.
     atexit.register(gc.freeze)
 

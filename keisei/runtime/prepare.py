@@ -13,6 +13,7 @@ from keisei.config import Settings, SettingsError
 from keisei.nets.policy import DeviceError, resolve_device, resolve_dtype
 from keisei.nets.registry import check
 from keisei.ppo.ranks import ALONE, CURRENT, Ranks
+from keisei.process import openmp_is_set
 from keisei.runtime.learners import Learner, build_learner
 from keisei.runtime.outbox import Outbox
 from keisei.runtime.queues import Mailbox
@@ -27,6 +28,11 @@ from keisei.store import (
     resumed_settings,
 )
 from keisei.store.checkpoints import STATE, read_manifest
+
+SPINNING = (
+    "OpenMP's threads spin while they wait: training is several times slower on processors that "
+    "others use too. Call keisei.prepare_process() before torch is imported, or set GOMP_SPINCOUNT"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +123,8 @@ def prepare(
     except BaseException:
         directory.close()
         raise
+    if settings.device == "cpu" and settings.compute.threads > 1 and not openmp_is_set():
+        remarks.append(SPINNING)
     try:
         evaluations: list[dict[str, Any]] = []
         if resume:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -90,7 +91,8 @@ class Keisei:
         self._mailbox = Mailbox()
         self._book = Book()
         self._losses = Losses()
-        self._entered = False
+        self._run_task: asyncio.Task[None] | None = None
+        self._entered = self._left = False
         self._problem: Exception | None = None
         self._outcome: Outcome
         self._stopping = asyncio.Event()
@@ -98,12 +100,13 @@ class Keisei:
         self._closed = asyncio.Event()
 
     # ------------------------------------------------------------------ life
-    async def __aenter__(self) -> Self:
-        if self._opened.is_set() or self._stopping.is_set():
+    async def start(self) -> Self:
+        """Open the run, as entering the block does. ``aclose`` may be called from another task:
+        in another cell of a notebook, or where a fixture of tests ends.
+        """
+        if self._run_task or self._stopping.is_set():
             raise NotRunning("a Keisei can be entered only once")
-        self._group = create_task_group()
-        await self._group.__aenter__()
-        self._group.start_soon(self._run, name="keisei")
+        self._run_task = asyncio.create_task(self._run(), name="keisei")
         try:
             await self._opened.wait()
         except BaseException:
@@ -114,29 +117,44 @@ class Keisei:
             raise self._problem
         return self
 
+    async def aclose(self) -> None:
+        """Stop the run and wait for its end; again if you like. Raises TrainingFailed, once."""
+        if self._run_task and not self._left:
+            await self._leave()
+            if self._outcome.kind == "failed":
+                raise TrainingFailed(self._outcome.error, self._outcome.traceback)
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
     async def __aexit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        await self._leave()
-        if kind is None and self._outcome.kind == "failed":
-            raise TrainingFailed(self._outcome.error, self._outcome.traceback)
+        try:
+            await self.aclose()
+        except TrainingFailed:
+            if kind is None:  # else the block's own exception tells
+                raise
+
+    def __del__(self) -> None:
+        if getattr(self, "_entered", False) and not self._left:
+            warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=2)
 
     async def _leave(self) -> None:
-        self._mailbox.request_stop()
-        self._stopping.set()
+        self.stop()
         with CancelScope(shield=True):
             await self._closed.wait()
-        # Not told of the body's exception: it would come out wrapped in a group.
-        await self._group.__aexit__(None, None, None)
+        self._left = True
 
     async def _run(self) -> None:
         """All that runs on the loop, from opening the files to closing them.
 
         A task of its own, and shielded: whatever becomes of the host's block, the run ends in its
-        own order, downstream from the worker.
+        own order, downstream from the worker. No task group of the host's holds it: such a group
+        can be left only by the task that entered it.
         """
         with CancelScope(shield=True):
             try:

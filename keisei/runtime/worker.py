@@ -15,9 +15,9 @@ import torch
 from keisei.config import Settings
 from keisei.evaluation.spec import CURRENT
 from keisei.events import Alert, Board, Event, Failed, Game, Iteration, State, Status
-from keisei.nets.memory import heap_bytes
 from keisei.ppo.detectors import DivergedError
 from keisei.ppo.ranks import Ranks
+from keisei.process import heap_bytes
 from keisei.runtime.errors import NotRunning, unwrap
 from keisei.runtime.follower import collect_parts, start_others
 from keisei.runtime.learners import Learner, Report, begin

@@ -2,6 +2,7 @@
 # ruff: noqa: PT012 (what raises is the end of the `async with`, so its body must be inside)
 
 import asyncio
+import gc
 import os
 import threading
 import time
@@ -654,6 +655,62 @@ async def test_initial_weights_of_another_network_are_refused_before_there_is_a_
         alert = await until(keisei, Alert)
         assert "refused" in alert.message
         assert "damaged" in alert.message
+
+
+# ---------------------------------------------------------------------- opened and closed elsewhere
+async def test_a_run_is_started_in_one_task_and_closed_in_another(tmp_path: Path) -> None:
+    keisei = Keisei(settings(tmp_path), _learner=Learners())
+    assert await asyncio.create_task(keisei.start()) is keisei
+    await asyncio.create_task(until(keisei, Iteration))
+    await asyncio.create_task(keisei.aclose())
+    assert keisei.status().state == "stopped"
+    assert (await saved(keisei))[-1] > 0
+    await keisei.aclose()  # again if you like
+    with pytest.raises(NotRunning):
+        await keisei.start()
+
+
+async def test_what_keeps_a_run_from_starting_is_raised_by_start(tmp_path: Path) -> None:
+    async with Keisei(settings(tmp_path), run=tmp_path / "run", _learner=Learners()):
+        other = Keisei(settings(tmp_path), run=tmp_path / "run", resume=True, _learner=Learners())
+        with pytest.raises(RunLockedError):
+            await other.start()
+        await other.aclose()
+
+
+async def test_closing_tells_once_that_training_failed(tmp_path: Path) -> None:
+    keisei = await Keisei(settings(tmp_path), _learner=Learners(on_turn=raising(1))).start()
+    await until(keisei, Failed)
+    await anyio.sleep(0.05)  # nothing is cancelled
+    with pytest.raises(TrainingFailed, match="not finite"):
+        await keisei.aclose()
+    await keisei.aclose()
+
+
+async def test_a_start_that_is_cancelled_leaves_nothing_behind(tmp_path: Path) -> None:
+    learners = Learners()
+    keisei = Keisei(settings(tmp_path), _learner=learners)
+    with anyio.move_on_after(0.001):
+        await keisei.start()
+    await keisei.aclose()
+    assert all(learner.env.closed for learner in learners.made)
+
+
+def test_a_run_that_is_never_closed_warns_and_does_not_hang_the_program(tmp_path: Path) -> None:
+    learners = Learners()
+
+    async def forget() -> None:
+        keisei = await Keisei(settings(tmp_path), _learner=learners).start()
+        await until(keisei, Iteration)
+
+    def forget_and_collect() -> None:
+        asyncio.run(forget())
+        while not learners.made[0].env.closed:
+            time.sleep(0.02)
+        gc.collect()
+
+    with pytest.warns(ResourceWarning, match="was not closed"):
+        forget_and_collect()
 
 
 # ---------------------------------------------------------------------- sinks
