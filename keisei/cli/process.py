@@ -71,8 +71,17 @@ def problems() -> Iterator[None]:
         from keisei.nets.policy import DeviceError  # only now: these import torch
         from keisei.nets.registry import NetError
         from keisei.server.security import HostRefusedError
-        from keisei.store import CheckpointError, DatabaseError, RunError, RunLockedError
+        from keisei.store import (
+            CheckpointError,
+            DamagedCheckpointError,
+            DamagedRunError,
+            DatabaseError,
+            RunError,
+            RunLockedError,
+        )
 
+        if isinstance(error, DamagedCheckpointError | DamagedRunError):
+            raise EnvironmentProblem(str(error)) from error
         if isinstance(
             error, RunError | CheckpointError | HostRefusedError | NetError | SettingsError
         ):

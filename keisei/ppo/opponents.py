@@ -8,6 +8,7 @@ met twice from the same position, once from either seat.
 """
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -76,8 +77,12 @@ class Opponents:
         self._met = env.games["opponent"].copy()
 
     def refresh(self, iteration: int, step: int) -> None:
-        """Between two iterations: take the learner in where it is due, draw who plays next."""
-        if not self._settings.share or iteration % self._settings.every:
+        """Between two iterations: take the learner in where it is due, draw who plays next.
+
+        A learner whose weights are not finite is not taken in: it would spoil what is saved for long
+        after the learner went back to good weights.
+        """
+        if not self._settings.share or iteration % self._settings.every or not _finite(self._like):
             return
         self._take(step)
         if len(self._recent) > self._settings.recent:
@@ -204,3 +209,9 @@ class Opponents:
             torch.frombuffer(bytearray.fromhex(state["sampling"]), dtype=torch.uint8)
         )
         self._rng.bit_generator.state = state["rng"]
+
+
+def _finite(net: nn.Module) -> bool:
+    """Whether all weights are finite; waits for the device once."""
+    values = [value for value in net.state_dict().values() if value.is_floating_point()]
+    return bool(nn.utils.get_total_norm(values, math.inf).isfinite())

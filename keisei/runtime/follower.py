@@ -11,7 +11,7 @@ import torch
 
 from keisei.ppo.ranks import Group, Ranks
 from keisei.runtime.learners import Learner, begin, build_learner
-from keisei.store import load_checkpoint, read_settings
+from keisei.store import NotFiniteError, load_checkpoint, read_settings
 from keisei.store.checkpoints import Files, write_part
 
 
@@ -79,5 +79,5 @@ def _write(folder: Path, rank: int, learner: Learner) -> Files | str:
     own = {group: tensors[group] for group in OWN}
     try:
         return write_part(folder, rank, own, learner.state())
-    except OSError as error:  # a full disk must not end training
+    except (OSError, NotFiniteError) as error:  # a full disk must not end training
         return str(error)

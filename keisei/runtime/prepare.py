@@ -1,6 +1,5 @@
 """From what a user asked for to a run directory that is ours, before any thread starts."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -21,13 +20,15 @@ from keisei.runtime.status import Start
 from keisei.runtime.worker import Plan, Worker
 from keisei.store import (
     CheckpointError,
+    DamagedCheckpointError,
     Database,
     RunDirectory,
     RunReader,
     find_checkpoint,
     resumed_settings,
 )
-from keisei.store.checkpoints import STATE, read_manifest
+from keisei.store.checkpoints import read_manifest, read_state
+from keisei.store.directory import settings_text
 
 SPINNING = (
     "OpenMP's threads spin while they wait: training is several times slower on processors that "
@@ -95,8 +96,9 @@ def prepare(
     """Open or make the run directory. Blocking; the caller closes ``run`` and ``database``.
 
     ``decided``: leave ``auto`` settings as they are. Raises RunError, RunLockedError,
-    CheckpointError, DeviceError, NetError, OSError.
+    CheckpointError, DatabaseError, DeviceError, NetError, OSError.
     """
+    settings_text(settings)  # what no file can hold is refused before there is a folder
     _check_evaluation(settings)
     directory: RunDirectory
     remarks: list[str] = []
@@ -128,6 +130,7 @@ def prepare(
     try:
         evaluations: list[dict[str, Any]] = []
         if resume:
+            database.check()
             database.truncate_after(start.step)
             evaluations = RunReader(directory.path).evaluations()
     except BaseException:
@@ -151,7 +154,7 @@ def _start(checkpoint: Path, ranks: Ranks) -> Start:
 
     Raises CheckpointError for a warm start, and for games of more or fewer ranks.
     """
-    state = json.loads((checkpoint / STATE).read_bytes())
+    manifest, state = read_manifest(checkpoint), read_state(checkpoint)
     if state.get("format") == "weights":
         raise CheckpointError(f"{checkpoint}: holds weights alone: begin a run with --init")
     before = state.get("ranks", 1)
@@ -161,8 +164,10 @@ def _start(checkpoint: Path, ranks: Ranks) -> Start:
             f"{checkpoint}: number of ranks: {before} then, {ranks.size} now, and each has games of "
             f"its own: continue it {how}, or begin a new run from its weights with --init"
         )
-    created = read_manifest(checkpoint)["created"]
-    return Start(step=int(checkpoint.name), iteration=state["iteration"], saved=created)
+    iteration = state.get("iteration")
+    if not isinstance(iteration, int):
+        raise DamagedCheckpointError(f"{checkpoint}: its state names no iteration")
+    return Start(step=manifest["step"], iteration=iteration, saved=manifest["created"])
 
 
 def _check_evaluation(settings: Settings) -> None:
@@ -194,9 +199,10 @@ def _check_device(settings: Settings, ranks: Ranks) -> None:
 def _check_net(checkpoint: Path, settings: Settings) -> None:
     """Refuse weights of another network before there is a run. Raises CheckpointError."""
     wanted = settings.net.model_dump()
-    found = json.loads((checkpoint / STATE).read_bytes()).get("net")
+    found = read_state(checkpoint).get("net")
     if found != wanted:
-        fitting = "".join(f" --net.{key} {value}" for key, value in (found or {}).items())
+        named = found if isinstance(found, dict) else {}
+        fitting = "".join(f" --net.{key} {value}" for key, value in named.items())
         raise CheckpointError(
             f"{checkpoint}: its network is {found}; the settings ask for {wanted}"
             + (f"; these fit:{fitting}" if fitting else "")

@@ -190,7 +190,8 @@ class Keisei:
             self._emit,
             interrupted,
         )
-        self._feeds = [Feed(sink) for sink in (DatabaseSink(self._database), *self._sinks)]
+        database = DatabaseSink(self._database, self.alert)
+        self._feeds = [Feed(sink) for sink in (database, *self._sinks)]
         for remark in prepared.remarks:
             self.alert("start", "warning", remark)
 
@@ -315,7 +316,10 @@ class Keisei:
         await self.submit("resume").finished
 
     async def checkpoint(self) -> Path:
-        """Save at the end of the iteration in progress. Raises InboxFull, NotRunning, OSError."""
+        """Save at the end of the iteration in progress.
+
+        Raises InboxFull, NotRunning, OSError; NotFiniteError where training has gone wrong.
+        """
         path: Path = await self.submit("checkpoint").finished
         return path
 

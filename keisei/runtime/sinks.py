@@ -33,7 +33,7 @@ class Sink(Protocol):
 
 
 class _Store(Protocol):
-    def append(self, events: Sequence[Event]) -> Any: ...
+    def append(self, events: Sequence[Event]) -> Sequence[str]: ...
     def close(self) -> None: ...
 
 
@@ -42,22 +42,30 @@ class DatabaseSink:
 
     name = "database"
 
-    def __init__(self, database: _Store) -> None:
+    def __init__(self, database: _Store, report: Report) -> None:
+        """``report`` tells people of the first event that could not be written."""
         self._database = database
+        self._report = report
         self._limiter = CapacityLimiter(1)
+        self.unfit = 0
+        """Events that the database could not hold."""
 
     async def write(self, events: Sequence[Event]) -> None:
         """One transaction. Boards and log lines are not kept."""
         kept = [event for event in events if not isinstance(event, Board | Log)]
-        if kept:
-            await self._call(partial(self._database.append, kept))
+        if not kept:
+            return
+        unfit = await self._call(partial(self._database.append, kept))
+        if unfit and not self.unfit:
+            self._report("database", "error", f"{unfit[0]}; what can't be written is left out")
+        self.unfit += len(unfit)
 
     async def close(self) -> None:
         """Commit and close."""
         await self._call(self._database.close)
 
-    async def _call(self, function: Callable[[], Any]) -> None:
-        await to_thread.run_sync(function, limiter=self._limiter)
+    async def _call(self, function: Callable[[], Any]) -> Any:
+        return await to_thread.run_sync(function, limiter=self._limiter)
 
 
 class LogSink:
@@ -99,8 +107,9 @@ class Feed:
 
     @property
     def dropped(self) -> int:
-        """Events that found no room."""
-        return self._box.dropped
+        """Events that found no room, or that the sink could not hold."""
+        unfit = self.sink.unfit if isinstance(self.sink, DatabaseSink) else 0
+        return self._box.dropped + unfit
 
     def put(self, event: Event) -> bool:
         """Hand over an event; the sink's task takes it. False if it is the first without room."""

@@ -27,7 +27,7 @@ from keisei.runtime.play import answer
 from keisei.runtime.queues import Command, Mailbox, Ply, Question, deliver
 from keisei.runtime.rollback import GoodCheckpoints
 from keisei.runtime.turns import Pace, Share
-from keisei.store import RunDirectory, save_checkpoint
+from keisei.store import NotFiniteError, RunDirectory, save_checkpoint
 
 BOARD_SECONDS = 0.5
 """Between two boards."""
@@ -82,6 +82,8 @@ class Worker:
         self._step = plan.step
         self._saved_step = -1
         self._save_due = 0.0
+        self._refused = 0
+        """Saves in a row that were refused, for a number was not finite."""
         self._savers: list[Command] = []
         self._openers: list[Command] = []
         self._elapsed = 0.0
@@ -182,7 +184,7 @@ class Worker:
         if self._generator is not None:
             message = "the iteration in progress was given up; the last checkpoint stands"
         elif self._saved_step != self._learner.step > 0:
-            self._save("stopping")
+            message = self._save_last()
         self._status("stopped", "stopped", message)
         return Outcome("stopped")
 
@@ -260,9 +262,9 @@ class Worker:
 
     def _between(self, *, stopping: bool) -> None:
         if not self._finished and self._is_over():
-            self._save("stopping")
+            message = self._save_last()
             self._finished = True
-            self._status("finished", "finished")
+            self._status("finished", "finished", message)
         elif self._savers or self._save_is_due():
             self._save_or_alert()
         if not stopping:
@@ -309,6 +311,39 @@ class Worker:
         except OSError as error:  # a full disk must not end training
             self._alert("checkpoint_failed", "error", f"{type(error).__name__}: {error}")
             self._settle_savers(error)
+        except NotFiniteError as error:
+            self._refuse(error)
+
+    def _save_last(self) -> str:
+        """Save what the run ends with. Returns what there is to say of it. Raises OSError."""
+        try:
+            self._save("stopping")
+        except NotFiniteError as error:
+            self._tell_refusal(error)
+            return f"{error}: not saved; the last finite checkpoint stands"
+        return ""
+
+    def _refuse(self, error: NotFiniteError) -> None:
+        """Do what is set for ``nonfinite``: weights or moments are not finite.
+
+        A moment that is infinite makes no loss so: an alert alone would let training go on without
+        checkpoints. So ``nonfinite_stop`` saves in a row end the run, as so many minibatches do.
+        """
+        self._tell_refusal(error)
+        self._refused += 1
+        detectors = self._settings.detectors
+        if detectors.nonfinite == "rollback":
+            self._roll_back("nonfinite")
+        elif detectors.nonfinite == "stop":
+            raise DivergedError(f"nonfinite: {error} (detectors.nonfinite = 'stop')")
+        elif self._refused >= detectors.nonfinite_stop:
+            raise DivergedError(f"{error}: {self._refused} checkpoints in a row were not written")
+
+    def _tell_refusal(self, error: NotFiniteError) -> None:
+        if self._refused == 0:
+            step = f"at step {self._learner.step:,}"
+            self._alert("checkpoint_failed", "error", f"no checkpoint {step}: {error}")
+        self._settle_savers(error)
 
     def _save(self, state: State) -> None:
         self._beat("save")
@@ -326,12 +361,12 @@ class Worker:
             whole,
             partial(collect_parts, self._ranks),
         )
-        self._saved_step = learner.step
+        self._saved_step, self._refused = learner.step, 0
         self._good.note(learner.step, whole)
         self._status("checkpoint", state, str(path))
         self._settle_savers(path)
 
-    def _settle_savers(self, answer: Path | OSError) -> None:
+    def _settle_savers(self, answer: Path | OSError | NotFiniteError) -> None:
         deliver((command.finished, answer) for command in self._savers)
         self._savers = []
 

@@ -6,12 +6,20 @@ Synchronous; uses the standard library and safetensors. Nothing here is pickled.
 from keisei.store.checkpoints import (
     Checkpoint,
     CheckpointError,
+    DamagedCheckpointError,
+    NotFiniteError,
     find_checkpoint,
     load_checkpoint,
     save_checkpoint,
 )
 from keisei.store.database import Database, DatabaseError
-from keisei.store.directory import SETTINGS_FILE, RunDirectory, RunError, read_settings
+from keisei.store.directory import (
+    SETTINGS_FILE,
+    DamagedRunError,
+    RunDirectory,
+    RunError,
+    read_settings,
+)
 from keisei.store.lock import RunLockedError
 from keisei.store.matches import MatchGame, MatchTable, Rating
 from keisei.store.reader import RunReader
@@ -22,10 +30,13 @@ __all__ = [
     "SETTINGS_FILE",
     "Checkpoint",
     "CheckpointError",
+    "DamagedCheckpointError",
+    "DamagedRunError",
     "Database",
     "DatabaseError",
     "MatchGame",
     "MatchTable",
+    "NotFiniteError",
     "Rating",
     "RunDirectory",
     "RunError",

@@ -1,4 +1,4 @@
-"""Checkpoints: whole, or refused.
+"""Checkpoints: whole and finite, or refused.
 
 A checkpoint is a folder ``checkpoints/<step>/`` of safetensors files (one a group of tensors),
 ``state.json`` and ``manifest.json`` with the size and SHA-256 of each (safetensors has no checksum:
@@ -6,10 +6,15 @@ a flipped bit would load as a wrong weight). Of several processes that train tog
 first adds files of its own (``env.1.safetensors``, ``state.1.json``). It is written under another
 name, brought to the disk with its manifest last, and renamed: a crash at any moment leaves it
 complete or not there.
+
+None holds a number that is not finite (``first_not_finite``): training could only go on to nowhere.
 """
 
 import hashlib
 import json
+import math
+import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -20,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 from safetensors import torch as safetensors
 
-from keisei.store.files import sync_folder, write_synced
+from keisei.store.files import json_object, open_file, read_file, sync_folder, write_synced
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +45,15 @@ Files = dict[str, dict[str, Any]]
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that is missing or damaged. The message names the file and says why."""
+    """A checkpoint that can't be used. The message names the file and says why."""
+
+
+class DamagedCheckpointError(CheckpointError):
+    """A checkpoint that is not what was written, or holds numbers that are not finite."""
+
+
+class NotFiniteError(ArithmeticError):
+    """A checkpoint that was not written, for a number of it is not finite. The message says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +77,15 @@ def save_checkpoint(
     """Write a checkpoint, then remove the oldest beyond ``run.checkpoints_kept`` that nobody needs.
 
     ``others`` has the other processes ``write_part`` into a folder, and waits for them. A valid
-    checkpoint of the same step is left as it is: a run comes to a step once. Raises OSError (full
-    disk ...), and what ``others`` raises; the checkpoints that were there then still are.
+    checkpoint of the same step is left as it is: a run comes to a step once. Raises NotFiniteError,
+    OSError (full disk ...), and what ``others`` raises; the checkpoints that were there then still are.
     """
     folder = run.path / CHECKPOINTS
     final = folder / checkpoint_name(step)
     remove_leftovers(folder)
     if final.exists():
         try:
-            verify(final)
+            _examine(final)
         except CheckpointError:
             _remove(final)
         else:
@@ -105,18 +118,12 @@ def load_checkpoint(path: Path, rank: int = 0, *, only: str | None = None) -> Ch
         group, _, part = name.removesuffix(SUFFIX).partition(".")
         if name.endswith(SUFFIX) and part in {"", str(rank)} and only in {None, group}:
             chosen[group] = name
-    tensors: dict[str, dict[str, Tensor]] = {}
-    for group, name in chosen.items():
-        try:
-            tensors[group] = safetensors.load((path / name).read_bytes())
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{path / name}: {error}") from None
-    state = json.loads((path / _name(STATE, rank)).read_bytes())
-    return Checkpoint(path, manifest["step"], tensors, state)
+    tensors = {group: _read_tensors(path / name) for group, name in chosen.items()}
+    return Checkpoint(path, manifest["step"], tensors, read_state(path, rank))
 
 
 def find_checkpoint(path: Path, *, only: str | None = None) -> tuple[Path, list[CheckpointError]]:
-    """The checkpoint at ``path``: itself, or the newest valid one of a run.
+    """The checkpoint at ``path``: itself, or the newest valid one of a run, all numbers finite.
 
     Also the errors of the newer ones of the run that were refused, to be told to the user.
     ``only``: the one group of tensors that is wanted. Raises CheckpointError if there is no valid one.
@@ -126,19 +133,21 @@ def find_checkpoint(path: Path, *, only: str | None = None) -> tuple[Path, list[
     if path.is_symlink():  # `best` is one
         path = path.parent / path.readlink()
     if (path / MANIFEST).exists() or not (path / CHECKPOINTS).is_dir():
-        verify(path, only)
+        _examine(path, only)
         return path, []
     refused: list[CheckpointError] = []
     for candidate in reversed(checkpoint_folders(path / CHECKPOINTS)):
         try:
-            verify(candidate, only)
+            _examine(candidate, only)
         except CheckpointError as error:
             refused.append(error)
         else:
             return candidate, refused
+    if not refused:
+        raise CheckpointError(f"{path}: no checkpoint yet")
     reasons = "; ".join(str(error) for error in refused)
-    raise CheckpointError(
-        f"{path}: no valid checkpoint ({reasons})" if refused else f"{path}: no checkpoint yet"
+    raise DamagedCheckpointError(
+        f"{path}: no valid checkpoint ({reasons}): put one back from a copy, or begin a new run"
     )
 
 
@@ -167,22 +176,33 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """The manifest of the checkpoint in ``path``, checked against its own checksum only."""
     file = path / MANIFEST
     try:
-        manifest = json.loads(file.read_bytes())
+        manifest = json_object(read_file(file))
         stated = manifest.pop("sha256")
     except FileNotFoundError:
         raise CheckpointError(f"{path}: not a complete checkpoint (no {MANIFEST})") from None
     except OSError as error:
-        raise CheckpointError(f"{file}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise CheckpointError(f"{file}: damaged (not a manifest)") from None
+        raise DamagedCheckpointError(f"{file}: {error.strerror}") from None
+    except (ValueError, KeyError):
+        raise DamagedCheckpointError(f"{file}: damaged (not a manifest)") from None
     if stated != _manifest_digest(manifest):
-        raise CheckpointError(f"{file}: damaged (its checksum differs)")
+        raise DamagedCheckpointError(f"{file}: damaged (its checksum differs)")
     if manifest.get("format") != FORMAT:
         found = manifest.get("format")
         raise CheckpointError(f"{file}: format {found!r}; this version reads format {FORMAT}")
     if not _well_formed(manifest):
-        raise CheckpointError(f"{file}: not a manifest of format {FORMAT}")
-    return dict(manifest)
+        raise DamagedCheckpointError(f"{file}: not a manifest of format {FORMAT}")
+    return manifest
+
+
+def read_state(path: Path, rank: int = 0) -> dict[str, Any]:
+    """The state in the checkpoint in ``path``, as rank ``rank`` wrote it. Raises CheckpointError."""
+    file = path / _name(STATE, rank)
+    try:
+        return json_object(read_file(file))
+    except OSError as error:
+        raise DamagedCheckpointError(f"{file}: {error.strerror}") from None
+    except ValueError as error:
+        raise DamagedCheckpointError(f"{file}: damaged ({error})") from None
 
 
 def verify(path: Path, only: str | None = None) -> dict[str, Any]:
@@ -192,26 +212,48 @@ def verify(path: Path, only: str | None = None) -> dict[str, Any]:
     """
     manifest = read_manifest(path)
     for name, stated in manifest["files"].items():
-        if only is not None and name.partition(".")[0] not in {only, "state"}:
+        if not _wanted(name, only):
             continue
         file = path / name
         try:
-            size = file.stat().st_size
-            if size != stated["size"]:
-                raise CheckpointError(f"{file}: damaged ({size} bytes, not {stated['size']})")
-            with file.open("rb") as stream:
+            with open_file(file) as stream:
+                size = os.fstat(stream.fileno()).st_size
+                if size != stated["size"]:
+                    why = f"{size} bytes, not {stated['size']}"
+                    raise DamagedCheckpointError(f"{file}: damaged ({why})")
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
         except OSError as error:
-            raise CheckpointError(f"{file}: {error.strerror}") from None
+            raise DamagedCheckpointError(f"{file}: {error.strerror}") from None
         if digest != stated["sha256"]:
-            raise CheckpointError(f"{file}: damaged (its SHA-256 differs from the manifest's)")
+            why = "its SHA-256 differs from the manifest's"
+            raise DamagedCheckpointError(f"{file}: damaged ({why})")
     return manifest
+
+
+def first_not_finite(tensors: Mapping[str, "Tensor"]) -> str | None:
+    """The name of the first tensor that holds NaN or an infinity.
+
+    The extremes tell it (both are NaN where one number is), at the speed of memory and without a
+    copy: 0.5 ms for a million numbers, where ``isfinite`` takes 10.
+    """
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and tensor.numel():
+            low, high = tensor.aminmax()
+            if not (math.isfinite(low) and math.isfinite(high)):
+                return name
+    return None
 
 
 def write_part(
     folder: Path, rank: int, tensors: Mapping[str, Mapping[str, "Tensor"]], state: Mapping[str, Any]
 ) -> Files:
-    """Write one process's files of the checkpoint that is being made in ``folder``. Raises OSError."""
+    """Write one process's files of the checkpoint that is being made in ``folder``.
+
+    Raises NotFiniteError before it writes any, and OSError.
+    """
+    for group, named in tensors.items():
+        if bad := first_not_finite(named):
+            raise NotFiniteError(f"{group}/{bad} is not finite")
     files: Files = {}
 
     def put(name: str, data: bytes) -> None:
@@ -241,6 +283,33 @@ def _write(
     sync_folder(folder)
 
 
+def _examine(path: Path, only: str | None = None) -> None:
+    """Check all of a checkpoint: its files, that each can be read, and the numbers in them.
+
+    Raises CheckpointError.
+    """
+    for name in verify(path, only)["files"]:
+        if name.endswith(SUFFIX) and _wanted(name, only):
+            _read_tensors(path / name)
+    read_state(path)
+
+
+def _wanted(name: str, only: str | None) -> bool:
+    """Whether a file is of the group ``only``, or a state."""
+    return only is None or name.partition(".")[0] in {only, "state"}
+
+
+def _read_tensors(file: Path) -> dict[str, "Tensor"]:
+    try:
+        tensors: dict[str, Tensor] = safetensors.load(read_file(file))
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise DamagedCheckpointError(f"{file}: {error}") from None
+    if bad := first_not_finite(tensors):
+        group = file.name.partition(".")[0]
+        raise DamagedCheckpointError(f"{file}: {group}/{bad} is not finite")
+    return tensors
+
+
 def _name(file: str, rank: int) -> str:
     """The name of rank's own copy of a file: ``env.safetensors``, ``env.1.safetensors``."""
     stem, _, suffix = file.partition(".")
@@ -250,15 +319,20 @@ def _name(file: str, rank: int) -> str:
 def _well_formed(manifest: dict[str, Any]) -> bool:
     """Whether a manifest with the right checksum, which anybody can make, is one of ours."""
     match manifest:
-        case {"step": int(), "created": float(), "files": {"state.json": _}}:
-            return all(_is_entry(name, entry) for name, entry in manifest["files"].items())
+        case {"step": int(step), "created": float(created), "files": {"state.json": _}}:
+            entries = manifest["files"].items()
+            return (
+                0 <= step < 2**63
+                and math.isfinite(created)
+                and all(_is_entry(name, entry) for name, entry in entries)
+            )
     return False
 
 
 def _is_entry(name: str, entry: object) -> bool:
     match entry:
         case {"size": int(), "sha256": str()}:
-            return Path(name).name == name  # a file of this folder
+            return re.fullmatch(r"\w[\w.]*", name, re.ASCII) is not None  # a file of this folder
     return False
 
 

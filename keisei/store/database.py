@@ -11,8 +11,10 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from keisei.events import Alert, Evaluation, Event, Game, Iteration, Status
+from keisei.store.files import json_object
 
 GAMES_KEPT = 10_000
 EVENTS_KEPT = 10_000
@@ -54,10 +56,48 @@ MIGRATIONS = (_TABLES, _MATCHES)
 """What makes a database of each version out of one of the version before, which is 0 for an empty one."""
 
 VERSION = len(MIGRATIONS)
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+"""The last: a table or a value that our statements rely on is not there."""
+ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What SQLite raises; the second where its message quotes bytes of a damaged file."""
+_UNFIT = (
+    *(ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError),
+    *(sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError),
+)
+"""What is raised for a record that can't be written; other errors are the database's own."""
 
 
 class DatabaseError(RuntimeError):
     """A database that can't be used. The message names the file and says why."""
+
+
+def damaged(path: Path, why: object) -> DatabaseError:
+    """The error of a database that is not what was written, with what can be done about it."""
+    # SQLite quotes what it found, control characters too, and writes several lines.
+    text = " ".join(str(why).split()).encode("unicode_escape").decode()
+    return DatabaseError(
+        f"{path}: damaged ({text}): put it back from a copy, or move {path.name}* away: then the run's"
+        " metrics, games, evaluations and ratings are lost, but its checkpoints stay and training"
+        " resumes from the newest"
+    )
+
+
+def explained(path: Path, error: Exception) -> DatabaseError:
+    """One of ``ERRORS``, told for a person."""
+    if isinstance(error, UnicodeDecodeError):
+        return damaged(path, "its tables can't be read")
+    # The sqlite3 module gives no code for text that it can't decode itself.
+    if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF in _DAMAGE:
+        return damaged(path, error)
+    return DatabaseError(f"{path}: {error}")
+
+
+def read_row(path: Path, text: Any) -> dict[str, Any]:
+    """The JSON object in a column ``data``. Raises DatabaseError."""
+    try:
+        return json_object(text)
+    except (TypeError, ValueError) as error:
+        raise damaged(path, error) from None
 
 
 class Database:
@@ -70,20 +110,35 @@ class Database:
         self._path = path
         self._connection = open_database(path)
 
-    def append(self, events: Iterable[Event]) -> None:
-        """Keep a batch of events in one transaction: all or, on an error, none.
+    def append(self, events: Iterable[Event]) -> list[str]:
+        """Keep a batch of events in one transaction: all or, on an error of the database, none.
 
         Iterations, games, evaluations (the newest state of each), statuses and alerts are kept;
-        other events are passed over. Of games and of events the newest 10,000 stay.
+        other events are passed over. Of games and of events the newest 10,000 stay. Returns why
+        events were set aside: those that can't be written, which hold up none behind them.
         """
-        batch = list(events)
+        batch, unfit = list(events), []
         with transaction(self._connection, self._path) as connection:
             for event in batch:
-                _insert(connection, event)
+                try:
+                    with _savepoint(connection):
+                        _insert(connection, event)
+                except UnicodeDecodeError:
+                    raise
+                except _UNFIT as error:
+                    unfit.append(f"{event.topic}: {type(error).__name__}: {error}")
             if any(isinstance(event, Game) for event in batch):
                 _trim(connection, "game", GAMES_KEPT)
             if any(isinstance(event, Status | Alert) for event in batch):
                 _trim(connection, "event", EVENTS_KEPT)
+        return unfit
+
+    def check(self) -> None:
+        """Look at every page, which takes a second for some 500 MB. Raises DatabaseError."""
+        with transaction(self._connection, self._path) as connection:
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise damaged(self._path, found)
 
     def truncate_after(self, step: int) -> None:
         """On resume: remove what belongs to steps that the checkpoint has not seen.
@@ -127,12 +182,19 @@ class Database:
 def open_database(path: Path) -> sqlite3.Connection:
     """Open for writing, and bring the tables to this version in one transaction.
 
-    Raises DatabaseError: the file can't be opened, or a later version wrote it.
+    Raises DatabaseError: the file can't be opened, is damaged, or a later version wrote it.
     """
+    check_file(path)
     try:
         return _open(path)
-    except sqlite3.Error as error:
-        raise DatabaseError(f"{path}: {error}") from error
+    except ERRORS as error:
+        raise explained(path, error) from error
+
+
+def check_file(path: Path) -> None:
+    """Refuse what is no file, before SQLite tries. Raises DatabaseError."""
+    if path.exists() and not path.is_file():
+        raise damaged(path, "not a regular file")
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -157,16 +219,34 @@ def _open(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[sqlite3.Connection]:
-    """One write transaction, all or nothing. Turns sqlite3.Error into DatabaseError."""
+    """One write transaction, all or nothing.
+
+    Turns sqlite3.Error, and what is raised for a value that no column can hold, into DatabaseError.
+    """
     try:
         connection.execute("BEGIN IMMEDIATE")
         yield connection
         connection.execute("COMMIT")
-    except sqlite3.Error as error:
-        raise DatabaseError(f"{path}: {error}") from error
+    except ERRORS as error:
+        raise explained(path, error) from error
+    except (OverflowError, UnicodeEncodeError) as error:
+        raise DatabaseError(f"{path}: can't hold a value: {error}") from error
     finally:
         if connection.in_transaction:
             connection.rollback()
+
+
+@contextmanager
+def _savepoint(connection: sqlite3.Connection) -> Iterator[None]:
+    """Statements of a transaction that are undone together, if the block raises."""
+    connection.execute("SAVEPOINT one")
+    try:
+        yield
+    except BaseException:
+        if connection.in_transaction:  # after a full disk SQLite may have undone all by itself
+            connection.execute("ROLLBACK TO one")
+        raise
+    connection.execute("RELEASE one")
 
 
 def read_version(connection: sqlite3.Connection, path: Path) -> int:

@@ -1,5 +1,7 @@
 """The run directory: ``run.toml``, ``keisei.db``, ``checkpoints/<step>/``, ``best``, ``lock``."""
 
+import hashlib
+import re
 import time
 import tomllib
 from itertools import count
@@ -16,16 +18,22 @@ from keisei.store.checkpoints import (
     checkpoint_name,
     remove_leftovers,
 )
-from keisei.store.files import replace_synced, sync_folder
+from keisei.store.files import read_file, replace_synced, sync_folder
 from keisei.store.lock import Lock
 from keisei.toml import to_toml
 
 SETTINGS_FILE = "run.toml"
 DATABASE_FILE = "keisei.db"
+_CHECKSUM = re.compile(rb"# sha256: ([0-9a-f]{64})\n")
+"""The last line of ``run.toml``, over all lines before it. Earlier versions wrote none."""
 
 
 class RunError(ValueError):
     """A path that can't be used as a run. The message names it and says why."""
+
+
+class DamagedRunError(RunError):
+    """A run whose ``run.toml`` is not what was written. The message says what to do."""
 
 
 class RunDirectory:
@@ -53,9 +61,11 @@ class RunDirectory:
     def create(cls, settings: Settings, path: Path | None = None) -> Self:
         """A new run with these (resolved) settings, at ``path`` or in a new folder of ``run.root``.
 
-        Raises RunError if there is a run at ``path``, RunLockedError if one is being made there,
-        OSError if the folder can't be made.
+        Raises RunError if there is a run at ``path`` or a name is no text, RunLockedError if one is
+        being made there, OSError if the folder can't be made.
         """
+        settings_text(settings)
+        check_path(path or settings.run.root)
         if path is None:
             path = _new_folder(settings.run.root)
         path.mkdir(parents=True, exist_ok=True)
@@ -65,6 +75,7 @@ class RunDirectory:
     @classmethod
     def open(cls, path: Path) -> Self:
         """The run at ``path``, to be continued. Raises RunError, RunLockedError."""
+        check_path(path)
         if not (path / SETTINGS_FILE).is_file():
             raise RunError(f"{path} is not a run (it has no {SETTINGS_FILE})")
         return cls(path, None)
@@ -152,16 +163,62 @@ def read_settings(path: Path) -> Settings:
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"])
-        raise RunError(f"{file}: {where}: {problem['msg']} (got {problem['input']!r})") from None
+        raise _damaged(file, f"{where}: {problem['msg']} (got {problem['input']!r})") from None
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """``run.toml`` as a tree. Raises RunError if it can't be read."""
+    """``run.toml`` as a tree, if it is whole. Raises RunError if it can't be read."""
     file = path / SETTINGS_FILE
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RunError(f"{file}: {error}") from None
+        data = read_file(file)
+        tree = tomllib.loads(data.decode())
+    except FileNotFoundError as error:
+        raise RunError(f"{file}: {error.strerror}") from None
+    except OSError as error:
+        raise _damaged(file, str(error.strerror)) from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise _damaged(file, str(error)) from None
+    _check_whole(file, data, tree)
+    return tree
+
+
+def _check_whole(file: Path, data: bytes, tree: dict[str, Any]) -> None:
+    """Refuse settings of which some were lost: defaults in their place would train on silently.
+
+    Without a checksum, which a person may have removed, the last key must be there. It has been
+    ``log.level`` in all versions; ``Settings`` keeps it last.
+    """
+    lines = data.splitlines(keepends=True)
+    if lines and (found := _CHECKSUM.fullmatch(lines[-1])):
+        if _digest(lines[:-1]) != found[1].decode():
+            raise _damaged(
+                file, "its checksum differs; if you edited it, remove its last line, the checksum"
+            )
+    elif not isinstance(log := tree.get("log"), dict) or "level" not in log:
+        raise _damaged(file, "its end is missing")
+
+
+def _damaged(file: Path, why: str) -> DamagedRunError:
+    return DamagedRunError(
+        f"{file}: {why}: the run's settings are lost in part; put the file back from a copy,"
+        f" or begin a new run from this one's weights with --init {file.parent}"
+    )
+
+
+def _digest(lines: list[bytes]) -> str:
+    return hashlib.sha256(b"".join(lines)).hexdigest()
+
+
+def check_path(path: Path) -> None:
+    """Refuse a name that is no text: no row of the database and no answer could hold it.
+
+    Raises RunError.
+    """
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError:
+        shown = ascii(str(path.absolute()))
+        raise RunError(f"{shown}: not UTF-8: give the run's folder another name") from None
 
 
 def _refuse_run(path: Path) -> None:
@@ -169,13 +226,24 @@ def _refuse_run(path: Path) -> None:
         raise RunError(f"{path} already holds a run: continue it with --resume, or name another")
 
 
-def _write_settings(path: Path, settings: Settings) -> None:
+def settings_text(settings: Settings) -> bytes:
+    """What ``run.toml`` holds. Raises RunError for a name that is no text, as ``check_path`` does."""
     text = (
         "# The settings of this run, resolved once. On --resume they win over any others,\n"
         "# except the ones that may change (see keisei.store.MAY_CHANGE).\n"
+        "# The last line is a checksum of the others: remove it if you must edit them.\n"
         + to_toml(settings.model_dump(mode="json"))
     )
-    replace_synced(path / SETTINGS_FILE, text.encode())
+    try:
+        data = text.encode()
+    except UnicodeEncodeError as error:
+        line = text[: error.end].splitlines()[-1]
+        raise RunError(f"settings: {line!a}: not UTF-8") from None
+    return data + f"# sha256: {_digest([data])}\n".encode()
+
+
+def _write_settings(path: Path, settings: Settings) -> None:
+    replace_synced(path / SETTINGS_FILE, settings_text(settings))
     sync_folder(path.parent)
 
 

@@ -1,7 +1,38 @@
-"""Writing files so that a crash leaves the old one or the new one, never a half."""
+"""Files as they must be read and written: whole or not at all, and without waiting for anybody."""
 
+import errno
+import json
 import os
+import stat
+from io import BufferedReader
 from pathlib import Path
+from typing import Any
+
+
+def open_file(path: Path) -> BufferedReader:
+    """Open a regular file to read. Raises OSError, also for a pipe, which it never waits for."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def read_file(path: Path) -> bytes:
+    """What a regular file holds. Raises OSError."""
+    with open_file(path) as file:
+        return file.read()
+
+
+def json_object(text: str | bytes) -> dict[str, Any]:
+    """A JSON object from its text. Raises ValueError if the text is anything else."""
+    try:
+        found = json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(found, dict):
+        raise ValueError("not a JSON object")  # noqa: TRY004 (the text is wrong, not its type)
+    return found
 
 
 def write_synced(path: Path, data: bytes) -> None:

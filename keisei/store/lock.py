@@ -1,10 +1,13 @@
 """One writer a run directory."""
 
+import errno
 import fcntl
 import json
 import os
 import socket
 from pathlib import Path
+
+from keisei.store.files import json_object, read_file
 
 
 class RunLockedError(RuntimeError):
@@ -21,8 +24,10 @@ class Lock:
     """
 
     def __init__(self, path: Path) -> None:
-        """Take the lock. Raises RunLockedError if another process, or this one, has it."""
-        self._file = path.open("a+", encoding="utf-8")
+        """Take the lock. Raises RunLockedError if another process, or this one, has it; OSError."""
+        if path.exists() and not path.is_file():
+            raise OSError(errno.EINVAL, "not a regular file; remove it", str(path))
+        self._file = path.open("a", encoding="utf-8")
         try:
             self._take(path)
         except BaseException:
@@ -53,10 +58,9 @@ class Lock:
 
 def _read(path: Path) -> dict[str, object]:
     try:
-        holder = json.loads(path.read_text(encoding="utf-8"))
+        return json_object(read_file(path))
     except ValueError:  # empty: released, or its holder has not written yet
         return {}
-    return holder if isinstance(holder, dict) else {}
 
 
 def _holder(path: Path) -> str:

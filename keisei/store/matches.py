@@ -10,7 +10,15 @@ from pathlib import Path
 from time import time as now
 from typing import Any, Literal
 
-from keisei.store.database import DatabaseError, open_database, transaction
+from keisei.store.database import (
+    ERRORS,
+    DatabaseError,
+    damaged,
+    explained,
+    open_database,
+    read_row,
+    transaction,
+)
 from keisei.store.directory import DATABASE_FILE
 
 MATCH_GAME = """
@@ -128,7 +136,7 @@ class MatchTable:
             row = connection.execute("SELECT data FROM evaluation WHERE id = ?", (id,)).fetchone()
             if row is None:  # or a resumed run has forgotten the step that it measures
                 raise DatabaseError(f"{self._path}: no evaluation {id!r}")
-            fields = json.loads(row[0]) | data | {"id": id, "state": state, "time": now()}
+            fields = read_row(self._path, row[0]) | data | {"id": id, "state": state, "time": now()}
             connection.execute(
                 "UPDATE evaluation SET time = :time, state = :state, data = :data WHERE id = :id",
                 {**fields, "data": _json(fields)},
@@ -149,10 +157,11 @@ class MatchTable:
         cursor = self._connection.cursor()
         cursor.row_factory = sqlite3.Row
         try:
-            rows = cursor.execute(query, (evaluation,)).fetchall()
-        except sqlite3.Error as error:
-            raise DatabaseError(f"{self._path}: {error}") from error
-        return [_game(dict(row)) for row in rows]
+            return [_game(dict(row)) for row in cursor.execute(query, (evaluation,))]
+        except ERRORS as error:
+            raise explained(self._path, error) from error
+        except (AttributeError, TypeError, ValueError) as error:
+            raise damaged(self._path, error) from error
 
     def save_ratings(self, ratings: Iterable[Rating]) -> None:
         """These take the place of all ratings: they come from one fit over all games."""

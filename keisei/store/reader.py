@@ -1,6 +1,5 @@
 """A read-only view of a run from its files alone, safe beside a live writer."""
 
-import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -14,7 +13,15 @@ from keisei.store.checkpoints import (
     checkpoint_folders,
     read_manifest,
 )
-from keisei.store.database import DatabaseError, create_tables, read_version
+from keisei.store.database import (
+    ERRORS,
+    check_file,
+    create_tables,
+    damaged,
+    explained,
+    read_row,
+    read_version,
+)
 from keisei.store.directory import DATABASE_FILE, read_config
 from keisei.store.matches import MATCH_GAME, read_values
 
@@ -122,13 +129,14 @@ class RunReader:
     def evaluations(self) -> list[dict[str, Any]]:
         """All evaluations, newest first: the newest event of each, ``created`` and ``finished``."""
         with self._open() as db:
-            return [_evaluation(row) for row in db.execute(f"{_EVALUATION} ORDER BY created DESC")]
+            rows = db.execute(f"{_EVALUATION} ORDER BY created DESC").fetchall()
+        return [_evaluation(self._database, row) for row in rows]
 
     def evaluation(self, key: str) -> dict[str, Any] | None:
         """One evaluation, or None."""
         with self._open() as db:
             row = db.execute(f"{_EVALUATION} WHERE id = ?", (key,)).fetchone()
-        return _evaluation(row) if row else None
+        return _evaluation(self._database, row) if row else None
 
     def match_games(
         self, evaluation: str | None = None, limit: int = 100, after: int | None = None
@@ -182,7 +190,7 @@ class RunReader:
         with self._open() as db:
             rows = db.execute(query, (after, after, limit)).fetchall()
         return [
-            {**json.loads(data), "id": number, "topic": topic, "event": event}
+            {**read_row(self._database, data), "id": number, "topic": topic, "event": event}
             for number, topic, event, data in rows
         ]
 
@@ -193,23 +201,30 @@ class RunReader:
         """
         return [_checkpoint(path) for path in reversed(checkpoint_folders(self.path / CHECKPOINTS))]
 
+    @property
+    def _database(self) -> Path:
+        return self.path / DATABASE_FILE
+
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        file = self.path / DATABASE_FILE
+        file = self._database
+        check_file(file)
         try:
             with closing(_connect(file)) as connection:
                 connection.row_factory = sqlite3.Row
                 connection.execute("BEGIN")  # one snapshot for all the queries of a call
                 read_version(connection, file)
                 yield connection
-        except sqlite3.Error as error:
-            raise DatabaseError(f"{file}: {error}") from error
+        except ERRORS as error:
+            raise explained(file, error) from error
+        except (TypeError, ValueError) as error:  # a column that is not what was written there
+            raise damaged(file, error) from error
 
     @contextmanager
     def _open_matches(self) -> Iterator[sqlite3.Connection]:
         """The same for the tables of matches, which come with version 2: before it they are empty."""
         with self._open() as db:
-            if read_version(db, self.path / DATABASE_FILE) >= 2:
+            if read_version(db, self._database) >= 2:
                 yield db
                 return
             with closing(_empty()) as empty:
@@ -261,8 +276,10 @@ def _series(
     return {column: [row[column] for row in rows] for column in columns}
 
 
-def _evaluation(row: sqlite3.Row) -> dict[str, Any]:
-    data: dict[str, Any] = json.loads(row["data"])
+def _evaluation(file: Path, row: sqlite3.Row) -> dict[str, Any]:
+    data = read_row(file, row["data"])
+    if not (isinstance(data.get("id"), str) and isinstance(data.get("state"), str)):
+        raise damaged(file, "an evaluation without id and state")
     finished = row["time"] if data["state"] in EVALUATION_ENDED else None
     return {**data, "created": row["created"], "finished": finished}
 

@@ -146,7 +146,7 @@ def test_a_damaged_checkpoint_is_told_and_the_older_one_plays(
     captured = capsys.readouterr()
     assert json.loads(captured.out)["agent"] == "run@10"
     assert f"refused: {damaged}/weights.safetensors: damaged" in captured.err
-    assert main(["evaluate", str(damaged), "--games", "2"]) == 2
+    assert main(["evaluate", str(damaged), "--games", "2"]) == 3
 
 
 @pytest.mark.parametrize(

@@ -112,14 +112,19 @@ def test_a_network_that_does_not_fit_is_refused(
         load(path, "cpu")
 
 
-def test_checkpoints_without_weights_or_with_nan_are_refused(run: RunDirectory) -> None:
+def test_checkpoints_without_weights_or_with_nan_are_refused(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = save_checkpoint(run, 1, {}, {"net": NET})
     with pytest.raises(CheckpointError, match="no network in it: 'weights'"):
         load(path, "cpu")
     name = next(iter(build(**NET).state_dict()))
     bad = {name: torch.full_like(build(**NET).state_dict()[name], torch.nan)}
-    with pytest.raises(CheckpointError, match="its weights are not finite"):
-        load(save(run, 2, **bad), "cpu")
+    with monkeypatch.context() as patch:  # as earlier versions did
+        patch.setattr("keisei.store.checkpoints.first_not_finite", lambda tensors: None)
+        path = save(run, 2, **bad)
+    with pytest.raises(CheckpointError, match=f"weights/{name} is not finite"):
+        load(path, "cpu")
 
 
 def test_what_is_missing_is_told(tmp_path: Path, run: RunDirectory) -> None:

@@ -1,9 +1,12 @@
 """Checkpoints: whole or refused, at whatever moment a save breaks off."""
 
+import hashlib
 import json
+import math
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,8 @@ from torch import Tensor
 from keisei.config import Settings
 from keisei.store import (
     CheckpointError,
+    DamagedCheckpointError,
+    NotFiniteError,
     RunDirectory,
     find_checkpoint,
     load_checkpoint,
@@ -161,6 +166,139 @@ def test_a_refused_newer_one_never_pushes_out_a_good_one(run: RunDirectory) -> N
     assert_is(find_checkpoint(run.path)[0], 20)
 
 
+# ---- numbers that are not finite
+
+BAD = [
+    ("weights", "stem.weight", math.nan),
+    ("weights", "half", math.inf),
+    ("optimizer", "step", -math.inf),
+    ("pool", "3.stem.weight", math.nan),
+]
+
+
+def spoilt(step: int, group: str, name: str, number: float) -> dict[str, dict[str, Tensor]]:
+    made = tensors(step)
+    made["pool"]["3.stem.weight"] = torch.zeros(5)
+    made["pool"]["none"] = torch.zeros(0)
+    made[group][name][-1 if made[group][name].dim() else ...] = number
+    return made
+
+
+def save_as_earlier_versions_did(run: RunDirectory, step: int, *bad: Any) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("keisei.store.checkpoints.first_not_finite", lambda tensors: None)
+        return save_checkpoint(run, step, spoilt(step, *bad), {"step": step, "rng": "00ff"})
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_a_number_that_is_not_finite_is_never_saved(run: RunDirectory, bad: Any) -> None:
+    old = save(run, 1)
+    with pytest.raises(NotFiniteError, match=f"^{bad[0]}/{bad[1]} is not finite$"):
+        save_checkpoint(run, 2, spoilt(2, *bad), {})
+    assert list(old.parent.iterdir()) == [old]
+    with pytest.raises(NotFiniteError):
+        save_checkpoint(
+            run, 3, tensors(3), {}, lambda folder: write_part(folder, 1, spoilt(3, *bad), {})
+        )
+    assert list(old.parent.iterdir()) == [old]
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_one_that_was_saved_is_passed_by_and_told(run: RunDirectory, bad: Any) -> None:
+    old, new = save(run, 1), save_as_earlier_versions_did(run, 2, *bad)
+    said = f"{new}/{bad[0]}.safetensors: {bad[0]}/{bad[1]} is not finite"
+    path, refused = find_checkpoint(run.path)
+    assert (path, [str(error) for error in refused]) == (old, [said])
+    for use in (find_checkpoint, load_checkpoint):
+        with pytest.raises(DamagedCheckpointError, match=re.escape(said)):
+            use(new)
+    assert save(run, 2) == new, "the run comes to this step again"
+    assert_is(find_checkpoint(run.path)[0], 2)
+
+
+def test_where_none_is_finite_what_to_do_is_told(run: RunDirectory) -> None:
+    for step in (1, 2):
+        save_as_earlier_versions_did(run, step, *BAD[0])
+    with pytest.raises(
+        DamagedCheckpointError, match=r"not finite; .*not finite\): put one back from"
+    ):
+        find_checkpoint(run.path)
+
+
+def test_a_player_needs_finite_weights_alone(run: RunDirectory) -> None:
+    new = save_as_earlier_versions_did(run, 2, "optimizer", "step", math.nan)
+    assert find_checkpoint(run.path, only="weights") == (new, [])
+    assert load_checkpoint(new, only="weights").step == 2
+
+
+def test_numbers_next_to_the_largest_are_finite(run: RunDirectory) -> None:
+    largest = torch.full((4, 4), torch.finfo(torch.float32).max)
+    path = save_checkpoint(run, 1, {"weights": {"w": torch.stack((largest, -largest))}}, {})
+    assert load_checkpoint(path).step == 1
+
+
+# ---- what is no file, or not what it should be
+
+
+def deep(file: Path) -> None:
+    file.write_text("[" * 100_000)
+
+
+def a_pipe(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
+def a_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+def a_loop(file: Path) -> None:
+    file.unlink()
+    file.symlink_to(file)
+
+
+def a_list(file: Path) -> None:
+    file.write_text("[1, 2]")
+
+
+def a_huge_number(file: Path) -> None:
+    file.write_text('{"sha256": ' + "9" * 5000 + "}")
+
+
+@pytest.mark.parametrize("damage", [deep, a_pipe, a_folder, a_loop, a_list, a_huge_number])
+@pytest.mark.parametrize("name", FILES)
+def test_anything_in_place_of_a_file_is_refused_and_never_waited_for(
+    run: RunDirectory, name: str, damage: Callable[[Path], None]
+) -> None:
+    old, new = save(run, 1), save(run, 2)
+    damage(new / name)
+    path, (error,) = find_checkpoint(run.path)
+    assert path == old
+    assert name in str(error)
+    assert "\n" not in str(error)
+    assert_is(save(run, 3), 3)
+    save(run, 4)  # and it may go as the oldest does
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[]", "7", "{", '{"a": ' + "9" * 5000 + "}", ""])
+def test_a_state_that_is_no_state_is_refused_though_its_checksum_is_right(
+    run: RunDirectory, text: str
+) -> None:
+    old, new = save(run, 1), save(run, 2)
+    data = text.encode()
+    (new / "state.json").write_bytes(data)
+    entry = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    files = json.loads((new / "manifest.json").read_text())["files"]
+    forge(new, {"files": files | {"state.json": entry}})
+    path, (error,) = find_checkpoint(run.path)
+    assert path == old
+    assert "state.json: damaged" in str(error)
+    with pytest.raises(DamagedCheckpointError, match=r"state\.json: damaged"):
+        load_checkpoint(new)
+
+
 def test_no_valid_checkpoint_is_told(run: RunDirectory, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="run: no checkpoint yet"):
         find_checkpoint(run.path)
@@ -193,6 +331,13 @@ def forge(path: Path, change: dict[str, Any]) -> None:
         ({"files": {"state.json": 3}}, "not a manifest of format 1"),
         ({"files": None}, "not a manifest of format 1"),
         ({"step": "1"}, "not a manifest of format 1"),
+        ({"step": 2**63}, "not a manifest of format 1"),
+        ({"step": -1}, "not a manifest of format 1"),
+        ({"created": math.inf}, "not a manifest of format 1"),
+        (
+            {"files": {"state.json": {"size": 1, "sha256": ""}, "a\0": {"size": 1, "sha256": ""}}},
+            "not a manifest of format 1",
+        ),
     ],
 )
 def test_forged_manifests_are_refused(run: RunDirectory, change: dict[str, Any], said: str) -> None:

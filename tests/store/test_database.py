@@ -1,9 +1,14 @@
 """The database and its reader, beside each other as in a run."""
 
 import math
+import os
+import random
+import shutil
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +16,7 @@ import numpy as np
 import pytest
 
 from keisei.config import Settings
-from keisei.events import Alert, Board, Evaluation, Game, Iteration, Status
+from keisei.events import Alert, Board, Evaluation, Event, Game, Iteration, Status
 from keisei.store import Database, DatabaseError, RunDirectory, RunReader, save_checkpoint
 from keisei.store import database as module
 
@@ -237,12 +242,52 @@ def test_resume_removes_what_the_checkpoint_has_not_seen(db: Database, reader: R
 
 def test_a_batch_is_kept_whole_or_not_at_all(db: Database, reader: RunReader) -> None:
     db.append([iteration(1, a=1)])
-    with pytest.raises(DatabaseError, match=r"keisei\.db: UNIQUE constraint failed"):
-        db.append([iteration(2, a=2), game(1), iteration(1, a=3)])
-    assert reader.metrics()["series"]["a"]["value"] == [1]
-    assert reader.games() == []
+    with closing(sqlite3.connect(db._path, isolation_level=None)) as other:
+        other.execute("CREATE TRIGGER full BEFORE INSERT ON game BEGIN SELECT no_such(); END")
+        with pytest.raises(DatabaseError, match=r"keisei\.db: .*no_such"):
+            db.append([iteration(2, a=2), game(1), iteration(3, a=3)])
+        assert reader.metrics()["series"]["a"]["value"] == [1]
+        other.execute("DROP TRIGGER full")
     db.append([iteration(2, a=2)])  # and the next batch is
     assert reader.metrics()["series"]["a"]["value"] == [1, 2]
+
+
+HUGE = 2**63
+SURROGATE = "run\udcff"
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (iteration(1, a=3), "IntegrityError: UNIQUE constraint failed: iteration.iteration"),
+        (replace(iteration(7, b=1.0), step=HUGE), "OverflowError"),
+        (iteration(7, **{"b": 1.0, SURROGATE: 1.0}), "UnicodeEncodeError"),
+        (iteration(7, b=1.0, c=10**400), "OverflowError"),
+        (iteration(7, b=1.0, c="wide"), "TypeError"),  # type: ignore[arg-type]
+        (replace(iteration(7), values=None), "TypeError"),  # type: ignore[arg-type]
+        (game(HUGE), "OverflowError"),
+        (replace(game(7), record=SURROGATE), "UnicodeEncodeError"),
+        (replace(game(7), reason={"of": "a kind"}), "Error binding parameter"),  # type: ignore[arg-type]
+        (replace(status("running", 1), run=SURROGATE), "UnicodeEncodeError"),
+        (replace(alert(1), message=b"bytes"), "TypeError"),  # type: ignore[arg-type]
+        (evaluation("e", "done", result={"deep": {1, 2}}), "TypeError"),
+        (evaluation("e", "done", measured=1, message=SURROGATE), "UnicodeEncodeError"),
+    ],
+)
+def test_a_record_that_cannot_be_written_holds_up_none_behind_it(
+    db: Database, reader: RunReader, bad: Event, said: str
+) -> None:
+    db.append([iteration(1, a=1)])
+    (why,) = db.append([iteration(2, a=2), bad, game(1), iteration(3, a=3), alert(3)])
+    assert why.startswith(f"{bad.topic}: ")
+    assert said in why
+    why.encode()  # it is told as an alert, which must be fit to be written
+    found = reader.metrics()["series"]
+    assert found["a"]["value"] == [1, 2, 3]
+    assert found.keys() == {"a"}, "nothing is left of it"
+    assert [row["id"] for row in reader.games()] == [1]
+    assert [row["step"] for row in reader.events()] == [3]
+    assert reader.evaluations() == []
 
 
 def test_readers_beside_a_writer_see_whole_batches(db: Database, reader: RunReader) -> None:
@@ -281,7 +326,7 @@ def test_files_that_are_no_database_of_ours_are_told(tmp_path: Path, reader: Run
     file = tmp_path / "keisei.db"
     file.write_text("not a database" * 100)
     for use in (lambda: Database(file), reader.metrics):
-        with pytest.raises(DatabaseError, match=r"keisei\.db: file is not a database"):
+        with pytest.raises(DatabaseError, match=r"keisei\.db: damaged \(file is not a database\)"):
             use()
     file.unlink()
     later = sqlite3.connect(file)
@@ -289,6 +334,97 @@ def test_files_that_are_no_database_of_ours_are_told(tmp_path: Path, reader: Run
     later.close()
     with pytest.raises(DatabaseError, match="version 3; this program knows version 2"):
         Database(file)
+
+
+def scramble(data: bytearray, chance: random.Random) -> None:
+    for place in range(chance.randrange(8000), len(data), chance.randrange(30, 60)):
+        data[place] ^= 0xFF
+
+
+def flip(data: bytearray, chance: random.Random) -> None:
+    for _ in range(4):
+        data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+
+
+def cut(data: bytearray, chance: random.Random) -> None:
+    del data[chance.randrange(1, len(data)) :]
+
+
+def clear_a_page(data: bytearray, chance: random.Random) -> None:
+    begin = 4096 * chance.randrange(len(data) // 4096)
+    data[begin : begin + 4096] = bytes(4096)
+
+
+@pytest.mark.parametrize("damage", [scramble, flip, cut, clear_a_page])
+def test_a_damaged_database_is_one_line_that_says_what_to_do(
+    tmp_path: Path, damage: Callable[[bytearray, random.Random], None]
+) -> None:
+    with closing(Database(tmp_path / "keisei.db")) as db:
+        for batch in range(20):
+            many = {f"name{i}": float(i) for i in range(20)}
+            db.append(iteration(10 * batch + i, **many) for i in range(1, 11))
+            db.append([game(batch), evaluation(f"e{batch}", "done"), alert(batch)])
+    whole = (tmp_path / "keisei.db").read_bytes()
+    chance, told = random.Random(0), []
+    for number in range(40):
+        data = bytearray(whole)
+        damage(data, chance)
+        run = tmp_path / str(number)
+        run.mkdir()
+        (run / "keisei.db").write_bytes(data)
+        try:
+            with closing(Database(run / "keisei.db")) as db:
+                db.check()
+                db.truncate_after(1000)
+                db.append([evaluation("e3", "done"), iteration(99_999, name1=1.0)])
+                reader = RunReader(run)
+                reader.metrics(), reader.games(), reader.events(), reader.evaluations()
+                reader.match_games(), reader.outcomes(), reader.ratings()
+        except DatabaseError as error:
+            told.append(str(error))
+        shutil.rmtree(run)
+    assert len(told) > 10
+    for message in told:
+        assert message.isprintable()
+        assert "its checkpoints stay and training resumes" in message or ": version" in message
+
+
+def a_folder(file: Path) -> None:
+    file.mkdir()
+
+
+def a_pipe(file: Path) -> None:
+    os.mkfifo(file)
+
+
+def a_loop(file: Path) -> None:
+    file.symlink_to(file)
+
+
+@pytest.mark.parametrize("make", [a_folder, a_pipe, a_loop])
+def test_what_is_no_file_is_told_and_not_waited_for(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / "keisei.db")
+    uses: list[Callable[[], object]] = [
+        lambda: Database(tmp_path / "keisei.db"),
+        RunReader(tmp_path).metrics,
+        RunReader(tmp_path).evaluations,
+    ]
+    for use in uses if make is not a_loop else uses[:1]:
+        with pytest.raises(DatabaseError, match=r"keisei\.db: "):
+            use()
+
+
+def test_a_row_that_is_no_longer_an_evaluation_is_damage(db: Database, reader: RunReader) -> None:
+    for data in ("[" * 100_000, '{"id": "e"}', "7", '{"id": ["e"], "state": "done"}', "{"):
+        db.append([evaluation("e", "queued")])
+        with closing(sqlite3.connect(db._path, isolation_level=None)) as other:
+            other.execute("UPDATE evaluation SET data = ?", (data,))
+        with pytest.raises(DatabaseError, match="damaged"):
+            reader.evaluations()
+        with pytest.raises(DatabaseError, match="damaged"):
+            reader.evaluation("e")
 
 
 def test_a_run_that_has_not_begun_is_empty(tmp_path: Path) -> None:

@@ -6,15 +6,19 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from keisei.config import Settings
 from keisei.store import (
+    CheckpointError,
+    DamagedRunError,
     RunDirectory,
     RunError,
     RunLockedError,
+    find_checkpoint,
     read_settings,
     resumed_settings,
 )
@@ -77,14 +81,101 @@ def test_newest_is_the_one_created_last(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("[run]\nsteps = -1\n", r"run\.toml: run\.steps: .*got -1"), ("x = [", r"run\.toml: ")],
+    [
+        ("[run]\nsteps = -1\n[log]\nlevel = 'info'\n", r"run\.toml: run\.steps: .*got -1"),
+        ("x = [", r"run\.toml: "),
+        ("x = " + "[" * 10_000, r"run\.toml: "),
+        ("", r"run\.toml: its end is missing: .*put the file back .*--init "),
+        ("log = 3\n", "its end is missing"),
+        ("[log]\n", "its end is missing"),
+    ],
 )
 def test_spoilt_settings_are_told(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "run.toml").write_text(text)
-    with pytest.raises(RunError, match=said):
+    with pytest.raises(DamagedRunError, match=said):
         RunDirectory.open(tmp_path)
-    (tmp_path / "run.toml").write_text("")
+    (tmp_path / "run.toml").write_text("[log]\nlevel = 'info'\n")
     RunDirectory.open(tmp_path).close()  # the failed try kept no lock
+
+
+KEPT = Settings(run={"seed": 7}, ppo={"gamma": 0.91}, log={"level": "warning"})
+
+
+def test_settings_that_were_cut_anywhere_are_refused_and_never_filled_with_defaults(
+    tmp_path: Path,
+) -> None:
+    RunDirectory.create(KEPT, tmp_path / "run").close()
+    file = tmp_path / "run" / "run.toml"
+    whole = file.read_bytes()
+    checksum = whole.rindex(b"# sha256")
+    for end in range(len(whole)):
+        file.write_bytes(whole[:end])
+        if end > checksum - 2:  # all settings are there
+            assert read_settings(file.parent) == KEPT
+        else:
+            with pytest.raises(DamagedRunError, match=r"run\.toml: "):
+                read_settings(file.parent)
+
+
+def test_a_flipped_bit_in_the_settings_is_refused_wherever_it_is(tmp_path: Path) -> None:
+    RunDirectory.create(KEPT, tmp_path / "run").close()
+    file = tmp_path / "run" / "run.toml"
+    whole = file.read_bytes()
+    for place in range(len(whole)):
+        data = bytearray(whole)
+        data[place] ^= 1 << place % 8
+        file.write_bytes(data)
+        try:
+            found = read_settings(file.parent)
+        except DamagedRunError:
+            continue
+        assert found == KEPT, "only the word before the checksum may be spoilt"
+
+
+def test_settings_of_earlier_versions_and_edited_ones_open_without_a_checksum(
+    tmp_path: Path,
+) -> None:
+    RunDirectory.create(KEPT, tmp_path / "run").close()
+    file = tmp_path / "run" / "run.toml"
+    lines = file.read_text().splitlines(keepends=True)
+    edited = "".join(lines).replace("gamma = 0.91", "gamma = 0.92")
+    file.write_text(edited)
+    with pytest.raises(DamagedRunError, match="if you edited it, remove its last line"):
+        read_settings(file.parent)
+    file.write_text("".join(edited.splitlines(keepends=True)[:-1]))
+    assert read_settings(file.parent).ppo.gamma == 0.92
+    older = [line for line in lines[:-1] if not line.startswith("promotion_games")]
+    file.write_text("".join(older))
+    assert read_settings(file.parent) == KEPT
+
+
+def test_the_last_key_of_the_settings_stays_the_last() -> None:
+    section, keys = list(Settings().model_dump().items())[-1]
+    assert (section, list(keys)[-1]) == ("log", "level"), (
+        "run.toml of earlier versions ends with it"
+    )
+
+
+@pytest.mark.parametrize("name", ["run\udcff", "\udce9t\udce9", "\udc81\udc9e"])
+def test_a_name_that_is_no_text_is_refused_before_anything_is_made(
+    tmp_path: Path, name: str
+) -> None:
+    said = r"not UTF-8"
+    for settings, path in (
+        (Settings(), tmp_path / name),
+        (Settings(), tmp_path / name / "run"),
+        (Settings(run={"root": tmp_path / name}), None),
+        (Settings(run={"root": tmp_path / name}), tmp_path / "run"),
+        (Settings(evaluation={"engines": {"e": f"usi:/{name}"}}), tmp_path / "run"),
+    ):
+        with pytest.raises(RunError, match=said) as caught:
+            RunDirectory.create(settings, path)
+        str(caught.value).encode()
+    assert list(tmp_path.iterdir()) == []
+    RunDirectory.create(Settings(), tmp_path / "run").close()
+    (tmp_path / "run").rename(tmp_path / name)
+    with pytest.raises(RunError, match=said):
+        RunDirectory.open(tmp_path / name)
 
 
 # ---- the lock
@@ -131,6 +222,41 @@ def test_what_another_host_left_needs_a_person(tmp_path: Path) -> None:
     (tmp_path / "a" / "lock").write_text('{"pid": 12, "host": "elsewhere"}')
     with pytest.raises(RunLockedError, match=r"pid 12 on elsewhere.*remove .*/a/lock"):
         RunDirectory.open(tmp_path / "a")
+
+
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, "\udcff", "7", '{"host": 3', "\0" * 99])
+def test_a_lock_file_that_is_damaged_locks_nobody_out(tmp_path: Path, text: str) -> None:
+    RunDirectory.create(Settings(), tmp_path / "a").close()
+    (tmp_path / "a" / "lock").write_bytes(os.fsencode(text))
+    with RunDirectory.open(tmp_path / "a"):
+        assert json.loads((tmp_path / "a" / "lock").read_text())["pid"] == os.getpid()
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to(path)])
+def test_a_lock_that_is_no_file_is_told_and_not_waited_for(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    RunDirectory.create(Settings(), tmp_path / "a").close()
+    (tmp_path / "a" / "lock").unlink()
+    make(tmp_path / "a" / "lock")
+    with pytest.raises(OSError, match="lock"):
+        RunDirectory.open(tmp_path / "a")
+
+
+# ---- best
+
+
+@pytest.mark.parametrize("target", ["best", "nowhere", "checkpoints/000000000007", "/", "lock"])
+def test_a_best_that_names_no_checkpoint_is_nothing_to_a_run(tmp_path: Path, target: str) -> None:
+    RunDirectory.create(Settings(), tmp_path / "a").close()
+    (tmp_path / "a" / "best").symlink_to(target)
+    with RunDirectory.open(tmp_path / "a") as run:
+        assert run.needed == set()
+        with pytest.raises(CheckpointError, match=r"no such run|not a complete|Not a directory"):
+            find_checkpoint(run.best)
+        run.checkpoint(7).mkdir()
+        run.promote(7)
+        assert run.best_checkpoint == run.checkpoint(7)
 
 
 # ---- what may change on resume

@@ -100,7 +100,7 @@ def test_a_live_writer_of_the_old_tables_goes_on(run: Path) -> None:
 def test_a_migration_that_fails_leaves_the_old_version_whole(run: Path) -> None:
     with closing(sqlite3.connect(run / "keisei.db")) as connection:
         connection.execute("CREATE TABLE rating (mine)")  # the last table of version 2
-    with pytest.raises(DatabaseError, match=r"keisei\.db: table rating already exists"):
+    with pytest.raises(DatabaseError, match=r"keisei\.db: .*table rating already exists"):
         Database(run / "keisei.db")
     assert version(run) == 1
     with closing(sqlite3.connect(run / "keisei.db")) as connection:
