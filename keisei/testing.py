@@ -208,6 +208,10 @@ class FakeRun:
         with self.hub.subscribe(topics, after) as frames:
             yield frames
 
+    def dismiss(self) -> None:
+        """End the streams with ``bye``."""
+        self.hub.dismiss()
+
     def submit(self, kind: Literal["pause", "resume", "checkpoint"]) -> None:
         """Take a command."""
         self._must_be("running", "paused")

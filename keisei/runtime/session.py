@@ -293,6 +293,10 @@ class Keisei:
             async with aclosing(chunks):
                 yield chunks
 
+    def dismiss(self) -> None:
+        """End the streams of ``subscribe`` that are open, with ``bye``; the run goes on."""
+        self.hub.dismiss()
+
     def status(self) -> StatusReport:
         """What the run is doing now."""
         self._check_entered()
