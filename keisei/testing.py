@@ -188,6 +188,7 @@ class FakeRun:
             iteration=self._iteration,
             steps_per_second=speed,
             started=self._started,
+            elapsed=self._iteration * self._seconds[1],
             device="cpu",
             dtype="float32",
             threads=2,

@@ -69,7 +69,7 @@ def open_run(
         run=prepared.run,
         resumed=prepared.resumed,
         init=prepared.init,
-        step=prepared.start.step,
+        start=prepared.start,
         keep_serving=keep_serving,
         build=build or partial(build_learner, ranks=ranks),
         ranks=ranks,
@@ -154,7 +154,12 @@ def _start(checkpoint: Path, ranks: Ranks) -> Start:
             f"its own: continue it {how}, or begin a new run from its weights with --init"
         )
     created = read_manifest(checkpoint)["created"]
-    return Start(step=int(checkpoint.name), iteration=state["iteration"], saved=created)
+    return Start(
+        step=int(checkpoint.name),
+        iteration=state["iteration"],
+        elapsed=state["elapsed_seconds"],
+        saved=created,
+    )
 
 
 def _check_evaluation(settings: Settings) -> None:

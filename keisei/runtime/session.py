@@ -303,6 +303,7 @@ class Keisei:
         phase, since = self._worker.beat
         return self._notes.report(
             stopping=self._mailbox.stop_requested,
+            elapsed=self._worker.elapsed,
             phase=phase,
             beat_age=time.monotonic() - since,
             clients=self.hub.clients,
