@@ -1,7 +1,8 @@
 """What a run tells the world: the events that cross from the device thread to the loop.
 
 Every event is a frozen dataclass. ``topic`` is what clients subscribe to, ``event`` is the name on the
-wire (``event:`` of the stream), ``to_dict()`` is the JSON payload. This module imports nothing of ours.
+wire (``event:`` of the stream), ``to_dict()`` is the JSON payload, which holds that name too. This
+module imports nothing of ours.
 """
 
 import json
@@ -47,7 +48,7 @@ class Event:
 
     @property
     def event(self) -> str:
-        """Name of the event on the wire."""
+        """Name of the event: ``iteration``, ``board`` ...; that of a Status is its ``kind``."""
         return type(self).__name__.lower()
 
     @property
@@ -56,8 +57,9 @@ class Event:
         return True
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON payload: every public field, tuples as lists."""
-        return {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.repr}
+        """The JSON payload: ``event`` and every public field, tuples as lists."""
+        told = {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.repr}
+        return {"event": self.event, **told}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

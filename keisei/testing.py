@@ -205,6 +205,7 @@ class FakeRun:
             iteration=self._iteration,
             steps_per_second=speed,
             started=self._started,
+            elapsed=self._iteration * self._seconds[1],
             device="cpu",
             dtype="float32",
             threads=2,
@@ -224,6 +225,10 @@ class FakeRun:
         """Encoded events."""
         with self.hub.subscribe(topics, after) as frames:
             yield frames
+
+    def dismiss(self) -> None:
+        """End the streams with ``bye``."""
+        self.hub.dismiss()
 
     def submit(self, kind: Literal["pause", "resume", "checkpoint"]) -> None:
         """Take a command."""

@@ -103,6 +103,8 @@ def test_two_runs_in_a_host_end_with_it_and_leave_no_trace(
         for reader in readers:
             reader.join(5)
     assert host.returncode == 0
+    for lines in got:
+        assert [line for line in lines if line.startswith(b"event: ")][-1] == b"event: bye\r\n"
     assert took <= 3, f"{took:.1f} s"
     report = json.loads(out)
     assert report["inside"], "entering or leaving a run changed something of the process"

@@ -2,8 +2,11 @@
 
 import json
 from dataclasses import fields
+from typing import Any
 
-from keisei.events import Evaluation, Event, dumps
+import pytest
+
+from keisei.events import Alert, Board, Evaluation, Event, Failed, Iteration, Reset, Status, dumps
 from keisei.runtime.book import Record
 
 
@@ -23,3 +26,23 @@ def test_a_record_shows_what_an_evaluation_says() -> None:
     assert record.fields.keys() == told | {"created", "finished"}
     known = Evaluation(run="r", step=1, time=0.0, id="a", score=0.5).to_dict()
     assert {key: record.fields[key] for key in told} == {key: known[key] for key in told}
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "name"),
+    [
+        (Iteration, {"iteration": 1, "values": {}}, "iteration"),
+        (Board, {"game": 1, "sfen": "", "last_move": None, "ply": 0, "value": None}, "board"),
+        (Evaluation, {"id": "a"}, "evaluation"),
+        (Alert, {"name": "a", "level": "info", "message": ""}, "alert"),
+        (Status, {"kind": "paused", "state": "paused"}, "paused"),
+        (Reset, {"state": "running"}, "reset"),
+        (Failed, {"type": "ValueError"}, "failed"),
+    ],
+)
+def test_every_event_says_its_name_the_same_way(
+    kind: type[Event], values: dict[str, Any], name: str
+) -> None:
+    event = kind(run="r", step=0, time=0.0, **values)
+    assert event.event == name
+    assert event.to_dict()["event"] == name

@@ -32,7 +32,7 @@ class Record:
         now = time.time()
         blank = Evaluation(run="", step=0, time=now, id=secrets.token_hex(4)).to_dict()
         self.fields = {**blank, "created": now, "finished": None}
-        for name in ("run", "step", "time"):  # of an event, not of what it tells of
+        for name in ("event", "run", "step", "time"):  # of an event, not of what it tells of
             del self.fields[name]
         self.fields |= {key: fields[key] for key in self.fields.keys() & fields.keys()}
         self.id: str = self.fields["id"]

@@ -85,6 +85,13 @@ class Hub:
             for client in self._clients:
                 client.wake.set()
 
+    def dismiss(self) -> None:
+        """Send what is pending; the streams that are open end with ``bye``. New ones may come."""
+        self._flush()
+        for client in self._clients:
+            client.dismissed = True
+            client.wake.set()
+
     @contextmanager
     def subscribe(
         self, topics: Collection[Topic], after: str | None = None
@@ -121,7 +128,7 @@ class Hub:
                 yield chunk
             elif client.cursor < self._next:
                 continue  # nothing of this client's topics in that stretch
-            elif self.closed:
+            elif self.closed or client.dismissed:
                 yield self._own("bye")
                 return
             else:
@@ -173,6 +180,7 @@ class _Client:
     def __init__(self, topics: frozenset[Topic], cursor: int) -> None:
         self.topics = topics
         self.cursor = cursor
+        self.dismissed = False
         self.wake = asyncio.Event()
 
 

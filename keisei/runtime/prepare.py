@@ -76,7 +76,7 @@ def open_run(
         run=prepared.run,
         resumed=prepared.resumed,
         init=prepared.init,
-        step=prepared.start.step,
+        start=prepared.start,
         keep_serving=keep_serving,
         build=build or partial(build_learner, ranks=ranks),
         ranks=ranks,
@@ -164,10 +164,10 @@ def _start(checkpoint: Path, ranks: Ranks) -> Start:
             f"{checkpoint}: number of ranks: {before} then, {ranks.size} now, and each has games of "
             f"its own: continue it {how}, or begin a new run from its weights with --init"
         )
-    iteration = state.get("iteration")
-    if not isinstance(iteration, int):
-        raise DamagedCheckpointError(f"{checkpoint}: its state names no iteration")
-    return Start(step=manifest["step"], iteration=iteration, saved=manifest["created"])
+    iteration, elapsed = state.get("iteration"), state.get("elapsed_seconds")
+    if not isinstance(iteration, int) or not isinstance(elapsed, int | float):
+        raise DamagedCheckpointError(f"{checkpoint}: its state names no iteration and time")
+    return Start(manifest["step"], iteration, elapsed, manifest["created"])
 
 
 def _check_evaluation(settings: Settings) -> None:

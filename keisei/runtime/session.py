@@ -362,12 +362,17 @@ class Keisei:
             async with aclosing(chunks):
                 yield chunks
 
+    def dismiss(self) -> None:
+        """End the streams of ``subscribe`` that are open, with ``bye``; the run goes on."""
+        self.hub.dismiss()
+
     def status(self) -> StatusReport:
         """What the run is doing now."""
         self._check_entered()
         phase, since = self._worker.beat
         return self._notes.report(
             stopping=self._mailbox.stop_requested,
+            elapsed=self._worker.elapsed,
             phase=phase,
             beat_age=time.monotonic() - since,
             clients=self.hub.clients,

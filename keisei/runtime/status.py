@@ -23,6 +23,8 @@ class StatusReport:
     """Of the newest iteration; 0 before the first."""
     started: float
     """When this process began the run, seconds since the epoch."""
+    elapsed: float
+    """Seconds trained so far, in all processes of the run; those of a pause don't count."""
     device: str
     dtype: str
     threads: int
@@ -55,6 +57,8 @@ class Start:
 
     step: int = 0
     iteration: int = 0
+    elapsed: float = 0.0
+    """Seconds trained before."""
     saved: float | None = None
     """When the checkpoint was taken, seconds since the epoch."""
 
@@ -102,6 +106,7 @@ class Notes:
         self,
         *,
         stopping: bool,
+        elapsed: float,
         phase: str,
         beat_age: float,
         clients: int,
@@ -110,15 +115,16 @@ class Notes:
     ) -> StatusReport:
         """The whole picture. ``stopping``: asked to end, which the state shows until it has."""
         net = self._settings.net
-        ended = self.state in {"stopped", "finished", "failed"}
+        stopping = stopping and self.state not in {"stopped", "finished", "failed"}
         return StatusReport(
             run=self.run,
-            state="stopping" if stopping and not ended else self.state,
-            message=self.message,
+            state="stopping" if stopping else self.state,
+            message="" if stopping else self.message,
             step=self.step,
             iteration=self.iteration,
             steps_per_second=self.steps_per_second,
             started=self.started,
+            elapsed=elapsed,
             device=self._settings.device,
             dtype=self._settings.compute.dtype,
             threads=self._settings.compute.threads,

@@ -26,6 +26,7 @@ from keisei.runtime.outbox import Outbox
 from keisei.runtime.play import answer
 from keisei.runtime.queues import Command, Mailbox, Ply, Question, deliver
 from keisei.runtime.rollback import GoodCheckpoints
+from keisei.runtime.status import Start
 from keisei.runtime.turns import Pace, Share
 from keisei.store import NotFiniteError, RunDirectory, save_checkpoint
 
@@ -54,8 +55,7 @@ class Plan:
     run: RunDirectory
     resumed: Path | None
     init: Path | None
-    step: int
-    """Where it begins: that of the checkpoint, or 0."""
+    start: Start
     keep_serving: bool
     build: Callable[[Settings], Learner]
     ranks: Ranks
@@ -79,14 +79,15 @@ class Worker:
         self._paused = False
         self._finished = False
         self._leaving: float | None = None
-        self._step = plan.step
+        self.elapsed = plan.start.elapsed
+        """Seconds trained so far, in all processes of the run; the loop reads it too."""
+        self._step = plan.start.step
         self._saved_step = -1
         self._save_due = 0.0
         self._refused = 0
         """Saves in a row that were refused, for a number was not finite."""
         self._savers: list[Command] = []
         self._openers: list[Command] = []
-        self._elapsed = 0.0
         self._rollbacks = 0
         self._good = GoodCheckpoints(plan.run)
         self._looked = 0.0
@@ -154,7 +155,6 @@ class Worker:
                 who = f"rank {rank} " if self._ranks.size > 1 else ""
                 self._alert("compile", "warning", f"{who}runs uncompiled: {failure}")
         if checkpoint:
-            self._elapsed = checkpoint.state["elapsed_seconds"]
             self._rollbacks = checkpoint.state["rollbacks"]
             self._saved_step = checkpoint.step
             if "good" in checkpoint.state:  # not in those of earlier versions
@@ -210,7 +210,7 @@ class Worker:
             self._mailbox.wait(0.5)
         now = time.monotonic()
         if not (self._paused or self._finished):
-            self._elapsed += now - self._looked
+            self.elapsed += now - self._looked
         self._looked = now
 
     def _evaluation_turn(self, *, wanted_by_training: bool) -> None:
@@ -281,7 +281,7 @@ class Worker:
 
     def _is_over(self) -> bool:
         run = self._settings.run
-        return 0 < run.steps <= self._learner.step or 0 < run.minutes * 60 <= self._elapsed
+        return 0 < run.steps <= self._learner.step or 0 < run.minutes * 60 <= self.elapsed
 
     # ------------------------------------------------------------------ commands
     def _obey(self) -> None:
@@ -301,7 +301,10 @@ class Worker:
         pause = command.kind == "pause"
         if pause != self._paused:
             self._paused = pause
-            self._status(*(("paused", "paused") if pause else ("resumed", "running")))
+            if pause:
+                self._status("paused", "paused")
+            else:
+                self._status("resumed", "running", _chosen(self._settings))
         command.finished.set(None)
 
     # ------------------------------------------------------------------ checkpoints
@@ -350,7 +353,7 @@ class Worker:
         self._save_due = time.monotonic() + self._settings.run.checkpoint_seconds
         learner = self._learner
         whole = learner.state() | {
-            "elapsed_seconds": self._elapsed,
+            "elapsed_seconds": self.elapsed,
             "rollbacks": self._rollbacks,
             "good": self._good.state(),
         }

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.staticfiles import StaticFiles
@@ -34,6 +34,7 @@ def create_app(source: Source) -> Starlette:
         middleware=security.middleware(source.settings.server),
         exception_handlers={
             HTTPException: on_http_exception,
+            ClientDisconnect: _on_client_gone,
             InboxFull: _on_inbox_full,
             NotRunning: _on_not_running,
             KeyReused: _on_key_reused,
@@ -57,7 +58,7 @@ def _routes() -> list[BaseRoute]:
         _get("/api/events", stream.events),
         _get("/api/log", routes.log),
         _get("/api/games", routes.games),
-        _get("/api/games/{id:int}", routes.game),
+        _get("/api/games/{id}", routes.game),
         _get("/api/checkpoints", routes.checkpoints),
         _post("/api/control/pause", routes.pause),
         _post("/api/control/resume", routes.resume),
@@ -112,19 +113,24 @@ class Files(StaticFiles):
         return response
 
 
+async def _on_client_gone(request: Request, error: Exception) -> Response:
+    """The client left, or was cut off, before the end of its request. Nobody gets this answer."""
+    return problem_response(408, "The request did not come to its end.", request.scope["path"])
+
+
 async def _on_inbox_full(request: Request, error: Exception) -> Response:
-    return problem_response(503, str(error), request.url.path, headers={"Retry-After": "1"})
+    return problem_response(503, str(error), request.scope["path"], headers={"Retry-After": "1"})
 
 
 async def _on_not_running(request: Request, error: Exception) -> Response:
-    return problem_response(409, str(error), request.url.path)
+    return problem_response(409, str(error), request.scope["path"])
 
 
 async def _on_key_reused(request: Request, error: Exception) -> Response:
-    return problem_response(422, str(error), request.url.path)
+    return problem_response(422, str(error), request.scope["path"])
 
 
 async def _on_error(request: Request, error: Exception) -> Response:
     """Says nothing of the error, which the server logs. Sent from outside our middleware."""
     detail = "The server failed to answer. Its log says why."
-    return problem_response(500, detail, request.url.path, headers=security.HEADERS)
+    return problem_response(500, detail, request.scope["path"], headers=security.HEADERS)

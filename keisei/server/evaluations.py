@@ -1,9 +1,9 @@
 """``/api/eval``: evaluations of the current network, played beside training."""
 
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -24,7 +24,7 @@ from keisei.server.models import (
     parse_body,
     parse_query,
 )
-from keisei.server.problems import Problem
+from keisei.server.problems import Problem, did_you_mean
 from keisei.server.source import Source
 from keisei.server.stream import EventStream
 
@@ -40,7 +40,8 @@ class Evaluations(HTTPEndpoint):
     async def get(self, request: Request) -> Response:
         """List them, newest first."""
         parse_query(NoQuery, request)
-        return Json({"evaluations": _source(request).evaluations()})
+        found = {"evaluations": _source(request).evaluations()}
+        return await to_thread.run_sync(Json, found)
 
     async def post(self, request: Request) -> Response:
         """Start one: 202 and where to follow it."""
@@ -98,7 +99,7 @@ async def games(request: Request) -> Response:
     """Its games so far without their moves, newest first; a page of them."""
     query, id = parse_query(PageQuery, request), _find(request)["id"]
     read = partial(_source(request).reader.match_games, id, **query.model_dump())
-    return Json({"games": await to_thread.run_sync(read)})
+    return await to_thread.run_sync(lambda: Json({"games": read()}))
 
 
 def _spec(wanted: EvalRequest, source: Source) -> EvaluationSpec:
@@ -135,12 +136,14 @@ def _opponent(text: str, engines: Mapping[str, str]) -> str:
         return text
     if text in engines:
         return engines[text]
-    if text.startswith(ENGINE):
-        raise ValueError(f"opponent: an engine by its name in evaluation.engines (got {text!r})")
-    if not Path(text).is_dir():
-        known = ", ".join([*LOCAL, CURRENT, BEST, *engines])
-        raise ValueError(f"opponent: {known}, or a run or checkpoint (got {text!r})")
-    return text
+    if not text.startswith(ENGINE) and os.path.isdir(text):  # noqa: PTH112 (Path's raises)
+        return text
+    hint = did_you_mean(text, [*LOCAL, CURRENT, BEST, *engines]) or "."
+    raise ValueError(
+        f"opponent: {text!r} is not known here{hint} It can be {', '.join([*LOCAL, CURRENT, BEST])}, "
+        "the folder of a run or checkpoint, or an engine by its name in evaluation.engines, "
+        f"which has {', '.join(engines) or 'none'}"
+    )
 
 
 def _key(request: Request) -> str | None:

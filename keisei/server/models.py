@@ -11,6 +11,12 @@ from keisei.server.problems import invalid
 MAX_ID = 2**63 - 1
 """The largest integer that the database knows."""
 
+MAX_DIGITS = 18
+"""Of an id in a path: fewer than that integer has. Python refuses to read one of thousands."""
+
+MAX_KEYS = 100
+"""Metrics that one request may ask for."""
+
 METRICS = frozenset(
     {
         "eval/elo",
@@ -45,6 +51,7 @@ METRICS = frozenset(
 )
 """Metrics that may be asked for before the run has any."""
 
+Player = Annotated[str, Field(min_length=1, max_length=1000)]
 Number = Annotated[int, Field(ge=0, le=MAX_ID)]
 
 MAX_WAIT = 60.0
@@ -75,10 +82,17 @@ class EventsQuery(Request_):
 class MetricsQuery(Request_):
     """``/api/metrics``."""
 
-    keys: Annotated[tuple[str, ...], BeforeValidator(_split)] | None = None
+    keys: (
+        Annotated[
+            tuple[Annotated[str, Field(max_length=100)], ...],
+            Field(max_length=MAX_KEYS),
+            BeforeValidator(_split),
+        ]
+        | None
+    ) = None
     start: Annotated[Number | None, Field(alias="from")] = None
     end: Annotated[Number | None, Field(alias="to")] = None
-    max_points: Annotated[int, Field(ge=5, le=100_000)] = 2000
+    max_points: Annotated[int, Field(ge=5, le=20_000)] = 2000
     after: Number | None = None
 
 
@@ -100,9 +114,9 @@ class EvalRequest(Request_):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    opponent: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
+    opponent: Player | None = None
     """``random``, ``material``, ``best``, a run or checkpoint, or an engine by its name in the settings."""
-    opponents: Annotated[list[str], Field(max_length=100)] = []
+    opponents: Annotated[list[Player], Field(max_length=100)] = []
     """Several of them, for strategies that take more than one."""
     games: Annotated[int, Field(ge=2, le=10_000, multiple_of=2)] | None = None
     """Default: the run's ``evaluation.games``."""
@@ -127,7 +141,7 @@ def parse_query(model: type[Model], request: Request) -> Model:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise invalid(error) from None
+        raise invalid(error, model) from None
 
 
 async def parse_body(model: type[Model], request: Request) -> Model:
@@ -135,4 +149,4 @@ async def parse_body(model: type[Model], request: Request) -> Model:
     try:
         return model.model_validate_json(await request.body() or b"{}")
     except ValidationError as error:
-        raise invalid(error) from None
+        raise invalid(error, model) from None

@@ -1,10 +1,12 @@
 """Errors on the wire: RFC 9457 ``application/problem+json``, all of them."""
 
+import difflib
 import http
 import json
+from collections.abc import Iterable
 from typing import Any, cast
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -12,6 +14,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MEDIA_TYPE = "application/problem+json"
+
+MOST_ERRORS = 20
+"""Faults that an answer lists; a body may hold thousands."""
 
 
 class Problem(HTTPException):
@@ -29,23 +34,41 @@ class Problem(HTTPException):
         self.errors = errors
 
 
-def invalid(error: ValidationError) -> Problem:
-    """422 for values that a pydantic model refused."""
+def invalid(error: ValidationError, model: type[BaseModel]) -> Problem:
+    """422 for values that ``model`` refused."""
+    known = [field.alias or name for name, field in model.model_fields.items()]
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
     errors = [
         {
-            "field": ".".join(str(part) for part in problem["loc"]) or "body",
-            "message": problem["msg"].removeprefix("Value error, "),
+            "field": ".".join(str(part) for part in fault["loc"]) or "body",
+            "message": _unknown(str(fault["loc"][-1]), known)
+            if fault["type"] == "extra_forbidden"
+            else fault["msg"].removeprefix("Value error, "),
         }
-        for problem in error.errors(include_url=False, include_context=False, include_input=False)
+        for fault in faults[:MOST_ERRORS]
     ]
     detail = "; ".join(f"{error['field']}: {error['message']}" for error in errors)
+    if more := len(faults) - len(errors):
+        detail += f"; and {more} more"
     return Problem(422, detail, errors=errors)
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    if not known:
+        return "there is no such field: none is taken here"
+    return "there is no such field" + did_you_mean(name, known)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A hint for a name that is not known, or nothing."""
+    near = difflib.get_close_matches(name[:100], known, 1)  # a long one would take milliseconds
+    return f", did you mean {near[0]}?" if near else ""
 
 
 def problem_response(
     status: int,
     detail: str,
-    instance: str,
+    instance: str | None = None,
     errors: list[dict[str, Any]] | None = None,
     headers: dict[str, str] | None = None,
 ) -> Response:
@@ -56,13 +79,18 @@ def problem_response(
         "title": title,
         "status": status,
         "detail": detail or title,
-        "instance": instance,
     }
+    if instance is not None:
+        document["instance"] = instance
     if errors:
         document["errors"] = errors
     body = json.dumps(document, ensure_ascii=False, indent=2) + "\n"
-    # A path may hold lone surrogates; they have no UTF-8 form.
-    return Response(body.encode("utf-8", "replace"), status, headers, MEDIA_TYPE)
+    return Response(to_bytes(body), status, headers, MEDIA_TYPE)
+
+
+def to_bytes(document: str) -> bytes:
+    """JSON as UTF-8. Lone surrogates, as in odd paths, have no such form but one as an escape."""
+    return document.encode("utf-8", "backslashreplace")
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
@@ -71,7 +99,7 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     return problem_response(
         error.status_code,
         error.detail,
-        request.url.path,
+        request.scope["path"],  # `request.url` raises at some Host headers
         getattr(error, "errors", None),
         dict(error.headers or {}),
     )

@@ -14,8 +14,8 @@ from starlette.responses import Response
 
 from keisei.runtime.supervise import ALLOWANCE
 from keisei.server.answers import Json
-from keisei.server.models import MAX_ID, METRICS, MetricsQuery, NoQuery, PageQuery, parse_query
-from keisei.server.problems import Problem
+from keisei.server.models import MAX_DIGITS, METRICS, MetricsQuery, NoQuery, PageQuery, parse_query
+from keisei.server.problems import Problem, did_you_mean
 from keisei.server.source import Reader, Source
 
 FREE_BYTES = 2**30
@@ -43,11 +43,10 @@ async def config(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """Metric history: ``keys=a,b``, steps ``from=`` and ``to=``, ``max_points=``, ``after=``."""
     query = parse_query(MetricsQuery, request)
-    found = await anyio.to_thread.run_sync(_metrics, _source(request).reader, query)
-    return Json(found, compact=True)
+    return await anyio.to_thread.run_sync(_metrics, _source(request).reader, query)
 
 
-def _metrics(reader: Reader, query: MetricsQuery) -> dict[str, Any]:
+def _metrics(reader: Reader, query: MetricsQuery) -> Response:
     found = reader.metrics(**query.model_dump())
     unknown = [
         key
@@ -58,10 +57,12 @@ def _metrics(reader: Reader, query: MetricsQuery) -> dict[str, Any]:
         known = METRICS | reader.metrics(max_points=5)["series"].keys()
         for key in unknown:
             if key not in known:
+                hint = did_you_mean(key, known)
                 raise Problem(
-                    422, f"There is no metric {key!r}. There are: {', '.join(sorted(known))}"
+                    422,
+                    f"There is no metric {key!r}{hint or '.'} There are: {', '.join(sorted(known))}",
                 )
-    return found
+    return Json(found, compact=True)
 
 
 async def games(request: Request) -> Response:
@@ -77,10 +78,10 @@ async def log(request: Request) -> Response:
 async def game(request: Request) -> Response:
     """One recorded game."""
     parse_query(NoQuery, request)
-    id: int = request.path_params["id"]
+    id: str = request.path_params["id"]
     found = None
-    if id <= MAX_ID:
-        found = await anyio.to_thread.run_sync(_source(request).reader.game, id)
+    if id.isdecimal() and len(id) <= MAX_DIGITS:
+        found = await anyio.to_thread.run_sync(_source(request).reader.game, int(id))
     if found is None:
         raise Problem(404, f"No game {id} is on record.")
     return Json(found)
@@ -156,7 +157,7 @@ async def _page(request: Request, name: str, read: Callable[..., list[dict[str, 
     query = parse_query(PageQuery, request)
     found = await anyio.to_thread.run_sync(partial(read, **query.model_dump()))
     more = found[-1]["id"] if len(found) == query.limit else None
-    return Json({name: found, "next": more})
+    return await anyio.to_thread.run_sync(Json, {name: found, "next": more})
 
 
 def _submit(

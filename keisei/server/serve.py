@@ -1,5 +1,6 @@
 """Running the service by itself, as ``keisei serve`` does: the socket and uvicorn."""
 
+import asyncio
 import contextlib
 import errno
 import socket
@@ -10,6 +11,8 @@ import uvicorn
 from sse_starlette.sse import AppStatus
 from starlette.types import ASGIApp
 
+from keisei.server.connections import Connection, Connections
+
 BACKLOG = 512
 SEND_BUFFER = 64 * 1024
 """Bytes of kernel memory a client that doesn't read can pin; unset it grows to megabytes."""
@@ -18,6 +21,10 @@ USER_TIMEOUT_MS = 10_000
 """After so long without an acknowledgement the kernel drops a client."""
 
 GRACE_SECONDS = 2
+"""What open requests get at the end; then their connections are cut."""
+
+ACCEPTED_AT_ONCE = 8
+"""Asyncio takes so many connections before the first of them is looked at."""
 
 
 class BindError(OSError):
@@ -77,18 +84,20 @@ def end_streams_from_hub() -> None:
 async def run_server(app: ASGIApp, sock: socket.socket, stop: anyio.Event) -> None:
     """Serve until ``stop`` is set (then open requests get two seconds) or the task is cancelled.
 
+    Slow clients and too many of them are cut off: see ``keisei.server.connections``.
     ``sock`` stays open and the caller's, so that a server that failed can be started again on it.
     """
     config = uvicorn.Config(
         app,
+        http=Connection,
         log_config=None,
         access_log=False,
         lifespan="off",
         loop="none",
         ws="none",
-        backlog=BACKLOG,
+        backlog=ACCEPTED_AT_ONCE,
         server_header=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_graceful_shutdown=2 * GRACE_SECONDS,
     )
     server = _Server(config)
     ours = sock.dup()  # uvicorn closes what it is given
@@ -112,7 +121,28 @@ async def _exit_after(stop: anyio.Event, server: uvicorn.Server) -> None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn that leaves the process's signals alone."""
+    """uvicorn that bounds its connections and leaves the process's signals alone."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.server_state: Connections = Connections()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Asyncio has one number for what the kernel keeps and for what it takes at once; we two."""
+        await super().startup(sockets)
+        for sock in sockets or ():
+            sock.listen(BACKLOG)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close. A request that takes too long loses its connection, and so comes to an end.
+
+        Uvicorn would cancel it, and log a traceback of that as an error.
+        """
+        cut = asyncio.get_running_loop().call_later(GRACE_SECONDS, self.server_state.end)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            cut.cancel()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

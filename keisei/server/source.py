@@ -76,6 +76,9 @@ class Source(Protocol):
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Encoded server-sent events, from the one after id ``after``; ends with the run."""
 
+    def dismiss(self) -> None:
+        """End all subscriptions, with ``bye``: the server ends, and the run goes on."""
+
     def submit(self, kind: Literal["pause", "resume", "checkpoint"]) -> Any:
         """Queue a command; returning means that it was accepted, not that it is done."""
 

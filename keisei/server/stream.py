@@ -1,7 +1,9 @@
 """``/api/events``: the run's events as server-sent events."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
+import anyio
 import structlog
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from sse_starlette.sse import SendTimeoutError
@@ -17,8 +19,12 @@ PING_SECONDS = 15
 SEND_SECONDS = 15.0
 """A client that takes nothing for so long is dropped."""
 
-RETRY = b"retry: 2000\r\n\r\n"
-"""Milliseconds after which a browser reconnects by itself."""
+RETRY = b"retry: 2000\r\n"
+"""Milliseconds after which a browser reconnects by itself. A line of the first event: some clients
+take one that stands alone for an event without data."""
+
+FAREWELL_SECONDS = 1.0
+"""How long ``bye`` may take when the server ends and not the run."""
 
 _log = structlog.get_logger("keisei.server")
 
@@ -39,12 +45,14 @@ class Streams:
 class EventStream(EventSourceResponse):
     """One client's stream. Holds one of ``streams`` for as long as it lasts."""
 
-    def __init__(self, frames: AsyncIterator[bytes], streams: Streams) -> None:
+    def __init__(self, frames: AsyncIterator[bytes], streams: Streams, **more: Any) -> None:
+        """``more``: what else ``EventSourceResponse`` is told."""
         super().__init__(
             frames,
             ping=PING_SECONDS,
             ping_message_factory=lambda: ServerSentEvent(comment="ping"),
             send_timeout=SEND_SECONDS,
+            **more,
         )
         self._streams = streams
 
@@ -70,11 +78,25 @@ async def events(request: Request) -> Response:
     # A browser reconnecting by itself keeps its first URL; only the header knows where it was.
     after = request.headers.get("last-event-id") or query.after
     state = request.app.state
-    return EventStream(_frames(state.source, query, after), state.streams)
+    ending = anyio.Event()
+
+    async def dismiss() -> None:
+        """A host's server ends before the run in it: say ``bye`` while there is a connection."""
+        await ending.wait()
+        state.source.dismiss()
+
+    return EventStream(
+        _frames(state.source, query, after),
+        state.streams,
+        data_sender_callable=dismiss,
+        shutdown_event=ending,
+        shutdown_grace_period=FAREWELL_SECONDS,
+    )
 
 
 async def _frames(source: Source, query: EventsQuery, after: str | None) -> AsyncIterator[bytes]:
-    yield RETRY
     async with source.subscribe(query.topics, after) as frames:
+        start = RETRY
         async for frame in frames:
-            yield frame
+            yield start + frame
+            start = b""

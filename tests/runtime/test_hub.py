@@ -74,6 +74,20 @@ async def test_a_stream_begins_with_hello_and_ends_with_bye() -> None:
     assert "id" not in frames[2], "bye must not move the client's place in the stream"
 
 
+async def test_streams_that_are_dismissed_end_with_bye_and_the_hub_goes_on() -> None:
+    hub = Hub(describe)
+    with hub.subscribe([]) as first, hub.subscribe(["alert"]) as second:
+        hub.publish(metric(1))
+        hub.dismiss()
+        hub.dismiss()
+        assert [frame["event"] for frame in await collect(first)] == ["hello", "iteration", "bye"]
+        assert [frame["event"] for frame in await collect(second)] == ["hello", "bye"]
+    with hub.subscribe([]) as later:
+        publish(hub, metric(2))
+        assert [frame["event"] for frame in parse(await anext(later))] == ["hello"]
+        assert [frame["data"]["step"] for frame in parse(await anext(later))] == [2]
+
+
 async def test_resuming_by_id_gives_every_later_event_once() -> None:
     hub = Hub(describe)
     publish(hub, *(metric(n) for n in range(1, 11)))

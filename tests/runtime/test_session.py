@@ -204,10 +204,14 @@ async def test_pause_resume_and_checkpoint_have_two_ends(tmp_path: Path) -> None
     learners = Learners()
     async with Keisei(settings(tmp_path, checkpoint_seconds=1000), _learner=learners) as keisei:
         await until(keisei, Iteration)
+        chosen = keisei.status().message
+        assert "threads" in chosen
         await keisei.pause()
         assert keisei.status().state == "paused"
         step, iteration = learners.made[0].step, learners.made[0].iteration
+        elapsed = keisei.status().elapsed
         await anyio.sleep(0.1)
+        assert keisei.status().elapsed == elapsed > 0
         assert (learners.made[0].step, learners.made[0].iteration) == (step, iteration)
         command = keisei.submit("checkpoint")  # accepted; the iteration in progress ends first
         assert not command.finished.done
@@ -221,6 +225,7 @@ async def test_pause_resume_and_checkpoint_have_two_ends(tmp_path: Path) -> None
         assert event.step > step
         await keisei.resume()  # no harm
         assert keisei.status().state == "running"
+        assert keisei.status().message == chosen
 
 
 async def test_a_full_inbox_refuses(tmp_path: Path) -> None:
@@ -609,6 +614,8 @@ async def test_a_resumed_run_shows_what_it_has_before_it_does_anything(tmp_path:
         assert now.state in {"starting", "compiling"}
         assert (now.step, now.iteration) == (last.step, last.iteration)
         assert now.checkpoint == last.checkpoint == last.step
+        assert now.elapsed == pytest.approx(last.elapsed, abs=0.5)
+        assert now.elapsed > 0
         assert now.checkpoint_age is not None
         assert 0 < now.checkpoint_age < 60
         (kept,), (known,) = again.evaluations(), first.evaluations()
@@ -618,6 +625,7 @@ async def test_a_resumed_run_shows_what_it_has_before_it_does_anything(tmp_path:
         again.cancel_evaluation(ended.id)  # it has ended
         event = await until(again, Iteration)
         assert "eval/score" not in event.values
+        assert again.status().elapsed > now.elapsed
 
 
 async def test_the_newest_evaluations_score_is_a_metric(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 import errno
 import json
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -152,7 +154,12 @@ async def test_a_silent_stream_is_pinged(
             text += part
             if ": ping\r\n" in text:
                 break
-    assert text.startswith("retry: 2000\r\n\r\n")
+    first, *more = text.split("\r\n\r\n")
+    assert first.startswith("retry: 2000\r\n")
+    # Clients such as httpx-sse make an event of every block that has a field.
+    blocks = [first, *(block for block in more if block and block != ": ping")]
+    assert all("\r\nevent: " in f"\r\n{block}" for block in blocks)
+    assert all("\r\ndata: {" in block for block in blocks)
 
 
 async def test_a_client_that_reads_nothing_is_dropped(
@@ -172,7 +179,7 @@ async def test_a_client_that_reads_nothing_is_dropped(
                 while run.hub.clients:
                     run.alert("flood", "info", "x" * 60_000)
                     await anyio.sleep(0.02)
-        assert app.state.streams.open == 0
+                await until(lambda: not app.state.streams.open)
 
 
 async def test_the_end_of_the_run_says_bye_and_the_server_leaves(
@@ -186,6 +193,44 @@ async def test_the_end_of_the_run_says_bye_and_the_server_leaves(
             async for _, name, _ in found:
                 names.append(name)
     assert names[-2:] == ["stopped", "bye"]
+
+
+HOST = """
+import contextlib, sys, uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from keisei.server import create_app
+from keisei.testing import FakeRun
+
+@contextlib.asynccontextmanager
+async def lifespan(app):
+    async with FakeRun() as run:
+        app.router.routes.append(Mount("/train", create_app(run)))
+        yield
+
+uvicorn.run(Starlette(lifespan=lifespan), port=int(sys.argv[1]), log_level="warning")
+"""
+
+
+@pytest.mark.parametrize("topics", ["status", "metrics,board", "alert"])
+def test_a_page_in_an_application_of_somebody_else_is_told_bye(topics: str) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/train/"
+    with (
+        subprocess.Popen([sys.executable, "-c", HOST, str(port)], stderr=subprocess.PIPE) as host,
+        httpx.Client(transport=httpx.HTTPTransport(retries=12), timeout=10) as client,
+        client.stream("GET", f"{url}api/events?topics={topics}") as answer,
+    ):
+        lines = answer.iter_lines()
+        assert next(line for line in lines if line.startswith("event")) == "event: hello"
+        host.terminate()
+        names = [line for line in lines if line.startswith("event")]
+        assert names[-1] == "event: bye"
+        host.wait(5)
+        assert host.stderr
+        assert host.stderr.read() == b""
 
 
 async def test_a_failure_reaches_the_clients(app: Starlette, run: FakeRun) -> None:

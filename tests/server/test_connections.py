@@ -1,0 +1,238 @@
+"""Slow clients, silent ones and too many of them, over real sockets."""
+
+import json
+import logging
+import resource
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import anyio
+import pytest
+from anyio.abc import SocketStream
+from starlette.applications import Starlette
+
+from keisei.evaluation.spec import EvaluationSpec
+from keisei.server import connections
+from keisei.server.serve import bind, run_server
+from keisei.testing import FakeRun
+
+pytestmark = pytest.mark.anyio
+
+SECONDS = 0.5
+LIMIT = 12
+HEAD = b"POST /api/eval HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+STREAM = b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@pytest.fixture
+async def port(app: Starlette, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
+    """Where the application is served, with little patience and room."""
+    monkeypatch.setattr(connections, "SECONDS", SECONDS)
+    monkeypatch.setattr(connections, "limit", lambda: LIMIT)
+    stop = anyio.Event()
+    with bind("127.0.0.1", 0) as sock:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run_server, app, sock, stop)
+            yield sock.getsockname()[1]
+            stop.set()
+
+
+async def connect(port: int, data: bytes = b"") -> SocketStream:
+    """A connection on which ``data`` was sent."""
+    stream = await anyio.connect_tcp("127.0.0.1", port)
+    if data:
+        await stream.send(data)
+    return stream
+
+
+async def to_end(stream: SocketStream) -> bytes:
+    """All that comes until the server closes."""
+    found = b""
+    try:
+        while True:
+            found += await stream.receive()
+    except (anyio.EndOfStream, anyio.BrokenResourceError):
+        return found
+
+
+async def is_open(stream: SocketStream) -> bool:
+    """Whether the server has not closed it."""
+    with anyio.move_on_after(0.05):
+        await to_end(stream)
+        return False
+    return True
+
+
+async def is_served(port: int) -> bool:
+    """Whether a request of somebody else is answered, and soon."""
+    with anyio.fail_after(1):
+        async with await connect(port, GET) as stream:
+            return (await stream.receive()).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"G",
+        b"GET / HTTP/1.1\r\nHost: 127",
+        HEAD,
+        HEAD + b"Content-Length: 10\r\n\r\n",
+        HEAD + b"Content-Length: 60000\r\n\r\n" + b"{" * 50_000,
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{",
+        GET + b"GET /healthz HTTP/1.1\r\n",
+        GET.replace(b"\r\n\r\n", b"\r\nContent-Length: 9\r\n\r\n"),
+    ],
+)
+async def test_half_a_request_is_not_waited_for(app: Starlette, port: int, sent: bytes) -> None:
+    async with await connect(port, sent) as stream:
+        begin = time.monotonic()
+        with anyio.fail_after(5):
+            await to_end(stream)
+        assert time.monotonic() - begin < 5 * SECONDS
+    assert await is_served(port)
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", HEAD + b"Content-Length: 1000\r\n\r\n", GET], ids=["head", "body", "next head"]
+)
+async def test_a_byte_now_and_then_wins_no_time(port: int, sent: bytes) -> None:
+    async with await connect(port, sent) as stream:
+        begin = time.monotonic()
+        with anyio.fail_after(5):
+            while await is_open(stream):
+                try:
+                    await stream.send(b"a")
+                except anyio.BrokenResourceError:
+                    break
+        assert time.monotonic() - begin < 5 * SECONDS
+
+
+async def test_a_body_that_stays_out_is_told_as_that(port: int, run: FakeRun) -> None:
+    async with await connect(port, HEAD + b"Content-Length: 10\r\n\r\n{") as stream:
+        head, _, body = (await to_end(stream)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 408 ")
+    assert b"application/problem+json" in head
+    assert "body did not come" in json.loads(body)["detail"]
+    assert run.evaluations() == []
+
+
+async def test_what_is_no_http_is_told_as_a_problem(port: int) -> None:
+    async with await connect(port, b"\x16\x03\x01 hello\r\n\r\n") as stream:
+        head, _, body = (await to_end(stream)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(body)["status"] == 400
+
+
+async def test_streams_and_long_answers_last(port: int, run: FakeRun) -> None:
+    started = await run.evaluate(EvaluationSpec(games=400))
+    wait = f"GET /api/eval/{started.id}?wait=2 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    async with await connect(port, STREAM) as stream, await connect(port, wait) as waiting:
+        await anyio.sleep(4 * SECONDS)
+        run.alert("late", "info", "still here")
+        found = b""
+        with anyio.fail_after(2):
+            while b"still here" not in found:
+                found += await stream.receive()
+            assert (await waiting.receive()).startswith(b"HTTP/1.1 200")
+
+
+async def test_the_longest_waiting_make_room(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "SECONDS", 60.0)
+    async with AsyncExitStack() as stack:
+        working = await stack.enter_async_context(await connect(port, STREAM))
+        assert await working.receive()
+        silent = [
+            await stack.enter_async_context(await connect(port, half))
+            for half in (b"", b"GET /", HEAD + b"Content-Length: 9\r\n\r\n") * LIMIT
+        ]
+        assert await is_served(port)
+        left = [stream for stream in silent if await is_open(stream)]
+        assert left == silent[-len(left) :]
+        assert LIMIT - 3 <= len(left) < LIMIT
+        assert await is_open(working)
+
+
+async def test_who_finds_all_at_work_is_refused(port: int) -> None:
+    async with AsyncExitStack() as stack:
+        for _ in range(LIMIT):
+            working = await stack.enter_async_context(await connect(port, STREAM))
+            assert await working.receive()
+        async with await connect(port) as late:
+            with anyio.fail_after(2):
+                answer = await to_end(late)
+            assert answer.startswith(b"HTTP/1.1 503 ")
+            assert b"12 connections are in use" in answer
+        assert await is_open(working)
+        await working.aclose()
+        await anyio.sleep(0.1)
+        assert await is_served(port)
+
+
+@pytest.mark.parametrize(
+    ("soft", "most"), [(256, 128), (1024, 512), (10**6, 2000), (resource.RLIM_INFINITY, 2000)]
+)
+def test_half_of_the_descriptors_are_for_connections(
+    soft: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, soft))
+    assert connections.limit() == most
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        HEAD + b"Content-Length: 100\r\n\r\n{",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
+        b"DELETE /api/eval/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 7\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost",
+    ],
+)
+async def test_a_stop_in_mid_request_is_quiet(
+    app: Starlette,
+    sent: bytes,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stop = anyio.Event()
+    with bind("127.0.0.1", 0) as sock, anyio.fail_after(8):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run_server, app, sock, stop)
+            stream = await connect(sock.getsockname()[1], sent)
+            await anyio.sleep(0.2)
+            stop.set()
+        await stream.aclose()
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts in /proc")
+def test_silent_clients_never_take_the_last_descriptor() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    serve = [sys.executable, "-m", "keisei.testing", "--port", str(port)]
+    command = ["bash", "-c", 'ulimit -n 128; exec "$@"', "x", *serve]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.readline()
+        silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(400)]
+        url = f"http://127.0.0.1:{port}/healthz"
+        for _ in range(20):
+            with urllib.request.urlopen(url, timeout=1) as answer:
+                assert answer.status == 200
+        assert len(list(Path(f"/proc/{process.pid}/fd").iterdir())) < 110
+        for connection in silent:
+            connection.close()
+        stop = urllib.request.Request(f"{url[:-7]}api/control/stop", method="POST")
+        urllib.request.urlopen(stop, timeout=5).close()
+        assert process.wait(10) == 0
+        assert process.stderr.read() == ""
