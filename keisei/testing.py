@@ -218,6 +218,10 @@ class FakeRun:
             checkpoint_age=self.checkpoint_age,
         )
 
+    def history(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
+        """Alerts, newest first."""
+        return self.reader.events(limit, after)
+
     @asynccontextmanager
     async def subscribe(
         self, topics: Collection[Topic], after: str | None = None

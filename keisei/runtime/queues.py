@@ -151,7 +151,11 @@ class Mailbox:
 
     # ------------------------------------------------------------------ the thread's side
     def stopping(self) -> bool:
-        """Whether to end: asked to, or the task that hosts the thread is being cancelled."""
+        """Whether to end: asked to, or the task that hosts the thread is being cancelled, or the
+        program has ended without closing the run, as a notebook's kernel does.
+        """
+        if not threading.main_thread().is_alive():
+            self._stop.set()
         if not self._stop.is_set():
             try:
                 from_thread.check_cancelled()

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 import warnings
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 CLOSE_SECONDS = 15.0
 """How long sinks may take to write what is left."""
+RECENT = 100
+"""Statuses and alerts that are remembered, in case the database does not take them."""
 COMPILE_SECONDS = 3.0
 """How long a stop waits for a compile, where it need not be waited for."""
 
@@ -91,6 +94,7 @@ class Keisei:
         self._mailbox = Mailbox()
         self._book = Book()
         self._losses = Losses()
+        self._recent: deque[Event] = deque(maxlen=RECENT)
         self._run_task: asyncio.Task[None] | None = None
         self._entered = self._left = False
         self._problem: Exception | None = None
@@ -104,7 +108,7 @@ class Keisei:
         """Open the run, as entering the block does. ``aclose`` may be called from another task:
         in another cell of a notebook, or where a fixture of tests ends.
         """
-        if self._run_task or self._stopping.is_set():
+        if self._run_task:
             raise NotRunning("a Keisei can be entered only once")
         self._run_task = asyncio.create_task(self._run(), name="keisei")
         try:
@@ -224,7 +228,12 @@ class Keisei:
 
         _log.error("the run failed", exc_info=crash)
         failed, self._outcome = failure(crash, self._notes.run, self._notes.step)
-        for take in (self._notes.take, self._readers.publish, self.hub.publish):
+        for take in (
+            self._notes.take,
+            self._readers.publish,
+            self.hub.publish,
+            self._recent.appendleft,
+        ):
             take(failed)
         if self._keep_serving:
             await self._stopping.wait()
@@ -286,6 +295,8 @@ class Keisei:
             values = event.values | self._evaluations.values | self._loop_values()
             event = replace(event, values=values)
             self._evaluations.note(event.step)
+        if isinstance(event, Status | Alert):
+            self._recent.appendleft(event)
         self._book.note(event)
         self._notes.take(event)
         self.hub.publish(event)
@@ -379,6 +390,24 @@ class Keisei:
             dropped=self._dropped,
             degraded=self._losses.now(),
         )
+
+    def history(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
+        """Statuses and alerts, newest first. Blocking.
+
+        Those that the database does not have come first, without an id, unless ``after`` is given.
+        """
+        from keisei.store import DatabaseError
+
+        recent = [] if after is not None else list(self._recent)
+        try:
+            kept = self.reader.events(limit, after)
+        except DatabaseError:
+            if not recent:
+                raise
+            kept = []  # an alert among the recent ones tells of the failure
+        newest = kept[0]["time"] if kept else 0.0
+        unkept = [event for event in recent if event.time > newest]
+        return [*({**event.to_dict(), "topic": event.topic} for event in unkept), *kept]
 
     @property
     def reader(self) -> "RunReader":

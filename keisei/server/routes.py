@@ -71,8 +71,11 @@ async def games(request: Request) -> Response:
 
 
 async def log(request: Request) -> Response:
-    """Statuses and alerts, newest first, ``limit=`` of them; the next page by ``after=``."""
-    return await _page(request, "events", _source(request).reader.events)
+    """Statuses and alerts, newest first, ``limit=`` of them; the next page by ``after=``.
+
+    The first page begins with those that the database does not have (yet); they have no ``id``.
+    """
+    return await _page(request, "events", _source(request).history)
 
 
 async def game(request: Request) -> Response:
@@ -130,14 +133,16 @@ async def healthz(request: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """The run is alive too. 503 when it failed or ended early, its worker is silent, or what it
-    learns is not kept: the disk is full, or no checkpoint comes.
+    """The run is alive too. 503 when it failed or ended early, its worker is silent, something was
+    given up beside it, or what it learns is not kept: the disk is full, or no checkpoint comes.
     """
     parse_query(NoQuery, request)
     source = _source(request)
     report = source.status()
     if report.state in {"failed", "stopping", "stopped"}:
         raise Problem(503, f"The run is {report.state}. {report.message}".strip())
+    if report.degraded:
+        raise Problem(503, f"Training goes on without {'; '.join(report.degraded)}")
     if report.beat_age > ALLOWANCE.get(report.phase, math.inf):
         silent = f"{report.beat_age:.0f} s in phase {report.phase}"
         raise Problem(503, f"The worker has shown no life for {silent}.")
@@ -156,7 +161,7 @@ async def readyz(request: Request) -> Response:
 async def _page(request: Request, name: str, read: Callable[..., list[dict[str, Any]]]) -> Response:
     query = parse_query(PageQuery, request)
     found = await anyio.to_thread.run_sync(partial(read, **query.model_dump()))
-    more = found[-1]["id"] if len(found) == query.limit else None
+    more = found[-1].get("id") if len(found) >= query.limit else None
     return await anyio.to_thread.run_sync(Json, {name: found, "next": more})
 
 

@@ -71,6 +71,9 @@ class Source(Protocol):
     def status(self) -> StatusReport:
         """What it is doing now."""
 
+    def history(self, limit: int, after: int | None) -> list[dict[str, Any]]:
+        """A page of statuses and alerts, newest first. Blocking: the server calls it in a thread."""
+
     def subscribe(
         self, topics: Collection[Topic], after: str | None
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:

@@ -4,6 +4,8 @@
 import asyncio
 import gc
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -36,9 +38,11 @@ from keisei.runtime.book import Record
 from keisei.runtime.sinks import DatabaseSink
 from keisei.store import (
     CheckpointError,
+    DatabaseError,
     RunDirectory,
     RunLockedError,
     RunReader,
+    find_checkpoint,
     load_checkpoint,
     save_checkpoint,
 )
@@ -527,8 +531,34 @@ async def test_a_database_that_is_written_again_is_no_longer_told_as_lost(
     async with Keisei(settings(tmp_path), _learner=Learners()) as keisei:
         await becomes(lambda: keisei.status().degraded)
         assert "No space left" in keisei.status().degraded[0]
+        told = await to_thread.run_sync(keisei.history)
+        alert = next(event for event in told if event["topic"] == "alert")
+        assert "No space left" in alert["message"]
+        assert "id" not in alert
+        assert [event["event"] for event in told][-3:] == ["running", "compiling", "started"]
         full = False
         await becomes(lambda: not keisei.status().degraded)
+        await keisei.checkpoint()
+        await anyio.sleep(0.1)
+        told = await to_thread.run_sync(keisei.history)
+        assert [event["event"] for event in told][-3:] == ["running", "compiling", "started"]
+        assert all("id" in event for event in told[-3:])
+
+
+async def test_a_database_that_cannot_be_read_does_not_hide_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(*_: Any) -> None:
+        raise DatabaseError("keisei.db: damaged")
+
+    async with Keisei(settings(tmp_path), _learner=Learners()) as keisei:
+        keisei.alert("database", "error", "it is damaged")
+        monkeypatch.setattr(RunReader, "events", damaged)
+        await until(keisei, Iteration)
+        told = await to_thread.run_sync(keisei.history)
+        assert "it is damaged" in [event["message"] for event in told]
+        with pytest.raises(DatabaseError):
+            await to_thread.run_sync(keisei.history, 100, 7)
 
 
 @pytest.mark.parametrize("leave", [True, False])
@@ -719,6 +749,39 @@ def test_a_run_that_is_never_closed_warns_and_does_not_hang_the_program(tmp_path
 
     with pytest.warns(ResourceWarning, match="was not closed"):
         forget_and_collect()
+
+
+ABANDON = """
+import asyncio, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from fake_learner import FakeLearner
+from keisei import Iteration, Keisei, Settings
+from keisei.config import Run
+
+async def begin():
+    settings = Settings(run=Run(root=Path(sys.argv[2])))
+    keisei = await Keisei(settings, _learner=FakeLearner).start()
+    await anext(keisei.events({"metrics"}))
+    return keisei
+
+loop = asyncio.new_event_loop()
+keisei = loop.run_until_complete(begin())
+"""
+
+
+def test_a_program_that_ends_without_closing_loop_and_run_is_not_held_up(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", ABANDON, str(Path(__file__).parent), str(tmp_path)]
+    done = subprocess.run(command, check=False, timeout=40)
+    assert done.returncode == 0
+    assert find_checkpoint(next(tmp_path.iterdir()))[0].name.lstrip("0")
+
+
+async def test_a_run_that_is_stopped_before_it_is_opened_ends_at_once(tmp_path: Path) -> None:
+    keisei = Keisei(settings(tmp_path), _learner=Learners())
+    keisei.stop()
+    async with keisei:
+        assert (await keisei.wait()).kind == "stopped"
 
 
 # ---------------------------------------------------------------------- sinks

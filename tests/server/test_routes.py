@@ -1,6 +1,7 @@
 """What the API answers."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -195,6 +196,17 @@ async def test_a_run_that_saves_no_checkpoints_is_not_ready(
     assert "checkpoint is 241 s old" in answer.json()["detail"]
     await client.post("/api/control/pause")
     assert (await client.get("/readyz")).status_code == 200
+
+
+async def test_a_run_that_gave_something_up_is_not_ready(
+    client: httpx.AsyncClient, run: FakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = replace(run.status(), degraded=("sink database: OSError: disk full; given up",))
+    monkeypatch.setattr(run, "status", lambda: lost)
+    answer = await client.get("/readyz")
+    assert answer.status_code == 503
+    assert "without sink database: OSError: disk full" in answer.json()["detail"]
+    assert (await client.get("/api/status")).json()["degraded"] == list(lost.degraded)
 
 
 async def test_the_settings_are_those_in_use(client: httpx.AsyncClient, run: FakeRun) -> None:
