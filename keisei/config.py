@@ -365,7 +365,7 @@ class Settings(BaseSettings):
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows writes a mark first
     except FileNotFoundError:
         raise SettingsError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -378,10 +378,9 @@ def _read_environment(settings: type[Settings]) -> dict[str, Any]:
         for name, field in settings.model_fields.items()
         for key in getattr(field.annotation, "model_fields", {})
     } | {f"{ENV_PREFIX}{name}".upper() for name in settings.model_fields}
-    sections = tuple(f"{ENV_PREFIX}{name}_".upper() for name in settings.model_fields)
     for name in os.environ:
-        if name.upper().startswith(sections) and name.upper() not in known:
-            raise SettingsError(f"environment: {name}: no such setting{_hint(name, known)}")
+        if name.upper().startswith(ENV_PREFIX) and name.upper() not in known:
+            raise SettingsError(f"environment: {name}: no such setting{_hint(name.upper(), known)}")
     return EnvSettingsSource(settings)()
 
 

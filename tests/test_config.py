@@ -116,3 +116,30 @@ def test_a_mistyped_variable_is_an_error(name: str, monkeypatch: pytest.MonkeyPa
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Settings().ppo.gamma = 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("KEISEI_PPO__GAMA", "KEISEI_PPO__GAMMA"),
+        ("KEISEI__NET__BLOCKS", "KEISEI_NET__BLOCKS"),
+        ("KEISEI_DEVISE", "KEISEI_DEVICE"),
+        ("KEISEI_GAMMA", "KEISEI_PPO__GAMMA"),
+        ("KEISEI_RUN_SEED", "KEISEI_RUN__SEED"),
+        ("keisei_serverport", "KEISEI_SERVER__PORT"),
+    ],
+)
+def test_a_mistyped_name_in_the_environment_is_refused_with_the_one_that_was_meant(
+    name: str, meant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(SettingsError, match=f"environment: {name}: .*did you mean {meant}"):
+        Settings.load()
+
+
+@pytest.mark.parametrize(
+    "text", ["[ppo]\ngamma = 0.5\n", "\n[ppo]\r\ngamma = 0.5", "ppo.gamma = 0.5"]
+)
+def test_a_file_with_a_byte_order_mark_is_read(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert Settings.load(tmp_path / "a.toml").ppo.gamma == 0.5

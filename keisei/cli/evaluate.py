@@ -111,10 +111,10 @@ def run(args: argparse.Namespace) -> int:
         if kept:
             print("keisei: broken off; the same command goes on", file=sys.stderr)
         raise
-    if result:
+    if result or args.json:
         report = {
             "evaluation": kept.id if kept else None,
-            **_report(spec, args, result),
+            **(_report(spec, args, result) if result else {}),
             "seconds": round(time.monotonic() - began, 3),
         }
         if errors:

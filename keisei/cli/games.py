@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from keisei.cli import process
 from keisei.cli.errors import CommandError, UsageError
-from keisei.cli.progress import drop_output
+from keisei.cli.streams import drop_output
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction

@@ -17,12 +17,12 @@ from keisei.cli import (
     process,
     ratings,
     serve,
+    streams,
     train,
     usi,
     warmup,
 )
 from keisei.cli.errors import CommandError, UsageError
-from keisei.cli.progress import drop_output
 from keisei.cli.settings import take_overrides
 
 _COMMANDS = {
@@ -62,20 +62,34 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command. Returns its exit code; see ``keisei.cli.errors`` for what it means."""
+    if argv is None:
+        streams.set_up()
     try:
-        args = _parse(sys.argv[1:] if argv is None else argv)
+        code = _run(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+    except streams.OutputLost as error:
+        streams.drop_output(sys.stdout)
+        print(f"keisei: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:  # `keisei ... | head` reads no further
+        streams.drop_output(sys.stdout)
+        return 0
+    return code
+
+
+def _run(argv: Sequence[str]) -> int:
+    try:
+        args = _parse(argv)
         process.keep_kernels()
         code: int = _COMMANDS[args.command].run(args)
-        sys.stdout.flush()
+    except streams.OutputLost:
+        raise
     except CommandError as error:
         for line in str(error).splitlines():
             print(f"keisei: {line}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # `keisei ... | head` reads no further
-        drop_output(sys.stdout)
-        return 0
     return code
 
 

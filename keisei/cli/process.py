@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -25,7 +26,9 @@ LOG_FILE = "keisei.log"
 LEAVE_SECONDS = 25.0
 """How long a stop may take: systemd and its kin kill what takes 30 seconds or more."""
 
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
+ECHO_SECONDS = 0.5
+"""How soon after a signal the same one is the first once more: ``timeout`` signals the command and
+then its process group."""
 
 
 def keep_kernels() -> None:
@@ -96,7 +99,7 @@ def problems() -> Iterator[None]:
 
 @asynccontextmanager
 async def stopped_by_signal(stop: Callable[[], None]) -> AsyncIterator[None]:
-    """Within the block, the first SIGINT or SIGTERM calls ``stop``.
+    """Within the block, the first SIGINT, SIGTERM or SIGHUP calls ``stop``.
 
     The second ends the process, stacks dumped; so does a stop that takes too long (``leave_in_time``).
     What the block raises comes out as it is.
@@ -134,17 +137,33 @@ def leave_now(code: int) -> NoReturn:
 async def _stop_at_first(stop: Callable[[], None], *, task_status: "TaskStatus[None]") -> None:
     import anyio
 
-    with anyio.open_signal_receiver(*_STOPPING) as signals:
+    with anyio.open_signal_receiver(*stopping_signals()) as signals:
         task_status.started()
-        async for _ in signals:
-            break
-    for number in _STOPPING:
-        signal.signal(number, _force)  # not on the loop: it may be the loop that hangs
+        number = await anext(signals)
+    force_at_next(number)  # not on the loop: it may be the loop that hangs
     leave_in_time()
     stop()  # before the line: nobody may be reading stderr
     print("stopping; once more to force", file=sys.stderr)
 
 
-def _force(number: int, frame: FrameType | None) -> None:
-    faulthandler.dump_traceback(all_threads=True)
-    os._exit(128 + number)
+def stopping_signals() -> tuple[signal.Signals, ...]:
+    """The signals that end a command in good order.
+
+    SIGHUP is that of a terminal that was closed; ``nohup`` has it ignored, and so it stays.
+    """
+    hangup = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
+    return (signal.SIGINT, signal.SIGTERM, *hangup)
+
+
+def force_at_next(first: int) -> None:
+    """From now on a signal ends the process, stacks dumped; ``first`` is the one that came just now."""
+    came = time.monotonic()
+
+    def force(number: int, frame: FrameType | None) -> None:
+        if number == first and time.monotonic() - came < ECHO_SECONDS:
+            return
+        faulthandler.dump_traceback(all_threads=True)
+        os._exit(128 + number)
+
+    for number in stopping_signals():
+        signal.signal(number, force)

@@ -2,16 +2,16 @@
 
 import json
 import math
-import os
 import select
 import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol
 
 from anyio import CapacityLimiter, from_thread, to_thread
 
+from keisei.cli.streams import OutputLost, drop_output
 from keisei.events import Alert, Evaluation, Event, Failed, Iteration, Status
 
 if TYPE_CHECKING:
@@ -56,13 +56,15 @@ class Progress:
         """``settings`` is asked once the run is open: a resumed one has its own.
 
         ``on_broken_pipe`` is called on the loop when nobody reads any more, as after ``head``;
-        from then on nothing is written.
+        from then on nothing is written. Nor is it to a full disk, but the run goes on.
         """
         self._stream = sys.stdout if as_json else sys.stderr
         self._on_broken_pipe = on_broken_pipe
         self._limiter = CapacityLimiter(1)
         self._give_up = math.inf
         self._view = _view(settings, as_json=as_json)
+        self.lost: OutputLost | None = None
+        """Why events were not printed."""
 
     def hurry(self) -> None:
         """The run is asked to stop: wait for a full pipe only a little longer."""
@@ -82,6 +84,10 @@ class Progress:
         except BrokenPipeError:
             drop_output(self._stream)
             self._on_broken_pipe()
+        except OutputLost as error:
+            drop_output(self._stream)
+            self.lost = error
+            print(f"keisei: {error}: no more events are printed", file=sys.stderr)
 
     def _show(self, events: Sequence[Event]) -> None:
         room = select.poll()
@@ -93,13 +99,6 @@ class Progress:
                     if time.monotonic() > self._give_up:
                         return
                 self._view.show(event)
-
-
-def drop_output(stream: TextIO) -> None:
-    """Let what is still written to a broken pipe, at exit at the latest, vanish."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, stream.fileno())
-    os.close(null)
 
 
 class _View(Protocol):

@@ -5,7 +5,7 @@ import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from keisei.cli import process, settings, torchrun
+from keisei.cli import process, settings, streams, torchrun
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -72,7 +72,7 @@ async def _serve(chosen: "Settings", args: argparse.Namespace, sock: socket.sock
     with Logging(chosen.log.level, process.on_console) as logs:
         try:
             async with process.stopped_by_signal(stop):
-                print(f"Keisei is at {address_of(sock)}", flush=True)
+                streams.announce(f"Keisei is at {address_of(sock)}")
                 async with session as keisei:
                     logs.add_file(keisei.run.path / process.LOG_FILE)
                     logs.forward(keisei.log)

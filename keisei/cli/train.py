@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from keisei.cli import process, settings, torchrun
+from keisei.cli import process, settings, streams, torchrun
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -64,8 +64,10 @@ async def _train(chosen: "Settings", args: argparse.Namespace) -> int:
         except TrainingFailed as failure:
             process.tell_failure(failure, session.run.path / process.LOG_FILE)
             return 1
+    if progress.lost:
+        raise progress.lost
     if not args.json:
-        print(f"{outcome.kind} at step {session.status().step:,}: {session.run.path}")
+        streams.announce(f"{outcome.kind} at step {session.status().step:,}: {session.run.path}")
     if session.left_behind:
         process.leave_now(0)
     return 0

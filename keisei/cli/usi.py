@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from keisei.usi.server import Session
 
     process.set_up()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in process.stopping_signals():
         signal.signal(number, _leave)
     name = f"Keisei {importlib.metadata.version('keisei')} ({args.agent.absolute().name})"
     out = sys.stdout

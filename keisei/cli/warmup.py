@@ -296,16 +296,12 @@ def _text(report: dict[str, Any], then: str) -> str:
 
 @contextmanager
 def _stopped_by_signal() -> Iterator[threading.Event]:
-    """Within the block, the first SIGINT or SIGTERM sets the event; the next does what it always does."""
+    """Within the block, the first SIGINT, SIGTERM or SIGHUP sets the event; the next one forces."""
     stop = threading.Event()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    before = {number: signal.getsignal(number) for number in process.stopping_signals()}
 
     def ask(number: int, frame: FrameType | None) -> None:
-        restore()
+        process.force_at_next(number)
         stop.set()
         print("stopping; once more to force", file=sys.stderr)
 
@@ -314,4 +310,5 @@ def _stopped_by_signal() -> Iterator[threading.Event]:
     try:
         yield stop
     finally:
-        restore()
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -171,7 +171,7 @@ def read_config(path: Path) -> dict[str, Any]:
     file = path / SETTINGS_FILE
     try:
         data = read_file(file)
-        tree = tomllib.loads(data.decode())
+        tree = tomllib.loads(data.decode("utf-8-sig"))
     except FileNotFoundError as error:
         raise RunError(f"{file}: {error.strerror}") from None
     except OSError as error:

@@ -122,9 +122,15 @@ def printable(text: str) -> str:
 
 def parse(line: str) -> Message | None:
     """What a line of an engine means, or None."""
-    word, _, rest = line.strip().partition(" ")
+    word, rest = _first_word(line)
     reader = _READERS.get(word)
-    return reader(rest.strip()) if reader else None
+    return reader(rest) if reader else None
+
+
+def _first_word(text: str) -> tuple[str, str]:
+    """The first word and what follows it; any white space separates."""
+    word, *rest = text.split(maxsplit=1) or [""]
+    return word, rest[0].strip() if rest else ""
 
 
 def _number(text: str) -> int | None:
@@ -132,7 +138,7 @@ def _number(text: str) -> int | None:
 
 
 def _identity(rest: str) -> Identity | None:
-    field, _, value = rest.partition(" ")
+    field, value = _first_word(rest)
     if field not in {"name", "author"}:
         return None
     return Identity(field, printable(value.strip()))  # type: ignore[arg-type]  # just looked at

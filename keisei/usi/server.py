@@ -32,6 +32,8 @@ OPTIONS = (
 
 _BY_NAME = {option.name.lower(): option for option in OPTIONS}
 _BY_NAME["usi_multipv"] = _BY_NAME["multipv"]
+_LIMITS = frozenset(("nodes", "depth", "movetime", "byoyomi", "btime", "wtime", "binc", "winc"))
+"""Words of ``go`` that say when a search ends; beside ``infinite`` they still do."""
 _SET = re.compile(r"name (.+?)(?: value(?: (.*))?)?")
 _SURE = 1e-4
 """Win rates nearer to 0 and 1 are told as this: there the score would be infinite."""
@@ -68,7 +70,7 @@ class _Answer:
 
     move: str
     win_rate: float | None = None
-    """As the network sees it; None where the rules leave no choice."""
+    """As the network sees it, 1 if the move mates; None where the rules leave no choice."""
 
 
 class Session:
@@ -164,7 +166,8 @@ class Session:
             return
         player = yield from self._ready()
         answer = yield from self._choose(player)
-        if "infinite" in words or "ponder" in words:
+        endless = "infinite" in words and _LIMITS.isdisjoint(words)
+        if endless or "ponder" in words:
             self._held = answer
         else:
             yield self._play(answer)
@@ -190,7 +193,7 @@ class Session:
 
     def _choose(self, player: Player) -> Generator[str, None, _Answer]:
         """Tell what the agent thinks of the position, and choose."""
-        from keisei.shogi import IllegalMoveError, SfenError  # Numba: not while it starts
+        from keisei.shogi import IllegalMoveError, Position, SfenError  # Numba: not while it starts
 
         try:
             position = _set_up(self._position)
@@ -206,8 +209,12 @@ class Session:
             return _Answer("resign")
         view = player.look(position)
         move = self._draw(view)
-        yield from _told(view, move, int(self._values["MultiPV"]))
-        return _Answer(move, _win_rate(view.value))
+        after = Position(position.sfen())
+        after.push(move)
+        mates = not after.legal_moves()
+        score = "mate 1" if mates else f"cp {centipawns(view.value)}"
+        yield from _told(view, move, score, int(self._values["MultiPV"]))
+        return _Answer(move, 1.0 if mates else _win_rate(view.value))
 
     def _draw(self, view: View) -> str:
         if self._values["Sampling"] == "false":
@@ -230,13 +237,13 @@ def _win_rate(value: float) -> float:
     return (1 + value) / 2
 
 
-def _told(view: View, chosen: str, lines: int) -> Iterator[str]:
+def _told(view: View, chosen: str, score: str, lines: int) -> Iterator[str]:
     """The chosen move with the score, the best others without: only the position has a value."""
     others = [item for item in view.moves if item[0] != chosen]
     shown = [(chosen, dict(view.moves)[chosen]), *others[: lines - 1]]
     yield say(" ".join(["policy", *(f"{move} {share:.1%}" for move, share in shown)]))
     first = "multipv 1 " if lines > 1 else ""
-    yield f"info depth 1 nodes 1 {first}score cp {centipawns(view.value)} pv {chosen}"
+    yield f"info depth 1 nodes 1 {first}score {score} pv {chosen}"
     for number, (move, _) in enumerate(shown[1:], 2):
         yield f"info depth 1 multipv {number} pv {move}"
 

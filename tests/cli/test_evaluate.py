@@ -328,6 +328,20 @@ def test_an_engine_that_fails_is_told_and_the_same_command_goes_on(
     assert report(capsys, *words)["evaluation"] == row["id"]
 
 
+def test_a_match_that_fails_before_its_first_game_is_reported_as_json(
+    run: Path, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = f"usi:{fake('exit', tmp_path).path}?nodes=1"
+    words = [run, "--opponent", engine, *quick, "--games", 2, "--json"]
+    assert main(["evaluate", *map(str, words)]) == 1
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    (row,) = RunReader(run).evaluations()
+    assert found["evaluation"] == row["id"]
+    assert "exited with code 3" in found["error"]
+    assert captured.err == f"keisei: {found['error']}\n"
+
+
 def test_what_was_played_before_an_engine_failed_is_reported(
     run: Path, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -140,3 +140,21 @@ def test_a_line_without_end_is_bounded() -> None:
         assert lines.feed(b"x" * 65_536) == []
     assert len(lines._kept) == LINE_LIMIT
     assert lines.feed(b"y\nusiok\n") == ["x" * LINE_LIMIT, "usiok"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("bestmove\t7g7f\tponder\t3c3d", BestMove("7g7f", "3c3d")),
+        (" \tbestmove \t 7g7f", BestMove("7g7f")),
+        ("id\tname\tAn  engine", Identity("name", "An  engine")),
+        ("info\tdepth\t5\tscore cp\t-30 \tpv\t7g7f", Info(depth=5, cp=-30, pv=("7g7f",))),
+        ("usiok\t", UsiOk()),
+        (
+            "option\tname Hash\ttype\tspin default\t16 min 1\tmax 9",
+            Option("Hash", "spin", "16", 1, 9),
+        ),
+    ],
+)
+def test_any_white_space_separates_words(line: str, message: object) -> None:
+    assert parse(line) == message

@@ -143,6 +143,36 @@ def test_every_go_gets_one_move_and_none_comes_after_the_game() -> None:
         assert gui.moves("go ponder", end, "stop") == []
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["nodes 100 infinite", "infinite movetime 500", "infinite byoyomi 1000", "depth 3 infinite"],
+)
+def test_a_limit_beside_infinite_ends_the_search(words: str, gui: Gui) -> None:
+    assert gui.moves(f"go {words}") == ["bestmove 1g1f"]
+
+
+@pytest.mark.parametrize(
+    ("sfen", "move"),
+    [
+        ("4k4/9/4P4/9/9/9/9/9/4K4 b G 1", "G*5b"),
+        ("4k4/9/4P4/9/9/9/9/9/4K4 b G2r2b3g4s4n4l17p 99", "G*5b"),
+        ("4k4/9/9/9/9/9/4p4/9/4K4 w g 1", "G*5h"),
+    ],
+)
+def test_a_move_that_mates_is_told_as_mate_and_never_resigned(sfen: str, move: str) -> None:
+    class Mates(Fake):
+        def look(self, position: Position) -> View:
+            others = [(other, 0.0) for other in position.legal_moves() if other != move]
+            return View(((move, 1.0), *others), -0.99)
+
+    gui = Gui()
+    gui.player = Mates()
+    gui.set(ResignWinRate=50, ResignMoves=1)
+    *told, best = gui.say(f"position sfen {sfen}", "go")
+    assert best == f"bestmove {move}"
+    assert f"info depth 1 nodes 1 score mate 1 pv {move}" in told
+
+
 @pytest.mark.parametrize("words", ["mate infinite", "mate 1000", "mate"])
 def test_mates_are_not_searched(words: str) -> None:
     gui = ready()

@@ -1,0 +1,240 @@
+"""The commands under shells, service managers and terminals that are gone."""
+
+import contextlib
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from keisei.cli.main import main
+from keisei.store import RunReader, find_checkpoint
+
+TINY = [
+    "--config=quickstart", "--env.games=8", "--env.reset_pool=16", "--net.blocks=1",
+    "--net.channels=8", "--ppo.rollout_plies=8", "--ppo.minibatch=64", "--compute.threads=1",
+]  # fmt: skip
+ONE_LINE = "keisei: standard output cannot be written: "
+FULL, CLOSED = ONE_LINE + "No space left on device", ONE_LINE + "Bad file descriptor"
+
+
+def keisei(
+    words: Sequence[object], redirect: str = "", **more: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command line under bash with these redirections."""
+    command = f'"$0" -m keisei "$@" {redirect}'
+    return subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}", sys.executable, *map(str, words)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        env={**os.environ, **more},
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of some iterations with an evaluation, whose name ASCII lacks a letter of."""
+    path = tmp_path_factory.mktemp("runs") / "café"
+    assert main(["train", *TINY, "--run", str(path), "--run.steps", "640"]) == 0
+    assert main(["evaluate", str(path), "--opponent", "random", "--games", "2"]) == 0
+    return path
+
+
+READ_ONLY = {
+    "moves": ["moves", "startpos"],
+    "perft": ["perft", "2", "--divide"],
+    "config": ["config", "show"],
+    "games": ["games", "export", "RUN", "--format", "usi"],
+    "ratings": ["ratings", "RUN"],
+    "bench": ["bench", "env", "--steps", "100", "--json"],
+}
+TABLE = [
+    (">/dev/full", 3, [FULL]),
+    (">&-", 3, [CLOSED]),
+    ("2>&-", 0, []),
+    ("2>/dev/full", 0, []),
+    ("<&-", 0, []),
+    ("| head -c 1", 0, []),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("redirect", "code", "lines"), TABLE, ids=[row[0] for row in TABLE])
+@pytest.mark.parametrize("name", READ_ONLY)
+def test_a_command_says_in_one_line_that_its_output_is_lost_and_never_needs_stderr(
+    name: str, redirect: str, code: int, lines: list[str], run: Path
+) -> None:
+    words = [str(run) if word == "RUN" else word for word in READ_ONLY[name]]
+    done = keisei(words, redirect)
+    assert (done.returncode, done.stderr.splitlines()) == (code, lines)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C"}, {"LANG": "C"}])
+def test_a_character_that_an_encoding_lacks_is_written_as_an_escape(
+    more: dict[str, str], run: Path, tmp_path: Path
+) -> None:
+    for words in (["config", "show", "--server.allowed_hosts", "café"], ["ratings", run]):
+        done = keisei(words, **more)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "caf" in done.stdout
+    done = keisei(["train", *TINY, "--run", tmp_path / "été", "--run.steps", 64], **more)
+    assert done.returncode == 0
+    assert "finished at step 64" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_an_evaluation_whose_result_cannot_be_printed_is_kept(run: Path) -> None:
+    before = len(RunReader(run).evaluations())
+    words = ["evaluate", run, "--opponent", "random", "--games", "2", "--seed"]
+    for seed, redirect, code, told in (
+        (5, ">/dev/full", 3, FULL),
+        (6, ">&-", 3, CLOSED),
+        (7, "2>&-", 0, ""),
+        (8, "--json | head -c 1", 0, ""),
+    ):
+        done = keisei([*words, seed], redirect)
+        assert done.returncode == code, done.stderr
+        assert told in done.stderr
+        assert "Traceback" not in done.stderr
+    kept = RunReader(run).evaluations()
+    assert len(kept) == before + 4
+    assert {found["state"] for found in kept} == {"done"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("redirect", "code", "told"),
+    [
+        (">/dev/full", 0, "finished at step 64"),
+        (">&-", 0, "finished at step 64"),
+        ("2>&-", 0, ""),
+        ("2>/dev/full", 0, ""),
+        (">&- 2>&- <&-", 0, ""),
+        ("--json >/dev/full", 3, f"{FULL}: no more events are printed"),
+    ],
+)
+def test_training_goes_on_whatever_becomes_of_its_streams(
+    redirect: str, code: int, told: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "run"
+    done = keisei(["train", *TINY, "--run", path, "--run.steps", 64], redirect)
+    assert done.returncode == code, done.stderr
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert find_checkpoint(path)[0].name.lstrip("0") == "64"
+    assert RunReader(path).metrics()["series"]["train/kl"]["step"] == [64]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("redirect", ["2>&-", "2>/dev/full", ">/dev/full", ">&-"])
+def test_an_engine_ends_when_its_gui_is_gone(redirect: str, run: Path) -> None:
+    done = keisei(["usi", run], f"{redirect} <<< $'usi\\nquit'")
+    lost = redirect.startswith(">")
+    assert done.returncode == (3 if lost else 0)
+    assert len(done.stderr.splitlines()) == lost
+    assert ("usiok" in done.stdout) is not lost
+
+
+@contextlib.contextmanager
+def on_a_terminal(words: Sequence[object]) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A command whose standard streams are a terminal of its own, and the other side of that."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "keisei", *map(str, words)]
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    ) as process:
+        os.close(theirs)
+        try:
+            yield process, ours
+        finally:
+            process.kill()
+            with contextlib.suppress(OSError):
+                os.close(ours)
+
+
+def wait_for_a_checkpoint(run: Path) -> None:
+    for _ in range(400):
+        if list(run.glob("checkpoints/0*")):
+            return
+        time.sleep(0.1)
+    pytest.fail("no checkpoint came")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_run_is_not_ended_by_a_terminal_that_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    words = ["train", *TINY, "--run", path, "--run.steps", 100_000, "--run.checkpoint_seconds", 0.5]
+    with on_a_terminal(words) as (process, terminal):
+        for _ in range(50):
+            os.read(terminal, 1024)
+            if list(path.glob("checkpoints/0*")):
+                break
+        os.close(terminal)
+        steps = [int(found.name) for found in path.glob("checkpoints/0*")]
+        time.sleep(3)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    assert int(find_checkpoint(path)[0].name) > max(steps, default=0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("command", ["train", "serve"])
+def test_a_hangup_is_an_orderly_stop(command: str, tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    more = ["--port", "0"] if command == "serve" else []
+    words = [command, *TINY, *more, "--run", path, "--run.checkpoint_seconds", 0.5]
+    arguments = [sys.executable, "-m", "keisei", *map(str, words)]
+    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        wait_for_a_checkpoint(path)
+        process.send_signal(signal.SIGHUP)
+        _, error = process.communicate(timeout=30)
+    assert process.returncode == 0, error
+    assert '"stopped"' in (path / "keisei.log").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_hangup_that_nohup_ignores_stays_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    words = ["train", *TINY, "--run", path, "--run.checkpoint_seconds", 0.5]
+    arguments = ["nohup", sys.executable, "-m", "keisei", *map(str, words)]
+    with subprocess.Popen(
+        arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        wait_for_a_checkpoint(path)
+        process.send_signal(signal.SIGHUP)
+        time.sleep(2)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_the_two_signals_of_timeout_are_one(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    command = [sys.executable, "-m", "keisei", "train", *TINY, "--run", str(path)]
+    done = subprocess.run(
+        ["timeout", "--preserve-status", "12", *command],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "stopped" in done.stderr
+    assert "Thread" not in done.stderr
