@@ -379,8 +379,13 @@ def _read_environment(settings: type[Settings]) -> dict[str, Any]:
         for key in getattr(field.annotation, "model_fields", {})
     } | {f"{ENV_PREFIX}{name}".upper() for name in settings.model_fields}
     for name in os.environ:
-        if name.upper().startswith(ENV_PREFIX) and name.upper() not in known:
-            raise SettingsError(f"environment: {name}: no such setting{_hint(name.upper(), known)}")
+        word = name.upper()
+        if word.startswith(ENV_PREFIX) and word not in known:
+            key = word.removeprefix(ENV_PREFIX).strip("_")
+            nearer = {found for found in known if found.endswith(f"__{key}")}
+            raise SettingsError(
+                f"environment: {name}: no such setting{_hint(word, nearer or known)}"
+            )
     return EnvSettingsSource(settings)()
 
 

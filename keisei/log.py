@@ -3,6 +3,7 @@
 Log events, not sentences: ``log.info("iteration", step=..., kl=...)``.
 """
 
+import errno
 import logging
 import queue
 import select
@@ -83,7 +84,9 @@ class Logging:
         return self
 
     def add_file(self, path: Path) -> None:
-        """Also write JSON lines to ``path``, 10 files of 10 MB at most."""
+        """Also write JSON lines to ``path``, 10 files of 10 MB at most. Raises OSError."""
+        if path.exists() and not path.is_file():  # opening a pipe would wait for its reader
+            raise OSError(errno.EINVAL, "not a regular file; remove it", str(path))
         file = _File(path, maxBytes=FILE_BYTES, backupCount=FILES - 1, encoding="utf-8")
         renderer = structlog.processors.JSONRenderer(default=str)
         file.setFormatter(_formatter(structlog.processors.ExceptionRenderer(_traceback), renderer))

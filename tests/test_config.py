@@ -126,6 +126,7 @@ def test_settings_are_frozen() -> None:
         ("KEISEI_DEVISE", "KEISEI_DEVICE"),
         ("KEISEI_GAMMA", "KEISEI_PPO__GAMMA"),
         ("KEISEI_RUN_SEED", "KEISEI_RUN__SEED"),
+        ("KEISEI_BLOCKS", "KEISEI_NET__BLOCKS"),
         ("keisei_serverport", "KEISEI_SERVER__PORT"),
     ],
 )

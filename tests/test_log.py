@@ -196,9 +196,9 @@ def test_a_stderr_that_nobody_reads_holds_up_nobody(
 
 
 def test_a_log_file_that_cannot_be_written_is_told_once(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "keisei.log").symlink_to("/dev/full")
+    monkeypatch.setattr(RotatingFileHandler, "_open", lambda _: Path("/dev/full").open("w"))
     with Logging("info") as logs:
         logs.add_file(tmp_path / "keisei.log")
         for _ in range(20):

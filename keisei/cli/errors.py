@@ -1,7 +1,8 @@
 """What ends a command early, and with which exit code.
 
 0 done or stopped in good order, 1 failed, 2 usage or settings, 3 environment (port, device, disk,
-lock), 4 when a sequential test decided against an agent, 130/143 when a second signal forced it.
+lock, damaged file), 4 when a sequential test decided against an agent, 130/143 when a second signal
+forced it.
 """
 
 
@@ -18,7 +19,7 @@ class UsageError(CommandError):
 
 
 class EnvironmentProblem(CommandError):
-    """The machine lacks something: a free port, a device, disk space, a lock."""
+    """The machine lacks something: a free port, a device, disk space, a lock, a file that is whole."""
 
     exit_code = 3
 

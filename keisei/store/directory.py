@@ -1,6 +1,7 @@
 """The run directory: ``run.toml``, ``keisei.db``, ``checkpoints/<step>/``, ``best``, ``lock``."""
 
 import hashlib
+import os
 import re
 import time
 import tomllib
@@ -76,7 +77,7 @@ class RunDirectory:
     def open(cls, path: Path) -> Self:
         """The run at ``path``, to be continued. Raises RunError, RunLockedError."""
         check_path(path)
-        if not (path / SETTINGS_FILE).is_file():
+        if not os.path.lexists(path / SETTINGS_FILE):
             raise RunError(f"{path} is not a run (it has no {SETTINGS_FILE})")
         return cls(path, None)
 

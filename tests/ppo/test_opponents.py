@@ -211,3 +211,19 @@ def test_without_a_share_there_are_none() -> None:
     values = iterate(one).values
     assert one.tensors()["pool"] == {}
     assert not any(key.startswith("opponents/") for key in values)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_a_learner_that_is_not_finite_is_not_taken_in(number: float) -> None:
+    with VectorEnv(4, max_ply=16, seed=1) as env:
+        pool = opponents(env, share=0.5)
+        weight = next(pool._like.parameters()).detach().view(-1)
+        pool.refresh(0, 0)
+        before, good = pool.tensors().keys(), weight[0].item()
+        weight[0] = number
+        pool.refresh(1, 100)
+        assert pool.tensors().keys() == before
+        assert all(bool(tensor.isfinite().all()) for tensor in pool.tensors().values())
+        weight[0] = good
+        pool.refresh(2, 200)
+        assert len(pool.tensors()) == 2 * len(before)

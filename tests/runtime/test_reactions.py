@@ -1,18 +1,20 @@
 """What a run does when a detector complains: go back to good weights, or stop."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
+import torch
 from fake_learner import FakeLearner
 
 import keisei
 from keisei import Keisei, Settings, TrainingFailed
 from keisei.ppo.detectors import Alert
 from keisei.runtime import rollback
-from keisei.store import RunDirectory
+from keisei.store import NotFiniteError, RunDirectory
 
 pytestmark = pytest.mark.anyio
 
@@ -130,3 +132,91 @@ async def test_what_keeps_coming_back_ends_the_run(tmp_path: Path) -> None:
 async def test_without_a_good_checkpoint_the_run_ends(tmp_path: Path) -> None:
     with pytest.raises(TrainingFailed, match="no checkpoint is left at which nothing was wrong"):
         await run(settings(tmp_path), complaining("rollback", 1))
+
+
+# ---- weights or moments that are not finite when they are to be saved
+
+
+class Spoilt(FakeLearner):
+    """Its weights are NaN from an iteration on, until it goes back to others."""
+
+    since = 4
+
+    def tensors(self) -> Mapping[str, Mapping[str, torch.Tensor]]:
+        bad = self.iteration >= self.since and not self.went_back_to
+        return {"weights": {"w": torch.tensor([float("nan" if bad else self.step)])}}
+
+
+async def spoilt(settings: Settings) -> tuple[Spoilt, Any, list[Any]]:
+    """The learner, how the run ended, and the alerts and statuses that were told."""
+    made: list[Spoilt] = []
+
+    def build(settings: Settings) -> Spoilt:
+        made.append(Spoilt(settings))
+        return made[-1]
+
+    outcome: Any = None
+    told: list[Any] = []
+    try:
+        async with Keisei(settings, _learner=build) as session:
+            told += [event async for event in session.events()]
+            outcome = await session.wait()
+    except TrainingFailed as failure:
+        outcome = str(failure)
+    return made[0], outcome, [e for e in told if isinstance(e, keisei.Alert | keisei.Status)]
+
+
+def saved(told: list[Any]) -> list[int]:
+    return [event.step for event in told if getattr(event, "kind", "") == "checkpoint"]
+
+
+def alerts(told: list[Any]) -> list[str]:
+    return [event.message for event in told if isinstance(event, keisei.Alert)]
+
+
+async def test_weights_that_are_not_finite_are_not_saved_and_that_is_told_once(
+    tmp_path: Path,
+) -> None:
+    _, outcome, told = await spoilt(settings(tmp_path))
+    assert outcome.kind == "finished"
+    assert saved(told) == [100, 200, 300]
+    assert alerts(told) == ["no checkpoint at step 400: weights/w is not finite"]
+    end = next(event for event in told if getattr(event, "kind", "") == "finished")
+    assert end.message == ("weights/w is not finite: not saved; the last finite checkpoint stands")
+
+
+async def test_so_many_saves_in_a_row_end_the_run(tmp_path: Path) -> None:
+    _, outcome, told = await spoilt(settings(tmp_path, nonfinite_stop=3))
+    assert "weights/w is not finite: 3 checkpoints in a row were not written" in outcome
+    assert saved(told) == [100, 200, 300]
+
+
+async def test_stop_ends_the_run_at_the_first_save(tmp_path: Path) -> None:
+    _, outcome, _ = await spoilt(settings(tmp_path, nonfinite="stop"))
+    assert "weights/w is not finite (detectors.nonfinite = 'stop')" in outcome
+
+
+async def test_rollback_goes_back_to_finite_weights_and_saves_again(tmp_path: Path) -> None:
+    learner, outcome, told = await spoilt(settings(tmp_path, nonfinite="rollback"))
+    assert learner.went_back_to == [300]
+    assert outcome.kind == "finished"
+    assert saved(told) == [100, 200, 300, 500, 600, 700, 800]
+    assert alerts(told) == [
+        "no checkpoint at step 400: weights/w is not finite",
+        "nonfinite: back to the weights of step 300",
+    ]
+
+
+async def test_who_asks_for_a_checkpoint_is_told_why_there_is_none(tmp_path: Path) -> None:
+    endless = Settings.load(None, {"run.root": tmp_path, "detectors.nonfinite_stop": 1000})
+    async with Keisei(endless, _learner=Spoilt) as session:
+        async for event in session.events():
+            if isinstance(event, keisei.Iteration) and event.iteration > 4:
+                break
+        with pytest.raises(NotFiniteError, match="weights/w is not finite"):
+            await session.checkpoint()
+        session.stop()
+        outcome = await session.wait()
+    assert outcome.kind == "stopped"
+    (path,) = await anyio.to_thread.run_sync(session.run.checkpoints)
+    assert path.name == "000000000100"
