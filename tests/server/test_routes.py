@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -289,6 +290,48 @@ async def test_bad_bodies_start_nothing(client: httpx.AsyncClient, run: FakeRun,
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["errors"]
     assert run.evaluations() == []
+
+
+@pytest.mark.parametrize(
+    ("opponent", "engines", "said"),
+    [
+        ("god", {}, "evaluation.engines, which has none."),
+        ("materiel", {}, "did you mean material?"),
+        ("gsp", {"gps": "usi:gps", "ape": "usi:ape"}, "did you mean gps?"),
+        ("god", {"gps": "usi:gps", "ape": "usi:ape"}, "evaluation.engines, which has gps, ape."),
+        ("usi:/bin/sh", {"gps": "usi:gps"}, "by its name in evaluation.engines, which has gps."),
+        ("runs/nosuch", {}, "the folder of a run or checkpoint"),
+    ],
+)
+async def test_an_unknown_opponent_is_told_who_there_is(
+    client: httpx.AsyncClient, run: FakeRun, opponent: str, engines: dict[str, str], said: str
+) -> None:
+    evaluation = run.settings.evaluation.model_copy(update={"engines": engines})
+    run.settings = run.settings.model_copy(update={"evaluation": evaluation})
+    answer = await client.post("/api/eval", json={"opponent": opponent})
+    assert answer.status_code == 422
+    detail = answer.json()["detail"]
+    assert repr(opponent) in detail
+    assert said in detail
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "said"),
+    [
+        ("POST", "/api/eval", {"oponent": "random"}, "did you mean opponent?"),
+        ("POST", "/api/eval", {"opponent": "random", "game": 4}, "did you mean games?"),
+        ("GET", "/api/metrics?max_point=9", None, "did you mean max_points?"),
+        ("GET", "/api/metrics?form=9", None, "did you mean from?"),
+        ("GET", "/api/metrics?keys=train/kll", None, "did you mean train/kl?"),
+        ("GET", "/api/status?zzz=1", None, "none is taken here"),
+    ],
+)
+async def test_an_unknown_name_is_told_the_near_one(
+    client: httpx.AsyncClient, method: str, path: str, body: Any, said: str
+) -> None:
+    answer = await client.request(method, path, json=body)
+    assert answer.status_code == 422
+    assert said in answer.json()["detail"]
 
 
 async def test_an_error_of_ours_is_a_problem_that_tells_nothing(
