@@ -1,9 +1,11 @@
 """What the API answers."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 
@@ -55,6 +57,26 @@ async def test_metrics_are_chosen_by_key_step_and_cursor(client: httpx.AsyncClie
     assert set(repeated["series"]) == set(found["series"])
     newer = (await client.get(f"/api/metrics?keys=train/kl&after={found['cursor']}")).json()
     assert all(i > found["cursor"] for i in newer["series"]["train/kl"]["iteration"])
+
+
+async def test_many_long_questions_few_are_answered_at_once(
+    client: httpx.AsyncClient, run: FakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going, most, read = 0, 0, run.reader.metrics
+
+    def slow(*arguments: Any, **more: Any) -> dict[str, Any]:
+        nonlocal going, most
+        going += 1
+        most = max(most, going)
+        time.sleep(0.02)
+        going -= 1
+        return read(*arguments, **more)
+
+    monkeypatch.setattr(run.reader, "metrics", slow)
+    async with anyio.create_task_group() as tasks:
+        for _ in range(40):
+            tasks.start_soon(client.get, "/api/metrics")
+    assert most == 4
 
 
 async def test_nan_goes_out_as_null(client: httpx.AsyncClient, run: FakeRun) -> None:
