@@ -5,12 +5,16 @@ import { percent } from "./format.js";
 
 const SHOWN = 12;
 
+/** Whether it ended without a game: then there is little to see. */
+const unbegun = ({ state, score }) => ["cancelled", "failed", "interrupted"].includes(state) && (score ?? null) === null;
+
 export class Evaluations {
   #rows = new Map(); // id -> {data, item}
 
   constructor(notice) {
     this.notice = notice;
     this.list = document.getElementById("results");
+    this.folded = document.getElementById("unbegun-results");
     this.form = document.getElementById("evaluate");
     this.form.addEventListener("submit", (event) => this.#start(event));
   }
@@ -19,8 +23,11 @@ export class Evaluations {
     const { evaluations } = await get("api/eval");
     this.#rows.clear(); // a service started anew knows none of them
     this.list.replaceChildren();
+    this.folded.replaceChildren();
     document.getElementById("evaluation-empty").hidden = false;
-    for (const evaluation of evaluations.slice(0, SHOWN).reverse()) this.show(evaluation);
+    const shown = (some) => evaluations.filter(some).slice(0, SHOWN).reverse();
+    for (const evaluation of [...shown(unbegun), ...shown((one) => !unbegun(one))]) this.show(evaluation);
+    this.#fold();
   }
 
   /** `data`: an evaluation event, or an entry of /api/eval. */
@@ -30,11 +37,17 @@ export class Evaluations {
     if (!row) {
       row = { item: document.createElement("li") };
       this.#rows.set(data.id, row);
-      this.list.prepend(row.item);
-      if (this.list.children.length > SHOWN) this.list.lastElementChild.remove();
+      const list = unbegun(data) ? this.folded : this.list; // for good: what is watched stays in sight
+      list.prepend(row.item);
+      if (list.children.length > SHOWN) list.lastElementChild.remove();
     }
     row.data = { ...row.data, ...data };
     row.item.replaceChildren(...this.#render(row.data));
+    this.#fold();
+  }
+
+  #fold() {
+    document.getElementById("unbegun").hidden = !this.folded.children.length;
   }
 
   async #start(event) {
@@ -64,7 +77,10 @@ export class Evaluations {
     if (data.state === "queued" || data.state === "running") parts.push(progress(data));
     if (data.interval && data.state === "done") parts.push(whisker(data));
     if (data.state === "failed") parts.push(element("p", "how", `Failed. ${data.message}`));
-    if (data.result) parts.push(element("p", "how", how(data.result)));
+    for (const match of data.result?.matches ?? (data.result ? [data.result] : [])) {
+      const who = data.result.matches ? `${match.agent} against ${match.opponent}: ` : "";
+      parts.push(element("p", "how", who + how(match)));
+    }
     return parts;
   }
 
@@ -118,7 +134,9 @@ function whisker({ score, interval: [low, high] }) {
   return drawing;
 }
 
-function how({ wins, losses, draws, capped, by_reason: reasons }) {
+/** What became of one match; without counts if it has no games. */
+function how({ games, wins, losses, draws, capped, by_reason: reasons, error }) {
+  if (!games) return error ? `failed: ${error}` : "no games";
   const ends = Object.entries(reasons?.wins ?? {}).filter(([, number]) => number);
   const by = ends.length ? ` (won by ${ends.map(([reason, number]) => `${reason.replaceAll("_", " ")} ${number}`).join(", ")})` : "";
   return `${wins} won, ${losses} lost, ${draws} drawn, ${capped} cut off${by}`;

@@ -103,9 +103,14 @@ function drawStatus() {
   document.title = `${said.split(":")[0]} · ${short(status.step ?? 0)} steps · Keisei`;
 }
 
+let ticked = performance.now();
+
+/** Count the seconds of training on, from those that the service told. */
 function tick() {
-  if (!status?.started) return;
-  if (connected && !ENDED.includes(status.state)) text("elapsed", duration(Date.now() / 1000 - status.started));
+  const now = performance.now();
+  if (connected && status?.state === "running") status.elapsed += (now - ticked) / 1000;
+  ticked = now;
+  if (status) text("elapsed", duration(status.elapsed));
 }
 
 // ---------------------------------------------------------------- history

@@ -198,7 +198,8 @@ def test_a_stderr_that_nobody_reads_holds_up_nobody(
 def test_a_log_file_that_cannot_be_written_is_told_once(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(RotatingFileHandler, "_open", lambda _: Path("/dev/full").open("w"))
+    full = Path("/dev/full").open("w")  # noqa: SIM115 (the handler closes it)
+    monkeypatch.setattr(RotatingFileHandler, "_open", lambda _: full)
     with Logging("info") as logs:
         logs.add_file(tmp_path / "keisei.log")
         for _ in range(20):

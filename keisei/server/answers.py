@@ -1,11 +1,28 @@
-"""Answers in JSON."""
+"""Answers in JSON, and the threads that make long ones."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, TypeVarTuple
 
+from anyio import to_thread
+from starlette.requests import Request
 from starlette.responses import Response
 
 from keisei.events import dumps
 from keisei.server.problems import to_bytes
+
+THREADS = 4
+"""Requests that read files at once; the others wait. The loop competes with each for Python's lock."""
+
+Result = TypeVar("Result")
+Arguments = TypeVarTuple("Arguments")
+
+
+async def in_thread(
+    request: Request, function: Callable[[*Arguments], Result], *arguments: *Arguments
+) -> Result:
+    """Call what reads files or makes a long answer, beside the loop."""
+    limiter = request.app.state.threads
+    return await to_thread.run_sync(function, *arguments, limiter=limiter)
 
 
 class Json(Response):

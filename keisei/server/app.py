@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from keisei.resources import page_directory
 from keisei.runtime.errors import InboxFull, KeyReused, NotRunning
 from keisei.server import evaluations, routes, security, stream
+from keisei.server.answers import THREADS
 from keisei.server.problems import on_http_exception, problem_response
 from keisei.server.source import Source
 
@@ -45,6 +46,7 @@ def create_app(source: Source) -> Starlette:
     # Not a Mount at "/": it would swallow what a route above answers with 405.
     app.router.default = Page()
     app.state.source = source
+    app.state.threads = anyio.CapacityLimiter(THREADS)
     app.state.streams = stream.Streams(source.settings.server.max_streams)
     return app
 

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import anyio
-from anyio import to_thread
 from sse_starlette import ServerSentEvent
 from starlette.endpoints import HTTPEndpoint
 from starlette.requests import Request
@@ -15,7 +14,7 @@ from starlette.responses import Response
 
 from keisei.evaluation.spec import BEST, CURRENT, ENGINE, LOCAL, EvaluationSpec
 from keisei.events import dumps
-from keisei.server.answers import Json
+from keisei.server.answers import Json, in_thread
 from keisei.server.models import (
     EvalRequest,
     NoQuery,
@@ -41,14 +40,14 @@ class Evaluations(HTTPEndpoint):
         """List them, newest first."""
         parse_query(NoQuery, request)
         found = {"evaluations": _source(request).evaluations()}
-        return await to_thread.run_sync(Json, found)
+        return await in_thread(request, Json, found)
 
     async def post(self, request: Request) -> Response:
         """Start one: 202 and where to follow it."""
         parse_query(NoQuery, request)
         wanted = await parse_body(EvalRequest, request)
         source = _source(request)
-        spec = await to_thread.run_sync(_spec, wanted, source)  # it looks at the disk
+        spec = await in_thread(request, _spec, wanted, source)  # it looks at the disk
         handle = await source.evaluate(spec, _key(request))
         here = f"{request.scope.get('root_path', '')}/api/eval/{handle.id}"
         body = {
@@ -99,7 +98,7 @@ async def games(request: Request) -> Response:
     """Its games so far without their moves, newest first; a page of them."""
     query, id = parse_query(PageQuery, request), _find(request)["id"]
     read = partial(_source(request).reader.match_games, id, **query.model_dump())
-    return await to_thread.run_sync(lambda: Json({"games": read()}))
+    return await in_thread(request, lambda: Json({"games": read()}))
 
 
 def _spec(wanted: EvalRequest, source: Source) -> EvaluationSpec:

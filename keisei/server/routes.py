@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from keisei.runtime.supervise import ALLOWANCE
-from keisei.server.answers import Json
+from keisei.server.answers import Json, in_thread
 from keisei.server.models import MAX_DIGITS, METRICS, MetricsQuery, NoQuery, PageQuery, parse_query
 from keisei.server.problems import Problem, did_you_mean
 from keisei.server.source import Reader, Source
@@ -31,7 +31,7 @@ async def status(request: Request) -> Response:
 async def versions(request: Request) -> Response:
     """What is running here."""
     parse_query(NoQuery, request)
-    return Json(await anyio.to_thread.run_sync(_versions))
+    return Json(await in_thread(request, _versions))
 
 
 async def config(request: Request) -> Response:
@@ -43,7 +43,7 @@ async def config(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """Metric history: ``keys=a,b``, steps ``from=`` and ``to=``, ``max_points=``, ``after=``."""
     query = parse_query(MetricsQuery, request)
-    return await anyio.to_thread.run_sync(_metrics, _source(request).reader, query)
+    return await in_thread(request, _metrics, _source(request).reader, query)
 
 
 def _metrics(reader: Reader, query: MetricsQuery) -> Response:
@@ -84,7 +84,7 @@ async def game(request: Request) -> Response:
     id: str = request.path_params["id"]
     found = None
     if id.isdecimal() and len(id) <= MAX_DIGITS:
-        found = await anyio.to_thread.run_sync(_source(request).reader.game, int(id))
+        found = await in_thread(request, _source(request).reader.game, int(id))
     if found is None:
         raise Problem(404, f"No game {id} is on record.")
     return Json(found)
@@ -93,14 +93,14 @@ async def game(request: Request) -> Response:
 async def checkpoints(request: Request) -> Response:
     """The run's checkpoints."""
     parse_query(NoQuery, request)
-    found = await anyio.to_thread.run_sync(_source(request).reader.checkpoints)
+    found = await in_thread(request, _source(request).reader.checkpoints)
     return Json({"checkpoints": found})
 
 
 async def ratings(request: Request) -> Response:
     """How strong the players of the run's evaluations are, the strongest first."""
     parse_query(NoQuery, request)
-    found = await anyio.to_thread.run_sync(_source(request).reader.ratings)
+    found = await in_thread(request, _source(request).reader.ratings)
     return Json({"ratings": found})
 
 
@@ -160,9 +160,9 @@ async def readyz(request: Request) -> Response:
 
 async def _page(request: Request, name: str, read: Callable[..., list[dict[str, Any]]]) -> Response:
     query = parse_query(PageQuery, request)
-    found = await anyio.to_thread.run_sync(partial(read, **query.model_dump()))
+    found = await in_thread(request, partial(read, **query.model_dump()))
     more = found[-1].get("id") if len(found) >= query.limit else None
-    return await anyio.to_thread.run_sync(Json, {name: found, "next": more})
+    return await in_thread(request, Json, {name: found, "next": more})
 
 
 def _submit(

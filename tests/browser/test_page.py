@@ -118,6 +118,78 @@ def test_a_match_that_waits_can_be_cancelled(service: Service, watched: Watched)
     expect(page.locator("#results li")).to_contain_text("cancelled")
 
 
+def match(opponent: str, **more: object) -> dict[str, object]:
+    """A match of an evaluation's result."""
+    counts = {"games": 8, "wins": 5, "losses": 2, "draws": 1, "capped": 0, "by_reason": {}}
+    return {"agent": "run@100", "opponent": opponent, **counts, **more}
+
+
+def listed(page: Page, *evaluations: dict[str, object]) -> None:
+    """The page is told of these, the newest first."""
+    blank = {"games": 8, "opponent": "random", "progress": 0.0, "score": None, "interval": None}
+    found = [
+        blank | {"id": f"e{number}", "result": None, "message": ""} | one
+        for number, one in enumerate(evaluations)
+    ]
+    page.route("**/api/eval", lambda route: route.fulfill(json={"evaluations": found}))
+
+
+def test_an_evaluation_of_several_matches_tells_each(service: Service, watched: Watched) -> None:
+    service.start()
+    page = watched.page
+    empty = {"agent": "run@100", "opponent": "gps", "error": "the engine is gone"}
+    matches = [match("random"), match("material", wins=0, losses=7), empty]
+    result = {"agent": "run@100", "games": 16, "score": 0.4, "matches": matches}
+    listed(page, {"state": "done", "score": 0.4, "interval": [0.3, 0.5], "result": result})
+    page.goto(service.url)
+    told = page.locator("#results li .how")
+    expect(told).to_have_text(
+        [
+            "run@100 against random: 5 won, 2 lost, 1 drawn, 0 cut off",
+            "run@100 against material: 0 won, 7 lost, 1 drawn, 0 cut off",
+            "run@100 against gps: failed: the engine is gone",
+        ]
+    )
+    expect(page.locator("body")).not_to_contain_text("undefined")
+
+
+def test_evaluations_that_never_began_are_folded_away(service: Service, watched: Watched) -> None:
+    service.start()
+    page = watched.page
+    never = [{"state": state} for state in ("cancelled", "failed", "interrupted") * 5]
+    played = {"score": 0.5, "progress": 0.5, "result": match("random")}
+    listed(page, *never, {"state": "done", **played}, {"state": "cancelled", **played})
+    page.goto(service.url)
+    expect(page.locator("#results li")).to_have_count(2)
+    expect(page.locator("#unbegun li")).to_have_count(12)
+    expect(page.locator("#unbegun li").first).to_be_hidden()
+    page.locator("#unbegun summary").click()
+    expect(page.locator("#unbegun li").first).to_contain_text("cancelled")
+
+
+def test_training_time_counts_on_from_what_the_run_says(service: Service, watched: Watched) -> None:
+    service.start()
+    page = watched.page
+    told = service.status() | {"elapsed": 7201.0}
+    page.route("**/api/status", lambda route: route.fulfill(json=told))
+    page.goto(service.url)
+    expect(page.locator("#elapsed")).to_have_text(re.compile(r"^2:00:0[2-9]$"))
+    service.post("api/control/pause")
+    expect(page.locator("#state")).to_have_text("Paused")
+    page.wait_for_timeout(600)
+    held = page.locator("#elapsed").text_content() or ""
+    page.wait_for_timeout(1500)
+    expect(page.locator("#elapsed")).to_have_text(held)
+
+
+def test_lists_stay_lists_for_those_who_listen(service: Service, watched: Watched) -> None:
+    service.start(history=6)
+    page = watched.page
+    page.goto(service.url)
+    expect(page.locator("ol[role]")).to_have_count(0)
+    expect(page.get_by_role("log", name="Alerts").get_by_role("listitem")).to_have_count(1)
+
+
 def test_a_refusal_is_told(service: Service, watched: Watched) -> None:
     service.start()
     page = watched.page

@@ -298,6 +298,7 @@ async def test_a_checkpoints_reply_comes_however_the_run_ends(
                 keisei._worker._worth_finishing = lambda: False  # type: ignore[method-assign]
                 keisei.stop()
                 assert keisei.status().state == "stopping"
+                assert keisei.status().message == "", "not that of the state before"
             gate.set()
             with anyio.fail_after(2):
                 if end == "steps":

@@ -1,9 +1,12 @@
 """What the API answers."""
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import anyio
 import httpx
 import pytest
 
@@ -55,6 +58,26 @@ async def test_metrics_are_chosen_by_key_step_and_cursor(client: httpx.AsyncClie
     assert set(repeated["series"]) == set(found["series"])
     newer = (await client.get(f"/api/metrics?keys=train/kl&after={found['cursor']}")).json()
     assert all(i > found["cursor"] for i in newer["series"]["train/kl"]["iteration"])
+
+
+async def test_many_long_questions_few_are_answered_at_once(
+    client: httpx.AsyncClient, run: FakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going, most, read = 0, 0, run.reader.metrics
+
+    def slow(*arguments: Any, **more: Any) -> dict[str, Any]:
+        nonlocal going, most
+        going += 1
+        most = max(most, going)
+        time.sleep(0.02)
+        going -= 1
+        return read(*arguments, **more)
+
+    monkeypatch.setattr(run.reader, "metrics", slow)
+    async with anyio.create_task_group() as tasks:
+        for _ in range(40):
+            tasks.start_soon(client.get, "/api/metrics")
+    assert most == 4
 
 
 async def test_nan_goes_out_as_null(client: httpx.AsyncClient, run: FakeRun) -> None:
@@ -301,6 +324,48 @@ async def test_bad_bodies_start_nothing(client: httpx.AsyncClient, run: FakeRun,
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["errors"]
     assert run.evaluations() == []
+
+
+@pytest.mark.parametrize(
+    ("opponent", "engines", "said"),
+    [
+        ("god", {}, "evaluation.engines, which has none."),
+        ("materiel", {}, "did you mean material?"),
+        ("gsp", {"gps": "usi:gps", "ape": "usi:ape"}, "did you mean gps?"),
+        ("god", {"gps": "usi:gps", "ape": "usi:ape"}, "evaluation.engines, which has gps, ape."),
+        ("usi:/bin/sh", {"gps": "usi:gps"}, "by its name in evaluation.engines, which has gps."),
+        ("runs/nosuch", {}, "the folder of a run or checkpoint"),
+    ],
+)
+async def test_an_unknown_opponent_is_told_who_there_is(
+    client: httpx.AsyncClient, run: FakeRun, opponent: str, engines: dict[str, str], said: str
+) -> None:
+    evaluation = run.settings.evaluation.model_copy(update={"engines": engines})
+    run.settings = run.settings.model_copy(update={"evaluation": evaluation})
+    answer = await client.post("/api/eval", json={"opponent": opponent})
+    assert answer.status_code == 422
+    detail = answer.json()["detail"]
+    assert repr(opponent) in detail
+    assert said in detail
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "said"),
+    [
+        ("POST", "/api/eval", {"oponent": "random"}, "did you mean opponent?"),
+        ("POST", "/api/eval", {"opponent": "random", "game": 4}, "did you mean games?"),
+        ("GET", "/api/metrics?max_point=9", None, "did you mean max_points?"),
+        ("GET", "/api/metrics?form=9", None, "did you mean from?"),
+        ("GET", "/api/metrics?keys=train/kll", None, "did you mean train/kl?"),
+        ("GET", "/api/status?zzz=1", None, "none is taken here"),
+    ],
+)
+async def test_an_unknown_name_is_told_the_near_one(
+    client: httpx.AsyncClient, method: str, path: str, body: Any, said: str
+) -> None:
+    answer = await client.request(method, path, json=body)
+    assert answer.status_code == 422
+    assert said in answer.json()["detail"]
 
 
 async def test_an_error_of_ours_is_a_problem_that_tells_nothing(
