@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from keisei.cli import process
 from keisei.cli.errors import CommandError, EnvironmentProblem, UsageError
 from keisei.cli.ratings import table
+from keisei.hint import did_you_mean
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -163,9 +164,8 @@ def _bring_in(args: argparse.Namespace) -> tuple["EvaluationSpec", Path | None]:
     Raises CheckpointError, RunError, UsageError.
     """
     from keisei.evaluation.openings import load_openings
-    from keisei.runtime.players import trained_with
     from keisei.store.checkpoints import CHECKPOINTS
-    from keisei.store.directory import DATABASE_FILE
+    from keisei.store.directory import DATABASE_FILE, trained_with
 
     agents = [_checkpoint(str(path)) for path in args.agents]
     trained = trained_with(Path(agents[0]))
@@ -210,10 +210,11 @@ def _opponent(text: str, engines: Mapping[str, str]) -> str:
             raise UsageError(f"--opponent: {error}") from None
         return text
     if not Path(text).exists():
-        known = ", ".join([*LOCAL, *engines])
-        raise UsageError(
-            f"--opponent: {known}, a run, a checkpoint or usi:PATH?nodes=500 (got {text!r})"
+        known = [*LOCAL, *engines]
+        hint = did_you_mean(text, known) or (
+            f"; it may be {', '.join(known)}, a run, a checkpoint or usi:PATH?nodes=500"
         )
+        raise UsageError(f"--opponent: {text}: no such file or folder{hint}")
     return _checkpoint(text)
 
 

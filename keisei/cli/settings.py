@@ -78,6 +78,20 @@ def load(args: argparse.Namespace) -> "Settings":
         raise UsageError(str(error)) from None
 
 
+def check_run(args: argparse.Namespace, chosen: "Settings") -> None:
+    """Refuse flags that name no run, or no weights, before torch is imported, which takes seconds.
+
+    Raises RunError, CheckpointError.
+    """
+    from keisei.store.checkpoints import check_holds_weights
+    from keisei.store.directory import RunDirectory, check_is_run
+
+    if args.resume:
+        check_is_run(args.run or RunDirectory.newest(chosen.run.root))
+    if args.init:
+        check_holds_weights(args.init)
+
+
 def _find(name: str | None) -> Path | None:
     """The file itself, else the shipped one of that name: ``quickstart``, ``configs/base.toml``."""
     from keisei.resources import ResourceError, config_file

@@ -1,6 +1,9 @@
 """``--section.key value``, ``--config`` and what is said when they can't be used."""
 
 import argparse
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,3 +75,34 @@ def test_a_missing_file_is_named(name: str) -> None:
 def test_an_unknown_key_gets_a_hint() -> None:
     with pytest.raises(UsageError, match=r"ppo\.gama.*did you mean gamma"):
         load(arguments(ppo__gama="1"))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "train --resume --run PATH",
+        "serve --resume --run PATH",
+        "train --init PATH",
+        "evaluate PATH",
+        "usi PATH",
+        "ratings PATH",
+        "games export PATH --format usi",
+    ],
+)
+@pytest.mark.parametrize(
+    ("path", "said"), [("nosuch", "no such file or folder"), (".", "it has no run.toml|neither")]
+)
+def test_a_path_without_a_run_is_told_before_torch_is_imported(
+    command: str, path: str, said: str, tmp_path: Path
+) -> None:
+    code = (
+        "import sys; from keisei.cli.main import main; code = main(sys.argv[1:]);"
+        "sys.exit(99 if 'torch' in sys.modules else code)"
+    )
+    words = command.replace("PATH", path).split()
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        input="isready\n", capture_output=True, text=True, cwd=tmp_path, check=False,
+    )  # fmt: skip
+    assert ended.returncode in {1, 2}
+    assert re.fullmatch(rf"keisei: {re.escape(path)}.*({said}).*\n", ended.stderr)
