@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from keisei.cli import process
 from keisei.cli.errors import CommandError, EnvironmentProblem, UsageError
 from keisei.cli.ratings import table
+from keisei.cli.settings import whole
 from keisei.hint import did_you_mean
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
         help="single, gauntlet, round_robin, ladder, benchmark, or a package's (default: single)",
     )
     parser.add_argument(
-        "--games", type=int, default=200, help="of each match, half from each seat (default: 200)"
+        "--games", type=whole, default=200, help="of each match, half from each seat (default: 200)"
     )
     parser.add_argument(
         "--sprt",
@@ -82,13 +83,13 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     parser.add_argument(
         "--greedy", action="store_true", help="networks play their most probable move, draw none"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of all players (default: 0)")
+    parser.add_argument("--seed", type=whole, default=0, help="of all players (default: 0)")
     parser.add_argument("--device", default="auto", type=_device, help="auto, cpu, cuda or cuda:N")
     parser.add_argument(
-        "--threads", type=int, default=1, help="torch's; more only pay on idle cores (default: 1)"
+        "--threads", type=whole, default=1, help="torch's; more only pay on idle cores (default: 1)"
     )
     parser.add_argument(
-        "--concurrency", type=int, default=2, help="games at once against an engine (default: 2)"
+        "--concurrency", type=whole, default=2, help="games at once against an engine (default: 2)"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
