@@ -3,12 +3,13 @@
 Environment variables are named ``KEISEI_PPO__GAMMA``. Unknown keys are errors everywhere.
 """
 
-import difflib
 import json
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -19,6 +20,8 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
+    field_validator,
 )
 from pydantic_settings import (
     BaseSettings,
@@ -27,6 +30,8 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
+
+from keisei.hint import did_you_mean
 
 ENV_PREFIX = "KEISEI_"
 
@@ -52,6 +57,17 @@ def _json(text: str, wanted: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError:
         raise ValueError(f"must be {wanted}") from None
+
+
+def whole(text: str) -> int:
+    """A whole number as a person writes it: ``1000000``, ``1_000_000``, ``1e6``. Raises ValueError."""
+    with suppress(ValueError):
+        return int(text)  # exact, however long
+    with suppress(ValueError):
+        number = float(text)
+        if number.is_integer():
+            return int(number)
+    raise ValueError("must be a whole number")
 
 
 def _device(value: str) -> str:
@@ -81,6 +97,13 @@ class Section(BaseModel):
     """A group of settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _read_whole(cls, value: Any, info: ValidationInfo) -> Any:
+        """Whole numbers that a flag or the environment gives as text."""
+        wanted = cls.model_fields[info.field_name or ""].annotation
+        return whole(value) if wanted is int and isinstance(value, str) else value
 
 
 class Run(Section):
@@ -346,29 +369,33 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(
-        cls, path: str | Path | None = None, overrides: Mapping[str, Any] | None = None
+        cls,
+        path: str | Path | Sequence[str | Path] | None = None,
+        overrides: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Settings from a TOML file, the environment and overrides, the later winning.
+        """Settings from TOML files, the environment and overrides, the later winning.
 
-        ``overrides`` maps dotted keys (``"ppo.gamma"``) to values or their text.
-        Raises SettingsError naming file or source, key, bound and value.
+        ``path``: one file or several. ``overrides`` maps dotted keys (``"ppo.gamma"``) to values or
+        their text. Raises SettingsError naming file or source, key, bound and value.
         """
-        file = _read_toml(Path(path)) if path is not None else {}
-        env = _read_environment(cls)
-        flags = _nest(overrides or {})
+        paths = [path] if isinstance(path, str | Path) else path or []
+        layers = [(str(each), _read_toml(Path(each))) for each in paths]
+        layers.append(("environment", _read_environment(cls)))
+        layers.append(("command line", _nest(overrides or {})))
         try:
-            return cls(**_merge(_merge(file, env), flags))
+            return cls(**reduce(_merge, (tree for _, tree in layers)))
         except ValidationError as error:
-            layers = (("command line", flags), ("environment", env), (str(path), file))
-            raise SettingsError(_explain(error, layers)) from None
+            raise SettingsError(_explain(error, layers[::-1])) from None
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows writes a mark first
     except FileNotFoundError:
-        raise SettingsError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path}: no such file or folder") from None
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{path}: {error}") from None
 
 
@@ -383,9 +410,8 @@ def _read_environment(settings: type[Settings]) -> dict[str, Any]:
         if word.startswith(ENV_PREFIX) and word not in known:
             key = word.removeprefix(ENV_PREFIX).strip("_")
             nearer = {found for found in known if found.endswith(f"__{key}")}
-            raise SettingsError(
-                f"environment: {name}: no such setting{_hint(word, nearer or known)}"
-            )
+            hint = did_you_mean(word, nearer or known)
+            raise SettingsError(f"environment: {name}: no such setting{hint}")
     return EnvSettingsSource(settings)()
 
 
@@ -408,7 +434,7 @@ def _merge(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _explain(error: ValidationError, layers: tuple[tuple[str, dict[str, Any]], ...]) -> str:
+def _explain(error: ValidationError, layers: Sequence[tuple[str, dict[str, Any]]]) -> str:
     lines = []
     for problem in error.errors():
         path = [str(part) for part in problem["loc"]]
@@ -420,7 +446,7 @@ def _explain(error: ValidationError, layers: tuple[tuple[str, dict[str, Any]], .
         elif problem["type"] == "extra_forbidden":
             section = Settings.model_fields.get(path[0])
             names = getattr(section.annotation, "model_fields", {}) if section else {}
-            message = "no such setting" + _hint(path[-1], names or Settings.model_fields)
+            message = "no such setting" + did_you_mean(path[-1], names or Settings.model_fields)
         lines.append(f"{source}: {'.'.join(path)}: {message} (got {problem['input']!r})")
     return "\n".join(lines)
 
@@ -431,11 +457,6 @@ def _holds(tree: Any, path: list[str]) -> bool:
             return False
         tree = tree[part]
     return True
-
-
-def _hint(name: str, known: Any) -> str:
-    near = difflib.get_close_matches(name, list(known), 1)
-    return f", did you mean {near[0]}?" if near else ""
 
 
 __all__ = ["Settings", "SettingsError"]

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from keisei.hint import did_you_mean
+
 _PACKAGE = Path(__file__).parent
 
 
@@ -19,8 +21,11 @@ def config_file(name: str) -> Path:
     folder = _folder("configs", "quickstart.toml")
     file = folder / f"{name.removesuffix('.toml')}.toml"
     if file.parent != folder or not file.is_file():
-        shipped = ", ".join(sorted(path.stem for path in folder.glob("*.toml")))
-        raise ResourceError(f"no shipped configuration named {name!r}; there are: {shipped}")
+        shipped = sorted(path.stem for path in folder.glob("*.toml"))
+        hint = did_you_mean(file.stem, shipped)
+        raise ResourceError(
+            f"no shipped configuration ({', '.join(shipped)}) is named {name!r}{hint}"
+        )
     return file
 
 

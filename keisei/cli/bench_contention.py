@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from keisei.cli.bench_loop import WARM_ITERATIONS, interval, iterations, settings_in
 from keisei.cli.errors import require
-from keisei.cli.settings import add_config
+from keisei.cli.settings import add_config, whole
 
 if TYPE_CHECKING:
     from keisei import Keisei, Settings
@@ -34,7 +34,7 @@ ENDED = ("finished", "stopped", "failed")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the benchmark's flags."""
     add_config(parser)
-    parser.add_argument("--rounds", type=int, default=10, help="of three blocks (default: 10)")
+    parser.add_argument("--rounds", type=whole, default=10, help="of three blocks (default: 10)")
     parser.add_argument("--seconds", type=float, default=10, help="of a block (default: 10)")
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from keisei.cli.errors import require
+from keisei.cli.settings import whole
 
 BATCHES = (256, 1024, 4096)
 REPEATS = 7
@@ -17,7 +18,10 @@ REPEATS = 7
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``keisei bench env``."""
     parser.add_argument(
-        "--steps", type=int, default=1_000_000, help="plies a repeat, over all games (%(default)s)"
+        "--steps",
+        type=whole,
+        default=1_000_000,
+        help="plies a repeat, over all games (%(default)s)",
     )
 
 

@@ -31,8 +31,10 @@ RESAMPLES = 10_000
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the benchmark's flags."""
     settings.add_config(parser)
-    parser.add_argument("--clients", type=int, default=64, help="streams (default: 64)")
-    parser.add_argument("--blocks", type=int, default=24, help="blocks, even (default: 24)")
+    parser.add_argument("--clients", type=settings.whole, default=64, help="streams (default: 64)")
+    parser.add_argument(
+        "--blocks", type=settings.whole, default=24, help="blocks, even (default: 24)"
+    )
     parser.add_argument("--seconds", type=float, default=10, help="of a block (default: 10)")
 
 

@@ -23,11 +23,11 @@ MAX_PLY = 160
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``keisei bench match``."""
-    from keisei.cli.settings import add_config
+    from keisei.cli.settings import add_config, whole
 
     add_config(parser)
-    parser.add_argument("--games", type=int, default=256, help="games at once (default: 256)")
-    parser.add_argument("--repeats", type=int, default=5, help="measurements (default: 5)")
+    parser.add_argument("--games", type=whole, default=256, help="games at once (default: 256)")
+    parser.add_argument("--repeats", type=whole, default=5, help="measurements (default: 5)")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

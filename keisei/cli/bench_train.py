@@ -31,11 +31,11 @@ WARM_UP = 2
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``keisei bench train``."""
-    from keisei.cli.settings import add_config
+    from keisei.cli.settings import add_config, whole
 
     add_config(parser)
     parser.add_argument(
-        "--repeats", type=int, default=9, help="iterations measured, 5 or more (default: 9)"
+        "--repeats", type=whole, default=9, help="iterations measured, 5 or more (default: 9)"
     )
 
 

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from keisei.cli import process
 from keisei.cli.errors import CommandError, EnvironmentProblem, UsageError
 from keisei.cli.ratings import table
+from keisei.cli.settings import whole
+from keisei.hint import did_you_mean
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -61,7 +63,7 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
         help="single, gauntlet, round_robin, ladder, benchmark, or a package's (default: single)",
     )
     parser.add_argument(
-        "--games", type=int, default=200, help="of each match, half from each seat (default: 200)"
+        "--games", type=whole, default=200, help="of each match, half from each seat (default: 200)"
     )
     parser.add_argument(
         "--sprt",
@@ -81,13 +83,13 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     parser.add_argument(
         "--greedy", action="store_true", help="networks play their most probable move, draw none"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of all players (default: 0)")
+    parser.add_argument("--seed", type=whole, default=0, help="of all players (default: 0)")
     parser.add_argument("--device", default="auto", type=_device, help="auto, cpu, cuda or cuda:N")
     parser.add_argument(
-        "--threads", type=int, default=1, help="torch's; more only pay on idle cores (default: 1)"
+        "--threads", type=whole, default=1, help="torch's; more only pay on idle cores (default: 1)"
     )
     parser.add_argument(
-        "--concurrency", type=int, default=2, help="games at once against an engine (default: 2)"
+        "--concurrency", type=whole, default=2, help="games at once against an engine (default: 2)"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
@@ -163,9 +165,8 @@ def _bring_in(args: argparse.Namespace) -> tuple["EvaluationSpec", Path | None]:
     Raises CheckpointError, RunError, UsageError.
     """
     from keisei.evaluation.openings import load_openings
-    from keisei.runtime.players import trained_with
     from keisei.store.checkpoints import CHECKPOINTS
-    from keisei.store.directory import DATABASE_FILE
+    from keisei.store.directory import DATABASE_FILE, trained_with
 
     agents = [_checkpoint(str(path)) for path in args.agents]
     trained = trained_with(Path(agents[0]))
@@ -210,10 +211,11 @@ def _opponent(text: str, engines: Mapping[str, str]) -> str:
             raise UsageError(f"--opponent: {error}") from None
         return text
     if not Path(text).exists():
-        known = ", ".join([*LOCAL, *engines])
-        raise UsageError(
-            f"--opponent: {known}, a run, a checkpoint or usi:PATH?nodes=500 (got {text!r})"
+        known = [*LOCAL, *engines]
+        hint = did_you_mean(text, known) or (
+            f"; it may be {', '.join(known)}, a run, a checkpoint or usi:PATH?nodes=500"
         )
+        raise UsageError(f"--opponent: {text}: no such file or folder{hint}")
     return _checkpoint(text)
 
 

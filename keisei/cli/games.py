@@ -53,12 +53,13 @@ def run(args: argparse.Namespace) -> int:
     """Write the games."""
     from keisei.records.game import RecordError
     from keisei.store import RunReader
+    from keisei.store.directory import check_is_run
 
     if args.out is None and args.format != "usi":
         raise UsageError(f"--out: {args.format} needs it, for it has one game a file")
     with process.problems():
+        check_is_run(args.run)
         reader = RunReader(args.run)
-        reader.config()  # tells if the folder is no run
         if args.evaluation is not None and reader.evaluation(args.evaluation) is None:
             raise UsageError(f"--evaluation: {args.run} has no evaluation {args.evaluation!r}")
         games = _self_play(reader) if args.self_play else _matches(reader, args.evaluation)

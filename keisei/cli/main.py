@@ -1,7 +1,6 @@
 """``keisei``: find the subcommand, run it, turn what it raises into one line and an exit code."""
 
 import argparse
-import difflib
 import importlib.metadata
 import sys
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from keisei.cli import (
     warmup,
 )
 from keisei.cli.errors import CommandError, UsageError
-from keisei.cli.settings import take_overrides
+from keisei.cli.settings import near_flag, take_overrides
 
 _COMMANDS = {
     "serve": serve,
@@ -51,8 +50,8 @@ class _Parser(argparse.ArgumentParser):
         """Refuse unknown arguments here: only the subcommand's parser knows the flags meant."""
         known, unknown = super().parse_known_args(args, namespace)
         if unknown:
-            near = difflib.get_close_matches(unknown[0], self._option_string_actions, 1)
-            hint = f", did you mean {near[0]}?" if near else ""
+            settings = bool(self.get_default("takes_settings"))
+            hint = near_flag(unknown[0], self._option_string_actions, settings=settings)
             raise UsageError(f"no such argument: {unknown[0]}{hint}")
         return known, unknown
 

@@ -4,6 +4,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from keisei.cli.errors import UsageError
+from keisei.cli.settings import whole
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     """Add ``keisei perft``."""
     parser = subparsers.add_parser("perft", help="count legal move sequences", description=__doc__)
-    parser.add_argument("depth", metavar="DEPTH", type=int, help="moves in a sequence")
+    parser.add_argument("depth", metavar="DEPTH", type=whole, help="moves in a sequence")
     parser.add_argument("--sfen", default="startpos", help="position to start from")
     parser.add_argument("--divide", action="store_true", help="count for each first move too")
 

@@ -71,9 +71,6 @@ def problems() -> Iterator[None]:
         yield
     except (ValueError, RuntimeError, OSError) as error:
         from keisei.config import SettingsError
-        from keisei.nets.policy import DeviceError  # only now: these import torch
-        from keisei.nets.registry import NetError
-        from keisei.server.security import HostRefusedError
         from keisei.store import (
             CheckpointError,
             DamagedCheckpointError,
@@ -85,14 +82,20 @@ def problems() -> Iterator[None]:
 
         if isinstance(error, DamagedCheckpointError | DamagedRunError):
             raise EnvironmentProblem(str(error)) from error
-        if isinstance(
-            error, RunError | CheckpointError | HostRefusedError | NetError | SettingsError
-        ):
+        if isinstance(error, RunError | CheckpointError | SettingsError):
             raise UsageError(str(error)) from error
         if isinstance(error, OSError) and error.strerror:
             where = f"{error.filename}: " if error.filename else ""
             raise EnvironmentProblem(where + error.strerror) from error
-        if isinstance(error, RunLockedError | DeviceError | DatabaseError | OSError):
+        if isinstance(error, RunLockedError | DatabaseError | OSError):
+            raise EnvironmentProblem(str(error)) from error
+        from keisei.nets.policy import DeviceError  # only now: these import torch
+        from keisei.nets.registry import NetError
+        from keisei.server.security import HostRefusedError
+
+        if isinstance(error, HostRefusedError | NetError):
+            raise UsageError(str(error)) from error
+        if isinstance(error, DeviceError):
             raise EnvironmentProblem(str(error)) from error
         raise
 

@@ -22,10 +22,10 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
 def run(args: argparse.Namespace) -> int:
     """Fit the ratings, keep them in the run's database and print them."""
     from keisei.runtime.ratings import refit
-    from keisei.store import RunReader
+    from keisei.store.directory import check_is_run
 
     with process.problems():
-        RunReader(args.run).config()  # tells if the folder is no run
+        check_is_run(args.run)
         ratings = refit(args.run)
     if ratings is None:
         raise CommandError(f"{args.run}: no game of an evaluation yet; try keisei evaluate")

@@ -33,6 +33,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _bind_and_serve(chosen: "Settings", args: argparse.Namespace) -> int:
+    settings.check_run(args, chosen)
     import anyio
 
     from keisei.server.security import check_host

@@ -1,7 +1,8 @@
 """The flags that make settings: ``--config`` and its kin, and ``--section.key value`` anywhere."""
 
 import argparse
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,9 +42,10 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--config",
+        action="append",
         metavar="FILE",
-        help="TOML file, or the name of a shipped one (quickstart, base, h100); "
-        "without it every setting has its default, which is quickstart's",
+        help="TOML file, or the name of a shipped one (quickstart, base, h100); again for more, the "
+        "later over the earlier; without it every setting has its default, which is quickstart's",
     )
     group.add_argument("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N")
     parser.set_defaults(takes_settings=True)
@@ -68,25 +70,81 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def load(args: argparse.Namespace) -> "Settings":
-    """Settings from defaults, file, environment and flags. Raises UsageError."""
+    """Settings from defaults, files, environment and flags. Raises UsageError."""
     from keisei.config import Settings, SettingsError
 
     flags = {key: getattr(args, name) for name, key in _SHORT.items() if getattr(args, name, None)}
     try:
-        return Settings.load(_find(args.config), args.overrides | flags)
+        return Settings.load([_find(name) for name in args.config or []], args.overrides | flags)
     except SettingsError as error:
         raise UsageError(str(error)) from None
 
 
-def _find(name: str | None) -> Path | None:
+def check_run(args: argparse.Namespace, chosen: "Settings") -> None:
+    """Refuse flags that name no run, or no weights, before torch is imported, which takes seconds.
+
+    Raises RunError, CheckpointError.
+    """
+    from keisei.store.checkpoints import check_holds_weights
+    from keisei.store.directory import RunDirectory, check_is_run
+
+    if args.resume:
+        check_is_run(args.run or RunDirectory.newest(chosen.run.root))
+    if args.init:
+        check_holds_weights(args.init)
+
+
+def _find(name: str) -> Path:
     """The file itself, else the shipped one of that name: ``quickstart``, ``configs/base.toml``."""
     from keisei.resources import ResourceError, config_file
 
-    if name is None or Path(name).is_file():
-        return Path(name) if name else None
-    if Path(name).parent not in {Path(), Path("configs")}:
-        raise UsageError(f"{name}: no such file")
+    path, shipped = Path(name), ""
+    if not path.is_file() and path.parent in {Path(), Path("configs")}:
+        try:
+            return config_file(path.name)
+        except ResourceError as error:
+            shipped = f", and {error}"
+    if not path.exists():
+        raise UsageError(f"{name}: no such file or folder{shipped}")
+    return path
+
+
+def whole(text: str) -> int:
+    """A whole number as a person writes it, ``1000`` or ``1e3``: a type for argparse."""
+    from keisei.config import whole as read
+
     try:
-        return config_file(Path(name).name)
-    except ResourceError as error:
-        raise UsageError(f"{name}: no such file, and {error}") from None
+        return read(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error} (got {text!r})") from None
+
+
+def near_flag(word: str, flags: Iterable[str], *, settings: bool) -> str:
+    """``, did you mean --port?`` for ``--prot``, or nothing. ``flags`` are those of the command.
+
+    With ``settings`` it may also be one of these without its section: ``--ppo.gamma`` for ``--gamma``.
+    """
+    flag_of = {flag.lstrip("-"): flag for flag in flags}  # alike in their dashes alone is not near
+    setting_of = _settings_by_key() if settings else {}
+    name = word.lstrip("-").partition("=")[0][:100]  # a long one would take milliseconds
+    key = name.replace("-", "_")
+    if key in setting_of:
+        meant = setting_of[key]
+    elif near := difflib.get_close_matches(name, flag_of, 1):
+        meant = flag_of[near[0]]
+    elif near := difflib.get_close_matches(key, setting_of, 1):
+        meant = setting_of[near[0]]
+    else:
+        return ""
+    return f", did you mean {meant}?"
+
+
+def _settings_by_key() -> dict[str, str]:
+    """The flags of settings by their last part; of several ``--run.steps or --schedule.steps``."""
+    from keisei.config import Settings
+
+    found: dict[str, list[str]] = {}
+    for section, field in Settings.model_fields.items():
+        for key in getattr(field.annotation, "model_fields", ()):
+            found.setdefault(key, []).append(f"--{section}.{key}")
+    return {key: " or ".join(flags) for key, flags in found.items()}

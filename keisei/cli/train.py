@@ -32,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _train(chosen: "Settings", args: argparse.Namespace) -> int:
+    settings.check_run(args, chosen)
     from keisei import Keisei, TrainingFailed
     from keisei.cli.progress import Progress
     from keisei.log import Logging

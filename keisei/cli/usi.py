@@ -69,6 +69,10 @@ def _converse(session: "Session", lines: "Iterable[bytes]", out: TextIO) -> None
 
 
 def _load(agent: Path, device: str, threads: int) -> "_Player":
+    from keisei.store.checkpoints import check_holds_weights
+
+    with process.problems():
+        check_holds_weights(agent)  # first: torch takes seconds
     import torch
 
     from keisei.runtime.players import load

@@ -44,14 +44,14 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
         "--run", metavar="DIR", type=Path, help="where the start is put (default: runs/warmup/...)"
     )
     parser.add_argument(
-        "--epochs", type=int, default=10, help="passes over the games (default: 10)"
+        "--epochs", type=settings.whole, default=10, help="passes over the games (default: 10)"
     )
     parser.add_argument("--minutes", type=float, default=0, help="end earlier, after this long")
     parser.add_argument(
         "--held-out", type=float, default=0.1, help="share of games not learned from (default: 0.1)"
     )
     parser.add_argument(
-        "--positions", type=int, default=1_000_000,
+        "--positions", type=settings.whole, default=1_000_000,
         help="learn from so many, drawn from all games (default: a million; 414 bytes each)",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
@@ -274,7 +274,7 @@ def _tell(text: str) -> None:
 def _next(args: argparse.Namespace, report: dict[str, Any]) -> str:
     """The command that goes on from here, with the settings that its network needs."""
     words = ["keisei", "train"]
-    words += ["--config", args.config] if args.config else []
+    words += [word for name in args.config or [] for word in ("--config", name)]
     words += [f"--{key}={value}" for key, value in args.overrides.items() if key.startswith("net.")]
     return shlex.join([*words, "--init", report["checkpoint"]])
 

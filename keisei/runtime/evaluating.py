@@ -14,6 +14,7 @@ from anyio import to_thread
 from keisei.config import Settings
 from keisei.evaluation.spec import BEST, CURRENT, ENGINE, LOCAL, EvaluationSpec
 from keisei.events import Evaluation
+from keisei.hint import did_you_mean
 from keisei.runtime.arena import DeviceArena
 from keisei.runtime.book import INTERRUPTED, Book, Record
 from keisei.runtime.errors import InboxFull, NotRunning
@@ -274,6 +275,15 @@ def regular_spec(settings: Settings) -> EvaluationSpec:
         )
     except ValueError as error:
         raise ValueError(f"evaluation.{error}") from None
+
+
+def check_opponents(settings: Settings) -> None:
+    """Refuse opponents of the regular evaluations that are not there. Raises ValueError."""
+    known = (*LOCAL, CURRENT, BEST, *settings.evaluation.engines)
+    for text in settings.evaluation.opponents:
+        if text not in known and not text.startswith(ENGINE) and not Path(text).exists():
+            hint = did_you_mean(text, known)
+            raise ValueError(f"evaluation.opponents: {text}: no such file or folder{hint}")
 
 
 def promotion_spec(settings: Settings) -> EvaluationSpec:

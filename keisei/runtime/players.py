@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from keisei.config import Settings
 from keisei.env import MASK_WORDS, OBSERVATION_BYTES
 from keisei.nets.policy import Agent, resolve_device, resolve_dtype
 from keisei.nets.registry import build
@@ -16,14 +15,13 @@ from keisei.shogi import Position, SfenError, kernels
 from keisei.shogi.position import Rule
 from keisei.shogi.sfen import read_sfen
 from keisei.store import (
-    SETTINGS_FILE,
     Checkpoint,
     CheckpointError,
     find_checkpoint,
     load_checkpoint,
-    read_settings,
 )
 from keisei.store.checkpoints import CHECKPOINTS, WEIGHTS
+from keisei.store.directory import trained_with
 
 _PLY = 97
 """Column of the compact observation that holds the ply, of 255 parts of the maximum."""
@@ -152,12 +150,6 @@ def _rebuild(checkpoint: Checkpoint) -> torch.nn.Module:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{checkpoint.path}: no network in it: {error}") from error
     return net.eval()
-
-
-def trained_with(folder: Path) -> Settings:
-    """The settings of the checkpoint's run; the defaults for one that was moved out of its run."""
-    run = folder.absolute().parent.parent
-    return read_settings(run) if (run / SETTINGS_FILE).exists() else Settings()
 
 
 def _look(sfen: str, max_ply: int) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:

@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+# Saving a checkpoint imports it: later there might be no file descriptor left for that.
+import safetensors.torch  # noqa: F401
 import torch
 
 from keisei.config import Settings, SettingsError
@@ -172,11 +174,12 @@ def _start(checkpoint: Path, ranks: Ranks) -> Start:
 
 def _check_evaluation(settings: Settings) -> None:
     """Raises SettingsError: hours later, when an evaluation is due, would be too late."""
-    from keisei.runtime.evaluating import regular_spec
+    from keisei.runtime.evaluating import check_opponents, regular_spec
     from keisei.usi import EngineSpec, EngineSpecError
 
     where = ""
     try:
+        check_opponents(settings)
         regular_spec(settings)
         for name, text in settings.evaluation.engines.items():
             where = f"evaluation.engines.{name}"

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from keisei.evaluation.spec import BEST, CURRENT, ENGINE, LOCAL, EvaluationSpec
 from keisei.events import dumps
+from keisei.hint import did_you_mean
 from keisei.server.answers import Json, in_thread
 from keisei.server.models import (
     EvalRequest,
@@ -23,7 +24,7 @@ from keisei.server.models import (
     parse_body,
     parse_query,
 )
-from keisei.server.problems import Problem, did_you_mean
+from keisei.server.problems import Problem
 from keisei.server.source import Source
 from keisei.server.stream import EventStream
 

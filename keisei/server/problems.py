@@ -1,9 +1,7 @@
 """Errors on the wire: RFC 9457 ``application/problem+json``, all of them."""
 
-import difflib
 import http
 import json
-from collections.abc import Iterable
 from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
@@ -12,6 +10,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from keisei.hint import did_you_mean
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -57,12 +57,6 @@ def _unknown(name: str, known: list[str]) -> str:
     if not known:
         return "there is no such field: none is taken here"
     return "there is no such field" + did_you_mean(name, known)
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A hint for a name that is not known, or nothing."""
-    near = difflib.get_close_matches(name[:100], known, 1)  # a long one would take milliseconds
-    return f", did you mean {near[0]}?" if near else ""
 
 
 def problem_response(

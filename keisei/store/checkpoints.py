@@ -8,6 +8,7 @@ name, brought to the disk with its manifest last, and renamed: a crash at any mo
 complete or not there.
 
 None holds a number that is not finite (``first_not_finite``): training could only go on to nowhere.
+Torch is imported where tensors are read or written, not before: a wrong path is told at once.
 """
 
 import hashlib
@@ -23,7 +24,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
-from safetensors import torch as safetensors
 
 from keisei.store.files import json_object, open_file, read_file, sync_folder, write_synced
 
@@ -128,8 +128,7 @@ def find_checkpoint(path: Path, *, only: str | None = None) -> tuple[Path, list[
     Also the errors of the newer ones of the run that were refused, to be told to the user.
     ``only``: the one group of tensors that is wanted. Raises CheckpointError if there is no valid one.
     """
-    if not path.exists():
-        raise CheckpointError(f"{path}: no such run or checkpoint")
+    check_holds_weights(path)
     if path.is_symlink():  # `best` is one
         path = path.parent / path.readlink()
     if (path / MANIFEST).exists() or not (path / CHECKPOINTS).is_dir():
@@ -149,6 +148,16 @@ def find_checkpoint(path: Path, *, only: str | None = None) -> tuple[Path, list[
     raise DamagedCheckpointError(
         f"{path}: no valid checkpoint ({reasons}): put one back from a copy, or begin a new run"
     )
+
+
+def check_holds_weights(path: Path) -> None:
+    """Refuse a path that is neither a run nor a checkpoint, valid or not. Raises CheckpointError."""
+    if not path.exists():
+        raise CheckpointError(f"{path}: no such file or folder")
+    if not any((path / name).exists() for name in (CHECKPOINTS, MANIFEST, STATE)):
+        raise CheckpointError(
+            f"{path} is neither a run (it has no {CHECKPOINTS}) nor a checkpoint (it has no {MANIFEST})"
+        )
 
 
 def checkpoint_name(step: int) -> str:
@@ -251,6 +260,8 @@ def write_part(
 
     Raises NotFiniteError before it writes any, and OSError.
     """
+    from safetensors.torch import save
+
     for group, named in tensors.items():
         if bad := first_not_finite(named):
             raise NotFiniteError(f"{group}/{bad} is not finite")
@@ -263,7 +274,7 @@ def write_part(
     for group, named in tensors.items():
         # Weights may be channels_last; safetensors takes only the plain memory format.
         plain = {name: tensor.contiguous() for name, tensor in named.items()}
-        put(_name(group + SUFFIX, rank), safetensors.save(plain))
+        put(_name(group + SUFFIX, rank), save(plain))
     put(_name(STATE, rank), json.dumps(state, indent=1).encode())
     return files
 
@@ -300,8 +311,10 @@ def _wanted(name: str, only: str | None) -> bool:
 
 
 def _read_tensors(file: Path) -> dict[str, "Tensor"]:
+    from safetensors.torch import load
+
     try:
-        tensors: dict[str, Tensor] = safetensors.load(read_file(file))
+        tensors: dict[str, Tensor] = load(read_file(file))
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise DamagedCheckpointError(f"{file}: {error}") from None
     if bad := first_not_finite(tensors):

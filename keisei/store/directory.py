@@ -77,8 +77,7 @@ class RunDirectory:
     def open(cls, path: Path) -> Self:
         """The run at ``path``, to be continued. Raises RunError, RunLockedError."""
         check_path(path)
-        if not os.path.lexists(path / SETTINGS_FILE):
-            raise RunError(f"{path} is not a run (it has no {SETTINGS_FILE})")
+        check_is_run(path)
         return cls(path, None)
 
     @staticmethod
@@ -167,6 +166,12 @@ def read_settings(path: Path) -> Settings:
         raise _damaged(file, f"{where}: {problem['msg']} (got {problem['input']!r})") from None
 
 
+def trained_with(folder: Path) -> Settings:
+    """The settings of the checkpoint's run; the defaults for one that was moved out of its run."""
+    run = folder.absolute().parent.parent
+    return read_settings(run) if (run / SETTINGS_FILE).exists() else Settings()
+
+
 def read_config(path: Path) -> dict[str, Any]:
     """``run.toml`` as a tree, if it is whole. Raises RunError if it can't be read."""
     file = path / SETTINGS_FILE
@@ -208,6 +213,14 @@ def _damaged(file: Path, why: str) -> DamagedRunError:
 
 def _digest(lines: list[bytes]) -> str:
     return hashlib.sha256(b"".join(lines)).hexdigest()
+
+
+def check_is_run(path: Path) -> None:
+    """Refuse a path that is no run. Raises RunError."""
+    if not path.exists():
+        raise RunError(f"{path}: no such file or folder")
+    if not os.path.lexists(path / SETTINGS_FILE):
+        raise RunError(f"{path} is not a run (it has no {SETTINGS_FILE})")
 
 
 def check_path(path: Path) -> None:

@@ -429,10 +429,13 @@ def test_a_bad_opening_is_named_by_file_and_line(
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["nowhere"], 2, "nowhere: no such run or checkpoint"),
+        (["nowhere"], 2, "nowhere: no such file or folder"),
         (["RUN", "--games", "3"], 2, "--games: an even number, 2 or more (got 3)"),
         (["RUN", "--games", "x"], 2, "--games"),
-        (["RUN", "--opponent", "god"], 2, "--opponent: random, material, weak, a run"),
+        (["RUN", "--opponent", "god"], 2, "god: no such file or folder; it may be random, mat"),
+        (["RUN", "--opponent", "materail"], 2, "no such file or folder, did you mean material?"),
+        (["RUN", "--opponent", "rnadom"], 2, "no such file or folder, did you mean random?"),
+        (["RUN", "--opponent", "waek"], 2, "waek: no such file or folder, did you mean weak?"),
         (["RUN", "--opponent", "usi:x?nodes=0"], 2, "--opponent: nodes: a whole number from 1"),
         (["RUN", "--opponent", "usi:/nowhere/x?nodes=1"], 3, "/nowhere/x"),
         (["RUN", "--opponent", "weak"], 3, "/nowhere"),

@@ -110,7 +110,7 @@ def test_a_run_without_games_says_so(tmp_path: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["nowhere", "--format", "usi"], 2, "nowhere/run.toml"),
+        (["nowhere", "--format", "usi"], 2, "nowhere: no such file or folder"),
         (["RUN", "--format", "usi", "--evaluation", "x"], 2, "has no evaluation 'x'"),
         (["RUN", "--format", "kif"], 2, "--out: kif needs it"),
         (["RUN", "--format", "pgn"], 2, "--format"),

@@ -185,8 +185,8 @@ def test_what_cannot_be_loaded_is_told_to_the_gui_and_the_terminal(
     missing = tmp_path / "none"
     code, out, err = ask(missing, "usi", "isready", "go")
     assert code == 1
-    assert out[-2:] == ["usiok", f"info string {missing}: no such run or checkpoint"]
-    assert err == f"keisei: {missing}: no such run or checkpoint\n"
+    assert out[-2:] == ["usiok", f"info string {missing}: no such file or folder"]
+    assert err == f"keisei: {missing}: no such file or folder\n"
     if not torch.cuda.is_available():
         code, out, err = ask(run, "setoption name Device value cuda", "isready")
         assert code == 1

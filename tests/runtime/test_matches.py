@@ -185,7 +185,7 @@ async def test_networks_have_the_name_of_their_weights_and_are_copies(table: Tab
     assert not table.matches._agents
     missing = Command("open", "/nowhere")
     await asyncio.to_thread(table.matches.obey, missing, live, 41)
-    with pytest.raises(Exception, match="nowhere: no such run or checkpoint"):
+    with pytest.raises(Exception, match="nowhere: no such file or folder"):
         await missing.finished
 
 

@@ -128,7 +128,7 @@ def test_checkpoints_without_weights_or_with_nan_are_refused(
 
 
 def test_what_is_missing_is_told(tmp_path: Path, run: RunDirectory) -> None:
-    with pytest.raises(CheckpointError, match="no such run or checkpoint"):
+    with pytest.raises(CheckpointError, match="no such file or folder"):
         load(tmp_path / "nowhere")
     with pytest.raises(CheckpointError, match="no checkpoint yet"):
         load(run.path)

@@ -615,6 +615,11 @@ async def test_what_keeps_a_run_from_starting_is_raised_on_entering(tmp_path: Pa
     ("evaluation", "said"),
     [
         ({"strategy": "best"}, "evaluation.strategy: one of single"),
+        (
+            {"opponents": ["materail"]},
+            "evaluation.opponents: materail: no such file or folder, did",
+        ),
+        ({"opponents": ["fairi"], "engines": {"fairy": "usi:x?nodes=1"}}, "did you mean fairy?"),
         ({"engines": {"a": "usi:x?nodes=many"}}, "evaluation.engines.a: nodes: a whole number"),
     ],
 )

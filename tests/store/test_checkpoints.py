@@ -302,9 +302,9 @@ def test_a_state_that_is_no_state_is_refused_though_its_checksum_is_right(
 def test_no_valid_checkpoint_is_told(run: RunDirectory, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="run: no checkpoint yet"):
         find_checkpoint(run.path)
-    with pytest.raises(CheckpointError, match="nowhere: no such run or checkpoint"):
+    with pytest.raises(CheckpointError, match="nowhere: no such file or folder"):
         find_checkpoint(tmp_path / "nowhere")
-    with pytest.raises(CheckpointError, match="not a complete checkpoint"):
+    with pytest.raises(CheckpointError, match=r"is neither a run .* nor a checkpoint"):
         find_checkpoint(tmp_path)
     (save(run, 1) / "manifest.json").write_text("{}")
     with pytest.raises(CheckpointError, match=r"no valid checkpoint \(.*manifest.json: damaged"):
