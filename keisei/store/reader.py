@@ -280,6 +280,7 @@ def _evaluation(file: Path, row: sqlite3.Row) -> dict[str, Any]:
     data = read_row(file, row["data"])
     if not (isinstance(data.get("id"), str) and isinstance(data.get("state"), str)):
         raise damaged(file, "an evaluation without id and state")
+    data.pop("event", None)  # the row is the newest event of the evaluation
     finished = row["time"] if data["state"] in EVALUATION_ENDED else None
     return {**data, "created": row["created"], "finished": finished}
 
