@@ -1,7 +1,6 @@
 """Which checkpoints a rollback may go to."""
 
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 from keisei.ppo.detectors import ERRORS, LOOKS_BACK
@@ -39,18 +38,25 @@ class GoodCheckpoints:
         kept = self._newest, self._proven, on_trial
         self._run.pinned["rollback"] = {step for step in kept if step is not None}
 
-    def find(self, trouble: str) -> Checkpoint | None:
-        """Where to go back to for a detector's trouble; what was on trial led to it and is dropped."""
+    def find(self, trouble: str) -> tuple[Checkpoint | None, list[CheckpointError]]:
+        """Where to go back to for a detector's trouble; what was on trial led to it and is dropped.
+
+        Also why checkpoints that come before it were refused: damaged, or not finite.
+        """
         self._trial = None
         newest_first = self._run.checkpoints()[::-1]
         if trouble not in ERRORS:
             newest_first.sort(key=lambda path: int(path.name) != self._proven)  # it comes first
+        refused = []
         for path in newest_first:
-            with suppress(CheckpointError):
+            try:
                 checkpoint = load_checkpoint(path)
+            except CheckpointError as error:
+                refused.append(error)
+            else:
                 if checkpoint.state["quiet"]:
-                    return checkpoint
-        return None
+                    return checkpoint, refused
+        return None, refused
 
     def state(self) -> dict[str, Any]:
         """What ``load_state`` continues from, ready for JSON."""

@@ -388,7 +388,9 @@ class Worker:
         allowed = self._settings.detectors.rollbacks
         if self._rollbacks == allowed:
             raise DivergedError(f"{name}: came back after {allowed} rollbacks")
-        good = self._good.find(name)
+        good, refused = self._good.find(name)
+        for error in refused:
+            self._alert("rollback", "warning", f"refused: {error}")
         if good is None:
             raise DivergedError(f"{name}: no checkpoint is left at which nothing was wrong")
         self._ranks.tell("rollback", str(good.path))

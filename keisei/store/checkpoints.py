@@ -243,7 +243,7 @@ def first_not_finite(tensors: Mapping[str, "Tensor"]) -> str | None:
     """The name of the first tensor that holds NaN or an infinity.
 
     The extremes tell it (both are NaN where one number is), at the speed of memory and without a
-    copy: 0.5 ms for a million numbers, where ``isfinite`` takes 10.
+    copy: under 1 ms for a million numbers on one core.
     """
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and tensor.numel():

@@ -123,7 +123,7 @@ class Database:
                 try:
                     with _savepoint(connection):
                         _insert(connection, event)
-                except UnicodeDecodeError:
+                except UnicodeDecodeError:  # said of the database, not of the event
                     raise
                 except _UNFIT as error:
                     unfit.append(f"{event.topic}: {type(error).__name__}: {error}")
@@ -134,7 +134,7 @@ class Database:
         return unfit
 
     def check(self) -> None:
-        """Look at every page, which takes a second for some 500 MB. Raises DatabaseError."""
+        """Look at every page, a second for some 300 MB. Raises DatabaseError."""
         with transaction(self._connection, self._path) as connection:
             (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":

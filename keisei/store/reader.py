@@ -217,6 +217,8 @@ class RunReader:
                 yield connection
         except ERRORS as error:
             raise explained(file, error) from error
+        except UnicodeEncodeError:  # what was asked for is no text
+            raise
         except (TypeError, ValueError) as error:  # a column that is not what was written there
             raise damaged(file, error) from error
 

@@ -6,7 +6,7 @@ import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from keisei.config import Settings
 from keisei.events import Evaluation, Game, Iteration, Status
 from keisei.log import Logging
 from keisei.runtime.prepare import prepare
-from keisei.store import Database, RunDirectory, save_checkpoint
+from keisei.store import Database, DatabaseError, RunDirectory, save_checkpoint
 
 KEPT = Settings(device="cpu", run={"seed": 7, "steps": 900}, ppo={"gamma": 0.91})
 Damage = Callable[[Path, random.Random], None]
@@ -199,6 +199,23 @@ def test_where_every_checkpoint_is_damaged_what_to_do_is_told(
     for folder in (NEWEST, OLDER):
         damage(run / folder / "weights.safetensors", chance)
     assert_told(resume(run), 3, "no valid checkpoint .*begin a new run")
+
+
+def test_a_lost_page_that_is_not_read_at_the_start_is_told_there(
+    whole: Path, tmp_path: Path
+) -> None:
+    data = (whole / "keisei.db").read_bytes()
+    hidden = 0
+    for begin in range(4096, len(data), 4096):
+        run = tmp_path / str(begin)
+        shutil.copytree(whole, run, symlinks=True)
+        (run / "keisei.db").write_bytes(data[:begin] + bytes(4096) + data[begin + 4096 :])
+        shutil.copy(run / "keisei.db", tmp_path / "copy.db")
+        with suppress(DatabaseError), closing(Database(tmp_path / "copy.db")) as database:
+            database.truncate_after(200)
+            hidden += 1
+        assert_told(resume(run), 3, "keisei.db: damaged")
+    assert hidden > 2
 
 
 def test_after_the_database_was_moved_away_training_resumes(whole: Path, tmp_path: Path) -> None:

@@ -108,7 +108,9 @@ async def spoil_one(path: Path, seed: int) -> str:
     message = f"{where} at turn {turn}, {reaction}: {told}"
     assert kept(run), message
     assert not [file for file in kept(run) if not_finite(file)], message
-    if where != "gradient" and reaction != "ignore":
+    if where == "gradient":
+        assert "checkpoint_failed" not in told, f"it got into the moments: {message}"
+    elif reaction != "ignore":
         assert told, f"nobody was told: {message}"
 
     def plain(chosen: Settings) -> Learner:

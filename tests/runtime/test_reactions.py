@@ -96,7 +96,7 @@ def test_what_was_on_trial_when_trouble_came_proves_nothing(tmp_path: Path) -> N
     with closing(RunDirectory.create(settings(tmp_path))) as directory:
         good = rollback.GoodCheckpoints(directory)
         good.note(100, {"iteration": 1, "quiet": True})
-        assert good.find("draws") is None
+        assert good.find("draws") == (None, [])
         later = 1 + rollback.LOOKS_BACK
         good.note(900, {"iteration": later, "quiet": True})
         assert good.state()["proven"] is None
@@ -205,6 +205,35 @@ async def test_rollback_goes_back_to_finite_weights_and_saves_again(tmp_path: Pa
         "no checkpoint at step 400: weights/w is not finite",
         "nonfinite: back to the weights of step 300",
     ]
+
+
+async def test_a_rollback_passes_by_a_checkpoint_that_is_not_finite_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Old(Spoilt):
+        """Saves what is not finite, as earlier versions did, until it complains."""
+
+        def iterate(self) -> Any:
+            report = yield from super().iterate()
+            if self.iteration == 6:
+                monkeypatch.undo()
+            return report
+
+    monkeypatch.setattr("keisei.store.checkpoints.first_not_finite", lambda tensors: None)
+    chosen = settings(tmp_path, nonfinite="rollback")
+    made: list[Old] = []
+
+    def build(settings: Settings) -> Old:
+        made.append(Old(settings))
+        return made[-1]
+
+    async with Keisei(chosen, _learner=build) as session:
+        told = alerts([event async for event in session.events()])
+    assert made[0].went_back_to == [300]
+    refused = [message for message in told if message.startswith("refused: ")]
+    assert len(refused) == 2
+    assert "000000000500/weights.safetensors: weights/w is not finite" in refused[0]
+    assert "000000000400/weights.safetensors: weights/w is not finite" in refused[1]
 
 
 async def test_who_asks_for_a_checkpoint_is_told_why_there_is_none(tmp_path: Path) -> None:
