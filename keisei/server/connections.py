@@ -14,6 +14,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from keisei.server.problems import problem_response
+from keisei.server.security import HEADERS
 
 SECONDS = 10.0
 """A client gets so long to send the head of a request, and again so long to send its body."""
@@ -35,10 +36,10 @@ class Connections(ServerState):
         """Close the longest waiting connection if there are too many. False if none waits."""
         if len(self.connections) <= self.limit:
             return True
-        for oldest in self.waiting:
+        oldest = next(iter(self.waiting), None)
+        if oldest:
             oldest.end()
-            return True
-        return False
+        return oldest is not None
 
     def end(self) -> None:
         """Close all of them at once."""
@@ -125,7 +126,7 @@ class Connection(H11Protocol):
         if self.cycle:
             self.cycle.disconnected = True  # the application's answer would be a second one
         if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-            answer = problem_response(status, detail)
+            answer = problem_response(status, detail, headers=HEADERS)
             headers = [*answer.raw_headers, (b"connection", b"close")]
             start = h11.Response(status_code=status, headers=headers)
             for event in (start, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):

@@ -41,6 +41,7 @@ INSERT INTO evaluation VALUES (:id, :time, :time, :step, :state, :data) ON CONFL
 SET time = excluded.time, step = excluded.step, state = excluded.state, data = excluded.data
 """
 _BLANK = {
+    "event": "evaluation",
     "strategy": "single",
     "opponent": "",
     "games": 0,

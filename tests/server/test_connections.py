@@ -4,6 +4,7 @@ import json
 import logging
 import resource
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from anyio.abc import SocketStream
+from anyio.abc import SocketAttribute, SocketStream
 from starlette.applications import Starlette
 
 from keisei.evaluation.spec import EvaluationSpec
@@ -119,6 +120,7 @@ async def test_a_body_that_stays_out_is_told_as_that(port: int, run: FakeRun) ->
     async with await connect(port, HEAD + b"Content-Length: 10\r\n\r\n{") as stream:
         head, _, body = (await to_end(stream)).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 408 ")
+    assert b"content-security-policy" in head.lower()
     assert b"application/problem+json" in head
     assert "body did not come" in json.loads(body)["detail"]
     assert run.evaluations() == []
@@ -208,6 +210,31 @@ async def test_a_stop_in_mid_request_is_quiet(
             await anyio.sleep(0.2)
             stop.set()
         await stream.aclose()
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+@pytest.mark.parametrize("linger", [None, 0], ids=["closed", "reset"])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        HEAD + b"Content-Length: 100\r\n\r\n{",
+        HEAD + b"Content-Length: 60000\r\n\r\n" + b"{" * 50_000,
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{",
+        GET[:20],
+    ],
+    ids=["body", "long body", "chunk", "head"],
+)
+async def test_a_client_that_leaves_in_mid_request_is_no_news(
+    port: int, sent: bytes, linger: int | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    stream = await connect(port, sent)
+    await anyio.sleep(0.05)
+    if linger is not None:
+        raw = stream.extra(SocketAttribute.raw_socket)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, linger))
+    await stream.aclose()
+    await anyio.sleep(0.1)
+    assert await is_served(port)
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
