@@ -60,13 +60,13 @@ def run(args: argparse.Namespace) -> int:
     with process.problems():
         check_is_run(args.run)
         reader = RunReader(args.run)
-        known = list(reader.metrics(max_points=5)["series"])
-        if not known:
-            raise CommandError(f"{args.run}: no metrics yet: its first iteration has not ended")
+        known = reader.metric_names()
         keys = _chosen(args.keys, known)
         if not (args.keys or args.csv or args.json):
-            keys = [key for key in _TABLE_KEYS if key in known]
+            keys = [key for key in _TABLE_KEYS if key in known] or known[: len(_TABLE_KEYS)]
         rows = _rows(reader, keys)
+    if not rows:
+        raise CommandError(f"{args.run}: no metrics yet: no iteration has measured them")
     if args.csv:
         writer = csv.DictWriter(sys.stdout, [*_ALWAYS, *keys], lineterminator="\n")
         writer.writeheader()
@@ -88,7 +88,7 @@ def _chosen(text: str | None, known: list[str]) -> list[str]:
     keys = [key.strip() for key in text.split(",")]
     for key in keys:
         if key not in known:
-            hint = did_you_mean(key, known) or f"; there are {', '.join(known)}"
+            hint = did_you_mean(key, known) or f"; there are {', '.join(known) or 'none yet'}"
             raise UsageError(f"--keys: no metric {key!r}{hint}")
     return list(dict.fromkeys(keys))
 

@@ -111,6 +111,10 @@ def test_a_short_run_is_shown_whole(count: int, train: Train, ask: Ask) -> None:
     assert [int(row.split()[1]) for row in rows] == list(range(1, count + 1))
 
 
+def test_a_run_without_the_usual_metrics_shows_those_it_has(train: Train, ask: Ask) -> None:
+    assert ask(train({"my/own": 0.5}))[-4:] == "0.5\n"
+
+
 def test_the_table_fits_a_terminal(train: Train, ask: Ask) -> None:
     values = {
         "train/loss_policy": -0.0123456, "train/loss_value": 1.02345, "train/entropy": 3.65812,
@@ -141,8 +145,22 @@ def test_an_unknown_metric_is_refused(
 
 def test_a_run_without_iterations_says_so(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     run = train()
-    assert main(["metrics", str(run), "--csv"]) == 1
-    assert capsys.readouterr().err.startswith(f"keisei: {run}: no metrics yet")
+    for form in ([], ["--csv"], ["--json"]):
+        assert main(["metrics", str(run), *form]) == 1
+        assert capsys.readouterr().err.startswith(f"keisei: {run}: no metrics yet")
+    assert main(["metrics", str(run), "--keys", "train/kl"]) == 2
+    assert "'train/kl'; there are none yet" in capsys.readouterr().err
+
+
+def test_a_run_that_lost_its_iterations_on_resume_says_so(
+    train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train({"train/kl": 1.0})
+    database = Database(run / "keisei.db")
+    database.truncate_after(0)
+    database.close()
+    assert main(["metrics", str(run), "--keys", "train/kl"]) == 1
+    assert "no metrics yet" in capsys.readouterr().err
 
 
 def test_torch_is_not_imported(train: Train) -> None:
