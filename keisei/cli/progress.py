@@ -147,12 +147,10 @@ def _speed(values: dict[str, float]) -> str:
     return f"{values.get('speed/steps_per_second', 0):,.0f} steps/s"
 
 
-def _figures(values: dict[str, float]) -> str:
+def _figures(values: dict[str, float]) -> list[str]:
     """The newest figures; without those that aren't known yet, as when no game has ended."""
     known = ((name, values.get(key, math.nan), form) for name, key, form in _SHOWN)
-    return "  ".join(
-        f"{name} {form.format(value)}" for name, value, form in known if math.isfinite(value)
-    )
+    return [f"{name} {form.format(value)}" for name, value, form in known if math.isfinite(value)]
 
 
 def _notice(event: Event) -> str | None:
@@ -193,7 +191,7 @@ class _Lines:
                 return
             self._next = event.time + PLAIN_SECONDS
             done = "" if share is None else f"{share:4.0%}"
-            figures = (_speed(event.values), _figures(event.values))
+            figures = (_speed(event.values), *_figures(event.values))
             text = "  ".join(filter(None, (done, f"iteration {event.iteration}", *figures)))
         if text:
             clock = time.strftime("%H:%M:%S", time.localtime(event.time))
@@ -238,7 +236,6 @@ class _Panel:
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
-        from rich.text import Text
 
         newest, share = self._newest, self._share
         minutes, seconds = divmod(int(time.monotonic() - self._began), 60)
@@ -249,4 +246,7 @@ class _Panel:
             return row
         steps = f"{newest.step:,} steps"
         row.add_row(bar, f"{minutes}:{seconds:02d}", steps, _speed(newest.values))
-        return Group(row, Text(_figures(newest.values), style="cyan"))
+        figures, below = _figures(newest.values), Table.grid(padding=(0, 2))
+        for at in range(0, len(figures), 3):  # all in one line would not fit into 80 columns
+            below.add_row(*figures[at : at + 3], style="cyan")
+        return Group(row, below)

@@ -76,6 +76,11 @@ class RunReader:
         """The run's settings (``run.toml``). Raises RunError."""
         return read_config(self.path)
 
+    def metric_names(self) -> list[str]:
+        """The metrics that the run has."""
+        with self._open() as db:
+            return [name for (name,) in db.execute("SELECT name FROM metric_name ORDER BY name")]
+
     def metrics(
         self,
         keys: Sequence[str] | None = None,

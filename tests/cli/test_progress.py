@@ -3,6 +3,8 @@
 import contextlib
 import json
 import os
+import pty
+import re
 import time
 from dataclasses import replace
 
@@ -11,7 +13,7 @@ import pytest
 
 from keisei.cli.progress import Progress
 from keisei.config import Settings
-from keisei.events import Log, Status
+from keisei.events import Iteration, Log, Status
 
 pytestmark = pytest.mark.anyio
 
@@ -65,3 +67,38 @@ async def test_log_lines_are_not_told_again(capfd: pytest.CaptureFixture[str]) -
     shown = capfd.readouterr().err
     assert "running" in shown
     assert "slow" not in shown
+
+
+@pytest.mark.parametrize(
+    ("columns", "metrics"),
+    [
+        (80, {"length": 211.0, "decisive": 0.4}),
+        (80, {"length": 512.0, "decisive": 1.0}),
+        (80, {}),
+        (60, {"length": 81.0, "decisive": 0.07}),
+    ],
+)
+async def test_no_figure_of_the_panel_is_broken_over_two_lines(
+    columns: int, metrics: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    values = {"train/loss_policy": -0.1224, "train/loss_value": 1.0321, "train/entropy": 3.664}
+    values |= {"train/kl": 0.01234, "speed/steps_per_second": 1904.0}
+    values |= {f"games/{name}": value for name, value in metrics.items()}
+    event = Iteration(run="r", step=12_345_678, time=0.0, iteration=1, values=values)
+    master, slave = pty.openpty()
+    with os.fdopen(master, "rb", buffering=0) as terminal, os.fdopen(slave, "w") as screen:
+        monkeypatch.setattr("sys.stderr", screen)
+        progress = await anyio.to_thread.run_sync(Progress, Settings)
+        await progress.write([event])
+        await progress.close()
+        os.set_blocking(terminal.fileno(), False)
+        shown = terminal.read(1 << 16).decode()
+    lines = [line.rstrip() for line in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).splitlines()]
+    wanted = ["loss policy -0.122", "value 1.032", "entropy 3.66", "kl 0.0123"]
+    if metrics:
+        wanted += [f"length {metrics['length']:.0f}", f"decisive {metrics['decisive']:.0%}"]
+    assert max(map(len, lines)) <= columns
+    last = [line for line in lines if line][-len(wanted) // 3 :]
+    assert re.split(r" {2,}", "  ".join(last)) == wanted

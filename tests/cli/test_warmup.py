@@ -128,7 +128,7 @@ def test_a_broken_game_is_told_and_the_others_are_used(
     with (folder / "good.usi").open("a") as file:
         file.write("\nstartpos moves 7g7f 7g7e\n")
     words = ["warmup", str(folder), "--run", str(tmp_path / "warm"), "--epochs", "1", *SMALL]
-    assert main([*words, "--config", "quickstart"]) == 0
+    assert main([*words, "--config", "quickstart", "--config", "quickstart"]) == 0
     captured = capsys.readouterr()
     assert f"keisei: skipped: {folder}/bad.kif: neither UTF-8 nor Shift_JIS" in captured.err
     assert f"keisei: skipped: {folder}/good.usi:21: ply 2: 7g7e is not legal" in captured.err
@@ -136,7 +136,8 @@ def test_a_broken_game_is_told_and_the_others_are_used(
     assert "epoch 1: held-out games: top-1 " in captured.err
     start = f"--init {tmp_path}/warm/checkpoints/000000000000"
     small = "--net.blocks=1 --net.channels=8"
-    assert f"next: keisei train --config quickstart {small} {start}\n" in captured.out
+    twice = "--config quickstart --config quickstart"
+    assert f"next: keisei train {twice} {small} {start}\n" in captured.out
 
 
 def test_a_thousand_broken_games_are_not_a_thousand_lines(
