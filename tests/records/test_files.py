@@ -79,7 +79,7 @@ def test_kif(tmp_path: Path, encoding: str, newline: str) -> None:
     [
         ("   6 投了", "black", "resign"),
         ("   6 切れ負け", "black", "timeout"),
-        ("   6 反則勝ち", "white", "win_by_illegal_move"),
+        ("   6 反則勝ち", "white", "illegal_move"),
         ("   6 千日手", "draw", "repetition_draw"),
         ("   6 持将棋", "draw", "impasse"),
         ("   6 中断", None, "interrupt"),
@@ -107,7 +107,7 @@ def test_a_broken_game_in_a_csa_file_does_not_take_the_others_with_it(tmp_path: 
     assert (third.moves, third.winner) == (("2g2f",), "draw")
     assert third.source == f"{tmp_path}/b.csa:17"
     assert isinstance(broken, RecordError)
-    assert str(broken) == f"{tmp_path}/b.csa:10: ply 2: not a legal move"
+    assert str(broken).startswith(f"{tmp_path}/b.csa:10: ply 2: -3434FU is not legal: on 3d ")
 
 
 def test_a_game_that_was_cut_is_no_draw(tmp_path: Path) -> None:
@@ -144,16 +144,17 @@ def test_usi(tmp_path: Path) -> None:
         8: (1, "white", "win_by_declaration"),
         9: (2, "draw", "repetition_draw"),
         10: (1, None, "max_moves"),
+        11: (2, None, "unknown"),
     }
     assert games[6].start == "4k4/9/4P4/9/9/9/9/9/4K4 b G 1"
     problems = [
         str(e).removeprefix(f"{tmp_path}/c.usi:") for e in found if isinstance(e, RecordError)
     ]
-    assert [problem.split(": ")[0] for problem in problems] == ["7", "11", "12", "13", "14"]
+    assert [problem.split(": ")[0] for problem in problems] == ["7", "12", "13", "14"]
     assert "ply 4: 2a2b is not legal" in problems[0]
-    assert "startpos or sfen" in problems[1]
-    assert "moves was expected" in problems[2]
-    assert "no moves" in problems[3]
+    assert "moves was expected, not 7g7f" in problems[1]
+    assert "no moves" in problems[2]
+    assert "board has 4 ranks" in problems[3]
 
 
 @pytest.mark.parametrize("ending", ["kif", "ki2", "csa"])
@@ -173,11 +174,10 @@ def test_what_another_library_writes_is_read(tmp_path: Path, played: Any, ending
     [
         ("a.kif", b"", "no moves"),
         ("a.csa", b"PI\n+\n", "no moves"),
-        ("a.kif", b"\x81 ", "neither UTF-8 nor Shift_JIS"),
-        ("a.kif", KIF.replace("(88)", "(99)").encode(), "ply 3: not a legal move"),
-        ("a.kif", KIF.replace("２二角成(88)", "２二鬼成(88)").encode(), "(line 9)"),
-        ("a.kif", (KIF + KIF).encode(), "several games"),
-        ("a.csa", b"PI\n+\n+7776FU\n-3334FU\nnonsense\n", "nonsense (line 5)"),
+        ("a.kif", b"\x81 ", "line 1: neither a header line nor a move: "),
+        ("a.kif", KIF.replace("(88)", "(99)").encode(), "ply 3: ２二角成(99) is not legal"),
+        ("a.kif", KIF.replace("２二角成(88)", "２二鬼成(88)").encode(), "line 9: neither"),
+        ("a.csa", b"PI\n+\n+7776FU\n-3334FU\nnonsense\n", "line 5: not a line of CSA: non"),
     ],
 )
 def test_a_broken_file_is_told(tmp_path: Path, name: str, data: bytes, said: str) -> None:
