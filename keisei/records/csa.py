@@ -44,9 +44,8 @@ def _statements(line: str) -> list[str]:
     """What a line says: several statements may stand in one, but not behind free text."""
     if line.startswith(("'", "N", "$", "V")):
         return []
-    before, quote, _ = line.partition(",'")
-    told = before if quote else line
-    return [text for text in map(str.rstrip, told.split(",")) if text]
+    told = line.partition(",'")[0]
+    return [text for text in map(str.strip, told.split(",")) if text]
 
 
 class _Game:

@@ -11,7 +11,7 @@ from typing import Any
 
 from keisei.records import csa, kif, usi
 from keisei.records.game import GameRecord, RecordError
-from keisei.records.text import decode, lines_of
+from keisei.records.text import decode, lines_of, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +57,24 @@ def record_files(paths: Iterable[Path]) -> list[Path]:
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in FORMATS)
+            inside = [file for file in files_below(path) if file.suffix.lower() in FORMATS]
             if not inside:
                 raise RecordError(f"{path}: no file in it ends in {', '.join(FORMATS)}")
             files += inside
         elif not path.exists():
             raise RecordError(f"{path}: no such file or folder")
+        elif not path.is_file():
+            raise RecordError(f"{path}: not a file")
         elif path.suffix.lower() not in FORMATS:
             raise RecordError(f"{path}: its name does not end in {', '.join(FORMATS)}")
         else:
             files.append(path)
     return list(dict.fromkeys(files))
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files in a folder and below it, sorted; what is no file (a pipe) is left out."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def open_records(file: Path) -> RecordFile:
@@ -94,4 +101,4 @@ def _games(form: Format, lines: list[str], file: Path) -> Iterator[GameRecord | 
         try:
             yield form.read(part, source)
         except ValueError as error:
-            yield RecordError(f"{source}: {error}")
+            yield RecordError(f"{source}: {printable(str(error))}")

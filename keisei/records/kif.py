@@ -25,7 +25,7 @@ _MOVE = re.compile(
 _TIME = re.compile(r"[(（][\s0-9:.,/]*[)）]")
 _WORD = re.compile(r"[^\W\d]+(?:[-_ ・][^\W\d]+)*|[^\W\d]*\ufffd.*")
 _MOVE_LIKE = re.compile(rf"[同{_BLACK}{_WHITE}]|.*[{''.join(KANJI)}](?:不?成|打)")
-_HEADER = re.compile(r"([^\s:：]+)[:：](.*)", re.DOTALL)
+_HEADER = re.compile(r"[^\s:：]+:|.*：", re.DOTALL)
 _BEGINS = re.compile("手合割|開始日時|対局日|棋戦|表題|作品名|作品番号|[先後上下]手(?:の持ち?駒)?")
 """The names of header lines by which another game begins."""
 _FRAME = re.compile(r"[-+=─━┌┐└┘┏┓┗┛\s0-9０-９]*")
@@ -46,7 +46,8 @@ def split(lines: list[str]) -> Iterator[tuple[int, list[_Line]]]:
             or (kind == "moves" and ended)
         )
         if played and (again or kind in {"rule", "row"} or _begins(kind, text)):
-            yield first, part
+            if first == 1 or _is_game(part):
+                yield first, part
             first, part = number, []
             played = ended = varied = False
         played = played or kind in {"move", "moves", "summary", "variation"}
@@ -54,7 +55,13 @@ def split(lines: list[str]) -> Iterator[tuple[int, list[_Line]]]:
         varied = varied or kind == "variation"
         if kind != "skip" and not varied:
             part.append((number, kind, text))
-    yield first, part
+    if first == 1 or _is_game(part):
+        yield first, part
+
+
+def _is_game(part: list[_Line]) -> bool:
+    """Whether lines are more than the header lines that some programs write behind a game."""
+    return any(kind not in {"header", "turn", "other"} for _, kind, _ in part)
 
 
 def _kind(line: str) -> tuple[str, str]:
@@ -82,8 +89,12 @@ def _kind(line: str) -> tuple[str, str]:
 
 
 def _begins(kind: str, text: str) -> bool:
-    header = _HEADER.match(text) if kind == "header" else None
-    return header is not None and _BEGINS.fullmatch(header[1]) is not None
+    return kind == "header" and _BEGINS.fullmatch(_name_and_value(text)[0]) is not None
+
+
+def _name_and_value(header: str) -> tuple[str, str]:
+    name, value = re.split("[:：]", header, maxsplit=1)
+    return name.strip(), value.strip()
 
 
 def read(lines: Iterable[_Line], source: str) -> GameRecord:
@@ -136,11 +147,11 @@ class _Game:
             raise ValueError(f"neither a header line nor a move: {text[:60]}")
 
     def _header(self, text: str) -> None:
-        name, value = _HEADER.match(text).groups()  # type: ignore[union-attr]
+        name, value = _name_and_value(text)
         if name == "手合割":
-            self._handicap = value.strip()
-        elif name == "手番" and value.strip():
-            self._side = value.strip()[0]
+            self._handicap = value
+        elif name == "手番" and value:
+            self._side = value[0]
         elif re.fullmatch("[先後上下]手の持ち?駒", name):
             self._hands["black" if name[0] in "先下" else "white"] = value
 

@@ -60,7 +60,9 @@ class Moves:
         self._refuse_more()
         try:
             self._board.apply_usi(usi)
-        except ValueError:
+        except ValueError as error:
+            if "overflow" in str(error):  # rsshogi counts plies in 16 bits
+                raise ValueError(f"more than {len(self._moves):,} moves") from error
             self.refuse(usi, "not legal")
             return
         to, dropped = usi[2:4], usi[1] == "*"
@@ -74,7 +76,7 @@ class Moves:
         self._refuse_more()
         start = f"; or the start is another: {self._told}" if not self._moves else ""
         where = self._board.to_sfen()
-        self._illegal = f"ply {len(self._moves) + 1}: {move} is {why} ({where}){start}"
+        self._illegal = f"ply {len(self._moves) + 1}: {move[:60]} is {why} ({where}){start}"
 
     def _refuse_more(self) -> None:
         if self._illegal:

@@ -25,6 +25,15 @@ def _likeness(text: str) -> int:
     return len(_TYPICAL.findall(text)) - text.count("\ufffd")
 
 
+def printable(text: str) -> str:
+    """A message that quotes a file, as one line of bounded length that a terminal may be shown."""
+    told = text if len(text) <= 400 else f"{text[:399]}…"
+    return "".join(
+        letter if letter.isprintable() or letter == "\u3000" else ascii(letter)[1:-1]
+        for letter in told
+    )
+
+
 def lines_of(text: str) -> list[str]:
     """The lines. They end at CR, LF and CRLF alone; ``str.splitlines`` knows more line ends."""
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
