@@ -1,5 +1,6 @@
 """Records of all formats, good and bad."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,43 @@ def test_usi(tmp_path: Path) -> None:
     assert "board has 4 ranks" in problems[3]
 
 
+BARE = START_SFEN.removesuffix(" 1")
+
+
+@pytest.mark.parametrize(
+    ("line", "moves", "winner", "reason"),
+    [
+        ("startpos moves 7g7f 3c3d # resign", 2, None, "unknown"),
+        ("   startpos moves 7g7f resign#", 1, "black", "resign"),
+        (f"sfen {BARE} moves 7g7f time_up", 1, "black", "timeout"),
+        (f"position\tsfen\t{BARE}\tmoves\t7g7f", 1, None, "unknown"),
+        (f"{BARE} moves 7g7f 3c3d", 2, None, "unknown"),
+        ("position\u3000startpos  moves\t7g7f 3c3d Resign", 2, "white", "resign"),
+        ("7g7f 3c3d adjourned", 2, None, "unknown"),
+        ("startpos moves 7g7f max-moves", 1, None, "max_moves"),
+    ],
+)
+def test_ways_to_write_a_line_of_usi(
+    tmp_path: Path, line: str, moves: int, winner: str | None, reason: str
+) -> None:
+    game = one(tmp_path, "a.usi", f"\ufeff# first\n\n  # second\n\t\n{line}\n")
+    assert (len(game.moves), game.winner, game.reason) == (moves, winner, reason)
+    assert game.start == START_SFEN
+    assert game.source == f"{tmp_path}/a.usi:5"
+
+
+def test_an_unknown_word_among_the_moves_is_no_end(tmp_path: Path) -> None:
+    for line in ("startpos moves 7g7f pass 3c3d", "startpos moves 7g7f 3c3e", "7g7f 3c3d?"):
+        assert "ply 2: " in str(one(tmp_path, "a.usi", line))
+    error = one(tmp_path, "a.usi", "startpos moves 3c3d")
+    assert str(error).endswith("; or the start is another: as the line tells it")
+
+
+def test_a_game_of_more_plies_than_can_be_counted_is_refused(tmp_path: Path) -> None:
+    text = f"startpos moves {'2h3h 8b7b 3h2h 7b8b ' * 17_000}"
+    assert "more than 65,534 moves" in str(one(tmp_path, "a.usi", text))
+
+
 @pytest.mark.parametrize("ending", ["kif", "ki2", "csa"])
 def test_what_another_library_writes_is_read(tmp_path: Path, played: Any, ending: str) -> None:
     """Drops, promotions, refused promotions and checks of random games, by rsshogi's writer."""
@@ -214,13 +252,14 @@ def test_damage_is_never_a_crash(
 
 
 def test_folders_are_searched(tmp_path: Path) -> None:
-    (tmp_path / "deep").mkdir()
-    for name in ("deep/b.KIF", "a.csa", "readme.txt", "c.usi"):
+    (tmp_path / "deep" / "folder.kif").mkdir(parents=True)
+    os.mkfifo(tmp_path / "pipe.kif")
+    for name in ("deep/b.KIF", "deep/d.ki2u", "a.csa", "readme.txt", "c.usi"):
         (tmp_path / name).write_text("")
     names = [file.relative_to(tmp_path).as_posix() for file in record_files([tmp_path])]
-    assert names == ["a.csa", "c.usi", "deep/b.KIF"]
+    assert names == ["a.csa", "c.usi", "deep/b.KIF", "deep/d.ki2u"]
     assert record_files([tmp_path / "c.usi", tmp_path])[0] == tmp_path / "c.usi"
-    assert len(record_files([tmp_path, tmp_path])) == 3
+    assert len(record_files([tmp_path, tmp_path])) == 4
 
 
 @pytest.mark.parametrize("name", ["nowhere", "readme.txt", "empty"])
