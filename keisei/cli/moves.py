@@ -15,17 +15,22 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
         "moves", help="list the legal moves of a position", description=__doc__
     )
     parser.add_argument(
-        "sfen", metavar="SFEN", nargs="+", help="the position, or startpos; quotes may be left out"
-    )
+        "line", metavar="SFEN", nargs="+",
+        help="a position, or a line of USI (startpos moves 7g7f); quotes may be left out",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the legal moves in USI notation, sorted, one a line."""
-    from keisei.shogi import Position, SfenError
+    from keisei.shogi import IllegalMoveError, Position, SfenError
+    from keisei.shogi.usi import read_line
 
     try:
-        position = Position(" ".join(args.sfen))
-    except SfenError as error:
+        start, moves = read_line(" ".join(args.line))
+        position = Position(start)
+        for move in moves:
+            position.push(move)
+    except (SfenError, IllegalMoveError) as error:
         raise UsageError(f"SFEN: {error}") from error
     for move in position.legal_moves():
         print(move)

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from keisei.cli import process, settings
+from keisei.cli import process, settings, survey
 from keisei.cli.errors import UsageError
 from keisei.cli.progress import PLAIN_SECONDS
 
@@ -54,11 +54,16 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
         "--positions", type=settings.whole, default=1_000_000,
         help="learn from so many, drawn from all games (default: a million; 414 bytes each)",
     )  # fmt: skip
+    parser.add_argument(
+        "--dry-run", action="store_true", help="only list the files and games, and why not"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
 
 def run(args: argparse.Namespace) -> int:
     """Read, learn, save the weights that foretell the held-out games best."""
+    if args.dry_run:
+        return survey.run(args.games, as_json=args.json)
     for flag, good, bound in (
         ("epochs", args.epochs >= 1, "1 or more"),
         ("minutes", 0 <= args.minutes < math.inf, "0 (no end) or more"),
@@ -161,7 +166,8 @@ def _read(paths: list[Path]) -> tuple[list["GameRecord"], int]:
     for problem in problems[:SKIPS_TOLD]:
         print(f"keisei: skipped: {problem}", file=sys.stderr)
     if len(problems) > SKIPS_TOLD:
-        print(f"keisei: skipped: {len(problems) - SKIPS_TOLD} more", file=sys.stderr)
+        untold = len(problems) - SKIPS_TOLD
+        print(f"keisei: skipped: {untold} more; --dry-run lists them all", file=sys.stderr)
     return games, len(problems)
 
 

@@ -6,7 +6,10 @@ from typing import TypeVar
 
 import numpy as np
 
+from keisei.records.text import lines_of
+from keisei.records.usi import split
 from keisei.shogi import START_SFEN, IllegalMoveError, Position
+from keisei.shogi.usi import read_line
 
 T = TypeVar("T")
 BOOK = Path(__file__).with_name("openings.usi")
@@ -20,9 +23,9 @@ class OpeningsError(ValueError):
 def load_openings(path: Path | None = None) -> tuple[str, ...]:
     """The openings of a file, in order: ``startpos moves ...`` or ``sfen ... moves ...``.
 
-    A line is one of these, an SFEN alone, or USI moves alone from the start position; ``position``
-    may stand before it. Empty lines and what follows a ``#`` are skipped. All lines are replayed,
-    0.1 ms a move, for which the rules are compiled if nobody has used them yet.
+    A line is what ``keisei.shogi.usi.read_line`` reads; empty ones and those of a comment alone
+    are skipped. All lines are replayed, 0.1 ms a move, for which the rules are compiled if nobody
+    has used them yet.
 
     Args:
         path: None for the shipped book.
@@ -39,10 +42,9 @@ def load_openings(path: Path | None = None) -> tuple[str, ...]:
     except UnicodeDecodeError as error:
         raise OpeningsError(f"{file}: not a text in UTF-8") from error
     openings = []
-    for number, line in enumerate(text.splitlines(), 1):
-        told = line.partition("#")[0].strip()
+    for number, line in split(lines_of(text)):
         try:
-            openings += [_read(told)] if told else []
+            openings.append(_read(line))
         except ValueError as error:
             raise OpeningsError(f"{file}:{number}: {error}") from error
     if not openings:
@@ -67,11 +69,8 @@ def choose(openings: Sequence[T], pairs: int, seed: int) -> tuple[T, ...]:
 
 def _read(line: str) -> str:
     """The opening that a line tells. Raises ValueError."""
-    words = line.removeprefix("position ").split()
-    if words[0] not in {"startpos", "sfen"} and "/" not in words[0]:
-        words = ["startpos", "moves", *words]
-    cut = words.index("moves") if "moves" in words else len(words)
-    position, moves = Position(" ".join(words[:cut])), words[cut + 1 :]
+    sfen, moves = read_line(line)
+    position = Position(sfen)
     start = position.sfen()
     _refuse_end(position)
     for ply, usi in enumerate(moves, 1):

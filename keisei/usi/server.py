@@ -249,12 +249,13 @@ def _told(view: View, chosen: str, score: str, lines: int) -> Iterator[str]:
 
 
 def _set_up(words: list[str]) -> "Position":
-    """``startpos moves ...`` or ``sfen ... moves ...``. Raises SfenError or IllegalMoveError."""
+    """The position that the words behind ``position`` tell. Raises SfenError or IllegalMoveError."""
     from keisei.shogi import Position
+    from keisei.shogi.usi import read_line
 
-    start, _, moves = " ".join(words).partition(" moves")
-    position = Position(start.removeprefix("sfen "))
-    for move in moves.split():
+    start, moves = read_line(" ".join(words))
+    position = Position(start)
+    for move in moves:
         position.push(move)
     return position
 

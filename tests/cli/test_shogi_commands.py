@@ -34,12 +34,26 @@ def test_moves(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    "line",
+    ["position startpos moves 7g7f", "startpos\tmoves 7g7f # a note", "7g7f"],
+)
+def test_moves_takes_any_line_of_usi(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    position = Position()
+    position.push("7g7f")
+    assert main(["moves", *line.split()]) == main(["moves", line]) == 0
+    assert capsys.readouterr().out.split() == 2 * position.legal_moves()
+
+
+@pytest.mark.parametrize(
     ("words", "says"),
     [
         (["perft", "-1"], "DEPTH is -1"),
         (["perft", "0", "--divide"], "--divide needs"),
         (["perft", "1", "--sfen", "9/9 b - 1"], "--sfen: board has 2 ranks"),
         (["moves", "4k4/9/9/9/9/9/9/9/10K b - 1"], "SFEN: rank 9"),
+        (["moves", "startpos", "moves", "7g7e"], "SFEN: 7g7e is not legal here"),
+        (["moves", "startpos", "7g7f"], "SFEN: moves was expected, not 7g7f"),
+        (["moves", "# nothing"], "SFEN: neither a position nor a move"),
     ],
 )
 def test_bad_arguments(words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:

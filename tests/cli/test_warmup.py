@@ -125,12 +125,13 @@ def test_a_broken_game_is_told_and_the_others_are_used(
     folder.mkdir()
     games.rename(folder / "good.usi")
     (folder / "bad.kif").write_bytes(b"\x81 ")
+    (folder / "notes.txt").write_text("no records")
     with (folder / "good.usi").open("a") as file:
         file.write("\nstartpos moves 7g7f 7g7e\n")
     words = ["warmup", str(folder), "--run", str(tmp_path / "warm"), "--epochs", "1", *SMALL]
     assert main([*words, "--config", "quickstart", "--config", "quickstart"]) == 0
     captured = capsys.readouterr()
-    assert f"keisei: skipped: {folder}/bad.kif: neither UTF-8 nor Shift_JIS" in captured.err
+    assert f"keisei: skipped: {folder}/bad.kif:1: line 1: neither a header" in captured.err
     assert f"keisei: skipped: {folder}/good.usi:21: ply 2: 7g7e is not legal" in captured.err
     assert "18 games to learn from, 2 held out" in captured.err
     assert "epoch 1: held-out games: top-1 " in captured.err
@@ -149,7 +150,7 @@ def test_a_thousand_broken_games_are_not_a_thousand_lines(
     assert main(words) == 0
     error = capsys.readouterr().err
     assert error.count("keisei: skipped: ") == 21
-    assert "keisei: skipped: 980 more" in error
+    assert "keisei: skipped: 980 more; --dry-run lists them all" in error
 
 
 def test_a_signal_ends_it_early_and_keeps_what_was_learned(
@@ -234,8 +235,8 @@ def test_what_is_wrong_is_one_line(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("PI\n+\n+7775FU\n", "bad.csa:1: ply 1: not a legal move\n"),
-        ("x\n/\nx\n/\nx\n", "bad.csa:1: no moves (and 2 more)\n"),
+        ("PI\n+\n+7775FU\n", "ply 1: 7g7e is not legal ("),
+        ("x\n/\nx\n/\nx\n", "bad.csa:1: line 1: not a line of CSA: x (and 2 more)\n"),
         ("", "bad.csa: no game in it\n"),
     ],
 )
@@ -247,7 +248,69 @@ def test_a_file_without_a_usable_game_is_named(
     assert main(["warmup", str(file), "--run", str(tmp_path / "warm")]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert error.endswith(said)
+    assert said in error
+
+
+@pytest.fixture
+def collection(tmp_path: Path) -> Path:
+    """Games of all formats and encodings, good and bad, and what is no record."""
+    folder = tmp_path / "collection"
+    (folder / "deep").mkdir(parents=True)
+    even = "手合割：平手\n先手：東海林\n手数----指手--\n   1 ７六歩(77)\n"
+    (folder / "a.kif").write_text(f"{even}   2 投了\n{even}   2 ３五歩(33)\n", "cp932")
+    (folder / "b.csa").write_text("N+東海林\nPI\n+\n+7776FU\n%TORYO\n", "euc_jp")
+    (folder / "c.usi").write_text("startpos moves 7g7f 3c3d resign\nnonsense\n")
+    (folder / "deep" / "d.ki2u").write_text("手合割：七枚落ち\n△３四歩\n", "utf-8")
+    (folder / "deep" / "notes.txt").write_text("no records")
+    return folder
+
+
+def test_a_dry_run_lists_every_file_and_game(
+    collection: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["warmup", "--dry-run", str(collection), "--run", str(tmp_path / "warm")]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    lines = captured.out.splitlines()
+    assert lines[0].split() == ["format", "encoding", "games", "refused", "file"]
+    assert lines[1].split() == ["KIF", "Shift_JIS", "1", "1", f"{collection}/a.kif"]
+    assert lines[2] == "    line 1: 1 plies, black won, resign"
+    assert lines[3].startswith("    line 6: refused: ply 2: 3c3e is not legal")
+    assert lines[4].split()[:2] == ["CSA", "EUC-JP"]
+    assert lines[6].split()[:4] == ["USI", "UTF-8", "1", "1"]
+    assert lines[9].split()[:4] == ["KI2", "UTF-8", "0", "1"]
+    assert "did you mean 左七枚落ち or 右七枚落ち?" in lines[10]
+    assert lines[11].endswith("notes.txt: passed over: no ending of game records")
+    assert lines[12:] == ["5 files, 1 of them not read; 3 games with 4 plies, 3 refused"]
+    assert not (tmp_path / "warm").exists()
+
+
+def test_a_dry_run_is_one_json_object(collection: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["warmup", "--dry-run", "--json", str(collection)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["total"] == {"files": 5, "games": 3, "plies": 4, "refused": 3, "not_read": 1}
+    kif, csa, *_, notes = found["files"]
+    assert (kif["format"], kif["encoding"]) == ("KIF", "Shift_JIS")
+    assert kif["games"][0] == {
+        "source": f"{collection}/a.kif:1",
+        "start": Position().sfen(),
+        "plies": 1,
+        "winner": "black",
+        "reason": "resign",
+    }
+    assert kif["games"][1]["refused"].startswith(f"{collection}/a.kif:6: ply 2: ")
+    assert csa["encoding"] == "EUC-JP"
+    assert (notes["format"], notes["games"]) == (None, [])
+    assert notes["problem"] == "passed over: no ending of game records"
+
+
+def test_a_dry_run_of_what_is_not_there_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["warmup", "--dry-run", str(tmp_path / "nowhere")]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == f"keisei: {tmp_path}/nowhere: no such file or folder\n"
 
 
 def test_a_run_is_not_overwritten(

@@ -76,6 +76,8 @@ def test_foreign_rules_agree_on_every_line_of_the_book(book: tuple[str, ...]) ->
         (f"{SFEN} moves 5i5h", f"sfen {SFEN} moves 5i5h"),
         (Position().sfen(), "startpos"),
         ("2g2f # static rook", "startpos moves 2g2f"),
+        ("position\tstartpos\tmoves\t7g7f", "startpos moves 7g7f"),
+        (f"sfen {SFEN.removesuffix(' 1')} moves 5i5h", f"sfen {SFEN} moves 5i5h"),
     ],
 )
 def test_a_line_may_be_written_in_several_ways(file: Path, line: str, opening: str) -> None:
@@ -95,8 +97,8 @@ DECLARABLE = "1K7/+R+R+BGGGGSS/S+P+P6/9/9/9/9/9/4k4 b BSNL 1"
         ("startpos moves 7g7f 7g7f", "ply 2: 7g7f is not legal here: 7g is empty"),
         ("7g7f hello", "ply 2: hello is not legal here: a USI move looks like"),
         ("hello", "ply 1: hello is not legal"),
-        ("position", "ply 1: position is not legal"),
-        ("startpos 7g7f", "an SFEN has board, side, hands"),
+        ("position", "neither a position nor a move"),
+        ("startpos 7g7f", "moves was expected, not 7g7f"),
         ("sfen", "an SFEN has board, side, hands"),
         ("9/9 b - 1", "board has 2 ranks"),
         (f"sfen {MATED}", "the game is over after 0 plies: checkmate"),

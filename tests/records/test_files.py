@@ -1,5 +1,6 @@
 """Records of all formats, good and bad."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def test_kif(tmp_path: Path, encoding: str, newline: str) -> None:
     [
         ("   6 投了", "black", "resign"),
         ("   6 切れ負け", "black", "timeout"),
-        ("   6 反則勝ち", "white", "win_by_illegal_move"),
+        ("   6 反則勝ち", "white", "illegal_move"),
         ("   6 千日手", "draw", "repetition_draw"),
         ("   6 持将棋", "draw", "impasse"),
         ("   6 中断", None, "interrupt"),
@@ -107,7 +108,7 @@ def test_a_broken_game_in_a_csa_file_does_not_take_the_others_with_it(tmp_path: 
     assert (third.moves, third.winner) == (("2g2f",), "draw")
     assert third.source == f"{tmp_path}/b.csa:17"
     assert isinstance(broken, RecordError)
-    assert str(broken) == f"{tmp_path}/b.csa:10: ply 2: not a legal move"
+    assert str(broken).startswith(f"{tmp_path}/b.csa:10: ply 2: -3434FU is not legal: on 3d ")
 
 
 def test_a_game_that_was_cut_is_no_draw(tmp_path: Path) -> None:
@@ -144,16 +145,54 @@ def test_usi(tmp_path: Path) -> None:
         8: (1, "white", "win_by_declaration"),
         9: (2, "draw", "repetition_draw"),
         10: (1, None, "max_moves"),
+        11: (2, None, "unknown"),
     }
     assert games[6].start == "4k4/9/4P4/9/9/9/9/9/4K4 b G 1"
     problems = [
         str(e).removeprefix(f"{tmp_path}/c.usi:") for e in found if isinstance(e, RecordError)
     ]
-    assert [problem.split(": ")[0] for problem in problems] == ["7", "11", "12", "13", "14"]
+    assert [problem.split(": ")[0] for problem in problems] == ["7", "12", "13", "14"]
     assert "ply 4: 2a2b is not legal" in problems[0]
-    assert "startpos or sfen" in problems[1]
-    assert "moves was expected" in problems[2]
-    assert "no moves" in problems[3]
+    assert "moves was expected, not 7g7f" in problems[1]
+    assert "no moves" in problems[2]
+    assert "board has 4 ranks" in problems[3]
+
+
+BARE = START_SFEN.removesuffix(" 1")
+
+
+@pytest.mark.parametrize(
+    ("line", "moves", "winner", "reason"),
+    [
+        ("startpos moves 7g7f 3c3d # resign", 2, None, "unknown"),
+        ("   startpos moves 7g7f resign#", 1, "black", "resign"),
+        (f"sfen {BARE} moves 7g7f time_up", 1, "black", "timeout"),
+        (f"position\tsfen\t{BARE}\tmoves\t7g7f", 1, None, "unknown"),
+        (f"{BARE} moves 7g7f 3c3d", 2, None, "unknown"),
+        ("position\u3000startpos  moves\t7g7f 3c3d Resign", 2, "white", "resign"),
+        ("7g7f 3c3d adjourned", 2, None, "unknown"),
+        ("startpos moves 7g7f max-moves", 1, None, "max_moves"),
+    ],
+)
+def test_ways_to_write_a_line_of_usi(
+    tmp_path: Path, line: str, moves: int, winner: str | None, reason: str
+) -> None:
+    game = one(tmp_path, "a.usi", f"\ufeff# first\n\n  # second\n\t\n{line}\n")
+    assert (len(game.moves), game.winner, game.reason) == (moves, winner, reason)
+    assert game.start == START_SFEN
+    assert game.source == f"{tmp_path}/a.usi:5"
+
+
+def test_an_unknown_word_among_the_moves_is_no_end(tmp_path: Path) -> None:
+    for line in ("startpos moves 7g7f pass 3c3d", "startpos moves 7g7f 3c3e", "7g7f 3c3d?"):
+        assert "ply 2: " in str(one(tmp_path, "a.usi", line))
+    error = one(tmp_path, "a.usi", "startpos moves 3c3d")
+    assert str(error).endswith("; or the start is another: as the line tells it")
+
+
+def test_a_game_of_more_plies_than_can_be_counted_is_refused(tmp_path: Path) -> None:
+    text = f"startpos moves {'2h3h 8b7b 3h2h 7b8b ' * 17_000}"
+    assert "more than 65,534 moves" in str(one(tmp_path, "a.usi", text))
 
 
 @pytest.mark.parametrize("ending", ["kif", "ki2", "csa"])
@@ -173,11 +212,10 @@ def test_what_another_library_writes_is_read(tmp_path: Path, played: Any, ending
     [
         ("a.kif", b"", "no moves"),
         ("a.csa", b"PI\n+\n", "no moves"),
-        ("a.kif", b"\x81 ", "neither UTF-8 nor Shift_JIS"),
-        ("a.kif", KIF.replace("(88)", "(99)").encode(), "ply 3: not a legal move"),
-        ("a.kif", KIF.replace("２二角成(88)", "２二鬼成(88)").encode(), "(line 9)"),
-        ("a.kif", (KIF + KIF).encode(), "several games"),
-        ("a.csa", b"PI\n+\n+7776FU\n-3334FU\nnonsense\n", "nonsense (line 5)"),
+        ("a.kif", b"\x81 ", "line 1: neither a header line nor a move: "),
+        ("a.kif", KIF.replace("(88)", "(99)").encode(), "ply 3: ２二角成(99) is not legal"),
+        ("a.kif", KIF.replace("２二角成(88)", "２二鬼成(88)").encode(), "line 9: neither"),
+        ("a.csa", b"PI\n+\n+7776FU\n-3334FU\nnonsense\n", "line 5: not a line of CSA: non"),
     ],
 )
 def test_a_broken_file_is_told(tmp_path: Path, name: str, data: bytes, said: str) -> None:
@@ -214,13 +252,14 @@ def test_damage_is_never_a_crash(
 
 
 def test_folders_are_searched(tmp_path: Path) -> None:
-    (tmp_path / "deep").mkdir()
-    for name in ("deep/b.KIF", "a.csa", "readme.txt", "c.usi"):
+    (tmp_path / "deep" / "folder.kif").mkdir(parents=True)
+    os.mkfifo(tmp_path / "pipe.kif")
+    for name in ("deep/b.KIF", "deep/d.ki2u", "a.csa", "readme.txt", "c.usi"):
         (tmp_path / name).write_text("")
     names = [file.relative_to(tmp_path).as_posix() for file in record_files([tmp_path])]
-    assert names == ["a.csa", "c.usi", "deep/b.KIF"]
+    assert names == ["a.csa", "c.usi", "deep/b.KIF", "deep/d.ki2u"]
     assert record_files([tmp_path / "c.usi", tmp_path])[0] == tmp_path / "c.usi"
-    assert len(record_files([tmp_path, tmp_path])) == 3
+    assert len(record_files([tmp_path, tmp_path])) == 4
 
 
 @pytest.mark.parametrize("name", ["nowhere", "readme.txt", "empty"])

@@ -215,7 +215,7 @@ def test_the_history_of_the_position_is_kept() -> None:
         ("startpos moves 7g7f 7g7f", "7g7f is not legal here: 7g is empty"),
         ("startpos moves 7g7f \x1b[31mred", "is not legal here"),
         ("sfen nonsense", "nonsense"),
-        ("sfen", "sfen"),
+        ("sfen", "an SFEN has board"),
         ("", ""),
     ],
 )

@@ -1,0 +1,283 @@
+"""Reading KIF and KI2: http://kakinoki.o.oo7.jp/kif_format.html.
+
+The two share header, diagram and comments, and differ in how a move is told: KIF numbers it and
+names its origin, KI2 marks its side and says as little as tells it from others. Programs mix them,
+so one reader takes both.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from keisei.records.ends import UNKNOWN, End, read_end, read_summary
+from keisei.records.game import GameRecord
+from keisei.records.moves import Moves
+from keisei.records.start import HANDICAPS, KANJI, PROMOTED, Start, is_row, read_hand, read_rows
+from keisei.shogi import START_SFEN
+
+_BLACK, _WHITE = "▲☗▼", "△☖▽"
+_NUMBERED = re.compile(r"\s*([0-9]+)[\s.]+(\S.*)", re.DOTALL)
+_MOVE = re.compile(
+    rf"([{_BLACK}{_WHITE}]?)\s*(?:(同)|([1-9１-９])([一二三四五六七八九1-9１-９]))\s*"
+    rf"(成[香桂銀]|[{''.join(KANJI)}])([左右直上行引寄入]*)(不成|成|打|生|不)?"
+    r"\s*(?:[(（]([1-9])([1-9])[)）])?"
+)
+_TIME = re.compile(r"[(（][\s0-9:.,/]*[)）]")
+_WORD = re.compile(r"[^\W\d]+(?:[-_ ・][^\W\d]+)*|[^\W\d]*\ufffd.*")
+_MOVE_LIKE = re.compile(rf"[同{_BLACK}{_WHITE}]|.*[{''.join(KANJI)}](?:不?成|打)")
+_HEADER = re.compile(r"[^\s:：]+:|.*：", re.DOTALL)
+_BEGINS = re.compile("手合割|開始日時|対局日|棋戦|表題|作品名|作品番号|[先後上下]手(?:の持ち?駒)?")
+"""The names of header lines by which another game begins."""
+_FRAME = re.compile(r"[-+=─━┌┐└┘┏┓┗┛\s0-9０-９]*")
+_RANKS = dict(zip("一二三四五六七八九123456789１２３４５６７８９", "abcdefghi" * 3, strict=True))
+
+_Line = tuple[int, str, str]
+"""Number, kind and text of a line that says something."""
+
+
+def split(lines: list[str]) -> Iterator[tuple[int, list[_Line]]]:
+    """The games of a file, each with the number of its first line."""
+    first, part = 1, list[_Line]()
+    played = ended = varied = False
+    for number, line in enumerate(lines, 1):
+        kind, text = _kind(line)
+        again = not varied and (
+            (kind == "move" and text.split(maxsplit=1)[0].strip(".") == "1")
+            or (kind == "moves" and ended)
+        )
+        if played and (again or kind in {"rule", "row"} or _begins(kind, text)):
+            if first == 1 or _is_game(part):
+                yield first, part
+            first, part = number, []
+            played = ended = varied = False
+        played = played or kind in {"move", "moves", "summary", "variation"}
+        ended = ended or kind == "summary"
+        varied = varied or kind == "variation"
+        if kind != "skip" and not varied:
+            part.append((number, kind, text))
+    if first == 1 or _is_game(part):
+        yield first, part
+
+
+def _is_game(part: list[_Line]) -> bool:
+    """Whether lines are more than the header lines that some programs write behind a game."""
+    return any(kind not in {"header", "turn", "other"} for _, kind, _ in part)
+
+
+def _kind(line: str) -> tuple[str, str]:
+    """What a line is, and its text."""
+    text = line.strip()
+    if not text or text[0] in "#*&" or _FRAME.fullmatch(text):
+        return "skip", ""
+    if text.startswith("変化"):
+        return "variation", text
+    if text.startswith("まで"):
+        return "summary", text
+    if text.startswith(("手数-", "手数ー", "手数─")):
+        return "rule", text
+    if text.startswith(("手数＝", "手数=")):
+        return "last", text
+    if is_row(text):
+        return "row", text
+    if "：" not in text and _NUMBERED.match(text):
+        return "move", text
+    if "：" not in text and (text[0] in _BLACK + _WHITE or _MOVE.match(text)):
+        return "moves", text
+    if re.match("[先後上下]手番", text):
+        return "turn", text
+    return ("header" if _HEADER.match(text) else "other"), text
+
+
+def _begins(kind: str, text: str) -> bool:
+    return kind == "header" and _BEGINS.fullmatch(_name_and_value(text)[0]) is not None
+
+
+def _name_and_value(header: str) -> tuple[str, str]:
+    name, value = re.split("[:：]", header, maxsplit=1)
+    return name.strip(), value.strip()
+
+
+def read(lines: Iterable[_Line], source: str) -> GameRecord:
+    """One game. Raises ValueError, naming the line."""
+    game = _Game()
+    for number, kind, text in lines:
+        try:
+            game.take(kind, text)
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from error
+    end = game.end if game.end not in {None, UNKNOWN} else game.summary
+    return game.begun().record(end or UNKNOWN, source)
+
+
+class _Game:
+    """A game while it is read."""
+
+    def __init__(self) -> None:
+        self.end: End | None = None
+        self.summary: End | None = None
+        self._handicap: str | None = None
+        self._rows: list[str] = []
+        self._hands: dict[str, str] = {}
+        self._side = ""
+        self._last = ""
+        """Where the move before went."""
+        self._moves: Moves | None = None
+
+    def take(self, kind: str, text: str) -> None:
+        """A line. Raises ValueError."""
+        if kind == "move":
+            self._numbered(text)
+        elif kind == "moves":
+            self._marked(text)
+        elif kind == "summary":
+            self.summary = self.summary or read_summary(text)
+        elif self._moves is not None or self.summary is not None:
+            if kind == "other" and self.end is None and self.summary is None:
+                raise ValueError(f"neither a move nor an end: {text[:60]}")
+        elif kind == "row":
+            self._rows.append(text)
+        elif kind == "turn":
+            self._side = text[0]
+        elif kind == "last":
+            match = _MOVE.search(text)
+            self._last = _square(match, "") if match else ""
+        elif kind == "header":
+            self._header(text)
+        elif kind == "other":
+            raise ValueError(f"neither a header line nor a move: {text[:60]}")
+
+    def _header(self, text: str) -> None:
+        name, value = _name_and_value(text)
+        if name == "手合割":
+            self._handicap = value
+        elif name == "手番" and value:
+            self._side = value[0]
+        elif re.fullmatch("[先後上下]手の持ち?駒", name):
+            self._hands["black" if name[0] in "先下" else "white"] = value
+
+    def begun(self) -> Moves:
+        """The moves; with the first of them the start is complete."""
+        if self._moves is None:
+            start, told = self._start()
+            if self._side:
+                start.white_to_move = self._side in "後上"
+            self._moves = Moves(start.sfen(), told)
+        return self._moves
+
+    def _start(self) -> tuple[Start, str]:
+        """The start, and how the record tells it. Raises ValueError."""
+        name = self._handicap
+        black, white = (read_hand(self._hands.get(side, "")) for side in ("black", "white"))
+        if self._rows:
+            start = Start()
+            start.board = read_rows(self._rows)
+            start.hands = black + Counter({piece.lower(): n for piece, n in white.items()})
+            start.white_to_move = " w " in HANDICAPS.get(name or "", "")
+            return start, "the diagram"
+        if black or white or (self._hands and name is None):
+            raise ValueError("there are the hands of a diagram, but not its nine ranks")
+        if name is None:
+            return Start.read(START_SFEN), "no 手合割 is named, so the even one was taken"
+        if name in HANDICAPS:
+            return Start.read(HANDICAPS[name]), f"手合割：{name}"
+        near = [known for known in HANDICAPS if name and name in known]
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {' '.join(HANDICAPS)}"
+        raise ValueError(f"手合割：{name}: there is no diagram, and no such handicap; {hint}")
+
+    def _numbered(self, text: str) -> None:
+        """``3 ２二角成(88) ( 0:16/00:00:16)``, or an end word in place of the move."""
+        told = _NUMBERED.match(text)[2]  # type: ignore[index]
+        moves = self.begun()
+        if self.end is not None or self.summary is not None:
+            raise ValueError(f"{text[:60]} stands behind the end of the game")
+        match = _MOVE.match(told)
+        if match is None:
+            word = re.split("[(（]", told, maxsplit=1)[0].strip()
+            self.end = read_end(word)
+            if self.end is UNKNOWN and (_MOVE_LIKE.match(word) or not _WORD.fullmatch(word)):
+                raise ValueError(f"neither a move nor an end: {told[:60]}")
+            return
+        rest = told[match.end() :]
+        behind = rest.strip()
+        timed = _TIME.match(behind) is not None
+        if behind and not timed and (behind[0] in "(（" or not (rest[0].isspace() or rest == "+")):
+            raise ValueError(f"not a move: {told[:60]}")
+        self._push(moves, match)
+
+    def _marked(self, text: str) -> None:
+        """``▲７六歩 △３四歩``: any number of moves."""
+        moves = self.begun()
+        if self.end is not None or self.summary is not None:
+            raise ValueError(f"{text[:60]} stands behind the end of the game")
+        at = 0
+        while at < len(text):
+            match = _MOVE.match(text, at)
+            if match is None:
+                raise ValueError(f"not a move: {text[at : at + 60]}")
+            self._push(moves, match)
+            at = match.end()
+
+    def _push(self, moves: Moves, match: re.Match[str]) -> None:
+        """Make the move that ``_MOVE`` found. Raises ValueError if it is none."""
+        told, mark, kanji, hints = match[0].strip(), match[1], match[5], match[6]
+        if mark and (mark in _WHITE) != moves.white_to_move:
+            colours = ("white", "black") if mark in _WHITE else ("black", "white")
+            raise ValueError(f"{told}: {mark} marks {colours[0]}'s move, and it is {colours[1]}'s")
+        to = self._last = _square(match, self._last)
+        piece = "+" * (kanji[0] in PROMOTED or len(kanji) == 2) + KANJI[kanji[-1]]
+        promotion = "+" if match[7] == "成" else ""
+        if match[8]:
+            origin = match[8] + _RANKS[match[9]]
+            if moves.piece(origin) == moves.own(piece):
+                moves.push(origin + to + promotion)
+            else:
+                found = moves.piece(origin) or "nothing"
+                moves.refuse(told, f"not legal: on {origin} stands {found}")
+            return
+        movers = [] if match[7] == "打" else moves.movers(piece, to, promotion)
+        origins = _narrowed(movers, to, hints, piece, white=moves.white_to_move)
+        if len(origins) > 1:
+            raise ValueError(f"{told}: from {' or '.join(sorted(origins))}?")
+        if origins:
+            moves.push(origins[0] + to + promotion)
+        elif movers or hints or promotion or len(piece) > 1:
+            moves.refuse(told, "not legal")
+        else:
+            moves.push(f"{piece}*{to}")
+
+
+def _square(match: re.Match[str], last: str) -> str:
+    """Where a move goes, in USI; ``last`` for 同. Raises ValueError."""
+    if match[2] is None:
+        return f"{int(match[3])}{_RANKS[match[4]]}"
+    if not last:
+        raise ValueError(f"{match[0].strip()}: no move stands before it")
+    return last
+
+
+def _narrowed(origins: list[str], to: str, hints: str, piece: str, *, white: bool) -> list[str]:
+    """Those origins that KI2's hints mean, seen by the mover."""
+    side = -1 if white else 1
+
+    def right(origin: str) -> int:
+        return side * (int(to[0]) - int(origin[0]))
+
+    def behind(origin: str) -> int:
+        return side * (ord(origin[1]) - ord(to[1]))
+
+    for hint in hints:
+        if hint in "上行入":
+            origins = [o for o in origins if behind(o) > 0]
+        elif hint == "引":
+            origins = [o for o in origins if behind(o) < 0]
+        elif hint == "寄":
+            origins = [o for o in origins if behind(o) == 0]
+        elif hint == "直":
+            origins = [o for o in origins if behind(o) > 0 and right(o) == 0]
+    for hint, sign in (("右", 1), ("左", -1)):
+        if hint in hints and piece[-1] in "BR":  # of two, one may come straight
+            outermost = max((sign * right(o) for o in origins), default=0)
+            origins = [o for o in origins if sign * right(o) == outermost]
+        elif hint in hints:
+            origins = [o for o in origins if sign * right(o) > 0]
+    return origins

@@ -1,0 +1,135 @@
+"""Start positions as records tell them, put together piece by piece.
+
+A start that is not understood is refused and never taken for the usual one.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from keisei.shogi import START_SFEN
+
+_UPPER_HAND = {
+    "香落ち": "lnsgkgsn1/1r5b1",
+    "右香落ち": "1nsgkgsnl/1r5b1",
+    "角落ち": "lnsgkgsnl/1r7",
+    "飛車落ち": "lnsgkgsnl/7b1",
+    "飛香落ち": "lnsgkgsn1/7b1",
+    "二枚落ち": "lnsgkgsnl/9",
+    "三枚落ち": "lnsgkgsn1/9",
+    "四枚落ち": "1nsgkgsn1/9",
+    "五枚落ち": "2sgkgsn1/9",
+    "左五枚落ち": "1nsgkgs2/9",
+    "六枚落ち": "2sgkgs2/9",
+    "左七枚落ち": "2sgkg3/9",
+    "右七枚落ち": "3gkgs2/9",
+    "八枚落ち": "3gkg3/9",
+    "十枚落ち": "4k4/9",
+}
+"""The first two ranks of each handicap that KIF knows."""
+HANDICAPS = {"平手": START_SFEN} | {
+    name: f"{ranks}/ppppppppp/9/9/9/PPPPPPPPP/1B5R1/LNSGKGSNL w - 1"
+    for name, ranks in _UPPER_HAND.items()
+}
+KANJI = {
+    **dict(zip("歩香桂銀金角飛玉王", "PLNSGBRKK", strict=True)),
+    **dict(zip("と杏仝圭全馬龍竜", "PLLNSBRR", strict=True)),
+}
+"""The unpromoted letter of SFEN for a piece on a KIF board."""
+PROMOTED = frozenset("と杏仝圭全馬龍竜")
+_NUMBERS = "〇一二三四五六七八九"
+_EMPTY = "・･.．"
+_CELL = re.compile(rf"([ 　vV]?)([{_EMPTY}{''.join(KANJI)}])")
+_ROW = re.compile(rf"\|?((?:{_CELL.pattern}){{9}})\s?\|?\s*([一二三四五六七八九]?)")
+_HELD = re.compile(r"([歩香桂銀金角飛])(?:([0-9０-９]{1,2})|(十?[一二三四五六七八九]?))")
+_SET = {"P": 18, "L": 4, "N": 4, "S": 4, "G": 4, "B": 2, "R": 2}
+
+
+class Start:
+    """A board that is being set up."""
+
+    def __init__(self) -> None:
+        self.board: dict[str, str] = {}
+        """Square (USI) to piece (SFEN)."""
+        self.hands: Counter[str] = Counter()
+        """Capitals are black's."""
+        self.white_to_move = False
+
+    @classmethod
+    def read(cls, sfen: str) -> "Start":
+        """The start that an SFEN tells, which is a position."""
+        start = cls()
+        board, side, hands = sfen.split()[:3]
+        for rank, row in zip("abcdefghi", board.split("/"), strict=True):
+            file = 9
+            for piece in re.findall(r"\+?[a-zA-Z]|[1-9]", row):
+                if piece.isdigit():
+                    file -= int(piece)
+                else:
+                    start.board[f"{file}{rank}"] = piece
+                    file -= 1
+        for count, piece in re.findall(r"(\d*)([a-zA-Z])", hands):
+            start.hands[piece] = int(count or 1)
+        start.white_to_move = side == "w"
+        return start
+
+    def sfen(self) -> str:
+        """The position as an SFEN; it has not been checked."""
+        rows = []
+        for rank in "abcdefghi":
+            row = "".join(self.board.get(f"{file}{rank}", " ") for file in range(9, 0, -1))
+            rows.append(re.sub(" +", lambda gap: str(len(gap[0])), row))
+        held = ((piece, self.hands[piece]) for piece in "RBGSNLPrbgsnlp")
+        hands = "".join(f"{count if count > 1 else ''}{piece}" for piece, count in held if count)
+        return f"{'/'.join(rows)} {'bw'[self.white_to_move]} {hands or '-'} 1"
+
+    def give_rest(self, *, white: bool) -> None:
+        """Put all that a set still holds, kings excepted, into a hand."""
+        used = Counter(piece.upper().lstrip("+") for piece in self.board.values())
+        used.update(piece.upper() for piece in self.hands.elements())
+        for piece, count in _SET.items():
+            held = piece.lower() if white else piece
+            self.hands[held] += max(count - used[piece], 0)
+
+
+def is_row(line: str) -> bool:
+    """Whether a line is, or was meant to be, a rank of a KIF board."""
+    return line.lstrip().startswith("|") or _ROW.fullmatch(line.strip()) is not None
+
+
+def read_rows(rows: Sequence[str]) -> dict[str, str]:
+    """Square (USI) to piece (SFEN) of a KIF board. Raises ValueError."""
+    if len(rows) != 9:
+        raise ValueError(f"the diagram has {len(rows)} ranks, not 9")
+    board = {}
+    for number, row in enumerate(rows):
+        match = _ROW.fullmatch(row.strip())
+        if match is None or match[4] not in {"", _NUMBERS[number + 1]}:
+            raise ValueError(f"the diagram's rank {number + 1} is not understood: {row.strip()}")
+        for file, (mark, kanji) in zip(range(9, 0, -1), _CELL.findall(match[1]), strict=True):
+            if kanji not in _EMPTY:
+                piece = "+" * (kanji in PROMOTED) + KANJI[kanji]
+                board[f"{file}{'abcdefghi'[number]}"] = (
+                    piece.lower() if mark in {"v", "V"} else piece
+                )
+    return board
+
+
+def read_hand(text: str) -> Counter[str]:
+    """The pieces (capitals of SFEN) that a line of a KIF diagram tells. Raises ValueError."""
+    told = "".join(text.split())
+    hand: Counter[str] = Counter()
+    if told in {"", "なし"}:
+        return hand
+    if _HELD.sub("", told):
+        raise ValueError(f"the diagram's hand is not understood: {text.strip()}")
+    for kanji, digits, number in _HELD.findall(told):
+        hand[KANJI[kanji]] += int(digits or 0) or _number(number)
+    return hand
+
+
+def _number(kanji: str) -> int:
+    """1 to 19; nothing is 1."""
+    ones = kanji.removeprefix("十")
+    tens = 10 * (ones != kanji)
+    return tens + (_NUMBERS.index(ones) if ones else 0 if tens else 1)

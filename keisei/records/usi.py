@@ -1,0 +1,31 @@
+"""Reading USI: a line is a game."""
+
+import re
+from collections.abc import Iterator
+
+from keisei.records.ends import UNKNOWN, read_end
+from keisei.records.game import GameRecord
+from keisei.records.moves import Moves
+from keisei.shogi.usi import read_line
+
+_END = re.compile(r"[^\W\d]+(?:[-_][^\W\d]+)*")
+"""What may stand in place of the last move."""
+
+
+def split(lines: list[str]) -> Iterator[tuple[int, str]]:
+    """The games of a file, each with the number of its line; ``#`` begins a comment."""
+    for number, line in enumerate(lines, 1):
+        if line.partition("#")[0].strip():
+            yield number, line
+
+
+def read(line: str, source: str) -> GameRecord:
+    """One game. Raises ValueError."""
+    start, words = read_line(line)
+    end = UNKNOWN
+    if words and _END.fullmatch(words[-1]):
+        end = read_end(words.pop())
+    moves = Moves(start, "as the line tells it")
+    for word in words:
+        moves.push(word)
+    return moves.record(end, source)
