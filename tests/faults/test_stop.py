@@ -1,0 +1,120 @@
+"""SIGTERM at random instants: the process ends in good order, and within 30 seconds whatever it does."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from keisei.store import find_checkpoint
+
+EACH = 10
+"""Instants of each kind."""
+TINY = [
+    "--config=quickstart", "--env.games=8", "--env.reset_pool=16", "--net.blocks=1",
+    "--net.channels=8", "--ppo.rollout_plies=8", "--ppo.minibatch=64", "--compute.threads=1",
+]  # fmt: skip
+COMMAND = "import sys\nfrom keisei.cli.main import main\nsys.exit(main())"
+HANG = """
+import keisei.ppo.learner, time
+def iterate(self):
+    yield
+    time.sleep(600)
+keisei.ppo.learner.Learner.iterate = iterate
+"""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a run does when the signal comes."""
+
+    words: list[str]
+    after: str
+    """The line on stderr from which the instant counts; empty: the start of the process."""
+    seconds: float
+    """The instant is drawn from 0 to this."""
+    codes: frozenset[int]
+    """-15: nothing was begun, so nothing had to be ended."""
+    bound: float
+    patch: str = ""
+    cold: bool = False
+    """With an empty cache of kernels."""
+
+
+ORDERLY = frozenset({0})
+KINDS = {
+    "imports": Kind(TINY, "", 3, frozenset({0, -signal.SIGTERM}), 10),
+    "compile": Kind(TINY, "compiling", 12, ORDERLY, 10, cold=True),
+    "iteration of base": Kind(["--config=base"], "running", 30, ORDERLY, 15),
+    "save": Kind([*TINY, "--run.checkpoint_seconds=0.01"], "running", 3, ORDERLY, 10),
+    "evaluation": Kind([*TINY, "--evaluation.every_steps=64"], "running", 5, ORDERLY, 10),
+    "hung worker": Kind(TINY, "running", 3, frozenset({1}), 30, patch=HANG),
+}
+
+
+def wait_for(process: "subprocess.Popen[str]", text: str) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if text in line:
+            return
+    pytest.fail(f"the run ended without {text!r}")
+
+
+def stop(kind: Kind, wait: float, run: Path, cache: Path) -> tuple[int, float, str]:
+    """Exit code, seconds from the signal to the end, and what came on stderr."""
+    words = [sys.executable, "-c", kind.patch + COMMAND, "serve", *kind.words]
+    environment = {"NUMBA_CACHE_DIR": str(cache)} if kind.cold else {}
+    with subprocess.Popen(
+        ["env", *(f"{k}={v}" for k, v in environment.items()), *words, "--port=0", f"--run={run}"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            if kind.after:
+                wait_for(process, kind.after)
+            time.sleep(wait)
+            began = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            _, error = process.communicate(timeout=60)
+            return process.returncode, time.monotonic() - began, error
+        finally:
+            process.kill()
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", KINDS)
+def test_sigterm_ends_a_run_in_time_whatever_it_does(
+    name: str, tmp_path: Path, report: Callable[[str], None]
+) -> None:
+    kind, rng = KINDS[name], random.Random(name)
+    for number in range(EACH):
+        wait = rng.uniform(0, kind.seconds)
+        run = tmp_path / f"run-{number}"
+        code, seconds, error = stop(kind, wait, run, tmp_path / f"cache-{number}")
+        report(f"{name}, {wait:.1f} s in: code {code} after {seconds:.1f} s")
+        assert code in kind.codes, error
+        assert seconds < kind.bound
+        if code == 1:
+            assert "in iterate" in error
+        else:
+            assert "Traceback" not in error
+        if list(run.glob("checkpoints/0*")):
+            assert find_checkpoint(run)[1] == []  # none is damaged
+
+
+@pytest.fixture
+def report(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Prints a line of the table past pytest's capture."""
+
+    def show(line: str) -> None:
+        with capsys.disabled():
+            print(f"\n{line}", end="")
+
+    return show
