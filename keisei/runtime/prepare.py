@@ -1,10 +1,13 @@
 """From what a user asked for to a run directory that is ours, before any thread starts."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 # Saving a checkpoint imports it: later there might be no file descriptor left for that.
 import safetensors.torch  # noqa: F401
@@ -30,7 +33,8 @@ from keisei.store import (
     resumed_settings,
 )
 from keisei.store.checkpoints import read_manifest, read_state
-from keisei.store.directory import settings_text
+from keisei.store.directory import LOCK_FILE, settings_text
+from keisei.store.lock import holder_pid
 
 SPINNING = (
     "OpenMP's threads spin while they wait: training is several times slower on processors that "
@@ -115,6 +119,8 @@ def prepare(
         settings = settings if decided else decide(settings)
         _check_device(settings, ranks)
         directory = RunDirectory.create(settings, run)
+        if run is None and ranks.size == 1:
+            remarks += _other_workers(directory.path)
     try:
         if resume:
             settings, ignored = resumed_settings(directory.settings, settings)
@@ -149,6 +155,28 @@ def prepare(
         evaluations=evaluations,
         remarks=tuple(remarks),
     )
+
+
+def _other_workers(path: Path) -> list[str]:
+    """Remarks about the other processes of our server that train too, each a run of its own.
+
+    A server with several workers (``gunicorn -w 2``) starts them from one process of its own
+    program. A shell, which may start as many runs as it likes, is another program.
+    """
+    try:
+        parent = psutil.Process().parent()
+        if parent is None or parent.exe() != psutil.Process().exe():
+            return []
+        siblings = {child.pid for child in parent.children()} - {os.getpid()}
+        locks = [lock for lock in path.parent.glob(f"*/{LOCK_FILE}") if lock.parent != path]
+        others = [lock.parent for lock in locks if holder_pid(lock) in siblings]
+    except (OSError, psutil.Error):  # a process or a run that has just ended
+        return []
+    return [
+        f"another process of the same server trains {other} as well: serve with one worker, or "
+        "name the run, so that its lock refuses the second process"
+        for other in others
+    ]
 
 
 def _start(checkpoint: Path, ranks: Ranks) -> Start:

@@ -24,6 +24,7 @@ from keisei.store.lock import Lock
 from keisei.toml import to_toml
 
 SETTINGS_FILE = "run.toml"
+LOCK_FILE = "lock"
 DATABASE_FILE = "keisei.db"
 _CHECKSUM = re.compile(rb"# sha256: ([0-9a-f]{64})\n")
 """The last line of ``run.toml``, over all lines before it. Earlier versions wrote none."""
@@ -45,7 +46,7 @@ class RunDirectory:
         self.path = path.absolute()
         self.pinned: dict[str, set[int]] = {}
         """Steps whose checkpoints must stay, by who needs them; from any thread."""
-        self._lock = Lock(path / "lock")
+        self._lock = Lock(path / LOCK_FILE)
         try:
             if settings is not None:
                 _refuse_run(path)  # again: another process may have made one just now

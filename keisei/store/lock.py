@@ -56,6 +56,15 @@ class Lock:
             self._file.close()
 
 
+def holder_pid(path: Path) -> int | None:
+    """The process that says in this lock file that it writes; it may be gone. None if none does.
+
+    Raises OSError.
+    """
+    pid = _read(path).get("pid")
+    return pid if isinstance(pid, int) else None
+
+
 def _read(path: Path) -> dict[str, object]:
     try:
         return json_object(read_file(path))
