@@ -1,0 +1,181 @@
+"""A service under attack beside training: silent and slow clients, errors by the dozen."""
+
+import asyncio
+import contextlib
+import json
+import re
+import resource
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(600)]
+
+TINY = [
+    "--config=quickstart", "--env.games=16", "--net.blocks=1", "--net.channels=8",
+    "--ppo.rollout_plies=16", "--ppo.minibatch=128", "--compute.threads=1",
+    "--run.checkpoint_seconds=2",
+]  # fmt: skip
+BREAK = """
+import keisei.server.routes as routes
+async def versions(request):
+    large = ["x" * 1000] * 1000
+    def dive(depth):
+        if not depth:
+            raise KeyError("broken")
+        dive(depth - 1)
+    dive(50)
+routes.versions = versions
+"""
+POST = b"POST /api/eval HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+SLOW = {
+    "silent": (b"", b""),
+    "half a head": (b"GET / HTTP/1.1\r\nHost: localh", b""),
+    "half a body": (POST + b"Content-Length: 100\r\n\r\n{", b""),
+    "a head byte by byte": (b"GET / HTTP/1.1\r\nX-Slow: ", b"a"),
+    "a body byte by byte": (POST + b"Content-Length: 5000\r\n\r\n{", b" "),
+}
+
+
+class Service:
+    """``keisei serve`` in a process with few descriptors."""
+
+    def __init__(self, run: Path, patch: str = "") -> None:
+        code = f"{patch}\nimport sys\nfrom keisei.cli.main import main\nsys.exit(main())"
+        words = [sys.executable, "-c", code, "serve", *TINY, "--port=0", f"--run={run}"]
+        self.run, self.errors = run, run.with_name("stderr")
+        with self.errors.open("w") as errors:
+            self.process = subprocess.Popen(
+                ["bash", "-c", 'ulimit -n 1024; exec "$@"', "bash", *words],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+        assert self.process.stdout is not None
+        found = re.search(r":([0-9]+)/", self.process.stdout.readline())
+        assert found
+        self.port = int(found[1])
+
+    def get(self, path: str) -> Any:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
+            return json.load(answer)
+
+    def speed(self, seconds: float) -> tuple[float, list[float]]:
+        """Steps per second over some seconds, and how long ``/healthz`` took again and again."""
+        begin, since, delays = self.get("/api/status")["step"], time.monotonic(), []
+        while time.monotonic() - since < seconds:
+            asked = time.monotonic()
+            self.get("/healthz")
+            delays.append(time.monotonic() - asked)
+            time.sleep(0.05)
+        step = self.get("/api/status")["step"]
+        return (step - begin) / (time.monotonic() - since), delays
+
+
+@contextlib.contextmanager
+def service(run: Path, patch: str = "") -> Iterator[Service]:
+    served = Service(run, patch)
+    try:
+        while served.get("/api/status")["step"] < 5000:
+            time.sleep(0.2)
+        yield served
+        served.process.terminate()
+        assert served.process.wait(30) == 0
+    finally:
+        served.process.kill()
+        served.process.communicate()
+    assert "Traceback" not in served.errors.read_text()
+
+
+@pytest.fixture(autouse=True)
+def descriptors() -> Iterator[None]:
+    """Let this process hold all the clients."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, before[1]), before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_1100_silent_clients_cost_training_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ratios, delays = [], []
+    with service(tmp_path / "run") as served:
+        for _ in range(8):
+            alone, _ = served.speed(6)
+            clients = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(1100)]
+            crowded, waited = served.speed(6)
+            ratios.append(crowded / alone)
+            delays += waited
+            assert served.get("/api/status")["checkpoint_age"] < 6
+            assert len(list(Path(f"/proc/{served.process.pid}/fd").iterdir())) < 900
+            for client in clients:
+                client.close()
+            time.sleep(0.5)
+        assert served.get("/readyz")["status"] == "ready"
+    with capsys.disabled():
+        shown = " ".join(f"{ratio:.3f}" for ratio in ratios)
+        print(f"\nsteps/s, with / without: {shown}; median {np.median(ratios):.3f}")
+        print(f"/healthz p99 {np.percentile(delays, 99) * 1000:.0f} ms of {len(delays)}")
+    assert np.median(ratios) >= 0.95
+    assert np.percentile(delays, 99) <= 0.25
+
+
+async def closed_after(port: int, begin: bytes, drip: bytes) -> float:
+    """Seconds until the service closes a client that sends ``begin`` and a ``drip`` a second."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    since = time.monotonic()
+    writer.write(begin)
+    try:
+        while time.monotonic() - since < 40:
+            writer.write(drip)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    if not await reader.read(4096):
+                        break
+    except ConnectionError:
+        pass
+    writer.close()
+    return time.monotonic() - since
+
+
+@pytest.mark.parametrize("kind", SLOW)
+def test_200_slow_clients_are_closed_within_15_seconds(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def clients(port: int) -> list[float]:
+        return await asyncio.gather(*(closed_after(port, *SLOW[kind]) for _ in range(200)))
+
+    with service(tmp_path / "run") as served:
+        took = asyncio.run(clients(served.port))
+        served.get("/healthz")
+    with capsys.disabled():
+        print(f"\n{kind}: {len(took)} closed, the last after {max(took):.1f} s")
+    assert max(took) <= 15
+
+
+def test_ten_errors_in_a_row_do_not_hold_up_the_loop(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with service(tmp_path / "run", BREAK) as served:
+        begin = served.get("/api/status")["step"]
+        for _ in range(10):
+            with pytest.raises(urllib.error.HTTPError, match="500"):
+                served.get("/api/version")
+            time.sleep(0.2)
+        query = f"/api/metrics?keys=system/loop_lag_ms&from={begin}&max_points=20000"
+        time.sleep(1)
+        lags = served.get(query)["series"]["system/loop_lag_ms"]["value"]
+    with capsys.disabled():
+        print(f"\nloop lag p99 {np.percentile(lags, 99):.1f} ms of {len(lags)} iterations")
+    assert np.percentile(lags, 99) <= 10
+    assert "large" not in (tmp_path / "run" / "keisei.log").read_text()
