@@ -22,6 +22,8 @@ FILE_BYTES = 10_000_000
 FILES = 10
 RUN_LOGGER = "keisei"
 """Name of the logger that a run's events are written to."""
+ALSO_EVENTS = (RUN_LOGGER, "keisei.runtime.supervise")
+"""Loggers whose warnings are also events of the run: where these are shown, they would be twice."""
 WAITING = 10_000
 """Log records that may wait for the disk; more are dropped and counted."""
 BURST, A_SECOND = 100, 10
@@ -95,8 +97,8 @@ class Logging:
     def forward(self, tell: Tell) -> None:
         """Also hand warnings and errors to ``tell(name, level, message)``, from any thread.
 
-        For ``Keisei.log``, which shows them to who watches the run. The run's own lines are left
-        out: they came from its events.
+        For ``Keisei.log``, which shows them to who watches the run. Lines that are also events of
+        the run are left out.
         """
         self._add(_Forward(tell))
 
@@ -238,7 +240,7 @@ class _Forward(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Called with the handler's lock held; ``tell`` must not log."""
-        if record.name == RUN_LOGGER:
+        if record.name in ALSO_EVENTS:
             return
         # structlog's records carry their event as a dict up to the formatter.
         message = record.msg["event"] if isinstance(record.msg, dict) else record.getMessage()

@@ -50,8 +50,19 @@ def set_up() -> None:
 
 
 def on_console(record: logging.LogRecord) -> bool:
-    """Whether a log record is for the terminal. The run's own events are told there by progress."""
-    return record.levelno >= logging.WARNING and record.name != "keisei"
+    """Whether a log record is for the terminal, where progress tells the run's events."""
+    from keisei.log import ALSO_EVENTS
+
+    if record.name in ALSO_EVENTS and "sink progress" not in record.getMessage():
+        return False
+    return record.levelno >= logging.WARNING
+
+
+def beside_json(record: logging.LogRecord) -> bool:
+    """Whether a log record is for stderr, where progress writes events as JSON on stdout."""
+    from keisei.log import RUN_LOGGER
+
+    return record.levelno >= logging.WARNING and record.name != RUN_LOGGER
 
 
 def tell_failure(failure: "TrainingFailed", log_file: Path) -> None:

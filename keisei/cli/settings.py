@@ -140,7 +140,7 @@ def near_flag(word: str, flags: Iterable[str], *, settings: bool) -> str:
 
 
 def _settings_by_key() -> dict[str, str]:
-    """The flags of settings by their last part; of several ``--run.steps or --schedule.steps``."""
+    """The flags of settings by their key; ``--run.steps or --schedule.steps`` share one."""
     from keisei.config import Settings
 
     found: dict[str, list[str]] = {}

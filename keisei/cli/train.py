@@ -56,7 +56,8 @@ async def _train(chosen: "Settings", args: argparse.Namespace) -> int:
         session.stop()
         progress.hurry()
 
-    with Logging(chosen.log.level, process.on_console) as logs:
+    on_stderr = process.beside_json if args.json else process.on_console
+    with Logging(chosen.log.level, on_stderr) as logs:
         try:
             async with process.stopped_by_signal(stop), session as keisei:
                 logs.add_file(keisei.run.path / process.LOG_FILE)

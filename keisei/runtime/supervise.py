@@ -56,7 +56,7 @@ async def supervise(
     again: Callable[[], Awaitable[bool]] | None = None,
     losses: Losses | None = None,
 ) -> bool:
-    """Run to the end; a crash is an alert, and up to three times in a row a new start.
+    """Run to the end; a crash is an alert and a warning, and up to three times in a row a new start.
 
     ``progress``: a crash after it changed is the first in a row again. ``again`` is awaited before
     each try beyond the three, and says whether to make it; more crashes are then no more alerts.
@@ -65,6 +65,11 @@ async def supervise(
     Returns whether it came to its end. Raises nothing but cancellation.
     """
     crashes, reached = 0, progress()
+
+    def tell(message: str) -> None:
+        report(name, "error", message)
+        _log.warning("%s: %s", name, message)  # on stderr, where a program sets up no logging
+
     while True:
         try:
             await run()
@@ -76,12 +81,12 @@ async def supervise(
             text = "".join(traceback.format_exception_only(cause)).strip()
             _log.info("%s crashed", name, exc_info=cause)
             if crashes <= RESTARTS:
-                report(name, "error", f"{text}; starting again")
+                tell(f"{text}; starting again")
                 await anyio.sleep(PAUSES[crashes - 1])
                 continue
             if crashes == RESTARTS + 1:
                 end = "tried again from time to time" if again else "given up"
-                report(name, "error", f"{text}; {end} after {RESTARTS} restarts")
+                tell(f"{text}; {end} after {RESTARTS} restarts")
                 if losses:
                     losses.add(name, f"{text}; {end}", progress)
             if again is None or not await again():

@@ -73,6 +73,18 @@ async def run_server(app, sock, stop):
     raise OSError("no more sockets")
 keisei.server.serve.run_server = run_server
 """
+BREAK_A_SINK = """
+import keisei.runtime.sinks
+async def write(self, events):
+    raise OSError("no more tape")
+keisei.runtime.sinks.LogSink.write = write
+"""
+BREAK_PROGRESS = """
+import keisei.cli.progress
+def show(self, event):
+    raise ValueError("cannot draw")
+keisei.cli.progress._Lines.show = show
+"""
 
 
 @pytest.fixture
@@ -393,3 +405,25 @@ def test_killed_in_mid_evaluation_the_server_plays_on_when_resumed(
     pairs = [number for number in before if number ^ 1 in before]
     assert pairs
     assert all(after[number] == before[number] for number in pairs), "they were played again"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("patch", "flags", "said"),
+    [
+        (BREAK_A_SINK, [], "sink log: OSError: no more tape"),
+        (BREAK_A_SINK, ["--json"], "sink log: OSError: no more tape"),
+        (BREAK_PROGRESS, [], "sink progress: ValueError: cannot draw"),
+    ],
+)
+def test_a_sink_that_fails_is_told_once_on_stderr(
+    patch: str, flags: list[str], said: str, config: Path, tmp_path: Path
+) -> None:
+    command = ["train", "--config", config, "--run", tmp_path / "run", "--run.minutes", 0.1, *flags]
+    with keisei(*command, patch=patch) as process:
+        stderr = process.communicate(timeout=100)[1]
+        assert process.returncode == 0
+    told = [line for line in stderr.splitlines() if said in line]
+    assert len(told) == 4, "three restarts, and that it was given up"
+    assert "given up" in told[3]

@@ -67,7 +67,7 @@ def test_a_file_here_wins_over_the_shipped_one(
     assert load(arguments("configs/quickstart.toml")).env.games == 3
 
 
-def test_of_several_files_the_later_wins_key_by_key(tmp_path: Path) -> None:
+def test_a_later_file_wins_key_by_key(tmp_path: Path) -> None:
     low, high = tmp_path / "low.toml", tmp_path / "high.toml"
     low.write_text("[ppo]\ngamma = 0.5\nclip = 0.1\n[env]\ngames = 3\n")
     high.write_text("[ppo]\ngamma = 0.75\nepochs = 7\n")
@@ -79,7 +79,7 @@ def test_of_several_files_the_later_wins_key_by_key(tmp_path: Path) -> None:
     assert load(arguments(low, high, ppo__gamma="0.9")).ppo.gamma == 0.9
 
 
-def test_of_several_files_the_wrong_one_is_named(tmp_path: Path) -> None:
+def test_the_wrong_one_among_several_files_is_named(tmp_path: Path) -> None:
     low, high = tmp_path / "low.toml", tmp_path / "high.toml"
     low.write_text("[ppo]\ngamma = 1.5\nclip = 1.5\n")
     high.write_text("[ppo]\ngamma = 2.5\n")

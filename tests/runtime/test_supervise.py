@@ -1,5 +1,7 @@
 """What stands beside training may crash; a device thread that stands still is noticed."""
 
+import subprocess
+import sys
 import time
 
 import anyio
@@ -59,6 +61,47 @@ async def test_a_task_groups_single_error_is_told_by_its_own_name(
         await supervise("server", crash, lambda *alert: alerts.append(alert[2]))
     assert alerts[0].startswith("ValueError: deep down")
     assert "in crash" in caplog.text
+
+
+EMBEDDED = """
+import asyncio
+from keisei.runtime import supervise as module
+module.PAUSES = (0, 0, 0)
+async def crash():
+    raise {error}
+asyncio.run(module.supervise("sink mine", crash, lambda *alert: None))
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ("OSError(28, 'No space left on device', '/x')", "OSError: [Errno 28] No space left on"),
+        ("ValueError('no such column')", "ValueError: no such column; "),
+        ("ConnectionResetError()", "ConnectionResetError; "),
+    ],
+)
+def test_a_program_without_logging_reads_on_stderr_what_crashed(error: str, said: str) -> None:
+    command = [sys.executable, "-c", EMBEDDED.format(error=error)]
+    ended = subprocess.run(command, check=True, capture_output=True, text=True)
+    lines = ended.stderr.splitlines()
+    assert len(lines) == 4, "no traceback"
+    assert all(line.startswith(f"sink mine: {said}") for line in lines)
+    assert lines[3].endswith("given up after 3 restarts")
+
+
+async def test_tries_beyond_the_restarts_are_told_no_more(caplog: pytest.LogCaptureFixture) -> None:
+    tries = iter(range(9))
+
+    async def again() -> bool:
+        return next(tries) < 8
+
+    async def crash() -> None:
+        raise OSError("full")
+
+    with caplog.at_level("WARNING"):
+        await supervise("sink database", crash, lambda *alert: None, again=again)
+    assert len(caplog.messages) == 4
 
 
 async def test_cancellation_is_no_crash() -> None:

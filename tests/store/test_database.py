@@ -80,6 +80,7 @@ def test_metrics_come_back(db: Database, reader: RunReader) -> None:
         "nonfinite": [],
         "cursor": 2,
     }
+    assert reader.metric_names() == ["a", "b"]
     assert list(reader.metrics(["b", "nonsense"])["series"]) == ["b", "nonsense"]
     assert reader.metrics(["nonsense"])["series"]["nonsense"]["value"] == []
 

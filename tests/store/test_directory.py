@@ -67,6 +67,8 @@ def test_a_run_made_while_waiting_for_the_lock_is_not_overwritten(
 def test_open_and_newest_refuse_what_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"not a run \(it has no run\.toml\)"):
         RunDirectory.open(tmp_path)
+    with pytest.raises(RunError, match="nowhere: no such file or folder"):
+        RunDirectory.open(tmp_path / "nowhere")
     with pytest.raises(RunError, match="holds no run"):
         RunDirectory.newest(tmp_path)
     assert not any(tmp_path.iterdir())
