@@ -7,6 +7,7 @@ import pytest
 
 from keisei.events import Board, Event, Game, Iteration, Log
 from keisei.runtime.sinks import DatabaseSink, Feed
+from keisei.runtime.supervise import Losses
 
 pytestmark = pytest.mark.anyio
 
@@ -47,6 +48,6 @@ async def test_what_cannot_be_written_is_counted_and_told_once() -> None:
         feed.put(ITERATION)
         feed.put(GAME)
     feed.close()
-    await feed.run(lambda *alert: told.append(alert))
+    await feed.run(lambda *alert: told.append(alert), Losses())
     assert feed.dropped == 3
     assert told == [("database", "error", "metrics: no values; what can't be written is left out")]
