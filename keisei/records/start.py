@@ -42,6 +42,7 @@ _EMPTY = "・･.．"
 _CELL = re.compile(rf"([ 　vV]?)([{_EMPTY}{''.join(KANJI)}])")
 _ROW = re.compile(rf"\|?((?:{_CELL.pattern}){{9}})\s?\|?\s*([一二三四五六七八九]?)")
 _HELD = re.compile(r"([歩香桂銀金角飛])(?:([0-9０-９]{1,2})|(十?[一二三四五六七八九]?))")
+_GAP = re.compile(" +")
 _SET = {"P": 18, "L": 4, "N": 4, "S": 4, "G": 4, "B": 2, "R": 2}
 
 
@@ -73,12 +74,19 @@ class Start:
         start.white_to_move = side == "w"
         return start
 
+    @classmethod
+    def even(cls) -> "Start":
+        """The usual start."""
+        start = cls()
+        start.board = dict(_EVEN)
+        return start
+
     def sfen(self) -> str:
         """The position as an SFEN; it has not been checked."""
         rows = []
         for rank in "abcdefghi":
-            row = "".join(self.board.get(f"{file}{rank}", " ") for file in range(9, 0, -1))
-            rows.append(re.sub(" +", lambda gap: str(len(gap[0])), row))
+            row = "".join([self.board.get(file + rank, " ") for file in "987654321"])
+            rows.append(_GAP.sub(lambda gap: str(len(gap[0])), row) if " " in row else row)
         held = ((piece, self.hands[piece]) for piece in "RBGSNLPrbgsnlp")
         hands = "".join(f"{count if count > 1 else ''}{piece}" for piece, count in held if count)
         return f"{'/'.join(rows)} {'bw'[self.white_to_move]} {hands or '-'} 1"
@@ -90,6 +98,9 @@ class Start:
         for piece, count in _SET.items():
             held = piece.lower() if white else piece
             self.hands[held] += max(count - used[piece], 0)
+
+
+_EVEN = Start.read(START_SFEN).board
 
 
 def is_row(line: str) -> bool:
