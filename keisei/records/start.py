@@ -42,7 +42,6 @@ _EMPTY = "・･.．"
 _CELL = re.compile(rf"([ 　vV]?)([{_EMPTY}{''.join(KANJI)}])")
 _ROW = re.compile(rf"\|?((?:{_CELL.pattern}){{9}})\s?\|?\s*([一二三四五六七八九]?)")
 _HELD = re.compile(r"([歩香桂銀金角飛])(?:([0-9０-９]{1,2})|(十?[一二三四五六七八九]?))")
-_GAP = re.compile(" +")
 _SET = {"P": 18, "L": 4, "N": 4, "S": 4, "G": 4, "B": 2, "R": 2}
 
 
@@ -83,13 +82,17 @@ class Start:
 
     def sfen(self) -> str:
         """The position as an SFEN; it has not been checked."""
+        board = START_SFEN.split()[0] if self.board == _EVEN else self._ranks()
+        held = ((piece, self.hands[piece]) for piece in "RBGSNLPrbgsnlp")
+        hands = "".join(f"{count if count > 1 else ''}{piece}" for piece, count in held if count)
+        return f"{board} {'bw'[self.white_to_move]} {hands or '-'} 1"
+
+    def _ranks(self) -> str:
         rows = []
         for rank in "abcdefghi":
             row = "".join([self.board.get(file + rank, " ") for file in "987654321"])
-            rows.append(_GAP.sub(lambda gap: str(len(gap[0])), row) if " " in row else row)
-        held = ((piece, self.hands[piece]) for piece in "RBGSNLPrbgsnlp")
-        hands = "".join(f"{count if count > 1 else ''}{piece}" for piece, count in held if count)
-        return f"{'/'.join(rows)} {'bw'[self.white_to_move]} {hands or '-'} 1"
+            rows.append(re.sub(" +", lambda gap: str(len(gap[0])), row))
+        return "/".join(rows)
 
     def give_rest(self, *, white: bool) -> None:
         """Put all that a set still holds, kings excepted, into a hand."""
