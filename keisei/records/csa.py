@@ -7,7 +7,6 @@ from keisei.records.ends import UNKNOWN, End, read_end
 from keisei.records.game import GameRecord
 from keisei.records.moves import Moves
 from keisei.records.start import Start
-from keisei.shogi import START_SFEN
 
 _PIECES = {
     "FU": "P", "KY": "L", "KE": "N", "GI": "S", "KI": "G", "KA": "B", "HI": "R", "OU": "K",
@@ -63,7 +62,7 @@ class _Game:
             told = "as the P lines tell it"
             if self._start is None:
                 told = "no P line names it, so the even one was taken"
-                self._start = Start.read(START_SFEN)
+                self._start = Start.even()
             self._start.white_to_move = (self._side or sign) == "-"
             self._moves = Moves(self._start.sfen(), told)
         return self._moves
@@ -109,7 +108,7 @@ class _Game:
         """A line of the start position."""
         start = self._start = self._start or Start()
         if text.startswith("PI"):
-            self._start = Start.read(START_SFEN)
+            self._start = Start.even()
             for place, name in _placed(text):
                 man = self._start.board.pop(_SQUARES.get(place, ""), "")
                 if man.upper() != _PIECES.get(name):

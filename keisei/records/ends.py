@@ -52,7 +52,7 @@ _WORDS = {
     "最大手数 maxmoves": End("max_moves", None),
 }
 _ENDS = {word: end for words, end in _WORDS.items() for word in words.split()}
-_SIDE = re.compile("(先手|下手|後手|上手)の?([^勝負]*)([勝負])")
+_SIDE = re.compile("(先手|下手|後手|上手)の?([^勝負]{0,20})([勝負])")
 _SUMMARY = re.compile(r"まで[、,\s]*(?:[0-9０-９]+手)?[で、,\s]*")
 _CAUSES = {
     "反則": ILLEGAL_MOVE,

@@ -23,7 +23,7 @@ _MOVE = re.compile(
     r"\s*(?:[(（]([1-9])([1-9])[)）])?"
 )
 _TIME = re.compile(r"[(（][\s0-9:.,/]*[)）]")
-_WORD = re.compile(r"[^\W\d]+(?:[-_ ・][^\W\d]+)*|[^\W\d]*\ufffd.*")
+_WORD = re.compile(r"(?:[^\W\d]|[- ・])+|[^\W\d]*\ufffd.*")
 _MOVE_LIKE = re.compile(rf"[同{_BLACK}{_WHITE}]|.*[{''.join(KANJI)}](?:不?成|打)")
 _HEADER = re.compile(r"[^\s:：]+:|.*：", re.DOTALL)
 _BEGINS = re.compile("手合割|開始日時|対局日|棋戦|表題|作品名|作品番号|[先後上下]手(?:の持ち?駒)?")

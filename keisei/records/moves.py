@@ -1,13 +1,20 @@
 """The moves of one game: each is made on a board as it is read, so that a record is read once."""
 
+from functools import lru_cache
+
 from rsshogi.core import Board, Move
 
 from keisei.records.ends import ILLEGAL_MOVE, End
 from keisei.records.game import GameRecord
 from keisei.records.start import Start
-from keisei.shogi import START_SFEN, Position
+from keisei.shogi import Position
 
-_EVEN = Start.read(START_SFEN).board
+
+@lru_cache(256)
+def _checked(sfen: str) -> tuple[str, dict[str, str]]:
+    """A start as our rules write it, and its board. Raises SfenError if it is no position."""
+    start = Position(sfen).sfen()
+    return start, Start.read(start).board
 
 
 class Moves:
@@ -27,11 +34,11 @@ class Moves:
         Raises:
             ValueError: it is not a position.
         """
-        self.start = sfen if sfen == START_SFEN else Position(sfen).sfen()
+        self.start, squares = _checked(sfen)
         self.white_to_move = self.start.split()[1] == "w"
         self._board = Board(self.start)
         self._told = told
-        self._squares = dict(_EVEN) if sfen == START_SFEN else Start.read(self.start).board
+        self._squares = dict(squares)
         self._moves: list[str] = []
         self._illegal = ""
 

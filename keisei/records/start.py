@@ -73,15 +73,26 @@ class Start:
         start.white_to_move = side == "w"
         return start
 
+    @classmethod
+    def even(cls) -> "Start":
+        """The usual start."""
+        start = cls()
+        start.board = dict(_EVEN)
+        return start
+
     def sfen(self) -> str:
         """The position as an SFEN; it has not been checked."""
-        rows = []
-        for rank in "abcdefghi":
-            row = "".join(self.board.get(f"{file}{rank}", " ") for file in range(9, 0, -1))
-            rows.append(re.sub(" +", lambda gap: str(len(gap[0])), row))
+        board = START_SFEN.split()[0] if self.board == _EVEN else self._ranks()
         held = ((piece, self.hands[piece]) for piece in "RBGSNLPrbgsnlp")
         hands = "".join(f"{count if count > 1 else ''}{piece}" for piece, count in held if count)
-        return f"{'/'.join(rows)} {'bw'[self.white_to_move]} {hands or '-'} 1"
+        return f"{board} {'bw'[self.white_to_move]} {hands or '-'} 1"
+
+    def _ranks(self) -> str:
+        rows = []
+        for rank in "abcdefghi":
+            row = "".join([self.board.get(file + rank, " ") for file in "987654321"])
+            rows.append(re.sub(" +", lambda gap: str(len(gap[0])), row))
+        return "/".join(rows)
 
     def give_rest(self, *, white: bool) -> None:
         """Put all that a set still holds, kings excepted, into a hand."""
@@ -90,6 +101,9 @@ class Start:
         for piece, count in _SET.items():
             held = piece.lower() if white else piece
             self.hands[held] += max(count - used[piece], 0)
+
+
+_EVEN = Start.read(START_SFEN).board
 
 
 def is_row(line: str) -> bool:

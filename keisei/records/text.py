@@ -28,6 +28,8 @@ def _likeness(text: str) -> int:
 def printable(text: str) -> str:
     """A message that quotes a file, as one line of bounded length that a terminal may be shown."""
     told = text if len(text) <= 400 else f"{text[:399]}…"
+    if told.isprintable():
+        return told
     return "".join(
         letter if letter.isprintable() or letter == "\u3000" else ascii(letter)[1:-1]
         for letter in told

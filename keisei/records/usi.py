@@ -8,7 +8,8 @@ from keisei.records.game import GameRecord
 from keisei.records.moves import Moves
 from keisei.shogi.usi import read_line
 
-_END = re.compile(r"[^\W\d]+(?:[-_][^\W\d]+)*")
+_MOVE = re.compile(r"[1-9][a-i][1-9][a-i]\+?|[PLNSGBR]\*[1-9][a-i]")
+_END = re.compile(r"(?:[^\W\d]|-)+")
 """What may stand in place of the last move."""
 
 
@@ -25,6 +26,10 @@ def read(line: str, source: str) -> GameRecord:
     end = UNKNOWN
     if words and _END.fullmatch(words[-1]):
         end = read_end(words.pop())
+    if not words:
+        raise ValueError("no moves")
+    if wrong := next((word for word in words if not _MOVE.fullmatch(word)), None):
+        raise ValueError(f"ply {words.index(wrong) + 1}: {wrong[:60]} is no move of USI")
     moves = Moves(start, "as the line tells it")
     for word in words:
         moves.push(word)

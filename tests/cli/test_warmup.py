@@ -304,6 +304,23 @@ def test_a_dry_run_is_one_json_object(collection: Path, capsys: pytest.CaptureFi
     assert notes["problem"] == "passed over: no ending of game records"
 
 
+def test_a_dry_run_tells_results_starts_and_names_for_a_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = "4k4/9/4P4/9/9/9/9/9/4K4 b G 1"
+    file = tmp_path / "a\x1b[31m.usi"
+    file.write_text(f"7g7f sennichite\n7g7f\n7g7f 3c3d resign\nsfen {start} moves 5i5h\n")
+    assert main(["warmup", "--dry-run", str(tmp_path)]) == 0
+    _, row, *games, _ = capsys.readouterr().out.splitlines()
+    assert row.endswith(f"{tmp_path}/a\\x1b[31m.usi")
+    assert [game.strip() for game in games] == [
+        "line 1: 1 plies, draw, repetition_draw",
+        "line 2: 1 plies, unknown result, unknown",
+        "line 3: 2 plies, white won, resign",
+        f"line 4: 1 plies, unknown result, unknown, from {start}",
+    ]
+
+
 def test_a_dry_run_of_what_is_not_there_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -31,7 +31,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with RunDirectory.create(KEPT, path) as run, closing(Database(run.database)) as database:
         for step in (100, 200):
             weights = {"weights": {"w": torch.arange(200.0)}, "optimizer": {"m": torch.ones(50)}}
-            state = {"iteration": step // 100, "net": KEPT.net.model_dump()}
+            state = {
+                "iteration": step // 100,
+                "elapsed_seconds": step / 10,
+                "net": KEPT.net.model_dump(),
+            }
             save_checkpoint(run, step, weights, state)
         run.promote(100)
         for number in range(1, 40):

@@ -1,0 +1,38 @@
+"""One grammar of USI lines for records, openings, ``keisei moves`` and ``keisei usi``."""
+
+import pytest
+
+from keisei.shogi import START_SFEN, SfenError
+from keisei.shogi.usi import read_line
+
+SFEN = "4k4/9/4P4/9/9/9/9/9/4K4 b G"
+
+
+@pytest.mark.parametrize(
+    ("line", "start", "moves"),
+    [
+        ("startpos", START_SFEN, ""),
+        ("position\tstartpos\tmoves 7g7f", START_SFEN, "7g7f"),
+        ("  7g7f 3c3d # startpos", START_SFEN, "7g7f 3c3d"),
+        ("moves 7g7f", START_SFEN, "7g7f"),
+        (f"sfen {SFEN} moves 5i5h#x", SFEN, "5i5h"),
+        (f"position sfen {SFEN} 7", f"{SFEN} 7", ""),
+        (f"{SFEN} moves 5i5h resign", SFEN, "5i5h resign"),
+    ],
+)
+def test_ways_to_write_a_line(line: str, start: str, moves: str) -> None:
+    assert read_line(line) == (start, moves.split())
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("", "neither a position nor a move"),
+        (" # startpos", "neither a position nor a move"),
+        ("position", "neither a position nor a move"),
+        ("startpos 7g7f", "moves was expected, not 7g7f"),
+    ],
+)
+def test_what_is_no_line(line: str, said: str) -> None:
+    with pytest.raises(SfenError, match=said):
+        read_line(line)
