@@ -106,16 +106,13 @@ def prepare(
     """
     settings_text(settings)  # what no file can hold is refused before there is a folder
     _check_evaluation(settings)
-    directory: RunDirectory
     remarks: list[str] = []
     checkpoint, origin, start = None, None, Start()
     if resume:
         directory = RunDirectory.open(run or RunDirectory.newest(settings.run.root))
     else:
         if init:
-            origin, refused = find_checkpoint(init)
-            remarks += [f"refused: {error}" for error in refused]
-            _check_net(origin, settings)
+            origin, remarks = _origin(init, settings)
         settings = settings if decided else decide(settings)
         _check_device(settings, ranks)
         directory = RunDirectory.create(settings, run)
@@ -136,11 +133,7 @@ def prepare(
     if settings.device == "cpu" and settings.compute.threads > 1 and not openmp_is_set():
         remarks.append(SPINNING)
     try:
-        evaluations: list[dict[str, Any]] = []
-        if resume:
-            database.check()
-            database.truncate_after(start.step)
-            evaluations = RunReader(directory.path).evaluations()
+        evaluations = _evaluations(directory, database, start.step) if resume else []
     except BaseException:
         database.close()
         directory.close()
@@ -155,6 +148,20 @@ def prepare(
         evaluations=evaluations,
         remarks=tuple(remarks),
     )
+
+
+def _origin(init: Path, settings: Settings) -> tuple[Path, list[str]]:
+    """The checkpoint whose weights to start from, and remarks on those that were refused."""
+    origin, refused = find_checkpoint(init)
+    _check_net(origin, settings)
+    return origin, [f"refused: {error}" for error in refused]
+
+
+def _evaluations(directory: RunDirectory, database: Database, step: int) -> list[dict[str, Any]]:
+    """Those of the run up to ``step``; what the database holds of later steps is removed."""
+    database.check()
+    database.truncate_after(step)
+    return RunReader(directory.path).evaluations()
 
 
 def _other_workers(path: Path) -> list[str]:
