@@ -13,6 +13,7 @@ from anyio import CapacityLimiter, from_thread, to_thread
 
 from keisei.cli.streams import OutputLost, drop_output
 from keisei.events import Alert, Evaluation, Event, Failed, Iteration, Status
+from keisei.log import escape
 
 if TYPE_CHECKING:
     from keisei.config import Settings
@@ -154,10 +155,13 @@ def _figures(values: dict[str, float]) -> list[str]:
 
 
 def _notice(event: Event) -> str | None:
-    """The line of an event that isn't a metric; None where there is nothing to say.
+    """The line of an event that isn't a metric; None where there is nothing to say."""
+    text = _words(event)
+    return escape(text) if text else None  # what raised may quote what a client sent
 
-    Log lines are on stderr already.
-    """
+
+def _words(event: Event) -> str | None:
+    """What an event says to a person. Log lines are on stderr already."""
     match event:
         case Failed():
             return f"failed: {event.type}: {event.message}"

@@ -1,7 +1,11 @@
 """Lines of USI: a start position and what stands behind it, wherever a line is read."""
 
+import re
+
 from keisei.shogi.errors import SfenError
 from keisei.shogi.sfen import START_SFEN
+
+_MOVE = re.compile(r"([1-9][a-i]|[A-Z]\*)[1-9][a-i]")
 
 
 def read_line(text: str) -> tuple[str, list[str]]:
@@ -23,10 +27,10 @@ def read_line(text: str) -> tuple[str, list[str]]:
     start, behind = words[:cut], words[cut + 1 :]
     if start[:1] == ["sfen"]:
         return " ".join(start[1:]), behind
-    if start and "/" in start[0]:
-        return " ".join(start), behind
     if start[:1] == ["startpos"]:
         if len(start) > 1:
             raise SfenError(f"moves was expected, not {start[1]}")
         return START_SFEN, behind
+    if len(start) in {3, 4} and not _MOVE.match(start[0]):  # the fields of an SFEN
+        return " ".join(start), behind
     return START_SFEN, [*start, *behind]

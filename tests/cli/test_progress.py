@@ -13,7 +13,7 @@ import pytest
 
 from keisei.cli.progress import Progress
 from keisei.config import Settings
-from keisei.events import Iteration, Log, Status
+from keisei.events import Alert, Iteration, Log, Status
 
 pytestmark = pytest.mark.anyio
 
@@ -54,6 +54,16 @@ async def test_a_reader_that_left_is_told_once(monkeypatch: pytest.MonkeyPatch) 
         await progress.write([STATUS])
         await progress.close()
     assert told == [1]
+
+
+@pytest.mark.parametrize("text", ["a\x1b[2Jb", "two\nlines", "bell\x07 and \x9bm"])
+async def test_an_alert_cannot_steer_the_terminal(
+    text: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    alert = Alert(run="r", step=1, time=0.0, name="sink x", level="error", message=text)
+    await Progress(Settings).write([alert])
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.endswith(f"error: sink x: {repr(text)[1:-1]}")
 
 
 async def test_the_run_is_named(capfd: pytest.CaptureFixture[str]) -> None:

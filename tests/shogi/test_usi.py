@@ -18,6 +18,9 @@ SFEN = "4k4/9/4P4/9/9/9/9/9/4K4 b G"
         (f"sfen {SFEN} moves 5i5h#x", SFEN, "5i5h"),
         (f"position sfen {SFEN} 7", f"{SFEN} 7", ""),
         (f"{SFEN} moves 5i5h resign", SFEN, "5i5h resign"),
+        ("P*5e 7g7f", START_SFEN, "P*5e 7g7f"),
+        ("7g7f 3c3d 2g2f", START_SFEN, "7g7f 3c3d 2g2f"),
+        ("not an sfen", "not an sfen", ""),
     ],
 )
 def test_ways_to_write_a_line(line: str, start: str, moves: str) -> None:
