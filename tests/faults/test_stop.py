@@ -52,7 +52,8 @@ KINDS = {
     "compile": Kind(TINY, "compiling", 12, ORDERLY, 10, cold=True),
     "iteration of base": Kind(["--config=base"], "running", 30, ORDERLY, 15),
     "save": Kind([*TINY, "--run.checkpoint_seconds=0.01"], "running", 3, ORDERLY, 10),
-    "evaluation": Kind([*TINY, "--evaluation.every_steps=64"], "running", 5, ORDERLY, 10),
+    # The first evaluation may have to compile the kernels of its openings.
+    "evaluation": Kind([*TINY, "--evaluation.every_steps=64"], "running", 5, ORDERLY, 20),
     "hung worker": Kind(TINY, "running", 3, frozenset({1}), 30, patch=HANG),
 }
 
