@@ -44,6 +44,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("runs") / "café"
     assert main(["train", *TINY, "--run", str(path), "--run.steps", "640"]) == 0
     assert main(["evaluate", str(path), "--opponent", "random", "--games", "2"]) == 0
+    games = path.with_name("games")
+    assert main(["games", "export", str(path), "--format", "kif", "--out", str(games)]) == 0
     return path
 
 
@@ -53,6 +55,8 @@ READ_ONLY = {
     "config": ["config", "show"],
     "games": ["games", "export", "RUN", "--format", "usi"],
     "ratings": ["ratings", "RUN"],
+    "metrics": ["metrics", "RUN", "--csv"],
+    "warmup": ["warmup", "--dry-run", "GAMES"],
     "bench": ["bench", "env", "--steps", "100", "--json"],
 }
 TABLE = [
@@ -71,7 +75,8 @@ TABLE = [
 def test_a_command_says_in_one_line_that_its_output_is_lost_and_never_needs_stderr(
     name: str, redirect: str, code: int, lines: list[str], run: Path
 ) -> None:
-    words = [str(run) if word == "RUN" else word for word in READ_ONLY[name]]
+    paths = {"RUN": str(run), "GAMES": str(run.with_name("games"))}
+    words = [paths.get(word, word) for word in READ_ONLY[name]]
     done = keisei(words, redirect)
     assert (done.returncode, done.stderr.splitlines()) == (code, lines)
 
