@@ -58,7 +58,7 @@ class Event:
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON payload: ``event`` and every public field, tuples as lists."""
-        told = {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.repr}
+        told = {f.name: plain(getattr(self, f.name)) for f in fields(self) if f.repr}
         return {"event": self.event, **told}
 
 
@@ -249,9 +249,10 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value as JSON gives it back: tuples become lists."""
     if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     return value

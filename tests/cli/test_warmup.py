@@ -15,7 +15,8 @@ import torch
 from keisei.cli.main import main
 from keisei.config import Settings
 from keisei.play.players import load
-from keisei.runtime.prepare import prepare
+from keisei.runtime.plan import RunRequest
+from keisei.runtime.prepare import open_run
 from keisei.shogi import Position
 from keisei.store import load_checkpoint
 
@@ -73,7 +74,7 @@ def test_a_run_can_start_from_it(
     net = {"kind": "se_resnet", "blocks": 1, "channels": 8}
     settings = Settings.model_validate({"net": net})
     for init in (checkpoint, tmp_path / "warm"):
-        prepared = prepare(settings, tmp_path / f"run-{init.name}", resume=False, init=init)
+        prepared = open_run(RunRequest(settings, tmp_path / f"run-{init.name}", init=init))
         prepared.database.close()
         prepared.run.close()
         assert prepared.init == checkpoint

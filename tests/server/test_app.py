@@ -191,6 +191,7 @@ async def test_metrics_are_asked_for_in_bounds(client: httpx.AsyncClient) -> Non
 async def test_what_has_no_utf_8_form_is_told_as_an_escape(
     client: httpx.AsyncClient, run: FakeRun
 ) -> None:
-    run.message = "runs/\udcff\udc80"  # as Python writes the name of a file that is not UTF-8
+    message = "runs/\udcff\udc80"  # as Python writes the name of a file that is not UTF-8
+    run.fail(message)
     answer = await client.get("/api/status")
-    assert answer.json()["message"] == run.message
+    assert answer.json()["message"] == message
