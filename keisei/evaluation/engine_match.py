@@ -20,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from keisei.env import observe_position
 from keisei.evaluation.match import (
     RESIGN_AFTER,
     Colour,
@@ -31,14 +32,12 @@ from keisei.evaluation.match import (
     tally,
     write_line,
 )
-from keisei.shogi import IllegalMoveError, Position, kernels
+from keisei.shogi import IllegalMoveError, Position
 from keisei.shogi.sfen import read_sfen
 
 Fault = Literal["timeout", "crash"]
 """What an engine does that says nothing of its strength."""
 _OTHER: dict[Colour, Colour] = {"black": "white", "white": "black"}
-_EARLIER, _PLY = 95, 97
-"""Columns of the compact observation: earlier occurrences; ply, of 255 parts of the maximum."""
 
 
 class GameInPlay:
@@ -78,7 +77,7 @@ class GameInPlay:
     def look(self) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
         """The position as a network to move sees it: uint8[1, 131] and its mask uint64[1, 35]."""
         cap = self._spec.trained_max_ply[not self.agent_to_move]
-        return observe(self._position, cap or self._spec.max_ply)
+        return observe_position(self._position, cap or self._spec.max_ply)
 
     def record(self) -> NDArray[Any]:
         """The position as a local player sees it: GAME[1]."""
@@ -179,22 +178,6 @@ class EngineMatch:
         if not self.played:
             raise ValueError("no game has ended")
         return tally(sorted(self.played, key=lambda game: game.number))
-
-
-def observe(position: Position, max_ply: int) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
-    """Compact observation uint8[1, 131] and mask uint64[1, 35], as ``VectorEnv`` shows them."""
-    game, _ = read_sfen(position.sfen())
-    observation = np.zeros((1, kernels.OBSERVATION_BYTES), np.uint8)
-    mask = np.zeros((1, kernels.MASK_WORDS), np.uint64)
-    tags, keys = np.zeros((1, 2, 64), np.uint16), np.zeros((1, 2), np.uint64)
-    reason, result = np.zeros(1, np.int64), np.zeros(1, np.int64)
-    kernels.visit_games(
-        0, 1, np.array([-1]), game, tags, keys, observation, mask, reason, result,
-        kernels.NO_RULE, max_ply,
-    )  # fmt: skip
-    observation[0, _EARLIER] = position.occurrences - 1
-    observation[0, _PLY] = min(position.ply * 255 // max_ply, 255)
-    return observation, mask
 
 
 def random_openings(number: int, seed: int = 0, plies: int = 4) -> list[Opening]:

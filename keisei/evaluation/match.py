@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keisei.env import Reason, VectorEnv, material_actions, random_actions
+from keisei.env.observe import PLY_COLUMN, ply_byte
 from keisei.evaluation.statistics import score_interval
 from keisei.shogi import START_SFEN, Position
 
@@ -32,9 +33,6 @@ NO_LIMIT = -1
 """Of plies: a count down that never comes to 0."""
 AT_ONCE = 512
 """Games played side by side; more follow when these are over. Bounds the work of one turn."""
-
-_PLY = 97
-"""Column of the compact observation that holds the ply, of 255 parts of the maximum."""
 
 
 def _random(games: NDArray[Any], mask: NDArray[np.uint64], rng: NDArray[np.uint64]) -> Any:
@@ -404,9 +402,7 @@ class _Table:
         for side, cap in enumerate(self._spec.trained_max_ply):
             if cap is not None:
                 theirs = opponents == side
-                observation[theirs, _PLY] = np.minimum(
-                    ply[theirs].astype(np.int64) * 255 // cap, 255
-                )
+                observation[theirs, PLY_COLUMN] = ply_byte(ply[theirs], cap)
         return observation
 
     def _move(self, rows: NDArray[np.intp], actions: NDArray[np.integer[Any]]) -> None:

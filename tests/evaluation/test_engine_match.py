@@ -1,36 +1,16 @@
 """Matches whose moves all come from outside: the rules end the games, counts add up."""
 
-import numpy as np
 import pytest
 
-from keisei.env import VectorEnv, random_actions
 from keisei.evaluation.engine_match import (
     EngineMatch,
     GameInPlay,
-    observe,
     random_openings,
 )
 from keisei.evaluation.match import MatchSpec, Opening
 from keisei.shogi import IllegalMoveError, Position
 
 UCHIFUZUME = "sfen 8k/9/6NG1/9/9/9/9/9/4K4 b P 1"
-
-
-def test_observations_are_those_of_training() -> None:
-    rng = np.array([5], np.uint64)
-    for seed in range(4):
-        env, position = VectorEnv(1, max_ply=200, seed=seed, reset_pool=0), Position()
-        cycle = ["2h3h", "8b7b", "3h2h", "7b8b"] * 2
-        while True:
-            observation, mask = observe(position, 200)
-            np.testing.assert_array_equal(observation, env.observation)
-            np.testing.assert_array_equal(mask, env.mask)
-            action = position.action(cycle.pop(0)) if cycle else int(random_actions(mask, rng)[0])
-            step = env.step(np.array([action]))
-            if step.terminated[0] or step.truncated[0]:
-                break
-            position.play(action)
-        assert position.ply > 8
 
 
 def game(opening: str = "startpos", number: int = 0, **more: object) -> GameInPlay:
