@@ -31,7 +31,7 @@ Floats = NDArray[np.floating[Any]]
 Bools = NDArray[np.bool_]
 
 
-class Outcome(NamedTuple):
+class GameScore(NamedTuple):
     """One game."""
 
     black: str
@@ -84,7 +84,7 @@ class Ratings:
         return found
 
 
-def rate(games: Sequence[Outcome], anchor: str = "random") -> Ratings:
+def rate(games: Sequence[GameScore], anchor: str = "random") -> Ratings:
     """Joint ratings of the players of one game or more, the anchor fixed at 0 Elo.
 
     Elo is 400 / ln 10 times the difference in strength times 1 - ``draws``: like BayesElo's scale,
@@ -122,7 +122,7 @@ def rate(games: Sequence[Outcome], anchor: str = "random") -> Ratings:
 
 
 def bootstrap(
-    games: Sequence[Outcome], anchor: str = "random", samples: int = 200, seed: int = 0
+    games: Sequence[GameScore], anchor: str = "random", samples: int = 200, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
     """95 % intervals of the ratings without the model's independence: a check of ``rate``'s.
 
@@ -166,7 +166,7 @@ class _Table:
         return np.bincount(who, minlength=n), np.bincount(who, points, n)
 
 
-def _read(games: Sequence[Outcome], anchor: str) -> _Table:
+def _read(games: Sequence[GameScore], anchor: str) -> _Table:
     names = sorted({game.black for game in games} | {game.white for game in games})
     if anchor not in names:
         raise ValueError(f"anchor: a player with games (got {anchor!r})")

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from keisei.evaluation.ratings import Outcome, Ratings, rate
+from keisei.evaluation.ratings import GameScore, Ratings, rate
 from keisei.evaluation.spec import LOCAL
 from keisei.store import RunReader
 from keisei.store.matches import MatchTable, Rating
 
 
-def rate_all(games: Sequence[Outcome], agent: str | None = None) -> Ratings:
+def rate_all(games: Sequence[GameScore], agent: str | None = None) -> Ratings:
     """Rate the players of one game or more.
 
     0 Elo has ``random``, or where it is not met ``material``, or else the first player that is not
@@ -26,7 +26,7 @@ def refit(run: Path) -> Ratings | None:
     outcomes = RunReader(run).outcomes()
     if not outcomes:
         return None
-    ratings = rate_all([Outcome(*outcome) for outcome in outcomes])
+    ratings = rate_all([GameScore(*outcome) for outcome in outcomes])
     rows = [
         Rating(
             player=found.player,

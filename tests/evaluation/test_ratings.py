@@ -7,32 +7,32 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from keisei.evaluation.ratings import Outcome, Rating, Ratings, bootstrap, rate
+from keisei.evaluation.ratings import GameScore, Rating, Ratings, bootstrap, rate
 
 
 def line(table: Ratings, player: str) -> Rating:
     return next(found for found in table.players if found.player == player)
 
 
-def results(black: str, white: str, wins: int, draws: int, losses: int) -> list[Outcome]:
+def results(black: str, white: str, wins: int, draws: int, losses: int) -> list[GameScore]:
     """Games seen from black."""
     kinds = ((1.0, wins), (0.5, draws), (0.0, losses))
-    return [Outcome(black, white, score) for score, times in kinds for _ in range(times)]
+    return [GameScore(black, white, score) for score, times in kinds for _ in range(times)]
 
 
-def both_seats(one: str, other: str, wins: int, draws: int, losses: int) -> list[Outcome]:
+def both_seats(one: str, other: str, wins: int, draws: int, losses: int) -> list[GameScore]:
     return results(one, other, wins, draws, losses) + results(other, one, losses, draws, wins)
 
 
 def planted(
     elo: dict[str, float], rng: np.random.Generator, rounds: int, *, draw: float = 0.4,
     first: float = 30.0, same: float = 0.0,
-) -> list[Outcome]:  # fmt: skip
+) -> list[GameScore]:  # fmt: skip
     """Everyone against everyone from both seats, drawn from the model; Elo of its unscaled odds.
 
     ``same``: share of pairs in which the second game ends for the players as the first.
     """
-    games: list[Outcome] = []
+    games: list[GameScore] = []
     for k, (one, other) in enumerate(list(permutations(elo, 2)) * rounds):
         d = (elo[one] - elo[other]) * math.log(10) / 400
         move = first * math.log(10) / 400
@@ -43,7 +43,7 @@ def planted(
             if black or rng.random() >= same:
                 score = float(rng.choice([1, 0.5, 0], p=odds / odds.sum()))
             names, points = ((one, other), score) if black else ((other, one), 1 - score)
-            games.append(Outcome(*names, points, pair=k))
+            games.append(GameScore(*names, points, pair=k))
     return games
 
 
@@ -180,11 +180,11 @@ def test_the_table_is_json() -> None:
 
 def test_what_cannot_be_rated_is_refused() -> None:
     with pytest.raises(ValueError, match=r"anchor: a player with games .got 'random'"):
-        rate([Outcome("a", "b", 1)])
+        rate([GameScore("a", "b", 1)])
     with pytest.raises(ValueError, match="anchor"):
         rate([])
     with pytest.raises(ValueError, match=r"score: 1, 0.5 or 0 .got 0.7"):
-        rate([Outcome("a", "random", 0.7)])
+        rate([GameScore("a", "random", 0.7)])
 
 
 def test_draws_alone_are_equal_players_and_not_certainty() -> None:
