@@ -7,7 +7,7 @@ from pathlib import Path
 from keisei.evaluation.ratings import GameScore, Ratings, rate
 from keisei.evaluation.spec import LOCAL
 from keisei.store import RunReader
-from keisei.store.matches import MatchTable, Rating
+from keisei.store.matches import MatchTable, RatingRow
 
 
 def rate_all(games: Sequence[GameScore], agent: str | None = None) -> Ratings:
@@ -28,7 +28,7 @@ def refit(run: Path) -> Ratings | None:
         return None
     ratings = rate_all([GameScore(*outcome) for outcome in outcomes])
     rows = [
-        Rating(
+        RatingRow(
             player=found.player,
             elo=found.elo,
             low=found.interval[0],

@@ -21,7 +21,7 @@ from keisei.store.directory import (
     read_settings,
 )
 from keisei.store.lock import RunLockedError
-from keisei.store.matches import MatchGame, MatchTable, Rating
+from keisei.store.matches import MatchGame, MatchTable, RatingRow
 from keisei.store.reader import RunReader
 from keisei.store.resume import MAY_CHANGE, resumed_settings
 
@@ -37,7 +37,7 @@ __all__ = [
     "MatchGame",
     "MatchTable",
     "NotFiniteError",
-    "Rating",
+    "RatingRow",
     "RunDirectory",
     "RunError",
     "RunLockedError",

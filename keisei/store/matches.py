@@ -94,7 +94,7 @@ class MatchGame:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rating:
+class RatingRow:
     """How strong a player is, by all games of the run's database."""
 
     player: str
@@ -164,7 +164,7 @@ class MatchTable:
         except (AttributeError, TypeError, ValueError) as error:
             raise damaged(self._path, error) from error
 
-    def save_ratings(self, ratings: Iterable[Rating]) -> None:
+    def save_ratings(self, ratings: Iterable[RatingRow]) -> None:
         """These take the place of all ratings: they come from one fit over all games."""
         rows = [asdict(rating) for rating in ratings]
         with transaction(self._connection, self._path) as connection:

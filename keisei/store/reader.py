@@ -179,7 +179,7 @@ class RunReader:
             return [tuple(row) for row in db.execute(_OUTCOMES)]
 
     def ratings(self) -> list[dict[str, Any]]:
-        """The newest ratings, strongest first: ``player``, ``kind`` and the fields of ``Rating``."""
+        """The newest ratings, strongest first: ``player``, ``kind`` and the fields of ``RatingRow``."""
         with self._open_matches() as db:
             return [dict(row) for row in db.execute(_RATING)]
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from keisei.events import Evaluation, Iteration
-from keisei.store import Database, DatabaseError, MatchGame, MatchTable, Rating, RunReader
+from keisei.store import Database, DatabaseError, MatchGame, MatchTable, RatingRow, RunReader
 
 
 def game(number: int, **more: Any) -> MatchGame:
@@ -127,7 +127,7 @@ def test_an_unknown_result_is_refused_and_its_batch_with_it(table: MatchTable) -
 def test_players_have_kinds(table: MatchTable, reader: RunReader) -> None:
     names = ["random", "material", "run@100", "usi:/bin/engine@home", "gpsfish"]
     table.save_ratings(
-        Rating(player=name, elo=-place, low=None, high=1.5, games=2, time=3.0)
+        RatingRow(player=name, elo=-place, low=None, high=1.5, games=2, time=3.0)
         for place, name in enumerate(names)
     )
     assert [row["kind"] for row in reader.ratings()] == [
@@ -149,7 +149,7 @@ def test_players_have_kinds(table: MatchTable, reader: RunReader) -> None:
 
 
 def test_ratings_take_the_place_of_all_before(table: MatchTable, reader: RunReader) -> None:
-    weak = Rating(player="weak", elo=0.0, low=-1.0, high=1.0, games=1)
+    weak = RatingRow(player="weak", elo=0.0, low=-1.0, high=1.0, games=1)
     strong = replace(weak, player="strong", elo=100.0)
     table.save_ratings([weak, replace(weak, player="gone")])
     table.save_ratings([weak, strong])
@@ -193,7 +193,7 @@ def test_a_resumed_run_forgets_the_games_of_later_steps_alone(
         table.begin(key, step, {"measured": step, "command": True})
         table.add(key, [game(0, black=f"run@{step}", white=key), game(1, white=key)])
     table.update("old", "done", {})
-    rating = Rating(player="run@100", elo=0.0, low=None, high=None, games=4)
+    rating = RatingRow(player="run@100", elo=0.0, low=None, high=None, games=4)
     table.save_ratings([rating, replace(rating, player="run@200")])
     live.truncate_after(100)
     assert {row["evaluation"] for row in reader.match_games()} == {"old", "cut"}
