@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keisei.evaluation import MatchSpec, PlayedGame, tally
-from keisei.evaluation.match import Kind
+from keisei.evaluation.local import Kind
 from keisei.evaluation.ratings import GameScore
 from keisei.evaluation.sprt import Sprt
 from keisei.evaluation.statistics import score_interval, strength
@@ -104,7 +104,7 @@ class Played:
         for game in self.counted():
             black, white = self._seats(game)
             points = game.points if game.agent == "black" else 1 - game.points
-            found.append(GameScore(black, white, points, pair=self.first // 2 + game.pair))
+            found.append(GameScore(black, white, points))
         return found
 
     def row(self, game: PlayedGame) -> MatchGame:

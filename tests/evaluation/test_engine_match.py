@@ -1,13 +1,11 @@
 """Matches whose moves all come from outside: the rules end the games, counts add up."""
 
 import pytest
+from engine_tools import random_openings
 
-from keisei.evaluation.engine_match import (
-    EngineMatch,
-    GameInPlay,
-    random_openings,
-)
-from keisei.evaluation.match import MatchSpec, Opening
+from keisei.evaluation import MatchSpec
+from keisei.evaluation.engine_match import EngineMatch, GameInPlay
+from keisei.evaluation.game import Opening
 from keisei.shogi import IllegalMoveError, Position
 
 UCHIFUZUME = "sfen 8k/9/6NG1/9/9/9/9/9/4K4 b P 1"
@@ -120,9 +118,3 @@ def test_each_opening_is_played_from_both_seats_and_faults_are_replayed() -> Non
     assert match.faults == {"timeout": 0, "crash": 1}
     assert (len(match.played), match.result().score) == (6, 0.5)
     assert match.result().by_reason["wins"] == {"resignation": 3}
-
-
-def test_random_openings_depend_on_their_seed() -> None:
-    assert random_openings(5, 1) == random_openings(5, 1)
-    assert random_openings(5, 1) != random_openings(5, 2)
-    assert len(set(random_openings(50))) == 50

@@ -8,7 +8,8 @@ import pytest
 
 from keisei.env import legal_lists, random_actions
 from keisei.evaluation import Match, MatchResult, MatchSpec
-from keisei.evaluation.match import AT_ONCE, Opening
+from keisei.evaluation.game import Opening
+from keisei.evaluation.match import BATCH_GAMES
 from keisei.shogi import Position
 
 Agent = Callable[[Any, Any], Any]
@@ -113,16 +114,18 @@ def test_a_pair_is_played_the_same_however_many_play_beside(opponent: Any) -> No
 
 
 def test_of_many_games_a_part_is_played_at_a_time() -> None:
-    spec = MatchSpec("random", games=2 * AT_ONCE + 6, seed=9, max_ply=24)
+    spec = MatchSpec("random", games=2 * BATCH_GAMES + 6, seed=9, max_ply=24)
     match, most = Match(spec), 0
     while (wanted := match.request()) is not None:
         most = max(most, len(wanted.mask))
         match.answer(fixed_agent(wanted.observation, wanted.mask))
-    assert AT_ONCE // 4 < most <= AT_ONCE
+    assert BATCH_GAMES // 4 < most <= BATCH_GAMES
     check_counts(match.result())
     games = match.result().played
     assert [game.agent for game in games[-4:]] == ["black", "white"] * 2
-    alone = play(fixed_agent, MatchSpec("random", games=2 * AT_ONCE + 2, seed=9, max_ply=24)).played
+    alone = play(
+        fixed_agent, MatchSpec("random", games=2 * BATCH_GAMES + 2, seed=9, max_ply=24)
+    ).played
     assert [g.actions.tolist() for g in games[: len(alone)]] == [g.actions.tolist() for g in alone]
     position = Position()
     for usi in games[-1].record().removeprefix("startpos moves ").split():
@@ -149,8 +152,8 @@ def test_both_games_of_a_pair_get_the_same_random_numbers() -> None:
     rng = np.repeat(streams, 2)[:, None].copy()
     match = Match(spec)
     while (wanted := match.request()) is not None:
-        assert match._table is not None
-        rows, _ = match._table._wanted()
+        assert match._batch is not None
+        rows, _ = match._batch._rows_to_move()
         moves = [random_actions(wanted.mask[[i]], rng[row])[0] for i, row in enumerate(rows)]
         match.answer(np.array(moves, np.int16))
     assert match.result().score == 0.5
@@ -302,7 +305,7 @@ def plies_when_hopeless(resign: float, *, doubt_at: int | None = None) -> list[t
     """How games of a network end, and after how many plies, that expects -0.96 from ply 20 on."""
     match, agent = Match(MatchSpec("random", games=8, max_ply=60, resign=resign)), random_agent(1)
     while (wanted := match.request()) is not None:
-        ply = match._table._env.games["ply"][match._table._wanted()[0]]  # type: ignore[union-attr]
+        ply = match._batch._env.games["ply"][match._batch._rows_to_move()[0]]  # type: ignore[union-attr]
         hope = np.where((ply < 20) | np.isin(ply, [doubt_at]), 0, -0.96)
         match.answer(agent(wanted.observation, wanted.mask), hope)
     return [(game.reason, game.plies) for game in match.result().played]

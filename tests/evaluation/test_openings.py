@@ -6,7 +6,7 @@ import cshogi
 import pytest
 from rsshogi.core import Board
 
-from keisei.evaluation.match import Opening
+from keisei.evaluation.game import Opening
 from keisei.evaluation.openings import OpeningsError, choose, load_openings
 from keisei.shogi import Position
 
@@ -118,9 +118,9 @@ def test_a_bad_line_is_refused_with_its_place(file: Path, line: str, complaint: 
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (b"", "no openings in it"),
-        (b"# nothing\n\n", "no openings in it"),
-        ("# 将棋\n7g7f\n".encode("cp932"), "not a text in UTF-8"),
+        (b"", "no openings: write"),
+        (b"# nothing\n\n", "no openings: write"),
+        ("# 将棋\n7g7f\n".encode("cp932"), "not UTF-8 text"),
         (None, "No such file"),
     ],
 )

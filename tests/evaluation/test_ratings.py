@@ -7,7 +7,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from keisei.evaluation.ratings import GameScore, Rating, Ratings, bootstrap, rate
+from keisei.evaluation.ratings import GameScore, Rating, Ratings, rate
 
 
 def line(table: Ratings, player: str) -> Rating:
@@ -33,7 +33,7 @@ def planted(
     ``same``: share of pairs in which the second game ends for the players as the first.
     """
     games: list[GameScore] = []
-    for k, (one, other) in enumerate(list(permutations(elo, 2)) * rounds):
+    for one, other in list(permutations(elo, 2)) * rounds:
         d = (elo[one] - elo[other]) * math.log(10) / 400
         move = first * math.log(10) / 400
         score = 0.0
@@ -43,8 +43,26 @@ def planted(
             if black or rng.random() >= same:
                 score = float(rng.choice([1, 0.5, 0], p=odds / odds.sum()))
             names, points = ((one, other), score) if black else ((other, one), 1 - score)
-            games.append(GameScore(*names, points, pair=k))
+            games.append(GameScore(*names, points))
     return games
+
+
+def bootstrap(games: list[GameScore], samples: int) -> dict[str, tuple[float, float]]:
+    """95 % intervals of the ratings of ``planted`` games, without the model's independence.
+
+    Pairs of games are drawn anew, with replacement, and rated (percentile bootstrap, B. Efron 1979,
+    Annals of Statistics 7:1).
+    """
+    rng = np.random.default_rng(0)
+    pairs = len(games) // 2
+    drawn = []
+    for _ in range(samples):
+        chosen = [g for k in rng.integers(pairs, size=pairs) for g in games[2 * k : 2 * k + 2]]
+        drawn.append({found.player: found.elo for found in rate(chosen).players})
+    return {
+        name: tuple(np.quantile([sample[name] for sample in drawn], [0.025, 0.975]))
+        for name in drawn[0]
+    }
 
 
 def test_two_players_have_the_closed_form() -> None:
@@ -162,7 +180,7 @@ def test_intervals_cover_the_planted_strengths_19_times_in_20() -> None:
 def test_the_bootstrap_checks_the_intervals(same: float, ratio: float) -> None:
     """Where openings decide, the games of a pair are no two games: the bootstrap shows it."""
     games = planted(PLANTED, np.random.default_rng(3), 20, same=same, first=0.0)
-    found, table = bootstrap(games, samples=300), rate(games)
+    found, table = bootstrap(games, 300), rate(games)
     assert found["random"] == (0, 0)
     names = [name for name in PLANTED if name != "random"]
     widths = [np.ptp(found[name]) / np.ptp(line(table, name).interval) for name in names]

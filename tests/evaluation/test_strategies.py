@@ -69,7 +69,7 @@ def test_packages_bring_strategies(monkeypatch: pytest.MonkeyPatch) -> None:
     assert met("twice", ["a"], ["x"], {}) == ["a-x", "a-x"]
     with pytest.raises(ValueError, match="round_robin, ladder, benchmark, twice, odd"):
         find_strategy("thrice")
-    with pytest.raises(ValueError, match=r"test_strategies:result is no .*Strategy"):
+    with pytest.raises(ValueError, match=r"test_strategies:result is not a .*Strategy"):
         find_strategy("odd")
 
 
@@ -98,7 +98,10 @@ TWICE = Strategy(_twice)
             {"agents": ("a", "b"), "strategy": "ladder"},
             "agents: ladder leaves out b",
         ),
-        ({"promote": True, "sprt": (0, 20)}, "promote: current against best, and nobody else"),
+        (
+            {"promote": True, "sprt": (0, 20)},
+            "promote: only for the agent current against the opponent best",
+        ),
         ({"promote": True, "opponents": ("best",)}, "promote: needs sprt and the strategy single"),
         ({"sprt": (5, 5)}, "elo1: above elo0"),
     ],
