@@ -1,4 +1,4 @@
-"""Matches whose moves all come from outside: the rules end the games, counts add up."""
+"""Matches with engines: moves come from outside, the rules end the games, counts add up."""
 
 import pytest
 from engine_tools import random_openings
@@ -17,7 +17,7 @@ def game(opening: str = "startpos", number: int = 0, **more: object) -> GameInPl
 
 
 def play(game: GameInPlay, *moves: str) -> GameInPlay:
-    """Moves of both sides."""
+    """Play the moves of both sides."""
     for usi in moves:
         if game.agent_to_move:
             game.play(game._position.action(usi))
@@ -48,7 +48,7 @@ def test_a_pawn_drop_that_mates_loses() -> None:
     assert found.played().record() == UCHIFUZUME
 
 
-def test_resigning_loses() -> None:
+def test_an_engine_that_resigns_loses() -> None:
     found = play(game(), "7g7f", "resign")
     assert end(found) == ("black", "resignation", 1)
     assert found.played().record() == "startpos moves 7g7f"
@@ -64,7 +64,7 @@ def test_a_network_without_hope_resigns_against_an_engine_too() -> None:
     assert (played.result, played.reason, played.plies) == ("white", "resignation", 8)
 
 
-def test_the_rules_end_games() -> None:
+def test_games_end_by_the_rules() -> None:
     mate = play(game("sfen 4k4/9/4G4/9/9/9/9/9/4K4 b G 1", 1), "G*5b")
     assert end(mate) == ("black", "checkmate", 1)
     assert mate.result_for(agent=False) == "win"

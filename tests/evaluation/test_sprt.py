@@ -1,4 +1,4 @@
-"""The sequential test, by hand and by simulation."""
+"""The sequential test, checked by hand and by simulation."""
 
 import json
 import math
@@ -102,7 +102,7 @@ def test_a_planted_60_per_cent_player_is_found_in_the_games_that_theory_predicts
 
 @pytest.mark.parametrize("elo", [0, 50])
 @pytest.mark.parametrize("kind", KINDS)
-def test_errors_are_as_rare_as_promised(kind: str, elo: float) -> None:
+def test_error_rates_are_alpha_and_beta(kind: str, elo: float) -> None:
     test, chance = Sprt(0, 50), chances(expected_score(elo), **KINDS[kind])
     accepted, pairs = play(test, chance, seed=2)
     errors = int(accepted.sum() if elo == 0 else RUNS - accepted.sum())
@@ -165,7 +165,7 @@ def test_self_against_self_is_rejected_and_a_winner_accepted() -> None:
     assert test.decision([0, 0, 2, 2, 1]) is None
 
 
-def test_its_state_is_json() -> None:
+def test_the_state_of_a_test_becomes_json() -> None:
     found = json.loads(json.dumps(Sprt.parse("0, 20").to_dict([0, 0, 40, 0, 200])))
     assert found.pop("llr") > 2.94
     assert found.pop("bounds") == [pytest.approx(-2.944, abs=1e-3), pytest.approx(2.944, abs=1e-3)]
@@ -180,7 +180,7 @@ def test_its_state_is_json() -> None:
         ("-inf,0", "elo0: -2000 to 2000"), ("20,0", "elo1: above elo0, 20"), ("5,5", "elo1: above"),
     ],
 )  # fmt: skip
-def test_a_wrong_text_is_refused_by_the_bound_it_breaks(text: str, message: str) -> None:
+def test_a_wrong_text_is_refused_with_the_bound_that_it_breaks(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Sprt.parse(text)
 
