@@ -18,8 +18,9 @@ from keisei.store import (
     find_checkpoint,
     load_checkpoint,
 )
-from keisei.store.checkpoints import CHECKPOINTS, WEIGHTS
+from keisei.store.checkpoints import WEIGHTS
 from keisei.store.directory import trained_with
+from keisei.store.layout import CHECKPOINTS
 
 
 class Player:

@@ -23,7 +23,8 @@ from keisei.play.tournament import Progress, Tournament
 from keisei.play.turns import Network
 from keisei.runtime.book import INTERRUPTED, Book, Record
 from keisei.store import DatabaseError, RunDirectory, find_checkpoint
-from keisei.store.checkpoints import CHECKPOINTS, WEIGHTS
+from keisei.store.checkpoints import WEIGHTS
+from keisei.store.layout import CHECKPOINTS
 from keisei.store.matches import MatchGame, MatchTable
 
 AT_ONCE = 4

@@ -19,7 +19,7 @@ from keisei.store.database import (
     read_row,
     transaction,
 )
-from keisei.store.directory import DATABASE_FILE
+from keisei.store.layout import DATABASE_FILE
 
 MATCH_GAME = """
 SELECT game.id, evaluation, number, pair, opening.line AS opening, black.name AS black,

@@ -7,12 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from keisei.events import EVALUATION_ENDED
-from keisei.store.checkpoints import (
-    CHECKPOINTS,
-    CheckpointError,
-    checkpoint_folders,
-    read_manifest,
-)
+from keisei.store.checkpoints import CheckpointError, read_manifest
 from keisei.store.database import (
     ERRORS,
     check_file,
@@ -22,7 +17,8 @@ from keisei.store.database import (
     read_row,
     read_version,
 )
-from keisei.store.directory import DATABASE_FILE, read_config
+from keisei.store.directory import read_config
+from keisei.store.layout import CHECKPOINTS, DATABASE_FILE, checkpoint_folders
 from keisei.store.matches import MATCH_GAME, read_values
 
 _GAME = "SELECT id, step, time, result, reason, plies, black, white, record FROM game"

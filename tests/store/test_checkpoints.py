@@ -220,7 +220,7 @@ def test_where_none_is_finite_what_to_do_is_told(run: RunDirectory) -> None:
     for step in (1, 2):
         save_as_earlier_versions_did(run, step, *BAD[0])
     with pytest.raises(
-        DamagedCheckpointError, match=r"not finite; .*not finite\): put one back from"
+        DamagedCheckpointError, match=r"not finite; .*not finite\): restore one from"
     ):
         find_checkpoint(run.path)
 

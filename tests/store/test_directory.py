@@ -87,7 +87,7 @@ def test_newest_is_the_one_created_last(tmp_path: Path) -> None:
         ("[run]\nsteps = -1\n[log]\nlevel = 'info'\n", r"run\.toml: run\.steps: .*got -1"),
         ("x = [", r"run\.toml: "),
         ("x = " + "[" * 10_000, r"run\.toml: "),
-        ("", r"run\.toml: its end is missing: .*put the file back .*--init "),
+        ("", r"run\.toml: its end is missing: .*restore the file .*--init "),
         ("log = 3\n", "its end is missing"),
         ("[log]\n", "its end is missing"),
     ],
