@@ -79,7 +79,7 @@ class GameInPlay:
     def play(self, action: int, value: float = float("nan")) -> None:
         """Play a move of a network or a local player, or let it resign.
 
-        A network resigns when its last ``RESIGN_AFTER`` values were at or below ``MatchSpec.resign``.
+        It resigns if the last ``RESIGN_AFTER`` values were at or below ``MatchSpec.resign``.
 
         Args:
             action: a legal action.

@@ -1,9 +1,9 @@
 """Statistics of a match: score intervals, Elo differences and likelihood of superiority.
 
 This module and ``sprt`` use one likelihood, that of the pairs' results, which may have any
-distribution over their five values (0 to 2 points; *pentanomial*). Games of a pair share an opening,
-so the pair is the unit: an opening that decides both games widens the interval, and results that
-cancel within pairs narrow it, without a further model.
+distribution over their five values (0 to 2 points; *pentanomial*). Games of a pair share an
+opening, so the pair is the unit: an opening that decides both games widens the interval, and
+results that cancel within pairs narrow it, without a further model.
 """
 
 import math
@@ -168,8 +168,8 @@ def likelihood_drop(
 def _largest(count: NDArray[Any], pull: Floats) -> Floats:
     """Return the x in 0 to 1 with the largest sum(count * log(1 + x * pull)): [...].
 
-    Bisects the slope, which falls with x. Newton's method is no choice: near the pole at 1 its steps
-    become tiny long before they reach the maximum.
+    Bisects the slope, which falls with x. Newton's method would fail: near the pole at 1 its
+    steps become tiny long before they reach the maximum.
     """
     low = np.zeros(np.broadcast_shapes(count.shape, pull.shape)[:-1])
     high = low + 2  # the first middle is then 1 itself

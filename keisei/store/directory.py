@@ -52,7 +52,7 @@ class RunDirectory:
         """Take the lock. ``settings``: those of a new run, to be written; None: the run exists."""
         self.path = path.absolute()
         self.pinned: dict[str, set[int]] = {}
-        """Steps whose checkpoints must stay, by the name of who needs them. Any thread may write it."""
+        """Steps whose checkpoints must stay, by who needs them. Any thread may write it."""
         self._lock = Lock(path / LOCK_FILE)
         try:
             if settings is not None:
@@ -129,7 +129,7 @@ class RunDirectory:
 
     @property
     def best_checkpoint(self) -> Path | None:
-        """The checkpoint that ``best`` links to, if any. In a copied run ``best`` may be a folder."""
+        """The checkpoint that ``best`` links to, if any. In a copy ``best`` may be a folder."""
         if not self.best.exists():
             return None
         return self.path / self.best.readlink() if self.best.is_symlink() else self.best
@@ -137,7 +137,7 @@ class RunDirectory:
     @property
     def needed(self) -> set[int]:
         """Steps whose checkpoints must stay: the pinned ones and the best one."""
-        # Pins first: a checkpoint becomes the best one before its pin is removed, so none is missed.
+        # Pins first: a checkpoint becomes the best one before its pin is removed.
         pinned = set().union(*self.pinned.copy().values())
         best = self.best_checkpoint
         return pinned | ({int(best.name)} if best and best.name.isdecimal() else set())

@@ -9,7 +9,7 @@ import pytest
 
 from keisei.events import Alert
 from keisei.store import Database, DatabaseError, MatchGame, MatchTable, RunReader
-from keisei.store.database import VERSION
+from keisei.store.migrations import VERSION
 
 VERSION_1 = """
 CREATE TABLE iteration (
