@@ -47,7 +47,7 @@ async def _measure(args: argparse.Namespace) -> dict[str, Any]:
     process.set_up()
     import torch
 
-    from keisei.evaluation.match import Opening
+    from keisei.evaluation.game import Opening
     from keisei.evaluation.openings import load_openings
     from keisei.nets.policy import Agent, resolve_device, resolve_dtype
     from keisei.nets.registry import build

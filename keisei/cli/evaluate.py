@@ -174,8 +174,8 @@ def _resolve(args: argparse.Namespace) -> tuple["EvaluationSpec", Path | None]:
     Raises CheckpointError, RunError, UsageError.
     """
     from keisei.evaluation.openings import load_openings
-    from keisei.store.checkpoints import CHECKPOINTS
-    from keisei.store.directory import DATABASE_FILE, trained_with
+    from keisei.store.directory import trained_with
+    from keisei.store.layout import CHECKPOINTS, DATABASE_FILE
 
     agents = [_checkpoint(str(path)) for path in args.agents]
     trained = trained_with(Path(agents[0]))

@@ -97,10 +97,9 @@ class _Player:
 
     def look(self, position: "Position") -> "View":
         """All legal moves, the most probable first, and the value."""
-        from keisei.env import ACTIONS
-        from keisei.evaluation.engine_match import observe
+        from keisei.env import ACTIONS, observe_position
         from keisei.usi.server import View
 
-        seen = observe(position, self._player.max_ply)
+        seen = observe_position(position, self._player.max_ply)
         (moves,), (value,) = self._player.agent.look(*seen, k=ACTIONS)
         return View(tuple((position.usi(move), share) for move, share in moves), float(value))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from keisei.evaluation import PlayedGame
 from keisei.evaluation.engine_match import EngineMatch, GameInPlay
-from keisei.evaluation.match import LOCAL, Kind, local_move
+from keisei.evaluation.local import LOCAL_PLAYERS, Kind, local_move
 from keisei.usi import Engine, EngineError, EngineGone, EngineSpec, EngineTimeout, Info, Timeouts
 
 RESTARTS = 3
@@ -93,9 +93,9 @@ async def play_match(
 def _load_rules(match: EngineMatch, kinds: tuple[Kind, Kind]) -> None:
     """Compile or load the rules: their first use would stop the loop for seconds."""
     game = GameInPlay(match.spec, 0)
-    _, mask = game.look()
-    for kind in {*kinds} & LOCAL:
-        local_move(kind, game.record(), mask, np.ones(1, np.uint64))
+    _, mask = game.observe()
+    for kind in {*kinds} & {*LOCAL_PLAYERS}:
+        local_move(kind, game.state(), mask, np.ones(1, np.uint64))
 
 
 @dataclass(slots=True)
@@ -166,10 +166,10 @@ class _Play:
                 answer = await engine.go(game.moves)
                 game.answer(answer.move, expected(engine.info))
             elif seat.choose is not None:
-                game.play(*await seat.choose(game.look(), draws.random(dtype=np.float32)))
+                game.play(*await seat.choose(game.observe(), draws.random(dtype=np.float32)))
             else:
-                _, mask = game.look()
-                game.play(local_move(seat.kind, game.record(), mask, rng))
+                _, mask = game.observe()
+                game.play(local_move(seat.kind, game.state(), mask, rng))
         for side, engine in enumerate(engines):
             if engine is not None:
                 engine.game_over(game.result_for(agent=side == 0))

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from keisei.evaluation.ratings import Outcome, Ratings, rate
+from keisei.evaluation.ratings import GameScore, Ratings, rate
 from keisei.evaluation.spec import LOCAL
 from keisei.store import RunReader
-from keisei.store.matches import MatchTable, Rating
+from keisei.store.matches import MatchTable, RatingRow
 
 
-def rate_all(games: Sequence[Outcome], agent: str | None = None) -> Ratings:
+def rate_all(games: Sequence[GameScore], agent: str | None = None) -> Ratings:
     """Rate the players of one or more games.
 
     The player fixed at 0 Elo is ``random``, or ``material`` if ``random`` did not play, or else the
@@ -29,9 +29,9 @@ def refit(run: Path) -> Ratings | None:
     outcomes = RunReader(run).outcomes()
     if not outcomes:
         return None
-    ratings = rate_all([Outcome(*outcome) for outcome in outcomes])
+    ratings = rate_all([GameScore(*outcome) for outcome in outcomes])
     rows = [
-        Rating(
+        RatingRow(
             player=found.player,
             elo=found.elo,
             low=found.interval[0],

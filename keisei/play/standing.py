@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keisei.evaluation import MatchSpec, PlayedGame, tally
-from keisei.evaluation.match import Kind
-from keisei.evaluation.ratings import Outcome
+from keisei.evaluation.local import Kind
+from keisei.evaluation.ratings import GameScore
 from keisei.evaluation.sprt import Sprt
 from keisei.evaluation.statistics import score_interval, strength
 from keisei.play.networks import LoadedNetwork
@@ -98,13 +98,13 @@ class MatchStanding:
             found |= tally(games).to_dict() | strength(points, pairs).to_dict()
         return found | self.more | ({"sprt": self.test} if self.test else {})
 
-    def outcomes(self) -> list[Outcome]:
+    def outcomes(self) -> list[GameScore]:
         """Return the games that count, as ratings take them."""
         found = []
         for game in self.counted():
             black, white = self._seats(game)
             points = game.points if game.agent == "black" else 1 - game.points
-            found.append(Outcome(black, white, points, pair=self.first // 2 + game.pair))
+            found.append(GameScore(black, white, points))
         return found
 
     def row(self, game: PlayedGame) -> MatchGame:

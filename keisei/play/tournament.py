@@ -12,7 +12,7 @@ import anyio.to_thread
 
 from keisei.evaluation import Match, MatchSpec, PlayedGame, tally
 from keisei.evaluation.engine_match import EngineMatch
-from keisei.evaluation.match import Opening
+from keisei.evaluation.game import Opening
 from keisei.evaluation.openings import choose, load_openings
 from keisei.evaluation.spec import ENGINE, LOCAL, EvaluationSpec
 from keisei.evaluation.sprt import Sprt

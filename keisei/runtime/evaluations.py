@@ -21,7 +21,7 @@ from keisei.play.tournament import Progress, Tournament
 from keisei.runtime.book import INTERRUPTED, EvaluationBook, EvaluationRecord
 from keisei.runtime.named import NamedCheckpoints
 from keisei.store import DatabaseError, RunDirectory
-from keisei.store.checkpoints import CHECKPOINTS
+from keisei.store.layout import CHECKPOINTS
 
 AT_ONCE = 4
 """Evaluations that play at once; more wait for their turn."""

@@ -30,7 +30,8 @@ from keisei.store import (
     resumed_settings,
 )
 from keisei.store.checkpoints import read_manifest, read_state
-from keisei.store.directory import LOCK_FILE, settings_text
+from keisei.store.directory import settings_text
+from keisei.store.layout import LOCK_FILE
 from keisei.store.lock import holder_pid
 
 SPINNING = (

@@ -446,7 +446,7 @@ def test_a_bad_opening_is_named_by_file_and_line(
         (
             ["RUN", "--opponent", "random", "--opponent", "material"],
             2,
-            "--opponent: single leaves out material; gauntlet does not",
+            "--opponent: single leaves out material; use the strategy gauntlet",
         ),
         (["RUN", "RUN", "--strategy", "ladder"], 2, "RUN|CHECKPOINT: ladder leaves out "),
         (["RUN", "--sprt", "20"], 2, "--sprt: two numbers, elo0,elo1, such as 0,20 (got '20')"),

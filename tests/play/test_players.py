@@ -154,15 +154,14 @@ def test_best_move_is_legal_and_greedy_is_always_the_same(run: RunDirectory) -> 
 
 def test_best_move_sees_what_the_network_saw_in_training(run: RunDirectory) -> None:
     """Board and hands turned for white; the ply as a share of the run's maximum."""
-    from keisei.env import VectorEnv
-    from keisei.play.players import _look
+    from keisei.env import VectorEnv, observe_sfen
 
     env = VectorEnv(1, max_ply=300, reset_pool=0)
     position = Position()
     for usi in ("7g7f", "3c3d", "8h2b+", "3a2b", "B*5e"):
         env.step([position.action(usi)])
         position.push(usi)
-        observation, mask = _look(position.sfen(), 300)
+        observation, mask = observe_sfen(position.sfen(), 300)
         assert observation.tolist() == env.observation.tolist()
         assert mask.tolist() == env.mask.tolist()
 

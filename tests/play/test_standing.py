@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keisei.evaluation import MatchSpec, PlayedGame
-from keisei.evaluation.ratings import Outcome
+from keisei.evaluation.ratings import GameScore
 from keisei.evaluation.sprt import Sprt
 from keisei.play.ratings import rate_all
 from keisei.play.standing import Contestant, MatchStanding, total_score
@@ -80,7 +80,7 @@ def test_the_standing_is_of_the_first_agents_games_in_all_its_matches() -> None:
 )
 def test_who_is_measured_is_not_the_zero(players: str, anchor: str) -> None:
     names = players.split()
-    games = [Outcome(*pair, 1) for pair in zip(names[::2], names[1::2], strict=True)]
+    games = [GameScore(*pair, 1) for pair in zip(names[::2], names[1::2], strict=True)]
     rated = rate_all(games, "net-1")
     assert rated.anchor == anchor
     elo = {line.player: line.elo for line in rated.players}
