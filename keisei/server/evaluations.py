@@ -34,7 +34,7 @@ MAX_KEY = 255
 """Characters of an ``Idempotency-Key``."""
 
 
-class Evaluations(HTTPEndpoint):
+class EvaluationList(HTTPEndpoint):
     """All evaluations."""
 
     async def get(self, request: Request) -> Response:
@@ -60,7 +60,7 @@ class Evaluations(HTTPEndpoint):
         return Json(body, 202, {"Location": here, "Retry-After": "5"})
 
 
-class Evaluation(HTTPEndpoint):
+class EvaluationReply(HTTPEndpoint):
     """One evaluation."""
 
     async def get(self, request: Request) -> Response:
