@@ -17,40 +17,6 @@ MAX_DIGITS = 18
 MAX_KEYS = 100
 """Metrics that one request may ask for."""
 
-METRICS = frozenset(
-    {
-        "eval/elo",
-        "eval/score",
-        "games/black_score",
-        "games/checkmate",
-        "games/decisive",
-        "games/declaration",
-        "games/length",
-        "games/no_moves",
-        "games/perpetual_check",
-        "games/repetition",
-        "games/truncated",
-        "speed/limit_ratio",
-        "speed/share_evaluation",
-        "speed/steps_per_second",
-        "system/clients",
-        "system/device_bytes",
-        "system/dropped",
-        "system/heap_bytes",
-        "system/loop_lag_ms",
-        "system/rss_bytes",
-        "train/clip_fraction",
-        "train/entropy",
-        "train/explained_variance",
-        "train/grad_norm",
-        "train/kl",
-        "train/loss_policy",
-        "train/loss_value",
-        "train/lr",
-    }
-)
-"""Metrics that may be asked for before the run has any."""
-
 Player = Annotated[str, Field(min_length=1, max_length=1000)]
 Number = Annotated[int, Field(ge=0, le=MAX_ID)]
 

@@ -14,8 +14,9 @@ from starlette.responses import Response
 
 from keisei.feed.supervise import ALLOWANCE
 from keisei.hint import did_you_mean
+from keisei.metrics import NAMES
 from keisei.server.answers import Json, in_thread
-from keisei.server.models import MAX_DIGITS, METRICS, MetricsQuery, NoQuery, PageQuery, parse_query
+from keisei.server.models import MAX_DIGITS, MetricsQuery, NoQuery, PageQuery, parse_query
 from keisei.server.problems import Problem
 from keisei.server.source import Reader, Source
 
@@ -52,10 +53,10 @@ def _metrics(reader: Reader, query: MetricsQuery) -> Response:
     unknown = [
         key
         for key in query.keys or ()
-        if key not in METRICS and not found["series"][key]["iteration"]
+        if key not in NAMES and not found["series"][key]["iteration"]
     ]
     if unknown:
-        known = METRICS | reader.metrics(max_points=5)["series"].keys()
+        known = NAMES | reader.metrics(max_points=5)["series"].keys()
         for key in unknown:
             if key not in known:
                 hint = did_you_mean(key, known)
