@@ -2,7 +2,6 @@
 
 import mimetypes
 import os
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -10,7 +9,6 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
@@ -21,8 +19,6 @@ from keisei.server.answers import THREADS
 from keisei.server.problems import on_http_exception, problem_response
 from keisei.server.source import Source
 
-Endpoint = Callable[[Request], Awaitable[Response]]
-
 
 def create_app(source: Source) -> Starlette:
     """The page and the API of one run, to serve by itself or to mount in another application.
@@ -31,7 +27,7 @@ def create_app(source: Source) -> Starlette:
     stops nothing: open and close the run around it.
     """
     app = Starlette(
-        routes=_routes(),
+        routes=[*routes.ROUTES, *stream.ROUTES, *evaluations.ROUTES],
         middleware=security.middleware(source.settings.server),
         exception_handlers={
             HTTPException: on_http_exception,
@@ -49,39 +45,6 @@ def create_app(source: Source) -> Starlette:
     app.state.threads = anyio.CapacityLimiter(THREADS)
     app.state.streams = stream.Streams(source.settings.server.max_streams)
     return app
-
-
-def _routes() -> list[BaseRoute]:
-    return [
-        _get("/api/status", routes.status),
-        _get("/api/version", routes.versions),
-        _get("/api/config", routes.config),
-        _get("/api/metrics", routes.metrics),
-        _get("/api/events", stream.events),
-        _get("/api/log", routes.log),
-        _get("/api/games", routes.games),
-        _get("/api/games/{id}", routes.game),
-        _get("/api/checkpoints", routes.checkpoints),
-        _post("/api/control/pause", routes.pause),
-        _post("/api/control/resume", routes.resume),
-        _post("/api/control/checkpoint", routes.checkpoint),
-        _post("/api/control/stop", routes.stop),
-        Route("/api/eval", evaluations.EvaluationList),
-        Route("/api/eval/{id}", evaluations.EvaluationReply),
-        _get("/api/eval/{id}/events", evaluations.events),
-        _get("/api/eval/{id}/games", evaluations.games),
-        _get("/api/ratings", routes.ratings),
-        _get("/healthz", routes.healthz),
-        _get("/readyz", routes.readyz),
-    ]
-
-
-def _get(path: str, endpoint: Endpoint) -> Route:
-    return Route(path, endpoint, methods=["GET"])
-
-
-def _post(path: str, endpoint: Endpoint) -> Route:
-    return Route(path, endpoint, methods=["POST"])
 
 
 class Page:

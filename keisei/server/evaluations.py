@@ -11,6 +11,7 @@ from sse_starlette import ServerSentEvent
 from starlette.endpoints import HTTPEndpoint
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from keisei.evaluation.spec import BEST, CURRENT, ENGINE, LOCAL, EvaluationSpec
 from keisei.events import dumps
@@ -164,3 +165,11 @@ def _find(request: Request) -> dict[str, Any]:
 def _source(request: Request) -> Source:
     source: Source = request.app.state.source
     return source
+
+
+ROUTES = [
+    Route("/api/eval", EvaluationList),
+    Route("/api/eval/{id}", EvaluationReply),
+    Route("/api/eval/{id}/events", events),
+    Route("/api/eval/{id}/games", games),
+]

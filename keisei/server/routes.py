@@ -11,6 +11,7 @@ from typing import Any, Literal
 import anyio
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from keisei.feed.supervise import ALLOWANCE
 from keisei.hint import did_you_mean
@@ -196,3 +197,22 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:  # run from a checkout that was not installed
         return None
+
+
+ROUTES = [
+    Route("/api/status", status),
+    Route("/api/version", versions),
+    Route("/api/config", config),
+    Route("/api/metrics", metrics),
+    Route("/api/log", log),
+    Route("/api/games", games),
+    Route("/api/games/{id}", game),
+    Route("/api/checkpoints", checkpoints),
+    Route("/api/ratings", ratings),
+    Route("/api/control/pause", pause, methods=["POST"]),
+    Route("/api/control/resume", resume, methods=["POST"]),
+    Route("/api/control/checkpoint", checkpoint, methods=["POST"]),
+    Route("/api/control/stop", stop, methods=["POST"]),
+    Route("/healthz", healthz),
+    Route("/readyz", readyz),
+]

@@ -9,6 +9,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from sse_starlette.sse import SendTimeoutError
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from keisei.server.models import EventsQuery, parse_query
@@ -100,3 +101,6 @@ async def _frames(source: Source, query: EventsQuery, after: str | None) -> Asyn
         async for frame in frames:
             yield start + frame
             start = b""
+
+
+ROUTES = [Route("/api/events", events)]
