@@ -4,6 +4,7 @@ import math
 import platform
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from starlette.routing import Route
 
 from keisei.feed.supervise import ALLOWANCE
 from keisei.hint import did_you_mean
-from keisei.metrics import NAMES
+from keisei.metrics import METRICS, NAMES
 from keisei.server.answers import Json, in_thread
 from keisei.server.models import MAX_DIGITS, MetricsQuery, NoQuery, PageQuery, parse_query
 from keisei.server.problems import Problem
@@ -66,6 +67,12 @@ def _metrics(reader: Reader, query: MetricsQuery) -> Response:
                     f"There is no metric {key!r}{hint or '.'} There are: {', '.join(sorted(known))}",
                 )
     return Json(found, compact=True)
+
+
+async def catalog(request: Request) -> Response:
+    """The table of all metrics: name, meaning, unit, better direction, condition."""
+    parse_query(NoQuery, request)
+    return Json({"metrics": [asdict(metric) for metric in METRICS]})
 
 
 async def games(request: Request) -> Response:
@@ -204,6 +211,7 @@ ROUTES = [
     Route("/api/version", versions),
     Route("/api/config", config),
     Route("/api/metrics", metrics),
+    Route("/api/metrics/catalog", catalog),
     Route("/api/log", log),
     Route("/api/games", games),
     Route("/api/games/{id}", game),
