@@ -29,6 +29,13 @@ export class Charts {
     });
   }
 
+  /** Show each metric's meaning as the tooltip of its legend. `meanings`: Map(name -> text) */
+  explain(meanings) {
+    for (const { line, element } of this.charts.flatMap((chart) => chart.keys)) {
+      element.title = meanings.get(line.name) ?? "";
+    }
+  }
+
   point(step) {
     this.cursor = step;
     this.draw();

@@ -135,6 +135,11 @@ function append({ step, values }) {
   series.append(step, shown);
 }
 
+async function loadMeanings() {
+  const { metrics } = await get("api/metrics/catalog");
+  charts.explain(new Map(metrics.map(({ name, meaning }) => [name, meaning])));
+}
+
 async function loadAlerts() {
   const { events } = await get("api/log?limit=100");
   $("alerts").replaceChildren();
@@ -147,7 +152,7 @@ let loads = Promise.resolve();
 function loadAll() {
   loads = loads.then(async () => {
     setStatus(await get("api/status"));
-    await Promise.all([loadHistory(), loadAlerts(), evaluations.load()]);
+    await Promise.all([loadHistory(), loadMeanings(), loadAlerts(), evaluations.load()]);
   }).catch((error) => {
     if (connected) notice.bad(`The history could not be read. ${error.message}`);
   });
