@@ -1,4 +1,4 @@
-"""The web service as a value: ``create_app(source)``."""
+"""``create_app(source)``: the Starlette application that serves the page and the API of a run."""
 
 import mimetypes
 import os
@@ -21,10 +21,10 @@ from keisei.server.source import Source
 
 
 def create_app(source: Source) -> Starlette:
-    """The page and the API of one run, to serve by itself or to mount in another application.
+    """Return an application with the page and the API of one run. Serve it, or mount it in another.
 
-    ``source`` is a ``Keisei`` or a ``keisei.testing.FakeRun``. The application starts nothing and
-    stops nothing: open and close the run around it.
+    ``source`` is a ``Keisei`` or a ``keisei.testing.FakeRun``. The application neither starts nor
+    stops the run: the caller opens and closes it.
     """
     app = Starlette(
         routes=[*routes.ROUTES, *stream.ROUTES, *evaluations.ROUTES],
@@ -39,7 +39,7 @@ def create_app(source: Source) -> Starlette:
         },
     )
     app.router.redirect_slashes = False
-    # Not a Mount at "/": it would swallow what a route above answers with 405.
+    # Not a Mount at "/": it would match requests with a wrong method, which must be answered 405.
     app.router.default = Page()
     app.state.source = source
     app.state.threads = anyio.CapacityLimiter(THREADS)
@@ -48,39 +48,40 @@ def create_app(source: Source) -> Starlette:
 
 
 class Page:
-    """The page. Its files are looked for at the first request, in a thread: an application may be
-    made on the loop.
+    """ASGI application of the page. It looks for the files in a thread at the first request.
+
+    The constructor must not read the disk: ``create_app`` may be called on the event loop.
     """
 
     def __init__(self) -> None:
         self._files: Files | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
+        """Answer one ASGI request."""
         if self._files is None:
             self._files = await anyio.to_thread.run_sync(Files)
         await self._files(scope, receive, send)
 
 
 class Files(StaticFiles):
-    """The page's files. A browser asks each time whether they changed (304 if not)."""
+    """The page's files. A browser must ask each time whether a file changed (304 if not)."""
 
     def __init__(self) -> None:
         super().__init__(directory=page_directory(), html=True)
-        mimetypes.init()  # reads files too
+        mimetypes.init()  # reads files, so it belongs in the thread too
 
     def file_response(
         self, full_path: Any, stat_result: os.stat_result, scope: Scope, status_code: int = 200
     ) -> Response:
-        """As Starlette's, never from a cache unasked."""
+        """Return Starlette's response with ``Cache-Control: no-cache``."""
         response = super().file_response(full_path, stat_result, scope, status_code)
         response.headers["Cache-Control"] = "no-cache"
         return response
 
 
 async def _on_client_gone(request: Request, error: Exception) -> Response:
-    """The client left, or was cut off, before the end of its request. Nobody gets this answer."""
-    return problem_response(408, "The request did not come to its end.", request.scope["path"])
+    """Answer a request whose client closed or lost the connection. Nobody receives this answer."""
+    return problem_response(408, "The request was not complete.", request.scope["path"])
 
 
 async def _on_inbox_full(request: Request, error: Exception) -> Response:
@@ -96,6 +97,9 @@ async def _on_key_reused(request: Request, error: Exception) -> Response:
 
 
 async def _on_error(request: Request, error: Exception) -> Response:
-    """Says nothing of the error, which the server logs. Sent from outside our middleware."""
+    """Answer 500 without details of the error; the server logs them.
+
+    Starlette sends this answer from outside our middleware, so the headers are added here.
+    """
     detail = "The server failed to answer. Its log says why."
     return problem_response(500, detail, request.scope["path"], headers=security.HEADERS)

@@ -367,7 +367,7 @@ async def test_an_unknown_opponent_is_told_who_there_is(
         ("GET", "/api/metrics?max_point=9", None, "did you mean max_points?"),
         ("GET", "/api/metrics?form=9", None, "did you mean from?"),
         ("GET", "/api/metrics?keys=train/kll", None, "did you mean train/kl?"),
-        ("GET", "/api/status?zzz=1", None, "none is taken here"),
+        ("GET", "/api/status?zzz=1", None, "takes no fields"),
     ],
 )
 async def test_an_unknown_name_is_told_the_near_one(
