@@ -35,7 +35,7 @@ ODD = st.one_of(
 )
 PATHS = [
     "/api/status", "/api/version", "/api/config", "/api/events", "/api/metrics", "/api/log",
-    "/api/games", "/api/games/{}", "/api/checkpoints", "/api/control/pause",
+    "/api/metrics/catalog", "/api/games", "/api/games/{}", "/api/checkpoints", "/api/control/pause",
     "/api/control/resume", "/api/control/checkpoint", "/api/eval", "/api/eval/{}",
     "/api/eval/{}/events", "/api/eval/{}/games", "/api/ratings", "/healthz", "/readyz",
     "/", "/{}", "/board.js", "/api/{}", "//{}",
