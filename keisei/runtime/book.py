@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import anyio
 
 from keisei.errors import InboxFull, KeyReused
-from keisei.events import EVALUATION_ENDED, EVALUATION_OVER, Evaluation, plain
+from keisei.events import EVALUATION_ENDED, EVALUATION_OVER, Evaluation, tuples_as_lists
 
 if TYPE_CHECKING:
     from keisei.evaluation.spec import EvaluationSpec
@@ -42,7 +42,7 @@ class EvaluationRecord:
         blank = Evaluation(run="", step=0, time=now, id=secrets.token_hex(4)).to_dict()
         self.fields = {key: value for key, value in blank.items() if key not in _OF_THE_EVENT}
         self.fields |= {"created": now, "finished": None}
-        self.fields |= plain({key: known[key] for key in self.fields.keys() & known.keys()})
+        self.fields |= tuples_as_lists({key: known[key] for key in self.fields.keys() & known.keys()})
         self.id: str = self.fields["id"]
         if self.fields["state"] in EVALUATION_OVER:
             self.done.set()
@@ -51,7 +51,7 @@ class EvaluationRecord:
 
     def change(self, **changed: Any) -> None:
         """Change fields and wake who follows. Use ``EvaluationBook.change``, which also publishes."""
-        self.fields |= plain(changed)
+        self.fields |= tuples_as_lists(changed)
         if self.fields["state"] in EVALUATION_ENDED and not self.done.is_set():
             self.fields["finished"] = time.time()
             self.done.set()
