@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from keisei.records.ends import UNKNOWN, End, read_end
 from keisei.records.game import GameRecord
 from keisei.records.moves import Moves
-from keisei.records.start import Start
+from keisei.records.start import StartPosition
 
 _PIECES = {
     "FU": "P", "KY": "L", "KE": "N", "GI": "S", "KI": "G", "KA": "B", "HI": "R", "OU": "K",
@@ -52,7 +52,7 @@ class _Game:
 
     def __init__(self) -> None:
         self.end: End | None = None
-        self._start: Start | None = None
+        self._start: StartPosition | None = None
         self._side = ""
         self._moves: Moves | None = None
 
@@ -62,7 +62,7 @@ class _Game:
             told = "as the P lines tell it"
             if self._start is None:
                 told = "no P line names it, so the even one was taken"
-                self._start = Start.even()
+                self._start = StartPosition.even()
             self._start.white_to_move = (self._side or sign) == "-"
             self._moves = Moves(self._start.sfen(), told)
         return self._moves
@@ -106,9 +106,9 @@ class _Game:
 
     def _place(self, text: str) -> None:
         """A line of the start position."""
-        start = self._start = self._start or Start()
+        start = self._start = self._start or StartPosition()
         if text.startswith("PI"):
-            self._start = Start.even()
+            self._start = StartPosition.even()
             for place, name in _placed(text):
                 man = self._start.board.pop(_SQUARES.get(place, ""), "")
                 if man.upper() != _PIECES.get(name):
@@ -121,7 +121,7 @@ class _Game:
             raise ValueError(f"not a line of CSA: {text[:60]}")
 
 
-def _row(start: Start, rank: int, text: str) -> None:
+def _row(start: StartPosition, rank: int, text: str) -> None:
     """``P1-KY-KE ... * ``: nine squares of three letters."""
     for file in range(9, 0, -1):
         cell = text[27 - 3 * file : 30 - 3 * file].strip()
@@ -135,7 +135,7 @@ def _row(start: Start, rank: int, text: str) -> None:
         raise ValueError(f"P{rank}: more than nine squares")
 
 
-def _pieces(start: Start, text: str) -> None:
+def _pieces(start: StartPosition, text: str) -> None:
     """``P+59OU00KI`` or ``P-00AL``: single pieces; square 00 is the hand, AL all that is left."""
     white = text[1] == "-"
     for place, name in _placed(text):

@@ -12,7 +12,15 @@ from collections.abc import Iterable, Iterator
 from keisei.records.ends import UNKNOWN, End, read_end, read_summary
 from keisei.records.game import GameRecord
 from keisei.records.moves import Moves
-from keisei.records.start import HANDICAPS, KANJI, PROMOTED, Start, is_row, read_hand, read_rows
+from keisei.records.start import (
+    HANDICAPS,
+    KANJI,
+    PROMOTED,
+    StartPosition,
+    is_row,
+    read_hand,
+    read_rows,
+)
 from keisei.shogi import START_SFEN
 
 _BLACK, _WHITE = "▲☗▼", "△☖▽"
@@ -164,12 +172,12 @@ class _Game:
             self._moves = Moves(start.sfen(), told)
         return self._moves
 
-    def _start(self) -> tuple[Start, str]:
+    def _start(self) -> tuple[StartPosition, str]:
         """The start, and how the record tells it. Raises ValueError."""
         name = self._handicap
         black, white = (read_hand(self._hands.get(side, "")) for side in ("black", "white"))
         if self._rows:
-            start = Start()
+            start = StartPosition()
             start.board = read_rows(self._rows)
             start.hands = black + Counter({piece.lower(): n for piece, n in white.items()})
             start.white_to_move = " w " in HANDICAPS.get(name or "", "")
@@ -177,9 +185,9 @@ class _Game:
         if black or white or (self._hands and name is None):
             raise ValueError("there are the hands of a diagram, but not its nine ranks")
         if name is None:
-            return Start.read(START_SFEN), "no 手合割 is named, so the even one was taken"
+            return StartPosition.read(START_SFEN), "no 手合割 is named, so the even one was taken"
         if name in HANDICAPS:
-            return Start.read(HANDICAPS[name]), f"手合割：{name}"
+            return StartPosition.read(HANDICAPS[name]), f"手合割：{name}"
         near = [known for known in HANDICAPS if name and name in known]
         hint = f"did you mean {' or '.join(near)}?" if near else f"known: {' '.join(HANDICAPS)}"
         raise ValueError(f"手合割：{name}: there is no diagram, and no such handicap; {hint}")

@@ -6,7 +6,7 @@ from rsshogi.core import Board, Move
 
 from keisei.records.ends import ILLEGAL_MOVE, End
 from keisei.records.game import GameRecord
-from keisei.records.start import Start
+from keisei.records.start import StartPosition
 from keisei.shogi import Position
 
 
@@ -14,7 +14,7 @@ from keisei.shogi import Position
 def _checked(sfen: str) -> tuple[str, dict[str, str]]:
     """A start as our rules write it, and its board. Raises SfenError if it is no position."""
     start = Position(sfen).sfen()
-    return start, Start.read(start).board
+    return start, StartPosition.read(start).board
 
 
 class Moves:

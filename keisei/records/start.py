@@ -45,7 +45,7 @@ _HELD = re.compile(r"([歩香桂銀金角飛])(?:([0-9０-９]{1,2})|(十?[一�
 _SET = {"P": 18, "L": 4, "N": 4, "S": 4, "G": 4, "B": 2, "R": 2}
 
 
-class Start:
+class StartPosition:
     """A board that is being set up."""
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class Start:
         self.white_to_move = False
 
     @classmethod
-    def read(cls, sfen: str) -> "Start":
+    def read(cls, sfen: str) -> "StartPosition":
         """The start that an SFEN tells, which is a position."""
         start = cls()
         board, side, hands = sfen.split()[:3]
@@ -74,7 +74,7 @@ class Start:
         return start
 
     @classmethod
-    def even(cls) -> "Start":
+    def even(cls) -> "StartPosition":
         """The usual start."""
         start = cls()
         start.board = dict(_EVEN)
@@ -103,7 +103,7 @@ class Start:
             self.hands[held] += max(count - used[piece], 0)
 
 
-_EVEN = Start.read(START_SFEN).board
+_EVEN = StartPosition.read(START_SFEN).board
 
 
 def is_row(line: str) -> bool:

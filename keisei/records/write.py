@@ -34,7 +34,7 @@ _USI_ENDS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FinishedGame:
+class GameToWrite:
     """A game to be written."""
 
     black: str
@@ -54,7 +54,7 @@ class FinishedGame:
     """When it ended, seconds since the epoch; written in local time."""
 
 
-def write_usi(game: FinishedGame) -> str:
+def write_usi(game: GameToWrite) -> str:
     """One line: ``startpos moves ...`` or ``sfen ... moves ...``.
 
     Behind the last move ``resign``, ``win``, ``sennichite``, ``jishogi`` or ``max_moves``, where the
@@ -64,7 +64,7 @@ def write_usi(game: FinishedGame) -> str:
     return " ".join([game.start, "moves", *game.moves, *([end] if end else [])]) + "\n"
 
 
-def write_kif(game: FinishedGame) -> str:
+def write_kif(game: GameToWrite) -> str:
     """KIF, to be kept as UTF-8 in a file whose name ends in ``.kifu``. Raises RecordError.
 
     Values and the reason are comments. A game that was cut at a number of moves is 中断: KIF has no
@@ -79,7 +79,7 @@ def write_kif(game: FinishedGame) -> str:
     return f"{_HEADER}{before}詰み{after}"
 
 
-def write_csa(game: FinishedGame) -> str:
+def write_csa(game: GameToWrite) -> str:
     """CSA, version 3.0, to be kept as UTF-8. Raises RecordError.
 
     Values and the reason are comments that programs read. A game that was cut at a number of moves
@@ -98,7 +98,7 @@ def _csa_rank(line: str) -> str:
     return line[:2] + "".join(" * " if square == "*  " else square for square in squares)
 
 
-def _end(game: FinishedGame) -> tuple[str, str]:
+def _end(game: GameToWrite) -> tuple[str, str]:
     """Kind and result, in rsshogi's words."""
     if game.result == "capped":
         return "INTERRUPT", "PAUSED"
@@ -113,7 +113,7 @@ def _end(game: FinishedGame) -> tuple[str, str]:
     return ("WIN_BY_DECLARATION" if game.reason == "declaration" else "WIN_BY_ILLEGAL_MOVE"), result
 
 
-def _record(game: FinishedGame, kind: str, result: str) -> Record:
+def _record(game: GameToWrite, kind: str, result: str) -> Record:
     start = START_SFEN if game.start == "startpos" else game.start.removeprefix("sfen ")
     values = game.values or [None] * len(game.moves)
     ended = "" if game.time is None else strftime("%Y/%m/%d %H:%M:%S", localtime(game.time))

@@ -16,7 +16,7 @@ from rsshogi.record import MoveEntry, Record, RecordMetadata, SpecialMoveEntry
 
 from keisei.records import GameRecord, read_games
 from keisei.records.start import HANDICAPS
-from keisei.records.write import FinishedGame, write_csa, write_kif, write_usi
+from keisei.records.write import GameToWrite, write_csa, write_kif, write_usi
 from keisei.shogi import START_SFEN, Position
 
 EXAMPLES = 200
@@ -102,11 +102,11 @@ def winner_of(by: str, game: Drawn) -> str | None:
     return {"mover": sides[0], "other": sides[1], "draw": "draw"}.get(by)
 
 
-def finished(game: Drawn, reason: str, black: str, white: str, event: str) -> FinishedGame:
+def finished(game: Drawn, reason: str, black: str, white: str, event: str) -> GameToWrite:
     by = ENDS[reason][0]
     result: Any = "capped" if by == "capped" else winner_of(by, game)
     start = "startpos" if game.start == START_SFEN else f"sfen {game.start}"
-    return FinishedGame(
+    return GameToWrite(
         black=black, white=white, result=result, reason=reason, start=start, moves=game.moves,
         event=event,
     )  # fmt: skip

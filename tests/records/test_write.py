@@ -12,7 +12,7 @@ from cshogi import KIF
 from rsshogi.record import Record
 
 from keisei.records import RecordError, read_games
-from keisei.records.write import FinishedGame, write_csa, write_kif, write_usi
+from keisei.records.write import GameToWrite, write_csa, write_kif, write_usi
 from keisei.shogi import Position
 
 STARTS = {
@@ -35,7 +35,7 @@ WINNERS_TURN = ("declaration", "perpetual_check")
 DRAWS = ("repetition", "declaration")
 
 
-def games() -> dict[str, FinishedGame]:
+def games() -> dict[str, GameToWrite]:
     """Every end, from every start, with either side to move."""
     found = {}
     for name, (start, line) in STARTS.items():
@@ -47,7 +47,7 @@ def games() -> dict[str, FinishedGame]:
             ends += [(mover, reason) for reason in WINNERS_TURN]
             ends += [("draw", reason) for reason in DRAWS] + [("capped", "max_ply")]
             for result, reason in ends:
-                found[f"{name}-{mover}-{reason}-{result}"] = FinishedGame(
+                found[f"{name}-{mover}-{reason}-{result}"] = GameToWrite(
                     black="run@100",
                     white="usi:/usr/games/fairy-stockfish?nodes=500&Skill Level=-4",
                     result=result,  # type: ignore[arg-type]
@@ -65,7 +65,7 @@ GAMES = games()
 every_game = pytest.mark.parametrize("game", GAMES.values(), ids=GAMES.keys())
 
 
-def start_of(game: FinishedGame) -> str:
+def start_of(game: GameToWrite) -> str:
     return plain(game.start)
 
 
@@ -74,15 +74,15 @@ def plain(sfen: str) -> str:
     return Position(sfen).sfen().rpartition(" ")[0]
 
 
-def comments_of(game: FinishedGame) -> list[str | None]:
+def comments_of(game: GameToWrite) -> list[str | None]:
     return [None if value is None else f"value {value:+g}" for value in game.values]
 
 
-def winner_of(game: FinishedGame) -> str | None:
+def winner_of(game: GameToWrite) -> str | None:
     return None if game.result == "capped" else game.result
 
 
-def end_of(game: FinishedGame) -> str:
+def end_of(game: GameToWrite) -> str:
     """Key of ``WORDS``; a game is lost by what its loser may not do on his own move or the other's."""
     if game.result in {"capped", "draw"}:
         return game.result if game.reason != "repetition" else game.reason
@@ -108,7 +108,7 @@ WORDS = {
 }
 
 
-def check_ours(folder: Path, name: str, text: str, game: FinishedGame) -> None:
+def check_ours(folder: Path, name: str, text: str, game: GameToWrite) -> None:
     (folder / name).write_text(text, encoding="utf-8")
     (found,) = read_games(folder / name)
     assert not isinstance(found, RecordError), found
@@ -117,7 +117,7 @@ def check_ours(folder: Path, name: str, text: str, game: FinishedGame) -> None:
     assert found.winner == winner_of(game)
 
 
-def check_rsshogi(record: Record, game: FinishedGame) -> None:
+def check_rsshogi(record: Record, game: GameToWrite) -> None:
     assert plain(record.init_position_sfen) == start_of(game)
     assert [entry.move.to_usi() for entry in record.moves] == game.moves
     assert [entry.comment for entry in record.moves] == comments_of(game)
@@ -135,7 +135,7 @@ CSHOGI = {"black": cshogi.BLACK_WIN, "white": cshogi.WHITE_WIN, "draw": cshogi.D
 
 
 @every_game
-def test_kif(tmp_path: Path, game: FinishedGame) -> None:
+def test_kif(tmp_path: Path, game: GameToWrite) -> None:
     text = write_kif(game)
     assert text.startswith("#KIF version=2.0 encoding=UTF-8\n")
     assert text.splitlines()[-2].split()[:2] == [str(len(game.moves) + 1), WORDS[end_of(game)][0]]
@@ -149,7 +149,7 @@ def hands_sorted(line: str) -> str:
 
 
 @every_game
-def test_kif_read_by_cshogi(game: FinishedGame) -> None:
+def test_kif_read_by_cshogi(game: GameToWrite) -> None:
     text = write_kif(game)
     found = KIF.Parser.parse_str(text)
     assert found.names == [game.black, game.white]
@@ -165,7 +165,7 @@ def test_kif_read_by_cshogi(game: FinishedGame) -> None:
 
 
 @every_game
-def test_csa(tmp_path: Path, game: FinishedGame) -> None:
+def test_csa(tmp_path: Path, game: GameToWrite) -> None:
     text = write_csa(game)
     assert text.startswith("'CSA encoding=UTF-8\nV3.0\n")
     assert text.splitlines()[-1] == WORDS[end_of(game)][1]
@@ -178,7 +178,7 @@ def test_csa(tmp_path: Path, game: FinishedGame) -> None:
 
 
 @every_game
-def test_csa_read_by_cshogi(game: FinishedGame) -> None:
+def test_csa_read_by_cshogi(game: GameToWrite) -> None:
     (found,) = cshogi.Parser.parse_str(write_csa(game))
     assert found.names == [game.black, game.white]
     assert plain(found.sfen) == start_of(game)
@@ -189,7 +189,7 @@ def test_csa_read_by_cshogi(game: FinishedGame) -> None:
 
 
 @every_game
-def test_usi(tmp_path: Path, game: FinishedGame) -> None:
+def test_usi(tmp_path: Path, game: GameToWrite) -> None:
     """Where a line does not say who won, the position does."""
     text = write_usi(game)
     assert text.startswith(f"{game.start} moves {game.moves[0]}")
@@ -203,7 +203,7 @@ def test_random_games_come_back(tmp_path: Path, played: Any) -> None:
     """Drops, promotions, refused promotions, captures on the square of the move before."""
     for one in played[:25]:
         loser = "white" if len(one.moves) % 2 else "black"
-        game = FinishedGame(
+        game = GameToWrite(
             black="a",
             white="b",
             result="black" if loser == "white" else "white",
