@@ -38,7 +38,7 @@ def one(folder: Path, text: str | bytes) -> Any:
         ("P+59OU\nP-59OU\n+\n+5958OU", "line 3: P-59OU: 59OU cannot be placed"),
         ("P+00OU\n+\n+5958OU", "line 2: P+00OU: 00OU cannot be placed"),
         ("P+59XX\n+\n+5958OU", "59XX cannot be placed"),
-        ("P1-KY-XX\n+\n+5958OU", "P1: no piece: -XX"),
+        ("P1-KY-XX\n+\n+5958OU", "P1: not a piece: -XX"),
         ("P-51OU\nP+59OU00HI00HI00HI\n+\n+5958OU", "3 R on board and in hand"),
     ],
 )
@@ -49,10 +49,10 @@ def test_start_positions(tmp_path: Path, lines: str, start: str) -> None:
 
 def test_a_first_move_that_does_not_fit_names_the_start(tmp_path: Path) -> None:
     error = one(tmp_path, "+\n+5957OU\n")
-    assert "or the start is another: no P line names it, so the even one was taken" in str(error)
+    assert "the start is wrong: no P line gives it, so the game began from the usual start" in str(error)
     error = one(tmp_path, "PI22KA\n+\n+2277UM\n")
-    assert "on 2b stands nothing" in str(error)
-    assert "or the start is another: as the P lines tell it" in str(error)
+    assert "2b is empty" in str(error)
+    assert "if the move is right, the start is wrong: taken from the P lines" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_an_illegal_move_at_the_end(
         ("+7776XX", "line 3: not a move: +7776XX"),
         ("+7700FU", "line 3: not a move: +7700FU"),
         ("-7776FU", "line 3: -7776FU: it is +'s move"),
-        ("+7776FU\n%CHUDAN\n-3334FU", "line 5: -3334FU stands behind the end of the game"),
+        ("+7776FU\n%CHUDAN\n-3334FU", "line 5: -3334FU comes after the end of the game"),
     ],
 )
 def test_what_is_glued_to_a_move_is_told(tmp_path: Path, move: str, said: str) -> None:

@@ -108,7 +108,7 @@ def test_a_broken_game_in_a_csa_file_does_not_take_the_others_with_it(tmp_path: 
     assert (third.moves, third.winner) == (("2g2f",), "draw")
     assert third.source == f"{tmp_path}/b.csa:17"
     assert isinstance(broken, RecordError)
-    assert str(broken).startswith(f"{tmp_path}/b.csa:10: ply 2: -3434FU is not legal: on 3d ")
+    assert str(broken).startswith(f"{tmp_path}/b.csa:10: ply 2: -3434FU is not legal: 3d ")
 
 
 def test_a_game_that_was_cut_is_no_draw(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_an_unknown_word_among_the_moves_is_no_end(tmp_path: Path) -> None:
     for line in ("startpos moves 7g7f pass 3c3d", "startpos moves 7g7f 3c3e", "7g7f 3c3d?"):
         assert "ply 2: " in str(one(tmp_path, "a.usi", line))
     error = one(tmp_path, "a.usi", "startpos moves 3c3d")
-    assert str(error).endswith("; or the start is another: as the line tells it")
+    assert str(error).endswith("; if the move is right, the start is wrong: taken from the line")
 
 
 def test_a_game_of_more_plies_than_can_be_counted_is_refused(tmp_path: Path) -> None:

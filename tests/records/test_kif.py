@@ -129,7 +129,7 @@ def test_handicaps(tmp_path: Path, name: str, ranks: str) -> None:
 @pytest.mark.parametrize(
     ("header", "move", "cause"),
     [
-        ("", "３四歩(33)", "no 手合割 is named"),
+        ("", "３四歩(33)", "no 手合割 is given"),
         (EVEN, "３四歩(33)", "手合割：平手"),
         ("手合割：二枚落ち\n", "７六歩(77)", "手合割：二枚落ち"),
         (RANKS, "７六歩(77)", "the diagram"),
@@ -140,7 +140,7 @@ def test_a_first_move_that_does_not_fit_names_the_start(
 ) -> None:
     error = one(tmp_path, f"{header}{RULE}   1 {move}\n   2 投了\n")
     assert f"ply 1: {move} is not legal" in str(error)
-    assert f"; or the start is another: {cause}" in str(error)
+    assert f"; if the move is right, the start is wrong: {cause}" in str(error)
 
 
 # --- lines that say nothing of the moves ------------------------------------------------------------
@@ -238,7 +238,7 @@ def test_garbage_where_a_move_should_be_is_no_end(tmp_path: Path, garbage: str) 
 
 def test_no_move_follows_an_end(tmp_path: Path) -> None:
     error = one(tmp_path, f"{HEADER}   1 ７六歩(77)\n   2 封じ手\n   3 ２六歩(27)\n")
-    assert "line 5: 3 ２六歩(27) stands behind the end of the game" in str(error)
+    assert "line 5: 3 ２六歩(27) comes after the end of the game" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -342,11 +342,11 @@ def test_a_broken_game_does_not_take_the_others_with_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("moves", "said"),
     [
-        ("▲７六歩 ▲３四歩", "line 2: ▲３四歩: ▲ marks black's move, and it is white's"),
-        ("△７六歩", "line 2: △７六歩: △ marks white's move, and it is black's"),
+        ("▲７六歩 ▲３四歩", "line 2: ▲３四歩: ▲ marks black's move, but it is white's"),
+        ("△７六歩", "line 2: △７六歩: △ marks white's move, but it is black's"),
         ("☗７六歩 ☖３四歩 ☖２六歩", "line 2: ☖２六歩: ☖ marks white's move"),
-        ("▲５八金", "line 2: ▲５八金: from 4i or 6i?"),
-        ("▲同歩", "line 2: ▲同歩: no move stands before it"),
+        ("▲５八金", "line 2: ▲５八金: the piece may come from 4i or 6i"),
+        ("▲同歩", "line 2: ▲同歩: no move comes before it"),
         ("▲７六歩xyz", "line 2: not a move: xyz"),
         ("▲５八銀引", "ply 1: ▲５八銀引 is not legal"),
         ("▲５五銀", "ply 1: S*5e is not legal"),
