@@ -3,7 +3,6 @@
 import numpy as np
 
 from keisei.env import VectorEnv, random_actions
-from keisei.shogi.sfen import read_sfen
 
 
 def flip(sfen: str) -> str:
@@ -32,9 +31,7 @@ def test_observation_and_mask_of_the_twin() -> None:
     for _ in range(20):
         env.step(random_actions(env.mask, rng))
         twin = VectorEnv(games, max_ply=300, reset_pool=0)
-        for g in range(games):
-            twin.games[g] = read_sfen(flip(env.sfen(g)))[0][0]
-        twin._look()
+        twin.start_from([flip(env.sfen(g)) for g in range(games)])
         assert np.array_equal(twin.mask, env.mask)
         assert np.array_equal(twin.observation[:, :95], env.observation[:, :95])
         assert np.array_equal(twin.observation[:, 96], env.observation[:, 96])
@@ -45,9 +42,7 @@ def test_twin_games_stay_twins() -> None:
     """Played with the same actions from twin starts, history and ends included."""
     start = "4k4/9/9/9/R8/9/9/9/4K4 b 2p 1"
     env = VectorEnv(2, max_ply=60, reset_pool=0)
-    for g, sfen in enumerate((start, flip(start))):
-        env.games[g] = read_sfen(sfen)[0][0]
-    env._look()
+    env.start_from([start, flip(start)])
     rng = np.array([8], np.uint64)
     while True:
         assert np.array_equal(env.observation[0], env.observation[1])

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from keisei.env import MASK_WORDS, Reason, StepResult, VectorEnv, random_actions
 from keisei.shogi import START_SFEN, Position
-from keisei.shogi.sfen import read_sfen
 
 PIECES = "PLNSBRGK"
 HANDS = "PLNSGBR"
@@ -23,9 +22,7 @@ def small(games: int = 8, **options: Any) -> VectorEnv:
 def placed(*sfens: str, **options: Any) -> VectorEnv:
     """An environment whose games stand at these positions."""
     env = small(len(sfens), **options)
-    for g, sfen in enumerate(sfens):
-        env.games[g] = read_sfen(sfen)[0][0]
-    env._look()
+    env.start_from(sfens)
     return env
 
 
