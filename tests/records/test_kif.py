@@ -29,7 +29,7 @@ def told(found: Any) -> tuple[str, Any, str]:
     return " ".join(found.moves), found.winner, found.reason
 
 
-# --- start positions --------------------------------------------------------------------------------
+# --- start positions ------------------------------------------------------------------------------
 
 RANKS = """| ・ ・ ・ ・v玉 ・ ・ ・ ・|一
 | ・ ・v龍 ・ ・ ・ ・ ・ ・|二
@@ -143,7 +143,7 @@ def test_a_first_move_that_does_not_fit_names_the_start(
     assert f"; if the move is right, the start is wrong: {cause}" in str(error)
 
 
-# --- lines that say nothing of the moves ------------------------------------------------------------
+# --- lines that say nothing of the moves ----------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_only_line_ends_end_lines(tmp_path: Path, letter: str, newline: str) -> 
     assert told(found) == ("7g7f 3c3d", "draw", "repetition_draw")
 
 
-# --- ends -------------------------------------------------------------------------------------------
+# --- ends -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ def test_a_game_that_ends_by_an_illegal_move_keeps_the_others(
         assert "ply 3: " in str(one(tmp_path, f"{text}{other}\n"))
 
 
-# --- variations, several games ----------------------------------------------------------------------
+# --- variations, several games --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -336,7 +336,7 @@ def test_a_broken_game_does_not_take_the_others_with_it(tmp_path: Path) -> None:
     assert "a.ki2:4: line 5: not a move: ▲７六鬼" in str(broken)
 
 
-# --- KI2 --------------------------------------------------------------------------------------------
+# --- KI2 ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
