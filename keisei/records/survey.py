@@ -49,7 +49,7 @@ def survey(paths: Iterable[Path]) -> Iterator[Surveyed]:
 def _survey_file(file: Path) -> Surveyed:
     """Read one file."""
     if file.suffix.lower() not in FORMATS:
-        return Surveyed(file, problem="passed over: no ending of game records")
+        return Surveyed(file, problem="skipped: not a file of game records")
     try:
         found = open_records(file)
     except RecordError as error:

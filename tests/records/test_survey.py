@@ -40,7 +40,7 @@ def test_files_of_another_kind_are_listed_but_not_read(tmp_path: Path) -> None:
         "a.txt", "b.usi", "deep/c.csa",
     ]  # fmt: skip
     assert found[0] == Surveyed(tmp_path / "a.txt", problem=found[0].problem)
-    assert "no ending of game records" in found[0].problem
+    assert "not a file of game records" in found[0].problem
     assert len(found[1].read) == 1
 
 
