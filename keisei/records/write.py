@@ -57,8 +57,8 @@ class GameToWrite:
 def write_usi(game: GameToWrite) -> str:
     """Return the game as one line: ``startpos moves ...`` or ``sfen ... moves ...``.
 
-    Unless the game ended by mate, the last word is ``resign``, ``win``, ``sennichite``, ``jishogi``
-    or ``max_moves``.
+    An end word follows the last move: ``resign``, ``win``, ``sennichite``, ``jishogi`` or
+    ``max_moves``. There is none for a mate, or for a win by the other side's illegal move.
     """
     end = _USI_ENDS.get(_end(game)[0])
     return " ".join([game.start, "moves", *game.moves, *([end] if end else [])]) + "\n"
