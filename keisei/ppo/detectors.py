@@ -27,7 +27,7 @@ class DivergedError(RuntimeError):
     """Training stopped: by a detector, or too many minibatches in a row had no finite loss."""
 
 
-class Alert(NamedTuple):
+class Finding(NamedTuple):
     """Something a person should know."""
 
     name: str
@@ -42,7 +42,7 @@ class _Detector:
 
     name: str
     level: Level
-    look: Callable[[Values, Values], str | None]
+    check: Callable[[Values, Values], str | None]
 
 
 def _entropy_collapse(mean: Values, lowest: Values) -> str | None:
@@ -138,7 +138,7 @@ class Detectors:
         wrong = {name for name in self._raised if name in ERRORS or reactions[name] != "alert"}
         return not (wrong or self._recovering)
 
-    def look(self, values: Values) -> list[Alert]:
+    def check(self, values: Values) -> list[Finding]:
         """The alerts of one iteration. Raises DivergedError when there is nothing left to save."""
         skipped, settings = values["train/skipped_in_a_row"], self._settings
         if skipped >= settings.nonfinite_stop and settings.nonfinite != "rollback":
@@ -159,27 +159,27 @@ class Detectors:
         self._raised = {alert.name for alert in found}
         return fresh
 
-    def _now(self, values: Values) -> list[Alert]:
+    def _now(self, values: Values) -> list[Finding]:
         found = []
         if values["train/skipped"]:
             message = (
                 f"{values['train/skipped']:.0f} minibatches skipped: loss or gradient not finite"
             )
-            found.append(Alert("nonfinite", "error", message))
+            found.append(Finding("nonfinite", "error", message))
         error = values["train/ratio_error"]
         if error > self._tolerance:
             message = f"probability ratio is off by {error:.2g} before the first step"
-            found.append(Alert("ratio", "error", message))
+            found.append(Finding("ratio", "error", message))
         return found
 
-    def _over_window(self) -> list[Alert]:
+    def _over_window(self) -> list[Finding]:
         mean = {key: _mean([v[key] for v in self._recent if key in v]) for key in self._recent[-1]}
         self._lowest = {k: float(np.fmin(v, self._lowest.get(k, v))) for k, v in mean.items()}
         found = []
         for detector in _DETECTORS:
-            message = detector.look(mean, self._lowest)
+            message = detector.check(mean, self._lowest)
             if message:
-                found.append(Alert(detector.name, detector.level, message))
+                found.append(Finding(detector.name, detector.level, message))
         return found
 
     def state(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from keisei.nets.policy import (
 )
 from keisei.nets.registry import build
 from keisei.ppo.clock import Clock
-from keisei.ppo.detectors import Alert, Detectors
+from keisei.ppo.detectors import Detectors, Finding
 from keisei.ppo.forward import Forward
 from keisei.ppo.gae import negamax_gae, outcome_targets
 from keisei.ppo.opponents import Opponents
@@ -45,7 +45,7 @@ _FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class IterationReport:
     """What one iteration did."""
 
     step: int
@@ -54,7 +54,7 @@ class Report:
     """Metrics by name (``train/kl`` ...); may hold NaN."""
     games: tuple[FinishedGame, ...]
     """The recorded ones among the games that ended."""
-    alerts: tuple[Alert, ...]
+    alerts: tuple[Finding, ...]
 
 
 class Learner:
@@ -150,7 +150,7 @@ class Learner:
         """Why the network runs plain though ``compute.compile`` asks for more; known after ``warm_up``."""
         return self._forward.failure
 
-    def iterate(self) -> Generator[None, None, Report]:
+    def iterate(self) -> Generator[None, None, IterationReport]:
         """One iteration: a rollout and its update. Yields after every turn, returns the report.
 
         Closing the generator half-way abandons the iteration; its plies are lost for learning.
@@ -198,7 +198,7 @@ class Learner:
         actions, step = self._collector.ply(t)
         with self.clock.phase("env"):
             self._tally.add(step)
-            return self._recorder.note(self.env, actions, step)
+            return self._recorder.record_step(self.env, actions, step)
 
     def _count(self, learned: int) -> int:
         """The plies that all ranks learned; the games that ended on them enter the tally, too."""
@@ -229,7 +229,7 @@ class Learner:
         """One minibatch: the rows in ``index``."""
         ppo = self.settings.ppo
         with self.clock.phase("update"):
-            batch = rollout.take(index)
+            batch = rollout.select(index)
             for group in self.optimizer.param_groups:
                 group["lr"] = now.learning_rate
             legal = legal_columns(batch.mask)
@@ -252,7 +252,7 @@ class Learner:
         sums: Sums,
         games: list[FinishedGame],
         watch: "_Stopwatch",
-    ) -> Report:
+    ) -> IterationReport:
         with self.clock.phase("update"):
             measured = summary | sums.means()
             # The one copy from the device of an iteration.
@@ -275,8 +275,8 @@ class Learner:
         if self.settings.opponents.share:
             played = self._ranks.size * len(self.env) * self.settings.ppo.rollout_plies
             values["opponents/plies"] = played - steps
-        alerts = tuple(self._detectors.look(values))
-        return Report(self.step, self.iteration, values, tuple(games), alerts)
+        alerts = tuple(self._detectors.check(values))
+        return IterationReport(self.step, self.iteration, values, tuple(games), alerts)
 
     def board(self) -> dict[str, Any] | None:
         """The position in which the network was asked last in the showcase game, with its answer:

@@ -44,7 +44,7 @@ class Member:
         """1 - the learner's mean score, drawn towards an even match while games are few."""
         return 1 - (self.score + 5) / (self.games + 10)
 
-    def note(self, score: float) -> None:
+    def record_game(self, score: float) -> None:
         """Count a game in which the learner scored 1, 1/2 or 0."""
         fade = 1 - 1 / MEMORY
         self.games = self.games * fade + 1
@@ -84,7 +84,7 @@ class Opponents:
         """
         if not self._settings.share or iteration % self._settings.every or not _finite(self._like):
             return
-        self._take(step)
+        self._add_member(step)
         if len(self._recent) > self._settings.recent:
             self._history.append(self._recent.pop(0))
         if len(self._history) > self._settings.history:
@@ -104,7 +104,7 @@ class Opponents:
         for drawn in (self._recent, self._history, self._active):
             drawn[:] = [number for number in drawn if number not in late]
 
-    def _take(self, step: int) -> None:
+    def _add_member(self, step: int) -> None:
         self._taken += 1
         number = (self._taken - 1) % _NUMBERS + 1
         self._members[number] = Member(number, step)
@@ -138,14 +138,14 @@ class Opponents:
             column, _ = sample(legal_logits(policy, legal), draw)
             actions[rows] = legal.gather(1, column)[:, 0].to("cpu", torch.int16).numpy()
 
-    def note(self, step: StepResult) -> None:
+    def record_step(self, step: StepResult) -> None:
         """Rate the games that ended with a step, and seat opponents in those that began."""
         ended = np.flatnonzero(step.terminated | step.truncated)
         for row in ended[ended >= self._first].tolist():
             met = int(self._met[row])
             if met:
                 learner = np.sign(met) * int(step.winner[row])  # the learner is black where met > 0
-                self._members[abs(met)].note((1 + learner) / 2)
+                self._members[abs(met)].record_game((1 + learner) / 2)
             self._met[row] = self._seat(row)
 
     def _seat(self, row: int) -> int:

@@ -69,7 +69,7 @@ class Ranks:
         """
         return loss, stats
 
-    def tell(self, order: Order, text: str = "") -> None:
+    def send_order(self, order: Order, text: str = "") -> None:
         """On rank 0: have the others do something. They take orders between two turns only."""
 
     def gather(self, text: str) -> list[str]:
@@ -86,7 +86,7 @@ ALONE = Ranks()
 class Group(Ranks):
     """Several processes. Whatever needs the others raises RankError when one died or got stuck.
 
-    All ranks must call the same methods in the same order; ``tell`` on rank 0 meets ``hear``.
+    All ranks must call the same methods in the same order; ``send_order`` on rank 0 meets ``receive_order``.
     """
 
     def __init__(self, rank: int, size: int, local: int) -> None:
@@ -128,7 +128,7 @@ class Group(Ranks):
             gradient.copy_(part.view(gradient.shape))
         return loss[0], stats
 
-    def tell(self, order: Order, text: str = "") -> None:
+    def send_order(self, order: Order, text: str = "") -> None:
         if self._deserted:
             return
         data = text.encode()
@@ -138,7 +138,7 @@ class Group(Ranks):
                 dist.broadcast(torch.tensor(list(data), dtype=torch.uint8), src=0)
         self._ended = order == "end"
 
-    def hear(self) -> tuple[Order, str]:
+    def receive_order(self) -> tuple[Order, str]:
         """On the others: wait for the next order and its text."""
         flag = torch.zeros(2, dtype=torch.int64)
         with self._others():
@@ -167,7 +167,7 @@ class Group(Ranks):
         """Leave. On rank 0 the others are told to end, if they have not been."""
         if self.rank == 0 and not self._ended:
             with suppress(RankError):  # whoever is gone can't be told
-                self.tell("end")
+                self.send_order("end")
         self.desert()
 
     @contextmanager
@@ -183,5 +183,5 @@ class Group(Ranks):
             ) from error
 
 
-CURRENT: ContextVar[Ranks] = ContextVar("CURRENT", default=ALONE)
+CONTEXT_RANKS: ContextVar[Ranks] = ContextVar("CONTEXT_RANKS", default=ALONE)
 """Whom a run that is opened in this context trains with."""

@@ -53,7 +53,9 @@ class Recorder:
         for slot in range(n):
             self._begin(env, slot)
 
-    def note(self, env: VectorEnv, actions: NDArray[Any], step: StepResult) -> list[FinishedGame]:
+    def record_step(
+        self, env: VectorEnv, actions: NDArray[Any], step: StepResult
+    ) -> list[FinishedGame]:
         """Take down a step that was just made; returns the games that ended with it and are kept."""
         self.moves[self._rows, self.length] = actions
         self.length += 1

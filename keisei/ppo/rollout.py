@@ -138,7 +138,7 @@ class Collector:
             cut = np.flatnonzero(step.truncated)
             if len(cut):
                 self._finals.append((t, cut, step.final_observation[cut]))
-            self._opponents.note(step)
+            self._opponents.record_step(step)
         return actions, step
 
     def answer(self) -> tuple[list[tuple[int, float]], float] | None:

@@ -39,7 +39,7 @@ class Batch:
     weight: Tensor
     """float32[B] 1 for the learner's plies, 0 for a frozen opponent's"""
 
-    def take(self, index: Tensor) -> "Batch":
+    def select(self, index: Tensor) -> "Batch":
         """The rows in ``index: int64[M]``."""
         return Batch(*(getattr(self, f.name)[index] for f in fields(self)))
 

@@ -13,7 +13,7 @@ from keisei.store import Checkpoint, load_checkpoint
 
 
 class Report(Protocol):
-    """What an iteration gave (``keisei.ppo.Report``)."""
+    """What an iteration gave (``keisei.ppo.learner.IterationReport``)."""
 
     @property
     def step(self) -> int: ...
@@ -28,7 +28,7 @@ class Report(Protocol):
 
 
 class Learner(Protocol):
-    """What the worker asks of a learner (``keisei.ppo.Learner``)."""
+    """What the worker asks of a learner (``keisei.ppo.learner.Learner``)."""
 
     @property
     def step(self) -> int: ...

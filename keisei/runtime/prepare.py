@@ -18,7 +18,7 @@ from keisei.feed.outbox import Outbox
 from keisei.nets.policy import DeviceError, resolve_device, resolve_dtype
 from keisei.nets.registry import check
 from keisei.play.mailbox import Mailbox
-from keisei.ppo.ranks import ALONE, CURRENT, Ranks
+from keisei.ppo.ranks import ALONE, CONTEXT_RANKS, Ranks
 from keisei.process import openmp_is_set
 from keisei.runtime.learners import Learner, build_learner
 from keisei.runtime.status import Start
@@ -74,7 +74,7 @@ def open_run(
     build: Callable[[Settings], Learner] | None,
 ) -> Opened:
     """A run's files and what makes its worker. Blocking, as ``prepare``, which see."""
-    ranks = CURRENT.get()
+    ranks = CONTEXT_RANKS.get()
     decided = build is not None
     prepared = prepare(settings, run, resume=resume, init=init, decided=decided, ranks=ranks)
     plan = Plan(

@@ -109,7 +109,7 @@ class Worker:
         """Start, train, save. Returns how it ended; raises nothing."""
         try:
             outcome = self._live()
-            self._ranks.tell("end")
+            self._ranks.send_order("end")
         except BaseException as error:  # noqa: BLE001 (the thread's edge: whatever it is, tell)
             return self._fail(error)
         else:
@@ -206,7 +206,7 @@ class Worker:
             self._training_turn()
         else:
             self._beat("idle")
-            self._ranks.tell("idle")
+            self._ranks.send_order("idle")
             self._mailbox.wait(0.5)
         now = time.monotonic()
         if not (self._paused or self._finished):
@@ -215,7 +215,7 @@ class Worker:
 
     def _evaluation_turn(self, *, wanted_by_training: bool) -> None:
         self._beat("evaluation")
-        self._ranks.tell("idle")
+        self._ranks.send_order("idle")
         since = time.monotonic()
         asked = self._mailbox.questions()
         questions = [item for item in asked if isinstance(item, Question)]
@@ -226,7 +226,7 @@ class Worker:
 
     def _training_turn(self) -> None:
         self._beat("iteration")
-        self._ranks.tell("train")
+        self._ranks.send_order("train")
         if self._generator is None:
             self._generator = self._learner.iterate()
         since = time.monotonic()
@@ -393,7 +393,7 @@ class Worker:
             self._alert("rollback", "warning", f"refused: {error}")
         if good is None:
             raise DivergedError(f"{name}: no checkpoint is left at which nothing was wrong")
-        self._ranks.tell("rollback", str(good.path))
+        self._ranks.send_order("rollback", str(good.path))
         self._learner.roll_back(good.tensors, good.step)
         self._rollbacks += 1
         self._alert("rollback", "warning", f"{name}: back to the weights of step {good.step:,}")

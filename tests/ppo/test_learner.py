@@ -16,7 +16,7 @@ from keisei.evaluation import Match, MatchSpec
 from keisei.nets.registry import kinds
 from keisei.ppo import learner as learning
 from keisei.ppo.detectors import WINDOW, DivergedError
-from keisei.ppo.learner import Learner, Report
+from keisei.ppo.learner import IterationReport, Learner
 from keisei.ppo.material import material_balance
 from keisei.ppo.update import ppo_loss
 from keisei.shogi import Position
@@ -43,7 +43,7 @@ def learner(dtype: torch.dtype = torch.float32, **changed: Any) -> Learner:
     return Learner(Settings.load(None, SMALL | changed), CPU, dtype)
 
 
-def iterate(learner: Learner) -> Report:
+def iterate(learner: Learner) -> IterationReport:
     turns = learner.iterate()
     while True:
         try:

@@ -30,7 +30,7 @@ from keisei.config import Settings  # noqa: E402
 from keisei.evaluation import Match, MatchSpec  # noqa: E402
 from keisei.nets.policy import resolve_device, resolve_dtype  # noqa: E402
 from keisei.ppo import learner as learning  # noqa: E402
-from keisei.ppo.learner import Learner, Report  # noqa: E402
+from keisei.ppo.learner import IterationReport, Learner  # noqa: E402
 from tools.experiments.mate_probe import positions, probe  # noqa: E402
 
 KEYS = (
@@ -55,14 +55,14 @@ def match(learner: Learner, opponent: Any, games: int, *, greedy: bool = False) 
     return {"score": round(result.score, 4), "wldc": counts, "wins": dict(wins)}
 
 
-def iterate(learner: Learner) -> Report:
+def iterate(learner: Learner) -> IterationReport:
     """One whole iteration."""
     turns = learner.iterate()
     while True:
         try:
             next(turns)
         except StopIteration as end:
-            report: Report = end.value
+            report: IterationReport = end.value
             return report
 
 
