@@ -73,10 +73,10 @@ def _follow(ranks: Group, learner: Learner) -> None:
 
 def _write(folder: Path, rank: int, learner: Learner) -> Files | str:
     """Write our part of a checkpoint. What it came to, or why it could not be done."""
-    from keisei.ppo.learner import OWN
+    from keisei.ppo.checkpoint import RANK_GROUPS
 
     tensors = learner.tensors()
-    own = {group: tensors[group] for group in OWN}
+    own = {group: tensors[group] for group in RANK_GROUPS}
     try:
         return write_part(folder, rank, own, learner.state())
     except (OSError, NotFiniteError) as error:  # a full disk must not end training

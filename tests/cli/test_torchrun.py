@@ -43,10 +43,11 @@ SCRIPT = "import sys\n{patch}\nfrom keisei.cli.main import main\nsys.exit(main()
 
 TROUBLES = """
 import os
+import keisei.ppo.checkpoint as checkpoint
 import keisei.ppo.learner as learner
 import keisei.runtime.follower as follower
 from keisei.ppo.detectors import Detectors, Finding
-learner.OWN = ("env", "pool", "weights", "optimizer")  # rank 1 tells what it has, too
+checkpoint.RANK_GROUPS = ("env", "pool", "weights", "optimizer")  # rank 1 tells what it has, too
 check = Detectors.check
 def complain(self, values):
     self.count = getattr(self, "count", 0) + 1

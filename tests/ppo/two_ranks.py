@@ -60,7 +60,7 @@ def join(group: Group, folder: Path) -> None:
     before, step = two.tensors(), two.step
     learned: list[torch.Tensor] = []
     kept: dict[str, Any] = {}
-    prepare, learn = learning._prepare, two._learn
+    prepare, learn = learning.prepare_batch, two._learn
 
     def keep_batch(*arguments: Any) -> Any:
         kept["batch"], summary = prepare(*arguments)
@@ -70,7 +70,7 @@ def join(group: Group, folder: Path) -> None:
         learned.append(index)
         learn(batch, index, *rest)
 
-    learning._prepare, two._learn = keep_batch, keep_rows  # type: ignore[method-assign]
+    learning.prepare_batch, two._learn = keep_batch, keep_rows  # type: ignore[method-assign]
     report = iterate(two)
     rows = kept["batch"].select(learned[0])
     torch.save(

@@ -30,6 +30,7 @@ from keisei.config import Settings  # noqa: E402
 from keisei.evaluation import Match, MatchSpec  # noqa: E402
 from keisei.nets.policy import resolve_device, resolve_dtype  # noqa: E402
 from keisei.ppo import learner as learning  # noqa: E402
+from keisei.ppo import prepare  # noqa: E402
 from keisei.ppo.learner import IterationReport, Learner  # noqa: E402
 from tools.experiments.mate_probe import positions, probe  # noqa: E402
 
@@ -123,7 +124,7 @@ def main() -> None:
     args, overrides = arguments()
     torch.set_num_threads(args.threads)
     if args.terminal_value:
-        learning.outcome_targets = terminal_targets
+        prepare.outcome_targets = terminal_targets
     if args.muon:
         learning.make_optimizer = muon_optimizer
     settings = Settings.load(args.config, {"run.seed": args.seed, **overrides})
