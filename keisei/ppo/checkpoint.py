@@ -70,7 +70,7 @@ def _unpack(tensor: Tensor | None, name: str, like: NDArray[Any]) -> NDArray[Any
 
 
 def moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the optimiser's state as ``index.name``, on its device: the index is the parameter's."""
+    """Return the optimiser's state as ``index.name``, by the index of the parameter."""
     return {
         f"{index}.{name}": value
         for index, state in optimizer.state_dict()["state"].items()
@@ -95,7 +95,7 @@ def load_moments(
 
 
 def load_weights(net: nn.Module, weights: Mapping[str, Tensor], described: object) -> None:
-    """Give ``net`` these weights. Raises ValueError, which names ``described``, if they don't fit."""
+    """Give ``net`` these weights. Raises ValueError with ``described`` if they don't fit."""
     try:
         net.load_state_dict(dict(weights), strict=True)
     except RuntimeError as error:

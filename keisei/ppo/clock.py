@@ -41,7 +41,7 @@ class Stopwatch:
         return time.perf_counter() - self._since
 
     def suspend(self) -> Generator[None, None, None]:
-        """Yield once to the generator's caller, and do not count the seconds until it comes back."""
+        """Yield once to the generator's caller; do not count the seconds until it comes back."""
         self._total += self.turn_seconds()
         yield
         self._since = time.perf_counter()

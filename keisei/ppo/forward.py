@@ -41,7 +41,7 @@ class Forward:
         return policy, outcome
 
     def bring_up(self, use: Callable[[], None]) -> None:
-        """Run ``use``, which calls this object; if the compiled form fails, run it on the plain one.
+        """Run ``use``, which calls this object. If the compiled form fails, switch to the plain one.
 
         Raises what the plain network raises.
         """

@@ -1,4 +1,4 @@
-"""Holds what learns in a run (games, network, optimiser, generators) and advances it by iterations."""
+"""Holds a run's games, network, optimiser and generators; advances them by iterations."""
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
@@ -97,7 +97,7 @@ class Learner:
         self._skipped_in_a_row = torch.zeros((), device=device)
 
     def warm_up(self) -> None:
-        """Compile network and kernels, which is slow without caches. Changes nothing that learns."""
+        """Compile network and kernels, which is slow without caches. Does not affect learning."""
         legal_columns(torch.tensor(self.env.mask.view(np.int64), device=self.device))
         self._forward.bring_up(self._use_network)
 
@@ -112,7 +112,7 @@ class Learner:
 
     @property
     def compile_failure(self) -> str:
-        """Why the network runs uncompiled although ``compute.compile`` is set; set by ``warm_up``."""
+        """Why the network runs plain although ``compute.compile`` is set; known after ``warm_up``."""
         return self._forward.failure
 
     def iterate(self) -> Generator[None, None, IterationReport]:
@@ -229,7 +229,7 @@ class Learner:
             "speed/steps_per_second": steps / seconds,
         }
         values |= {f"speed/share_{k}": v / seconds for k, v in self.clock.seconds.items()}
-        # The network's share of the time, measured in place; `keisei bench train` measures it alone.
+        # The network's share of the time; `keisei bench train` measures it apart.
         if self.device.type == "cpu":  # on a GPU the phases overlap the device's work
             network = values["speed/share_inference"] + values["speed/share_update"]
             values["speed/limit_ratio"] = network
@@ -242,8 +242,8 @@ class Learner:
     def board(self) -> dict[str, Any] | None:
         """Return the position of the showcase game that the network saw last, and its answer.
 
-        The fields are number of the game, SFEN, last move, ply, value and most probable moves. Returns
-        None when the game has just begun.
+        The fields are number of the game, SFEN, last move, ply, value and most probable moves.
+        Returns None when the game has just begun.
         """
         shown = self._recorder.showcase(self.env)
         if shown is None or (answer := self._collector.answer()) is None:
@@ -259,9 +259,9 @@ class Learner:
         }
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """Return the tensors of a checkpoint by group, as copies on the CPU. Call between iterations.
+        """Return the tensors of a checkpoint by group, as copies on the CPU.
 
-        The groups in ``checkpoint.RANK_GROUPS`` differ by rank.
+        Call it between iterations. The groups in ``checkpoint.RANK_GROUPS`` differ by rank.
         """
         return {
             "weights": checkpoint.to_cpu(self.net.state_dict()),
@@ -327,7 +327,7 @@ class Learner:
         self._detectors.reset()
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Take over the weights of a network and nothing else. Raises ValueError if they don't fit."""
+        """Take over the weights of a network, nothing else. Raises ValueError if they don't fit."""
         checkpoint.load_weights(self.net, weights, self.settings.net)
 
 

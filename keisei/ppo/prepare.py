@@ -20,7 +20,7 @@ def prepare_batch(
     """Return the rollout as a flat batch with scaled advantages and targets, and its ``summary``.
 
     ``material`` weighs the material balance in the bootstrap value of the advantages. Because
-    lambda < 1 this hint shows a direction while few games end. The value head's target does not use it.
+    lambda < 1 this hint shows a direction while few games end. The value head's target ignores it.
     """
     gamma, lam = settings.ppo.gamma, settings.ppo.gae_lambda
     ends = rollout.reward, rollout.terminated, rollout.truncated
