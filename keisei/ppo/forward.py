@@ -1,4 +1,4 @@
-"""Applies torch.compile and CUDA graphs to an unchanged network, and falls back where they fail."""
+"""Applies torch.compile and CUDA graphs to an unchanged network; goes without if they fail."""
 
 from collections.abc import Callable
 
@@ -41,7 +41,7 @@ class Forward:
         return policy, outcome
 
     def bring_up(self, use: Callable[[], None]) -> None:
-        """Run ``use``, which calls this object. If the compiled form fails, switch to the plain one.
+        """Run ``use``, which calls this; if the compiled form fails, switch to the plain one.
 
         Raises what the plain network raises.
         """

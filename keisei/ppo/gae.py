@@ -27,7 +27,8 @@ def negamax_gae(
         truncated: the game was cut; the value of its last position follows, the recursion stops.
         value: V(s_t) for the mover.
         next_value: V(s_{t+1}) for *its* mover, the opponent. Where the game was cut, s_{t+1} is its
-            final position; in the last row, the position after the rollout. Ignored where terminated.
+            final position; in the last row, the position after the rollout. Ignored where
+            terminated.
         gamma: discount per ply.
         lam: lambda of the estimate.
     """
@@ -53,8 +54,8 @@ def outcome_targets(
     """Return the value head's targets ``[T, N, 3]``: the lambda-return as a distribution.
 
     The last axis is win, draw, loss. ``next_outcome[T, N, 3]`` are the probabilities that belong to
-    ``next_value`` of ``negamax_gae``. The discount moves probability from win and loss to the draw, so
-    P(win) - P(loss) of a target equals V + A.
+    ``next_value`` of ``negamax_gae``. The discount moves probability from win and loss to the draw,
+    so P(win) - P(loss) of a target equals V + A.
     """
     final = _as_outcome(reward)
     cut = truncated.clone()

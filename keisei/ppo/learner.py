@@ -48,8 +48,8 @@ class Learner:
     """What learns in a run. Call it from the thread that made it.
 
     All random numbers come from its own generators, which ``run.seed`` seeds. On a CPU the same
-    settings, torch threads and state give the same weights, bit for bit. With several ``ranks`` each
-    rank has a learner: the games differ, the weights are equal.
+    settings, torch threads and state give the same weights, bit for bit. With several ``ranks``
+    each rank has a learner: the games differ, the weights are equal.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Learner:
 
     @property
     def compile_failure(self) -> str:
-        """Why the network runs plain although ``compute.compile`` is set; known after ``warm_up``."""
+        """Why the network is plain although ``compute.compile`` is set; known after ``warm_up``."""
         return self._forward.failure
 
     def iterate(self) -> Generator[None, None, IterationReport]:

@@ -3,8 +3,8 @@
 Self-play alone forgets how to beat opponents that it no longer meets. New games draw their opponent
 from a few active networks, so that each is one batch. A network is deleted when its last game has
 ended. Half of the draws take one of the newest selves. The other half take one of the history by
-prioritised fictitious self-play: the weight is the square of the learner's loss rate (Vinyals et al.,
-2019). The learner meets an opponent twice from the same position, once from each seat.
+prioritised fictitious self-play: the weight is the square of the learner's loss rate (Vinyals et
+al., 2019). The learner meets an opponent twice from the same position, once from each seat.
 """
 
 import copy
@@ -81,8 +81,8 @@ class Opponents:
     def refresh(self, iteration: int, step: int) -> None:
         """Freeze the learner and draw the next opponents, every ``opponents.every`` iterations.
 
-        Call it between iterations. A learner whose weights are not finite is not frozen: checkpoints
-        could not be saved for as long as it stayed in the pool.
+        Call it between iterations. A learner whose weights are not finite is not frozen: no
+        checkpoint could be saved for as long as it stayed in the pool.
         """
         if not self._settings.share or iteration % self._settings.every or not _finite(self._like):
             return

@@ -1,7 +1,7 @@
 """Connects the processes (ranks) that train one network together.
 
-Under torchrun each process is a rank with its own games. All learn from the union of their plies, so
-weights, optimiser, steps and metrics are the same on all of them, bit for bit.
+Under torchrun each process is a rank with its own games. All learn from the union of their plies,
+so weights, optimiser, steps and metrics are the same on all of them, bit for bit.
 """
 
 from collections.abc import Iterator
@@ -13,9 +13,9 @@ from typing import Literal, get_args
 import torch
 import torch.distributed as dist  # `import torch` has imported it already
 
-# The functions of this module hold the process group that exists at its import as a default argument.
-# If torch.compile imported it later, it would keep our group, and the threads of gloo, after `desert`.
-# At exit these threads may abort the process.
+# The functions of this module have as default argument the process group that exists at its import.
+# If torch.compile imported it later, it would keep our group and gloo's threads after `desert`. These
+# threads may abort the process at exit.
 import torch.distributed.nn.functional
 from torch import Tensor, nn
 
@@ -66,8 +66,8 @@ class Ranks:
     ) -> tuple[Tensor, Tensor]:
         """Turn means over this rank's minibatch into means over the minibatches of all ranks.
 
-        The means are the gradients in ``net`` (changed in place), ``loss[]`` and ``stats[S]`` (returned).
-        ``weight[B]`` are the weights of this rank's plies.
+        The means are the gradients in ``net`` (changed in place), ``loss[]`` and ``stats[S]``
+        (returned). ``weight[B]`` are the weights of this rank's plies.
         """
         return loss, stats
 

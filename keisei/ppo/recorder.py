@@ -61,7 +61,7 @@ class Recorder:
     ) -> list[FinishedGame]:
         """Record the moves of a step; return those of the games it ended that are to be recorded.
 
-        ``actions``: int[N]. Call it right after ``env.step``: new games read their start from ``env``.
+        ``actions``: int[N]. Call it right after ``env.step``: it reads the start of new games.
         """
         self.moves[self._rows, self.length] = actions
         self.length += 1
@@ -74,7 +74,7 @@ class Recorder:
         return games
 
     def showcase(self, env: VectorEnv) -> Showcase | None:
-        """Return the game in slot 0 as it was before its newest move; None if it has no move yet."""
+        """Return the game in slot 0 before its newest move; None if it has no move yet."""
         number, plies = int(env.game_number[0]), int(self.length[0]) - 1
         if plies < 0:
             return None
@@ -87,7 +87,7 @@ class Recorder:
         return shown
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-        """Return what ``load_state`` continues from: copies of the arrays, and the starts by slot."""
+        """Return what ``load_state`` continues from: copies of the arrays, and starts by slot."""
         arrays: dict[str, NDArray[Any]]
         arrays = {"moves": self.moves.copy(), "length": self.length.copy()}
         return arrays, {str(slot): sfen for slot, sfen in self.starts.items()}

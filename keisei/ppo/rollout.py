@@ -36,7 +36,7 @@ class Rollout:
     log_prob: Tensor
     """float32[T, N]"""
     outcome: Tensor
-    """float32[T + 1, N, 3] win, draw, loss; the last row belongs to the positions after the rollout"""
+    """float32[T + 1, N, 3] win, draw, loss; the last row is of the positions after the rollout"""
     reward: Tensor
     """float32[T, N] for the side that moved"""
     terminated: Tensor
@@ -104,7 +104,7 @@ class Collector:
         self._weight = np.zeros(shape, np.float32)
         self._finals: list[tuple[int, NDArray[np.intp], NDArray[np.uint8]]] = []
         self.newest: tuple[Tensor, Tensor, Tensor] | None = None
-        """Of game 0 in the newest ply: legal actions, their logits and the outcome's logits; [1, ...]."""
+        """Game 0's newest ply: legal actions, their logits and the outcome's logits, each [1, ...]."""
 
     @torch.no_grad()
     def ply(self, t: int) -> tuple[NDArray[np.int16], StepResult]:

@@ -55,9 +55,9 @@ def ppo_loss(
 ) -> tuple[Tensor, Tensor]:
     """Return the loss ``[]`` to minimise and ``STATS`` (detached), averaged over plies of weight 1.
 
-    ``policy[B, 2187]`` and ``outcome[B, 3]`` are logits, ``legal[B, L]`` is ``legal_columns`` of the
-    batch. The loss adds the clipped surrogate (Schulman et al., 2017), the cross-entropy of the value
-    and the entropy bonus.
+    ``policy[B, 2187]`` and ``outcome[B, 3]`` are logits, ``legal[B, L]`` is ``legal_columns`` of
+    the batch. The loss adds the clipped surrogate (Schulman et al., 2017), the cross-entropy of the
+    value and the entropy bonus.
     """
     share = batch.weight / batch.weight.sum().clamp(min=1)
     log_probs = legal_log_probs(policy, legal)
@@ -96,8 +96,8 @@ def descend(
     """Take one step with the gradients in ``net``; skip it if they or the loss are not finite.
 
     Returns the gradient norm before clipping, and 1 if the step was skipped. Nothing waits for the
-    device: a fused optimiser reads ``found_inf`` itself, as under a gradient scaler, and then leaves
-    weights, moments and step counts as they are.
+    device: a fused optimiser reads ``found_inf`` itself, as under a gradient scaler, and then
+    leaves weights, moments and step counts as they are.
     """
     norm = nn.utils.clip_grad_norm_(net.parameters(), grad_clip)
     skipped = (~(torch.isfinite(norm) & torch.isfinite(loss))).float()
@@ -139,8 +139,8 @@ class Sums:
     def add(self, stats: Tensor, norm: Tensor, skipped: Tensor, in_a_row: Tensor) -> None:
         """Add a minibatch.
 
-        ``stats`` are its ``STATS``, ``norm`` the gradient norm, ``skipped`` 1 or 0; ``in_a_row`` counts
-        the skipped minibatches up to and with this one.
+        ``stats`` are its ``STATS``, ``norm`` the gradient norm, ``skipped`` 1 or 0; ``in_a_row``
+        counts the skipped minibatches up to this one.
         """
         good = skipped == 0
         self._stats += torch.where(good, stats, 0)
