@@ -52,7 +52,9 @@ def identify(path: Path) -> str:
 
 
 def read(path: Path) -> str:
-    return path.read_text("utf-8")
+    """The text of a document, without the README's map: that repeats the modules' docstrings."""
+    text = path.read_text("utf-8")
+    return re.sub(r"(?ms)^## Map of files\n.*?(?=^## )", "", text)
 
 
 class Block(NamedTuple):
@@ -361,7 +363,7 @@ def test_links_lead_to_files_and_headings_that_exist(path: Path) -> None:
 def prose(path: Path) -> Iterator[tuple[int, str]]:
     """Lines of Markdown with their numbers, without code, tables and lines of one word."""
     fenced = False
-    for number, line in enumerate(read(path).splitlines(), 1):
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
         if line.startswith("```"):
             fenced = not fenced
         elif not fenced and not line.startswith("|") and " " in line.strip().lstrip("- "):
@@ -370,7 +372,7 @@ def prose(path: Path) -> Iterator[tuple[int, str]]:
 
 def comments(path: Path) -> Iterator[tuple[int, str]]:
     """Lines that hold nothing but a comment, and lines of docstrings, with their numbers."""
-    text = read(path)
+    text = path.read_text("utf-8")
     for number, line in enumerate(text.splitlines(), 1):
         if line.lstrip().startswith("#"):
             yield number, line
