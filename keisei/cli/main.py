@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from keisei.cli import (
-    bench,
     config,
     evaluate,
     games,
@@ -22,6 +21,7 @@ from keisei.cli import (
     usi,
     warmup,
 )
+from keisei.cli.bench import command as bench
 from keisei.cli.errors import CommandError, UsageError
 from keisei.cli.settings import near_flag, take_overrides
 
