@@ -31,7 +31,7 @@ def stderr_line(capsys: pytest.CaptureFixture[str]) -> str:
         (["serve", "--device", "tpu"], "device"),
         (["train", "--net.kind", "rnn"], "net.kind: 'rnn' is not one of"),
         (["serve", "--run", "a", "--resume", "--init", "b"], "--init: not allowed with"),
-        (["train", "--ppo.gamma"], "--ppo.gamma: needs a value"),
+        (["train", "--ppo.gamma"], "--ppo.gamma: a value is missing"),
         (["config", "show", "--nosuch.key=1"], "nosuch"),
         (["config", "schema", "--ppo.clip=1"], "takes no settings"),
         (["perft", "2", "--ppo.clip=1"], "takes no settings"),

@@ -97,8 +97,8 @@ def test_the_table_goes_from_the_first_iteration_to_the_newest(train: Train, ask
     places = [int(row.split()[1]) for row in rows]
     assert len(places) == 20
     assert max(b - a for a, b in pairwise(places)) <= 27
-    assert count == "20 of 500 iterations; --csv and --json give all."
-    assert more == "More metrics by --keys: speed/steps_per_second."
+    assert count == "20 of 500 iterations; --csv and --json print all."
+    assert more == "More metrics, for --keys: speed/steps_per_second."
     chosen = ask(run, "--keys", "speed/steps_per_second").splitlines()
     assert chosen[0].split() == ["speed"]
     assert chosen[2].split() == ["64", "1", "1234"]
@@ -131,8 +131,8 @@ def test_the_table_fits_a_terminal(train: Train, ask: Ask) -> None:
     [
         ("train/entorpy", "--keys: no metric 'train/entorpy', did you mean train/entropy?"),
         ("train/kl,entropy", "--keys: no metric 'entropy', did you mean train/entropy?"),
-        ("eval/elo", "--keys: no metric 'eval/elo'; there are train/entropy, train/kl"),
-        ("", "--keys: no metric ''; there are train/entropy, train/kl"),
+        ("eval/elo", "--keys: no metric 'eval/elo'; the run has train/entropy, train/kl"),
+        ("", "--keys: no metric ''; the run has train/entropy, train/kl"),
     ],
 )
 def test_an_unknown_metric_is_refused(
@@ -149,7 +149,7 @@ def test_a_run_without_iterations_says_so(train: Train, capsys: pytest.CaptureFi
         assert main(["metrics", str(run), *form]) == 1
         assert capsys.readouterr().err.startswith(f"keisei: {run}: no metrics yet")
     assert main(["metrics", str(run), "--keys", "train/kl"]) == 2
-    assert "'train/kl'; there are none yet" in capsys.readouterr().err
+    assert "'train/kl'; the run has none yet" in capsys.readouterr().err
 
 
 def test_a_run_that_lost_its_iterations_on_resume_says_so(

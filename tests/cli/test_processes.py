@@ -257,7 +257,7 @@ def test_the_second_signal_forces_the_end_and_shows_what_hung(config: Path, tmp_
     with keisei(*command, patch=HANG) as process:
         wait_for_line(process, "compiling")
         process.send_signal(signal.SIGINT)
-        wait_for_line(process, "once more to force")
+        wait_for_line(process, "once more to force the end")
         time.sleep(0.6)  # else it would be the echo of the first
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=20)

@@ -11,7 +11,7 @@ from dataclasses import replace
 import anyio
 import pytest
 
-from keisei.cli.progress import Progress
+from keisei.cli.progress import ProgressTable
 from keisei.config import Settings
 from keisei.events import Alert, Iteration, Log, Status
 
@@ -29,7 +29,7 @@ async def test_a_full_pipe_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> N
     os.set_blocking(write, True)
     with os.fdopen(read, "rb") as pipe, os.fdopen(write, "w") as full:
         monkeypatch.setattr("sys.stdout", full)
-        progress = Progress(Settings, as_json=True)
+        progress = ProgressTable(Settings, as_json=True)
         began = time.monotonic()
         with anyio.move_on_after(0.3) as waited:
             await progress.write([STATUS])
@@ -49,7 +49,7 @@ async def test_a_reader_that_left_is_told_once(monkeypatch: pytest.MonkeyPatch) 
     os.close(read)
     with os.fdopen(write, "w") as broken:
         monkeypatch.setattr("sys.stdout", broken)
-        progress = Progress(Settings, as_json=True, on_broken_pipe=lambda: told.append(1))
+        progress = ProgressTable(Settings, as_json=True, on_broken_pipe=lambda: told.append(1))
         await progress.write([STATUS])
         await progress.write([STATUS])
         await progress.close()
@@ -61,19 +61,19 @@ async def test_an_alert_cannot_steer_the_terminal(
     text: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     alert = Alert(run="r", step=1, time=0.0, name="sink x", level="error", message=text)
-    await Progress(Settings).write([alert])
+    await ProgressTable(Settings).write([alert])
     (line,) = capfd.readouterr().err.splitlines()
     assert line.endswith(f"error: sink x: {repr(text)[1:-1]}")
 
 
 async def test_the_run_is_named(capfd: pytest.CaptureFixture[str]) -> None:
-    await Progress(Settings).write([replace(STATUS, kind="started", state="starting")])
+    await ProgressTable(Settings).write([replace(STATUS, kind="started", state="starting")])
     assert "started: run r\n" in capfd.readouterr().err
 
 
 async def test_log_lines_are_not_told_again(capfd: pytest.CaptureFixture[str]) -> None:
     line = Log(run="r", step=1, time=0.0, name="asyncio", level="warning", message="slow")
-    await Progress(Settings).write([line, STATUS])
+    await ProgressTable(Settings).write([line, STATUS])
     shown = capfd.readouterr().err
     assert "running" in shown
     assert "slow" not in shown
@@ -100,7 +100,7 @@ async def test_no_figure_of_the_panel_is_broken_over_two_lines(
     master, slave = pty.openpty()
     with os.fdopen(master, "rb", buffering=0) as terminal, os.fdopen(slave, "w") as screen:
         monkeypatch.setattr("sys.stderr", screen)
-        progress = await anyio.to_thread.run_sync(Progress, Settings)
+        progress = await anyio.to_thread.run_sync(ProgressTable, Settings)
         await progress.write([event])
         await progress.close()
         os.set_blocking(terminal.fileno(), False)

@@ -72,7 +72,7 @@ def test_what_has_no_ratings_is_one_line(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for words, code, said in (
-        ([str(run)], 1, f"{run}: no game of an evaluation yet; try keisei evaluate"),
+        ([str(run)], 1, f"{run}: no evaluation has a game yet; run keisei evaluate first"),
         ([str(tmp_path / "nowhere")], 2, "nowhere"),
         ([], 2, "RUN"),
     ):

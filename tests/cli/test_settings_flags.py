@@ -39,7 +39,7 @@ def test_a_negative_number_is_a_value() -> None:
 
 @pytest.mark.parametrize("words", [["--ppo.gamma"], ["--ppo.gamma", "--json"]])
 def test_a_missing_value_names_the_flag(words: list[str]) -> None:
-    with pytest.raises(UsageError, match=r"^--ppo\.gamma: needs a value$"):
+    with pytest.raises(UsageError, match=r"^--ppo\.gamma: a value is missing$"):
         take_overrides(words)
 
 

@@ -47,8 +47,8 @@ def test_moves_takes_any_line_of_usi(line: str, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["perft", "-1"], "DEPTH is -1"),
-        (["perft", "0", "--divide"], "--divide needs"),
+        (["perft", "-1"], "DEPTH: must be 0 or more (got -1)"),
+        (["perft", "0", "--divide"], "--divide: needs"),
         (["perft", "1", "--sfen", "9/9 b - 1"], "--sfen: board has 2 ranks"),
         (["moves", "4k4/9/9/9/9/9/9/9/10K b - 1"], "SFEN: rank 9"),
         (["moves", "startpos", "moves", "7g7e"], "SFEN: 7g7e is not legal here"),

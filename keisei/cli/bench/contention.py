@@ -7,11 +7,12 @@ Three kinds of block alternate, so that a slower machine slows all of them alike
 - ``playing``: the whole run works, and a match of two networks always has games to play.
 
 All blocks use one learner on one thread. Equal learners in two processes differed by up to 3 %, and
-on two threads of one process OpenMP's pools slow each other down (docs/experiments.md). The learning
-rate is almost 0, because a better network plays games with fewer legal moves, which run faster.
+on two threads of one process OpenMP's pools slow each other down (docs/experiments.md). The
+learning rate is almost 0, because a better network plays games with fewer legal moves, which run
+faster.
 
-``idle_of_bare`` and ``playing_of_bare`` are medians of the ratio over the rounds, with 95 % intervals.
-``share`` is the share of the device's time that evaluation took.
+``idle_of_bare`` and ``playing_of_bare`` are medians of the ratio over the rounds, with 95 %
+intervals. ``share`` is the share of the device's time that evaluation took.
 """
 
 import argparse

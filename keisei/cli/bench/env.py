@@ -30,11 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measure random play with each batch size, on one thread pinned to one core.
 
-    A step chooses a uniformly random legal move, plays it, and writes the mask and the observation of
-    the next position. Repetition, declaration and resets are included.
+    A step chooses a uniformly random legal move, plays it, and writes the mask and the observation
+    of the next position. Repetition, declaration and resets are included.
 
-    Two checks guard the result. A checksum over every mask must be equal in all repeats. The masks at
-    the end must equal those of the same positions read from their SFENs; both come from the same
+    Two checks guard the result. A checksum over every mask must be equal in all repeats. The masks
+    at the end must equal those of the same positions read from their SFENs; both come from the same
     kernels, so this finds errors in the state that a game carries along. (The tests compare the
     checksum with that of another implementation of the rules.)
     """
@@ -69,8 +69,9 @@ def one_core() -> Iterator[int | None]:
 def measure(games: int, steps: int, repeats: int = REPEATS) -> dict[str, Any]:
     """Measure steps per second with that many games: median, fastest and slowest repeat.
 
-    ``processor_share`` is the share of the time in which this thread had the processor: 1 on a machine
-    without other work. ``checksum`` is taken over every mask. Raises RuntimeError for wrong masks.
+    ``processor_share`` is the share of the time in which this thread had the processor: 1 on a
+    machine without other work. ``checksum`` is taken over every mask. Raises RuntimeError for wrong
+    masks.
     """
     from keisei.env import VectorEnv
 

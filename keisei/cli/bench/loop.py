@@ -1,8 +1,8 @@
 """Measure how much 64 clients of the page slow the event loop and the training.
 
-The real service runs in this process, its clients in another one. Half of the clients never read, and
-their buffers are so small that they stall the server before a block begins. Blocks with and without
-clients alternate, so that a slower machine slows both alike.
+The real service runs in this process, its clients in another one. Half of the clients never read,
+and their buffers are so small that they stall the server before a block begins. Blocks with and
+without clients alternate, so that a slower machine slows both alike.
 """
 
 import argparse
@@ -50,8 +50,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     Two counts are the lowest at the end of any block with clients. ``stalled``: clients that never
     read, and to which the server could not send, or which it had dropped for that (the kernel does,
-    after ten seconds). ``clients_at_end``: clients that the run still counted. ``tick_seconds`` is the
-    time between two chunks of events.
+    after ten seconds). ``clients_at_end``: clients that the run still counted. ``tick_seconds`` is
+    the time between two chunks of events.
     """
     from keisei.cli import process
 
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 def settings_in(
     folder: str, args: argparse.Namespace, more: Mapping[str, Any] | None = None
 ) -> "Settings":
-    """Return the settings from the flags, for a run in ``folder`` that ends after the measurement."""
+    """Return the flags' settings, for a run in ``folder`` that ends after the measurement."""
     args.overrides |= {"run.root": folder, "run.steps": 0, "run.minutes": 0, **(more or {})}
     return settings.load(args)
 
@@ -177,7 +177,8 @@ async def block(keisei: "Keisei", seconds: float) -> tuple[list[float], float]:
     """Measure one block. Return the loop's lags in ms, and the training's steps per second.
 
     The speed is taken between the ends of the first and the last iteration by the device thread's
-    clock, so that a late loop does not change it. Raises UsageError if there is no second iteration.
+    clock, so that a late loop does not change it. Raises UsageError if there is no second
+    iteration.
     """
     import anyio
 

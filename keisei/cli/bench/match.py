@@ -4,9 +4,10 @@ Two untrained networks of the configured size play, with one torch thread. The t
 alternate; results are medians.
 
 - ``together``: all games in one match.
-- ``alone``: the same code, one pair of games at a time; each call of a network evaluates one position.
-- ``forward``: the network alone, on one prepared position: the upper bound of ``alone``, in plies per
-  second.
+- ``alone``: the same code, one pair of games at a time; each call of a network evaluates one
+  position.
+- ``forward``: the network alone, on one prepared position: the upper bound of ``alone``, in plies
+  per second.
 """
 
 import argparse

@@ -6,13 +6,13 @@ limit = B / (t_fwd + t_opp + E t_upd), for an iteration that learns from B plies
 - ``t_opp``: inference of the frozen opponents for their plies.
 - ``t_upd``: the updates of one epoch.
 
-They use the same network, precision, legal moves, loss and optimiser as training, on data prepared in
-memory, without games, sampling and bookkeeping.
+They use the same network, precision, legal moves, loss and optimiser as training, on data prepared
+in memory, without games, sampling and bookkeeping.
 
 ``achieved`` is the learner's speed. It includes the rollout, the update and an iteration's share of
-the time to refill the reset pool. It excludes checkpoints, boards, the recording of games on disk and
-the event loop. ``reference`` is the limit of a plain eager loop that shares only the network with
-Keisei: it shows whether the limit itself is slow.
+the time to refill the reset pool. It excludes checkpoints, boards, the recording of games on disk
+and the event loop. ``reference`` is the limit of a plain eager loop that shares only the network
+with Keisei: it shows whether the limit itself is slow.
 """
 
 import argparse
@@ -48,11 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measure. Returns medians: rates in steps per second, times in seconds of one iteration.
 
-    ``ratio`` is achieved / limit. ``mfu`` is the network's floating-point work per second in training,
-    divided by the speed of the fastest large matrix product on this device in the same precision.
-    ``device_bytes_peak`` is the peak of a GPU's memory in training. In ``seconds``, ``refill`` is the
-    time of a whole refill, which happens every ``env.reset_refresh`` iterations; in ``phases`` it is
-    an iteration's share.
+    ``ratio`` is achieved / limit. ``mfu`` is the network's floating-point work per second in
+    training, divided by the speed of the fastest large matrix product on this device in the same
+    precision. ``device_bytes_peak`` is the peak of a GPU's memory in training. In ``seconds``,
+    ``refill`` is the time of a whole refill, which happens every ``env.reset_refresh`` iterations;
+    in ``phases`` it is an iteration's share.
     """
     from keisei.cli import process
     from keisei.cli.settings import load
