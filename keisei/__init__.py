@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from keisei.config import Settings, SettingsError
+    from keisei.errors import InboxFull, NotRunning, TrainingFailed
     from keisei.evaluation.spec import EvaluationSpec
     from keisei.evaluation.strategies import Pairing, Strategy
     from keisei.events import (
@@ -22,9 +23,8 @@ if TYPE_CHECKING:
         Reset,
         Status,
     )
+    from keisei.play.players import load
     from keisei.process import prepare_process
-    from keisei.runtime.errors import InboxFull, NotRunning, TrainingFailed
-    from keisei.runtime.players import load
     from keisei.runtime.session import Keisei
 
 __all__ = [
@@ -68,8 +68,8 @@ _HOMES = {
         "Status",
     ),
     "keisei.process": ("prepare_process",),
-    "keisei.runtime.errors": ("InboxFull", "NotRunning", "TrainingFailed"),
-    "keisei.runtime.players": ("load",),
+    "keisei.errors": ("InboxFull", "NotRunning", "TrainingFailed"),
+    "keisei.play.players": ("load",),
     "keisei.runtime.session": ("Keisei",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -22,7 +22,7 @@ FILE_BYTES = 10_000_000
 FILES = 10
 RUN_LOGGER = "keisei"
 """Name of the logger that a run's events are written to."""
-ALSO_EVENTS = (RUN_LOGGER, "keisei.runtime.supervise")
+ALSO_EVENTS = (RUN_LOGGER, "keisei.feed.supervise")
 """Loggers whose warnings are also events of the run: where these are shown, they would be twice."""
 WAITING = 10_000
 """Log records that may wait for the disk; more are dropped and counted."""

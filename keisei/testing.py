@@ -21,12 +21,12 @@ from anyio.abc import TaskGroup
 from rsshogi.core import Board as RulesBoard
 
 from keisei.config import Settings
+from keisei.errors import NotRunning
 from keisei.evaluation import score_interval
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.events import Alert, Board, Evaluation, Failed, Iteration, State, Status, Topic
+from keisei.feed.hub import Hub
 from keisei.runtime.book import Book, EvaluationHandle
-from keisei.runtime.errors import NotRunning
-from keisei.runtime.hub import Hub
 from keisei.runtime.status import StatusReport
 from keisei.server import create_app
 from keisei.server.serve import address_of, bind, end_streams_from_hub, run_server

@@ -61,7 +61,7 @@ def test_warnings_are_forwarded_but_the_runs_own_lines_are_not() -> None:
         structlog.get_logger("keisei.server").warning("stream_timeout", seconds=15)
         logging.getLogger("asyncio").error("no %s", "exception")
         logging.getLogger("asyncio").info("fine")
-        logging.getLogger("keisei.runtime.supervise").warning("sink x: an alert tells it")
+        logging.getLogger("keisei.feed.supervise").warning("sink x: an alert tells it")
     assert told == [
         ("keisei.server", "warning", "stream_timeout"),
         ("asyncio", "error", "no exception"),

@@ -8,8 +8,8 @@ import anyio
 import pytest
 from rsshogi.core import Board as RulesBoard
 
+from keisei.errors import NotRunning
 from keisei.evaluation.spec import EvaluationSpec
-from keisei.runtime.errors import NotRunning
 from keisei.testing import STEPS, FakeRun, _scripted_game
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from keisei.evaluation.spec import EvaluationSpec
-    from keisei.runtime.tournament import Progress, Tournament
+    from keisei.play.tournament import Progress, Tournament
     from keisei.store.matches import MatchGame
 
 REJECTED = 4
@@ -223,9 +223,9 @@ async def _play(
     args: argparse.Namespace, spec: "EvaluationSpec", kept: "_Kept | None"
 ) -> tuple[dict[str, Any], list[Exception]]:
     """The result of what was played, and what ended it early or kept it from being kept."""
-    from keisei.runtime.arena import local_arena
-    from keisei.runtime.evaluating import ended_early, keep_games
-    from keisei.runtime.tournament import Tournament
+    from keisei.play.arena import local_arena
+    from keisei.play.tournament import Tournament
+    from keisei.runtime.evaluations import ended_early, keep_games
 
     follow: dict[str, Any] = {}
     if kept:
@@ -310,7 +310,7 @@ class _Kept:
 
     def end(self, state: str, **more: Any) -> None:
         """It is over."""
-        from keisei.runtime.ratings import refit
+        from keisei.play.ratings import refit
         from keisei.store.matches import MatchTable
 
         if found := self.progress:

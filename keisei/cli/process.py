@@ -20,7 +20,7 @@ from keisei.process import prepare_process
 if TYPE_CHECKING:
     from anyio.abc import TaskStatus
 
-    from keisei.runtime.errors import TrainingFailed
+    from keisei.errors import TrainingFailed
 
 LOG_FILE = "keisei.log"
 LEAVE_SECONDS = 25.0

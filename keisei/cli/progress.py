@@ -1,4 +1,4 @@
-"""Print the progress of ``keisei train`` and ``serve``: a live panel, text lines or JSON lines."""
+"""Print the progress of a run: as a live panel, text lines or JSON lines."""
 
 import json
 import math

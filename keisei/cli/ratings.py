@@ -21,7 +21,7 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fit the ratings, store them in the run's database and print them."""
-    from keisei.runtime.ratings import refit
+    from keisei.play.ratings import refit
     from keisei.store.directory import check_is_run
 
     with process.problems():

@@ -53,8 +53,8 @@ def _bind_and_serve(chosen: "Settings", args: argparse.Namespace) -> int:
 async def _serve(chosen: "Settings", args: argparse.Namespace, sock: socket.socket) -> int:
     from keisei import Keisei, TrainingFailed
     from keisei.cli.progress import ProgressTable
+    from keisei.feed.sinks import LogSink
     from keisei.log import Logging
-    from keisei.runtime.sinks import LogSink
     from keisei.server.serve import address_of
 
     progress = ProgressTable(lambda: session.settings)
@@ -94,7 +94,7 @@ async def _until_stopped(keisei: "Keisei", sock: socket.socket) -> None:
     """Serve during training. If the server crashes, raise an alert and train on without it."""
     import anyio
 
-    from keisei.runtime.supervise import supervise
+    from keisei.feed.supervise import supervise
     from keisei.server import create_app
     from keisei.server.serve import end_streams_from_hub, run_server
 

@@ -1,4 +1,4 @@
-"""The flags that choose settings: ``--config``, ``--device``, ``--section.key value`` and so on."""
+"""The flags that choose settings and the run: ``--config``, ``--section.key VALUE``, ..."""
 
 import argparse
 import difflib

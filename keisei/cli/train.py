@@ -35,8 +35,8 @@ async def _train(chosen: "Settings", args: argparse.Namespace) -> int:
     settings.check_run(args, chosen)
     from keisei import Keisei, TrainingFailed
     from keisei.cli.progress import ProgressTable
+    from keisei.feed.sinks import LogSink
     from keisei.log import Logging
-    from keisei.runtime.sinks import LogSink
 
     progress = ProgressTable(
         lambda: session.settings,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import FrameType
 
-    from keisei.runtime import players
+    from keisei.play import players
     from keisei.shogi import Position
     from keisei.usi.server import Session, View
 
@@ -75,7 +75,7 @@ def _load(agent: Path, device: str, threads: int) -> "_Player":
         check_holds_weights(agent)  # first: torch takes seconds
     import torch
 
-    from keisei.runtime.players import load
+    from keisei.play.players import load
     from keisei.shogi import Position
 
     torch.set_num_threads(threads)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from keisei.errors import InboxFull, KeyReused
 from keisei.events import EVALUATION_ENDED, EVALUATION_OVER, Evaluation, Event, Failed
-from keisei.runtime.errors import InboxFull, KeyReused
 
 if TYPE_CHECKING:
     from keisei.evaluation.spec import EvaluationSpec

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import torch
 
 from keisei.config import Settings
+from keisei.play.turns import Agent
 from keisei.ppo.ranks import ALONE, Ranks
-from keisei.runtime.matches import Agent
 from keisei.store import Checkpoint, load_checkpoint
 
 

@@ -14,13 +14,13 @@ import safetensors.torch  # noqa: F401
 import torch
 
 from keisei.config import Settings, SettingsError
+from keisei.feed.outbox import Outbox
 from keisei.nets.policy import DeviceError, resolve_device, resolve_dtype
 from keisei.nets.registry import check
+from keisei.play.mailbox import Mailbox
 from keisei.ppo.ranks import ALONE, CURRENT, Ranks
 from keisei.process import openmp_is_set
 from keisei.runtime.learners import Learner, build_learner
-from keisei.runtime.outbox import Outbox
-from keisei.runtime.queues import Mailbox
 from keisei.runtime.status import Start
 from keisei.runtime.worker import Plan, Worker
 from keisei.store import (
@@ -209,7 +209,7 @@ def _start(checkpoint: Path, ranks: Ranks) -> Start:
 
 def _check_evaluation(settings: Settings) -> None:
     """Raises SettingsError: hours later, when an evaluation is due, would be too late."""
-    from keisei.runtime.evaluating import check_opponents, regular_spec
+    from keisei.runtime.evaluations import check_opponents, regular_spec
     from keisei.usi import EngineSpec, EngineSpecError
 
     where = ""

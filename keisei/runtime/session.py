@@ -18,20 +18,20 @@ import anyio.lowlevel
 from anyio import CancelScope, CapacityLimiter, create_task_group, to_thread
 
 from keisei.config import Settings
+from keisei.errors import NotRunning, TrainingFailed
 from keisei.events import TOPICS, Alert, Event, Iteration, Level, Log, Reset, Status, Topic
+from keisei.feed.hub import Hub
+from keisei.feed.outbox import Outbox
+from keisei.feed.readers import Readers
+from keisei.feed.sinks import DatabaseSink, Feed, Sink
+from keisei.feed.supervise import Heartbeat, Losses, supervise, watch
+from keisei.play.mailbox import Command, Mailbox, Question
 from keisei.runtime.book import Book, EvaluationHandle
-from keisei.runtime.errors import NotRunning, TrainingFailed
-from keisei.runtime.hub import Hub
-from keisei.runtime.outbox import Outbox
-from keisei.runtime.queues import Command, Mailbox, Question
-from keisei.runtime.readers import Readers
-from keisei.runtime.sinks import DatabaseSink, Feed, Sink
 from keisei.runtime.status import Notes, StatusReport
-from keisei.runtime.supervise import Heartbeat, Losses, supervise, watch
 
 if TYPE_CHECKING:
     from keisei.evaluation.spec import EvaluationSpec
-    from keisei.runtime.evaluating import Evaluations
+    from keisei.runtime.evaluations import Evaluations
     from keisei.runtime.prepare import Opened
     from keisei.runtime.worker import Outcome
     from keisei.store import RunReader
@@ -495,7 +495,7 @@ def _logged() -> Iterator[None]:
 
 
 def _evaluations(*arguments: Any) -> "Evaluations":
-    from keisei.runtime.evaluating import Evaluations
+    from keisei.runtime.evaluations import Evaluations
 
     return Evaluations(*arguments)
 

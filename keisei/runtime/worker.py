@@ -13,18 +13,18 @@ import psutil
 import torch
 
 from keisei.config import Settings
+from keisei.errors import NotRunning, unwrap
 from keisei.evaluation.spec import CURRENT
 from keisei.events import Alert, Board, Event, Failed, Game, Iteration, State, Status
+from keisei.feed.outbox import Outbox
+from keisei.play.mailbox import Command, Mailbox, Ply, Question, deliver
+from keisei.play.moves import answer
+from keisei.play.turns import Matches
 from keisei.ppo.detectors import DivergedError
 from keisei.ppo.ranks import Ranks
 from keisei.process import heap_bytes
-from keisei.runtime.errors import NotRunning, unwrap
 from keisei.runtime.follower import collect_parts, start_others
 from keisei.runtime.learners import Learner, Report, begin
-from keisei.runtime.matches import Matches
-from keisei.runtime.outbox import Outbox
-from keisei.runtime.play import answer
-from keisei.runtime.queues import Command, Mailbox, Ply, Question, deliver
 from keisei.runtime.rollback import GoodCheckpoints
 from keisei.runtime.status import Start
 from keisei.runtime.turns import Pace, Share

@@ -14,8 +14,8 @@ from starlette.routing import BaseRoute, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
+from keisei.errors import InboxFull, KeyReused, NotRunning
 from keisei.resources import page_directory
-from keisei.runtime.errors import InboxFull, KeyReused, NotRunning
 from keisei.server import evaluations, routes, security, stream
 from keisei.server.answers import THREADS
 from keisei.server.problems import on_http_exception, problem_response

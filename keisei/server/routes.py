@@ -12,8 +12,8 @@ import anyio
 from starlette.requests import Request
 from starlette.responses import Response
 
+from keisei.feed.supervise import ALLOWANCE
 from keisei.hint import did_you_mean
-from keisei.runtime.supervise import ALLOWANCE
 from keisei.server.answers import Json, in_thread
 from keisei.server.models import MAX_DIGITS, METRICS, MetricsQuery, NoQuery, PageQuery, parse_query
 from keisei.server.problems import Problem

@@ -20,7 +20,7 @@ from rsshogi.record import Record
 from keisei.cli.main import main
 from keisei.config import Settings
 from keisei.nets.registry import build
-from keisei.runtime import ratings
+from keisei.play import ratings
 from keisei.store import Database, DatabaseError, RunDirectory, RunReader, save_checkpoint
 
 NET = {"kind": "se_resnet", "blocks": 1, "channels": 8}

@@ -74,10 +74,10 @@ async def run_server(app, sock, stop):
 keisei.server.serve.run_server = run_server
 """
 BREAK_A_SINK = """
-import keisei.runtime.sinks
+import keisei.feed.sinks
 async def write(self, events):
     raise OSError("no more tape")
-keisei.runtime.sinks.LogSink.write = write
+keisei.feed.sinks.LogSink.write = write
 """
 BREAK_PROGRESS = """
 import keisei.cli.progress

@@ -20,7 +20,7 @@ from keisei.cli.usi import _Player
 from keisei.config import Settings
 from keisei.env import VectorEnv
 from keisei.nets.registry import build
-from keisei.runtime.players import load
+from keisei.play.players import load
 from keisei.shogi import Position
 from keisei.store import RunDirectory, save_checkpoint
 from keisei.usi import Engine, EngineSpec
@@ -212,7 +212,7 @@ def test_what_a_network_prints_is_not_protocol(
         print("hello from a plugin")
         return load(*args, **options)
 
-    monkeypatch.setattr("keisei.runtime.players.load", chatty)
+    monkeypatch.setattr("keisei.play.players.load", chatty)
     _, out, err = ask(run, "isready", "go")
     assert "hello from a plugin" not in out
     assert err == "hello from a plugin\n"

@@ -14,7 +14,7 @@ import torch
 
 from keisei.cli.main import main
 from keisei.config import Settings
-from keisei.runtime.players import load
+from keisei.play.players import load
 from keisei.runtime.prepare import prepare
 from keisei.shogi import Position
 from keisei.store import load_checkpoint

@@ -14,11 +14,11 @@ from engine_tools import fake, nothing_left
 
 from keisei import Evaluation, Iteration, Keisei, Settings, Status
 from keisei import load as keisei_load
+from keisei.errors import KeyReused
 from keisei.evaluation.spec import EvaluationSpec
-from keisei.runtime import engines
-from keisei.runtime.errors import KeyReused
-from keisei.runtime.evaluating import _promote
-from keisei.runtime.tournament import _openings
+from keisei.play import engines
+from keisei.play.tournament import _openings
+from keisei.runtime.evaluations import _promote
 from keisei.shogi import Position, SfenError
 from keisei.store import RunDirectory, load_checkpoint
 from keisei.usi import Timeouts

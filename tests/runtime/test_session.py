@@ -34,8 +34,8 @@ from keisei import (
 from keisei.config import Compute, Run, SettingsError
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.events import Evaluation, Event
+from keisei.feed.sinks import DatabaseSink
 from keisei.runtime.book import Record
-from keisei.runtime.sinks import DatabaseSink
 from keisei.store import (
     CheckpointError,
     DatabaseError,
@@ -434,7 +434,7 @@ async def test_what_stands_beside_training_does_not_end_it(
     async def crash(self: Any) -> None:
         raise ValueError("telemetry")
 
-    monkeypatch.setattr("keisei.runtime.hub.Hub.run", crash)
+    monkeypatch.setattr("keisei.feed.hub.Hub.run", crash)
     async with Keisei(settings(tmp_path, steps=500), _learner=Learners()) as keisei:
         alert = await until(keisei, Alert, name="stream")
         assert "telemetry" in alert.message
@@ -484,8 +484,8 @@ async def test_kept_serving_a_crash_of_the_loops_part_leaves_a_failed_run_up(
 @pytest.mark.parametrize(
     "broken",
     [
-        "keisei.runtime.hub.Hub._flush",
-        "keisei.runtime.readers.Readers.close",
+        "keisei.feed.hub.Hub._flush",
+        "keisei.feed.readers.Readers.close",
         "keisei.store.Database.close",
     ],
 )
@@ -506,7 +506,7 @@ async def test_what_fails_to_close_does_not_change_how_a_run_ended(
 async def test_what_was_given_up_is_told_by_the_status(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("keisei.runtime.supervise.PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("keisei.feed.supervise.PAUSES", (0.0, 0.0, 0.0))
     async with Keisei(
         settings(tmp_path), _learner=Learners(), sinks=[Sink(failures=999)]
     ) as keisei:
@@ -527,8 +527,8 @@ async def test_a_database_that_is_written_again_is_no_longer_told_as_lost(
         await write(sink, events)
 
     monkeypatch.setattr(DatabaseSink, "write", shaky)
-    monkeypatch.setattr("keisei.runtime.supervise.PAUSES", (0.0, 0.0, 0.0))
-    monkeypatch.setattr("keisei.runtime.sinks.RETRY_SECONDS", 0.02)
+    monkeypatch.setattr("keisei.feed.supervise.PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("keisei.feed.sinks.RETRY_SECONDS", 0.02)
     async with Keisei(settings(tmp_path), _learner=Learners()) as keisei:
         await becomes(lambda: keisei.status().degraded)
         assert "No space left" in keisei.status().degraded[0]
@@ -839,7 +839,7 @@ async def test_crashes_far_apart_never_end_a_sink(
             self.failures = self.tries % 2
             await super().write(events)
 
-    monkeypatch.setattr("keisei.runtime.supervise.PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("keisei.feed.supervise.PAUSES", (0.0, 0.0, 0.0))
     sink = Shaky()
     async with Keisei(settings(tmp_path, steps=2000), _learner=Learners(), sinks=[sink]) as keisei:
         await keisei.wait()
@@ -861,8 +861,8 @@ async def test_the_database_is_written_again_once_the_disk_has_room(
         await write(sink, events)
 
     monkeypatch.setattr(DatabaseSink, "write", full)
-    monkeypatch.setattr("keisei.runtime.supervise.PAUSES", (0.0, 0.0, 0.0))
-    monkeypatch.setattr("keisei.runtime.sinks.RETRY_SECONDS", 0.02)
+    monkeypatch.setattr("keisei.feed.supervise.PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("keisei.feed.sinks.RETRY_SECONDS", 0.02)
     async with Keisei(settings(tmp_path, steps=1000), _learner=Learners()) as keisei:
         alerts = [event async for event in keisei.events({"alert"}) if isinstance(event, Alert)]
         await keisei.wait()
@@ -878,7 +878,7 @@ async def test_a_disk_that_stays_full_does_not_hold_up_the_end(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(DatabaseSink, "write", full)
-    monkeypatch.setattr("keisei.runtime.supervise.PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("keisei.feed.supervise.PAUSES", (0.0, 0.0, 0.0))
     async with Keisei(settings(tmp_path, steps=500), _learner=Learners()) as keisei:
         with anyio.fail_after(5):
             assert (await keisei.wait()).kind == "finished"

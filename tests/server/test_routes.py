@@ -10,7 +10,7 @@ import anyio
 import httpx
 import pytest
 
-from keisei.runtime.errors import InboxFull, KeyReused
+from keisei.errors import InboxFull, KeyReused
 from keisei.server import routes
 from keisei.testing import FakeRun
 

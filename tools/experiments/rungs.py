@@ -19,8 +19,8 @@ import anyio
 
 from keisei import EvaluationSpec
 from keisei.evaluation.strategies import BENCHMARK
-from keisei.runtime.arena import local_arena
-from keisei.runtime.tournament import Tournament
+from keisei.play.arena import local_arena
+from keisei.play.tournament import Tournament
 
 WANTED = (
     "agent",

@@ -79,7 +79,7 @@ async def _measure(chosen: "Settings", args: argparse.Namespace) -> dict[str, An
     import anyio
 
     from keisei import Keisei
-    from keisei.runtime.beside import beside
+    from keisei.play.background import beside
     from keisei.server import create_app
     from keisei.server.serve import bind, end_streams_from_hub, run_server
 
@@ -120,7 +120,7 @@ async def iterations(keisei: "Keisei", count: int, seconds: float = 0) -> "list[
 async def _blocks(keisei: "Keisei", clients: Clients, args: argparse.Namespace) -> dict[str, Any]:
     import anyio
 
-    from keisei.runtime import hub
+    from keisei.feed import hub
 
     await iterations(keisei, WARM_ITERATIONS)
     lags: dict[bool, list[float]] = {True: [], False: []}

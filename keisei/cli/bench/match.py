@@ -101,8 +101,8 @@ async def _play(
     from keisei.config import Env
     from keisei.evaluation import Match, MatchSpec
     from keisei.evaluation.openings import choose
-    from keisei.runtime.matches import Job, Matches
-    from keisei.runtime.queues import Command
+    from keisei.play.mailbox import Command
+    from keisei.play.turns import Job, Matches
 
     matches = Matches("net", Env(max_ply=MAX_PLY), "cpu", lambda name, level, text: None)
     networks = []

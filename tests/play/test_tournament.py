@@ -17,11 +17,11 @@ from keisei.evaluation import Match, MatchSpec
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.nets.policy import Agent
 from keisei.nets.registry import build
-from keisei.runtime import tournament as tournament_module
-from keisei.runtime.arena import DeviceArena, local_arena
-from keisei.runtime.evaluating import keep_games, kept_games
-from keisei.runtime.matches import Matches, Network
-from keisei.runtime.tournament import Progress, Tournament, _openings
+from keisei.play import tournament as tournament_module
+from keisei.play.arena import DeviceArena, local_arena
+from keisei.play.tournament import Progress, Tournament, _openings
+from keisei.play.turns import Matches, Network
+from keisei.runtime.evaluations import keep_games, kept_games
 from keisei.store import Database, DatabaseError, RunDirectory
 from keisei.store.matches import MatchGame, MatchTable
 from keisei.usi import EngineStartError

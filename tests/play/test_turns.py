@@ -9,10 +9,10 @@ import torch
 from fake_learner import FakeAgent
 
 from keisei.config import Env
+from keisei.errors import NotRunning
 from keisei.evaluation import Match, MatchSpec, PlayedGame
-from keisei.runtime.errors import NotRunning
-from keisei.runtime.matches import Job, Matches, Network
-from keisei.runtime.queues import Command, Ply
+from keisei.play.mailbox import Command, Ply
+from keisei.play.turns import Job, Matches, Network
 
 pytestmark = pytest.mark.anyio
 SPEC = MatchSpec("random", games=8, max_ply=12)

@@ -12,7 +12,7 @@ import anyio.lowlevel
 import pytest
 
 from keisei.events import Alert, Board, Evaluation, Event, Iteration, Status
-from keisei.runtime.hub import Hub
+from keisei.feed.hub import Hub
 
 pytestmark = pytest.mark.anyio
 

@@ -10,10 +10,10 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
+from keisei.errors import OutboxOverflow
 from keisei.events import Board, Event, Log, Status
-from keisei.runtime.errors import OutboxOverflow
-from keisei.runtime.outbox import Outbox
-from keisei.runtime.supervise import Heartbeat
+from keisei.feed.outbox import Outbox
+from keisei.feed.supervise import Heartbeat
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,7 @@ import numpy as np
 from anyio import from_thread
 from numpy.typing import NDArray
 
-from keisei.runtime.errors import InboxFull, NotRunning
+from keisei.errors import InboxFull, NotRunning
 
 INBOX = 8
 """Commands that may wait for the device thread."""

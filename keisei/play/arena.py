@@ -11,12 +11,12 @@ import anyio.to_thread
 import torch
 
 from keisei.config import Env
+from keisei.errors import InboxFull, NotRunning
 from keisei.evaluation import Match, PlayedGame
-from keisei.runtime.beside import beside
-from keisei.runtime.engines import Look
-from keisei.runtime.errors import InboxFull, NotRunning
-from keisei.runtime.matches import Job, Matches, Network
-from keisei.runtime.queues import Command, Mailbox, Ply
+from keisei.play.background import beside
+from keisei.play.engines import Look
+from keisei.play.mailbox import Command, Mailbox, Ply
+from keisei.play.turns import Job, Matches, Network
 
 BUSY_SECONDS = 0.05
 """Between two tries while the device thread can take no more."""

@@ -8,11 +8,11 @@ import anyio
 import structlog
 from anyio import CapacityLimiter, to_thread
 
+from keisei.errors import OutboxOverflow
 from keisei.events import Alert, Board, Event, Iteration, Log, Status
+from keisei.feed.outbox import Outbox
+from keisei.feed.supervise import Losses, Report, supervise
 from keisei.log import RUN_LOGGER
-from keisei.runtime.errors import OutboxOverflow
-from keisei.runtime.outbox import Outbox
-from keisei.runtime.supervise import Losses, Report, supervise
 
 RETRY_SECONDS = 30.0
 """Between tries of a database that failed too often in a row."""

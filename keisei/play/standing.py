@@ -12,7 +12,7 @@ from keisei.evaluation.match import Kind
 from keisei.evaluation.ratings import Outcome
 from keisei.evaluation.sprt import Sprt
 from keisei.evaluation.statistics import score_interval, strength
-from keisei.runtime.matches import Network
+from keisei.play.turns import Network
 from keisei.store.matches import MatchGame
 from keisei.usi import EngineSpec
 

@@ -12,9 +12,9 @@ import torch
 from keisei.config import Settings
 from keisei.nets.policy import DeviceError
 from keisei.nets.registry import build
-from keisei.runtime.play import answer
-from keisei.runtime.players import load, load_within
-from keisei.runtime.queues import Question
+from keisei.play.mailbox import Question
+from keisei.play.moves import answer
+from keisei.play.players import load, load_within
 from keisei.shogi import Position, SfenError
 from keisei.store import CheckpointError, RunDirectory, save_checkpoint
 
@@ -155,7 +155,7 @@ def test_best_move_is_legal_and_greedy_is_always_the_same(run: RunDirectory) -> 
 def test_best_move_sees_what_the_network_saw_in_training(run: RunDirectory) -> None:
     """Board and hands turned for white; the ply as a share of the run's maximum."""
     from keisei.env import VectorEnv
-    from keisei.runtime.players import _look
+    from keisei.play.players import _look
 
     env = VectorEnv(1, max_ply=300, reset_pool=0)
     position = Position()

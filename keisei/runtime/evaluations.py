@@ -12,16 +12,16 @@ import anyio
 from anyio import to_thread
 
 from keisei.config import Settings
+from keisei.errors import InboxFull, NotRunning
 from keisei.evaluation.spec import BEST, CURRENT, ENGINE, LOCAL, EvaluationSpec
 from keisei.events import Evaluation
 from keisei.hint import did_you_mean
-from keisei.runtime.arena import DeviceArena
+from keisei.play.arena import DeviceArena
+from keisei.play.mailbox import Mailbox
+from keisei.play.ratings import refit
+from keisei.play.tournament import Progress, Tournament
+from keisei.play.turns import Network
 from keisei.runtime.book import INTERRUPTED, Book, Record
-from keisei.runtime.errors import InboxFull, NotRunning
-from keisei.runtime.matches import Network
-from keisei.runtime.queues import Mailbox
-from keisei.runtime.ratings import refit
-from keisei.runtime.tournament import Progress, Tournament
 from keisei.store import DatabaseError, RunDirectory, find_checkpoint
 from keisei.store.checkpoints import CHECKPOINTS, WEIGHTS
 from keisei.store.matches import MatchGame, MatchTable

@@ -7,8 +7,8 @@ import time
 import anyio
 import pytest
 
-from keisei.runtime import supervise as module
-from keisei.runtime.supervise import Heartbeat, supervise, watch
+from keisei.feed import supervise as module
+from keisei.feed.supervise import Heartbeat, supervise, watch
 
 pytestmark = pytest.mark.anyio
 
@@ -65,7 +65,7 @@ async def test_a_task_groups_single_error_is_told_by_its_own_name(
 
 EMBEDDED = """
 import asyncio
-from keisei.runtime import supervise as module
+from keisei.feed import supervise as module
 module.PAUSES = (0, 0, 0)
 async def crash():
     raise {error}

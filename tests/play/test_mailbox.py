@@ -8,8 +8,8 @@ import anyio
 import pytest
 from anyio import to_thread
 
-from keisei.runtime.errors import InboxFull, NotRunning
-from keisei.runtime.queues import INBOX, INFERENCE, Command, Mailbox, Question, Reply, deliver
+from keisei.errors import InboxFull, NotRunning
+from keisei.play.mailbox import INBOX, INFERENCE, Command, Mailbox, Question, Reply, deliver
 
 pytestmark = pytest.mark.anyio
 

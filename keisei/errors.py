@@ -1,4 +1,4 @@
-"""What can go wrong at the runtime's edges, one exception a meaning."""
+"""Exceptions that several layers share, one for each meaning."""
 
 
 class NotRunning(RuntimeError):

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from keisei.events import Board, Event, Game, Iteration, Log
-from keisei.runtime.sinks import DatabaseSink, Feed
-from keisei.runtime.supervise import Losses
+from keisei.feed.sinks import DatabaseSink, Feed
+from keisei.feed.supervise import Losses
 
 pytestmark = pytest.mark.anyio
 

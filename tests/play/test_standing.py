@@ -8,8 +8,8 @@ import pytest
 from keisei.evaluation import MatchSpec, PlayedGame
 from keisei.evaluation.ratings import Outcome
 from keisei.evaluation.sprt import Sprt
-from keisei.runtime.played import Played, Player, standing
-from keisei.runtime.ratings import rate_all
+from keisei.play.ratings import rate_all
+from keisei.play.standing import Played, Player, standing
 
 
 def game(number: int, points: float) -> PlayedGame:

@@ -13,7 +13,7 @@ from keisei.env import random_actions
 from keisei.evaluation import MatchResult, MatchSpec
 from keisei.evaluation.engine_match import EngineMatch, random_openings
 from keisei.evaluation.match import Opening
-from keisei.runtime.engines import Seat, play_match
+from keisei.play.engines import Seat, play_match
 from keisei.shogi import IllegalMoveError, Position
 from keisei.usi import EngineGone, EngineSpec, EngineStartError, EngineTimeout, Timeouts
 

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import anyio
 
+from keisei.errors import unwrap
 from keisei.events import Level
-from keisei.runtime.errors import unwrap
 
 _log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ import heapq
 import threading
 from collections import deque
 
+from keisei.errors import OutboxOverflow
 from keisei.events import Event
-from keisei.runtime.errors import OutboxOverflow
 
 DROPPABLE = 256
 KEPT = 10_000

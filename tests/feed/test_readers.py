@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from keisei.events import Event, Failed, Iteration, Log, Reset
-from keisei.runtime.readers import Readers
+from keisei.feed.readers import Readers
 
 pytestmark = pytest.mark.anyio
 

@@ -17,11 +17,11 @@ from keisei.evaluation.openings import choose, load_openings
 from keisei.evaluation.spec import ENGINE, LOCAL, EvaluationSpec
 from keisei.evaluation.sprt import Sprt
 from keisei.evaluation.strategies import Pairing, find_strategy
-from keisei.runtime.beside import beside
-from keisei.runtime.engines import Seat, play_match
-from keisei.runtime.matches import Network
-from keisei.runtime.played import Played, Player, standing
-from keisei.runtime.ratings import rate_all
+from keisei.play.background import beside
+from keisei.play.engines import Seat, play_match
+from keisei.play.ratings import rate_all
+from keisei.play.standing import Played, Player, standing
+from keisei.play.turns import Network
 from keisei.store.matches import MatchGame
 from keisei.usi import Engine, EngineSpec
 

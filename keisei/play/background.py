@@ -6,7 +6,7 @@ from typing import Any
 
 import anyio
 
-from keisei.runtime.errors import unwrap
+from keisei.errors import unwrap
 
 
 @asynccontextmanager

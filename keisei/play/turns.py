@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from keisei.config import Env
+from keisei.errors import NotRunning
 from keisei.evaluation import Match, PlayedGame, Wanted
 from keisei.evaluation.spec import CURRENT
-from keisei.runtime.errors import NotRunning
-from keisei.runtime.queues import Command, Ply, Reply, deliver
+from keisei.play.mailbox import Command, Ply, Reply, deliver
 
 TELL_SECONDS = 0.25
 """Between two reports of a match."""
@@ -141,7 +141,7 @@ class Matches:
             self._room(live.nbytes)
             self._agents[id] = live.snapshot()
             return Network(id, f"{self._run}@{step}", step, self._env.max_ply)
-        from keisei.runtime.players import load_within
+        from keisei.play.players import load_within
 
         player = load_within(Path(source), self._device, self._room)
         self._agents[id] = player.agent

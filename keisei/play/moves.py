@@ -3,8 +3,8 @@
 from typing import Any
 
 from keisei.config import Env
-from keisei.runtime.players import Player
-from keisei.runtime.queues import Question, Reply
+from keisei.play.mailbox import Question, Reply
+from keisei.play.players import Player
 
 Answer = tuple[Reply[str | None], str | Exception | None]
 

@@ -1,0 +1,1 @@
+"""Who plays whom: players, the device they play on, matches and whole evaluations."""
