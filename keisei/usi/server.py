@@ -40,7 +40,7 @@ _SURE = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class Assessment:
     """What an agent thinks of a position."""
 
     moves: tuple[tuple[str, float], ...]
@@ -49,7 +49,7 @@ class View:
     """P(win) - P(loss) of the side to move."""
 
 
-class Player(Protocol):
+class Thinker(Protocol):
     """The agent, as a session needs it."""
 
     @property
@@ -60,8 +60,8 @@ class Player(Protocol):
     def declaration(self) -> "Rule":
         """The entering-king rule of its training games."""
 
-    def look(self, position: "Position") -> View:
-        """Its view of a position that has a legal move; the moves that led there count."""
+    def assess(self, position: "Position") -> Assessment:
+        """Its assessment of a position that has a legal move; the moves that led there count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +82,12 @@ class Session:
             before, for ``usi`` is to be answered at once; and again when either has been changed.
     """
 
-    def __init__(self, name: str, load: Callable[[str, int], Player]) -> None:
+    def __init__(self, name: str, load: Callable[[str, int], Thinker]) -> None:
         self.over = False
         """Whether the GUI has said ``quit``."""
         self._name = name
         self._load = load
-        self._loaded: tuple[tuple[str, int], Player] | None = None
+        self._loaded: tuple[tuple[str, int], Thinker] | None = None
         self._values = {option.name: option.default or "" for option in OPTIONS}
         self._random = random.Random()
         self._position = ["startpos"]
@@ -152,7 +152,7 @@ class Session:
             if option.name == "Seed":
                 self._random = random.Random(int(value) or None)
 
-    def _ready(self) -> Generator[str, None, Player]:
+    def _ready(self) -> Generator[str, None, Thinker]:
         wanted = self._values["Device"], int(self._values["Threads"])
         if self._loaded is None or self._loaded[0] != wanted:
             self._loaded = wanted, self._load(*wanted)
@@ -164,8 +164,8 @@ class Session:
         if "mate" in words:  # before the rest: ``go mate infinite``
             yield "checkmate notimplemented"
             return
-        player = yield from self._ready()
-        answer = yield from self._choose(player)
+        thinker = yield from self._ready()
+        answer = yield from self._choose(thinker)
         endless = "infinite" in words and _LIMITS.isdisjoint(words)
         if endless or "ponder" in words:
             self._held = answer
@@ -191,7 +191,7 @@ class Session:
                 return "bestmove resign"
         return f"bestmove {answer.move}"
 
-    def _choose(self, player: Player) -> Generator[str, None, _Answer]:
+    def _choose(self, thinker: Thinker) -> Generator[str, None, _Answer]:
         """Tell what the agent thinks of the position, and choose."""
         from keisei.shogi import IllegalMoveError, Position, SfenError  # Numba: not while it starts
 
@@ -202,24 +202,24 @@ class Session:
             yield say(f"no move: {error}")
             return _Answer("resign")
         rule = self._values["Declaration"]
-        known = player.declaration if rule == "run" else cast("Rule", rule)
+        known = thinker.declaration if rule == "run" else cast("Rule", rule)
         if position.declaration(known) == "win":
             return _Answer("win")
         if not position.legal_moves():
             return _Answer("resign")
-        view = player.look(position)
-        move = self._draw(view)
+        assessment = thinker.assess(position)
+        move = self._draw(assessment)
         after = Position(position.sfen())
         after.push(move)
         mates = not after.legal_moves()
-        score = "mate 1" if mates else f"cp {centipawns(view.value)}"
-        yield from _told(view, move, score, int(self._values["MultiPV"]))
-        return _Answer(move, 1.0 if mates else _win_rate(view.value))
+        score = "mate 1" if mates else f"cp {centipawns(assessment.value)}"
+        yield from _told(assessment, move, score, int(self._values["MultiPV"]))
+        return _Answer(move, 1.0 if mates else _win_rate(assessment.value))
 
-    def _draw(self, view: View) -> str:
+    def _draw(self, assessment: Assessment) -> str:
         if self._values["Sampling"] == "false":
-            return view.moves[0][0]
-        moves, weights = zip(*view.moves, strict=True)
+            return assessment.moves[0][0]
+        moves, weights = zip(*assessment.moves, strict=True)
         return str(self._random.choices(moves, weights)[0])
 
 
@@ -237,10 +237,10 @@ def _win_rate(value: float) -> float:
     return (1 + value) / 2
 
 
-def _told(view: View, chosen: str, score: str, lines: int) -> Iterator[str]:
+def _told(assessment: Assessment, chosen: str, score: str, lines: int) -> Iterator[str]:
     """The chosen move with the score, the best others without: only the position has a value."""
-    others = [item for item in view.moves if item[0] != chosen]
-    shown = [(chosen, dict(view.moves)[chosen]), *others[: lines - 1]]
+    others = [item for item in assessment.moves if item[0] != chosen]
+    shown = [(chosen, dict(assessment.moves)[chosen]), *others[: lines - 1]]
     yield say(" ".join(["policy", *(f"{move} {share:.1%}" for move, share in shown)]))
     first = "multipv 1 " if lines > 1 else ""
     yield f"info depth 1 nodes 1 {first}score {score} pv {chosen}"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from keisei.shogi import Position
 from keisei.shogi.position import Rule
 from keisei.usi.protocol import BestMove, Identity, Info, UsiOk, parse
-from keisei.usi.server import OPTIONS, Session, View, centipawns
+from keisei.usi.server import OPTIONS, Assessment, Session, centipawns
 
 MATED = "4k4/4G4/4P4/9/9/9/9/9/4K4 w - 1"
 ENTERED = "LNSGKGSNL/1R5B1/PPPPPPPPP/9/9/9/9/9/4k4 b RB 1"
@@ -25,11 +25,11 @@ class Fake:
         self.value = value
         self.seen: list[Position] = []
 
-    def look(self, position: Position) -> View:
+    def assess(self, position: Position) -> Assessment:
         self.seen.append(position)
         moves = position.legal_moves()
         half = [0.5 ** (place + 1) for place in range(len(moves))]
-        return View(tuple(zip(moves, half, strict=True)), self.value)
+        return Assessment(tuple(zip(moves, half, strict=True)), self.value)
 
 
 class Gui:
@@ -161,9 +161,9 @@ def test_a_limit_beside_infinite_ends_the_search(words: str, gui: Gui) -> None:
 )
 def test_a_move_that_mates_is_told_as_mate_and_never_resigned(sfen: str, move: str) -> None:
     class Mates(Fake):
-        def look(self, position: Position) -> View:
+        def assess(self, position: Position) -> Assessment:
             others = [(other, 0.0) for other in position.legal_moves() if other != move]
-            return View(((move, 1.0), *others), -0.99)
+            return Assessment(((move, 1.0), *others), -0.99)
 
     gui = Gui()
     gui.player = Mates()
