@@ -1,4 +1,4 @@
-"""The flags that choose settings and the run: ``--config``, ``--section.key VALUE``, ..."""
+"""The flags that choose settings and the run: ``--config``, ``--run``, ``--section.key VALUE``."""
 
 import argparse
 import difflib
