@@ -48,7 +48,7 @@ def add_config(parser: argparse.ArgumentParser) -> None:
         help="TOML file, or the name of a shipped one (quickstart, base, h100); may be repeated, "
         "and later files override earlier ones (default: the built-in values, which are quickstart's)",
     )
-    group.add_argument("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N")
+    group.add_argument("--device", metavar="NAME", help="device: auto, cpu, cuda or cuda:N")
     parser.set_defaults(takes_settings=True)
 
 
@@ -66,7 +66,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         "--init",
         metavar="RUN|CHECKPOINT",
         type=Path,
-        help="start a new run from these weights; of a run, its newest checkpoint",
+        help="start a new run from the weights of a checkpoint, or of a run's newest checkpoint",
     )
 
 

@@ -33,7 +33,8 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     benches = parser.add_subparsers(dest="bench", metavar="BENCH", required=True)
     for name, module in _BENCHES.items():
         title = (module.__doc__ or "").partition("\n")[0]
-        bench = benches.add_parser(name, help=title, description=title)
+        short = title[:1].lower() + title[1:].removesuffix(".")
+        bench = benches.add_parser(name, help=short, description=title)
         module.add_arguments(bench)
         bench.add_argument("--json", action="store_true", help="print one JSON object")
 

@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """
     from keisei.cli import process
 
-    require("blocks", args.blocks, args.blocks >= 2 and args.blocks % 2 == 0, "even, 2 or more")
+    require("blocks", args.blocks, args.blocks >= 2 and args.blocks % 2 == 0, "an even number, 2 or more")
     require("seconds", args.seconds, args.seconds > 0, "more than 0")
     with tempfile.TemporaryDirectory() as folder:
         chosen = settings_in(folder, args)

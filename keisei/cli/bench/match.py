@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measure. Returns games, plies and positions per second (medians), and their ratios."""
     import asyncio
 
-    require("games", args.games, args.games >= 2 and args.games % 2 == 0, "even, 2 or more")
+    require("games", args.games, args.games >= 2 and args.games % 2 == 0, "an even number, 2 or more")
     require("repeats", args.repeats, args.repeats >= 1, "1 or more")
     return asyncio.run(_measure(args))
 

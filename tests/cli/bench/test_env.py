@@ -1,16 +1,21 @@
 """``keisei bench env``."""
 
+import json
+import os
+
 import numpy as np
+import pytest
 from rsshogi.core import Board
 from rsshogi.policy import move_label
 
 from keisei.cli.bench import env as bench_env
+from keisei.cli.main import main
 from keisei.env import MASK_WORDS, VectorEnv, random_actions
 from keisei.shogi import kernels
 
 
-def test_the_checksum_of_bench_env_is_that_of_another_implementation() -> None:
-    """The same play with masks from rsshogi; long enough for games to end and begin again."""
+def test_the_checksum_equals_that_of_another_implementation_of_the_rules() -> None:
+    """Play the same moves with masks from rsshogi, so long that games end and begin again."""
     games, plies = 8, 300
     found = bench_env.measure(games, games * plies, repeats=1)
     env = VectorEnv(games, seed=1, reset_pool=0)
@@ -34,3 +39,17 @@ def rules_masks(env: VectorEnv) -> np.ndarray:
         board.set_sfen(env.sfen(game))
         bits[game, [move_label(move, board.turn) for move in board.legal_moves()]] = 1
     return np.packbits(bits, axis=1, bitorder="little").view(np.uint64)
+
+
+def test_bench_env_reports_every_batch_and_restores_the_cores_of_the_process(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cores = os.sched_getaffinity(0)
+    assert main(["bench", "env", "--steps", "8192", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    speeds = report["steps_per_second"]
+    assert set(speeds) == {"256", "1024", "4096"}
+    assert report["best"]["steps_per_second"] == max(speeds.values()) > 0
+    assert report["repeats"] == 7
+    assert all(len(batch["checksum"]) == 16 for batch in report["batches"].values())
+    assert os.sched_getaffinity(0) == cores
