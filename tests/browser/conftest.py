@@ -1,4 +1,4 @@
-"""A made-up run, and a page in a real Chromium that must stay clean."""
+"""A fake run, and a page in a real Chromium that must show no error."""
 
 import contextlib
 from collections.abc import Iterator
@@ -20,9 +20,9 @@ ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="module")  # not longer: Playwright's loop runs as long as it does
+@pytest.fixture(scope="module")  # Playwright's loop runs as long as this fixture
 def browser() -> Iterator[Browser]:
-    """Chromium, shared by the tests of a file."""
+    """Chromium, which the tests of a file share."""
     if not CHROMIUM.exists():
         pytest.skip(
             f"no {CHROMIUM}: `tools/test --system`, or apt-get install chromium fonts-noto-cjk"
@@ -35,7 +35,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def service() -> Iterator[Service]:
-    """A service, not started yet."""
+    """A service that the test starts."""
     service = Service()
     yield service
     service.kill()

@@ -20,7 +20,7 @@ def test_config_show_prints_toml_that_reads_back_as_the_settings(
     shown = capsys.readouterr().out
     assert Settings(**tomllib.loads(shown)) == Settings.load(None, given)
     assert Settings(**tomllib.loads(shown)).evaluation.engines == engines
-    assert "# Discount a ply." in shown
+    assert "# Discount factor per ply" in shown
 
 
 def test_config_show_does_not_import_torch() -> None:

@@ -1,4 +1,4 @@
-"""A service under attack beside training: silent and slow clients, errors by the dozen."""
+"""A service under attack during training: silent clients, slow clients, many errors."""
 
 import asyncio
 import contextlib
@@ -70,7 +70,7 @@ class Service:
             return json.load(answer)
 
     def speed(self, seconds: float) -> tuple[float, list[float]]:
-        """Steps per second over some seconds, and how long ``/healthz`` took again and again."""
+        """Measure steps per second over some seconds, and the delays of ``/healthz`` in them."""
         begin, since, delays = self.get("/api/status")["step"], time.monotonic(), []
         while time.monotonic() - since < seconds:
             asked = time.monotonic()
@@ -98,14 +98,14 @@ def service(run: Path, patch: str = "") -> Iterator[Service]:
 
 @pytest.fixture(autouse=True)
 def descriptors() -> Iterator[None]:
-    """Let this process hold all the clients."""
+    """Let this process open enough sockets for all clients."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, before[1]), before[1]))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def test_1100_silent_clients_cost_training_nothing(
+def test_1100_silent_clients_do_not_slow_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ratios, delays = [], []
@@ -131,7 +131,7 @@ def test_1100_silent_clients_cost_training_nothing(
 
 
 async def closed_after(port: int, begin: bytes, drip: bytes) -> float:
-    """Seconds until the service closes a client that sends ``begin`` and a ``drip`` a second."""
+    """Send ``begin``, then ``drip`` every second. Return the seconds until the service closes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     since = time.monotonic()
     writer.write(begin)
@@ -163,7 +163,7 @@ def test_200_slow_clients_are_closed_within_15_seconds(
     assert max(took) <= 15
 
 
-def test_ten_errors_in_a_row_do_not_hold_up_the_loop(
+def test_ten_errors_in_a_row_do_not_delay_the_loop(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with service(tmp_path / "run", BREAK) as served:
@@ -173,7 +173,9 @@ def test_ten_errors_in_a_row_do_not_hold_up_the_loop(
                 served.get("/api/version")
             time.sleep(0.2)
         query = f"/api/metrics?keys=system/loop_lag_ms&from={begin}&max_points=20000"
-        time.sleep(1)
+        last = served.get("/api/status")["iteration"]
+        while served.get("/api/status")["iteration"] < last + 2:  # its lag is then stored
+            time.sleep(0.2)
         lags = served.get(query)["series"]["system/loop_lag_ms"]["value"]
     with capsys.disabled():
         print(f"\nloop lag p99 {np.percentile(lags, 99):.1f} ms of {len(lags)} iterations")

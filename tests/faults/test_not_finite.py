@@ -1,4 +1,4 @@
-"""NaN or an infinity in a weight, a moment or a gradient, at any moment: none is kept, and a run goes on."""
+"""NaN or infinity in a weight, moment or gradient reaches no checkpoint; the run resumes."""
 
 import random
 from collections.abc import Generator
@@ -38,7 +38,7 @@ NUMBERS = (float("nan"), float("inf"), float("-inf"))
 
 
 class Spoilt(Learner):
-    """A learner into which a number is planted at a turn of the run, once."""
+    """A learner that gets one NaN or infinity at a given turn of the run."""
 
     def __init__(self, settings: Settings, chance: random.Random, where: str, turn: int) -> None:
         super().__init__(settings, torch.device("cpu"), torch.float32)
@@ -61,34 +61,34 @@ class Spoilt(Learner):
         parameters = list(self.net.parameters())
         match self._where:
             case "weight":
-                _put(self._chance, self._chance.choice(parameters).detach(), number)
+                _overwrite_element(self._chance, self._chance.choice(parameters).detach(), number)
             case "moment":
                 moments = [v for s in self.optimizer.state.values() for v in s.values()]
-                _put(self._chance, self._chance.choice(moments), number)
+                _overwrite_element(self._chance, self._chance.choice(moments), number)
             case "gradient":
                 hook = self._chance.choice(parameters).register_hook(
                     lambda gradient: (hook.remove(), torch.full_like(gradient, number))[1]
                 )
 
 
-def _put(chance: random.Random, tensor: torch.Tensor, number: float) -> None:
+def _overwrite_element(chance: random.Random, tensor: torch.Tensor, number: float) -> None:
     place = tuple(chance.randrange(size) for size in tensor.shape)
     tensor[place] = number
 
 
 async def train(settings: Settings, run: Path, build: Any, *, resume: bool = False) -> list[str]:
-    """The names of the alerts; how the run failed is one of them."""
-    told: list[str] = []
+    """Train. Returns the names of the alerts, and how the run failed."""
+    alerts: list[str] = []
     try:
         async with Keisei(settings, run=run, resume=resume, _learner=build) as session:
-            told += [e.name async for e in session.events() if isinstance(e, keisei.Alert)]
+            alerts += [e.name async for e in session.events() if isinstance(e, keisei.Alert)]
             await session.wait()
     except TrainingFailed as failure:
-        told.append(f"failed: {failure}")
-    return told
+        alerts.append(f"failed: {failure}")
+    return alerts
 
 
-def kept(run: Path) -> list[Path]:
+def weight_files(run: Path) -> list[Path]:
     return sorted(run.glob("checkpoints/0*/*.safetensors"))
 
 
@@ -98,20 +98,20 @@ def not_finite(file: Path) -> bool:
 
 
 async def spoil_one(path: Path, seed: int) -> str:
-    """One run with a planted number. Where it was planted."""
+    """Train a run with a planted number. Returns where it was planted."""
     chance = random.Random(seed)
     where, turn = WHERE[seed % 3], chance.randrange(8, 40)
     reaction = chance.choice(("alert", "rollback", "stop", "ignore"))
     settings = Settings.load(None, {**TINY, "run.seed": seed, "detectors.nonfinite": reaction})
     run = path / str(seed)
-    told = await train(settings, run, lambda chosen: Spoilt(chosen, chance, where, turn))
-    message = f"{where} at turn {turn}, {reaction}: {told}"
-    assert kept(run), message
-    assert not [file for file in kept(run) if not_finite(file)], message
+    alerts = await train(settings, run, lambda chosen: Spoilt(chosen, chance, where, turn))
+    message = f"{where} at turn {turn}, {reaction}: {alerts}"
+    assert weight_files(run), message
+    assert not [file for file in weight_files(run) if not_finite(file)], message
     if where == "gradient":
-        assert "checkpoint_failed" not in told, f"it got into the moments: {message}"
+        assert "checkpoint_failed" not in alerts, f"the number reached the moments: {message}"
     elif reaction != "ignore":
-        assert told, f"nobody was told: {message}"
+        assert alerts, f"no alert: {message}"
 
     def plain(chosen: Settings) -> Learner:
         return Learner(chosen, torch.device("cpu"), torch.float32)
@@ -119,9 +119,9 @@ async def spoil_one(path: Path, seed: int) -> str:
     longer = Settings.load(None, {**TINY, "run.steps": STEPS + 256})
     again = await train(longer, run, plain, resume=True)
     assert not any("failed" in name for name in again), f"{message}; resumed: {again}"
-    newest = kept(run)[-1]
+    newest = weight_files(run)[-1]
     assert int(newest.parent.name) >= STEPS + 256
-    assert not [file for file in kept(run) if not_finite(file)], message
+    assert not [file for file in weight_files(run) if not_finite(file)], message
     return where
 
 

@@ -1,4 +1,4 @@
-"""Training for long: memory does not grow, speed does not sag, nothing complains without a reason."""
+"""In a long run memory does not grow, speed does not fall, and no needless alert appears."""
 
 import json
 import subprocess
@@ -14,11 +14,11 @@ LEARNING = {
     "declarations", "draws", "entropy_collapse", "entropy_swamp", "explained_variance",
     "first_mover", "truncation", "value_useless",
 }  # fmt: skip
-"""Alerts about what is learned: a young agent may give a reason for each of them."""
+"""Alerts about learning: a young agent may cause each of them."""
 
 
 def train(run: Path, minutes: float) -> list[dict[str, Any]]:
-    """The events of a run of the quickstart."""
+    """Run the quickstart. Returns its events."""
     command = [
         sys.executable, "-m", "keisei", "train", "--config", "configs/quickstart.toml", "--json",
         "--run", str(run), "--run.minutes", str(minutes),
@@ -31,12 +31,12 @@ def train(run: Path, minutes: float) -> list[dict[str, Any]]:
 
 
 def blocks(hours: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Means of both over 20 blocks: [2, 20] (neighbours are alike)."""
+    """Return the means of both over 20 blocks: [2, 20]. Neighbouring values are correlated."""
     return np.array([[part.mean() for part in np.array_split(a, 20)] for a in (hours, values)])
 
 
 def slope(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
-    """Least-squares slope and its standard error."""
+    """Return the least-squares slope and its standard error."""
     x, y = x - x.mean(), y - y.mean()
     rate = (x @ y) / (x @ x)
     residual = y - rate * x
@@ -55,7 +55,7 @@ def test_a_long_run_keeps_its_memory_and_its_speed(tmp_path: Path, minutes: int)
     rows = [event for event in events if event["event"] == "iteration"]
     hours = np.array([row["time"] for row in rows]) / 3600
     warm = hours > hours[0] + 0.25 * (hours[-1] - hours[0])
-    # Resident memory has some MiB to spare, in which a leak in C may hide; the heap in use has not.
+    # A leak in C may hide in spare MiB of the resident memory, but not in the used heap.
     for name in ("rss", "heap"):
         mib = np.array([row["values"][f"system/{name}_bytes"] for row in rows]) / 2**20
         x, y = blocks(hours[warm], mib[warm])
@@ -64,12 +64,13 @@ def test_a_long_run_keeps_its_memory_and_its_speed(tmp_path: Path, minutes: int)
         if minutes > 60:
             assert growth < 1
             continue
-        # Still warming up: the heap grows by steps, and the stream's ring fills; a leak goes on between.
+        # At the start the heap grows in steps and the stream's ring fills. A leak also grows
+        # between the steps.
         steady = float(np.median(np.diff(y) / np.diff(x)))
         assert steady < 60, f"{steady:.1f} MiB an hour between the heap's steps"
     speed = np.array([row["values"]["speed/steps_per_second"] for row in rows])[warm]
     third = len(speed) // 3
-    # Other work on the machine may slow a short run; a leak of speed shows over hours.
+    # Other work on the machine may slow a short run; a loss of speed shows over hours.
     allowed = 0.9 if minutes > 60 else 0.5
     first, last = np.median(speed[:third]), np.median(speed[-third:])
     alerts = {event["name"] for event in events if event["event"] == "alert"}

@@ -1,4 +1,4 @@
-"""SIGTERM at random instants: the process ends in good order, and within 30 seconds whatever it does."""
+"""After SIGTERM at a random instant a process ends in good order and within 30 seconds."""
 
 import random
 import signal
@@ -14,7 +14,7 @@ import pytest
 from keisei.store import find_checkpoint
 
 EACH = 10
-"""Instants of each kind."""
+"""Number of instants of each kind."""
 TINY = [
     "--config=quickstart", "--env.games=8", "--env.reset_pool=16", "--net.blocks=1",
     "--net.channels=8", "--ppo.rollout_plies=8", "--ppo.minibatch=64", "--compute.threads=1",
@@ -31,19 +31,19 @@ keisei.ppo.learner.Learner.iterate = iterate
 
 @dataclass(frozen=True)
 class Kind:
-    """What a run does when the signal comes."""
+    """What a run does when the signal arrives."""
 
     words: list[str]
     after: str
     """The line on stderr from which the instant counts; empty: the start of the process."""
     seconds: float
-    """The instant is drawn from 0 to this."""
+    """The instant is drawn between 0 and this."""
     codes: frozenset[int]
-    """-15: nothing was begun, so nothing had to be ended."""
+    """Allowed exit codes. -15 means that the process had not begun anything that it must end."""
     bound: float
     patch: str = ""
     cold: bool = False
-    """With an empty cache of kernels."""
+    """Start with an empty cache of kernels."""
 
 
 ORDERLY = frozenset({0})
@@ -67,7 +67,7 @@ def wait_for(process: "subprocess.Popen[str]", text: str) -> None:
 
 
 def stop(kind: Kind, wait: float, run: Path, cache: Path) -> tuple[int, float, str]:
-    """Exit code, seconds from the signal to the end, and what came on stderr."""
+    """Stop a run. Returns exit code, seconds from the signal to the end, and stderr."""
     words = [sys.executable, "-c", kind.patch + COMMAND, "serve", *kind.words]
     environment = {"NUMBA_CACHE_DIR": str(cache)} if kind.cold else {}
     with subprocess.Popen(
@@ -91,7 +91,7 @@ def stop(kind: Kind, wait: float, run: Path, cache: Path) -> tuple[int, float, s
 @pytest.mark.nightly
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", KINDS)
-def test_sigterm_ends_a_run_in_time_whatever_it_does(
+def test_sigterm_ends_a_run_in_time_at_any_moment(
     name: str, tmp_path: Path, report: Callable[[str], None]
 ) -> None:
     kind, rng = KINDS[name], random.Random(name)
@@ -107,12 +107,12 @@ def test_sigterm_ends_a_run_in_time_whatever_it_does(
         else:
             assert "Traceback" not in error
         if list(run.glob("checkpoints/0*")):
-            assert find_checkpoint(run)[1] == []  # none is damaged
+            assert find_checkpoint(run)[1] == []  # no checkpoint is damaged
 
 
 @pytest.fixture
 def report(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
-    """Prints a line of the table past pytest's capture."""
+    """Print a line of the table in spite of pytest's capture."""
 
     def show(line: str) -> None:
         with capsys.disabled():
