@@ -12,8 +12,8 @@ import torch
 from keisei.config import Settings
 from keisei.nets.policy import DeviceError
 from keisei.nets.registry import build
-from keisei.play.mailbox import Question
-from keisei.play.moves import answer
+from keisei.play.mailbox import MoveRequest
+from keisei.play.moves import choose_moves
 from keisei.play.players import load, load_within
 from keisei.shogi import Position, SfenError
 from keisei.store import CheckpointError, RunDirectory, save_checkpoint
@@ -197,11 +197,11 @@ def test_questions_are_answered_together_each_with_its_own_answer(run: RunDirect
     player.agent.choose = counted  # type: ignore[method-assign]
     env = Settings.model_validate({"env": {"max_ply": 300}}).env
 
-    async def ask() -> list[Question]:  # a reply is made on a loop
-        return [Question(sfen, True) for sfen in sfens] + [Question(second, False)]
+    async def ask() -> list[MoveRequest]:  # a reply is made on a loop
+        return [MoveRequest(sfen, True) for sfen in sfens] + [MoveRequest(second, False)]
 
     questions = anyio.run(ask)
-    moves = [move for _, move in answer(player.agent, env, questions)]
+    moves = [move for _, move in choose_moves(player.agent, env, questions)]
     assert calls == [2, 1]
     assert moves[0] == player.best_move("startpos")
     assert (moves[1], moves[3]) == (None, "win")
