@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import env_cshogi
 
-from keisei.cli import bench_env
-from keisei.cli.bench import machine, versions
+from keisei.cli.bench import env as bench_env
+from keisei.cli.bench.command import machine, versions
 
 GAMES = 1024
 

@@ -30,8 +30,8 @@ import ppo_cleanrl  # noqa: E402
 import psutil  # noqa: E402
 import torch  # noqa: E402
 
-from keisei.cli.bench import machine, versions  # noqa: E402
-from keisei.cli.bench_train import network_parts, timed  # noqa: E402
+from keisei.cli.bench.command import machine, versions  # noqa: E402
+from keisei.cli.bench.train import network_parts, timed  # noqa: E402
 from keisei.cli.errors import CommandError  # noqa: E402
 from keisei.cli.settings import add_config, load, take_overrides  # noqa: E402
 from keisei.config import Settings  # noqa: E402
