@@ -153,7 +153,7 @@ class RunDirectory:
         sync_folder(self.path)
 
     def close(self) -> None:
-        """Release the lock. May be called again."""
+        """Release the lock. Further calls do nothing."""
         self._lock.release()
 
     def __enter__(self) -> Self:
