@@ -58,7 +58,7 @@ class Event:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON payload: ``event`` and all public fields, with tuples as lists."""
-        public = {f.name: _tuples_as_lists(getattr(self, f.name)) for f in fields(self) if f.repr}
+        public = {f.name: tuples_as_lists(getattr(self, f.name)) for f in fields(self) if f.repr}
         return {"event": self.event, **public}
 
 
@@ -263,9 +263,10 @@ def _null_for_nonfinite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _tuples_as_lists(value: Any) -> Any:
+def tuples_as_lists(value: Any) -> Any:
+    """Return a value as JSON gives it back."""
     if isinstance(value, tuple | list):
-        return [_tuples_as_lists(item) for item in value]
+        return [tuples_as_lists(item) for item in value]
     if isinstance(value, dict):
-        return {key: _tuples_as_lists(item) for key, item in value.items()}
+        return {key: tuples_as_lists(item) for key, item in value.items()}
     return value

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from keisei.events import Alert, Board, Evaluation, Event, Failed, Iteration, Reset, Status, dumps
-from keisei.runtime.book import Record
+from keisei.runtime.book import EvaluationRecord
 
 
 def test_json_has_null_for_nan_and_infinities() -> None:
@@ -22,7 +22,7 @@ def test_json_has_null_for_nan_and_infinities() -> None:
 def test_a_record_has_the_fields_of_an_evaluation_event() -> None:
     """A new field of the event needs no change of the record."""
     shown = {field.name for field in fields(Evaluation)} - {field.name for field in fields(Event)}
-    record = Record({"id": "a", "score": 0.5, "nosuch": 1})
+    record = EvaluationRecord({"id": "a", "score": 0.5, "nosuch": 1})
     assert record.fields.keys() == shown | {"created", "finished"}
     known = Evaluation(run="r", step=1, time=0.0, id="a", score=0.5).to_dict()
     assert {key: record.fields[key] for key in shown} == {key: known[key] for key in shown}

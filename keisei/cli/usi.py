@@ -97,10 +97,9 @@ class _Player:
 
     def assess(self, position: "Position") -> "Assessment":
         """All legal moves, the most probable first, and the value."""
-        from keisei.env import ACTIONS
-        from keisei.evaluation.engine_match import observe
+        from keisei.env import ACTIONS, observe_position
         from keisei.usi.server import Assessment
 
-        seen = observe(position, self._player.max_ply)
+        seen = observe_position(position, self._player.max_ply)
         (moves,), (value,) = self._player.agent.top_and_values(*seen, k=ACTIONS)
         return Assessment(tuple((position.usi(move), share) for move, share in moves), float(value))

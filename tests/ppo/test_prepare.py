@@ -12,7 +12,6 @@ from keisei.ppo.learner import _prepare
 from keisei.ppo.material import material_balance
 from keisei.ppo.rollout import Rollout
 from keisei.ppo.update import Batch
-from keisei.shogi.sfen import read_sfen
 
 EVEN = "4k4/9/9/9/9/9/9/9/4K4 b - 1"
 ROOK_DOWN = "4k4/9/9/9/4R4/9/9/9/4K4 w - 2"
@@ -21,9 +20,7 @@ ROOK_DOWN = "4k4/9/9/9/4R4/9/9/9/4K4 w - 2"
 def seen(*sfens: str) -> torch.Tensor:
     """Observations of positions."""
     env = VectorEnv(len(sfens), reset_pool=0)
-    for game, sfen in enumerate(sfens):
-        env.games[game] = read_sfen(sfen)[0][0]
-    env._look()
+    env.start_from(sfens)
     return torch.from_numpy(env.observation)
 
 
