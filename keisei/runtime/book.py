@@ -42,7 +42,9 @@ class EvaluationRecord:
         blank = Evaluation(run="", step=0, time=now, id=secrets.token_hex(4)).to_dict()
         self.fields = {key: value for key, value in blank.items() if key not in _OF_THE_EVENT}
         self.fields |= {"created": now, "finished": None}
-        self.fields |= tuples_as_lists({key: known[key] for key in self.fields.keys() & known.keys()})
+        self.fields |= tuples_as_lists(
+            {key: known[key] for key in self.fields.keys() & known.keys()}
+        )
         self.id: str = self.fields["id"]
         if self.fields["state"] in EVALUATION_OVER:
             self.done.set()

@@ -10,7 +10,7 @@ import torch
 
 from keisei.events import Alert, Board, Event, Game, Iteration, State, Status
 from keisei.feed.outbox import Outbox
-from keisei.ppo.learner import Learner, Report
+from keisei.ppo.learner import IterationReport, Learner
 from keisei.process import heap_bytes
 from keisei.runtime.turns import Share
 
@@ -47,7 +47,7 @@ class Emitter:
         """Send an alert."""
         self._emit(Alert, name=name, level=level, message=message)
 
-    def iteration(self, report: Report, share: Share, device: str) -> None:
+    def iteration(self, report: IterationReport, share: Share, device: str) -> None:
         """Send an iteration's metrics, alerts and games in one call, which wakes the loop once."""
         self.step = report.step
         before, self._marks = self._marks, (report.step, share.training, share.evaluation)

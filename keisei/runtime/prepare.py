@@ -15,8 +15,7 @@ import torch
 from keisei.config import Settings, SettingsError
 from keisei.nets.policy import DeviceError, resolve_device, resolve_dtype
 from keisei.nets.registry import check
-from keisei.ppo.ranks import CURRENT as RANKS
-from keisei.ppo.ranks import Ranks
+from keisei.ppo.ranks import CONTEXT_RANKS, Ranks
 from keisei.process import openmp_is_set
 from keisei.runtime.learners import build_learner
 from keisei.runtime.plan import RunPlan, RunRequest, StartPoint
@@ -46,7 +45,7 @@ def open_run(request: RunRequest) -> RunPlan:
     Raises RunError, RunLockedError, CheckpointError, DatabaseError, DeviceError, NetError,
     SettingsError, OSError.
     """
-    ranks = RANKS.get()
+    ranks = CONTEXT_RANKS.get()
     settings = request.settings
     settings_text(settings)  # refuse what no file can hold before there is a folder
     _check_evaluation(settings)

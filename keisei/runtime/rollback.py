@@ -96,7 +96,7 @@ class Rollback:
             self._emitter.alert("rollback", "warning", f"refused: {error}")
         if good is None:
             raise DivergedError(f"{problem}: no checkpoint is left at which nothing was wrong")
-        self._ranks.tell("rollback", str(good.path))
+        self._ranks.send_order("rollback", str(good.path))
         learner.roll_back(good.tensors, good.step)
         self._count += 1
         text = f"{problem}: back to the weights of step {good.step:,}"

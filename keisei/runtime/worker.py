@@ -18,7 +18,7 @@ from keisei.play.moves import choose_moves
 from keisei.play.networks import Networks
 from keisei.play.turns import MatchCommand, Matches, OpenNetwork
 from keisei.ppo.detectors import DivergedError
-from keisei.ppo.learner import Learner, Report
+from keisei.ppo.learner import IterationReport, Learner
 from keisei.runtime.commands import Pause, Resume, SaveCheckpoint
 from keisei.runtime.emitter import Emitter
 from keisei.runtime.follower import start_others
@@ -57,7 +57,7 @@ class Worker:
         self._mailbox = mailbox
         self._emitter = emitter = Emitter(plan.run.id, plan.start.step, outbox)
         self._learner: Learner
-        self._iteration: Generator[None, None, Report] | None = None
+        self._iteration: Generator[None, None, IterationReport] | None = None
         """The iteration in progress; each ``next`` is one training turn."""
         self._paused = False
         self._finished = False
@@ -87,7 +87,7 @@ class Worker:
         """Start, train, save. Return how the run ended; raises nothing."""
         try:
             outcome = self._live()
-            self._ranks.tell("end")
+            self._ranks.send_order("end")
         except BaseException as error:  # noqa: BLE001 (the thread's edge: report whatever it is)
             return self._fail(error)
         else:
@@ -181,7 +181,7 @@ class Worker:
             self._training_turn()
         else:
             self._beat("idle")
-            self._ranks.tell("idle")
+            self._ranks.send_order("idle")
             self._mailbox.wait(0.5)
         now = time.monotonic()
         if not (self._paused or self._finished):
@@ -190,7 +190,7 @@ class Worker:
 
     def _evaluation_turn(self, *, wanted_by_training: bool) -> None:
         self._beat("evaluation")
-        self._ranks.tell("idle")
+        self._ranks.send_order("idle")
         since = time.monotonic()
         positions = self._mailbox.positions()
         moves = [item for item in positions if isinstance(item, MoveRequest)]
@@ -201,11 +201,11 @@ class Worker:
 
     def _training_turn(self) -> None:
         self._beat("iteration")
-        self._ranks.tell("train")
+        self._ranks.send_order("train")
         if self._iteration is None:
             self._iteration = self._learner.iterate()
         since = time.monotonic()
-        report: Report | None = None
+        report: IterationReport | None = None
         try:
             next(self._iteration)
         except StopIteration as end:
@@ -264,7 +264,7 @@ class Worker:
         self._beat("save")
         return self._saver.save_last(self._learner, self.elapsed)
 
-    def _react(self, report: Report) -> None:
+    def _react(self, report: IterationReport) -> None:
         """Do what the settings say about the problems that have just begun."""
         reactions = {alert.reaction: alert for alert in report.alerts}
         if "stop" in reactions:

@@ -8,8 +8,8 @@ import torch
 
 from keisei.config import Settings
 from keisei.env import MASK_WORDS, VectorEnv
-from keisei.ppo.learner import _prepare
 from keisei.ppo.material import material_balance
+from keisei.ppo.prepare import prepare_batch
 from keisei.ppo.rollout import Rollout
 from keisei.ppo.update import Batch
 
@@ -65,7 +65,7 @@ def prepared(material: float) -> tuple[Batch, Any]:
         cut_material=torch.zeros(0),
     )
     settings = Settings.load(None, {"ppo.gamma": 0.9, "ppo.gae_lambda": 0.5})
-    return _prepare(rollout, settings, material)
+    return prepare_batch(rollout, settings, material)
 
 
 def test_advantages_and_targets_by_hand() -> None:

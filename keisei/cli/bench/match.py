@@ -1,9 +1,13 @@
-"""Matches: games per second of two networks, many side by side and one after another.
+"""Measure matches of two networks: games per second, side by side and one by one.
 
-Two untrained networks of the configuration's size play with one torch thread. ``together``: all games
-in one match; ``alone``: the same code, one pair at a time, each network answering one position a call.
-``forward``: the network alone on one position that lies ready, again and again: what ``alone`` could
-reach at most, in plies per second. All three in turns, over and over; medians.
+Two untrained networks of the configured size play, with one torch thread. The three measurements
+alternate; results are medians.
+
+- ``together``: all games in one match.
+- ``alone``: the same code, one pair of games at a time; each call of a network evaluates one
+  position.
+- ``forward``: the network alone, on one prepared position: the upper bound of ``alone``, in plies
+  per second.
 """
 
 import argparse
@@ -17,24 +21,34 @@ if TYPE_CHECKING:
     from keisei.nets.policy import Agent
 
 PAIRS_ALONE = 2
+"""Pairs of games that ``alone`` plays in one repeat."""
+
 FORWARDS = 300
+"""Calls of the network in one repeat of ``forward``."""
+
 MAX_PLY = 160
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``keisei bench match``."""
+    """Add the flags of ``keisei bench match``."""
     from keisei.cli.settings import add_config, whole
 
     add_config(parser)
-    parser.add_argument("--games", type=whole, default=256, help="games at once (default: 256)")
-    parser.add_argument("--repeats", type=whole, default=5, help="measurements (default: 5)")
+    parser.add_argument(
+        "--games", type=whole, default=256, help="games side by side, even (default: 256)"
+    )
+    parser.add_argument(
+        "--repeats", type=whole, default=5, help="repeats of each measurement (default: 5)"
+    )
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Measure. Returns the report."""
+    """Measure. Returns games, plies and positions per second (medians), and their ratios."""
     import asyncio
 
-    require("games", args.games, args.games >= 2 and args.games % 2 == 0, "even, 2 or more")
+    require(
+        "games", args.games, args.games >= 2 and args.games % 2 == 0, "an even number, 2 or more"
+    )
     require("repeats", args.repeats, args.repeats >= 1, "1 or more")
     return asyncio.run(_measure(args))
 
@@ -60,15 +74,15 @@ async def _measure(args: argparse.Namespace) -> dict[str, Any]:
         for seed in (1, 2)
     ]
     openings = tuple(map(Opening.read, load_openings()))
-    found: dict[str, list[float]] = {"together": [], "alone": [], "plies": [], "forward": []}
+    measured: dict[str, list[float]] = {"together": [], "alone": [], "plies": [], "forward": []}
     for repeat in range(args.repeats + 1):
         together, _ = await _play(agents, openings, args.games, repeat)
         alone, plies = await _play(agents, openings, 2 * PAIRS_ALONE, repeat, one_by_one=True)
         forward = _forward(agents[0])
-        if repeat:  # the first one brings everything up
-            for name, value in zip(found, (together, alone, plies, forward), strict=True):
-                found[name].append(value)
-    together, alone, plies, forward = (statistics.median(values) for values in found.values())
+        if repeat:  # the first one only warms up
+            for name, value in zip(measured, (together, alone, plies, forward), strict=True):
+                measured[name].append(value)
+    together, alone, plies, forward = (statistics.median(values) for values in measured.values())
     return {
         "games": args.games,
         "together_games_per_second": together,
@@ -77,7 +91,7 @@ async def _measure(args: argparse.Namespace) -> dict[str, Any]:
         "alone_plies_per_second": plies,
         "forwards_per_second": forward,
         "alone_of_forward": plies / forward,
-        "ratios": [t / a for t, a in zip(found["together"], found["alone"], strict=True)],
+        "ratios": [t / a for t, a in zip(measured["together"], measured["alone"], strict=True)],
         "dtype": str(dtype).removeprefix("torch."),
     }
 
@@ -85,7 +99,7 @@ async def _measure(args: argparse.Namespace) -> dict[str, Any]:
 async def _play(
     agents: "list[Agent]", openings: Any, games: int, seed: int, *, one_by_one: bool = False
 ) -> tuple[float, float]:
-    """Games and plies per second of a match, on this thread as on a run's device thread."""
+    """Play a match on this thread, as a device thread does. Return games and plies per second."""
     from keisei.config import Env
     from keisei.evaluation import Match, MatchSpec
     from keisei.evaluation.openings import choose
@@ -102,7 +116,8 @@ async def _play(
     )  # fmt: skip
     skipped = [len(opening.actions) for opening in spec.openings]
     plies, seconds = 0, 0.0
-    for pairs in [[pair] for pair in range(games // 2)] if one_by_one else [range(games // 2)]:
+    every_pair = range(games // 2)
+    for pairs in [[pair] for pair in every_pair] if one_by_one else [every_pair]:
         began = time.perf_counter()
         match = Match(spec, pairs)
         job = Job(match, (networks[0], networks[1]), greedy=False, on_games=_ignore)
@@ -119,15 +134,15 @@ def _ignore(games: Any) -> None:
 
 
 def _forward(agent: "Agent") -> float:
-    """Positions per second of a bare network, one at a time."""
+    """Return the positions per second of a network that evaluates one at a time."""
     import torch
 
     from keisei.evaluation import Match, MatchSpec
     from keisei.nets.policy import evaluate
 
-    wanted = Match(MatchSpec("network", games=2)).request()
-    assert wanted is not None  # noqa: S101 (the game has just begun)
-    seen = torch.from_numpy(wanted.observation[:1]).to(agent.device)
+    request = Match(MatchSpec("network", games=2)).request()
+    assert request is not None  # noqa: S101 (a new game always has a position to evaluate)
+    seen = torch.from_numpy(request.observation[:1]).to(agent.device)
     with torch.no_grad():
         began = time.perf_counter()
         for _ in range(FORWARDS):

@@ -1,4 +1,4 @@
-"""The clients of ``keisei bench loop``: many event streams, held open by a process of their own."""
+"""Open many event streams from a separate process, for ``keisei bench loop``."""
 
 import selectors
 import socket
@@ -7,37 +7,42 @@ import sys
 from pathlib import Path
 
 CONNECT_SECONDS = 30
+"""Time for the server to accept the streams and answer."""
+
 NEVER_READ_BUFFER = 2048
-"""Bytes of kernel memory of a client that never reads: about one chunk of events fills it."""
+"""Receive buffer, in bytes, of a client that never reads: about one chunk of events fills it."""
 
 
 class Clients:
-    """The process. Its answers come as lines, so each call returns when it has been done."""
+    """The process that holds the streams. Each call returns after the process has done its work."""
 
     def __init__(self, port: int, count: int) -> None:
         self.bytes_read = 0
-        command = [sys.executable, "-m", "keisei.cli.bench_clients", str(port), str(count)]
+        command = [sys.executable, "-m", "keisei.cli.bench.clients", str(port), str(count)]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        self._ask("ready")
+        self._request("ready")
 
     def connect(self) -> None:
-        """Open all streams; returns when each has been answered with 200."""
-        self._ask("connect")
+        """Open all streams. Returns when the server has answered each one with status 200."""
+        self._request("connect")
 
     def disconnect(self) -> int:
-        """Close them. Returns how many that never read were stalled (see ``_stalled``)."""
-        taken, stalled = self._ask("disconnect").split()
-        self.bytes_read += int(taken)
+        """Close all streams. Return how many of those that never read were stalled."""
+        received, stalled = self._request("disconnect").split()
+        self.bytes_read += int(received)
         return int(stalled)
 
     def end(self) -> None:
         """End the process."""
         self._process.communicate()
 
-    def _ask(self, command: str) -> str:
-        """The answer. Raises RuntimeError if a stream failed; the process told why on stderr."""
+    def _request(self, command: str) -> str:
+        """Send a command to the process and return its answer.
+
+        Raises RuntimeError if a stream failed; the process wrote the reason on stderr.
+        """
         assert self._process.stdin is not None  # noqa: S101 (for the type checker)
         assert self._process.stdout is not None  # noqa: S101
         try:
@@ -47,20 +52,20 @@ class Clients:
         except BrokenPipeError:
             answer = ""
         if not answer:
-            raise RuntimeError("the clients' process ended")
+            raise RuntimeError("the process of the benchmark's clients ended; stderr says why")
         return answer
 
 
 def be_clients(port: int, count: int) -> None:
-    """What the process does: raw sockets, of which every second one is never read."""
+    """Run the clients on raw sockets until stdin ends. Every second socket is never read."""
     streams: list[socket.socket] = []
-    taken = 0
+    received = 0
     with selectors.DefaultSelector() as selector:
         selector.register(sys.stdin, selectors.EVENT_READ)
         while True:
             for key, _ in selector.select():
                 if isinstance(key.fileobj, socket.socket):
-                    taken += _read(key.fileobj)
+                    received += _read(key.fileobj)
                     continue
                 match sys.stdin.readline().strip():
                     case "":
@@ -75,18 +80,19 @@ def be_clients(port: int, count: int) -> None:
                     case "disconnect":
                         for stream in streams[::2]:
                             selector.unregister(stream)
-                        print(taken, _stalled(port, streams[1::2]), flush=True)
+                        print(received, _stalled(port, streams[1::2]), flush=True)
                         for stream in streams:
                             stream.close()
-                        streams, taken = [], 0
+                        streams, received = [], 0
                     case _:
                         print("ready", flush=True)
 
 
 def _open(port: int, *, reads: bool) -> socket.socket:
+    """Connect and request the event stream; do not wait for the answer."""
     stream = socket.socket()
     stream.settimeout(CONNECT_SECONDS)
-    if not reads:  # before it connects: the window is agreed upon then
+    if not reads:  # before connecting: the connection fixes the window size
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, NEVER_READ_BUFFER)
     stream.connect(("127.0.0.1", port))
     request = (
@@ -97,22 +103,22 @@ def _open(port: int, *, reads: bool) -> socket.socket:
 
 
 def _check_answer(stream: socket.socket) -> None:
-    """Look at the status line and leave it in the buffer."""
+    """Check the status line without removing it from the buffer. Raises RuntimeError."""
     answer = stream.recv(64, socket.MSG_PEEK)
     if not answer.startswith(b"HTTP/1.1 200 "):
-        raise RuntimeError(f"a stream was answered {answer!r}")
+        raise RuntimeError(f"the server answered a stream with {answer!r}")
 
 
 def _read(stream: socket.socket) -> int:
-    """Bytes read, at least one."""
+    """Read from a stream. Return the number of bytes, at least 1."""
     size = len(stream.recv(1 << 16))
     if not size:
-        raise RuntimeError("the server ended a stream that was read")
+        raise RuntimeError("the server closed a stream whose client was reading")
     return size
 
 
 def _stalled(port: int, streams: list[socket.socket]) -> int:
-    """How many of the streams have data waiting at the server's end, or no server's end any more."""
+    """Count the streams whose data wait unsent at the server, or that the server has closed."""
     flowing = set()
     for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]:
         _, local, remote, state, queues, *_ = line.split()

@@ -1,4 +1,4 @@
-"""Environment: steps per second of random legal play on one core."""
+"""Measure the environment: steps per second of random legal play on one core."""
 
 import argparse
 import contextlib
@@ -12,27 +12,31 @@ from keisei.cli.errors import require
 from keisei.cli.settings import whole
 
 BATCHES = (256, 1024, 4096)
+"""Numbers of games that are played side by side."""
+
 REPEATS = 7
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``keisei bench env``."""
+    """Add the flags of ``keisei bench env``."""
     parser.add_argument(
         "--steps",
         type=whole,
         default=1_000_000,
-        help="plies a repeat, over all games (%(default)s)",
+        help="plies of one repeat, over all games (default: %(default)s)",
     )
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Play at random in each batch size, on one thread pinned to one core.
+    """Measure random play with each batch size, on one thread pinned to one core.
 
-    A step chooses a uniformly random legal move, makes it, and writes mask and observation of the
-    next position; repetition, declaration and resets included. A checksum over every mask must be
-    the same in all repeats, and the masks at the end equal to those of the same positions read from
-    their SFENs: by the same kernels, so this finds what a game carries along wrongly. (The tests
-    compare the checksum with that of another implementation of the rules.)
+    A step chooses a uniformly random legal move, plays it, and writes the mask and the observation
+    of the next position. Repetition, declaration and resets are included.
+
+    Two checks guard the result. A checksum over every mask must be equal in all repeats. The masks
+    at the end must equal those of the same positions read from their SFENs; both come from the same
+    kernels, so this finds errors in the state that a game carries along. (The tests compare the
+    checksum with that of another implementation of the rules.)
     """
     require("steps", args.steps, args.steps >= 1, "1 or more")
     with one_core() as core:
@@ -50,7 +54,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def one_core() -> Iterator[int | None]:
-    """Pin this thread to the last core it may use (None where the system cannot)."""
+    """Pin this thread to the last core that it may use. Yields None where the system cannot."""
     if not hasattr(os, "sched_setaffinity"):
         yield None
         return
@@ -63,10 +67,11 @@ def one_core() -> Iterator[int | None]:
 
 
 def measure(games: int, steps: int, repeats: int = REPEATS) -> dict[str, Any]:
-    """Steps per second with that many games: median, fastest and slowest repeat.
+    """Measure steps per second with that many games: median, fastest and slowest repeat.
 
-    ``processor_share`` is the part of the time that this thread had the processor (1 on a machine
-    with nothing else to do); ``checksum`` that of every mask.
+    ``processor_share`` is the share of the time in which this thread had the processor: 1 on a
+    machine without other work. ``checksum`` is taken over every mask. Raises RuntimeError for wrong
+    masks.
     """
     from keisei.env import VectorEnv
 
@@ -84,7 +89,9 @@ def measure(games: int, steps: int, repeats: int = REPEATS) -> dict[str, Any]:
         speeds.append(games * plies / wall)
         shares.append(processor / wall)
     if len(checksums) != 1:
-        raise RuntimeError(f"equal play gave different masks: checksums {sorted(checksums)}")
+        raise RuntimeError(
+            f"the same moves gave different masks in two repeats: checksums {sorted(checksums)}"
+        )
     check_masks(env)
     return {
         "median": statistics.median(speeds),
@@ -96,7 +103,7 @@ def measure(games: int, steps: int, repeats: int = REPEATS) -> dict[str, Any]:
 
 
 def play(env: Any, plies: int) -> int:
-    """Make that many random moves in every game; returns the checksum over all masks seen."""
+    """Play that many random moves in every game. Returns the checksum over all masks."""
     import numpy as np
 
     from keisei.env import random_actions
@@ -111,7 +118,7 @@ def play(env: Any, plies: int) -> int:
 
 
 def check_masks(env: Any) -> None:
-    """Compare the masks of some games with those of their positions set up afresh."""
+    """Compare the masks of some games with those of their SFENs. Raises RuntimeError."""
     import numpy as np
 
     from keisei.shogi import Position

@@ -1,4 +1,4 @@
-"""``--section.key value``, ``--config`` and what is said when they can't be used."""
+"""``--section.key VALUE``, ``--config``, and their error messages."""
 
 import argparse
 import re
@@ -26,24 +26,24 @@ def test_overrides_may_stand_anywhere() -> None:
     assert overrides == {"ppo.gamma": "0.9", "net.blocks": "4"}
 
 
-def test_dashes_and_lists() -> None:
+def test_a_key_may_have_dashes_and_a_value_may_be_a_list() -> None:
     _, overrides = take_overrides(["--ppo.gae-lambda=0.5", "--server.allowed_hosts", '["a", "b"]'])
     settings = load(argparse.Namespace(config=None, overrides=overrides))
     assert settings.ppo.gae_lambda == 0.5
     assert settings.server.allowed_hosts == ("a", "b")
 
 
-def test_a_negative_number_is_a_value() -> None:
+def test_a_negative_number_is_a_value_not_a_flag() -> None:
     assert take_overrides(["--ppo.clip", "-1"])[1] == {"ppo.clip": "-1"}
 
 
 @pytest.mark.parametrize("words", [["--ppo.gamma"], ["--ppo.gamma", "--json"]])
-def test_a_missing_value_names_the_flag(words: list[str]) -> None:
-    with pytest.raises(UsageError, match=r"^--ppo\.gamma: needs a value$"):
+def test_a_flag_without_a_value_is_named(words: list[str]) -> None:
+    with pytest.raises(UsageError, match=r"^--ppo\.gamma: a value is missing$"):
         take_overrides(words)
 
 
-def test_flags_win_over_the_file(tmp_path: Path) -> None:
+def test_flags_override_the_file(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text("[ppo]\ngamma = 0.5\nclip = 0.1\n")
     settings = load(arguments(str(file), ppo__gamma="0.75"))
@@ -58,7 +58,7 @@ def test_a_shipped_config_is_found_from_any_folder(
     assert load(arguments(name)).env.games >= 1
 
 
-def test_a_file_here_wins_over_the_shipped_one(
+def test_a_file_in_this_folder_hides_the_shipped_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -67,7 +67,7 @@ def test_a_file_here_wins_over_the_shipped_one(
     assert load(arguments("configs/quickstart.toml")).env.games == 3
 
 
-def test_a_later_file_wins_key_by_key(tmp_path: Path) -> None:
+def test_a_later_file_overrides_single_keys(tmp_path: Path) -> None:
     low, high = tmp_path / "low.toml", tmp_path / "high.toml"
     low.write_text("[ppo]\ngamma = 0.5\nclip = 0.1\n[env]\ngames = 3\n")
     high.write_text("[ppo]\ngamma = 0.75\nepochs = 7\n")
@@ -79,14 +79,14 @@ def test_a_later_file_wins_key_by_key(tmp_path: Path) -> None:
     assert load(arguments(low, high, ppo__gamma="0.9")).ppo.gamma == 0.9
 
 
-def test_the_wrong_one_among_several_files_is_named(tmp_path: Path) -> None:
+def test_an_error_names_the_right_one_of_several_files(tmp_path: Path) -> None:
     low, high = tmp_path / "low.toml", tmp_path / "high.toml"
     low.write_text("[ppo]\ngamma = 1.5\nclip = 1.5\n")
     high.write_text("[ppo]\ngamma = 2.5\n")
     with pytest.raises(UsageError) as error:
         load(arguments(low, high))
-    told = [line.split(": must")[0] for line in str(error.value).splitlines()]
-    assert told == [f"{high}: ppo.gamma", f"{low}: ppo.clip"]
+    named = [line.split(": must")[0] for line in str(error.value).splitlines()]
+    assert named == [f"{high}: ppo.gamma", f"{low}: ppo.clip"]
 
 
 @pytest.mark.parametrize("name", ["nope", "configs/nope.toml", "/nowhere/quickstart.toml"])
@@ -104,7 +104,7 @@ def test_a_mistyped_shipped_config_gets_a_hint(name: str, near: str) -> None:
         load(arguments(name))
 
 
-def test_a_folder_is_no_config(tmp_path: Path) -> None:
+def test_a_folder_is_refused_as_a_config(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"^{tmp_path}: Is a directory$"):
         load(arguments(tmp_path))
 
@@ -131,7 +131,7 @@ def test_an_unknown_key_gets_a_hint() -> None:
         (["train", "--zzz"], "--zzz"),
     ],
 )
-def test_an_unknown_flag_gets_the_setting_or_flag_that_was_meant(
+def test_an_unknown_flag_gets_a_hint_at_the_setting_or_flag(
     words: list[str], hint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(words) == 2
@@ -143,7 +143,7 @@ WHOLE += [("12345678901234567", 12345678901234567), ("3.0", 3)]
 
 
 @pytest.mark.parametrize(("text", "value"), WHOLE)
-def test_whole_numbers_are_read_as_people_write_them(
+def test_whole_numbers_may_have_exponents_and_underscores(
     text: str, value: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert load(arguments(run__steps=text)).run.steps == value
@@ -155,7 +155,7 @@ def test_whole_numbers_are_read_as_people_write_them(
 @pytest.mark.parametrize(
     "text", ["1.5", "1e-1", "25e-1", "1e400", "nan", "inf", "many", "", "1__0"]
 )
-def test_what_is_no_whole_number_is_refused(
+def test_other_text_is_refused_as_a_whole_number(
     text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = f"run.steps: must be a whole number (got {text!r})"
@@ -168,7 +168,7 @@ def test_what_is_no_whole_number_is_refused(
     assert f"--games: must be a whole number (got {text!r})" in capsys.readouterr().err
 
 
-def test_a_bound_holds_for_a_whole_number_in_any_form() -> None:
+def test_the_bound_of_a_whole_number_holds_in_any_notation() -> None:
     with pytest.raises(UsageError, match=r"env.games: must be less than or equal to 65536"):
         load(arguments(env__games="1e6"))
 
@@ -188,7 +188,7 @@ def test_a_bound_holds_for_a_whole_number_in_any_form() -> None:
 @pytest.mark.parametrize(
     ("path", "said"), [("nosuch", "no such file or folder"), (".", "it has no run.toml|neither")]
 )
-def test_a_path_without_a_run_is_told_before_torch_is_imported(
+def test_a_path_without_a_run_is_reported_before_torch_is_imported(
     command: str, path: str, said: str, tmp_path: Path
 ) -> None:
     code = (

@@ -1,12 +1,18 @@
-"""Training: steps per second, and how near they are to what the network alone allows.
+"""Measure training: steps per second, compared with what the network alone allows.
 
-limit = B / (t_fwd + t_opp + E t_upd): B plies that are learned from, inference for the whole rollout
-(``t_fwd``), that of the frozen opponents on their plies (``t_opp``) and E epochs of updates (``t_upd``)
-with the same network, precision, legal moves, loss and optimiser on data that lie ready in memory; no
-games, no sampling, no bookkeeping. ``achieved`` is the learner's: rollout, update and
-an iteration's share of drawing the reset pool anew; not checkpoints, boards, recorded games' way to disk
-nor the event loop beside it. ``reference`` is the same sum for a plain eager
-loop that shares nothing with ours but the network, so that a slow limit can't flatter.
+limit = B / (t_fwd + t_opp + E t_upd), for an iteration that learns from B plies in E epochs:
+
+- ``t_fwd``: inference for the whole rollout.
+- ``t_opp``: inference of the frozen opponents for their plies.
+- ``t_upd``: the updates of one epoch.
+
+They use the same network, precision, legal moves, loss and optimiser as training, on data prepared
+in memory, without games, sampling and bookkeeping.
+
+``achieved`` is the learner's speed. It includes the rollout, the update and an iteration's share of
+the time to refill the reset pool. It excludes checkpoints, boards, the recording of games on disk
+and the event loop. ``reference`` is the limit of a plain eager loop that shares only the network
+with Keisei: it shows whether the limit itself is slow.
 """
 
 import argparse
@@ -26,11 +32,11 @@ if TYPE_CHECKING:
     from keisei.ppo.learner import Learner
 
 WARM_UP = 2
-"""Iterations before the first measured one."""
+"""Number of iterations before the first measured one."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``keisei bench train``."""
+    """Add the flags of ``keisei bench train``."""
     from keisei.cli.settings import add_config, whole
 
     add_config(parser)
@@ -40,12 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Measure. Rates are steps a second (medians), times seconds of one iteration (of ``seconds``, the
-    refill's those of the whole, made every ``env.reset_refresh`` iterations).
+    """Measure. Returns medians: rates in steps per second, times in seconds of one iteration.
 
-    ``ratio`` is achieved / limit. ``mfu`` is the floating-point work of the network in what was
-    achieved over the fastest large matrix product measured on this device in the same precision.
-    ``device_bytes_peak`` is the most that training alone took of a GPU's memory.
+    ``ratio`` is achieved / limit. ``mfu`` is the network's floating-point work per second in
+    training, divided by the speed of the fastest large matrix product on this device in the same
+    precision. ``device_bytes_peak`` is the peak of a GPU's memory in training. In ``seconds``,
+    ``refill`` is the time of a whole refill, which happens every ``env.reset_refresh`` iterations;
+    in ``phases`` it is an iteration's share.
     """
     from keisei.cli import process
     from keisei.cli.settings import load
@@ -85,7 +92,7 @@ def _measure(learner: "Learner", settings: "Settings", repeats: int) -> dict[str
     phases: dict[str, list[float]] = {}
     times: dict[str, list[float]] = {name: [] for name in parts}
     for repeat in range(WARM_UP + repeats):
-        for name, part in parts.items():  # in turns: what slows the machine slows them all
+        for name, part in parts.items():  # alternating: a slower machine slows all of them
             seconds = timed(part, learner.device)
             if repeat >= WARM_UP:
                 times[name].append(seconds)
@@ -127,7 +134,7 @@ def _measure(learner: "Learner", settings: "Settings", repeats: int) -> dict[str
 
 
 def _fill_pool(learner: "Learner") -> None:
-    """Bring the share of games against frozen opponents to what it is in a long run."""
+    """Play until the share of games against frozen opponents is that of a long run."""
     learner.iteration = 0
     for _ in learner.iterate():
         pass
@@ -137,8 +144,8 @@ def _fill_pool(learner: "Learner") -> None:
 
 
 def _iterate(learner: "Learner") -> int:
-    """One iteration; returns its steps."""
-    learner.iteration = 1  # no pool is drawn: what is rare is measured apart, or too little to see
+    """Run one iteration. Return its number of steps."""
+    learner.iteration = 1  # no refill of the reset pool: it is measured apart, for it is rare
     before = learner.step
     for _ in learner.iterate():
         pass
@@ -146,7 +153,7 @@ def _iterate(learner: "Learner") -> int:
 
 
 def timed(part: Callable[[], None], device: "torch.device") -> float:
-    """Seconds that it took, the device's work included."""
+    """Return the seconds that ``part`` took, including its work on the device."""
     import torch
 
     start = time.perf_counter()
@@ -157,7 +164,7 @@ def timed(part: Callable[[], None], device: "torch.device") -> float:
 
 
 def _positions(learner: "Learner", count: int) -> tuple["Tensor", "Tensor"]:
-    """Observations and masks from random play, on the device."""
+    """Return observations and masks of ``count`` games of random play, on the device."""
     import numpy as np
     import torch
 
@@ -170,7 +177,7 @@ def _positions(learner: "Learner", count: int) -> tuple["Tensor", "Tensor"]:
 
 
 def network_parts(learner: "Learner", settings: "Settings") -> dict[str, Callable[[], None]]:
-    """The network's part of an iteration: our own functions on a copy of the network."""
+    """Return the parts of the limit: training's own functions on a copy of the network."""
     import torch
 
     from keisei.nets.policy import evaluate, legal_columns
@@ -182,21 +189,21 @@ def network_parts(learner: "Learner", settings: "Settings") -> dict[str, Callabl
     on_gpu = learner.device.type == "cuda"
     forward = Forward(net, compile=settings.compute.compile, graphs=on_gpu)
     optimizer = make_optimizer(net, ppo.weight_decay)
-    seen, _ = _positions(learner, settings.env.games)
+    acting, _ = _positions(learner, settings.env.games)
     size = _minibatch(settings)
-    batch = Batch(*_positions(learner, size), *_learning(learner, size))
+    batch = Batch(*_positions(learner, size), *_learning_data(learner, size))
     legal = legal_columns(batch.mask)
     theirs = round(settings.opponents.share * settings.env.games / 2 / settings.opponents.active)
 
     @torch.no_grad()
     def t_fwd() -> None:
         for _ in range(ppo.rollout_plies):
-            evaluate(forward, seen, dtype)
+            evaluate(forward, acting, dtype)
 
     @torch.no_grad()
     def t_opp() -> None:
         for _ in range(ppo.rollout_plies * settings.opponents.active * (theirs > 0)):
-            evaluate(net, seen[:theirs], dtype)
+            evaluate(net, acting[:theirs], dtype)
 
     def t_upd() -> None:
         for _ in range(_minibatches(settings)):
@@ -209,8 +216,8 @@ def network_parts(learner: "Learner", settings: "Settings") -> dict[str, Callabl
     return {"t_fwd": t_fwd, "t_opp": t_opp, "t_upd": t_upd}
 
 
-def _learning(learner: "Learner", count: int) -> tuple["Tensor", ...]:
-    """Choice, old log-probability, advantage, target and weight of a batch."""
+def _learning_data(learner: "Learner", count: int) -> tuple["Tensor", ...]:
+    """Return made-up choices, old log-probabilities, advantages, targets and weights of a batch."""
     import torch
 
     device = learner.device
@@ -224,7 +231,7 @@ def _learning(learner: "Learner", count: int) -> tuple["Tensor", ...]:
 
 
 def _reference(learner: "Learner", settings: "Settings") -> dict[str, Callable[[], None]]:
-    """PPO as one writes it first: planes ready in memory, a softmax over all 2,187 actions, Adam."""
+    """Return the parts of a simple PPO: prepared planes, softmax over all 2,187 actions, Adam."""
     import torch
 
     from keisei.nets.planes import expand
@@ -240,7 +247,7 @@ def _reference(learner: "Learner", settings: "Settings") -> dict[str, Callable[[
     illegal = torch.ones(size, 2188, dtype=torch.bool, device=device)
     illegal = illegal.scatter(1, torch.where(legal < 0, 2187, legal), value=False)[:, :2187]
     action = legal.max(1, keepdim=True).values
-    _, old, advantage, target, _ = _learning(learner, size)
+    _, old, advantage, target, _ = _learning_data(learner, size)
 
     def loss() -> "Tensor":
         policy, outcome = net(learning)
@@ -271,24 +278,24 @@ def _reference(learner: "Learner", settings: "Settings") -> dict[str, Callable[[
     return {"reference_fwd": reference_fwd, "reference_upd": reference_upd}
 
 
-def _learned(settings: "Settings") -> int:
-    """Plies of a rollout that are learned from: not the opponents' half of their games."""
+def _learned_plies(settings: "Settings") -> int:
+    """Return the plies of a rollout that are learned from: all but the opponents' own."""
     plies = settings.env.games * settings.ppo.rollout_plies
     return round(plies * (1 - settings.opponents.share / 2))
 
 
 def _minibatches(settings: "Settings") -> int:
-    """Of one epoch."""
-    return max(1, round(_learned(settings) / settings.ppo.minibatch))
+    """Return the number of minibatches in an epoch."""
+    return max(1, round(_learned_plies(settings) / settings.ppo.minibatch))
 
 
 def _minibatch(settings: "Settings") -> int:
-    """Plies in one of them."""
-    return round(_learned(settings) / _minibatches(settings))
+    """Return the number of plies in a minibatch."""
+    return round(_learned_plies(settings) / _minibatches(settings))
 
 
 def _forward_flops(learner: "Learner") -> float:
-    """Floating-point operations of the network's forward pass for one position."""
+    """Return the floating-point operations of the network's forward pass for one position."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -301,7 +308,7 @@ def _forward_flops(learner: "Learner") -> float:
 
 
 def _matmul_peak(device: "torch.device", dtype: "torch.dtype") -> float:
-    """FLOP/s of the fastest of some large matrix products."""
+    """Return the FLOP/s of the fastest of six large matrix products."""
     import torch
 
     size = 8192 if device.type == "cuda" else 2048

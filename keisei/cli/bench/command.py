@@ -1,4 +1,4 @@
-"""``keisei bench``: measure the environment, training, the loop, matches on this machine."""
+"""``keisei bench``: measure the speed of each part of Keisei on this machine."""
 
 import argparse
 import importlib.metadata
@@ -9,37 +9,41 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keisei.cli import bench_contention, bench_env, bench_loop, bench_match, bench_train, process
+from keisei.cli import process
+from keisei.cli.bench import contention, env, loop, match, train
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
 _BENCHES = {
-    "env": bench_env,
-    "train": bench_train,
-    "loop": bench_loop,
-    "match": bench_match,
-    "contention": bench_contention,
+    "env": env,
+    "train": train,
+    "loop": loop,
+    "match": match,
+    "contention": contention,
 }
 _PACKAGES = ("keisei", "torch", "numba", "numpy")
 
 
 def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     """Add ``keisei bench ...``."""
-    parser = subparsers.add_parser("bench", help="measure this machine", description=__doc__)
+    parser = subparsers.add_parser(
+        "bench", help="measure speed on this machine", description=__doc__
+    )
     benches = parser.add_subparsers(dest="bench", metavar="BENCH", required=True)
     for name, module in _BENCHES.items():
         title = (module.__doc__ or "").partition("\n")[0]
-        bench = benches.add_parser(name, help=title, description=title)
+        short = title[:1].lower() + title[1:].removesuffix(".")
+        bench = benches.add_parser(name, help=short, description=title)
         module.add_arguments(bench)
         bench.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run a benchmark and print what it measured, with the machine and the versions."""
+    """Run a benchmark. Print its results, the machine and the versions."""
     with process.problems():
-        found = _BENCHES[args.bench].run(args)
-    report = found | {"machine": machine(), "versions": versions()}
+        results = _BENCHES[args.bench].run(args)
+    report = results | {"machine": machine(), "versions": versions()}
     if args.json:
         print(json.dumps(report))
     else:
@@ -48,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores that this process may use, and memory in GiB."""
+    """Return the processor, the cores that this process may use, memory in GiB and the system."""
     import psutil
 
     return {
@@ -60,7 +64,7 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of what the figures depend on; the commit where there is one."""
+    """Return the versions of Python and of the main packages, and the commit in a checkout."""
     found = {"python": platform.python_version()}
     found |= {name: importlib.metadata.version(name) for name in _PACKAGES}
     commit = _git("rev-parse", "--short", "HEAD")
@@ -70,6 +74,7 @@ def versions() -> dict[str, str]:
 
 
 def _processor() -> str:
+    """Return the processor's model name."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
@@ -80,18 +85,19 @@ def _processor() -> str:
 
 
 def _git(*arguments: str) -> str:
-    """What git says of the checkout that this file is in; empty when it is in none."""
-    root = Path(__file__).parents[2]
+    """Return the output of a git command in this checkout; empty outside a checkout."""
+    root = Path(__file__).parents[3]
     try:
-        answer = subprocess.run(
+        done = subprocess.run(
             ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
         )
     except (OSError, subprocess.CalledProcessError):
         return ""
-    return answer.stdout.strip()
+    return done.stdout.strip()
 
 
 def _lines(tree: dict[str, Any], indent: str = "") -> list[str]:
+    """Return one line a value; nested dictionaries are indented below their key."""
     lines = []
     for key, value in tree.items():
         if isinstance(value, dict):

@@ -1,8 +1,8 @@
-"""What 64 clients of the page cost the loop and the training.
+"""Measure how much 64 clients of the page slow the event loop and the training.
 
-The real service runs in this process; its clients in another one. Half of them never read, behind
-buffers so small that the server is stuck with them before a block begins. Blocks with and without
-clients alternate, so that a machine that slows down slows both alike.
+The real service runs in this process, its clients in another one. Half of the clients never read,
+and their buffers are so small that they stall the server before a block begins. Blocks with and
+without clients alternate, so that a slower machine slows both alike.
 """
 
 import argparse
@@ -16,38 +16,51 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from keisei.cli import settings
-from keisei.cli.bench_clients import CONNECT_SECONDS, Clients
+from keisei.cli.bench.clients import CONNECT_SECONDS, Clients
 from keisei.cli.errors import UsageError, require
 
 if TYPE_CHECKING:
     from keisei import Iteration, Keisei, Settings
 
 BEAT_SECONDS = 0.005
+"""Length of the sleeps whose lateness is the loop's lag."""
+
 SETTLE_SECONDS = 1.0
+"""Time between the connecting of the clients and the block."""
+
 WARM_ITERATIONS = 3
 RESAMPLES = 10_000
+"""Resamples of the bootstrap."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the benchmark's flags."""
+    """Add the flags of ``keisei bench loop``."""
     settings.add_config(parser)
-    parser.add_argument("--clients", type=settings.whole, default=64, help="streams (default: 64)")
     parser.add_argument(
-        "--blocks", type=settings.whole, default=24, help="blocks, even (default: 24)"
+        "--clients", type=settings.whole, default=64, help="event streams (default: 64)"
     )
-    parser.add_argument("--seconds", type=float, default=10, help="of a block (default: 10)")
+    parser.add_argument(
+        "--blocks", type=settings.whole, default=24, help="number of blocks, even (default: 24)"
+    )
+    parser.add_argument("--seconds", type=float, default=10, help="length of a block (default: 10)")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measure. Returns lags in ms, steps per second, and their ratio with its 95 % interval.
 
-    ``stalled`` and ``clients_at_end`` are the fewest at the end of a block with clients: of those
-    that never read, how many the server could not send to or had dropped for it (the kernel does,
-    after ten seconds); and how many the run still counted. ``tick_seconds`` lie between two chunks.
+    Two counts are the lowest at the end of any block with clients. ``stalled``: clients that never
+    read, and to which the server could not send, or which it had dropped for that (the kernel does,
+    after ten seconds). ``clients_at_end``: clients that the run still counted. ``tick_seconds`` is
+    the time between two chunks of events.
     """
     from keisei.cli import process
 
-    require("blocks", args.blocks, args.blocks >= 2 and args.blocks % 2 == 0, "even, 2 or more")
+    require(
+        "blocks",
+        args.blocks,
+        args.blocks >= 2 and args.blocks % 2 == 0,
+        "an even number, 2 or more",
+    )
     require("seconds", args.seconds, args.seconds > 0, "more than 0")
     with tempfile.TemporaryDirectory() as folder:
         chosen = settings_in(folder, args)
@@ -62,7 +75,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 def settings_in(
     folder: str, args: argparse.Namespace, more: Mapping[str, Any] | None = None
 ) -> "Settings":
-    """Those that the flags choose, for a run in ``folder`` that ends when it has been measured."""
+    """Return the flags' settings, for a run in ``folder`` that ends after the measurement."""
     args.overrides |= {"run.root": folder, "run.steps": 0, "run.minutes": 0, **(more or {})}
     return settings.load(args)
 
@@ -94,16 +107,19 @@ async def _measure(chosen: "Settings", args: argparse.Namespace) -> dict[str, An
 
 
 async def iterations(keisei: "Keisei", count: int, seconds: float = 0) -> "list[Iteration]":
-    """The next iterations: so many, and over so many seconds."""
+    """Wait for ``count`` iterations, and more until they span ``seconds``. Return them.
+
+    Raises RuntimeError if the run ends first.
+    """
     from keisei import Iteration
 
-    seen: list[Iteration] = []
+    received: list[Iteration] = []
     async for event in keisei.events({"metrics"}):
         if isinstance(event, Iteration):
-            seen.append(event)
-            if len(seen) >= count and event.time - seen[0].time >= seconds:
-                return seen
-    raise RuntimeError("the run has ended")
+            received.append(event)
+            if len(received) >= count and event.time - received[0].time >= seconds:
+                return received
+    raise RuntimeError("the run ended before it was measured")
 
 
 async def _blocks(keisei: "Keisei", clients: Clients, args: argparse.Namespace) -> dict[str, Any]:
@@ -116,11 +132,11 @@ async def _blocks(keisei: "Keisei", clients: Clients, args: argparse.Namespace) 
     speeds: dict[bool, list[float]] = {True: [], False: []}
     stalled, left = [], []
     for number in range(args.blocks):
-        connected = number % 4 in (1, 2)  # without, with, with, without: a drift hits both alike
-        await _until_clients(keisei, 0)
+        connected = number % 4 in (1, 2)  # without, with, with, without: drift affects both alike
+        await _wait_for_clients(keisei, 0)
         if connected:
             await anyio.to_thread.run_sync(clients.connect)
-            await _until_clients(keisei, args.clients)
+            await _wait_for_clients(keisei, args.clients)
         await anyio.sleep(SETTLE_SECONDS)
         lag, speed = await block(keisei, args.seconds)
         if connected:
@@ -151,20 +167,24 @@ async def _blocks(keisei: "Keisei", clients: Clients, args: argparse.Namespace) 
     }
 
 
-async def _until_clients(keisei: "Keisei", count: int) -> None:
-    """Wait until the run itself counts that many streams."""
+async def _wait_for_clients(keisei: "Keisei", count: int) -> None:
+    """Wait until the run counts that many streams. Raises RuntimeError after a time limit."""
     import anyio
 
     with anyio.move_on_after(CONNECT_SECONDS):
-        while keisei.status().clients != count:  # noqa: ASYNC110 (no event tells of it)
+        while keisei.status().clients != count:  # noqa: ASYNC110 (no event announces it)
             await anyio.sleep(0.05)
         return
     raise RuntimeError(f"the run counts {keisei.status().clients} clients, not {count}")
 
 
 async def block(keisei: "Keisei", seconds: float) -> tuple[list[float], float]:
-    """Lags of the loop in ms, and training's steps per second between the first iteration's end and
-    the last one's (by the device thread's clock: how late the loop hears of them plays no part)."""
+    """Measure one block. Return the loop's lags in ms, and the training's steps per second.
+
+    The speed is taken between the ends of the first and the last iteration by the device thread's
+    clock, so that a late loop does not change it. Raises UsageError if there is no second
+    iteration.
+    """
     import anyio
 
     from keisei import Iteration
@@ -186,7 +206,9 @@ async def block(keisei: "Keisei", seconds: float) -> tuple[list[float], float]:
             lags.append((time.perf_counter() - due) * 1000)
         tasks.cancel_scope.cancel()
     if len(marks) < 2:
-        raise UsageError(f"--seconds: longer blocks: {len(marks)} iterations in {seconds} s")
+        raise UsageError(
+            f"--seconds: {seconds} s is too short: {len(marks)} iterations ended, 2 are needed"
+        )
     (begin, first), (finish, last) = marks[0], marks[-1]
     return lags, (last - first) / (finish - begin)
 
@@ -202,7 +224,7 @@ def _lag_report(lags: list[float]) -> dict[str, float]:
 
 
 def interval(ratios: list[float]) -> tuple[float, float]:
-    """95 % interval of the median, by the bootstrap."""
+    """Return the 95 % interval of the median, by bootstrap."""
     chance = random.Random(0)
     medians = sorted(
         statistics.median(chance.choices(ratios, k=len(ratios))) for _ in range(RESAMPLES)
