@@ -187,7 +187,7 @@ class OpponentSettings(Section):
 
 
 class DetectorSettings(Section):
-    """What the run does when learning goes wrong, for each detector.
+    """How the run reacts when learning goes wrong: one setting for each detector.
 
     ``ignore``: nothing. ``alert``: send an alert. ``rollback``: send an alert and go back to the
     weights of the newest good checkpoint. ``stop``: send an alert and end the run; its checkpoints
