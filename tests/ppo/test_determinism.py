@@ -9,7 +9,7 @@ import torch
 from keisei.config import Settings
 from keisei.ppo.learner import Learner
 
-from .test_learner import CPU, SMALL, iterate, same
+from .small_learner import CPU, SMALL, iterate, same
 
 TRACE = Path(__file__).parents[1] / "golden" / "loss_trace.json"
 """Written by ``python -m tests.ppo.test_determinism``."""
@@ -42,7 +42,7 @@ def test_twenty_iterations_are_the_same_bit_for_bit(threads: int, dtype: torch.d
     assert same(first[0], second[0])
 
 
-def test_losses_are_those_of_the_golden_trace() -> None:
+def test_the_first_losses_equal_the_golden_trace() -> None:
     """Only the first iterations: a rounding error that turns one sampled move ends the likeness."""
     expected = json.loads(TRACE.read_text())
     _, found = losses(len(expected))

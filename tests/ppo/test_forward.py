@@ -62,7 +62,7 @@ class Recorded:
         return tuple(kept.copy_(new) for kept, new in zip(self._memory, answer, strict=True))
 
 
-def test_what_a_graph_answered_outlives_its_next_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_answer_of_a_graph_outlives_its_next_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", Recorded)
     net = build("mlp", blocks=1, channels=16)
     forward = Forward(net, compile=True, graphs=True)

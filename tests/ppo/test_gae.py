@@ -49,7 +49,7 @@ def oracle(
     gamma=st.sampled_from([1.0, 0.997, 0.9]),
     lam=st.sampled_from([0.0, 0.8, 0.95, 1.0]),
 )
-def test_advantages_and_targets_with_ends_cuts_and_the_edge(
+def test_advantages_and_targets_equal_their_definition_at_ends_cuts_and_the_edge(
     seed: int, gamma: float, lam: float
 ) -> None:
     rng = np.random.default_rng(seed)

@@ -15,7 +15,7 @@ from keisei.ppo import opponents as opponents_module
 from keisei.ppo.learner import Learner
 from keisei.ppo.opponents import MEMORY, Member, Opponents
 
-from .test_learner import CPU, SMALL, iterate
+from .small_learner import CPU, SMALL, iterate
 
 
 def opponents(env: VectorEnv, **changed: Any) -> Opponents:
@@ -63,7 +63,7 @@ def test_an_opponent_is_met_from_both_seats_of_one_position() -> None:
         assert len({*starts[::2]}) == 5, "every pair has a position of its own"
 
 
-def test_the_frozen_side_is_told_by_seat_and_turn() -> None:
+def test_the_opponent_moves_when_its_seat_has_the_turn() -> None:
     with VectorEnv(2, max_ply=64, seed=1) as env:
         pool = opponents(env, share=0.5)
         pool.refresh(0, 0)
@@ -143,7 +143,9 @@ def test_a_game_is_scored_for_the_learner_from_either_seat() -> None:
             assert (member.games, member.score) == (1, score)
 
 
-def test_half_are_drawn_from_the_newest_the_rest_by_the_square_of_their_wins() -> None:
+def test_half_the_opponents_are_the_newest_the_others_are_drawn_by_the_square_of_their_wins() -> (
+    None
+):
     with VectorEnv(2) as env:
         pool = opponents(env, share=0.5, recent=1, history=2)
         for iteration, score in enumerate((0.2, 0.6, 0.5)):
@@ -180,7 +182,7 @@ def test_a_frozen_network_answers_all_its_games_in_one_batch(
         )
 
 
-def test_a_rating_forgets() -> None:
+def test_a_rating_forgets_old_results() -> None:
     member = Member(1, 0)
     assert member.loss_rate == 0.5
     for _ in range(20 * MEMORY):
@@ -194,7 +196,7 @@ def test_a_rating_forgets() -> None:
 POOL = SMALL | {"opponents.share": 0.5, "opponents.every": 2, "opponents.recent": 2}
 
 
-def test_their_plies_are_not_learned_from() -> None:
+def test_an_opponents_plies_are_not_learned_from() -> None:
     one = Learner(Settings.load(None, POOL), CPU, torch.float32)
     reports = [iterate(one) for _ in range(8)]
     gained = np.diff([report.step for report in reports])
@@ -206,7 +208,7 @@ def test_their_plies_are_not_learned_from() -> None:
     assert reports[-1].values["train/ratio_error"] < 1e-5
 
 
-def test_without_a_share_there_are_none() -> None:
+def test_without_a_share_there_are_no_opponents() -> None:
     one = Learner(Settings.load(None, SMALL | {"opponents.share": 0}), CPU, torch.float32)
     values = iterate(one).values
     assert one.tensors()["pool"] == {}
@@ -214,7 +216,7 @@ def test_without_a_share_there_are_none() -> None:
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
-def test_a_learner_that_is_not_finite_is_not_taken_in(number: float) -> None:
+def test_a_learner_with_weights_that_are_not_finite_is_not_frozen(number: float) -> None:
     with VectorEnv(4, max_ply=16, seed=1) as env:
         pool = opponents(env, share=0.5)
         weight = next(pool._like.parameters()).detach().view(-1)

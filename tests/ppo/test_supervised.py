@@ -66,7 +66,7 @@ def draw_probability(net: nn.Module, positions: Positions) -> float:
         return float(evaluate(net, seen, torch.float32)[1].softmax(1)[:, 1].mean())
 
 
-def test_losses_are_those_of_the_textbook(positions: Positions) -> None:
+def test_losses_equal_those_of_the_textbook(positions: Positions) -> None:
     """Against a softmax over all 2,187 actions with the illegal ones masked."""
     model = net()
     policy, outcome = evaluate(model, torch.from_numpy(positions.observation), torch.float32)
@@ -219,7 +219,7 @@ def test_games_are_held_out_whole() -> None:
     assert hold_out(collection, 0.25, seed=2)[1] != held_out
 
 
-def test_a_game_that_is_there_twice_is_not_on_both_sides() -> None:
+def test_a_repeated_game_is_not_on_both_sides() -> None:
     collection = games(4)
     learned, held_out = hold_out(collection * 3, 0.5, seed=1)
     assert len(learned) + len(held_out) == 4
@@ -227,7 +227,7 @@ def test_a_game_that_is_there_twice_is_not_on_both_sides() -> None:
 
 
 @pytest.mark.parametrize(("share", "held"), [(0.001, 1), (0.999, 2)])
-def test_there_is_something_on_either_side(share: float, held: int) -> None:
+def test_at_least_one_game_is_on_either_side(share: float, held: int) -> None:
     assert len(hold_out(games(3), share, seed=1)[1]) == held
 
 
