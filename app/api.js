@@ -1,7 +1,7 @@
-// Calls to the service. Errors carry what its problem document says.
+// Requests to the service. An error has the `detail` of the problem document as its message.
 
 export async function get(path) {
-  return answer(await fetch(path, { cache: "no-store" }));
+  return read(await fetch(path, { cache: "no-store" }));
 }
 
 export async function post(path, body) {
@@ -10,14 +10,14 @@ export async function post(path, body) {
     request.headers = { "Content-Type": "application/json" };
     request.body = JSON.stringify(body);
   }
-  return answer(await fetch(path, request));
+  return read(await fetch(path, request));
 }
 
 export async function remove(path) {
-  return answer(await fetch(path, { method: "DELETE" }));
+  return read(await fetch(path, { method: "DELETE" }));
 }
 
-async function answer(response) {
+async function read(response) {
   const document = await response.json();
   if (!response.ok) throw new Error(document.detail ?? `The service answered ${response.status}.`);
   return document;

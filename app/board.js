@@ -1,4 +1,4 @@
-// The board as SVG: pieces are wedges with one kanji in the reader's own font, gote's turned round.
+// The board as SVG. A piece is a wedge with one kanji in the reader's font; gote's are upside down.
 
 import { HAND_ORDER, START, kanji, move, name, parse } from "./sfen.js";
 
@@ -35,7 +35,7 @@ export class BoardView {
     parent.classList.add("waiting");
   }
 
-  /** `board`: the fields of a board event. */
+  /** Draw the position of a board event. */
   show({ sfen, last_move: last, value }) {
     const position = parse(sfen);
     this.parent.classList.remove("waiting");
@@ -125,7 +125,7 @@ function koma(piece, x, y, scale = 1) {
   );
 }
 
-/** One side's pieces in hand; gote's lie above the board, from the right. */
+/** Draw the pieces in hand of one side: gote's above the board, from right to left. */
 function stand(hands, sente) {
   const held = sente ? hands.sente : hands.gote;
   const y = sente ? TOP + 9 * H + 29 : 21;

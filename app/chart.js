@@ -1,11 +1,11 @@
-// A line chart on a canvas. Draws the smallest and the largest value of each pixel column, so no
-// spike is lost however long the run; a NaN is a gap. The crosshair is shared by all charts.
+// Line charts on canvases. Each pixel column shows its smallest and largest value, so a long run
+// loses no spike. NaN makes a gap. All charts share one crosshair.
 
 import { short } from "./format.js";
 import { nearest } from "./series.js";
 
 const MARGIN = { left: 46, right: 10, top: 8, bottom: 20 };
-const DOTS = 24; // points up to which each gets a dot
+const DOTS = 24; // a line with at most this many points shows each as a dot
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 export class Charts {
@@ -19,7 +19,7 @@ export class Charts {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
   }
 
-  /** Draw at the next frame, once, however often it is asked for. */
+  /** Draw all charts at the next frame; several calls before it draw once. */
   draw() {
     if (this.#pending) return;
     this.#pending = true;
@@ -29,7 +29,14 @@ export class Charts {
     });
   }
 
-  point(step) {
+  /** Show each metric's meaning as the tooltip of its legend. `meanings`: Map(name -> text) */
+  explain(meanings) {
+    for (const { line, element } of this.charts.flatMap((chart) => chart.keys)) {
+      element.title = meanings.get(line.name) ?? "";
+    }
+  }
+
+  moveCrosshair(step) {
     this.cursor = step;
     this.draw();
   }
@@ -53,9 +60,9 @@ class Chart {
     this.caption.append(title, ...this.keys.map((item) => item.element), this.at);
     spec.figure.append(this.caption, this.canvas);
     new ResizeObserver(() => owner.draw()).observe(this.canvas);
-    this.canvas.addEventListener("pointermove", (event) => owner.point(this.stepAt(event.offsetX)));
-    this.canvas.addEventListener("pointerleave", () => owner.point(null));
-    this.canvas.addEventListener("blur", () => owner.point(null));
+    this.canvas.addEventListener("pointermove", (event) => owner.moveCrosshair(this.stepAt(event.offsetX)));
+    this.canvas.addEventListener("pointerleave", () => owner.moveCrosshair(null));
+    this.canvas.addEventListener("blur", () => owner.moveCrosshair(null));
     this.canvas.addEventListener("keydown", (event) => this.#key(event));
   }
 
@@ -87,7 +94,7 @@ class Chart {
     this.#legend(lines);
   }
 
-  /** Step at a place of the canvas. */
+  /** Return the step at a horizontal offset in the canvas, in CSS pixels. */
   stepAt(offset) {
     const { x0, x1, left, right } = this.view;
     const share = Math.min(1, Math.max(0, (offset - left) / (right - left)));
@@ -135,7 +142,7 @@ class Chart {
     pen.textAlign = "right";
     if (!this.lines.length) {
       pen.textAlign = "center";
-      pen.fillText("The first values come with the first iteration", (left + right) / 2, bottom / 2);
+      pen.fillText("The first values appear after the first iteration", (left + right) / 2, bottom / 2);
       return;
     }
     for (const value of ticks(y0, y1, height / 38)) {
@@ -193,7 +200,7 @@ class Chart {
     pen.stroke();
   }
 
-  /** So few that a line alone would hardly be seen. */
+  /** Draw a dot at each point: a line through few points is hard to see. */
   #dots(pen, { data, color }) {
     pen.fillStyle = css(color);
     for (let i = 0; i < data.x.length; i++) {
@@ -224,7 +231,7 @@ class Chart {
     }
   }
 
-  /** The newest values, or those under the crosshair. */
+  /** Show the newest values, or those at the crosshair. */
   #legend(lines) {
     const { cursor } = this.owner;
     const said = [];
@@ -241,12 +248,12 @@ class Chart {
 
   #key(event) {
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (event.key === "Escape") this.owner.point(null);
+    if (event.key === "Escape") this.owner.moveCrosshair(null);
     if (!by || !this.view) return;
     event.preventDefault();
     const { x0, x1 } = this.view;
     const from = this.owner.cursor ?? x1;
-    this.owner.point(Math.min(x1, Math.max(x0, from + (by * (x1 - x0)) / (event.shiftKey ? 10 : 100))));
+    this.owner.moveCrosshair(Math.min(x1, Math.max(x0, from + (by * (x1 - x0)) / (event.shiftKey ? 10 : 100))));
   }
 }
 
@@ -261,7 +268,7 @@ function key(line) {
   return { line, element, value };
 }
 
-/** Round numbers in [low, high], about `wanted` of them. */
+/** Return about `wanted` round numbers in [low, high]. */
 export function ticks(low, high, wanted) {
   const raw = (high - low) / wanted;
   const power = 10 ** Math.floor(Math.log10(raw));

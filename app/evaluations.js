@@ -1,11 +1,11 @@
-// Matches against fixed opponents: start one, follow it, see its score with its interval.
+// The list of evaluations: start one, follow it, show its score with the interval.
 
 import { get, post, remove } from "./api.js";
 import { percent } from "./format.js";
 
-const SHOWN = 12;
+const SHOWN = 12; // rows in each of the two lists
 
-/** Whether it ended without a game: then there is little to see. */
+/** Whether an evaluation ended before its first game. The page folds these away. */
 const unbegun = ({ state, score }) => ["cancelled", "failed", "interrupted"].includes(state) && (score ?? null) === null;
 
 export class Evaluations {
@@ -21,7 +21,7 @@ export class Evaluations {
 
   async load() {
     const { evaluations } = await get("api/eval");
-    this.#rows.clear(); // a service started anew knows none of them
+    this.#rows.clear(); // a service that was restarted knows none of the old ones
     this.list.replaceChildren();
     this.folded.replaceChildren();
     document.getElementById("evaluation-empty").hidden = false;
@@ -37,7 +37,8 @@ export class Evaluations {
     if (!row) {
       row = { item: document.createElement("li") };
       this.#rows.set(data.id, row);
-      const list = unbegun(data) ? this.folded : this.list; // for good: what is watched stays in sight
+      // A row never changes its list: an evaluation must not vanish while somebody watches it.
+      const list = unbegun(data) ? this.folded : this.list;
       list.prepend(row.item);
       if (list.children.length > SHOWN) list.lastElementChild.remove();
     }
@@ -79,7 +80,7 @@ export class Evaluations {
     if (data.state === "failed") parts.push(element("p", "how", `Failed. ${data.message}`));
     for (const match of data.result?.matches ?? (data.result ? [data.result] : [])) {
       const who = data.result.matches ? `${match.agent} against ${match.opponent}: ` : "";
-      parts.push(element("p", "how", who + how(match)));
+      parts.push(element("p", "how", who + describeMatch(match)));
     }
     return parts;
   }
@@ -115,7 +116,7 @@ function progress({ progress: share, opponent }) {
   return bar;
 }
 
-/** The score and its 95 % interval between 0 and 1, with a mark at one half. */
+/** Draw the score and its 95 % interval on a scale from 0 to 1, with a mark at 0.5. */
 function whisker({ score, interval: [low, high] }) {
   const space = "http://www.w3.org/2000/svg";
   const drawing = document.createElementNS(space, "svg");
@@ -134,8 +135,8 @@ function whisker({ score, interval: [low, high] }) {
   return drawing;
 }
 
-/** What became of one match; without counts if it has no games. */
-function how({ games, wins, losses, draws, capped, by_reason: reasons, error }) {
+/** Describe the result of one match. A match without games has no counts. */
+function describeMatch({ games, wins, losses, draws, capped, by_reason: reasons, error }) {
   if (!games) return error ? `failed: ${error}` : "no games";
   const ends = Object.entries(reasons?.wins ?? {}).filter(([, number]) => number);
   const by = ends.length ? ` (won by ${ends.map(([reason, number]) => `${reason.replaceAll("_", " ")} ${number}`).join(", ")})` : "";

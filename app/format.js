@@ -1,4 +1,4 @@
-// Numbers as a person reads them.
+// Numbers, times and durations as text for people.
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const NONE = "–";
@@ -7,7 +7,7 @@ export function count(value) {
   return Number.isFinite(value) ? whole.format(value) : NONE;
 }
 
-/** Short, for axes: 1.2M, 350k. */
+/** Shorten a number for an axis: 1.2M, 350k. */
 export function short(value) {
   const size = Math.abs(value);
   if (size >= 1e9) return trim(value / 1e9) + "G";
@@ -29,7 +29,7 @@ export function signed(value) {
   return `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
 }
 
-/** Seconds as 4:05 or 2:04:05. */
+/** Write seconds as 4:05 or 2:04:05. */
 export function duration(seconds) {
   if (!Number.isFinite(seconds)) return NONE;
   const s = Math.max(0, Math.floor(seconds));

@@ -1,4 +1,4 @@
-// The page: one picture of the run, kept up to date by the stream.
+// The page. It loads the state of the run once and then follows the event stream.
 
 import { get, post } from "./api.js";
 import { BoardView } from "./board.js";
@@ -16,7 +16,7 @@ const STATES = {
 };
 const WAITS = {
   starting: "loading PyTorch and opening the run",
-  compiling: "about fifteen seconds the first time, then a few",
+  compiling: "about 15 seconds the first time, later a few",
   stopping: "saving a checkpoint",
 };
 const ENDED = ["finished", "stopped", "failed"];
@@ -70,9 +70,9 @@ const evaluations = new Evaluations(notice);
 
 let status = null;
 let connected = false;
-let newest = null; // the board event not drawn yet
-let acting = false; // a command is on its way
-let saving = false; // a checkpoint was asked for here; those that come by themselves are not told
+let newest = null; // the newest board event, if it is not drawn yet
+let acting = false; // whether a command waits for its answer
+let saving = false; // whether this page asked for a checkpoint; only then it announces the save
 
 // ---------------------------------------------------------------- state
 
@@ -105,7 +105,7 @@ function drawStatus() {
 
 let ticked = performance.now();
 
-/** Count the seconds of training on, from those that the service told. */
+/** Advance the training time while the run trains; the service sends it only now and then. */
 function tick() {
   const now = performance.now();
   if (connected && status?.state === "running") status.elapsed += (now - ticked) / 1000;
@@ -115,7 +115,7 @@ function tick() {
 
 // ---------------------------------------------------------------- history
 
-let late = null; // iterations that came while the history was on its way
+let late = null; // iterations that arrived while the history was loading
 
 async function loadHistory() {
   late = [];
@@ -135,6 +135,11 @@ function append({ step, values }) {
   series.append(step, shown);
 }
 
+async function loadMeanings() {
+  const { metrics } = await get("api/metrics/catalog");
+  charts.explain(new Map(metrics.map(({ name, meaning }) => [name, meaning])));
+}
+
 async function loadAlerts() {
   const { events } = await get("api/log?limit=100");
   $("alerts").replaceChildren();
@@ -143,11 +148,11 @@ async function loadAlerts() {
 
 let loads = Promise.resolve();
 
-/** Read the whole state; one reading at a time. */
+/** Load the whole state. A second call waits for the first. */
 function loadAll() {
   loads = loads.then(async () => {
     setStatus(await get("api/status"));
-    await Promise.all([loadHistory(), loadAlerts(), evaluations.load()]);
+    await Promise.all([loadHistory(), loadMeanings(), loadAlerts(), evaluations.load()]);
   }).catch((error) => {
     if (connected) notice.bad(`The history could not be read. ${error.message}`);
   });
@@ -169,7 +174,7 @@ function onEvent(name, data) {
   else if (name === "reset") loadAll();
   else {
     if (name === "bye") return;
-    // A checkpoint's message is its path, and says nothing of the state.
+    // The message of a checkpoint event is a path, which does not describe the state.
     const message = name === "checkpoint" ? status?.message : data.message;
     setStatus({ state: data.state, message: message ?? "", step: data.step, run: data.run });
     if (name === "checkpoint" && saving) notice.say(`Checkpoint saved at step ${count(data.step)}.`);
@@ -230,7 +235,7 @@ async function act(command) {
   notice.clear();
   drawStatus();
   try {
-    await post(`api/control/${command}`); // accepted; that it is done, the stream tells
+    await post(`api/control/${command}`); // accepted; the stream announces when it is done
     if (command === "checkpoint" && saving) notice.say("A checkpoint will be saved after this iteration.");
   } catch (error) {
     if (command === "checkpoint") saving = false;

@@ -1,6 +1,6 @@
-// Metric histories: for each name a growing column of steps and one of values (NaN = no number).
+// Metric histories: each name has a growing column of steps and one of values (NaN: no number).
 
-const LIMIT = 60000; // points a name; beyond it the page asks for a thinned history
+const LIMIT = 60000; // points of a name above which the page loads a thinned history
 
 class Column {
   constructor(data = []) {
@@ -24,7 +24,7 @@ export class Series {
     this.byName = new Map();
   }
 
-  /** Replace everything by a history as /api/metrics gives it. */
+  /** Replace all columns by the `series` of an answer of /api/metrics. */
   load(history) {
     this.byName.clear();
     for (const [name, { step, value }] of Object.entries(history)) {
@@ -32,7 +32,7 @@ export class Series {
     }
   }
 
-  /** Add an iteration; one that is known already is passed over. */
+  /** Add the values of an iteration. Ignore those at steps that the columns already have. */
   append(step, values) {
     for (const [name, value] of Object.entries(values)) {
       if (!this.byName.has(name)) this.byName.set(name, { x: new Column(), y: new Column() });
@@ -52,7 +52,7 @@ export class Series {
   }
 }
 
-/** Index of the column's point nearest to x, or -1. */
+/** Return the index of the point whose step is nearest to `at`, or -1 if there is none. */
 export function nearest({ x }, at) {
   if (!x.length) return -1;
   let low = 0;

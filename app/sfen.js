@@ -1,4 +1,4 @@
-// Reading positions and moves. Squares are [file 1-9, rank 1-9].
+// Parse SFEN positions and USI moves. A square is two digits: file 1-9, then rank 1-9.
 
 export const START = "lnsgkgsnl/1r5b1/ppppppppp/9/9/9/PPPPPPPPP/1B5R1/LNSGKGSNL b - 1";
 
@@ -11,7 +11,10 @@ const NAMES = {
 };
 export const HAND_ORDER = ["R", "B", "G", "S", "N", "L", "P"];
 
-/** {pieces: Map("77" -> {kind: "+P", sente}), hands: {sente: {P: 2}, gote: {}}, sente: to move} */
+/**
+ * Parse an SFEN. Return
+ * {pieces: Map("77" -> {kind: "+P", sente}), hands: {sente: {P: 2}, gote: {}}, sente: to move}.
+ */
 export function parse(sfen) {
   const [board, side, hand] = sfen.split(" ");
   const pieces = new Map();
@@ -39,7 +42,10 @@ export function name(kind) {
   return kind.startsWith("+") ? `promoted ${plain}` : plain;
 }
 
-/** {from: "77" or null for a drop, to: "76", promotes, drop: "P"} of a USI move, or null. */
+/**
+ * Parse a USI move. Return {from: "77" (null for a drop), to: "76", promotes, drop: "P"}, or null
+ * if it is not a move.
+ */
 export function move(usi) {
   const match = /^(?:([1-9])([a-i])|([PLNSGBR])\*)([1-9])([a-i])(\+?)$/.exec(usi ?? "");
   if (!match) return null;

@@ -1,5 +1,6 @@
-// The live stream. EventSource reconnects after a cut but gives up for ever on any answer that is
-// not 200 (a 503, a server that is just starting), so every failure ends in a new one made here.
+// The event stream. EventSource reconnects when a connection breaks, but stops for good at any
+// answer other than 200 (such as 503, or a server that is starting). So this class closes it after
+// every failure and opens a new one.
 
 const EVENTS = [
   "hello", "started", "compiling", "running", "paused", "resumed", "checkpoint",
@@ -8,8 +9,8 @@ const EVENTS = [
 ];
 const GREETINGS = ["hello", "reset", "bye"];
 const TOPICS = "status,metrics,board,eval,alert";
-const FIRST_WAIT = 500; // milliseconds
-const LONGEST_WAIT = 15000;
+const FIRST_WAIT = 500; // milliseconds before the first new attempt; doubles with each failure
+const LONGEST_WAIT = 15000; // milliseconds
 
 export class Stream {
   #source = null;
@@ -17,7 +18,7 @@ export class Stream {
   #wait = FIRST_WAIT;
   #timer = null;
 
-  /** `on.event(name, data)`, `on.open()`, `on.down()`. */
+  /** Callbacks: `on.event(name, data)`, `on.open()`, `on.down()` (the connection broke). */
   constructor(on) {
     this.on = on;
     addEventListener("online", () => this.#retryNow());
@@ -34,7 +35,7 @@ export class Stream {
       source.addEventListener(name, (event) => {
         if (event.lastEventId) this.#last = event.lastEventId;
         if (name === "reset") this.#last = null;
-        // Only news proves that the stream lasts: one of a run that ended says hello and bye at once.
+        // Only other events prove that the stream works: a run that ended sends hello, then bye.
         if (!GREETINGS.includes(name)) this.#wait = FIRST_WAIT;
         this.on.event(name, JSON.parse(event.data));
       });
@@ -46,7 +47,7 @@ export class Stream {
     source.close();
     this.#source = null;
     this.on.down();
-    // Spread out, so that many pages do not come back in one instant.
+    // A random wait, so that many pages do not reconnect at the same moment.
     this.#timer = setTimeout(() => this.#retryNow(), this.#wait * (0.75 + Math.random() / 2));
     this.#wait = Math.min(this.#wait * 2, LONGEST_WAIT);
   }

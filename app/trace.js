@@ -1,4 +1,4 @@
-// The value of one game's positions over its plies, from sente's side: a line around a middle.
+// A line of the network's value over the plies of one game, from sente's side; 0 is in the middle.
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -11,7 +11,7 @@ export class Trace {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
   }
 
-  /** `value` from sente's side, in [-1, 1]. */
+  /** Add a point; `value` is sente's, in [-1, 1], or null. A new game starts a new line. */
   add(game, ply, value) {
     const last = this.points.at(-1);
     if (game !== this.game || (last && ply < last.ply)) this.points = [];

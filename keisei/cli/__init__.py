@@ -1,1 +1,1 @@
-"""The command line: one module a subcommand. Parse, build, run, exit code."""
+"""The command line ``keisei``: one module for each subcommand."""

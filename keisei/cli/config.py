@@ -1,4 +1,4 @@
-"""``keisei config``: the resolved settings, and their schema."""
+"""``keisei config``: print the settings in force, or their schema."""
 
 import argparse
 import json
@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     """Add ``keisei config show`` and ``keisei config schema``."""
     parser = subparsers.add_parser(
-        "config", help="show the settings, or their schema", description=__doc__
+        "config", help="print the settings, or their schema", description=__doc__
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    show = actions.add_parser("show", help="the settings as they come out of all sources, as TOML")
+    show = actions.add_parser("show", help="print the settings in force, from all sources, as TOML")
     settings.add_config(show)
     show.add_argument("--json", action="store_true", help="print JSON instead of TOML")
-    actions.add_parser("schema", help="JSON schema: every key, its type, bounds and meaning")
+    actions.add_parser(
+        "schema", help="print the JSON schema: every key, its type, bounds and meaning"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -41,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _descriptions(settings: "type[BaseModel]") -> dict[str, Any]:
-    """What each key means, in the shape of the settings."""
+    """Return the description of each key, nested like the settings."""
     from pydantic import BaseModel
 
     return {

@@ -1,4 +1,4 @@
-"""``keisei games``: the games of a run, written as records."""
+"""``keisei games``: write the games of a run as game records."""
 
 import argparse
 import re
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from argparse import _SubParsersAction
     from collections.abc import Callable, Iterable, Iterator
 
-    from keisei.records.write import FinishedGame
+    from keisei.records.write import GameToWrite
     from keisei.store import RunReader
 
 _PAGE = 500
@@ -25,38 +25,42 @@ _SHARED = ("black", "white", "result", "reason", "time")
 
 def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     """Add ``keisei games export``."""
-    parser = subparsers.add_parser("games", help="write games as records", description=__doc__)
+    parser = subparsers.add_parser("games", help="write games as game records", description=__doc__)
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     export = actions.add_parser(
-        "export", help="games of evaluations, or of self-play, as KIF, CSA or USI"
+        "export", help="write games of evaluations, or of self-play, as KIF, CSA or USI"
     )
-    export.add_argument("run", metavar="RUN", type=Path, help="directory")
+    export.add_argument("run", metavar="RUN", type=Path, help="directory of the run")
     export.add_argument(
         "--format",
         choices=("kif", "csa", "usi"),
         required=True,
-        help="kif or csa: one file a game, in --out; usi: one line a game, on stdout or in --out",
+        help="kif and csa: one file per game in --out; usi: one line per game on stdout, or one "
+        "file per game in --out",
     )
     which = export.add_mutually_exclusive_group()
     which.add_argument(
-        "--evaluation", metavar="ID", help="of this evaluation alone (default: of all)"
+        "--evaluation", metavar="ID", help="write only the games of this evaluation (default: all)"
     )
     which.add_argument(
-        "--self-play", action="store_true", help="recorded games of the training instead"
+        "--self-play", action="store_true", help="write recorded games of the training instead"
     )
     export.add_argument(
-        "--out", metavar="DIR", type=Path, help="one file a game; usi without it: lines on stdout"
+        "--out",
+        metavar="DIR",
+        type=Path,
+        help="folder for the files; without it usi goes to stdout",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the games."""
+    """Write the games to files or to stdout."""
     from keisei.records.game import RecordError
     from keisei.store import RunReader
     from keisei.store.directory import check_is_run
 
     if args.out is None and args.format != "usi":
-        raise UsageError(f"--out: {args.format} needs it, for it has one game a file")
+        raise UsageError(f"--out: name a folder; the format {args.format} has one file per game")
     with process.problems():
         check_is_run(args.run)
         reader = RunReader(args.run)
@@ -67,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
             count = _write(games, args.format, args.out)
         except RecordError as error:
             raise CommandError(str(error)) from error
-        except BrokenPipeError:  # `... | head` reads no further
+        except BrokenPipeError:  # as after `... | head`
             drop_output(sys.stdout)
             return 0
     if args.out is not None or not count:
@@ -75,11 +79,11 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _write(games: "Iterable[tuple[str, FinishedGame]]", form: str, out: Path | None) -> int:
-    """Write each game to its file in ``out``, or to stdout; how many there were."""
+def _write(games: "Iterable[tuple[str, GameToWrite]]", form: str, out: Path | None) -> int:
+    """Write each game to its own file in ``out``, or to stdout. Return the number of games."""
     from keisei.records import write
 
-    # The ending .kif would say that the file is in Shift_JIS.
+    # Programs read .kif as Shift_JIS; .kifu means UTF-8.
     ending, text_of = {
         "kif": (".kifu", write.write_kif),
         "csa": (".csa", write.write_csa),
@@ -97,19 +101,19 @@ def _write(games: "Iterable[tuple[str, FinishedGame]]", form: str, out: Path | N
     return count
 
 
-def _matches(reader: "RunReader", evaluation: str | None) -> "Iterator[tuple[str, FinishedGame]]":
-    """Games of evaluations with names for their files; the oldest evaluation first."""
-    from keisei.records.write import FinishedGame
+def _matches(reader: "RunReader", evaluation: str | None) -> "Iterator[tuple[str, GameToWrite]]":
+    """Yield file names and games of evaluations, the oldest evaluation first."""
+    from keisei.records.write import GameToWrite
 
     pages = _pages(partial(reader.match_games, evaluation))
     keys = [(row["evaluation"], row["number"]) for row in pages][::-1]
     order = {key: place for place, key in enumerate(dict.fromkeys(key for key, _ in keys))}
-    for key, number in sorted(keys, key=lambda found: (order[found[0]], found[1])):
+    for key, number in sorted(keys, key=lambda key: (order[key[0]], key[1])):
         row = reader.match_game(key, number)
-        if row is None:  # a run that is resumed just now has forgotten it
+        if row is None:  # a run resumed at this moment has deleted it
             continue
         fields = {name: row[name] for name in _SHARED}
-        game = FinishedGame(
+        game = GameToWrite(
             **fields,
             start=row["start"],
             moves=row["moves"].split(),
@@ -119,24 +123,24 @@ def _matches(reader: "RunReader", evaluation: str | None) -> "Iterator[tuple[str
         yield f"{_NOT_A_NAME.sub('_', key)}-{number:04d}", game
 
 
-def _self_play(reader: "RunReader") -> "Iterator[tuple[str, FinishedGame]]":
-    """Recorded games of the training with names for their files, oldest first."""
-    from keisei.records.write import FinishedGame
+def _self_play(reader: "RunReader") -> "Iterator[tuple[str, GameToWrite]]":
+    """Yield file names and recorded games of the training, oldest first."""
+    from keisei.records.write import GameToWrite
 
     for number in [row["id"] for row in _pages(reader.games)][::-1]:
         row = reader.game(number)
-        if row is None:  # newer ones have pushed it out
+        if row is None:  # newer games have replaced it
             continue
         start, _, moves = row["record"].partition(" moves ")
         fields = {name: row[name] for name in _SHARED}
         event = f"self-play, game {number}"
-        game = FinishedGame(**fields, start=start, moves=moves.split(), event=event)
+        game = GameToWrite(**fields, start=start, moves=moves.split(), event=event)
         yield f"self-play-{number:08d}", game
 
 
-def _pages(ask: "Callable[..., list[dict[str, Any]]]") -> "Iterator[dict[str, Any]]":
-    """All rows of a query that answers by pages."""
+def _pages(query: "Callable[..., list[dict[str, Any]]]") -> "Iterator[dict[str, Any]]":
+    """Yield all rows of a query that returns them page by page."""
     after = None
-    while page := ask(limit=_PAGE, after=after):
+    while page := query(limit=_PAGE, after=after):
         yield from page
         after = page[-1]["id"]

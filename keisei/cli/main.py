@@ -1,4 +1,4 @@
-"""``keisei``: find the subcommand, run it, turn what it raises into one line and an exit code."""
+"""The entry point ``keisei``: run a subcommand, turn errors into a line and an exit code."""
 
 import argparse
 import importlib.metadata
@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from keisei.cli import (
-    bench,
     config,
     evaluate,
     games,
@@ -22,6 +21,7 @@ from keisei.cli import (
     usi,
     warmup,
 )
+from keisei.cli.bench import command as bench
 from keisei.cli.errors import CommandError, UsageError
 from keisei.cli.settings import near_flag, take_overrides
 
@@ -42,14 +42,14 @@ _COMMANDS = {
 
 
 class _Parser(argparse.ArgumentParser):
-    """Argparse without abbreviations; errors are one line, with a hint for a mistyped flag."""
+    """A parser without abbreviations. Errors are one line, with a hint for a mistyped flag."""
 
     def __init__(self, **options: Any) -> None:
         text = (options.pop("description", None) or "").replace("``", "")  # from docstrings
         super().__init__(**options, description=text, allow_abbrev=False)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Refuse unknown arguments here: only the subcommand's parser knows the flags meant."""
+        """Refuse unknown arguments here: only the subcommand's parser knows the similar flags."""
         known, unknown = super().parse_known_args(args, namespace)
         if unknown:
             settings = bool(self.get_default("takes_settings"))
@@ -62,7 +62,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command. Returns its exit code; see ``keisei.cli.errors`` for what it means."""
+    """Run a command. Returns its exit code; ``keisei.cli.errors`` lists the codes."""
     if argv is None:
         streams.set_up()
     try:
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         streams.drop_output(sys.stdout)
         print(f"keisei: {error}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:  # `keisei ... | head` reads no further
+    except BrokenPipeError:  # as after `keisei ... | head`
         streams.drop_output(sys.stdout)
         return 0
     return code

@@ -1,4 +1,4 @@
-"""``keisei metrics``: the metrics of a run in columns, as a table, CSV or JSON."""
+"""``keisei metrics``: print the metrics of a run as a table, CSV or JSON."""
 
 import argparse
 import csv
@@ -37,18 +37,20 @@ Row = dict[str, Any]
 def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     """Add ``keisei metrics``."""
     parser = subparsers.add_parser(
-        "metrics", help="the metrics of a run in columns", description=__doc__
+        "metrics", help="print the metrics of a run", description=__doc__
     )
-    parser.add_argument("run", metavar="RUN", type=Path, help="directory; the run may be training")
+    parser.add_argument(
+        "run", metavar="RUN", type=Path, help="directory of the run, which may be training"
+    )
     parser.add_argument(
         "--keys",
         metavar="NAME,NAME",
-        help="these metrics (default: all of them; in the table, the most telling)",
+        help="metrics to print (default: all; in the table, the most important ones)",
     )
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--csv", action="store_true", help="every iteration, as CSV")
+    form.add_argument("--csv", action="store_true", help="print every iteration, as CSV")
     form.add_argument(
-        "--json", action="store_true", help="every iteration, as one JSON object of columns"
+        "--json", action="store_true", help="print every iteration, as one JSON object of columns"
     )
 
 
@@ -66,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
             keys = [key for key in _TABLE_KEYS if key in known] or known[: len(_TABLE_KEYS)]
         rows = _rows(reader, keys)
     if not rows:
-        raise CommandError(f"{args.run}: no metrics yet: no iteration has measured them")
+        raise CommandError(f"{args.run}: no metrics yet; wait for the first iteration to end")
     if args.csv:
         writer = csv.DictWriter(sys.stdout, [*_ALWAYS, *keys], lineterminator="\n")
         writer.writeheader()
@@ -77,36 +79,38 @@ def run(args: argparse.Namespace) -> int:
         print(_table(rows, keys))
         others = ", ".join(key for key in known if key not in keys)
         if others and not args.keys:
-            print(textwrap.fill(f"More metrics by --keys: {others}.", 80, break_on_hyphens=False))
+            print(textwrap.fill(f"More metrics, for --keys: {others}.", 80, break_on_hyphens=False))
     return 0
 
 
 def _chosen(text: str | None, known: list[str]) -> list[str]:
-    """The metrics asked for, or all. Raises UsageError for one that the run does not have."""
+    """Return the metrics in ``text``, or all known. Raises UsageError for an unknown one."""
     if text is None:
         return known
     keys = [key.strip() for key in text.split(",")]
     for key in keys:
         if key not in known:
-            hint = did_you_mean(key, known) or f"; there are {', '.join(known) or 'none yet'}"
+            hint = did_you_mean(key, known) or f"; the run has {', '.join(known) or 'none yet'}"
             raise UsageError(f"--keys: no metric {key!r}{hint}")
     return list(dict.fromkeys(keys))
 
 
 def _rows(reader: "RunReader", keys: "Sequence[str]") -> list[Row]:
-    """All iterations at which one of the metrics was measured, oldest first."""
-    found: dict[int, Row] = {}
-    for key in keys:  # one by one, for the series of all together take a multiple of the memory
+    """Return all iterations that measured one of the metrics, oldest first."""
+    by_iteration: dict[int, Row] = {}
+    for key in keys:  # one at a time: the series of all keys together need a multiple of the memory
         series = reader.metrics([key], max_points=sys.maxsize)["series"][key]
         points = (series[name] for name in ("iteration", "step", "time", "value"))
         for iteration, step, time, value in zip(*points, strict=True):
-            row = found.setdefault(iteration, {"step": step, "iteration": iteration, "time": time})
+            row = by_iteration.setdefault(
+                iteration, {"step": step, "iteration": iteration, "time": time}
+            )
             row[key] = math.nan if value is None else value
-    return [found[iteration] for iteration in sorted(found)]
+    return [by_iteration[iteration] for iteration in sorted(by_iteration)]
 
 
 def _columns(rows: list[Row], names: list[str]) -> dict[str, list[float | None]]:
-    """By name; None where a metric was not measured or not finite, for JSON has no NaN."""
+    """Return the columns by name, with None for not measured or not finite: JSON has no NaN."""
     return {
         name: [value if math.isfinite(value := row.get(name, math.nan)) else None for row in rows]
         for name in names
@@ -114,7 +118,7 @@ def _columns(rows: list[Row], names: list[str]) -> dict[str, list[float | None]]
 
 
 def _table(rows: list[Row], keys: list[str]) -> str:
-    """For people: iterations from the first to the newest, evenly spread if there are many."""
+    """Return a table of at most ``_TABLE_ROWS`` iterations, evenly spread from first to newest."""
     last, gaps = len(rows) - 1, max(1, min(len(rows), _TABLE_ROWS) - 1)
     shown = [rows[place] for place in sorted({last * gap // gaps for gap in range(gaps + 1)})]
     names = ["step", "iteration", *keys]
@@ -126,7 +130,7 @@ def _table(rows: list[Row], keys: list[str]) -> str:
         for line in cells
     ]
     if len(shown) < len(rows):
-        lines.append(f"{len(shown)} of {len(rows):,} iterations; --csv and --json give all.")
+        lines.append(f"{len(shown)} of {len(rows):,} iterations; --csv and --json print all.")
     return "\n".join(lines)
 
 

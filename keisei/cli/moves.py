@@ -1,4 +1,4 @@
-"""``keisei moves``: the legal moves of a position."""
+"""``keisei moves``: list the legal moves of a position."""
 
 import argparse
 from typing import TYPE_CHECKING, Any
@@ -16,12 +16,12 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     )
     parser.add_argument(
         "line", metavar="SFEN", nargs="+",
-        help="a position, or a line of USI (startpos moves 7g7f); quotes may be left out",
+        help="a position, or a USI line (startpos moves 7g7f); quotes are not needed",
     )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the legal moves in USI notation, sorted, one a line."""
+    """Print the legal moves in USI notation, sorted, one per line."""
     from keisei.shogi import IllegalMoveError, Position, SfenError
     from keisei.shogi.usi import read_line
 

@@ -1,4 +1,4 @@
-"""``keisei perft``: count legal move sequences, the usual check of a move generator."""
+"""``keisei perft``: count legal move sequences, to check the move generator."""
 
 import argparse
 from typing import TYPE_CHECKING, Any
@@ -13,19 +13,23 @@ if TYPE_CHECKING:
 def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     """Add ``keisei perft``."""
     parser = subparsers.add_parser("perft", help="count legal move sequences", description=__doc__)
-    parser.add_argument("depth", metavar="DEPTH", type=whole, help="moves in a sequence")
-    parser.add_argument("--sfen", default="startpos", help="position to start from")
-    parser.add_argument("--divide", action="store_true", help="count for each first move too")
+    parser.add_argument("depth", metavar="DEPTH", type=whole, help="number of moves in a sequence")
+    parser.add_argument(
+        "--sfen", default="startpos", help="start position, as an SFEN (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--divide", action="store_true", help="print the count of each first move too"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the count alone on the last line; before it, with ``--divide``, one line a first move."""
+    """Print the count on the last line. ``--divide`` prints one line per first move before it."""
     from keisei.shogi import Position, SfenError
 
     if args.depth < 0:
-        raise UsageError(f"DEPTH is {args.depth}, must be at least 0")
+        raise UsageError(f"DEPTH: must be 0 or more (got {args.depth})")
     if args.divide and args.depth == 0:
-        raise UsageError("--divide needs a DEPTH of at least 1")
+        raise UsageError("--divide: needs a DEPTH of 1 or more")
     try:
         position = Position(args.sfen)
     except SfenError as error:

@@ -1,4 +1,4 @@
-"""What belongs to the whole process: set here by an entry point, never by importing the library."""
+"""Set up the process for a command: signals, exit, kernel cache, error messages."""
 
 import atexit
 import faulthandler
@@ -24,33 +24,33 @@ if TYPE_CHECKING:
 
 LOG_FILE = "keisei.log"
 LEAVE_SECONDS = 25.0
-"""How long a stop may take: systemd and its kin kill what takes 30 seconds or more."""
+"""How long a stop may take: service managers kill a process after 30 seconds or more."""
 
 ECHO_SECONDS = 0.5
-"""How soon after a signal the same one is the first once more: ``timeout`` signals the command and
-then its process group."""
+"""A signal that repeats within this time counts as the first one: ``timeout`` signals the command
+and then its process group."""
 
 
 def keep_kernels() -> None:
-    """Keep compiled kernels in the user's cache. Must come before Numba is imported.
+    """Keep compiled kernels in the user's cache. Call this before Numba is imported.
 
-    Beside the source, Numba's default, may not be writable in an installed wheel, and then every
-    start would compile for half a minute. ``NUMBA_CACHE_DIR`` in the environment wins.
+    Numba's default is the folder of the source. In an installed wheel it may be read-only, and then
+    every start compiles for half a minute. ``NUMBA_CACHE_DIR`` in the environment has precedence.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     os.environ.setdefault("NUMBA_CACHE_DIR", str(cache / "keisei" / "numba"))
 
 
 def set_up() -> None:
-    """Prepare the process for a device thread beside the loop. Must come before torch is imported."""
-    if "torch" not in sys.modules:  # else this is a program that calls commands as functions
+    """Prepare the process for a device thread. Call this before torch is imported."""
+    if "torch" not in sys.modules:  # else a program calls commands as functions
         prepare_process()
-    # Else the collector walks all that torch made once more: a second between "stopped" and exit.
+    # Without it the collector walks all of torch's objects at exit, which takes a second.
     atexit.register(gc.freeze)
 
 
 def on_console(record: logging.LogRecord) -> bool:
-    """Whether a log record is for the terminal, where progress tells the run's events."""
+    """Return whether a log record goes to the terminal, where progress prints the run's events."""
     from keisei.log import ALSO_EVENTS
 
     if record.name in ALSO_EVENTS and "sink progress" not in record.getMessage():
@@ -59,14 +59,14 @@ def on_console(record: logging.LogRecord) -> bool:
 
 
 def beside_json(record: logging.LogRecord) -> bool:
-    """Whether a log record is for stderr, where progress writes events as JSON on stdout."""
+    """Return whether a log record goes to stderr when progress prints JSON on stdout."""
     from keisei.log import RUN_LOGGER
 
     return record.levelno >= logging.WARNING and record.name != RUN_LOGGER
 
 
-def tell_failure(failure: "TrainingFailed", log_file: Path) -> None:
-    """One line for a person, and the traceback in the run's log."""
+def report_failure(failure: "TrainingFailed", log_file: Path) -> None:
+    """Print one line on stderr, and write the traceback into the run's log."""
     import structlog
 
     structlog.get_logger("keisei").error(
@@ -77,7 +77,7 @@ def tell_failure(failure: "TrainingFailed", log_file: Path) -> None:
 
 @contextmanager
 def problems() -> Iterator[None]:
-    """Turn what a run can't start with into one line and an exit code."""
+    """Turn known errors into a CommandError, which becomes one line and an exit code."""
     try:
         yield
     except (ValueError, RuntimeError, OSError) as error:
@@ -100,7 +100,7 @@ def problems() -> Iterator[None]:
             raise EnvironmentProblem(where + error.strerror) from error
         if isinstance(error, RunLockedError | DatabaseError | OSError):
             raise EnvironmentProblem(str(error)) from error
-        from keisei.nets.policy import DeviceError  # only now: these import torch
+        from keisei.nets.policy import DeviceError  # imported last: these import torch
         from keisei.nets.registry import NetError
         from keisei.server.security import HostRefusedError
 
@@ -113,10 +113,10 @@ def problems() -> Iterator[None]:
 
 @asynccontextmanager
 async def stopped_by_signal(stop: Callable[[], None]) -> AsyncIterator[None]:
-    """Within the block, the first SIGINT, SIGTERM or SIGHUP calls ``stop``.
+    """Call ``stop`` at the first SIGINT, SIGTERM or SIGHUP within the block.
 
-    The second ends the process, stacks dumped; so does a stop that takes too long (``leave_in_time``).
-    What the block raises comes out as it is.
+    A second signal dumps all stacks and ends the process; so does a stop that takes too long (see
+    ``leave_in_time``). Errors of the block are raised as they are, not in an exception group.
     """
     import anyio
 
@@ -134,15 +134,15 @@ async def stopped_by_signal(stop: Callable[[], None]) -> AsyncIterator[None]:
 
 
 def leave_in_time() -> None:
-    """From now on the process has ``LEAVE_SECONDS`` to end; then all stacks are dumped, exit code 1.
+    """Give the process ``LEAVE_SECONDS`` to end; then dump all stacks and exit with code 1.
 
-    A thread of C code watches, so that not even a worker that never lets go of the GIL holds it up.
+    A thread of C code keeps the time, so that it works even if a thread never releases the GIL.
     """
     faulthandler.dump_traceback_later(LEAVE_SECONDS, exit=True)
 
 
 def leave_now(code: int) -> NoReturn:
-    """End the process without waiting for its threads; everything that matters is closed."""
+    """End the process without waiting for its threads. Call this after the run is closed."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
@@ -154,27 +154,27 @@ async def _stop_at_first(stop: Callable[[], None], *, task_status: "TaskStatus[N
     with anyio.open_signal_receiver(*stopping_signals()) as signals:
         task_status.started()
         number = await anext(signals)
-    force_at_next(number)  # not on the loop: it may be the loop that hangs
+    force_at_next(number)  # by signal handlers, because the loop itself may hang
     leave_in_time()
-    stop()  # before the line: nobody may be reading stderr
-    print("stopping; once more to force", file=sys.stderr)
+    stop()  # before printing: stderr may be a full pipe
+    print("stopping; send the signal once more to force the end", file=sys.stderr)
 
 
 def stopping_signals() -> tuple[signal.Signals, ...]:
-    """The signals that end a command in good order.
+    """Return the signals that end a command in good order.
 
-    SIGHUP is that of a terminal that was closed; ``nohup`` has it ignored, and so it stays.
+    SIGHUP comes from a terminal that was closed. It stays ignored where ``nohup`` ignores it.
     """
     hangup = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
     return (signal.SIGINT, signal.SIGTERM, *hangup)
 
 
 def force_at_next(first: int) -> None:
-    """From now on a signal ends the process, stacks dumped; ``first`` is the one that came just now."""
-    came = time.monotonic()
+    """Make the next signal dump all stacks and end the process. ``first`` has just arrived."""
+    arrived = time.monotonic()
 
     def force(number: int, frame: FrameType | None) -> None:
-        if number == first and time.monotonic() - came < ECHO_SECONDS:
+        if number == first and time.monotonic() - arrived < ECHO_SECONDS:
             return
         faulthandler.dump_traceback(all_threads=True)
         os._exit(128 + number)

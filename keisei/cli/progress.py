@@ -1,4 +1,4 @@
-"""How ``keisei train`` and ``serve`` tell of their progress: a live panel, plain lines, or JSON lines."""
+"""Print the progress of a run: as a live panel, text lines or JSON lines."""
 
 import json
 import math
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from keisei.config import Settings
 
 PLAIN_SECONDS = 10
-"""Time between two plain lines of metrics; iterations on a small net come faster than one reads."""
+"""Time between two text lines of metrics: with a small network iterations are too fast to read."""
 
 HURRY_SECONDS = 2
-"""How long an unread pipe may hold up a run that is asked to stop."""
+"""How long a pipe that nobody reads may delay the end of a run that was asked to stop."""
 
 _SHOWN = (
     ("loss policy", "train/loss_policy", "{:.3f}"),
@@ -35,14 +35,14 @@ _SHOWN = (
 
 _WORDS = {
     "compiling": "compiling; about fifteen seconds the first time",
-    "checkpoint": "checkpoint saved",  # the message is its path; the step says which
+    "checkpoint": "checkpoint saved",  # its message is the path; the line already has the step
 }
 
 
-class Progress:
-    """A sink that shows a run's events: JSON on stdout, everything for people on stderr.
+class ProgressTable:
+    """A sink that prints a run's events: as JSON on stdout, or as text on stderr.
 
-    It writes in a thread: a pipe stays full for as long as its reader likes, and training goes on.
+    It writes in a thread, so that training goes on while a reader leaves its pipe full.
     """
 
     name = "progress"
@@ -54,10 +54,11 @@ class Progress:
         as_json: bool = False,
         on_broken_pipe: Callable[[], None] = lambda: None,
     ) -> None:
-        """``settings`` is asked once the run is open: a resumed one has its own.
+        """``settings`` is called after the run is open, for a resumed run has its own settings.
 
-        ``on_broken_pipe`` is called on the loop when nobody reads any more, as after ``head``;
-        from then on nothing is written. Nor is it to a full disk, but the run goes on.
+        ``on_broken_pipe`` is called on the loop when the pipe has no reader any more, as after
+        ``head``. Nothing is written from then on. The same holds for a full disk, but then the run
+        goes on without a call.
         """
         self._stream = sys.stdout if as_json else sys.stderr
         self._on_broken_pipe = on_broken_pipe
@@ -65,18 +66,18 @@ class Progress:
         self._give_up = math.inf
         self._view = _view(settings, as_json=as_json)
         self.lost: OutputLost | None = None
-        """Why events were not printed."""
+        """Why events are no longer printed; None while they are."""
 
     def hurry(self) -> None:
-        """The run is asked to stop: wait for a full pipe only a little longer."""
+        """Wait for a full pipe only ``HURRY_SECONDS`` longer: the run was asked to stop."""
         self._give_up = time.monotonic() + HURRY_SECONDS
 
     async def write(self, events: Sequence[Event]) -> None:
-        """Show them; boards are left out."""
+        """Print the events, without boards."""
         await self._call(partial(self._show, events))
 
     async def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
         await self._call(self._view.close)
 
     async def _call(self, function: Callable[[], None]) -> None:
@@ -96,7 +97,7 @@ class Progress:
         for event in events:
             if event.topic != "board":
                 while not room.poll(200):  # milliseconds
-                    from_thread.check_cancelled()  # at its end a run waits only so long
+                    from_thread.check_cancelled()  # a run that ends waits only for a limited time
                     if time.monotonic() > self._give_up:
                         return
                 self._view.show(event)
@@ -114,7 +115,7 @@ def _view(settings: "Callable[[], Settings]", *, as_json: bool) -> _View:
 
 
 class _Json:
-    """JSON lines."""
+    """Prints JSON lines."""
 
     def show(self, event: Event) -> None:
         """Print the event."""
@@ -122,18 +123,18 @@ class _Json:
         print(json.dumps(line), flush=True)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to release."""
 
 
 class _Share:
-    """How far a run is: by steps or minutes, whichever ends it first; both may be endless."""
+    """The share of a run that is done: by steps or minutes, whichever ends the run first."""
 
     def __init__(self, settings: "Callable[[], Settings]") -> None:
         self._settings = settings
         self._began: float | None = None
 
-    def of(self, event: Event) -> float | None:
-        """Between 0 and 1, or None for a run without an end."""
+    def at(self, event: Event) -> float | None:
+        """Return a number from 0 to 1, or None for a run without an end."""
         self._began = self._began or event.time
         run = self._settings().run
         shares = []
@@ -149,19 +150,19 @@ def _speed(values: dict[str, float]) -> str:
 
 
 def _figures(values: dict[str, float]) -> list[str]:
-    """The newest figures; without those that aren't known yet, as when no game has ended."""
+    """Return the newest figures; those not known yet are left out, as when no game has ended."""
     known = ((name, values.get(key, math.nan), form) for name, key, form in _SHOWN)
     return [f"{name} {form.format(value)}" for name, value, form in known if math.isfinite(value)]
 
 
 def _notice(event: Event) -> str | None:
-    """The line of an event that isn't a metric; None where there is nothing to say."""
-    text = _words(event)
-    return escape(text) if text else None  # what raised may quote what a client sent
+    """Return the line of an event without metrics; None for an event that has no line."""
+    text = _describe(event)
+    return escape(text) if text else None  # an error's message may quote what a client sent
 
 
-def _words(event: Event) -> str | None:
-    """What an event says to a person. Log lines are on stderr already."""
+def _describe(event: Event) -> str | None:
+    """Describe an event in words. Returns None for log lines: they are on stderr already."""
     match event:
         case Failed():
             return f"failed: {event.type}: {event.message}"
@@ -177,20 +178,20 @@ def _words(event: Event) -> str | None:
 
 
 class _Lines:
-    """Plain lines, for a log file or a pipe."""
+    """Prints text lines, for a log file or a pipe."""
 
     def __init__(self, settings: "Callable[[], Settings]") -> None:
         self._progress = _Share(settings)
         self._next = 0.0
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to release."""
 
     def show(self, event: Event) -> None:
-        """Print the event, if it is time."""
+        """Print the event. Skip an iteration if the last one came too shortly before it."""
         text = _notice(event)
         if isinstance(event, Iteration):
-            share = self._progress.of(event)
+            share = self._progress.at(event)
             if event.time < self._next and share != 1:
                 return
             self._next = event.time + PLAIN_SECONDS
@@ -203,7 +204,7 @@ class _Lines:
 
 
 class _Panel:
-    """A progress bar and the newest figures, kept in place on a terminal; notices scroll above."""
+    """Shows a progress bar and the newest figures on a terminal; notices scroll above them."""
 
     def __init__(self, settings: "Callable[[], Settings]") -> None:
         from rich.console import Console
@@ -222,21 +223,21 @@ class _Panel:
         )
 
     def close(self) -> None:
-        """Leave the last figures standing."""
+        """Stop refreshing; the last figures stay on the screen."""
         self._live.stop()
 
     def show(self, event: Event) -> None:
-        """Print a notice, or take the figures for the next refresh."""
-        self._live.start()  # the first time
+        """Print a notice, or keep the figures for the next refresh."""
+        self._live.start()  # does nothing after the first call
         text = _notice(event)
         if text:
             style = "red" if isinstance(event, Failed | Alert) else "dim"
             self._console.print(text, style=style, markup=False)
         if isinstance(event, Iteration):
-            self._newest, self._share = event, self._progress.of(event)
+            self._newest, self._share = event, self._progress.at(event)
 
     def _render(self) -> Any:
-        """Called by rich's thread, four times a second."""
+        """Draw the panel. Rich's thread calls this four times a second."""
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
@@ -251,6 +252,6 @@ class _Panel:
         steps = f"{newest.step:,} steps"
         row.add_row(bar, f"{minutes}:{seconds:02d}", steps, _speed(newest.values))
         figures, below = _figures(newest.values), Table.grid(padding=(0, 2))
-        for at in range(0, len(figures), 3):  # all in one line would not fit into 80 columns
+        for at in range(0, len(figures), 3):  # one line of all would not fit into 80 columns
             below.add_row(*figures[at : at + 3], style="cyan")
         return Group(row, below)

@@ -1,4 +1,4 @@
-"""``keisei ratings``: how strong everybody is, by all games of a run's evaluations."""
+"""``keisei ratings``: rate all players of a run by the games of its evaluations."""
 
 import argparse
 import json
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     """Add ``keisei ratings``."""
     parser = subparsers.add_parser("ratings", help="rate all players of a run", description=__doc__)
-    parser.add_argument("run", metavar="RUN", type=Path, help="directory")
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument("run", metavar="RUN", type=Path, help="directory of the run")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Fit the ratings, keep them in the run's database and print them."""
+    """Fit the ratings, store them in the run's database and print them."""
     from keisei.play.ratings import refit
     from keisei.store.directory import check_is_run
 
@@ -28,19 +28,19 @@ def run(args: argparse.Namespace) -> int:
         check_is_run(args.run)
         ratings = refit(args.run)
     if ratings is None:
-        raise CommandError(f"{args.run}: no game of an evaluation yet; try keisei evaluate")
+        raise CommandError(f"{args.run}: no evaluation has a game yet; run keisei evaluate first")
     report = ratings.to_dict()
     print(json.dumps(report, indent=2) if args.json else table(report))
     return 0
 
 
 def table(report: dict[str, Any]) -> str:
-    """Ratings for people."""
+    """Return the ratings as a table."""
     lines = [f"{'Elo':>7}  {'95 % interval':<17}{'games':>6}  {'score':>5}  player"]
     for line in report["players"]:
         low, high = line["interval"]
         span = f"{round(low):+} to {round(high):+}"
-        note = {"one-sided": "  (size by the prior)", "prior": "  (met nobody of the others)"}
+        note = {"one-sided": "  (size by the prior)", "prior": "  (no game against the others)"}
         lines.append(
             f"{round(line['elo']):>+7}  {span:<17}{line['games']:>6}  {line['score']:>5.3f}"
             f"  {line['player']}{note.get(line['basis'], '')}"

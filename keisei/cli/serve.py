@@ -1,4 +1,4 @@
-"""``keisei serve``: train, and serve the page and the API."""
+"""``keisei serve``: train, and serve the web page and the API."""
 
 import argparse
 import socket
@@ -16,12 +16,16 @@ if TYPE_CHECKING:
 
 def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     """Add ``keisei serve``."""
-    parser = subparsers.add_parser("serve", help="train and serve the page", description=__doc__)
+    parser = subparsers.add_parser(
+        "serve", help="train, and serve the web page", description=__doc__
+    )
     settings.add_config(parser)
     settings.add_run(parser)
     group = parser.add_argument_group("server")
-    group.add_argument("--host", metavar="HOST", help="address to listen on")
-    group.add_argument("--port", metavar="PORT", help="port to listen on; 0 takes any free one")
+    group.add_argument("--host", metavar="HOST", help="address to listen on (server.host)")
+    group.add_argument(
+        "--port", metavar="PORT", help="port to listen on, 0 for any free one (server.port)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,27 +44,27 @@ def _bind_and_serve(chosen: "Settings", args: argparse.Namespace) -> int:
     from keisei.server.serve import bind
 
     check_host(chosen.server)
-    # Before anything slow or lasting: a taken port must not leave a run behind, and a browser
-    # that connects already now waits in the backlog.
+    # First of all: a port in use must not leave a new run behind, and a browser that connects
+    # during the start waits in the backlog.
     with bind(chosen.server.host, chosen.server.port) as sock:
         return anyio.run(_serve, chosen, args, sock)
 
 
 async def _serve(chosen: "Settings", args: argparse.Namespace, sock: socket.socket) -> int:
     from keisei import Keisei, TrainingFailed
-    from keisei.cli.progress import Progress
+    from keisei.cli.progress import ProgressTable
     from keisei.feed.sinks import LogSink
     from keisei.log import Logging
     from keisei.server.serve import address_of
 
-    progress = Progress(lambda: session.settings)
+    progress = ProgressTable(lambda: session.settings)
     session = Keisei(
         chosen,
         run=args.run,
         resume=args.resume,
         init=args.init,
-        # Under torchrun the end of training is the end: the other ranks must not wait on their GPUs,
-        # nor torchrun for one of them that got stuck.
+        # Under torchrun the process ends with training: the other ranks must not wait on their
+        # GPUs, and torchrun must not wait for a rank that hangs.
         keep_serving=torchrun.ranks() == 1,
         leave_compile=torchrun.ranks() == 1,
         sinks=[LogSink(), progress],
@@ -79,7 +83,7 @@ async def _serve(chosen: "Settings", args: argparse.Namespace, sock: socket.sock
                     logs.forward(keisei.log)
                     await _until_stopped(keisei, sock)
         except TrainingFailed as failure:
-            process.tell_failure(failure, session.run.path / process.LOG_FILE)
+            process.report_failure(failure, session.run.path / process.LOG_FILE)
             return 1
     if session.left_behind:
         process.leave_now(0)
@@ -87,7 +91,7 @@ async def _serve(chosen: "Settings", args: argparse.Namespace, sock: socket.sock
 
 
 async def _until_stopped(keisei: "Keisei", sock: socket.socket) -> None:
-    """Serve beside training: a crash of the server is an alert, and training goes on without it."""
+    """Serve during training. If the server crashes, raise an alert and train on without it."""
     import anyio
 
     from keisei.feed.supervise import supervise
@@ -100,10 +104,13 @@ async def _until_stopped(keisei: "Keisei", sock: socket.socket) -> None:
     async with anyio.create_task_group() as server:
         server.start_soon(supervise, "server", serve, keisei.alert)
         server.start_soon(_leave_in_time, keisei)
-        await keisei.wait()  # if training failed, until a signal: the page tells of it
+        await (
+            keisei.wait()
+        )  # after a failure it waits for a signal, while the page shows the failure
         ended.set()
 
 
 async def _leave_in_time(keisei: "Keisei") -> None:
-    await keisei.stopping()  # by ``POST /api/control/stop`` too
+    """Limit the time of a stop that came by ``POST /api/control/stop``, too."""
+    await keisei.stopping()
     process.leave_in_time()

@@ -1,4 +1,4 @@
-"""The flags that make settings: ``--config`` and its kin, and ``--section.key value`` anywhere."""
+"""The flags that choose settings and the run: ``--config``, ``--run``, ``--section.key VALUE``."""
 
 import argparse
 import difflib
@@ -15,9 +15,10 @@ _SHORT = {"device": "device", "host": "server.host", "port": "server.port"}
 
 
 def take_overrides(argv: Sequence[str]) -> tuple[list[str], dict[str, object]]:
-    """Split ``--section.key value`` and ``--section.key=value`` from the other arguments.
+    """Separate ``--section.key value`` and ``--section.key=value`` from the other arguments.
 
-    Raises UsageError for a flag without a value.
+    Returns the other arguments, and the settings' values by key. Raises UsageError for a flag
+    without a value.
     """
     rest: list[str] = []
     overrides: dict[str, object] = {}
@@ -30,7 +31,7 @@ def take_overrides(argv: Sequence[str]) -> tuple[list[str], dict[str, object]]:
         if not equals:
             value = next(words, "--")
             if value.startswith("--"):
-                raise UsageError(f"--{key}: needs a value")
+                raise UsageError(f"--{key}: a value is missing")
         overrides[key.replace("-", "_")] = value
     return rest, overrides
 
@@ -38,16 +39,16 @@ def take_overrides(argv: Sequence[str]) -> tuple[list[str], dict[str, object]]:
 def add_config(parser: argparse.ArgumentParser) -> None:
     """Add the flags that choose settings."""
     group = parser.add_argument_group(
-        "settings", "Any of them: --section.key value (`keisei config show` lists them all)."
+        "settings", "--section.key VALUE sets any setting; `keisei config show` lists all of them."
     )
     group.add_argument(
         "--config",
         action="append",
         metavar="FILE",
-        help="TOML file, or the name of a shipped one (quickstart, base, h100); again for more, the "
-        "later over the earlier; without it every setting has its default, which is quickstart's",
+        help="TOML file, or the name of a shipped one (quickstart, base, h100); may be repeated, "
+        "and later files override earlier ones (default: the built-in values, which are quickstart's)",
     )
-    group.add_argument("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N")
+    group.add_argument("--device", metavar="NAME", help="device: auto, cpu, cuda or cuda:N")
     parser.set_defaults(takes_settings=True)
 
 
@@ -65,12 +66,12 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         "--init",
         metavar="RUN|CHECKPOINT",
         type=Path,
-        help="start a new run from these weights; of a run, its newest checkpoint",
+        help="start a new run from the weights of a checkpoint, or of a run's newest checkpoint",
     )
 
 
 def load(args: argparse.Namespace) -> "Settings":
-    """Settings from defaults, files, environment and flags. Raises UsageError."""
+    """Return the settings from defaults, files, environment and flags. Raises UsageError."""
     from keisei.config import Settings, SettingsError
 
     flags = {key: getattr(args, name) for name, key in _SHORT.items() if getattr(args, name, None)}
@@ -81,7 +82,7 @@ def load(args: argparse.Namespace) -> "Settings":
 
 
 def check_run(args: argparse.Namespace, chosen: "Settings") -> None:
-    """Refuse flags that name no run, or no weights, before torch is imported, which takes seconds.
+    """Check that --resume names a run and --init names weights, before the slow import of torch.
 
     Raises RunError, CheckpointError.
     """
@@ -95,7 +96,7 @@ def check_run(args: argparse.Namespace, chosen: "Settings") -> None:
 
 
 def _find(name: str) -> Path:
-    """The file itself, else the shipped one of that name: ``quickstart``, ``configs/base.toml``."""
+    """Return the path of a file, or of a shipped one: ``quickstart``, ``configs/base.toml``."""
     from keisei.resources import ResourceError, config_file
 
     path, shipped = Path(name), ""
@@ -110,23 +111,26 @@ def _find(name: str) -> Path:
 
 
 def whole(text: str) -> int:
-    """A whole number as a person writes it, ``1000`` or ``1e3``: a type for argparse."""
-    from keisei.config import whole as read
+    """Read a whole number such as ``1000`` or ``1e3``. It is a type for argparse."""
+    from keisei.sources import parse_whole_number
 
     try:
-        return read(text)
+        return parse_whole_number(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{error} (got {text!r})") from None
 
 
 def near_flag(word: str, flags: Iterable[str], *, settings: bool) -> str:
-    """``, did you mean --port?`` for ``--prot``, or nothing. ``flags`` are those of the command.
+    """Return a hint for a mistyped flag, ``, did you mean --port?`` for ``--prot``, or "".
 
-    With ``settings`` it may also be one of these without its section: ``--ppo.gamma`` for ``--gamma``.
+    ``flags`` are those of the command. With ``settings`` the hint may also be a setting whose
+    section was left out: ``--ppo.gamma`` for ``--gamma``.
     """
-    flag_of = {flag.lstrip("-"): flag for flag in flags}  # alike in their dashes alone is not near
+    flag_of = {
+        flag.lstrip("-"): flag for flag in flags
+    }  # without dashes, which all flags have in common
     setting_of = _settings_by_key() if settings else {}
-    name = word.lstrip("-").partition("=")[0][:100]  # a long one would take milliseconds
+    name = word.lstrip("-").partition("=")[0][:100]  # a long name would take milliseconds
     key = name.replace("-", "_")
     if key in setting_of:
         meant = setting_of[key]
@@ -140,7 +144,7 @@ def near_flag(word: str, flags: Iterable[str], *, settings: bool) -> str:
 
 
 def _settings_by_key() -> dict[str, str]:
-    """The flags of settings by their key; ``--run.steps or --schedule.steps`` share one."""
+    """Return the flags of settings by key, such as ``--run.steps or --schedule.steps``."""
     from keisei.config import Settings
 
     found: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""The standard streams, whatever a shell, a service manager or a closed terminal made of them."""
+"""Make the standard streams safe: closed, full, without a reader, or of any encoding."""
 
 import io
 import os
@@ -9,40 +9,41 @@ from keisei.cli.errors import EnvironmentProblem
 
 
 class OutputLost(EnvironmentProblem):
-    """Standard output is closed or full. What was to be printed is lost, what was done is kept."""
+    """Standard output is closed or full. The text is lost; the command's results are kept."""
 
 
 def set_up() -> None:
-    """Make the standard streams safe to use. The first thing that a process does.
+    """Make the standard streams safe to use. Call this first in a process.
 
-    - A descriptor from 0 to 2 that is closed is opened on nothing: the next file that is opened, a
-      database say, would get its number and with it what a library prints.
-    - Standard output that cannot be written raises OutputLost, a pipe that nobody reads
-      BrokenPipeError as ever.
-    - Standard error that cannot be written loses the text: a run goes on without its terminal.
-    - Characters that an encoding lacks are written as escapes.
+    - A closed descriptor from 0 to 2 is opened on the null device. Else the next file that is
+      opened, such as a database, would get its number and receive what a library prints.
+    - Writing to a standard output that is closed or full raises OutputLost. A pipe without a reader
+      raises BrokenPipeError, as always.
+    - Text for a standard error that cannot be written is dropped: a run goes on without its
+      terminal.
+    - Characters that the encoding lacks are written as escapes.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            # Read-only: what is written to a closed standard output must not seem to succeed.
+            # Read-only, so that writing to a closed standard output fails.
             os.open(os.devnull, os.O_WRONLY if number == 2 else os.O_RDONLY)
     if sys.stdin is None:
-        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 (for the process's life)
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 (stays open)
     sys.stdout = _text(_Output(1, "w", closefd=False), sys.stdout)
     sys.stderr = _text(_Messages(2, "w", closefd=False), sys.stderr)
 
 
 def drop_output(stream: TextIO) -> None:
-    """Let what is still written to a stream, at exit at the latest, vanish."""
+    """Discard everything that is written to a stream from now on, including its buffer."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, stream.fileno())
     os.close(null)
 
 
 def announce(text: str) -> None:
-    """Print a line of a run on standard output, or on standard error where that cannot be written."""
+    """Print a line on standard output, or on standard error if standard output fails."""
     try:
         print(text, flush=True)
     except (OutputLost, BrokenPipeError) as error:
@@ -51,7 +52,7 @@ def announce(text: str) -> None:
 
 
 def _text(raw: io.FileIO, before: TextIO | None) -> TextIO:
-    """A text stream over ``raw`` with the encoding of the one it replaces; None where it was closed."""
+    """Return a text stream over ``raw``, with the encoding of ``before`` (None: it was closed)."""
     return io.TextIOWrapper(
         io.BufferedWriter(raw),
         encoding=before.encoding if before else "utf-8",
@@ -61,9 +62,11 @@ def _text(raw: io.FileIO, before: TextIO | None) -> TextIO:
 
 
 class _Output(io.FileIO):
+    """Standard output. Raises OutputLost for errors other than a broken pipe."""
+
     def write(self, data: object) -> int:
         try:
-            return super().write(data)  # type: ignore[arg-type]  # whatever the buffer hands over
+            return super().write(data)  # type: ignore[arg-type]  # any buffer
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -71,10 +74,10 @@ class _Output(io.FileIO):
 
 
 class _Messages(io.FileIO):
+    """Standard error. Drops text that cannot be written."""
+
     def write(self, data: object) -> int:
         try:
-            return super().write(data)  # type: ignore[arg-type]  # whatever the buffer hands over
-        except (
-            OSError
-        ):  # no space left, or the terminal is gone: there is no better place to say so
+            return super().write(data)  # type: ignore[arg-type]  # any buffer
+        except OSError:  # disk full or terminal closed: there is nowhere to report it
             return memoryview(data).nbytes  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""``keisei warmup --dry-run``: what a collection of game records holds, without training."""
+"""``keisei warmup --dry-run``: list the contents of a collection of game records."""
 
 import json
 from collections.abc import Iterable
@@ -14,32 +14,32 @@ if TYPE_CHECKING:
 
 
 def run(paths: list[Path], *, as_json: bool) -> int:
-    """List every file and game, and the totals."""
+    """Print every file and game, and the totals. Raises UsageError for an unreadable path."""
     from keisei.records import RecordError
     from keisei.records.survey import survey
 
     process.set_up()
     try:
-        found = survey(paths)
+        surveyed = survey(paths)
         if as_json:
-            files = list(found)
-            report = {"files": [_file(one) for one in files], "total": _total(files)}
+            files = list(surveyed)
+            report = {"files": [_file(file) for file in files], "total": _total(files)}
             print(json.dumps(report, indent=2))
         else:
-            _print_table(found)
+            _print_table(surveyed)
     except RecordError as error:
         raise UsageError(str(error)) from None
     return 0
 
 
-def _file(one: "Surveyed") -> dict[str, Any]:
-    """A file for JSON; what does not apply to it is null or empty."""
+def _file(file: "Surveyed") -> dict[str, Any]:
+    """Return a file as a JSON object; fields that do not apply are null or empty."""
     return {
-        "file": str(one.file),
-        "format": one.format or None,
-        "encoding": one.encoding or None,
-        "problem": one.problem or None,
-        "games": [_game(game) for game in one.games],
+        "file": str(file.file),
+        "format": file.format or None,
+        "encoding": file.encoding or None,
+        "problem": file.problem or None,
+        "games": [_game(game) for game in file.games],
     }
 
 
@@ -60,29 +60,29 @@ def _game(game: "GameRecord | RecordError") -> dict[str, Any]:
 def _total(files: "list[Surveyed]") -> dict[str, int]:
     return {
         "files": len(files),
-        "games": sum(len(one.read) for one in files),
-        "plies": sum(len(game.moves) for one in files for game in one.read),
-        "refused": sum(len(one.refused) for one in files),
-        "not_read": sum(bool(one.problem) for one in files),
+        "games": sum(len(file.read) for file in files),
+        "plies": sum(len(game.moves) for file in files for game in file.read),
+        "refused": sum(len(file.refused) for file in files),
+        "not_read": sum(bool(file.problem) for file in files),
     }
 
 
-def _print_table(found: "Iterable[Surveyed]") -> None:
-    """A line a file, and one below it for each game; the totals at the end."""
+def _print_table(surveyed: "Iterable[Surveyed]") -> None:
+    """Print a line for each file, one below it for each of its games, and the totals."""
     from keisei.records.text import printable
 
     print(f"{'format':<7}{'encoding':<10}{'games':>6}{'refused':>9}  file")
     files = []
-    for one in found:
-        files.append(one)
-        file = printable(str(one.file))
-        if one.problem:
-            print(f"{'-':<7}{'-':<10}{'-':>6}{'-':>9}  {file}: {one.problem}")
+    for file in surveyed:
+        files.append(file)
+        name = printable(str(file.file))
+        if file.problem:
+            print(f"{'-':<7}{'-':<10}{'-':>6}{'-':>9}  {name}: {file.problem}")
             continue
-        counts = f"{len(one.read):>6}{len(one.refused):>9}"
-        print(f"{one.format:<7}{one.encoding:<10}{counts}  {file}")
-        for game in one.games:
-            print(f"    {printable(_told(game, str(one.file)))}")
+        counts = f"{len(file.read):>6}{len(file.refused):>9}"
+        print(f"{file.format:<7}{file.encoding:<10}{counts}  {name}")
+        for game in file.games:
+            print(f"    {printable(_describe(game, str(file.file)))}")
     total = _total(files)
     print(
         f"{total['files']:,} files, {total['not_read']:,} of them not read; {total['games']:,} games "
@@ -90,8 +90,8 @@ def _print_table(found: "Iterable[Surveyed]") -> None:
     )
 
 
-def _told(game: "GameRecord | RecordError", file: str) -> str:
-    """A game for people: its line in the file and its end, or why it was refused."""
+def _describe(game: "GameRecord | RecordError", file: str) -> str:
+    """Describe a game: its line in the file and its result, or why it was refused."""
     from keisei.records import RecordError
     from keisei.shogi import START_SFEN
 

@@ -1,4 +1,4 @@
-"""Under torchrun: the first process runs the command, the others train with it."""
+"""Run a command under torchrun: rank 0 runs the command, the other ranks train with it."""
 
 import os
 import signal
@@ -9,14 +9,14 @@ from keisei.cli.errors import CommandError
 
 
 def ranks() -> int:
-    """How many processes torchrun started; 1 without it."""
+    """Return the number of processes that torchrun started; 1 without torchrun."""
     return int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else 1
 
 
 def lead(command: Callable[[], int]) -> int:
-    """Run a command that trains; as one of several ranks only on the first, which the others follow.
+    """Run a command that trains. With several ranks only rank 0 runs it; the others follow rank 0.
 
-    Returns its exit code, or raises what ended training.
+    Returns the exit code. Raises CommandError if a rank ended training.
     """
     if ranks() == 1:
         return command()
@@ -30,7 +30,7 @@ def lead(command: Callable[[], int]) -> int:
             if rank == 0:
                 CONTEXT_RANKS.set(group)
                 return command()
-            for number in (signal.SIGINT, signal.SIGTERM):  # when to stop is rank 0's decision
+            for number in (signal.SIGINT, signal.SIGTERM):  # rank 0 decides when to stop
                 signal.signal(number, signal.SIG_IGN)
             follow(group)
     except (RankError, DivergedError) as error:

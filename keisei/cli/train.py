@@ -1,4 +1,4 @@
-"""``keisei train``: train without a web page, telling of progress in the terminal."""
+"""``keisei train``: train without a web page; print the progress."""
 
 import argparse
 from typing import TYPE_CHECKING, Any
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     """Add ``keisei train``."""
-    parser = subparsers.add_parser("train", help="train without a page", description=__doc__)
+    parser = subparsers.add_parser("train", help="train without a web page", description=__doc__)
     settings.add_config(parser)
     settings.add_run(parser)
     parser.add_argument(
-        "--json", action="store_true", help="events as JSON lines on stdout (without boards)"
+        "--json", action="store_true", help="print events, without boards, as JSON lines on stdout"
     )
 
 
@@ -34,21 +34,21 @@ def run(args: argparse.Namespace) -> int:
 async def _train(chosen: "Settings", args: argparse.Namespace) -> int:
     settings.check_run(args, chosen)
     from keisei import Keisei, TrainingFailed
-    from keisei.cli.progress import Progress
+    from keisei.cli.progress import ProgressTable
     from keisei.feed.sinks import LogSink
     from keisei.log import Logging
 
-    progress = Progress(
+    progress = ProgressTable(
         lambda: session.settings,
         as_json=args.json,
-        on_broken_pipe=lambda: session.stop(),  # noqa: PLW0108 (there is no session yet)
+        on_broken_pipe=lambda: session.stop(),  # noqa: PLW0108 (the session does not exist yet)
     )
     session = Keisei(
         chosen,
         run=args.run,
         resume=args.resume,
         init=args.init,
-        leave_compile=torchrun.ranks() == 1,  # else the other ranks would wait for this one
+        leave_compile=torchrun.ranks() == 1,  # with more ranks, the others would wait for this one
         sinks=[LogSink(), progress],
     )
 
@@ -64,7 +64,7 @@ async def _train(chosen: "Settings", args: argparse.Namespace) -> int:
                 logs.forward(keisei.log)
                 outcome = await keisei.wait()
         except TrainingFailed as failure:
-            process.tell_failure(failure, session.run.path / process.LOG_FILE)
+            process.report_failure(failure, session.run.path / process.LOG_FILE)
             return 1
     if progress.lost:
         raise progress.lost

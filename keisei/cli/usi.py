@@ -1,4 +1,4 @@
-"""``keisei usi``: a run or a checkpoint as a USI engine, for GUIs such as ShogiHome."""
+"""``keisei usi``: play as a USI engine in a GUI such as ShogiHome."""
 
 import argparse
 import contextlib
@@ -20,22 +20,24 @@ if TYPE_CHECKING:
 
     from keisei.play import players
     from keisei.shogi import Position
-    from keisei.usi.server import Session, View
+    from keisei.usi.server import Assessment, Session
 
 
 def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     """Add ``keisei usi``."""
-    parser = subparsers.add_parser("usi", help="play in a shogi GUI, by USI", description=__doc__)
+    parser = subparsers.add_parser(
+        "usi", help="play in a shogi GUI, as a USI engine", description=__doc__
+    )
     parser.add_argument(
         "agent",
         metavar="RUN|CHECKPOINT",
         type=Path,
-        help="directory; of a run, the newest valid checkpoint",
+        help="directory; a run plays with its newest valid checkpoint",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Answer what stands on stdin until ``quit``, its end, SIGINT or SIGTERM."""
+    """Answer the commands on stdin until ``quit``, the end of stdin, SIGINT or SIGTERM."""
     from keisei.usi.server import Session
 
     process.set_up()
@@ -43,18 +45,19 @@ def run(args: argparse.Namespace) -> int:
         signal.signal(number, _leave)
     name = f"Keisei {importlib.metadata.version('keisei')} ({args.agent.absolute().name})"
     out = sys.stdout
-    # What a network of an installed package prints would be taken for protocol.
+    # A GUI would read as protocol what the network of another package prints.
     with contextlib.redirect_stdout(sys.stderr):
         _converse(Session(name, partial(_load, args.agent)), sys.stdin.buffer, out)
     return 0
 
 
 def _leave(number: int, frame: "FrameType | None") -> None:
-    """End at once: nothing is left to save, and an exception could be lost within an import."""
+    """End at once. There is nothing to save, and an exception could be lost within an import."""
     os._exit(0)
 
 
 def _converse(session: "Session", lines: "Iterable[bytes]", out: TextIO) -> None:
+    """Print the answer to each line. Raises CommandError if the player cannot be loaded."""
     from keisei.usi.server import say
 
     for line in lines:
@@ -63,16 +66,17 @@ def _converse(session: "Session", lines: "Iterable[bytes]", out: TextIO) -> None
                 print(answer, file=out, flush=True)
         except CommandError as error:
             print(say(str(error)), file=out, flush=True)
-            raise CommandError(str(error)) from error  # whatever its kind, code 1
+            raise CommandError(str(error)) from error  # exit code 1 for any kind of error
         if session.over:
             return
 
 
 def _load(agent: Path, device: str, threads: int) -> "_Player":
+    """Load the player of a run or checkpoint. Raises CommandError."""
     from keisei.store.checkpoints import check_holds_weights
 
     with process.problems():
-        check_holds_weights(agent)  # first: torch takes seconds
+        check_holds_weights(agent)  # before torch, whose import takes seconds
     import torch
 
     from keisei.play.players import load
@@ -81,12 +85,12 @@ def _load(agent: Path, device: str, threads: int) -> "_Player":
     torch.set_num_threads(threads)
     with process.problems():
         player = _Player(load(agent, device))
-    player.look(Position())  # what is compiled or prepared on first use costs no time of a game
+    player.assess(Position())  # the first call is slow: it must not take a game's time
     return player
 
 
 class _Player:
-    """A loaded player that sees positions with their history."""
+    """A loaded player that assesses positions with their history."""
 
     def __init__(self, player: "players.Player") -> None:
         self._player = player
@@ -95,12 +99,11 @@ class _Player:
         for error in player.refused:
             print(f"keisei: refused: {error}", file=sys.stderr)
 
-    def look(self, position: "Position") -> "View":
-        """All legal moves, the most probable first, and the value."""
-        from keisei.env import ACTIONS
-        from keisei.evaluation.engine_match import observe
-        from keisei.usi.server import View
+    def assess(self, position: "Position") -> "Assessment":
+        """Return all legal moves, the most probable first, and the value."""
+        from keisei.env import ACTIONS, observe_position
+        from keisei.usi.server import Assessment
 
-        seen = observe(position, self._player.max_ply)
-        (moves,), (value,) = self._player.agent.look(*seen, k=ACTIONS)
-        return View(tuple((position.usi(move), share) for move, share in moves), float(value))
+        observation = observe_position(position, self._player.max_ply)
+        (moves,), (value,) = self._player.agent.top_and_values(*observation, k=ACTIONS)
+        return Assessment(tuple((position.usi(move), share) for move, share in moves), float(value))

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import torch
 
+from keisei.ppo.learner import Learner
 from keisei.ppo.ranks import Group, Ranks
-from keisei.runtime.learners import Learner, begin, build_learner
+from keisei.runtime.learners import begin, build_learner
 from keisei.store import NotFiniteError, load_checkpoint, read_settings
 from keisei.store.checkpoints import Files, write_part
 

@@ -1,4 +1,4 @@
-"""The web service: ``create_app(source)`` makes a Starlette application of a run."""
+"""The web service. ``create_app(source)`` returns the Starlette application of one run."""
 
 from keisei.server.app import create_app
 

@@ -1,4 +1,4 @@
-"""Answers in JSON, and the threads that make long ones."""
+"""JSON answers, and the worker threads that read files and encode long answers."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar, TypeVarTuple
@@ -11,7 +11,7 @@ from keisei.events import dumps
 from keisei.server.problems import to_bytes
 
 THREADS = 4
-"""Requests that read files at once; the others wait. The loop competes with each for Python's lock."""
+"""Threads at once; more requests wait. Each thread competes with the event loop for the GIL."""
 
 Result = TypeVar("Result")
 Arguments = TypeVarTuple("Arguments")
@@ -20,13 +20,13 @@ Arguments = TypeVarTuple("Arguments")
 async def in_thread(
     request: Request, function: Callable[[*Arguments], Result], *arguments: *Arguments
 ) -> Result:
-    """Call what reads files or makes a long answer, beside the loop."""
+    """Call ``function`` in a worker thread: it reads files or encodes a long answer."""
     limiter = request.app.state.threads
     return await to_thread.run_sync(function, *arguments, limiter=limiter)
 
 
 class Json(Response):
-    """JSON that a person can read too. A long one is made in a thread, to keep the loop free."""
+    """A JSON answer, indented unless ``compact``. Create a long one with ``in_thread``."""
 
     media_type = "application/json"
 
@@ -42,15 +42,16 @@ class Json(Response):
         super().__init__(content, status, {"Cache-Control": "no-store", **(headers or {})})
 
     def render(self, content: Any) -> bytes:
-        """UTF-8 with a newline at the end."""
+        """Encode ``content`` as UTF-8 with a newline at the end."""
         text = _compact(content) if self._compact else dumps(content, ensure_ascii=False, indent=2)
         return to_bytes(text + "\n")
 
 
 def _compact(content: Any) -> str:
-    """Without spaces, and each list by itself: one long call of the encoder would stop the loop.
+    """Encode without spaces, one list at a time.
 
-    The encoder without indent holds Python's lock to its end; the other one is ten times slower.
+    The encoder for JSON without indent is written in C and holds the GIL until it returns: one call
+    for a long document would block the event loop. The encoder with indent is ten times slower.
     """
     if isinstance(content, dict):
         entries = (f"{dumps(key)}:{_compact(value)}" for key, value in content.items())

@@ -1,8 +1,7 @@
-"""The web service as a value: ``create_app(source)``."""
+"""``create_app(source)``: the Starlette application that serves the page and the API of a run."""
 
 import mimetypes
 import os
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -10,7 +9,6 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
@@ -21,17 +19,15 @@ from keisei.server.answers import THREADS
 from keisei.server.problems import on_http_exception, problem_response
 from keisei.server.source import Source
 
-Endpoint = Callable[[Request], Awaitable[Response]]
-
 
 def create_app(source: Source) -> Starlette:
-    """The page and the API of one run, to serve by itself or to mount in another application.
+    """Return an application with the page and the API of one run. Serve it, or mount it in another.
 
-    ``source`` is a ``Keisei`` or a ``keisei.testing.FakeRun``. The application starts nothing and
-    stops nothing: open and close the run around it.
+    ``source`` is a ``Keisei`` or a ``keisei.testing.FakeRun``. The application neither starts nor
+    stops the run: the caller opens and closes it.
     """
     app = Starlette(
-        routes=_routes(),
+        routes=[*routes.ROUTES, *stream.ROUTES, *evaluations.ROUTES],
         middleware=security.middleware(source.settings.server),
         exception_handlers={
             HTTPException: on_http_exception,
@@ -43,7 +39,7 @@ def create_app(source: Source) -> Starlette:
         },
     )
     app.router.redirect_slashes = False
-    # Not a Mount at "/": it would swallow what a route above answers with 405.
+    # Not a Mount at "/": it would match requests with a wrong method, which must be answered 405.
     app.router.default = Page()
     app.state.source = source
     app.state.threads = anyio.CapacityLimiter(THREADS)
@@ -51,73 +47,41 @@ def create_app(source: Source) -> Starlette:
     return app
 
 
-def _routes() -> list[BaseRoute]:
-    return [
-        _get("/api/status", routes.status),
-        _get("/api/version", routes.versions),
-        _get("/api/config", routes.config),
-        _get("/api/metrics", routes.metrics),
-        _get("/api/events", stream.events),
-        _get("/api/log", routes.log),
-        _get("/api/games", routes.games),
-        _get("/api/games/{id}", routes.game),
-        _get("/api/checkpoints", routes.checkpoints),
-        _post("/api/control/pause", routes.pause),
-        _post("/api/control/resume", routes.resume),
-        _post("/api/control/checkpoint", routes.checkpoint),
-        _post("/api/control/stop", routes.stop),
-        Route("/api/eval", evaluations.Evaluations),
-        Route("/api/eval/{id}", evaluations.Evaluation),
-        _get("/api/eval/{id}/events", evaluations.events),
-        _get("/api/eval/{id}/games", evaluations.games),
-        _get("/api/ratings", routes.ratings),
-        _get("/healthz", routes.healthz),
-        _get("/readyz", routes.readyz),
-    ]
-
-
-def _get(path: str, endpoint: Endpoint) -> Route:
-    return Route(path, endpoint, methods=["GET"])
-
-
-def _post(path: str, endpoint: Endpoint) -> Route:
-    return Route(path, endpoint, methods=["POST"])
-
-
 class Page:
-    """The page. Its files are looked for at the first request, in a thread: an application may be
-    made on the loop.
+    """ASGI application of the page. It looks for the files in a thread at the first request.
+
+    The constructor must not read the disk: ``create_app`` may be called on the event loop.
     """
 
     def __init__(self) -> None:
         self._files: Files | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
+        """Answer one ASGI request."""
         if self._files is None:
             self._files = await anyio.to_thread.run_sync(Files)
         await self._files(scope, receive, send)
 
 
 class Files(StaticFiles):
-    """The page's files. A browser asks each time whether they changed (304 if not)."""
+    """The page's files. A browser must ask each time whether a file changed (304 if not)."""
 
     def __init__(self) -> None:
         super().__init__(directory=page_directory(), html=True)
-        mimetypes.init()  # reads files too
+        mimetypes.init()  # reads files, so it belongs in the thread too
 
     def file_response(
         self, full_path: Any, stat_result: os.stat_result, scope: Scope, status_code: int = 200
     ) -> Response:
-        """As Starlette's, never from a cache unasked."""
+        """Return Starlette's response with ``Cache-Control: no-cache``."""
         response = super().file_response(full_path, stat_result, scope, status_code)
         response.headers["Cache-Control"] = "no-cache"
         return response
 
 
 async def _on_client_gone(request: Request, error: Exception) -> Response:
-    """The client left, or was cut off, before the end of its request. Nobody gets this answer."""
-    return problem_response(408, "The request did not come to its end.", request.scope["path"])
+    """Answer a request whose client closed or lost the connection. Nobody receives this answer."""
+    return problem_response(408, "The request was not complete.", request.scope["path"])
 
 
 async def _on_inbox_full(request: Request, error: Exception) -> Response:
@@ -133,6 +97,9 @@ async def _on_key_reused(request: Request, error: Exception) -> Response:
 
 
 async def _on_error(request: Request, error: Exception) -> Response:
-    """Says nothing of the error, which the server logs. Sent from outside our middleware."""
+    """Answer 500 without details of the error; the server logs them.
+
+    Starlette sends this answer from outside our middleware, so the headers are added here.
+    """
     detail = "The server failed to answer. Its log says why."
     return problem_response(500, detail, request.scope["path"], headers=security.HEADERS)

@@ -1,8 +1,8 @@
-"""The connections of ``keisei serve``: how long each may take, and how many there may be.
+"""Limits on the connections of ``keisei serve``: their number, and the time a request may take.
 
-Uvicorn by itself waits for ever for the rest of a request and takes connections until the process
-has no file descriptor left, not even one for a checkpoint. In an application of somebody else's,
-that application's server has to see to this.
+Uvicorn alone waits forever for the rest of a request, and accepts connections until the process
+has no file descriptor left to write a checkpoint. These limits hold for ``keisei serve`` only; an
+application that mounts ``create_app`` needs limits in its own server.
 """
 
 import asyncio
@@ -17,23 +17,23 @@ from keisei.server.problems import problem_response
 from keisei.server.security import HEADERS
 
 SECONDS = 10.0
-"""A client gets so long to send the head of a request, and again so long to send its body."""
+"""Time a client has to send the head of a request, and again to send the body."""
 
 MOST = 2000
-"""Connections at once, whatever the system allows."""
+"""Upper bound of connections at once, even if the system allows more."""
 
 
 class Connections(ServerState):
-    """The connections of one server, and which of them wait for their client."""
+    """The open connections of one server, and those that wait for their client."""
 
     def __init__(self) -> None:
         super().__init__()
         self.limit = limit()
         self.waiting: dict[Connection, None] = {}
-        """Idle ones and those with half a request; the longest waiting comes first."""
+        """Idle connections and those with an incomplete request, the longest waiting first."""
 
     def make_room(self) -> bool:
-        """Close the longest waiting connection if there are too many. False if none waits."""
+        """If there are too many connections, close the longest waiting one. False if none waits."""
         if len(self.connections) <= self.limit:
             return True
         oldest = next(iter(self.waiting), None)
@@ -42,21 +42,21 @@ class Connections(ServerState):
         return oldest is not None
 
     def end(self) -> None:
-        """Close all of them at once."""
+        """Close all connections at once."""
         for connection in list(self.connections):
             connection.transport.abort()
 
 
 def limit() -> int:
-    """How many connections a server takes: half of the process's file descriptors are for them."""
+    """Return how many connections a server accepts: half of the process's file descriptors."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MOST if soft == resource.RLIM_INFINITY else min(MOST, soft // 2)
 
 
 class Connection(H11Protocol):
-    """One connection. It is closed when its client takes too long to send a head or a body.
+    """One connection. It closes when its client takes too long to send a head or a body.
 
-    An event stream lasts: it waits for nothing from its client.
+    An event stream has no deadline, because it waits for nothing from its client.
     """
 
     server_state: Connections
@@ -67,64 +67,64 @@ class Connection(H11Protocol):
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take it, or refuse it if all others are at work."""
+        """Accept the connection, or answer 503 if all others are in use."""
         super().connection_made(transport)
         if self.server_state.make_room():
-            self._watch()
+            self._update_deadline()
         else:
             self._refuse(503, f"All {self.server_state.limit} connections are in use.")
 
     def data_received(self, data: bytes) -> None:
-        """A part of a request came."""
+        """Read a part of a request and set the deadline for the next one."""
         super().data_received(data)
-        self._watch()
+        self._update_deadline()
 
     def on_response_complete(self) -> None:
-        """The next request may come."""
+        """Set the deadline for the next request."""
         super().on_response_complete()
-        self._watch()
+        self._update_deadline()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is closed, by whomever."""
-        self._rest()
+        """Cancel the deadline: one of the two sides closed the connection."""
+        self._stop_watching()
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
-        """As uvicorn's, but a problem document."""
+        """Answer 400 with a problem document instead of uvicorn's plain text."""
         self._refuse(400, msg)
 
     def end(self) -> None:
-        """Close it at once, with all that was not sent yet; its request ends without a word."""
-        self._rest()
+        """Close the connection at once. Drop unsent data; a request in progress gets no answer."""
+        self._stop_watching()
         self.connections.discard(self)
         self.transport.abort()
 
-    def _watch(self) -> None:
-        """Set a deadline when the client owes something new, and none when it owes nothing."""
+    def _update_deadline(self) -> None:
+        """Set a new deadline if the client must send something else; clear it if nothing."""
         owed = self.cycle, self.conn.their_state
         if owed == self._owed:
             return
         self._owed = owed
-        self._rest()
+        self._stop_watching()
         if self.conn.their_state in {h11.IDLE, h11.SEND_BODY}:
-            self._deadline = self.loop.call_later(SECONDS, self._late)
+            self._deadline = self.loop.call_later(SECONDS, self._on_deadline)
             self.server_state.waiting[self] = None
 
-    def _rest(self) -> None:
+    def _stop_watching(self) -> None:
         if self._deadline:
             self._deadline.cancel()
         self.server_state.waiting.pop(self, None)
 
-    def _late(self) -> None:
+    def _on_deadline(self) -> None:
         if self.conn.their_state is h11.SEND_BODY:
             self._refuse(408, f"The body did not come within {SECONDS:.0f} seconds.")
         else:
             self.end()
 
     def _refuse(self, status: int, detail: str) -> None:
-        """Answer with a problem, unless an answer has begun, and close."""
+        """Close the connection; answer with a problem first unless an answer has begun."""
         if self.cycle:
-            self.cycle.disconnected = True  # the application's answer would be a second one
+            self.cycle.disconnected = True  # discards the application's answer: one is enough
         if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             answer = problem_response(status, detail, headers=HEADERS)
             headers = [*answer.raw_headers, (b"connection", b"close")]

@@ -1,4 +1,4 @@
-"""``/api/eval``: evaluations of the current network, played beside training."""
+"""The routes below ``/api/eval``: start, list, follow and cancel evaluations."""
 
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -11,6 +11,7 @@ from sse_starlette import ServerSentEvent
 from starlette.endpoints import HTTPEndpoint
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from keisei.evaluation.spec import BEST, CURRENT, ENGINE, LOCAL, EvaluationSpec
 from keisei.events import dumps
@@ -29,42 +30,42 @@ from keisei.server.source import Source
 from keisei.server.stream import EventStream
 
 TICK = 0.25
-"""Seconds between two events of a stream, at least."""
+"""Minimum seconds between two events of a stream."""
 MAX_KEY = 255
-"""Characters of an ``Idempotency-Key``."""
+"""Maximum number of characters of an ``Idempotency-Key``."""
 
 
-class Evaluations(HTTPEndpoint):
-    """All evaluations."""
+class EvaluationList(HTTPEndpoint):
+    """``/api/eval``: all evaluations."""
 
     async def get(self, request: Request) -> Response:
-        """List them, newest first."""
+        """List the evaluations, newest first."""
         parse_query(NoQuery, request)
         found = {"evaluations": _source(request).evaluations()}
         return await in_thread(request, Json, found)
 
     async def post(self, request: Request) -> Response:
-        """Start one: 202 and where to follow it."""
+        """Start an evaluation. Answer 202 with the address at which to follow it."""
         parse_query(NoQuery, request)
         wanted = await parse_body(EvalRequest, request)
         source = _source(request)
-        spec = await in_thread(request, _spec, wanted, source)  # it looks at the disk
-        handle = await source.evaluate(spec, _key(request))
+        spec = await in_thread(request, _make_spec, wanted, source)  # reads the disk
+        handle = await source.evaluate(spec, _idempotency_key(request))
         here = f"{request.scope.get('root_path', '')}/api/eval/{handle.id}"
         body = {
             "id": handle.id,
             **(source.evaluation(handle.id) or {}),
-            "message": f"{spec.games} games {_against(spec)}, played beside training.",
+            "message": f"{spec.games} games {_describe_opponents(spec)}, played beside training.",
             "follow": f"{here}?wait=30",
         }
         return Json(body, 202, {"Location": here, "Retry-After": "5"})
 
 
-class Evaluation(HTTPEndpoint):
-    """One evaluation."""
+class EvaluationReply(HTTPEndpoint):
+    """``/api/eval/{id}``: one evaluation."""
 
     async def get(self, request: Request) -> Response:
-        """Its state and score; with ``wait=30`` after it has ended, or in 30 seconds."""
+        """Return state and score; ``wait=30`` waits at most 30 seconds for the end."""
         query = parse_query(WaitQuery, request)
         found = _find(request)
         with anyio.move_on_after(query.wait):
@@ -74,7 +75,7 @@ class Evaluation(HTTPEndpoint):
         return Json(found)
 
     async def delete(self, request: Request) -> Response:
-        """Cancel it."""
+        """Cancel the evaluation."""
         parse_query(NoQuery, request)
         found = _find(request)
         _source(request).cancel_evaluation(found["id"])
@@ -82,7 +83,7 @@ class Evaluation(HTTPEndpoint):
 
 
 async def events(request: Request) -> Response:
-    """Stream how it stands, now and after each change; the stream ends with the evaluation."""
+    """Stream the evaluation's state, now and after each change, until it ends."""
     parse_query(NoQuery, request)
     changes = _source(request).follow_evaluation(_find(request)["id"])
     return EventStream(_frames(changes), request.app.state.streams)
@@ -96,19 +97,19 @@ async def _frames(changes: AsyncGenerator[dict[str, Any], None]) -> AsyncIterato
 
 
 async def games(request: Request) -> Response:
-    """Its games so far without their moves, newest first; a page of them."""
+    """Return a page of the evaluation's games so far, newest first, without their moves."""
     query, id = parse_query(PageQuery, request), _find(request)["id"]
     read = partial(_source(request).reader.match_games, id, **query.model_dump())
     return await in_thread(request, lambda: Json({"games": read()}))
 
 
-def _spec(wanted: EvalRequest, source: Source) -> EvaluationSpec:
-    """Raises Problem 422: over the network an engine is named, not described."""
+def _make_spec(wanted: EvalRequest, source: Source) -> EvaluationSpec:
+    """Build the specification from the request and the run's settings. Raises Problem 422."""
     settings = source.settings.evaluation
     opponents = [*filter(None, [wanted.opponent]), *wanted.opponents]
     try:
         return EvaluationSpec(
-            opponents=tuple(_opponent(text, settings.engines) for text in opponents),
+            opponents=tuple(_find_opponent(text, settings.engines) for text in opponents),
             strategy=wanted.strategy,
             games=wanted.games or settings.games,
             greedy=wanted.greedy,
@@ -125,13 +126,18 @@ def _spec(wanted: EvalRequest, source: Source) -> EvaluationSpec:
         raise Problem(422, f"{error}.", errors=[{"field": field, "message": message}]) from error
 
 
-def _against(spec: EvaluationSpec) -> str:
+def _describe_opponents(spec: EvaluationSpec) -> str:
     if spec.strategy == "single":
         return f"against {spec.opponents[0]}"
     return f"a match, by the strategy {spec.strategy}"
 
 
-def _opponent(text: str, engines: Mapping[str, str]) -> str:
+def _find_opponent(text: str, engines: Mapping[str, str]) -> str:
+    """Return the player specification that ``text`` names. Raises ValueError if it names none.
+
+    A request may name an engine of the settings but not describe one: a description holds a
+    command line, and would let a client run any program.
+    """
     if text in (*LOCAL, CURRENT, BEST):
         return text
     if text in engines:
@@ -140,20 +146,21 @@ def _opponent(text: str, engines: Mapping[str, str]) -> str:
         return text
     hint = did_you_mean(text, [*LOCAL, CURRENT, BEST, *engines]) or "."
     raise ValueError(
-        f"opponent: {text!r} is not known here{hint} It can be {', '.join([*LOCAL, CURRENT, BEST])}, "
-        "the folder of a run or checkpoint, or an engine by its name in evaluation.engines, "
-        f"which has {', '.join(engines) or 'none'}"
+        f"opponent: {text!r} is not known here{hint} "
+        f"It can be {', '.join([*LOCAL, CURRENT, BEST])}, the folder of a run or checkpoint, "
+        f"or an engine by its name in evaluation.engines, which has {', '.join(engines) or 'none'}"
     )
 
 
-def _key(request: Request) -> str | None:
+def _idempotency_key(request: Request) -> str | None:
     key = request.headers.get("idempotency-key")
     if key is not None and not 0 < len(key) <= MAX_KEY:
-        raise Problem(422, f"Idempotency-Key must have 1 to {MAX_KEY} characters.")
+        raise Problem(422, f"Idempotency-Key must have 1 to {MAX_KEY} characters, not {len(key)}.")
     return key
 
 
 def _find(request: Request) -> dict[str, Any]:
+    """Return the evaluation that the path names. Raises Problem 404."""
     id: str = request.path_params["id"]
     found = _source(request).evaluation(id)
     if found is None:
@@ -164,3 +171,11 @@ def _find(request: Request) -> dict[str, Any]:
 def _source(request: Request) -> Source:
     source: Source = request.app.state.source
     return source
+
+
+ROUTES = [
+    Route("/api/eval", EvaluationList),
+    Route("/api/eval/{id}", EvaluationReply),
+    Route("/api/eval/{id}/events", events),
+    Route("/api/eval/{id}/games", games),
+]

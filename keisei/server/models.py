@@ -1,4 +1,4 @@
-"""What requests may hold. Everything else is refused with 422, naming what is allowed."""
+"""Models of query strings and bodies. Anything else is refused with 422."""
 
 from typing import Annotated, TypeVar
 
@@ -9,53 +9,19 @@ from keisei.events import TOPICS, Topic
 from keisei.server.problems import invalid
 
 MAX_ID = 2**63 - 1
-"""The largest integer that the database knows."""
+"""The largest integer that SQLite can store."""
 
 MAX_DIGITS = 18
-"""Of an id in a path: fewer than that integer has. Python refuses to read one of thousands."""
+"""Maximum digits of an id in a path, one fewer than in MAX_ID. ``int`` raises at thousands."""
 
 MAX_KEYS = 100
 """Metrics that one request may ask for."""
 
-METRICS = frozenset(
-    {
-        "eval/elo",
-        "eval/score",
-        "games/black_score",
-        "games/checkmate",
-        "games/decisive",
-        "games/declaration",
-        "games/length",
-        "games/no_moves",
-        "games/perpetual_check",
-        "games/repetition",
-        "games/truncated",
-        "speed/limit_ratio",
-        "speed/share_evaluation",
-        "speed/steps_per_second",
-        "system/clients",
-        "system/device_bytes",
-        "system/dropped",
-        "system/heap_bytes",
-        "system/loop_lag_ms",
-        "system/rss_bytes",
-        "train/clip_fraction",
-        "train/entropy",
-        "train/explained_variance",
-        "train/grad_norm",
-        "train/kl",
-        "train/loss_policy",
-        "train/loss_value",
-        "train/lr",
-    }
-)
-"""Metrics that may be asked for before the run has any."""
-
-Player = Annotated[str, Field(min_length=1, max_length=1000)]
+PlayerText = Annotated[str, Field(min_length=1, max_length=1000)]
 Number = Annotated[int, Field(ge=0, le=MAX_ID)]
 
 MAX_WAIT = 60.0
-"""Seconds that ``?wait=`` may ask for."""
+"""Maximum seconds of ``?wait=``."""
 
 
 def _split(value: object) -> object:
@@ -63,7 +29,7 @@ def _split(value: object) -> object:
 
 
 class Request_(BaseModel):  # noqa: N801 - Starlette has the plain name
-    """Base of all: unknown names are errors."""
+    """Base of all models: unknown names are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -73,14 +39,14 @@ class NoQuery(Request_):
 
 
 class EventsQuery(Request_):
-    """``/api/events``."""
+    """Query of ``/api/events``."""
 
     topics: Annotated[tuple[Topic, ...], BeforeValidator(_split)] = TOPICS
     after: Annotated[str, Field(max_length=100)] | None = None
 
 
 class MetricsQuery(Request_):
-    """``/api/metrics``."""
+    """Query of ``/api/metrics``."""
 
     keys: (
         Annotated[
@@ -97,37 +63,38 @@ class MetricsQuery(Request_):
 
 
 class PageQuery(Request_):
-    """A list, page by page."""
+    """Query of a list that is read page by page."""
 
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
     after: Number | None = None
 
 
 class WaitQuery(Request_):
-    """``/api/eval/{id}``."""
+    """Query of ``/api/eval/{id}``."""
 
     wait: Annotated[float, Field(ge=0, le=MAX_WAIT)] = 0
 
 
 class EvalRequest(Request_):
-    """Body of ``POST /api/eval``: an evaluation of the current network, both seats in turn."""
+    """Body of ``POST /api/eval``: an evaluation of the current network, which plays both seats."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    opponent: Player | None = None
-    """``random``, ``material``, ``best``, a run or checkpoint, or an engine by its name in the settings."""
-    opponents: Annotated[list[Player], Field(max_length=100)] = []
-    """Several of them, for strategies that take more than one."""
+    opponent: PlayerText | None = None
+    """``random``, ``material``, ``current``, ``best``, the folder of a run or checkpoint, or the
+    name of an engine in the settings."""
+    opponents: Annotated[list[PlayerText], Field(max_length=100)] = []
+    """More opponents, for strategies that take more than one."""
     games: Annotated[int, Field(ge=2, le=10_000, multiple_of=2)] | None = None
     """Default: the run's ``evaluation.games``."""
     greedy: bool = False
     strategy: Annotated[str, Field(max_length=100)] = "single"
     sprt: tuple[float, float] | None = None
-    """[elo0, elo1]: end a match as soon as its pairs have decided between the two."""
+    """[elo0, elo1]: end a match as soon as the test has accepted one of the two hypotheses."""
     promote: bool = False
     """Make the network the run's ``best`` if the sequential test accepts it."""
     resign: Annotated[float, Field(ge=-1, le=0)] = 0
-    """Expectation at which the network resigns, such as -0.95; 0: never."""
+    """Value at or below which the network resigns, such as -0.95; 0: never."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
 
@@ -135,7 +102,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def parse_query(model: type[Model], request: Request) -> Model:
-    """The query string as ``model``. A repeated name is a list. Raises Problem 422."""
+    """Return the query string as ``model``. A repeated name makes a list. Raises Problem 422."""
     query = request.query_params
     values = {name: ",".join(query.getlist(name)) for name in query}
     try:
@@ -145,7 +112,7 @@ def parse_query(model: type[Model], request: Request) -> Model:
 
 
 async def parse_body(model: type[Model], request: Request) -> Model:
-    """The JSON body as ``model``. Raises Problem 422."""
+    """Return the JSON body as ``model``. Raises Problem 422."""
     try:
         return model.model_validate_json(await request.body() or b"{}")
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Errors on the wire: RFC 9457 ``application/problem+json``, all of them."""
+"""Error answers. All of them are RFC 9457 ``application/problem+json`` documents."""
 
 import http
 import json
@@ -16,11 +16,11 @@ from keisei.hint import did_you_mean
 MEDIA_TYPE = "application/problem+json"
 
 MOST_ERRORS = 20
-"""Faults that an answer lists; a body may hold thousands."""
+"""Maximum number of errors that an answer lists; a body may have thousands."""
 
 
 class Problem(HTTPException):
-    """An error answer. ``errors`` lists what is wrong with the request, one entry a field."""
+    """An error answer. ``errors`` lists the faults of the request, one entry for each field."""
 
     def __init__(
         self,
@@ -35,13 +35,13 @@ class Problem(HTTPException):
 
 
 def invalid(error: ValidationError, model: type[BaseModel]) -> Problem:
-    """422 for values that ``model`` refused."""
+    """Return a 422 for values that ``model`` refused; it suggests near names for unknown ones."""
     known = [field.alias or name for name, field in model.model_fields.items()]
     faults = error.errors(include_url=False, include_context=False, include_input=False)
     errors = [
         {
             "field": ".".join(str(part) for part in fault["loc"]) or "body",
-            "message": _unknown(str(fault["loc"][-1]), known)
+            "message": _unknown_field(str(fault["loc"][-1]), known)
             if fault["type"] == "extra_forbidden"
             else fault["msg"].removeprefix("Value error, "),
         }
@@ -53,9 +53,9 @@ def invalid(error: ValidationError, model: type[BaseModel]) -> Problem:
     return Problem(422, detail, errors=errors)
 
 
-def _unknown(name: str, known: list[str]) -> str:
+def _unknown_field(name: str, known: list[str]) -> str:
     if not known:
-        return "there is no such field: none is taken here"
+        return "there is no such field: this request takes no fields"
     return "there is no such field" + did_you_mean(name, known)
 
 
@@ -66,7 +66,7 @@ def problem_response(
     errors: list[dict[str, Any]] | None = None,
     headers: dict[str, str] | None = None,
 ) -> Response:
-    """The document itself."""
+    """Return a response with the problem document. ``instance`` is the path of the request."""
     title = http.HTTPStatus(status).phrase
     document: dict[str, Any] = {
         "type": "about:blank",
@@ -83,30 +83,30 @@ def problem_response(
 
 
 def to_bytes(document: str) -> bytes:
-    """JSON as UTF-8. Lone surrogates, as in odd paths, have no such form but one as an escape."""
+    """Encode JSON as UTF-8; write lone surrogates, as odd paths have, as backslash escapes."""
     return document.encode("utf-8", "backslashreplace")
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
-    """Handler of Starlette's own errors (404, 405 ...) and of ours."""
+    """Turn an HTTPException, Starlette's own (404, 405 ...) or a Problem, into a document."""
     error = cast("HTTPException", error)
     return problem_response(
         error.status_code,
         error.detail,
-        request.scope["path"],  # `request.url` raises at some Host headers
+        request.scope["path"],  # not `request.url`, which raises for some Host headers
         getattr(error, "errors", None),
         dict(error.headers or {}),
     )
 
 
 class ProblemMiddleware:
-    """Turns plain error answers (of middleware that knows no problem+json) into problems."""
+    """Turn the plain-text error answers of other middleware into problem documents."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
+        """Answer one ASGI request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

@@ -1,9 +1,10 @@
-"""What is read of a run, and the four commands to it."""
+"""The routes that read a run, the four commands, and the health checks."""
 
 import math
 import platform
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
@@ -11,51 +12,56 @@ from typing import Any, Literal
 import anyio
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from keisei.feed.supervise import ALLOWANCE
 from keisei.hint import did_you_mean
+from keisei.metrics import METRICS, NAMES
 from keisei.server.answers import Json, in_thread
-from keisei.server.models import MAX_DIGITS, METRICS, MetricsQuery, NoQuery, PageQuery, parse_query
+from keisei.server.models import MAX_DIGITS, MetricsQuery, NoQuery, PageQuery, parse_query
 from keisei.server.problems import Problem
 from keisei.server.source import Reader, Source
 
 FREE_BYTES = 2**30
-"""What a run needs on its disk to be ready."""
+"""Free disk space below which a run is not ready."""
 
 
 async def status(request: Request) -> Response:
-    """What the run is doing now."""
+    """Return the state of the run."""
     parse_query(NoQuery, request)
     return Json(_source(request).status().to_dict())
 
 
 async def versions(request: Request) -> Response:
-    """What is running here."""
+    """Return the versions of Python and of the main packages."""
     parse_query(NoQuery, request)
     return Json(await in_thread(request, _versions))
 
 
 async def config(request: Request) -> Response:
-    """The settings in use."""
+    """Return the settings in use."""
     parse_query(NoQuery, request)
     return Json(_source(request).settings.model_dump(mode="json"))
 
 
 async def metrics(request: Request) -> Response:
-    """Metric history: ``keys=a,b``, steps ``from=`` and ``to=``, ``max_points=``, ``after=``."""
+    """Return the history of the metrics ``keys=a,b`` between the steps ``from=`` and ``to=``.
+
+    ``max_points=`` limits the points of a metric; ``after=`` continues at an earlier ``cursor``.
+    """
     query = parse_query(MetricsQuery, request)
-    return await in_thread(request, _metrics, _source(request).reader, query)
+    return await in_thread(request, _read_metrics, _source(request).reader, query)
 
 
-def _metrics(reader: Reader, query: MetricsQuery) -> Response:
+def _read_metrics(reader: Reader, query: MetricsQuery) -> Response:
     found = reader.metrics(**query.model_dump())
     unknown = [
         key
         for key in query.keys or ()
-        if key not in METRICS and not found["series"][key]["iteration"]
+        if key not in NAMES and not found["series"][key]["iteration"]
     ]
     if unknown:
-        known = METRICS | reader.metrics(max_points=5)["series"].keys()
+        known = NAMES | reader.metrics(max_points=5)["series"].keys()
         for key in unknown:
             if key not in known:
                 hint = did_you_mean(key, known)
@@ -66,58 +72,64 @@ def _metrics(reader: Reader, query: MetricsQuery) -> Response:
     return Json(found, compact=True)
 
 
+async def catalog(request: Request) -> Response:
+    """Return the table of all metrics: name, meaning, unit, better direction, condition."""
+    parse_query(NoQuery, request)
+    return Json({"metrics": [asdict(metric) for metric in METRICS]})
+
+
 async def games(request: Request) -> Response:
-    """Recorded games, newest first, ``limit=`` of them; the next page by ``after=``."""
+    """Return recorded games, newest first, at most ``limit=``; ``after=`` gives the next page."""
     return await _page(request, "games", _source(request).reader.games)
 
 
 async def log(request: Request) -> Response:
-    """Statuses and alerts, newest first, ``limit=`` of them; the next page by ``after=``.
+    """Return statuses and alerts, newest first, at most ``limit=``; ``after=`` gives the next page.
 
-    The first page begins with those that the database does not have (yet); they have no ``id``.
+    The first page begins with those that the database does not hold (yet); they have no ``id``.
     """
     return await _page(request, "events", _source(request).history)
 
 
 async def game(request: Request) -> Response:
-    """One recorded game."""
+    """Return one recorded game."""
     parse_query(NoQuery, request)
     id: str = request.path_params["id"]
     found = None
     if id.isdecimal() and len(id) <= MAX_DIGITS:
         found = await in_thread(request, _source(request).reader.game, int(id))
     if found is None:
-        raise Problem(404, f"No game {id} is on record.")
+        raise Problem(404, f"There is no recorded game {id!r}.")
     return Json(found)
 
 
 async def checkpoints(request: Request) -> Response:
-    """The run's checkpoints."""
+    """Return the run's checkpoints."""
     parse_query(NoQuery, request)
     found = await in_thread(request, _source(request).reader.checkpoints)
     return Json({"checkpoints": found})
 
 
 async def ratings(request: Request) -> Response:
-    """How strong the players of the run's evaluations are, the strongest first."""
+    """Return the ratings of the players of the run's evaluations, the strongest first."""
     parse_query(NoQuery, request)
     found = await in_thread(request, _source(request).reader.ratings)
     return Json({"ratings": found})
 
 
 async def pause(request: Request) -> Response:
-    """Pause training; evaluation goes on."""
+    """Pause training; evaluation continues."""
     return _submit(request, "pause", "Training pauses.")
 
 
 async def resume(request: Request) -> Response:
-    """Go on training."""
-    return _submit(request, "resume", "Training goes on.")
+    """Continue training."""
+    return _submit(request, "resume", "Training continues.")
 
 
 async def checkpoint(request: Request) -> Response:
     """Save a checkpoint after this iteration."""
-    return _submit(request, "checkpoint", "A checkpoint follows this iteration.")
+    return _submit(request, "checkpoint", "A checkpoint will be saved after this iteration.")
 
 
 async def stop(request: Request) -> Response:
@@ -128,14 +140,16 @@ async def stop(request: Request) -> Response:
 
 
 async def healthz(request: Request) -> Response:
-    """The loop is alive."""
+    """Answer 200: the event loop runs."""
     parse_query(NoQuery, request)
     return Json({"status": "ok"})
 
 
 async def readyz(request: Request) -> Response:
-    """The run is alive too. 503 when it failed or ended early, its worker is silent, something was
-    given up beside it, or what it learns is not kept: the disk is full, or no checkpoint comes.
+    """Answer 200 if the run works, else 503 with the reason.
+
+    The run is not ready if it failed or ended early, if its worker is silent, if a sink or another
+    part beside training was given up, if the disk is nearly full, or if checkpoints are overdue.
     """
     parse_query(NoQuery, request)
     source = _source(request)
@@ -143,14 +157,14 @@ async def readyz(request: Request) -> Response:
     if report.state in {"failed", "stopping", "stopped"}:
         raise Problem(503, f"The run is {report.state}. {report.message}".strip())
     if report.degraded:
-        raise Problem(503, f"Training goes on without {'; '.join(report.degraded)}")
+        raise Problem(503, f"Training continues without {'; '.join(report.degraded)}")
     if report.beat_age > ALLOWANCE.get(report.phase, math.inf):
         silent = f"{report.beat_age:.0f} s in phase {report.phase}"
-        raise Problem(503, f"The worker has shown no life for {silent}.")
+        raise Problem(503, f"The worker has been silent for {silent}.")
     if path := source.reader.path:
         free = (await anyio.to_thread.run_sync(shutil.disk_usage, path)).free
         if free < FREE_BYTES:
-            raise Problem(503, f"The disk has {free / 2**20:.0f} MiB left for {path}.")
+            raise Problem(503, f"The disk has only {free / 2**20:.0f} MiB left for {path}.")
     age, every = report.checkpoint_age, source.settings.run.checkpoint_seconds
     if report.state == "running" and age is not None and age > 3 * every + 60:
         raise Problem(
@@ -193,5 +207,25 @@ def _versions() -> dict[str, str | None]:
 def _version(package: str) -> str | None:
     try:
         return version(package)
-    except PackageNotFoundError:  # run from a checkout that was not installed
+    except PackageNotFoundError:  # a checkout that was not installed
         return None
+
+
+ROUTES = [
+    Route("/api/status", status),
+    Route("/api/version", versions),
+    Route("/api/config", config),
+    Route("/api/metrics", metrics),
+    Route("/api/metrics/catalog", catalog),
+    Route("/api/log", log),
+    Route("/api/games", games),
+    Route("/api/games/{id}", game),
+    Route("/api/checkpoints", checkpoints),
+    Route("/api/ratings", ratings),
+    Route("/api/control/pause", pause, methods=["POST"]),
+    Route("/api/control/resume", resume, methods=["POST"]),
+    Route("/api/control/checkpoint", checkpoint, methods=["POST"]),
+    Route("/api/control/stop", stop, methods=["POST"]),
+    Route("/healthz", healthz),
+    Route("/readyz", readyz),
+]

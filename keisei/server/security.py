@@ -1,4 +1,4 @@
-"""Who may ask for what: loopback only, known Host names only, no writes from other sites."""
+"""Access rules: loopback addresses only, known Host names only, no writes from other sites."""
 
 import ipaddress
 
@@ -12,7 +12,7 @@ from keisei.config import Server
 from keisei.server.problems import ProblemMiddleware, problem_response
 
 MAX_BODY = 64 * 1024
-"""Bytes of a request's body."""
+"""Maximum bytes of a request's body."""
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -32,32 +32,32 @@ class HostRefusedError(ValueError):
 
 
 def check_host(settings: Server) -> None:
-    """Refuse to listen beyond this machine: there is no password yet. Raises HostRefusedError."""
+    """Raise HostRefusedError unless the server listens on this machine only: it has no password."""
     allowed_hosts(settings)
     if settings.host != "localhost" and _loopback(settings.host) is None:
         raise HostRefusedError(
             f"server.host: must be a loopback address such as 127.0.0.1 (got {settings.host!r}); "
-            "for another machine use a tunnel, as ssh -L 8700:localhost:8700"
+            "from another machine use a tunnel: ssh -L 8700:localhost:8700 HOST"
         )
 
 
 def allowed_hosts(settings: Server) -> list[str]:
-    """Host names that are answered: those set, and the address listened on.
+    """Return the Host names that the server answers: those in the settings and its own address.
 
     Raises HostRefusedError for ``*``: without the check any site could reach the service by a name
-    of its own that leads here (DNS rebinding).
+    of its own that resolves to this machine (DNS rebinding).
     """
     if "*" in settings.allowed_hosts:
         raise HostRefusedError(
             "server.allowed_hosts: '*' would let any web site reach the service; "
-            "name the hosts, as localhost or *.example.org"
+            "list the host names, such as localhost or *.example.org"
         )
     own = _loopback(settings.host)
     return [*settings.allowed_hosts, *([own] if own else [])]
 
 
 def _loopback(host: str) -> str | None:
-    """A loopback address as a browser writes it in Host; None if it is something else."""
+    """Return a loopback address as a browser writes it in Host; None for anything else."""
     try:
         address = ipaddress.ip_address(host.strip("[]"))
     except ValueError:
@@ -68,7 +68,7 @@ def _loopback(host: str) -> str | None:
 
 
 def middleware(settings: Server) -> list[Middleware]:
-    """What every request passes, outermost first."""
+    """Return the middleware that every request passes through, outermost first."""
     return [
         Middleware(SecurityHeaders),
         Middleware(ProblemMiddleware),
@@ -81,13 +81,13 @@ def middleware(settings: Server) -> list[Middleware]:
 
 
 class SecurityHeaders:
-    """Adds the headers above to every answer."""
+    """Add ``HEADERS`` to every answer."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
+        """Answer one ASGI request."""
 
         async def add(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -98,18 +98,18 @@ class SecurityHeaders:
 
 
 class WriteGuard:
-    """Refuses unsafe methods from other sites (403) and bodies that aren't JSON (415).
+    """Refuse unsafe methods from other sites (403) and bodies that are not JSON (415).
 
-    A browser tells where a request comes from by ``Sec-Fetch-Site``, an older one by ``Origin``.
-    With neither it is no browser, and on loopback that may write. (The algorithm of Go 1.25's
-    ``CrossOriginProtection``.)
+    A browser sends the origin of a request in ``Sec-Fetch-Site``, an older one in ``Origin``. A
+    request with neither header is not from a browser; on loopback it may write. This is the
+    algorithm of Go 1.25's ``CrossOriginProtection``.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
+        """Answer one ASGI request."""
         if scope["type"] == "http" and scope["method"] not in SAFE_METHODS:
             headers = Headers(scope=scope)
             if refusal := _cross_site(headers) or _not_json(headers):
@@ -128,7 +128,7 @@ def _cross_site(headers: Headers) -> tuple[int, str] | None:
         ours = origin.partition("://")[2] == headers.get("host")
     else:
         ours = True
-    return None if ours else (403, "Requests from other sites may not change anything here.")
+    return None if ours else (403, "Requests from other web sites may not change anything here.")
 
 
 def _not_json(headers: Headers) -> tuple[int, str] | None:

@@ -1,4 +1,4 @@
-"""Running the service by itself, as ``keisei serve`` does: the socket and uvicorn."""
+"""The socket and the uvicorn server of ``keisei serve``."""
 
 import asyncio
 import contextlib
@@ -14,32 +14,33 @@ from starlette.types import ASGIApp
 from keisei.server.connections import Connection, Connections
 
 BACKLOG = 512
+"""Connections that the kernel keeps until the server accepts them."""
 SEND_BUFFER = 64 * 1024
-"""Bytes of kernel memory a client that doesn't read can pin; unset it grows to megabytes."""
+"""Bytes of kernel memory that a client that does not read can hold; the default grows to MiB."""
 
 USER_TIMEOUT_MS = 10_000
-"""After so long without an acknowledgement the kernel drops a client."""
+"""Milliseconds without an acknowledgement after which the kernel drops a client."""
 
 GRACE_SECONDS = 2
-"""What open requests get at the end; then their connections are cut."""
+"""Time that open requests get when the server stops; then their connections are closed."""
 
 ACCEPTED_AT_ONCE = 8
-"""Asyncio takes so many connections before the first of them is looked at."""
+"""Connections that asyncio accepts in a row before the first of them is handled."""
 
 
 class BindError(OSError):
-    """The address can't be listened on."""
+    """The server cannot listen on the address."""
 
 
 class PortInUseError(BindError):
-    """Another program listens there."""
+    """Another program listens on the port."""
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes any free one. Raises PortInUseError, BindError.
+    """Return a listening socket; port 0 takes any free port. Raises PortInUseError, BindError.
 
-    Bound here and not by uvicorn, which answers a clash with SystemExit inside the loop. Clients
-    may connect at once and wait in the backlog. The options are inherited by every connection.
+    Uvicorn must not bind: it raises SystemExit inside the event loop if the port is in use. Clients
+    may connect at once and wait in the backlog. Every connection inherits the socket's options.
     """
     address = f"{host}:{port}"
     try:
@@ -67,16 +68,16 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def address_of(sock: socket.socket) -> str:
-    """The URL of a listening socket."""
+    """Return the URL of a listening socket."""
     host, port = sock.getsockname()[:2]
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
 def end_streams_from_hub() -> None:
-    """Tell sse-starlette that streams end when the run closes them, with ``bye``.
+    """Configure sse-starlette so that streams end with ``bye``, when the run closes them.
 
-    Left alone it cuts them at the first signal, before the run's last events. The switch is
-    process-wide, so only the program that owns the process may turn it.
+    By default it ends streams at the first signal, before the run's last events. The switch holds
+    for the whole process, so only the program that owns the process may call this.
     """
     AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
 
@@ -84,8 +85,8 @@ def end_streams_from_hub() -> None:
 async def run_server(app: ASGIApp, sock: socket.socket, stop: anyio.Event) -> None:
     """Serve until ``stop`` is set (then open requests get two seconds) or the task is cancelled.
 
-    Slow clients and too many of them are cut off: see ``keisei.server.connections``.
-    ``sock`` stays open and the caller's, so that a server that failed can be started again on it.
+    ``keisei.server.connections`` closes slow connections and those that are too many. The caller
+    keeps ``sock``, which stays open: a server that failed can start again on it.
     """
     config = uvicorn.Config(
         app,
@@ -100,7 +101,7 @@ async def run_server(app: ASGIApp, sock: socket.socket, stop: anyio.Event) -> No
         timeout_graceful_shutdown=2 * GRACE_SECONDS,
     )
     server = _Server(config)
-    ours = sock.dup()  # uvicorn closes what it is given
+    ours = sock.dup()  # uvicorn closes the socket that it is given
     ended = False
     try:
         async with anyio.create_task_group() as tasks:
@@ -109,7 +110,7 @@ async def run_server(app: ASGIApp, sock: socket.socket, stop: anyio.Event) -> No
             ended = True
             tasks.cancel_scope.cancel()
     finally:
-        if server.started and not ended:  # cancelled or failed: uvicorn leaves everything open
+        if server.started and not ended:  # cancelled or failed: uvicorn closes nothing then
             with anyio.CancelScope(shield=True):
                 await server.shutdown(sockets=[ours])
         ours.close()
@@ -121,22 +122,25 @@ async def _exit_after(stop: anyio.Event, server: uvicorn.Server) -> None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn that bounds its connections and leaves the process's signals alone."""
+    """A uvicorn server that limits its connections and installs no signal handlers."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.server_state: Connections = Connections()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Asyncio has one number for what the kernel keeps and for what it takes at once; we two."""
+        """Start; then set the kernel's backlog to ``BACKLOG``.
+
+        Asyncio has one number for the backlog and for the connections it accepts in a row.
+        """
         await super().startup(sockets)
         for sock in sockets or ():
             sock.listen(BACKLOG)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close. A request that takes too long loses its connection, and so comes to an end.
+        """Close; after ``GRACE_SECONDS`` close the connections of open requests, which ends them.
 
-        Uvicorn would cancel it, and log a traceback of that as an error.
+        Uvicorn would cancel the requests and log each cancellation as an error with a traceback.
         """
         cut = asyncio.get_running_loop().call_later(GRACE_SECONDS, self.server_state.end)
         try:

@@ -1,6 +1,6 @@
-"""What the server needs to know of a run: the one interface between them.
+"""The interface between the server and a run.
 
-The live session (``keisei.Keisei``) has it, and ``keisei.testing.FakeRun``.
+``keisei.Keisei`` (the live session) and ``keisei.testing.FakeRun`` implement it.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
@@ -16,11 +16,11 @@ from keisei.runtime.status import StatusReport
 
 
 class Reader(Protocol):
-    """What is kept of a run. Blocking: the server calls it in a thread."""
+    """The stored data of a run. Methods block: the server calls them in a thread."""
 
     @property
     def path(self) -> Path | None:
-        """The run's directory; None for one that writes nothing."""
+        """The run's directory; None for a run that writes nothing."""
 
     def metrics(
         self,
@@ -30,60 +30,67 @@ class Reader(Protocol):
         max_points: int = 2000,
         after: int | None = None,
     ) -> dict[str, Any]:
-        """Metric history by step."""
+        """Return the metric history: ``series`` by metric name, and ``cursor`` to continue from.
+
+        ``start`` and ``end`` are steps, ``after`` is an iteration; a series has at most
+        ``max_points`` points.
+        """
 
     def games(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
-        """A page of recorded games."""
+        """Return a page of recorded games, newest first."""
 
     def game(self, id: int) -> dict[str, Any] | None:
-        """One recorded game."""
+        """Return one recorded game, or None."""
 
     def events(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
-        """A page of statuses and alerts."""
+        """Return a page of statuses and alerts, newest first."""
 
     def checkpoints(self) -> list[dict[str, Any]]:
-        """The run's checkpoints."""
+        """Return the run's checkpoints."""
 
     def ratings(self) -> list[dict[str, Any]]:
-        """The newest ratings of all players."""
+        """Return the newest ratings of all players."""
 
     def match_games(
         self, evaluation: str | None = None, limit: int = 100, after: int | None = None
     ) -> list[dict[str, Any]]:
-        """A page of the games of evaluations."""
+        """Return a page of the games of one evaluation, or of all; newest first."""
 
 
 class Source(Protocol):
-    """A run, as the server sees it. Every method is called on the loop.
+    """A run, as the server uses it. It calls every method but ``history`` on the event loop.
 
-    Commands raise ``InboxFull`` when the run can take no more of them just now, and ``NotRunning``
-    when its state doesn't allow them.
+    Commands raise ``InboxFull`` when too many commands wait, and ``NotRunning`` when the state of
+    the run does not allow them.
     """
 
     @property
     def settings(self) -> Settings:
-        """The settings in use; those of a resumed run may differ from what it began with."""
+        """The settings in use; resuming a run can change them."""
 
     @property
     def reader(self) -> Reader:
-        """What is kept of it."""
+        """The stored data of the run."""
 
     def status(self) -> StatusReport:
-        """What it is doing now."""
+        """Return the state of the run now."""
 
     def history(self, limit: int, after: int | None) -> list[dict[str, Any]]:
-        """A page of statuses and alerts, newest first. Blocking: the server calls it in a thread."""
+        """Return a page of statuses and alerts, newest first. Blocks: called in a thread."""
 
     def subscribe(
         self, topics: Collection[Topic], after: str | None
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """Encoded server-sent events, from the one after id ``after``; ends with the run."""
+        """Return a context manager of encoded server-sent events of ``topics``.
+
+        They begin after the event with id ``after``, or now, and end with the run.
+        """
 
     def dismiss(self) -> None:
-        """End all subscriptions, with ``bye``: the server ends, and the run goes on."""
+        """End all subscriptions with ``bye``, because the server stops; the run continues."""
 
     def submit(self, kind: Literal["pause", "resume", "checkpoint"]) -> Any:
-        """Queue a command; returning means that it was accepted, not that it is done."""
+        """Queue a command. On return it is accepted but not yet done."""
 
     def stop(self) -> None:
         """End the run, as SIGTERM does."""
@@ -91,17 +98,17 @@ class Source(Protocol):
     async def evaluate(self, spec: EvaluationSpec, key: str | None = None) -> EvaluationHandle:
         """Start an evaluation beside training; the same ``key`` again gives the same evaluation.
 
-        Raises KeyReused too.
+        Raises KeyReused if ``key`` was used with another ``spec``.
         """
 
     def evaluations(self) -> list[dict[str, Any]]:
-        """All evaluations, newest first."""
+        """Return all evaluations, newest first."""
 
     def evaluation(self, id: str) -> dict[str, Any] | None:
-        """One of them."""
+        """Return one evaluation, or None."""
 
     def follow_evaluation(self, id: str) -> AsyncGenerator[dict[str, Any], None]:
-        """How it stands now and after each change, to its end."""
+        """Yield the evaluation now and after each change, until it ends."""
 
     def cancel_evaluation(self, id: str) -> None:
-        """End it early; nothing happens if it has ended."""
+        """Cancel an evaluation; do nothing if it has ended."""

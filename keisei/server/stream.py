@@ -1,4 +1,4 @@
-"""``/api/events``: the run's events as server-sent events."""
+"""``/api/events``: the events of the run as server-sent events."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,6 +9,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from sse_starlette.sse import SendTimeoutError
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from keisei.server.models import EventsQuery, parse_query
@@ -16,21 +17,22 @@ from keisei.server.problems import problem_response
 from keisei.server.source import Source
 
 PING_SECONDS = 15
+"""Time between two comments that keep a stream without events open."""
 SEND_SECONDS = 15.0
-"""A client that takes nothing for so long is dropped."""
+"""Time after which a client that reads nothing is dropped."""
 
 RETRY = b"retry: 2000\r\n"
-"""Milliseconds after which a browser reconnects by itself. A line of the first event: some clients
-take one that stands alone for an event without data."""
+"""Milliseconds after which a browser reconnects by itself. It is sent as a line of the first event:
+some clients would take a block of its own as an event without data."""
 
 FAREWELL_SECONDS = 1.0
-"""How long ``bye`` may take when the server ends and not the run."""
+"""Time to send ``bye`` when the server stops and the run continues."""
 
 _log = structlog.get_logger("keisei.server")
 
 
 class Streams:
-    """Counts the streams that are open, up to ``limit``."""
+    """The number of open streams, and its limit."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -38,15 +40,15 @@ class Streams:
 
     @property
     def full(self) -> bool:
-        """Whether no more are served."""
+        """Whether the limit is reached, so that the next stream is refused."""
         return self.open >= self.limit
 
 
 class EventStream(EventSourceResponse):
-    """One client's stream. Holds one of ``streams`` for as long as it lasts."""
+    """The stream of one client. It counts as one of ``streams`` while it is open."""
 
     def __init__(self, frames: AsyncIterator[bytes], streams: Streams, **more: Any) -> None:
-        """``more``: what else ``EventSourceResponse`` is told."""
+        """``more``: further arguments of ``EventSourceResponse``."""
         super().__init__(
             frames,
             ping=PING_SECONDS,
@@ -57,9 +59,12 @@ class EventStream(EventSourceResponse):
         self._streams = streams
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI. Counted here and not in the endpoint, whose answer might never be sent."""
+        """Send the stream, or 503 if the limit is reached.
+
+        Streams are counted here, because an answer that the endpoint returns may never be sent.
+        """
         if self._streams.full:
-            detail = f"All {self._streams.limit} event streams are taken. Try again in a while."
+            detail = f"All {self._streams.limit} event streams are in use. Try again later."
             refusal = problem_response(503, detail, scope["path"], headers={"Retry-After": "5"})
             await refusal(scope, receive, send)
             return
@@ -73,15 +78,15 @@ class EventStream(EventSourceResponse):
 
 
 async def events(request: Request) -> Response:
-    """Stream events of ``topics=`` from the one after ``Last-Event-ID`` or ``after=``."""
+    """Stream the events of ``topics=`` that follow ``Last-Event-ID`` or ``after=``."""
     query = parse_query(EventsQuery, request)
-    # A browser reconnecting by itself keeps its first URL; only the header knows where it was.
+    # A browser that reconnects by itself uses its first URL; only the header is up to date.
     after = request.headers.get("last-event-id") or query.after
     state = request.app.state
     ending = anyio.Event()
 
     async def dismiss() -> None:
-        """A host's server ends before the run in it: say ``bye`` while there is a connection."""
+        """Send ``bye`` while the connection is open: the server stops before the run in it."""
         await ending.wait()
         state.source.dismiss()
 
@@ -100,3 +105,6 @@ async def _frames(source: Source, query: EventsQuery, after: str | None) -> Asyn
         async for frame in frames:
             yield start + frame
             start = b""
+
+
+ROUTES = [Route("/api/events", events)]

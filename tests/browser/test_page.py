@@ -54,6 +54,9 @@ def test_the_page_lives(service: Service, watched: Watched) -> None:
     for figure in ("chart-ends", "chart-learning", "chart-speed"):
         assert drawn(page, figure) > 500
         expect(page.locator(f"#{figure} .key b").first).to_have_text(re.compile(r"\d"))
+        expect(page.locator(f"#{figure} .key").first).to_have_attribute(
+            "title", re.compile(r"\w+\.$")
+        )
     seen = page.locator("#board svg").get_attribute("aria-label") or ""
     assert "to move" in seen
     expect(page.locator("#board svg")).not_to_have_attribute("aria-label", seen)

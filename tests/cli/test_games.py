@@ -1,4 +1,4 @@
-"""``keisei games export`` as a person meets it."""
+"""``keisei games export``."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +34,7 @@ def match_game(number: int, moves: str = "7g7f 3c3d") -> MatchGame:
 def run(tmp_path: Path) -> Iterator[Path]:
     with RunDirectory.create(Settings(), tmp_path / "run") as made:
         table = MatchTable(made.path)
-        for key in ("e/1", "f2"):  # an id that is no file's name
+        for key in ("e/1", "f2"):  # an id that cannot be a file's name
             table.begin(key, 100, {})
         table.add("e/1", [match_game(1), match_game(0, "2g2f 8c8d")])
         table.add("f2", [match_game(0)])
@@ -56,7 +56,7 @@ def lines(capsys: pytest.CaptureFixture[str], *words: object) -> list[str]:
     return captured.out.splitlines()
 
 
-def test_usi_is_a_line_a_game(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_usi_prints_one_line_per_game(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = ["startpos moves 2g2f 8c8d resign", "startpos moves 7g7f 3c3d resign"]
     last = "startpos moves 7g7f 3c3d resign"
     assert lines(capsys, run, "--format", "usi") == [*first, last]
@@ -68,12 +68,12 @@ def test_usi_is_a_line_a_game(run: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.mark.parametrize("form", ["kif", "csa", "usi"])
-def test_a_file_a_game(
+def test_every_game_gets_a_file(
     run: Path, tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "deep" / "games"
     ending = "kifu" if form == "kif" else form
-    for _ in range(2):  # the same files again
+    for _ in range(2):  # the second time overwrites them
         assert main(["games", "export", str(run), "--format", form, "--out", str(out)]) == 0
         captured = capsys.readouterr()
         assert (captured.out, captured.err) == ("", f"3 games in {out}\n")
@@ -88,7 +88,7 @@ def test_a_file_a_game(
             assert said in text
 
 
-def test_self_play_as_kif(run: Path, tmp_path: Path) -> None:
+def test_games_of_self_play_are_written_as_kif(run: Path, tmp_path: Path) -> None:
     words = ["games", "export", str(run), "--format", "kif", "--self-play", "--out", str(tmp_path)]
     assert main(words) == 0
     (mated,) = read_games(tmp_path / "self-play-00000004.kifu")
@@ -99,7 +99,9 @@ def test_self_play_as_kif(run: Path, tmp_path: Path) -> None:
     assert cut.winner is None
 
 
-def test_a_run_without_games_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_without_games_reports_0_games(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with RunDirectory.create(Settings(), tmp_path / "new") as made:
         assert main(["games", "export", str(made.path), "--format", "usi"]) == 0
     captured = capsys.readouterr()
@@ -112,14 +114,14 @@ def test_a_run_without_games_says_so(tmp_path: Path, capsys: pytest.CaptureFixtu
     [
         (["nowhere", "--format", "usi"], 2, "nowhere: no such file or folder"),
         (["RUN", "--format", "usi", "--evaluation", "x"], 2, "has no evaluation 'x'"),
-        (["RUN", "--format", "kif"], 2, "--out: kif needs it"),
+        (["RUN", "--format", "kif"], 2, "--out: name a folder; the format kif"),
         (["RUN", "--format", "pgn"], 2, "--format"),
         (["RUN"], 2, "--format"),
         (["RUN", "--format", "usi", "--self-play", "--evaluation", "x"], 2, "not allowed with"),
         (["RUN", "--format", "csa", "--out", "RUN/run.toml"], 3, "run.toml: File exists"),
     ],
 )
-def test_what_is_wrong_is_one_line(
+def test_an_error_is_one_line_with_its_exit_code(
     run: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int, said: str
 ) -> None:
     assert main(["games", "export", *(word.replace("RUN", str(run)) for word in words)]) == code
@@ -129,7 +131,7 @@ def test_what_is_wrong_is_one_line(
     assert said in captured.err
 
 
-def test_a_game_that_is_none_is_told(
+def test_a_game_with_an_illegal_move_is_reported(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = MatchTable(run)

@@ -1,4 +1,4 @@
-"""``keisei metrics`` as a researcher meets it."""
+"""``keisei metrics``."""
 
 import csv
 import io
@@ -23,7 +23,7 @@ Ask = Callable[..., str]
 
 @pytest.fixture
 def train(tmp_path: Path) -> Train:
-    """A run with these values of metrics, iteration by iteration of 64 steps."""
+    """Make a run with the given metrics, one dictionary per iteration of 64 steps."""
 
     def train(*values: Mapping[str, float], each: int = 64) -> Path:
         with RunDirectory.create(Settings(), tmp_path / "run") as made:
@@ -51,7 +51,7 @@ def ask(capsys: pytest.CaptureFixture[str]) -> Ask:
     return ask
 
 
-def test_csv_has_every_iteration_and_a_column_a_metric(train: Train, ask: Ask) -> None:
+def test_csv_has_a_row_per_iteration_and_a_column_per_metric(train: Train, ask: Ask) -> None:
     run = train(
         {"train/kl": 0.125, "games/length": 81.0},
         {"train/kl": math.nan, "games/length": 1e-9},
@@ -69,13 +69,13 @@ def test_csv_has_every_iteration_and_a_column_a_metric(train: Train, ask: Ask) -
     ]
 
 
-def test_csv_of_a_long_run_is_not_thinned(train: Train, ask: Ask) -> None:
+def test_csv_has_every_iteration_of_a_long_run(train: Train, ask: Ask) -> None:
     run = train(*({"train/lr": i / 7} for i in range(5000)))
     rows = list(csv.DictReader(io.StringIO(ask(run, "--csv"))))
     assert [float(row["train/lr"]) for row in rows] == [i / 7 for i in range(5000)]
 
 
-def test_json_is_columns_of_equal_length(train: Train, ask: Ask) -> None:
+def test_json_has_columns_of_equal_length(train: Train, ask: Ask) -> None:
     run = train({"a/b": 1.5}, {"a/b": math.inf, "c": 2.0}, {"c": -2.0})
     assert json.loads(ask(run, "--json")) == {
         "step": [64, 128, 192],
@@ -97,8 +97,8 @@ def test_the_table_goes_from_the_first_iteration_to_the_newest(train: Train, ask
     places = [int(row.split()[1]) for row in rows]
     assert len(places) == 20
     assert max(b - a for a, b in pairwise(places)) <= 27
-    assert count == "20 of 500 iterations; --csv and --json give all."
-    assert more == "More metrics by --keys: speed/steps_per_second."
+    assert count == "20 of 500 iterations; --csv and --json print all."
+    assert more == "More metrics, for --keys: speed/steps_per_second."
     chosen = ask(run, "--keys", "speed/steps_per_second").splitlines()
     assert chosen[0].split() == ["speed"]
     assert chosen[2].split() == ["64", "1", "1234"]
@@ -106,16 +106,16 @@ def test_the_table_goes_from_the_first_iteration_to_the_newest(train: Train, ask
 
 
 @pytest.mark.parametrize("count", [1, 2, 19, 20])
-def test_a_short_run_is_shown_whole(count: int, train: Train, ask: Ask) -> None:
+def test_the_table_has_every_iteration_of_a_short_run(count: int, train: Train, ask: Ask) -> None:
     _, _, *rows = ask(train(*({"train/entropy": 1.0} for _ in range(count)))).splitlines()
     assert [int(row.split()[1]) for row in rows] == list(range(1, count + 1))
 
 
-def test_a_run_without_the_usual_metrics_shows_those_it_has(train: Train, ask: Ask) -> None:
+def test_a_run_without_the_usual_metrics_shows_its_own(train: Train, ask: Ask) -> None:
     assert ask(train({"my/own": 0.5}))[-4:] == "0.5\n"
 
 
-def test_the_table_fits_a_terminal(train: Train, ask: Ask) -> None:
+def test_the_table_fits_into_80_columns(train: Train, ask: Ask) -> None:
     values = {
         "train/loss_policy": -0.0123456, "train/loss_value": 1.02345, "train/entropy": 3.65812,
         "games/length": 213.245, "games/decisive": 0.386123, "eval/score": 0.81253,
@@ -131,8 +131,8 @@ def test_the_table_fits_a_terminal(train: Train, ask: Ask) -> None:
     [
         ("train/entorpy", "--keys: no metric 'train/entorpy', did you mean train/entropy?"),
         ("train/kl,entropy", "--keys: no metric 'entropy', did you mean train/entropy?"),
-        ("eval/elo", "--keys: no metric 'eval/elo'; there are train/entropy, train/kl"),
-        ("", "--keys: no metric ''; there are train/entropy, train/kl"),
+        ("eval/elo", "--keys: no metric 'eval/elo'; the run has train/entropy, train/kl"),
+        ("", "--keys: no metric ''; the run has train/entropy, train/kl"),
     ],
 )
 def test_an_unknown_metric_is_refused(
@@ -143,16 +143,18 @@ def test_an_unknown_metric_is_refused(
     assert capsys.readouterr() == ("", f"keisei: {said}\n")
 
 
-def test_a_run_without_iterations_says_so(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_without_iterations_is_reported(
+    train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = train()
     for form in ([], ["--csv"], ["--json"]):
         assert main(["metrics", str(run), *form]) == 1
         assert capsys.readouterr().err.startswith(f"keisei: {run}: no metrics yet")
     assert main(["metrics", str(run), "--keys", "train/kl"]) == 2
-    assert "'train/kl'; there are none yet" in capsys.readouterr().err
+    assert "'train/kl'; the run has none yet" in capsys.readouterr().err
 
 
-def test_a_run_that_lost_its_iterations_on_resume_says_so(
+def test_a_run_that_lost_its_iterations_on_resume_is_reported(
     train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = train({"train/kl": 1.0})

@@ -1,4 +1,4 @@
-"""``keisei ratings`` as a person meets it."""
+"""``keisei ratings``."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def play(run: Path, black: str, white: str, results: str) -> None:
-    """Games of one evaluation: b, w or d for black, white or draw."""
+    """Store the games of an evaluation; a result is b, w or d for black, white or draw."""
     names = {"b": "black", "w": "white", "d": "draw"}
     games = [
         MatchGame(
@@ -34,7 +34,7 @@ def play(run: Path, black: str, white: str, results: str) -> None:
     table.close()
 
 
-def test_a_table_of_all_players_strongest_first(
+def test_the_table_lists_all_players_strongest_first(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     play(run, "run@20", "random", "b" * 12 + "w" * 4)
@@ -60,7 +60,7 @@ def test_a_table_of_all_players_strongest_first(
     assert kept == {name: line["elo"] for name, line in players.items()}
 
 
-def test_without_the_random_player_the_first_one_is_0(
+def test_without_the_random_player_the_first_player_is_the_anchor(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     play(run, "run@10", "run@20", "bwdd")
@@ -68,11 +68,11 @@ def test_without_the_random_player_the_first_one_is_0(
     assert json.loads(capsys.readouterr().out)["anchor"] == "run@10"
 
 
-def test_what_has_no_ratings_is_one_line(
+def test_a_run_without_ratings_is_reported_in_one_line(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for words, code, said in (
-        ([str(run)], 1, f"{run}: no game of an evaluation yet; try keisei evaluate"),
+        ([str(run)], 1, f"{run}: no evaluation has a game yet; run keisei evaluate first"),
         ([str(tmp_path / "nowhere")], 2, "nowhere"),
         ([], 2, "RUN"),
     ):

@@ -1,4 +1,4 @@
-"""``keisei usi`` as GUIs meet it."""
+"""``keisei usi``, used as GUIs use it."""
 
 import io
 import random
@@ -34,7 +34,7 @@ Ask = Callable[..., tuple[int, list[str], str]]
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    Position().outcome()  # compiled before a test looks for what blocks the loop
+    Position().outcome()  # compiles kernels, which would block the loop in a test
     settings = Settings.model_validate({"env": {"max_ply": 100}, "compute": {"dtype": "float32"}})
     with RunDirectory.create(settings, tmp_path_factory.mktemp("runs") / "形成") as run:
         for step in (10, 20):
@@ -45,7 +45,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def launcher(run: Path, tmp_path: Path) -> Path:
-    """GUIs start a file and give it no arguments."""
+    """A file that starts the engine: GUIs give no arguments."""
     path = tmp_path / "keisei-usi"
     path.write_text(f"#!/bin/sh\nexec {shlex.join([*KEISEI, str(run)])}\n")
     path.chmod(0o755)
@@ -54,13 +54,13 @@ def launcher(run: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def ask(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Ask]:
-    """The command in this process: exit code, lines on stdout, stderr."""
+    """Run the command in this process. Returns exit code, lines on stdout, and stderr."""
     threads = torch.get_num_threads()
     handlers = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
 
     def ask(agent: object, *lines: str) -> tuple[int, list[str], str]:
-        said = io.BytesIO("".join(f"{line}\n" for line in lines).encode())
-        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(said))
+        stdin = io.BytesIO("".join(f"{line}\n" for line in lines).encode())
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(stdin))
         code = main(["usi", str(agent)])
         captured = capsys.readouterr()
         return code, captured.out.splitlines(), captured.err
@@ -72,14 +72,14 @@ def ask(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.mark.anyio
-async def test_our_client_plays_a_whole_game_with_it(launcher: Path) -> None:
+async def test_keiseis_own_client_plays_a_whole_game_with_it(launcher: Path) -> None:
     dice, position, moves = random.Random(22), Position(), list[str]()
     spec = EngineSpec.parse(f"usi:{launcher}?byoyomi=1000&Threads=1&Device=cpu")
     async with nothing_left(), Engine(spec) as engine:
         assert engine.name.startswith("Keisei ")
         assert tuple(engine.options.values()) == OPTIONS
         await engine.new_game()
-        # Mate after 108 plies here; another processor may round its way to another game.
+        # Mate after 108 plies here. Rounding on another processor may lead to another game.
         while position.outcome() is None and position.ply < 512:
             if position.side == "white":
                 move = (await engine.go(" ".join(["startpos moves", *moves]))).move
@@ -94,11 +94,11 @@ async def test_our_client_plays_a_whole_game_with_it(launcher: Path) -> None:
     assert position.ply > 20
 
 
-def test_a_foreign_client_plays_with_it(launcher: Path) -> None:
+def test_the_client_of_cshogi_plays_with_it(launcher: Path) -> None:
     usi = pytest.importorskip("cshogi.usi")
     cshogi = pytest.importorskip("cshogi")
     engine = usi.Engine(str(launcher))
-    with engine.proc as process:  # it would leave the pipes open
+    with engine.proc as process:  # cshogi leaves the pipes open
         try:
             play_by(engine, usi.InfoListener(), cshogi.Board())
         finally:
@@ -107,7 +107,7 @@ def test_a_foreign_client_plays_with_it(launcher: Path) -> None:
 
 
 def play_by(engine: Any, listener: Any, board: Any) -> None:
-    """30 plies, as a client of cshogi's does it."""
+    """Play 30 plies with cshogi's client."""
     assert engine.name.startswith("Keisei ")
     engine.setoption("Sampling", "true")
     engine.setoption("USI_Hash", 64)
@@ -129,7 +129,7 @@ def play_by(engine: Any, listener: Any, board: Any) -> None:
     engine.quit()
 
 
-def test_it_introduces_itself_without_loading_anything_heavy(run: Path) -> None:
+def test_it_answers_usi_without_heavy_imports(run: Path) -> None:
     code = (
         "import sys; from keisei.cli.main import main; main(sys.argv[1:]); "
         "print(*{'torch', 'numba', 'numpy', 'pydantic'} & {*sys.modules}, 'loaded')"
@@ -142,7 +142,7 @@ def test_it_introduces_itself_without_loading_anything_heavy(run: Path) -> None:
     assert (last, loaded) == ("usiok", "loaded")
 
 
-def test_the_newest_checkpoint_plays_as_in_the_library(run: Path, ask: Ask) -> None:
+def test_the_newest_checkpoint_plays_the_same_move_as_in_the_library(run: Path, ask: Ask) -> None:
     moves = ["7g7f", "3c3d"]
     code, out, err = ask(run, "usi", "isready", f"position startpos moves {' '.join(moves)}", "go")
     assert (code, err) == (0, "")
@@ -155,31 +155,31 @@ def test_the_newest_checkpoint_plays_as_in_the_library(run: Path, ask: Ask) -> N
     assert out[-1] == f"bestmove {load(run).best_move(position.sfen())}"
 
 
-def test_it_sees_what_the_network_saw_in_training(
+def test_its_network_gets_the_same_observations_as_in_training(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     player = load(run, "cpu")
-    seen: list[np.ndarray[Any, Any]] = []
-    look = player.agent.look
+    observations: list[np.ndarray[Any, Any]] = []
+    real = player.agent.top_and_values
 
     def spy(observation: Any, mask: Any, k: int) -> Any:
-        seen.append(observation)
-        return look(observation, mask, k)
+        observations.append(observation)
+        return real(observation, mask, k)
 
-    monkeypatch.setattr(player.agent, "look", spy)
+    monkeypatch.setattr(player.agent, "top_and_values", spy)
     env, position = VectorEnv(1, max_ply=100, reset_pool=0), Position()
-    for usi in ["2h3h", "8b7b", "3h2h", "7b8b"] * 2:  # the start position twice more
+    for usi in ["2h3h", "8b7b", "3h2h", "7b8b"] * 2:  # the start position repeats twice
         env.step(np.array([position.action(usi)]))
         position.push(usi)
-        view = _Player(player).look(position)
-        assert seen[-1].tolist() == env.observation.tolist()
-        assert {move for move, _ in view.moves} == set(position.legal_moves())
-        shares = [share for _, share in view.moves]
+        assessment = _Player(player).assess(position)
+        assert observations[-1].tolist() == env.observation.tolist()
+        assert {move for move, _ in assessment.moves} == set(position.legal_moves())
+        shares = [share for _, share in assessment.moves]
         assert shares == sorted(shares, reverse=True)
         assert sum(shares) == pytest.approx(1, abs=1e-3)
 
 
-def test_what_cannot_be_loaded_is_told_to_the_gui_and_the_terminal(
+def test_a_load_error_is_reported_to_the_gui_and_on_stderr(
     run: Path, ask: Ask, tmp_path: Path
 ) -> None:
     missing = tmp_path / "none"
@@ -193,7 +193,9 @@ def test_what_cannot_be_loaded_is_told_to_the_gui_and_the_terminal(
         assert out == [f"info string {err.removeprefix('keisei: ').strip()}"]
 
 
-def test_a_damaged_checkpoint_is_told_and_the_one_before_plays(ask: Ask, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_reported_and_the_one_before_plays(
+    ask: Ask, tmp_path: Path
+) -> None:
     with RunDirectory.create(Settings(), tmp_path / "run") as run:
         for step in (1, 2):
             weights = build(**NET, seed=step).state_dict()
@@ -205,7 +207,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_plays(ask: Ask, tmp_pat
     assert f"refused: {path}/weights.safetensors: damaged" in err
 
 
-def test_what_a_network_prints_is_not_protocol(
+def test_output_of_a_network_does_not_reach_the_protocol(
     run: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def chatty(*args: Any, **options: Any) -> Any:
@@ -219,7 +221,7 @@ def test_what_a_network_prints_is_not_protocol(
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, None])
-def test_a_signal_or_the_end_of_input_ends_it_in_good_order(
+def test_a_signal_or_the_end_of_stdin_ends_it_with_exit_code_0(
     how: signal.Signals | None, run: Path
 ) -> None:
     pipe = subprocess.PIPE

@@ -15,7 +15,8 @@ import torch
 from keisei.cli.main import main
 from keisei.config import Settings
 from keisei.play.players import load
-from keisei.runtime.prepare import prepare
+from keisei.runtime.plan import RunRequest
+from keisei.runtime.prepare import open_run
 from keisei.shogi import Position
 from keisei.store import load_checkpoint
 
@@ -73,7 +74,7 @@ def test_a_run_can_start_from_the_result(
     net = {"kind": "se_resnet", "blocks": 1, "channels": 8}
     settings = Settings.model_validate({"net": net})
     for init in (checkpoint, tmp_path / "warm"):
-        prepared = prepare(settings, tmp_path / f"run-{init.name}", resume=False, init=init)
+        prepared = open_run(RunRequest(settings, tmp_path / f"run-{init.name}", init=init))
         prepared.database.close()
         prepared.run.close()
         assert prepared.init == checkpoint
@@ -249,85 +250,6 @@ def test_a_file_without_a_usable_game_is_named(
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert said in error
-
-
-@pytest.fixture
-def collection(tmp_path: Path) -> Path:
-    """Games of all formats and encodings, good and bad, and what is no record."""
-    folder = tmp_path / "collection"
-    (folder / "deep").mkdir(parents=True)
-    even = "手合割：平手\n先手：東海林\n手数----指手--\n   1 ７六歩(77)\n"
-    (folder / "a.kif").write_text(f"{even}   2 投了\n{even}   2 ３五歩(33)\n", "cp932")
-    (folder / "b.csa").write_text("N+東海林\nPI\n+\n+7776FU\n%TORYO\n", "euc_jp")
-    (folder / "c.usi").write_text("startpos moves 7g7f 3c3d resign\nnonsense\n")
-    (folder / "deep" / "d.ki2u").write_text("手合割：七枚落ち\n△３四歩\n", "utf-8")
-    (folder / "deep" / "notes.txt").write_text("no records")
-    return folder
-
-
-def test_a_dry_run_lists_every_file_and_game(
-    collection: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["warmup", "--dry-run", str(collection), "--run", str(tmp_path / "warm")]) == 0
-    captured = capsys.readouterr()
-    assert captured.err == ""
-    lines = captured.out.splitlines()
-    assert lines[0].split() == ["format", "encoding", "games", "refused", "file"]
-    assert lines[1].split() == ["KIF", "Shift_JIS", "1", "1", f"{collection}/a.kif"]
-    assert lines[2] == "    line 1: 1 plies, black won, resign"
-    assert lines[3].startswith("    line 6: refused: ply 2: 3c3e is not legal")
-    assert lines[4].split()[:2] == ["CSA", "EUC-JP"]
-    assert lines[6].split()[:4] == ["USI", "UTF-8", "1", "1"]
-    assert lines[9].split()[:4] == ["KI2", "UTF-8", "0", "1"]
-    assert "did you mean 左七枚落ち or 右七枚落ち?" in lines[10]
-    assert lines[11].endswith("notes.txt: passed over: no ending of game records")
-    assert lines[12:] == ["5 files, 1 of them not read; 3 games with 4 plies, 3 refused"]
-    assert not (tmp_path / "warm").exists()
-
-
-def test_a_dry_run_is_one_json_object(collection: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["warmup", "--dry-run", "--json", str(collection)]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["total"] == {"files": 5, "games": 3, "plies": 4, "refused": 3, "not_read": 1}
-    kif, csa, *_, notes = found["files"]
-    assert (kif["format"], kif["encoding"]) == ("KIF", "Shift_JIS")
-    assert kif["games"][0] == {
-        "source": f"{collection}/a.kif:1",
-        "start": Position().sfen(),
-        "plies": 1,
-        "winner": "black",
-        "reason": "resign",
-    }
-    assert kif["games"][1]["refused"].startswith(f"{collection}/a.kif:6: ply 2: ")
-    assert csa["encoding"] == "EUC-JP"
-    assert (notes["format"], notes["games"]) == (None, [])
-    assert notes["problem"] == "passed over: no ending of game records"
-
-
-def test_a_dry_run_tells_results_starts_and_names_for_a_terminal(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    start = "4k4/9/4P4/9/9/9/9/9/4K4 b G 1"
-    file = tmp_path / "a\x1b[31m.usi"
-    file.write_text(f"7g7f sennichite\n7g7f\n7g7f 3c3d resign\nsfen {start} moves 5i5h\n")
-    assert main(["warmup", "--dry-run", str(tmp_path)]) == 0
-    _, row, *games, _ = capsys.readouterr().out.splitlines()
-    assert row.endswith(f"{tmp_path}/a\\x1b[31m.usi")
-    assert [game.strip() for game in games] == [
-        "line 1: 1 plies, draw, repetition_draw",
-        "line 2: 1 plies, unknown result, unknown",
-        "line 3: 2 plies, white won, resign",
-        f"line 4: 1 plies, unknown result, unknown, from {start}",
-    ]
-
-
-def test_a_dry_run_of_what_is_not_there_is_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["warmup", "--dry-run", str(tmp_path / "nowhere")]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err == f"keisei: {tmp_path}/nowhere: no such file or folder\n"
 
 
 def test_a_run_is_not_overwritten(

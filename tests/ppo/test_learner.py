@@ -213,7 +213,7 @@ def test_the_board_shows_the_position_that_the_network_saw_last() -> None:
     for count in range(200):
         number, sfen = one.env.game_number[0], one.env.sfen(0)
         ply = one.env.games["ply"][0]
-        (top,), (value,) = one.agent.look(one.env.observation[:1], one.env.mask[:1])
+        (top,), (value,) = one.agent.top_and_values(one.env.observation[:1], one.env.mask[:1])
         iterate(one)
         if one.env.game_number[0] != number:
             assert one.board() is None  # that game is over

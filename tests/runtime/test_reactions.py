@@ -95,12 +95,12 @@ async def test_trouble_that_was_long_in_coming_goes_back_to_weights_that_had_pro
 def test_what_was_on_trial_when_trouble_came_proves_nothing(tmp_path: Path) -> None:
     with closing(RunDirectory.create(settings(tmp_path))) as directory:
         good = rollback.GoodCheckpoints(directory)
-        good.note(100, {"iteration": 1, "quiet": True})
+        good.saved(100, {"iteration": 1, "quiet": True})
         assert good.find("draws") == (None, [])
         later = 1 + rollback.LOOKS_BACK
-        good.note(900, {"iteration": later, "quiet": True})
+        good.saved(900, {"iteration": later, "quiet": True})
         assert good.state()["proven"] is None
-        good.note(1900, {"iteration": 2 * later, "quiet": True})
+        good.saved(1900, {"iteration": 2 * later, "quiet": True})
         assert good.state()["proven"] == 900
 
 

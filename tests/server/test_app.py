@@ -35,7 +35,7 @@ ODD = st.one_of(
 )
 PATHS = [
     "/api/status", "/api/version", "/api/config", "/api/events", "/api/metrics", "/api/log",
-    "/api/games", "/api/games/{}", "/api/checkpoints", "/api/control/pause",
+    "/api/metrics/catalog", "/api/games", "/api/games/{}", "/api/checkpoints", "/api/control/pause",
     "/api/control/resume", "/api/control/checkpoint", "/api/eval", "/api/eval/{}",
     "/api/eval/{}/events", "/api/eval/{}/games", "/api/ratings", "/healthz", "/readyz",
     "/", "/{}", "/board.js", "/api/{}", "//{}",
@@ -191,6 +191,7 @@ async def test_metrics_are_asked_for_in_bounds(client: httpx.AsyncClient) -> Non
 async def test_what_has_no_utf_8_form_is_told_as_an_escape(
     client: httpx.AsyncClient, run: FakeRun
 ) -> None:
-    run.message = "runs/\udcff\udc80"  # as Python writes the name of a file that is not UTF-8
+    message = "runs/\udcff\udc80"  # as Python writes the name of a file that is not UTF-8
+    run.fail(message)
     answer = await client.get("/api/status")
-    assert answer.json()["message"] == run.message
+    assert answer.json()["message"] == message

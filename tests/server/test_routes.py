@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from keisei.errors import InboxFull, KeyReused
+from keisei.metrics import METRICS
 from keisei.server import routes
 from keisei.testing import FakeRun
 
@@ -21,6 +22,7 @@ GETS = [
     "/api/version",
     "/api/config",
     "/api/metrics",
+    "/api/metrics/catalog",
     "/api/log",
     "/api/games",
     "/api/games/1",
@@ -86,6 +88,14 @@ async def test_nan_goes_out_as_null(client: httpx.AsyncClient, run: FakeRun) -> 
     values = json.loads(answer.text, parse_constant=pytest.fail)["series"]["train/kl"]["value"]
     assert values[3] is None
     assert values[4] is not None
+
+
+async def test_the_catalog_tells_the_meaning_of_each_metric(client: httpx.AsyncClient) -> None:
+    found = (await client.get("/api/metrics/catalog")).json()["metrics"]
+    assert [entry["name"] for entry in found] == [metric.name for metric in METRICS]
+    kl = next(entry for entry in found if entry["name"] == "train/kl")
+    assert set(kl) == {"name", "meaning", "unit", "better", "when"}
+    assert kl["unit"] == "nats"
 
 
 async def test_unknown_metrics_are_refused_by_name(client: httpx.AsyncClient) -> None:
@@ -357,7 +367,7 @@ async def test_an_unknown_opponent_is_told_who_there_is(
         ("GET", "/api/metrics?max_point=9", None, "did you mean max_points?"),
         ("GET", "/api/metrics?form=9", None, "did you mean from?"),
         ("GET", "/api/metrics?keys=train/kll", None, "did you mean train/kl?"),
-        ("GET", "/api/status?zzz=1", None, "none is taken here"),
+        ("GET", "/api/status?zzz=1", None, "takes no fields"),
     ],
 )
 async def test_an_unknown_name_is_told_the_near_one(

@@ -1,0 +1,1 @@
+"""The benchmarks of ``keisei bench``: one module for each."""

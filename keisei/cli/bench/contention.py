@@ -1,0 +1,156 @@
+"""Measure how much evaluations slow the training that runs beside them.
+
+Three kinds of block alternate, so that a slower machine slows all of them alike:
+
+- ``bare``: only the learner works, on the run's device thread; the rest of the run waits.
+- ``idle``: the whole run works, with nothing to evaluate.
+- ``playing``: the whole run works, and a match of two networks always has games to play.
+
+All blocks use one learner on one thread. Equal learners in two processes differed by up to 3 %, and
+on two threads of one process OpenMP's pools slow each other down (docs/experiments.md). The
+learning rate is almost 0, because a better network plays games with fewer legal moves, which run
+faster.
+
+``idle_of_bare`` and ``playing_of_bare`` are medians of the ratio over the rounds, with 95 %
+intervals. ``share`` is the share of the device's time that evaluation took.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Generator
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from keisei.cli.bench.loop import WARM_ITERATIONS, interval, iterations, settings_in
+from keisei.cli.errors import require
+from keisei.cli.settings import add_config, whole
+
+if TYPE_CHECKING:
+    from keisei import Keisei, Settings
+    from keisei.ppo.learner import Learner
+
+GAMES = 10_000
+"""Games of the match: more than a block can play."""
+
+KINDS = ("bare", "idle", "playing")
+ENDED = ("finished", "stopped", "failed")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of ``keisei bench contention``."""
+    add_config(parser)
+    parser.add_argument(
+        "--rounds", type=whole, default=10, help="rounds of three blocks (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=10, help="length of a block (default: %(default)s)"
+    )
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure. Returns steps per second of each kind of block, and their ratios."""
+    from keisei.cli import process
+
+    require("rounds", args.rounds, args.rounds >= 1, "1 or more")
+    require("seconds", args.seconds, args.seconds > 0, "more than 0")
+    with tempfile.TemporaryDirectory() as folder:
+        still = {"ppo.learning_rate": 1e-12, "ppo.learning_rate_final": 0}
+        settings = settings_in(folder, args, still)
+        share = settings.evaluation.share
+        require("evaluation.share", share, share > 0, "more than 0")  # at 0 evaluations never run
+        process.set_up()
+        import anyio
+
+        return anyio.run(_measure, settings, args)
+
+
+async def _measure(settings: "Settings", args: argparse.Namespace) -> dict[str, Any]:
+    from keisei import Keisei
+    from keisei.runtime.prepare import decide
+
+    measured: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    shares = []
+    learner_alone = _LearnerAlone()
+    async with Keisei(decide(settings), _learner=learner_alone.build) as keisei:
+        await iterations(keisei, WARM_ITERATIONS)
+        for number in range(args.rounds):
+            first = number % len(KINDS)
+            for kind in KINDS[first:] + KINDS[:first]:
+                if kind == "bare":
+                    speed = await learner_alone.speed(keisei, args.seconds)
+                else:
+                    speed, share = await _run_block(keisei, args.seconds, kind == "playing")
+                    shares += [share] if kind == "playing" else []
+                measured[kind].append(speed)
+                print(f"round {number + 1}: {kind} {speed:,.0f} steps/s", file=sys.stderr)
+        keisei.stop()
+    report: dict[str, Any] = {
+        f"{kind}_steps_per_second": statistics.median(speeds) for kind, speeds in measured.items()
+    }
+    for kind in KINDS[1:]:
+        pairs = zip(measured[kind], measured["bare"], strict=True)
+        ratios = [speed / bare for speed, bare in pairs]
+        report[f"{kind}_of_bare"] = statistics.median(ratios)
+        report[f"{kind}_of_bare_interval"] = interval(ratios)
+    return report | {"share": statistics.median(shares), "rounds": args.rounds}
+
+
+class _LearnerAlone:
+    """Makes a run's device thread do nothing but train for some seconds, on request."""
+
+    def __init__(self) -> None:
+        self._requests: SimpleQueue[float] = SimpleQueue()
+        self._speeds: SimpleQueue[float] = SimpleQueue()
+
+    def build(self, settings: "Settings") -> "Learner":
+        """Build the run's learner. Its ``iterate`` answers the requests first."""
+        from keisei.runtime.learners import build_learner
+
+        learner = build_learner(settings)
+        iterate = learner.iterate
+
+        def train_alone_on_request() -> Generator[None, None, Any]:
+            if not self._requests.empty():
+                seconds = self._requests.get()
+                for _ in iterate():  # meanwhile the loop finishes its work for the block before
+                    pass
+                first, began = learner.step, time.perf_counter()
+                while time.perf_counter() - began < seconds:
+                    for _ in iterate():
+                        pass
+                self._speeds.put((learner.step - first) / (time.perf_counter() - began))
+            return (yield from iterate())
+
+        learner.iterate = train_alone_on_request  # type: ignore[method-assign]
+        return learner
+
+    async def speed(self, keisei: "Keisei", seconds: float) -> float:
+        """Measure steps per second over ``seconds``. Raises RuntimeError if the run ends first."""
+        import anyio
+
+        self._requests.put(seconds)
+        while self._speeds.empty():
+            if keisei.status().state in ENDED:
+                raise RuntimeError("the run ended before it was measured")
+            await anyio.sleep(0.5)
+        return self._speeds.get()
+
+
+async def _run_block(keisei: "Keisei", seconds: float, playing: bool) -> tuple[float, float]:
+    """Return the run's steps per second, and evaluation's mean share of an iteration's time."""
+    from keisei.evaluation.spec import CURRENT, EvaluationSpec
+
+    spec = EvaluationSpec(opponents=(CURRENT,), games=GAMES)
+    handle = await keisei.evaluate(spec) if playing else None
+    while handle is not None and keisei.evaluation(handle.id)["state"] != "running":  # type: ignore[index]
+        await iterations(keisei, 1)
+    await iterations(keisei, 1)
+    block = await iterations(keisei, 2, seconds)
+    if handle is not None:
+        handle.cancel()
+        await handle.result()
+    steps, spent = block[-1].step - block[0].step, block[-1].time - block[0].time
+    return steps / spent, statistics.mean(i.values["speed/share_evaluation"] for i in block[1:])

@@ -1,0 +1,131 @@
+"""Measure the environment: steps per second of random legal play on one core."""
+
+import argparse
+import contextlib
+import os
+import statistics
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from keisei.cli.errors import require
+from keisei.cli.settings import whole
+
+BATCHES = (256, 1024, 4096)
+"""Numbers of games that are played side by side."""
+
+REPEATS = 7
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of ``keisei bench env``."""
+    parser.add_argument(
+        "--steps",
+        type=whole,
+        default=1_000_000,
+        help="plies of one repeat, over all games (default: %(default)s)",
+    )
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure random play with each batch size, on one thread pinned to one core.
+
+    A step chooses a uniformly random legal move, plays it, and writes the mask and the observation
+    of the next position. Repetition, declaration and resets are included.
+
+    Two checks guard the result. A checksum over every mask must be equal in all repeats. The masks
+    at the end must equal those of the same positions read from their SFENs; both come from the same
+    kernels, so this finds errors in the state that a game carries along. (The tests compare the
+    checksum with that of another implementation of the rules.)
+    """
+    require("steps", args.steps, args.steps >= 1, "1 or more")
+    with one_core() as core:
+        batches = {str(games): measure(games, args.steps) for games in BATCHES}
+    best = max(batches, key=lambda games: float(batches[games]["median"]))
+    return {
+        "steps_per_second": {games: batch["median"] for games, batch in batches.items()},
+        "best": {"games": int(best), "steps_per_second": batches[best]["median"]},
+        "batches": batches,
+        "repeats": REPEATS,
+        "core": core,
+        "threads": 1,
+    }
+
+
+@contextlib.contextmanager
+def one_core() -> Iterator[int | None]:
+    """Pin this thread to the last core that it may use. Yields None where the system cannot."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield None
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(cores)})
+    try:
+        yield max(cores)
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def measure(games: int, steps: int, repeats: int = REPEATS) -> dict[str, Any]:
+    """Measure steps per second with that many games: median, fastest and slowest repeat.
+
+    ``processor_share`` is the share of the time in which this thread had the processor: 1 on a
+    machine without other work. ``checksum`` is taken over every mask. Raises RuntimeError for wrong
+    masks.
+    """
+    from keisei.env import VectorEnv
+
+    env = VectorEnv(games, seed=1, reset_pool=0)
+    env.stagger()
+    start = env.state()
+    play(env, 2)
+    speeds, shares, checksums = [], [], set()
+    plies = max(1, steps // games)
+    for _ in range(repeats):
+        env.load_state(start)
+        wall, processor = time.perf_counter(), time.thread_time()
+        checksums.add(play(env, plies))
+        wall, processor = time.perf_counter() - wall, time.thread_time() - processor
+        speeds.append(games * plies / wall)
+        shares.append(processor / wall)
+    if len(checksums) != 1:
+        raise RuntimeError(
+            f"the same moves gave different masks in two repeats: checksums {sorted(checksums)}"
+        )
+    check_masks(env)
+    return {
+        "median": statistics.median(speeds),
+        "fastest": max(speeds),
+        "slowest": min(speeds),
+        "processor_share": statistics.median(shares),
+        "checksum": f"{checksums.pop():016x}",
+    }
+
+
+def play(env: Any, plies: int) -> int:
+    """Play that many random moves in every game. Returns the checksum over all masks."""
+    import numpy as np
+
+    from keisei.env import random_actions
+    from keisei.shogi import kernels
+
+    rng = np.array([7], np.uint64)
+    checksum = np.zeros(1, np.uint64)
+    for _ in range(plies):
+        env.step(random_actions(env.mask, rng))
+        kernels.mix_masks(env.mask, checksum)
+    return int(checksum[0])
+
+
+def check_masks(env: Any) -> None:
+    """Compare the masks of some games with those of their SFENs. Raises RuntimeError."""
+    import numpy as np
+
+    from keisei.shogi import Position
+
+    for game in range(min(len(env), 64)):
+        position = Position(env.sfen(game))
+        expected = sorted(position.action(move) for move in position.legal_moves())
+        ones = np.unpackbits(env.mask[game].view(np.uint8), bitorder="little")
+        if np.flatnonzero(ones).tolist() != expected:
+            raise RuntimeError(f"wrong mask in game {game}: {env.sfen(game)}")

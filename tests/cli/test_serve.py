@@ -1,0 +1,151 @@
+"""``keisei serve``: its page, its run, its exit codes."""
+
+import json
+import signal
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from command_process import BREAK, address, keisei, streamed, wait_for_line
+from engine_tools import fake, lives
+
+from keisei.store import RunReader, find_checkpoint
+
+BREAK_SERVER = """
+import keisei.server.serve
+async def run_server(app, sock, stop):
+    raise OSError("no more sockets")
+keisei.server.serve.run_server = run_server
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_sigint_ends_streams_with_bye_saves_and_is_exit_0_and_the_run_can_be_resumed(
+    config: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    with keisei("serve", "--config", config, "--port", 0, "--run", run) as process:
+        url = address(process) + "api/events?topics=status,metrics"
+        with urllib.request.urlopen(url, timeout=100) as response:
+            stream = streamed(response)
+            next(event for event in stream if event[0] == "iteration")
+            process.send_signal(signal.SIGINT)
+            kinds = [kind for kind, _ in stream]
+        assert kinds[-1] == "bye"
+        assert "stopped" in kinds
+        assert process.wait(20) == 0
+    newest, refused = find_checkpoint(run)
+    assert refused == []
+    log = [json.loads(line) for line in (run / "keisei.log").read_text().splitlines()]
+    assert {"iteration", "stopped"} <= {line["event"] for line in log}
+
+    step = int(newest.name)
+    resume = ["train", "--config", config, "--run", run, "--resume", "--run.steps", step + 64]
+    with keisei(*resume, "--json") as process:
+        out, error = process.communicate(timeout=100)
+    assert process.returncode == 0, error
+    events = [json.loads(line) for line in out.splitlines()]
+    assert next(e for e in events if e["event"] == "iteration")["step"] == step + 64
+    assert events[-1]["event"] == "finished"
+    series = RunReader(run).metrics(["train/kl"])["series"]["train/kl"]
+    assert series["step"][-1] == step + 64
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_the_page_shows_a_failure_until_a_signal(config: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = ["serve", "--config", config, "--port", 0, "--run", run]
+    with keisei(*command, patch=BREAK) as process:
+        base = address(process)
+        with urllib.request.urlopen(base + "api/events?topics=status", timeout=100) as response:
+            failed = next(data for kind, data in streamed(response) if kind == "failed")
+        assert failed["message"] == "the third gear is gone"
+        with pytest.raises(urllib.error.HTTPError, match="503"):
+            urllib.request.urlopen(base + "readyz", timeout=10)
+        with urllib.request.urlopen(base + "api/status", timeout=10) as response:
+            assert json.load(response)["state"] == "failed"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_training_goes_on_after_its_server_has_crashed(config: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = ["serve", "--config", config, "--port", 0, "--run", run, "--run.steps", 640]
+    with keisei(*command, patch=BREAK_SERVER) as process:
+        timer = threading.Timer(100, process.kill)
+        timer.start()
+        wait_for_line(process, "no more sockets")
+        wait_for_line(process, "finished")
+        timer.cancel()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    assert find_checkpoint(run)[0].name.lstrip("0") == "640"
+
+
+GAMES = 2048
+"""Games of an evaluation that is interrupted: several tables of games, one after another."""
+
+
+def request(url: str, body: dict[str, object] | None = None) -> dict[str, Any]:
+    """Return the answer to a GET, or to a POST of ``body``."""
+    data = json.dumps(body).encode() if body is not None else None
+    prepared = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(prepared, timeout=100) as response:
+        found: dict[str, Any] = json.load(response)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_server_killed_in_an_evaluation_plays_on_when_resumed(
+    config: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+
+    def played(id: str) -> dict[int, dict[str, Any]]:
+        return {game["number"]: game for game in RunReader(run).match_games(id, limit=GAMES)}
+
+    serve = ("serve", "--config", config, "--port", 0, "--run", run, "--evaluation.max_ply", 60)
+    share = ("--evaluation.share", 0.5)
+    engine = f"usi:{fake('until-stop', tmp_path).path}?movetime=60000"  # it never plays a move
+    named = ("--evaluation.engines", json.dumps({"slow": engine}))
+    with keisei(*serve, *share, *named) as process:
+        url = address(process) + "api/eval"
+        request(url, {"opponent": "slow", "games": 2})
+        heard = tmp_path / "heard"
+        while not heard.exists() or "go" not in heard.read_text():
+            time.sleep(0.05)
+        id = request(url, {"opponent": "random", "games": GAMES})["id"]
+        while len(before := played(id)) < 40:
+            assert request(f"{url}/{id}?wait=0.1")["state"] in {"queued", "running"}
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert children
+        process.kill()
+        while any(lives(child.pid) for child in children):
+            time.sleep(0.05)
+    with keisei(*serve, *share, "--resume") as process:
+        base = address(process)
+        while (found := request(f"{base}api/eval/{id}?wait=60"))["state"] != "done":
+            assert found["state"] in {"queued", "running"}, found
+        step = request(f"{base}api/status")["step"]
+        while request(f"{base}api/status")["step"] <= step:  # training goes on
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    after = played(id)
+    assert found["result"]["games"] == len(after) == GAMES
+    assert found["result"]["agent"] == f"run@{found['measured']}"
+    pairs = [number for number in before if number ^ 1 in before]
+    assert pairs
+    assert all(after[number] == before[number] for number in pairs), (
+        "finished pairs are not played again"
+    )
