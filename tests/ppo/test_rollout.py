@@ -43,7 +43,7 @@ def test_the_rollout_holds_what_was_played() -> None:
 
 
 def test_a_declared_win_is_worth_what_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = learner(**{"ppo.declaration": 0.25})
+    one = learner(**{"ppo.declaration_reward": 0.25})
     step = one.env.step
 
     def declared(actions: Any) -> StepResult:
