@@ -104,7 +104,7 @@ class Collector:
         self._weight = np.zeros(shape, np.float32)
         self._finals: list[tuple[int, NDArray[np.intp], NDArray[np.uint8]]] = []
         self.newest: tuple[Tensor, Tensor, Tensor] | None = None
-        """Game 0's newest ply: legal actions, their logits and the outcome's logits, each [1, ...]."""
+        """Legal actions, their logits and outcome logits, each [1, ...], of game 0's newest ply."""
 
     @torch.no_grad()
     def ply(self, t: int) -> tuple[NDArray[np.int16], StepResult]:

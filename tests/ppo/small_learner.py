@@ -1,4 +1,4 @@
-"""A small learner for tests, and what they do with it."""
+"""A small learner for tests, and functions to advance and compare it."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A learner in a checkpoint and back."""
+"""A learner's state goes into a checkpoint and comes back."""
 
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ def test_a_missing_array_is_refused() -> None:
 
 
 def test_moments_are_laid_out_in_memory_as_their_parameters_are() -> None:
-    """Files keep no layout; the fused optimiser goes through parameter and moments side by side."""
+    """Files keep no layout; the fused optimiser pairs parameter and moments by memory order."""
     net = build("se_resnet", blocks=1, channels=16, seed=1)
     optimizer = make_optimizer(net, 0.0)
     policy, outcome = net(torch.ones(2, 48, 9, 9))

@@ -1,4 +1,4 @@
-"""The time of an iteration, by phase and by turn; the clock is the test's own."""
+"""Time of an iteration by phase and by turn. The tests move the clock themselves."""
 
 from collections.abc import Generator
 
@@ -9,7 +9,7 @@ from keisei.ppo.clock import PHASES, Clock, Stopwatch
 
 
 class Time:
-    """In place of the module ``time``: moves when it is told to."""
+    """Replaces the module ``time``: ``now`` changes only when a test sets it."""
 
     now = 100.0
 
@@ -40,7 +40,7 @@ def test_seconds_are_charged_to_the_phase_in_which_they_pass(time: Time) -> None
 def test_a_stopwatch_does_not_count_the_time_in_which_it_is_suspended(time: Time) -> None:
     watch = Stopwatch()
 
-    def turns() -> Generator[None]:
+    def turns() -> Generator[None, None, None]:
         for seconds in (2, 3):
             time.now += seconds
             assert watch.turn_seconds() == seconds

@@ -1,4 +1,4 @@
-"""Each detector provoked once, and quiet on healthy values."""
+"""Each detector finds its problem, and none on healthy values."""
 
 import json
 
@@ -86,12 +86,12 @@ def test_a_rollback_may_go_back_to_weights_without_problems_only() -> None:
     assert detectors.quiet
     drawn, declared = {"games/repetition": 0.4}, {"games/declaration": 0.9}
     names(detectors, HEALTHY | declared, WINDOW)
-    assert detectors.quiet, "a mere alert"
+    assert detectors.quiet, "an alert asks for nothing more"
     names(detectors, HEALTHY | drawn, WINDOW)
     assert not detectors.quiet
     detectors.reset()
     names(detectors, HEALTHY, WINDOW - 1)
-    assert not detectors.quiet, "too early to tell"
+    assert not detectors.quiet, "WINDOW iterations have not passed yet"
     resumed = Detectors("float32", DetectorSettings(draws="rollback"))
     resumed.load_state(json.loads(json.dumps(detectors.state())))
     assert not resumed.quiet

@@ -1,4 +1,4 @@
-"""torch.compile and graphs around a network, and what happens where they do not work."""
+"""torch.compile and CUDA graphs around a network, also where they fail."""
 
 from functools import partial
 from typing import Any
@@ -46,7 +46,7 @@ def test_a_compiled_network_shares_the_weights(monkeypatch: pytest.MonkeyPatch) 
 
 
 class Recorded:
-    """In place of ``torch.compile``: answers always in the same memory, as a CUDA graph does."""
+    """Replaces ``torch.compile``: answers in the same memory each time, as a CUDA graph does."""
 
     def __init__(self, net: nn.Module, mode: str | None, fails_at: int = 0, **_: Any) -> None:
         assert mode == "reduce-overhead"

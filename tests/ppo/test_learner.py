@@ -1,4 +1,4 @@
-"""The learner as the worker uses it: on real games, small."""
+"""The learner plays and learns small real games, as for the worker."""
 
 import json
 from contextlib import closing
@@ -51,7 +51,7 @@ def test_a_run_continues_bit_for_bit() -> None:
         iterate(first)
     assert first.env.games["opponent"].any()
     tensors, state = first.tensors(), json.loads(json.dumps(first.state()))
-    tensors = {  # as a file gives them back: without their layout in memory
+    tensors = {  # a file gives tensors back without their layout in memory
         part: {name: tensor.contiguous() for name, tensor in group.items()}
         for part, group in tensors.items()
     }
@@ -82,7 +82,7 @@ def test_after_a_rollback_only_games_since_then_are_counted() -> None:
 
 
 def test_only_its_own_generators_are_used() -> None:
-    """Neither torch's nor numpy's global generators matter, nor what an agent draws."""
+    """The global generators of torch and numpy do not matter, nor do the draws of an agent."""
     first, second = learner(), learner()
     torch.manual_seed(1)
     iterate(first)
@@ -122,9 +122,11 @@ def test_a_turn_leaves_the_callers_gradient_mode_alone() -> None:
 def test_plies_of_a_frozen_opponent_are_neither_counted_nor_learned(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The frozen network plays white in four games and black in three; its plies move nothing."""
+    """The frozen network plays white in four games and black in three."""
     flags = {"env.max_ply": 500, "env.reset_share": 0.0, "ppo.minibatch": 256}
-    one = learner(**flags, **{"opponents.share": 0.01})  # of 16 games: none, but there is a pool
+    one = learner(
+        **flags, **{"opponents.share": 0.01}
+    )  # a share of 0.01 of 16 games is none, but there is a pool
     games = one.env.games
     games["opponent"][:4], games["opponent"][4:7] = 1, -1
     white = (games["side"] + np.arange(16)[:, None]) % 2 == 1  # [plies, games]; none ends here
@@ -178,7 +180,7 @@ def test_the_gradient_is_clipped() -> None:
 def test_a_compiled_network_plays_and_learns(
     monkeypatch: pytest.MonkeyPatch, minibatch: int
 ) -> None:
-    """All passes go through it, in the two shapes alone that it was compiled for."""
+    """All passes use the compiled network, in no other than its two shapes."""
     passes: list[tuple[int, bool]] = []
 
     def identity(net: torch.nn.Module, *, dynamic: bool, mode: str | None) -> Any:
@@ -208,7 +210,7 @@ def test_a_compiled_network_plays_and_learns(
 
 def test_the_board_shows_the_position_that_the_network_saw_last() -> None:
     one = learner(**{"ppo.rollout_plies": 1})
-    assert one.board() is None  # nobody was asked yet
+    assert one.board() is None  # the network has not answered yet
     shown, before = 0, None
     for count in range(200):
         number, sfen = one.env.game_number[0], one.env.sfen(0)
@@ -219,7 +221,7 @@ def test_the_board_shows_the_position_that_the_network_saw_last() -> None:
             assert one.board() is None  # that game is over
             before = None
             continue
-        if count % 3 == 0:  # the moves between are caught up with
+        if count % 3 == 0:  # the board must catch up with several moves
             board = one.board()
             assert board is not None
             position = Position(board["sfen"])
@@ -249,7 +251,7 @@ def test_a_loss_that_is_not_finite_is_skipped_and_counted_and_finally_ends_train
     healthy = bias.detach().clone()
     with torch.no_grad():
         bias.fill_(float("nan"))
-    report = iterate(one)  # 2 epochs of 3 minibatches; games go on, with any moves
+    report = iterate(one)  # 2 epochs of 3 minibatches; games go on with arbitrary moves
     assert report.values["train/skipped"] == 6
     assert "nonfinite" in {alert.name for alert in report.alerts}
     with pytest.raises(DivergedError, match="12 minibatches in a row"):

@@ -1,4 +1,4 @@
-"""The pool of frozen opponents: who is met, from which seat, and that nothing is learned from them."""
+"""The pool of frozen opponents: draws, seats, ratings; nothing is learned from their plies."""
 
 from dataclasses import replace
 from typing import Any
@@ -25,7 +25,7 @@ def opponents(env: VectorEnv, **changed: Any) -> Opponents:
 
 
 def play_on(env: VectorEnv, pool: Opponents, plies: int) -> None:
-    """Random moves for the learner, the opponents' own for theirs."""
+    """Play random moves for the learner and the opponents' own moves for them."""
     rng = np.random.default_rng(1)
     for _ in range(plies):
         actions = np.array([rng.choice(legal) for legal in _legal(env)], np.int16)
@@ -42,7 +42,7 @@ def test_only_the_share_meets_opponents_and_only_in_new_games() -> None:
     with VectorEnv(8, max_ply=16, seed=1) as env:
         pool = opponents(env, share=0.5)
         pool.refresh(0, 0)
-        assert not env.games["opponent"].any(), "the running games go on as they began"
+        assert not env.games["opponent"].any(), "running games go on without an opponent"
         play_on(env, pool, 16)
         assert not env.games["opponent"][:4].any()
         assert env.games["opponent"][4:].all()
@@ -60,14 +60,14 @@ def test_an_opponent_is_met_from_both_seats_of_one_position() -> None:
         for first in range(0, 8, 2):
             assert seats[first + 1] == -seats[first] != 0
             assert starts[first + 1] == starts[first]
-        assert len({*starts[::2]}) == 5, "every pair has a position of its own"
+        assert len({*starts[::2]}) == 5, "each pair has its own position"
 
 
 def test_the_opponent_moves_when_its_seat_has_the_turn() -> None:
     with VectorEnv(2, max_ply=64, seed=1) as env:
         pool = opponents(env, share=0.5)
         pool.refresh(0, 0)
-        env.seat(1, 1)  # white is frozen, black is to move
+        env.seat(1, 1)  # the opponent plays white; black is to move
         assert pool.to_move().tolist() == [False, False]
         play_on(env, pool, 1)
         assert pool.to_move().tolist() == [False, True]
@@ -81,7 +81,7 @@ def test_a_network_stays_until_its_last_game_is_over() -> None:
         pool.refresh(1, 100)
         pool.refresh(2, 200)
         assert [member["number"] for member in pool.state()["members"]] == [1, 3]
-        play_on(env, pool, 32 + 32)  # the pair of games
+        play_on(env, pool, 32 + 32)  # both games of the pair
         pool.refresh(3, 300)
         assert 1 not in [member["number"] for member in pool.state()["members"]]
 
@@ -93,7 +93,7 @@ def test_after_a_rollback_the_selves_that_went_wrong_are_not_drawn() -> None:
             pool.refresh(iteration, 100 * iteration)
         play_on(env, pool, 16)
         assert {abs(number) for number in env.games["opponent"].tolist()} <= {2, 3}
-        pool.forget_since(0)  # of 0, 100 and 200 the first stays
+        pool.forget_since(0)  # of the members of steps 0, 100 and 200 the first stays
         play_on(env, pool, 32)
         assert {abs(number) for number in env.games["opponent"].tolist()} <= {0, 1}
         pool.refresh(3, 300)
@@ -124,15 +124,15 @@ def test_history_keeps_those_that_still_win() -> None:
                 pool._members[iteration + 1].record_game(score)
         pool.refresh(2, 2)
         assert pool.state()["recent"] == [3]
-        assert pool.state()["history"] == [2], "the one that is always beaten went"
+        assert pool.state()["history"] == [2], "the one that always loses is dropped"
 
 
 def test_a_game_is_scored_for_the_learner_from_either_seat() -> None:
     with VectorEnv(2, max_ply=16, seed=1) as env:
         pool = opponents(env, share=0.5, recent=1, active=1)
         pool.refresh(0, 0)
-        play_on(env, pool, 16)  # now a frozen network has a seat in the last game
-        learner_is = int(np.sign(env.games["opponent"][1]))  # black (+1) where it is positive
+        play_on(env, pool, 16)  # now the last game has an opponent
+        learner_is = int(np.sign(env.games["opponent"][1]))  # positive: the learner is black
         nobody = env.step(np.array([legal[0] for legal in _legal(env)], np.int16))
         (member,) = pool._members.values()
         for winner, score in ((learner_is, 1), (-learner_is, 0), (0, 0.5)):

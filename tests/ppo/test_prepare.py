@@ -1,4 +1,4 @@
-"""From a rollout to what is learned: signs, discount and the hint of material."""
+"""From a rollout to a batch: signs, discount, the material hint; the summary of the value head."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ ROOK_DOWN = "4k4/9/9/9/4R4/9/9/9/4K4 w - 2"
 
 
 def prepared(material: float) -> tuple[Batch, Any]:
-    """Two plies of one game, of values 0.2, -0.4 and then 0.3; the first one takes a rook."""
+    """Prepare two plies of one game; the first takes a rook. The values are 0.2, -0.4, then 0.3."""
 
     def outcome(*values: float) -> torch.Tensor:
         return torch.tensor([[[(1 + v) / 2, 0, (1 - v) / 2]] for v in values])
@@ -70,7 +70,7 @@ def test_the_hint_praises_the_capture_and_leaves_the_target_alone() -> None:
 
 
 def test_the_summary_tells_a_good_value_head_from_a_bad_one() -> None:
-    """A head that knows the targets, one that says their mean, and one that says the opposite."""
+    """One head knows the targets, one answers their mean, one the opposite."""
     won, lost = torch.tensor([0.9, 0.05, 0.05]), torch.tensor([0.05, 0.05, 0.9])
     target = torch.stack((won, won, won, lost)).repeat(8, 1)[None]
     rate = target.mean((0, 1))

@@ -1,4 +1,4 @@
-"""Two processes that train together, over gloo on the CPU."""
+"""Two processes train together, connected by gloo on the CPU."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def start(folder: Path, what: str) -> list[subprocess.Popen[str]]:
 
 
 def results(folder: Path, what: str) -> list[dict[str, Any]]:
-    """What both ranks found."""
+    """Run both ranks; return what each saved."""
     processes = start(folder, what)
     try:
         errors = [process.communicate(timeout=150)[1] for process in processes]
@@ -67,13 +67,13 @@ def joined(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 
 
 def test_the_ranks_play_different_games_and_learn_the_same(joined: list[dict[str, Any]]) -> None:
-    """After iterations of many minibatches, with other numbers of plies to learn from on each."""
+    """So after iterations of many minibatches, with different numbers of learned plies."""
     first, second = joined
     assert first["games"] != second["games"]
     for state in ("many", "after"):
         for group in ("weights", "optimizer"):
             assert same(first[state][group], second[state][group])
-    assert first["shared"] == second["shared"], "metrics, on which the detectors decide"
+    assert first["shared"] == second["shared"], "the detectors decide on these metrics"
     assert len(first["rows"]["choice"]) != len(second["rows"]["choice"])
 
 

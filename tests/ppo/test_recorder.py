@@ -1,4 +1,4 @@
-"""The moves of self-play games, recorded."""
+"""Recorded self-play games."""
 
 from keisei.shogi import Position
 

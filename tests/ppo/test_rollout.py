@@ -1,4 +1,4 @@
-"""The rollout: what was played, and what the update gets of it."""
+"""A rollout holds what was played and what the update needs."""
 
 from dataclasses import replace
 from typing import Any
@@ -14,7 +14,7 @@ from .small_learner import learner
 
 
 def test_the_rollout_holds_what_was_played() -> None:
-    """Values, ends and bootstraps of a real rollout, against single looks at each position."""
+    """Values, ends and bootstraps equal those of each position asked by itself."""
     one = learner(**{"env.max_ply": 16})
     env = one.env
     truth = []
@@ -26,7 +26,7 @@ def test_the_rollout_holds_what_was_played() -> None:
         )
         truth.append((seen, after, step.reward.copy(), step.truncated.copy()))
     rollout = one._collector.finish()
-    assert rollout.bytes_per_ply <= 450 * 17 / 16  # the edge's row is one in seventeen here
+    assert rollout.bytes_per_ply <= 450 * 17 / 16  # one row in seventeen is the edge's
     next_outcome, next_material = rollout.following()
     assert rollout.truncated.any()
     ends = rollout.terminated.numpy()

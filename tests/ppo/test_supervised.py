@@ -1,4 +1,4 @@
-"""Learning from games: the losses, what is held out, and that it learns."""
+"""Training on recorded games: losses, held-out games, learning rate, best weights."""
 
 import math
 import random
@@ -30,7 +30,7 @@ CPU = torch.device("cpu")
 
 
 def games(count: int, plies: int = 12) -> list[GameRecord]:
-    """Random openings, won by either side in turn."""
+    """Return random openings, won by black and white in turn."""
     rng = random.Random(5)
     found = []
     for number in range(count):
@@ -67,7 +67,7 @@ def draw_probability(net: nn.Module, positions: Positions) -> float:
 
 
 def test_losses_equal_those_of_the_textbook(positions: Positions) -> None:
-    """Against a softmax over all 2,187 actions with the illegal ones masked."""
+    """Compare with a softmax over all 2,187 actions in which the illegal ones are masked."""
     model = net()
     policy, outcome = evaluate(model, torch.from_numpy(positions.observation), torch.float32)
     bits = np.unpackbits(positions.mask.view(np.uint8), axis=1, bitorder="little")[:, : 27 * 81]
@@ -123,8 +123,10 @@ def test_it_learns_a_few_games_by_heart() -> None:
     assert after.accuracy > 0.8
     assert after.loss_policy < before.loss_policy / 3
     assert after.loss_value < before.loss_value / 3
-    assert 0.005 < draw_probability(model, positions) < 0.05  # never seen, never ruled out
-    # What it reports on the way is what it learned from.
+    assert (
+        0.005 < draw_probability(model, positions) < 0.05
+    )  # no draw was seen, yet none is excluded
+    # The yielded means are those of the minibatches learned from.
     assert seen[-1][3] > seen[0][3]
     assert seen[0].tolist()[:2] == pytest.approx([before.loss_policy, before.loss_value], rel=0.2)
 
@@ -132,7 +134,7 @@ def test_it_learns_a_few_games_by_heart() -> None:
 def trained(
     positions: Positions, ppo: PPO, *, epochs: int = 3, stop_after: int = 10**6
 ) -> tuple[Trained, nn.Module, list[int]]:
-    """The result of ``train``, the network at its end, and the numbers of its minibatches."""
+    """Return the result of ``train``, the network afterwards, and its minibatches' numbers."""
     model, done = net(), []
     examined: list[Examination] = []
     result = train(

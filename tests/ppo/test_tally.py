@@ -1,4 +1,4 @@
-"""How self-play games end, counted."""
+"""Counts of ended self-play games."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from keisei.ppo.tally import WINDOW, Tally
 
 
 def step(*ends: tuple[Reason, int, int]) -> StepResult:
-    """A step in which one game goes on and the others end: (reason, winner, plies) each."""
+    """Return a step in which one game goes on; the others end with (reason, winner, plies)."""
     reason, winner, plies = (np.array([0, *column]) for column in zip(*ends, strict=True))
     cut = reason == Reason.MAX_PLY
     return StepResult(
