@@ -167,7 +167,7 @@ class PPO(Section):
     """Weight of material in the bootstrap value at the start of the schedule."""
     material_final: float = Field(default=0.2, ge=0)
     """Weight of material in the bootstrap value at the end of the schedule."""
-    declaration: Share = 0.3
+    declaration_reward: Share = 0.3
     """Reward of a win by declaration. Below 1 (a mate's), games do not become races of kings."""
 
 
