@@ -1,4 +1,4 @@
-"""``python -m keisei`` is ``keisei``."""
+"""Let ``python -m keisei`` run the ``keisei`` command."""
 
 import sys
 

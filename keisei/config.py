@@ -3,13 +3,8 @@
 Environment variables are named ``KEISEI_PPO__GAMMA``. Unknown keys are errors everywhere.
 """
 
-import json
-import os
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -25,52 +20,26 @@ from pydantic import (
 )
 from pydantic_settings import (
     BaseSettings,
-    EnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
-from keisei.hint import did_you_mean
+from keisei.sources import (
+    ENV_PREFIX,
+    SettingsError,
+    explain,
+    merge,
+    parse_list,
+    parse_table,
+    parse_whole_number,
+    read_layers,
+)
 
-ENV_PREFIX = "KEISEI_"
-
-
-def _split(value: Any) -> Any:
-    """A list given as text, ``a,b`` or JSON, as on a command line or in the environment."""
-    if not isinstance(value, str):
-        return value
-    if value.startswith("[") and not re.match(r"\[[\da-fA-F]*:", value):  # as "[::1]" does
-        return _json(value, 'a list: a,b or, as JSON, ["a", "b"]')
-    return [part.strip() for part in value.split(",")]
-
-
-def _table(value: Any) -> Any:
-    """A table given as JSON text, as on a command line or in the environment."""
-    if not isinstance(value, str):
-        return value
-    return _json(value, 'a table, as JSON: {"name": "usi:PATH?nodes=500"}')
+__all__ = ["Settings", "SettingsError"]
 
 
-def _json(text: str, wanted: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        raise ValueError(f"must be {wanted}") from None
-
-
-def whole(text: str) -> int:
-    """A whole number as a person writes it: ``1000000``, ``1_000_000``, ``1e6``. Raises ValueError."""
-    with suppress(ValueError):
-        return int(text)  # exact, however long
-    with suppress(ValueError):
-        number = float(text)
-        if number.is_integer():
-            return int(number)
-    raise ValueError("must be a whole number")
-
-
-def _device(value: str) -> str:
+def _check_device(value: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
         raise ValueError("must be auto, cpu, cuda or cuda:N")
     return value
@@ -78,261 +47,243 @@ def _device(value: str) -> str:
 
 Device = Annotated[
     str,
-    AfterValidator(_device),
-    Field(description="Where it runs: auto, cpu, cuda or cuda:N."),
+    AfterValidator(_check_device),
+    Field(
+        description="Device that computes the networks: auto (the first CUDA device, else the "
+        "CPU), cpu, cuda or cuda:N."
+    ),
 ]
 Share = Annotated[float, Field(ge=0, le=1)]
 Reaction = Literal["ignore", "alert", "rollback", "stop"]
-Names = Annotated[tuple[str, ...], BeforeValidator(_split), NoDecode]
-
-
-Engines = Annotated[dict[str, str], BeforeValidator(_table), NoDecode]
-
-
-class SettingsError(ValueError):
-    """Settings that can't be used. One line per problem: where, key, bound, value."""
+Names = Annotated[tuple[str, ...], BeforeValidator(parse_list), NoDecode]
+Engines = Annotated[dict[str, str], BeforeValidator(parse_table), NoDecode]
 
 
 class Section(BaseModel):
-    """A group of settings."""
+    """A group of settings. The docstring behind a setting, one line, is its description."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     @field_validator("*", mode="before")
     @classmethod
-    def _read_whole(cls, value: Any, info: ValidationInfo) -> Any:
-        """Whole numbers that a flag or the environment gives as text."""
+    def _read_whole_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Read the text that a flag or the environment gives for a whole number."""
         wanted = cls.model_fields[info.field_name or ""].annotation
-        return whole(value) if wanted is int and isinstance(value, str) else value
+        return parse_whole_number(value) if wanted is int and isinstance(value, str) else value
 
 
 class Run(Section):
-    """How long a run lasts and what it keeps."""
+    """How long a run lasts, and what it keeps."""
 
-    root: Path = Field(default=Path("runs"), description="Folder that holds the run directories.")
-    steps: int = Field(
-        default=0, ge=0, description="End after this many steps (plies); 0 = endless."
-    )
-    minutes: float = Field(default=0, ge=0, description="End after this many minutes; 0 = endless.")
-    seed: int = Field(
-        default=0, ge=0, lt=2**32, description="Seed of every random generator of the run."
-    )
-    checkpoint_seconds: float = Field(default=60, gt=0, description="Seconds between checkpoints.")
-    checkpoints_kept: int = Field(
-        default=5, ge=1, description="Checkpoints kept; the oldest go first."
-    )
-    games_recorded: int = Field(
-        default=32, ge=1, description="One self-play game in this many is recorded."
-    )
+    root: Path = Path("runs")
+    """Folder that holds the run directories."""
+    steps: int = Field(default=0, ge=0)
+    """The run ends after this many steps (plies); 0 = no limit."""
+    minutes: float = Field(default=0, ge=0)
+    """The run ends after this many minutes; 0 = no limit."""
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Seed of all random generators of the run."""
+    checkpoint_seconds: float = Field(default=60, gt=0)
+    """Seconds between checkpoints."""
+    checkpoints_kept: int = Field(default=5, ge=1)
+    """Newest checkpoints that are kept; an older one stays while it is needed."""
+    games_recorded: int = Field(default=32, ge=1)
+    """One self-play game in this many is recorded."""
 
 
 class Schedule(Section):
-    """Over how many steps the annealed settings go from their first to their ``*_final`` value."""
+    """How settings with a ``*_final`` value move: in a straight line from first to final value."""
 
-    steps: int = Field(
-        default=1_500_000, gt=0, description="Steps from the first value to the last."
-    )
+    steps: int = Field(default=1_500_000, gt=0)
+    """Steps in which a scheduled setting moves from its first to its final value."""
 
 
 class Env(Section):
-    """The vectorised games."""
+    """The games of self-play."""
 
-    games: int = Field(default=128, ge=1, le=65_536, description="Games played side by side.")
-    max_ply: int = Field(default=256, ge=16, le=512, description="Plies after which a game is cut.")
-    declaration: Literal["27", "24", "none"] = Field(
-        default="27", description="Entering-king declaration rule."
-    )
-    reset_share: Share = Field(
-        default=0.65, description="Share of games begun from mid-game positions at the start."
-    )
-    reset_share_final: Share = Field(default=0.65, description="... and at the end.")
-    reset_depth: int = Field(
-        default=180, ge=0, le=512, description="Deepest random start position, plies."
-    )
-    reset_pool: int = Field(default=2048, ge=1, description="Mid-game positions in the pool.")
-    reset_refresh: int = Field(
-        default=20, ge=1, description="Iterations between draws of a new pool."
-    )
-    threads: int = Field(default=1, ge=1, le=64, description="Threads that step the games.")
+    games: int = Field(default=128, ge=1, le=65_536)
+    """Games played side by side."""
+    max_ply: int = Field(default=256, ge=16, le=512)
+    """Plies after which a game is truncated, which is not a draw."""
+    declaration: Literal["27", "24", "none"] = "27"
+    """Entering-king declaration rule: 27 or 24 points, or none."""
+    reset_share: Share = 0.65
+    """Share of games that begin from a mid-game position, at the start of the schedule."""
+    reset_share_final: Share = 0.65
+    """Share of games that begin from a mid-game position, at the end of the schedule."""
+    reset_depth: int = Field(default=180, ge=0, le=512)
+    """Mid-game positions come from random play of at most this many plies."""
+    reset_pool: int = Field(default=2048, ge=1)
+    """Mid-game positions in the pool that games begin from."""
+    reset_refresh: int = Field(default=20, ge=1)
+    """Iterations after which a new pool of mid-game positions is drawn."""
+    threads: int = Field(default=1, ge=1, le=64)
+    """CPU threads that step the games."""
 
 
 class Net(Section):
     """The network."""
 
-    kind: str = Field(default="se_resnet", description="Name in the registry of networks.")
-    blocks: int = Field(default=2, ge=1, le=80, description="Residual blocks.")
-    channels: int = Field(
-        default=32, ge=8, le=1024, multiple_of=8, description="Channels of the trunk."
-    )
+    kind: str = "se_resnet"
+    """Kind of the network: se_resnet, resnet, transformer, mlp or one of an installed package."""
+    blocks: int = Field(default=2, ge=1, le=80)
+    """Blocks of the network's trunk."""
+    channels: int = Field(default=32, ge=8, le=1024, multiple_of=8)
+    """Channels of the network's trunk, a multiple of 8."""
 
 
 class PPO(Section):
-    """Proximal policy optimisation. ``*_final`` values are reached at ``schedule.steps``."""
+    """Proximal policy optimisation."""
 
-    rollout_plies: int = Field(
-        default=32, ge=1, le=1024, description="Plies a game in one rollout."
-    )
-    minibatch: int = Field(default=1024, ge=1, description="Positions a minibatch.")
-    epochs: int = Field(default=2, ge=1, le=20, description="Passes over a rollout.")
-    learning_rate: float = Field(default=1e-3, gt=0, description="AdamW's step size at the start.")
-    learning_rate_final: float = Field(default=3e-4, ge=0, description="... and at the end.")
-    weight_decay: float = Field(default=1e-4, ge=0, description="AdamW's decoupled weight decay.")
-    gamma: float = Field(default=0.98, gt=0, le=1, description="Discount a ply.")
-    gae_lambda: Share = Field(default=0.8, description="Lambda of the negamax GAE.")
-    clip: float = Field(default=0.2, gt=0, lt=1, description="Clip range of the probability ratio.")
-    value_coefficient: float = Field(default=1.0, ge=0, description="Weight of the value loss.")
-    entropy: float = Field(
-        default=0.01, ge=0, description="Weight of the entropy bonus at the start."
-    )
-    entropy_final: float = Field(default=0.01, ge=0, description="... and at the end.")
-    grad_clip: float = Field(default=0.5, gt=0, description="Largest gradient norm.")
-    material: float = Field(
-        default=0.5, ge=0, description="Weight of material in the bootstrap value at the start."
-    )
-    material_final: float = Field(default=0.2, ge=0, description="... and at the end.")
-    declaration: Share = Field(
-        default=0.3,
-        description="What a win by declaration is worth in training: less than a mate's 1 keeps "
-        "games from becoming races of kings.",
-    )
+    rollout_plies: int = Field(default=32, ge=1, le=1024)
+    """Plies of each game in one rollout."""
+    minibatch: int = Field(default=1024, ge=1)
+    """Positions in a minibatch."""
+    epochs: int = Field(default=2, ge=1, le=20)
+    """Passes over each rollout."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    """AdamW's learning rate at the start of the schedule."""
+    learning_rate_final: float = Field(default=3e-4, ge=0)
+    """AdamW's learning rate at the end of the schedule."""
+    weight_decay: float = Field(default=1e-4, ge=0)
+    """AdamW's decoupled weight decay."""
+    gamma: float = Field(default=0.98, gt=0, le=1)
+    """Discount factor per ply: a sooner win is worth more."""
+    gae_lambda: Share = 0.8
+    """Lambda of the negamax GAE (generalised advantage estimation)."""
+    clip: float = Field(default=0.2, gt=0, lt=1)
+    """Clip range of the probability ratio."""
+    value_coefficient: float = Field(default=1.0, ge=0)
+    """Weight of the value loss."""
+    entropy: float = Field(default=0.01, ge=0)
+    """Weight of the entropy bonus at the start of the schedule."""
+    entropy_final: float = Field(default=0.01, ge=0)
+    """Weight of the entropy bonus at the end of the schedule."""
+    grad_clip: float = Field(default=0.5, gt=0)
+    """Largest gradient norm; a longer gradient is scaled down to it."""
+    material: float = Field(default=0.5, ge=0)
+    """Weight of material in the bootstrap value at the start of the schedule."""
+    material_final: float = Field(default=0.2, ge=0)
+    """Weight of material in the bootstrap value at the end of the schedule."""
+    declaration: Share = 0.3
+    """Reward of a win by declaration. Below 1 (a mate's), games do not become races of kings."""
 
 
 class OpponentSettings(Section):
-    """Older selves in some of the games."""
+    """Frozen copies of the network, which play some of the training games."""
 
-    share: Share = Field(default=0.0, description="Share of games against a frozen opponent.")
-    every: int = Field(
-        default=50, ge=1, description="Iterations between frozen copies, and between draws."
-    )
-    recent: int = Field(default=4, ge=1, description="Newest copies, drawn with equal probability.")
-    history: int = Field(
-        default=12, ge=0, description="Older copies, drawn by how much they still win."
-    )
-    active: int = Field(default=2, ge=1, description="Copies that play at a time.")
+    share: Share = 0.0
+    """Share of games against a frozen copy of the network; 0 = none."""
+    every: int = Field(default=50, ge=1)
+    """Iterations between two copies, and between two draws of the copies that play."""
+    recent: int = Field(default=4, ge=1)
+    """Newest copies that are kept; each is drawn with equal probability."""
+    history: int = Field(default=12, ge=0)
+    """Older copies that are kept; a copy that still wins is drawn more often."""
+    active: int = Field(default=2, ge=1)
+    """Copies that play at a time."""
 
 
 class DetectorSettings(Section):
-    """What to do when learning goes wrong, by detector.
+    """What the run does when learning goes wrong, for each detector.
 
-    ``ignore``; ``alert`` tells it; ``rollback`` also goes back to the weights of the newest checkpoint
-    at which nothing was wrong; ``stop`` ends the run, whose checkpoints stay.
+    ``ignore``: nothing. ``alert``: send an alert. ``rollback``: send an alert and go back to the
+    weights of the newest good checkpoint. ``stop``: send an alert and end the run; its checkpoints
+    stay.
     """
 
-    entropy_collapse: Reaction = Field(
-        default="alert", description="Moves are hardly drawn any more: entropy under 5 %."
-    )
-    entropy_swamp: Reaction = Field(
-        default="alert", description="Moves become random again: entropy rose by a quarter."
-    )
-    draws: Reaction = Field(default="alert", description="More than 30 % end by repetition.")
-    declarations: Reaction = Field(default="alert", description="More than 70 % by declaration.")
-    truncation: Reaction = Field(
-        default="alert", description="Games cut at the maximum ply rose by 30 points past half."
-    )
-    value_useless: Reaction = Field(
-        default="alert", description="The value head is worse than the mean outcome."
-    )
-    explained_variance: Reaction = Field(
-        default="alert", description="The value head explains less than nothing."
-    )
-    first_mover: Reaction = Field(
-        default="alert", description="Black wins more than 60 % or less than 45 % for sure."
-    )
-    ratio: Reaction = Field(
-        default="alert", description="The probability ratio is not 1 before the first step."
-    )
-    nonfinite: Reaction = Field(
-        default="alert", description="Loss or gradient not finite; such a minibatch is skipped."
-    )
-    nonfinite_stop: int = Field(
-        default=10, ge=1, description="Skipped minibatches in a row that end the run."
-    )
-    rollbacks: int = Field(default=3, ge=0, description="Rollbacks before the run is ended.")
+    entropy_collapse: Reaction = "alert"
+    """Reaction when the policy's entropy falls below 5 % of its maximum."""
+    entropy_swamp: Reaction = "alert"
+    """Reaction when the policy's entropy rises by 25 % of its maximum."""
+    draws: Reaction = "alert"
+    """Reaction when more than 30 % of the games end by repetition."""
+    declarations: Reaction = "alert"
+    """Reaction when more than 70 % of the games end by declaration."""
+    truncation: Reaction = "alert"
+    """Reaction when over half of the games are truncated, 30 points more than at the lowest."""
+    value_useless: Reaction = "alert"
+    """Reaction when the value head predicts results worse than their mean does."""
+    explained_variance: Reaction = "alert"
+    """Reaction when the explained variance of the returns is negative."""
+    first_mover: Reaction = "alert"
+    """Reaction when black's share of the wins is surely above 60 % or below 45 %."""
+    ratio: Reaction = "alert"
+    """Reaction when the probability ratio is not 1 before the first optimiser step."""
+    nonfinite: Reaction = "alert"
+    """Reaction when a loss or gradient is not finite; its minibatch is always skipped."""
+    nonfinite_stop: int = Field(default=10, ge=1)
+    """Skipped minibatches in a row after which the run ends."""
+    rollbacks: int = Field(default=3, ge=0)
+    """Rollbacks after which the run ends."""
 
 
 class Compute(Section):
-    """How the machine is used. ``auto`` is decided once and kept in ``run.toml``."""
+    """How the machine is used. ``auto`` is resolved once and the result kept in ``run.toml``."""
 
-    dtype: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto", description="Precision of the network's layers (weights stay float32)."
-    )
-    threads: int = Field(default=0, ge=0, le=256, description="Torch's threads; 0 = all cores.")
-    compile: bool = Field(
-        default=False, description="Use torch.compile, on a GPU with CUDA graphs."
-    )
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Precision of the network's layers: auto, float32 or bfloat16; weights stay float32."""
+    threads: int = Field(default=0, ge=0, le=256)
+    """Torch's CPU threads; 0 = one for each core."""
+    compile: bool = False
+    """Use torch.compile, on a GPU with CUDA graphs."""
 
 
 class EvaluationSettings(Section):
-    """Matches played beside training."""
+    """Matches that are played beside training."""
 
-    share: Share = Field(
-        default=0.1, description="Largest share of the device's time for evaluation."
-    )
-    every_steps: int = Field(
-        default=0, ge=0, description="Steps between two evaluations of the network; 0 = none."
-    )
-    every_minutes: float = Field(
-        default=0, ge=0, description="Minutes between two evaluations of the network; 0 = none."
-    )
-    strategy: str = Field(default="gauntlet", description="Of these evaluations.")
-    opponents: Names = Field(
-        default=("random", "material"),
-        description="Of these: random, material, a run or checkpoint, or one of the engines.",
-    )
-    games: int = Field(default=200, ge=2, multiple_of=2, description="Games of a match.")
-    promotion_games: int = Field(
-        default=1000,
-        ge=0,
-        multiple_of=2,
-        description="Most games of the sequential test beside each of these evaluations: the "
-        "network against the run's best so far, whose place it takes if it is stronger; 0 = no test.",
-    )
-    promotion_elo: float = Field(
-        default=20, gt=0, le=800, description="Difference that this test looks for, against none."
-    )
-    memory_mib: int = Field(
-        default=1024, ge=1, description="Most MiB of networks' weights that evaluations may load."
-    )
-    batch: int = Field(
-        default=4096, ge=1, description="Most positions that evaluations ask a network at once."
-    )
-    engines: Engines = Field(
-        default={}, description="Engines by name: usi:PATH?nodes=500&OPTION=VALUE."
-    )
-    concurrency: int = Field(
-        default=1, ge=1, le=64, description="Games at once against an engine: processes of it."
-    )
-    max_ply: int = Field(
-        default=512, ge=16, le=512, description="Plies after which a game is capped."
-    )
+    share: Share = 0.1
+    """Largest share of the device's time that evaluations take from training."""
+    every_steps: int = Field(default=0, ge=0)
+    """Steps between two regular evaluations of the network; 0 = none."""
+    every_minutes: float = Field(default=0, ge=0)
+    """Minutes between two regular evaluations of the network; 0 = none."""
+    strategy: str = "gauntlet"
+    """Strategy of the regular evaluations: gauntlet, or another that is installed."""
+    opponents: Names = ("random", "material")
+    """Opponents in regular evaluations: random, material, a run, a checkpoint, an engine's name."""
+    games: int = Field(default=200, ge=2, multiple_of=2)
+    """Games of each match in the regular evaluations."""
+    promotion_games: int = Field(default=1000, ge=0, multiple_of=2)
+    """Most games of the SPRT against the run's best network, in each evaluation; 0 = no test."""
+    promotion_elo: float = Field(default=20, gt=0, le=800)
+    """Elo difference of H1 in the SPRT against the run's best network; H0 is +0."""
+    memory_mib: int = Field(default=1024, ge=1)
+    """Most MiB that the weights of networks loaded for evaluations may take."""
+    batch: int = Field(default=4096, ge=1)
+    """Most positions that evaluations send to a network at once."""
+    engines: Engines = {}
+    """Engines by name, each as usi:PATH?nodes=500&OPTION=VALUE."""
+    concurrency: int = Field(default=1, ge=1, le=64)
+    """Games played at once against an engine; each has its own engine process."""
+    max_ply: int = Field(default=512, ge=16, le=512)
+    """Plies after which a game of an evaluation is capped."""
 
 
 class Server(Section):
     """The web service."""
 
-    host: str = Field(
-        default="127.0.0.1", description="Address to listen on; loopback only for now."
-    )
-    port: int = Field(
-        default=8700, ge=0, le=65_535, description="Port to listen on; 0 = any free one."
-    )
-    allowed_hosts: Names = Field(
-        default=("localhost", "127.0.0.1", "[::1]"),
-        description="Host headers that are answered.",
-    )
-    max_streams: int = Field(default=256, ge=1, description="Event streams served at once.")
+    host: str = "127.0.0.1"
+    """Address that the server listens on; only loopback is allowed."""
+    port: int = Field(default=8700, ge=0, le=65_535)
+    """Port that the server listens on; 0 = any free one."""
+    allowed_hosts: Names = ("localhost", "127.0.0.1", "[::1]")
+    """Host headers that the server answers."""
+    max_streams: int = Field(default=256, ge=1)
+    """Event streams that are served at once."""
 
 
 class LogSettings(Section):
     """Logging."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="Threshold."
-    )
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Lowest level that is logged: debug, info, warning or error."""
 
 
 class Settings(BaseSettings):
-    """Everything a run needs to know. ``Settings.load(path)`` reads a TOML file."""
+    """All settings of a run. ``Settings.load(path)`` reads a TOML file."""
 
     model_config = SettingsConfigDict(
         frozen=True,
@@ -364,7 +315,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Direct construction takes its arguments alone; ``load`` brings in the other sources."""
+        """Let the constructor use its arguments alone; ``load`` reads the other sources."""
         return (init_settings,)
 
     @classmethod
@@ -373,90 +324,14 @@ class Settings(BaseSettings):
         path: str | Path | Sequence[str | Path] | None = None,
         overrides: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Settings from TOML files, the environment and overrides, the later winning.
+        """Read the settings from TOML files, the environment and ``overrides``; the later wins.
 
         ``path``: one file or several. ``overrides`` maps dotted keys (``"ppo.gamma"``) to values or
-        their text. Raises SettingsError naming file or source, key, bound and value.
+        their text. Raises SettingsError, which names the source, key, bound and value.
         """
         paths = [path] if isinstance(path, str | Path) else path or []
-        layers = [(str(each), _read_toml(Path(each))) for each in paths]
-        layers.append(("environment", _read_environment(cls)))
-        layers.append(("command line", _nest(overrides or {})))
+        layers = read_layers(cls, paths, overrides or {})
         try:
-            return cls(**reduce(_merge, (tree for _, tree in layers)))
+            return cls(**merge(layers))
         except ValidationError as error:
-            raise SettingsError(_explain(error, layers[::-1])) from None
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows writes a mark first
-    except FileNotFoundError:
-        raise SettingsError(f"{path}: no such file or folder") from None
-    except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"{path}: {error}") from None
-
-
-def _read_environment(settings: type[Settings]) -> dict[str, Any]:
-    known = {
-        f"{ENV_PREFIX}{name}__{key}".upper()
-        for name, field in settings.model_fields.items()
-        for key in getattr(field.annotation, "model_fields", {})
-    } | {f"{ENV_PREFIX}{name}".upper() for name in settings.model_fields}
-    for name in os.environ:
-        word = name.upper()
-        if word.startswith(ENV_PREFIX) and word not in known:
-            key = word.removeprefix(ENV_PREFIX).strip("_")
-            nearer = {found for found in known if found.endswith(f"__{key}")}
-            hint = did_you_mean(word, nearer or known)
-            raise SettingsError(f"environment: {name}: no such setting{hint}")
-    return EnvSettingsSource(settings)()
-
-
-def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for key, value in flat.items():
-        *sections, leaf = key.split(".")
-        node = tree
-        for section in sections:
-            node = node.setdefault(section, {})
-        node[leaf] = value
-    return tree
-
-
-def _merge(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(low)
-    for key, value in high.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
-    return merged
-
-
-def _explain(error: ValidationError, layers: Sequence[tuple[str, dict[str, Any]]]) -> str:
-    lines = []
-    for problem in error.errors():
-        path = [str(part) for part in problem["loc"]]
-        source = next((name for name, tree in layers if _holds(tree, path)), "settings")
-        message = problem["msg"].replace("Input should be", "must be", 1)
-        message = message.removeprefix("Value error, ")
-        if problem["type"] == "model_type":
-            message = "is a section: set one of its keys"
-        elif problem["type"] == "extra_forbidden":
-            section = Settings.model_fields.get(path[0])
-            names = getattr(section.annotation, "model_fields", {}) if section else {}
-            message = "no such setting" + did_you_mean(path[-1], names or Settings.model_fields)
-        lines.append(f"{source}: {'.'.join(path)}: {message} (got {problem['input']!r})")
-    return "\n".join(lines)
-
-
-def _holds(tree: Any, path: list[str]) -> bool:
-    for part in path:
-        if not isinstance(tree, dict) or part not in tree:
-            return False
-        tree = tree[part]
-    return True
-
-
-__all__ = ["Settings", "SettingsError"]
+            raise explain(error, layers, cls) from None

@@ -2,23 +2,23 @@
 
 
 class NotRunning(RuntimeError):
-    """The run's state does not allow this: not started, or ended."""
+    """The run's state does not allow this: it has not started, or it has ended."""
 
 
 class InboxFull(RuntimeError):
-    """The device thread has not yet taken earlier commands; try again in a moment."""
+    """The device thread has not yet taken earlier requests. Try again in a moment."""
 
 
 class OutboxOverflow(RuntimeError):
-    """The loop took no events for so long that one which may not be lost found no room."""
+    """The event loop has taken no events for so long that there is no room for one that must be kept."""
 
 
 class KeyReused(ValueError):
-    """An idempotency key came again with another request."""
+    """An idempotency key was used again with a different request."""
 
 
 class TrainingFailed(RuntimeError):
-    """The worker raised. The message holds the type and the text; ``details`` the traceback."""
+    """The device thread raised. The message holds type and text; ``details`` holds the traceback."""
 
     def __init__(self, message: str, details: str = "") -> None:
         super().__init__(message)
@@ -26,7 +26,7 @@ class TrainingFailed(RuntimeError):
 
 
 def unwrap(error: BaseException) -> BaseException:
-    """What a task group wrapped, where that is a single exception: its name tells what happened."""
+    """Return the exception inside groups of one, because its name says what happened."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error

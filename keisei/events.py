@@ -1,8 +1,8 @@
-"""What a run tells the world: the events that cross from the device thread to the loop.
+"""The events that a run publishes: metrics, boards, games, evaluations, alerts, its state.
 
-Every event is a frozen dataclass. ``topic`` is what clients subscribe to, ``event`` is the name on the
-wire (``event:`` of the stream), ``to_dict()`` is the JSON payload, which holds that name too. This
-module imports nothing of ours.
+Every event is a frozen dataclass. Clients subscribe to its ``topic``. ``event`` is its name in the
+event stream (the ``event:`` line), and ``to_dict()`` returns its JSON payload, which holds the name
+too. This module imports nothing else of Keisei.
 """
 
 import json
@@ -36,35 +36,35 @@ TOPICS: tuple[Topic, ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One thing that happened in a run."""
+    """Something that happened in a run: the base class of all events."""
 
     topic: ClassVar[Topic]
     run: str
     """Id of the run."""
     step: int
-    """Plies trained on so far, summed over games."""
+    """Plies that the run had trained on, summed over all games."""
     time: float
-    """Seconds since the epoch."""
+    """Seconds since the epoch (1970-01-01 UTC)."""
 
     @property
     def event(self) -> str:
-        """Name of the event: ``iteration``, ``board`` ...; that of a Status is its ``kind``."""
+        """Name of the event: ``iteration``, ``board`` ...; the name of a Status is its ``kind``."""
         return type(self).__name__.lower()
 
     @property
     def keep(self) -> bool:
-        """Whether it must reach the loop; others may be dropped under load, and are counted."""
+        """Whether the event always reaches the loop. Under load, others are dropped and counted."""
         return True
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON payload: ``event`` and every public field, tuples as lists."""
-        told = {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.repr}
-        return {"event": self.event, **told}
+        """Return the JSON payload: ``event`` and all public fields, with tuples as lists."""
+        public = {f.name: tuples_as_lists(getattr(self, f.name)) for f in fields(self) if f.repr}
+        return {"event": self.event, **public}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status(Event):
-    """A change in the run's life."""
+    """The run's state changed, or a checkpoint was saved, or the event stream begins or ends."""
 
     topic: ClassVar[Topic] = "status"
     kind: Literal[
@@ -91,7 +91,10 @@ class Status(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed(Status):
-    """The worker raised. Carries text only: a kept traceback would hold its frames' tensors."""
+    """The run failed with an exception.
+
+    It carries text only: a traceback object would keep its frames' tensors in memory.
+    """
 
     kind: Literal["failed"] = "failed"
     state: State = "failed"
@@ -102,16 +105,16 @@ class Failed(Status):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reset(Status):
-    """Events were lost for this reader. Read the history again, then go on with the next event."""
+    """This reader missed events. Read the history again, then continue with the next event."""
 
     kind: Literal["reset"] = "reset"
     oldest: str = ""
-    """Id of the oldest event that can still be had."""
+    """Id of the oldest event that the server still holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Iteration(Event):
-    """Metrics of one iteration (a rollout and its update)."""
+    """The metrics of one iteration (a rollout and its update)."""
 
     topic: ClassVar[Topic] = "metrics"
     iteration: int
@@ -119,7 +122,10 @@ class Iteration(Event):
     """Metric name (``train/kl`` ...) to value; may hold NaN."""
 
     def to_dict(self) -> dict[str, Any]:
-        """As every event, but NaN and infinities are null (JSON has none) and named in ``nonfinite``."""
+        """Return the JSON payload, with null for NaN and infinities, which JSON does not have.
+
+        ``nonfinite`` lists the names of these metrics.
+        """
         bad = sorted(key for key, value in self.values.items() if not math.isfinite(value))
         payload = Event.to_dict(self)
         payload["values"] = {k: None if k in bad else v for k, v in self.values.items()}
@@ -130,19 +136,20 @@ class Iteration(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Board(Event):
-    """The newest position of one self-play game that the network judged, with its answer."""
+    """The newest position of a self-play game, with the network's value and top moves."""
 
     topic: ClassVar[Topic] = "board"
     game: int
     """Number of the game within the run."""
     sfen: str
+    """The position."""
     last_move: str | None
-    """USI, or None at the start."""
+    """The move that led to the position, in USI; None at the start of a game."""
     ply: int
     value: float | None
     """P(win) - P(loss) for the side to move, in [-1, 1]."""
     top_moves: tuple[tuple[str, float], ...] = ()
-    """(USI, probability), most probable first."""
+    """The most probable moves, best first: (USI, probability)."""
 
     @property
     def keep(self) -> bool:
@@ -151,49 +158,54 @@ class Board(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Game(Event):
-    """A finished game."""
+    """A game that has ended."""
 
     topic: ClassVar[Topic] = "game"
     id: int
     result: Literal["black", "white", "draw", "capped"]
-    """Winner (black = sente), or a draw, or the maximum ply reached."""
+    """The winner (black is sente), ``draw``, or ``capped`` (the maximum ply was reached)."""
     reason: str
     """checkmate, no_moves, repetition, perpetual_check, declaration or max_ply."""
     plies: int
     black: str = "self"
     white: str = "self"
     record: str = field(default="", repr=False)
-    """``sfen ... moves ...`` as in USI's ``position``; for the database, not on the stream."""
+    """``sfen ... moves ...`` as in USI's ``position``; stored, but not part of the payload."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation(Event):
-    """Progress or end of an evaluation."""
+    """The progress or the end of an evaluation."""
 
     topic: ClassVar[Topic] = "eval"
     id: str
     state: Literal["queued", "running", "done", "failed", "cancelled", "interrupted"] = "queued"
-    """``interrupted``: by the end of the process; a resumed run goes on with it."""
+    """``interrupted``: the process ended first; a resumed run continues the evaluation."""
     opponent: str = ""
-    """Whom the agent meets."""
+    """The opponent's name."""
     games: int = 0
-    """Games that are to be played."""
+    """Games that the evaluation plays in all."""
     progress: float = 0.0
-    """Share of the games that ended, 0 to 1."""
+    """Share of the games that have ended, 0 to 1."""
     score: float | None = None
-    """(wins + (draws + capped) / 2) / games ended so far."""
+    """(wins + (draws + capped) / 2) / (games that have ended)."""
     interval: tuple[float, float] | None = None
     """95 % confidence interval of the score."""
     result: dict[str, Any] | None = None
-    """Counts and ends by reason, once done; of several matches, each of them, and ratings."""
+    """Counts of results and of the reasons for them, once ``done``.
+
+    An evaluation of several matches has an entry for each match, and ratings.
+    """
     message: str = ""
+    """Why the evaluation failed, or another remark for people."""
     strategy: str = "single"
+    """Name of the strategy that decides who plays whom."""
     spec: dict[str, Any] | None = None
-    """What was asked for (``keisei.evaluation.spec.EvaluationSpec``)."""
+    """The request: a ``keisei.evaluation.spec.EvaluationSpec`` as a dictionary."""
     measured: int | None = None
-    """Step of the weights that ``current`` stands for, once they were taken."""
+    """Step of the weights that play as ``current``; None until they are copied."""
     players: dict[str, str] = field(default_factory=dict)
-    """The checkpoints that names of networks stand for; the run's own from its folder on."""
+    """Network's name to its checkpoint; checkpoints of this run are relative to its folder."""
 
     @property
     def keep(self) -> bool:
@@ -201,27 +213,29 @@ class Evaluation(Event):
 
 
 EVALUATION_OVER = ("done", "failed", "cancelled")
-"""States in which an evaluation has ended for good."""
+"""States that an evaluation never leaves."""
 EVALUATION_ENDED = (*EVALUATION_OVER, "interrupted")
-"""States in which nothing more comes of it in this process."""
+"""States after which this process sends no more events of the evaluation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert(Event):
-    """Something a person should know."""
+    """A warning or a remark that a person should read."""
 
     topic: ClassVar[Topic] = "alert"
     name: str
+    """What the alert is about, for example a detector's name."""
     level: Level
     message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Log(Event):
-    """A log line."""
+    """A line of the log."""
 
     topic: ClassVar[Topic] = "log"
     name: str
+    """Name of the logger."""
     level: Level
     message: str
 
@@ -231,27 +245,28 @@ class Log(Event):
 
 
 def dumps(content: Any, **style: Any) -> str:
-    """JSON, with null for NaN and infinities: it has none, and a browser's parser stops at one.
+    """Return ``content`` as JSON, with null for NaN and infinities.
 
-    ``style``: what else ``json.dumps`` is told.
+    JSON has neither, and a browser's parser refuses them. ``style`` goes to ``json.dumps``.
     """
     try:
         return json.dumps(content, allow_nan=False, **style)
     except ValueError:
-        return json.dumps(_finite(content), allow_nan=False, **style)
+        return json.dumps(_null_for_nonfinite(content), allow_nan=False, **style)
 
 
-def _finite(value: Any) -> Any:
+def _null_for_nonfinite(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: _null_for_nonfinite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [_null_for_nonfinite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _plain(value: Any) -> Any:
+def tuples_as_lists(value: Any) -> Any:
+    """Return a value as JSON gives it back."""
     if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
+        return [tuples_as_lists(item) for item in value]
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: tuples_as_lists(item) for key, item in value.items()}
     return value

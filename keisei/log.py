@@ -1,4 +1,6 @@
-"""Logging, for the program that owns the process. Libraries and embedded runs set up nothing.
+"""Set up logging for the whole process: lines on stderr, JSON lines in ``keisei.log``.
+
+Only the program that owns the process does this; an embedded run sets up nothing.
 
 Log events, not sentences: ``log.info("iteration", step=..., kl=...)``.
 """
@@ -23,19 +25,19 @@ FILES = 10
 RUN_LOGGER = "keisei"
 """Name of the logger that a run's events are written to."""
 ALSO_EVENTS = (RUN_LOGGER, "keisei.feed.supervise")
-"""Loggers whose warnings are also events of the run: where these are shown, they would be twice."""
+"""Loggers whose warnings are events of the run too: ``forward`` skips them, to show each once."""
 WAITING = 10_000
-"""Log records that may wait for the disk; more are dropped and counted."""
+"""Log records that may wait for the disk. Further records are dropped and counted."""
 BURST, A_SECOND = 100, 10
-"""Records of other loggers than the run's: so many at once, then so many a second."""
+"""Limit for all loggers but the run's: records at once, and records a second after that."""
 FRAMES = 30
-"""Frames of a traceback that are kept, the innermost ones."""
+"""Innermost frames of a traceback that are written."""
 CONSOLE_SECONDS = 2.0
-"""How long a stderr that nobody reads may hold up the lines for it."""
+"""Seconds to wait for a stderr that nobody reads before lines for it are dropped."""
 CONSOLE_CHARACTERS = 1000
-"""Longest text on stderr; the file has it whole. A pipe takes a line of this length or none of it."""
+"""Longest text on stderr; the file has all of it. A pipe takes such a line whole or not at all."""
 
-Tell = Callable[[str, Literal["warning", "error"], str], None]
+OnWarning = Callable[[str, Literal["warning", "error"], str], None]
 """Called with the name, level and message of a log line."""
 
 _SHARED: list[Any] = [
@@ -49,18 +51,19 @@ _SHARED: list[Any] = [
 
 
 class Logging:
-    """Human lines on stderr and, once there is a run, JSON lines in its ``keisei.log``.
+    """Writes lines for people on stderr and, once there is a run, JSON lines in ``keisei.log``.
 
-    An entry point opens one for the life of the process: it sets the root logger, structlog's
-    configuration and the capture of warnings, and takes its handlers away when left. Threads
-    format and write: neither a slow disk nor a long traceback may hold up the loop. A traceback
-    is written to the file alone, without the values of variables; stderr gets its last line.
+    An entry point opens it as a context manager for the life of the process. It sets the root
+    logger, structlog's configuration and the capture of warnings, and undoes this at the end.
+    Separate threads format and write, so that neither a slow disk nor a long traceback delays the
+    event loop. A traceback goes to the file alone, without the values of variables; stderr gets
+    the exception's type and text.
     """
 
     def __init__(
         self, level: str = "info", on_console: Callable[[logging.LogRecord], bool] | None = None
     ) -> None:
-        """``level``: debug, info, warning or error. ``on_console``: what goes to stderr too."""
+        """``level``: debug, info, warning or error. ``on_console``: filter for stderr."""
         self._level = level.upper()
         self._on_console = on_console
         self._handlers: list[logging.Handler] = []
@@ -69,7 +72,7 @@ class Logging:
         structlog.configure(
             processors=[
                 *_SHARED,
-                _hold_exception,
+                _attach_exception,
                 structlog.stdlib.PositionalArgumentsFormatter(),
                 structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
             ],
@@ -94,13 +97,13 @@ class Logging:
         file.setFormatter(_formatter(structlog.processors.ExceptionRenderer(_traceback), renderer))
         self._write(file)
 
-    def forward(self, tell: Tell) -> None:
-        """Also hand warnings and errors to ``tell(name, level, message)``, from any thread.
+    def forward(self, on_warning: OnWarning) -> None:
+        """Also pass warnings and errors to ``on_warning(name, level, message)``, from any thread.
 
-        For ``Keisei.log``, which shows them to who watches the run. Lines that are also events of
-        the run are left out.
+        ``Keisei.log`` takes them, to show them to the people who watch the run. Lines that are
+        events of the run too are skipped.
         """
-        self._add(_Forward(tell))
+        self._add(_Forwarder(on_warning))
 
     def __exit__(
         self,
@@ -108,7 +111,7 @@ class Logging:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        for handler in reversed(self._handlers):  # stderr last: the file may have something to say
+        for handler in reversed(self._handlers):  # stderr last: closing the file may log
             logging.getLogger().removeHandler(handler)
             handler.close()
         self._handlers.clear()
@@ -118,7 +121,7 @@ class Logging:
     def _write(
         self, target: logging.Handler, wanted: Callable[[logging.LogRecord], bool] | None = None
     ) -> None:
-        """Have a thread of its own hand records to ``target``."""
+        """Start a thread that passes records to ``target``."""
         writer = _Writer(target)
         if wanted:
             writer.addFilter(wanted)
@@ -130,15 +133,15 @@ class Logging:
 
 
 class _Writer(QueueHandler):
-    """Hands records as they are to a thread, which formats and writes them by ``target``.
+    """Queues records for a thread, in which ``target`` formats and writes them.
 
-    It drops and counts what comes too fast: a flood of log lines must not cost training anything.
+    It drops and counts records that come too fast: a flood of log lines must not slow training.
     """
 
     queue: "queue.SimpleQueue[logging.LogRecord]"
 
     def __init__(self, target: logging.Handler) -> None:
-        # A finaliser may log while its thread is inside `put`: a Queue's lock would never open.
+        # A finaliser may log while its thread is inside `put`: the lock of a Queue would deadlock.
         super().__init__(queue.SimpleQueue())
         self._target = target
         self._listener: QueueListener | None = QueueListener(self.queue, target)
@@ -147,30 +150,30 @@ class _Writer(QueueHandler):
         self._allowed, self._filled = float(BURST), time.monotonic()
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        """Leave it to the target's formatter: the stock version flattens the event dict."""
+        """Return the record unchanged: the standard version turns structlog's event into text."""
         return record
 
     def enqueue(self, record: logging.LogRecord) -> None:
-        """Never wait."""
-        if self.queue.qsize() >= WAITING or not self._in_time(record):
+        """Queue the record, or drop and count it. Never waits."""
+        if self.queue.qsize() >= WAITING or not self._within_rate(record):
             self._dropped += 1
             return
         if self._dropped:
-            self.queue.put(self._account())
+            self.queue.put(self._count_of_dropped())
         self.queue.put(record)
 
     def close(self) -> None:
-        """Write what waits, then close the target. May be called again."""
+        """Write the queued records, then close the target. May be called again."""
         if self._listener:
             if self._dropped:
-                self.queue.put(self._account())
+                self.queue.put(self._count_of_dropped())
             self._listener.stop()
             self._listener = None
             self._target.close()
         super().close()
 
-    def _in_time(self, record: logging.LogRecord) -> bool:
-        """Whether the rate allows one more; the run's own lines come as slowly as its events."""
+    def _within_rate(self, record: logging.LogRecord) -> bool:
+        """Whether the rate limit allows one more record. It does not apply to the run's own."""
         if record.name == RUN_LOGGER:
             return True
         now = time.monotonic()
@@ -181,8 +184,8 @@ class _Writer(QueueHandler):
         self._allowed -= 1
         return True
 
-    def _account(self) -> logging.LogRecord:
-        """A record of what was dropped since the last one."""
+    def _count_of_dropped(self) -> logging.LogRecord:
+        """Return a record that tells how many were dropped, and begin to count anew."""
         count, self._dropped = self._dropped, 0
         text = "%d log lines dropped: more than %d a second, or more than the disk takes"
         return logging.LogRecord(
@@ -191,60 +194,60 @@ class _Writer(QueueHandler):
 
 
 class _Console(logging.StreamHandler[Any]):
-    """Writes to stderr, unless nobody reads it."""
+    """Writes to stderr, and drops lines while nobody reads it."""
 
     _patience = CONSOLE_SECONDS
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Drop the record if a pipe or terminal stays full: the file has the line."""
+        """Write the record, or drop it if the pipe or terminal stays full; the file has it."""
         try:
             room = select.poll()
             room.register(self.stream, select.POLLOUT)
             ready = bool(room.poll(self._patience * 1000))
-        except (OSError, ValueError):  # no descriptor behind it, as in a notebook
+        except (OSError, ValueError):  # stderr has no descriptor, as in a notebook
             ready = True
         self._patience = CONSOLE_SECONDS if ready else 0
         if ready:
             super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
-        """Let the line go: a terminal that is gone has no better place to say so."""
+        """Drop the line: if stderr is gone, there is nowhere to report it."""
 
 
 class _File(RotatingFileHandler):
-    """A log file that says once if it cannot be written, and goes on trying."""
+    """A log file that warns once if it cannot be written, and keeps trying."""
 
     _failed = False
 
     def close(self) -> None:
-        """Close the file; what a full disk keeps it from writing is lost."""
+        """Close the file. Lines that a full disk does not take are lost."""
         try:
             super().close()
         except OSError:
             self.handleError(logging.makeLogRecord({}))
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
-        """Called in an ``except`` block, with what went wrong."""
+        """Warn once. The logging module calls this in its ``except`` block."""
         if not self._failed:
             self._failed = True
             text = "%s: cannot be written, log lines are lost: %s"
             logging.getLogger(__name__).warning(text, self.baseFilename, sys.exception())
 
 
-class _Forward(logging.Handler):
-    """Hands records to a function."""
+class _Forwarder(logging.Handler):
+    """Passes warnings and errors to a function."""
 
-    def __init__(self, tell: Tell) -> None:
+    def __init__(self, on_warning: OnWarning) -> None:
         super().__init__(logging.WARNING)
-        self._tell = tell
+        self._on_warning = on_warning
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Called with the handler's lock held; ``tell`` must not log."""
+        """Pass the record on. This holds the handler's lock, so the function must not log."""
         if record.name in ALSO_EVENTS:
             return
-        # structlog's records carry their event as a dict up to the formatter.
+        # The records of structlog hold a dict until they are formatted.
         message = record.msg["event"] if isinstance(record.msg, dict) else record.getMessage()
-        self._tell(
+        self._on_warning(
             record.name, "error" if record.levelno >= logging.ERROR else "warning", str(message)
         )
 
@@ -253,12 +256,15 @@ _CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 16
 
 
 def escape(text: str) -> str:
-    """Make control characters visible: a client's text must not steer a terminal or start a line."""
+    """Replace control characters by visible escapes.
+
+    Text from a client must neither control a terminal nor begin a new line.
+    """
     return text.translate(_CONTROLS)
 
 
-def _hold_exception(logger: Any, method: str, event: Any) -> Any:
-    """Look up the exception that ``exc_info`` means: the thread that formats it has none."""
+def _attach_exception(logger: Any, method: str, event: Any) -> Any:
+    """Replace ``exc_info=True`` by the exception, which the formatting thread could not look up."""
     error = event.pop("exc_info", None)
     if error is True:
         error = sys.exception()
@@ -268,7 +274,7 @@ def _hold_exception(logger: Any, method: str, event: Any) -> Any:
 
 
 def _one_line(logger: Any, method: str, event: Any) -> Any:
-    """A record as one line of bounded length: of an exception its type and text."""
+    """Return the record as one line of bounded length, with an exception's type and text."""
     error = event.pop("exc_info", None)
     if error:
         error = (
@@ -282,7 +288,7 @@ def _one_line(logger: Any, method: str, event: Any) -> Any:
 
 
 def _traceback(exc_info: Any) -> str:
-    """The innermost frames, without the values of variables."""
+    """Format the innermost frames, without the values of variables."""
     return "".join(traceback.format_exception(exc_info[1], limit=-FRAMES))
 
 

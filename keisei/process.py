@@ -1,6 +1,6 @@
-"""What belongs to the whole process: OpenMP's threads, the GIL's interval, the C library's heap.
+"""Set up the whole process for training: OpenMP's threads, the GIL's interval, the heap.
 
-The program that owns the process sets these, never the import or the opening of a run.
+Only the program that owns the process does this. Importing Keisei or opening a run never does.
 """
 
 import ctypes
@@ -23,14 +23,14 @@ class _Mallinfo2(ctypes.Structure):
 
 
 def prepare_process() -> None:
-    """Set the process up for training beside an event loop. Call it before anything imports torch.
+    """Prepare the process for training beside an event loop. Call it before torch is imported.
 
-    On a CPU that other programs use too, training is several times slower without it: OpenMP's
-    threads would spin where they should sleep. The ``keisei`` command calls it; a program that
-    embeds ``Keisei`` decides for itself. What the environment says already stays as it is.
+    Without it, training on a CPU that other programs use too is several times slower: OpenMP's
+    threads spin where they should sleep. The ``keisei`` command calls it; a program that embeds
+    ``Keisei`` decides for itself. Environment variables that are already set are not changed.
 
     Raises:
-        RuntimeError: torch was imported; OpenMP has read the environment by then.
+        RuntimeError: torch has been imported, so OpenMP has already read the environment.
     """
     if "torch" in sys.modules:
         raise RuntimeError("prepare_process() must be called before torch is imported")
@@ -39,21 +39,21 @@ def prepare_process() -> None:
     if not openmp_is_set():
         os.environ["GOMP_SPINCOUNT"] = "6000"
     keep_freed_memory()
-    # The default of 5 ms is what the loop would wait for the GIL.
+    # By default the event loop would wait up to 5 ms for the GIL.
     sys.setswitchinterval(0.0005)
 
 
 def openmp_is_set() -> bool:
-    """Whether somebody chose how long OpenMP's threads spin before they sleep (libgomp)."""
+    """Whether the environment says how long OpenMP's threads spin before they sleep (libgomp)."""
     return not os.environ.keys().isdisjoint({"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"})
 
 
 def keep_freed_memory() -> bool:
-    """Make glibc keep freed blocks instead of returning them to the system. True if it will.
+    """Make glibc keep freed memory instead of returning it to the system. Return whether it does.
 
-    A training step on the CPU frees and takes again blocks of some megabytes; by default each new one
-    is mapped afresh and its pages are faulted in one by one, a fifth of the step. Affects the whole
-    process, so call it before threads start.
+    A training step on the CPU frees and allocates blocks of some megabytes. By default glibc maps
+    each new block afresh and its pages fault in one by one, which takes a fifth of the step. This
+    affects the whole process, so call it before threads start.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -66,10 +66,10 @@ def keep_freed_memory() -> bool:
 
 
 def heap_bytes() -> int:
-    """Bytes of the C heap that are in use, without the holes between them; 0 where nobody can tell.
+    """Return the bytes of the C heap that are in use; 0 if the C library cannot tell.
 
-    What torch or C code leaks shows here at once. Python has its objects of up to 512 bytes elsewhere:
-    these show in resident memory alone.
+    A leak of torch or other C code shows here at once. Python keeps objects of up to 512 bytes
+    elsewhere: their leaks show only in the process's resident memory.
     """
     mallinfo2 = getattr(ctypes.CDLL(None), "mallinfo2", None) if sys.platform == "linux" else None
     if mallinfo2 is None:  # musl, or glibc before 2.33

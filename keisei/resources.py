@@ -1,4 +1,4 @@
-"""Where the page and the shipped configurations are: in a checkout, or in an installed wheel."""
+"""Find the web page and the shipped configurations, in a checkout or an installed wheel."""
 
 from pathlib import Path
 
@@ -8,16 +8,19 @@ _PACKAGE = Path(__file__).parent
 
 
 class ResourceError(FileNotFoundError):
-    """A file that ships with Keisei isn't there."""
+    """A file that ships with Keisei is missing."""
 
 
 def page_directory() -> Path:
-    """Folder of the web page. Raises ResourceError."""
+    """Return the folder of the web page. Raises ResourceError."""
     return _folder("app", "index.html")
 
 
 def config_file(name: str) -> Path:
-    """A shipped configuration by its name, with or without ``.toml``. Raises ResourceError."""
+    """Return the file of a shipped configuration. Raises ResourceError.
+
+    ``name``: with or without ``.toml``.
+    """
     folder = _folder("configs", "quickstart.toml")
     file = folder / f"{name.removesuffix('.toml')}.toml"
     if file.parent != folder or not file.is_file():
@@ -30,7 +33,7 @@ def config_file(name: str) -> Path:
 
 
 def _folder(name: str, must_hold: str) -> Path:
-    """A wheel carries the folder in the package's ``_data``, a checkout beside the package."""
+    """Find a folder: a wheel has it in the package's ``_data``, a checkout beside the package."""
     for folder in (_PACKAGE / "_data" / name, _PACKAGE.parent / name):
         if (folder / must_hold).is_file():
             return folder

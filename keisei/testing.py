@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -24,10 +25,11 @@ from keisei.config import Settings
 from keisei.errors import NotRunning
 from keisei.evaluation import score_interval
 from keisei.evaluation.spec import EvaluationSpec
-from keisei.events import Alert, Board, Evaluation, Failed, Iteration, State, Status, Topic
+from keisei.events import Alert, Board, Event, Failed, Iteration, State, Status, Topic
 from keisei.feed.hub import Hub
-from keisei.runtime.book import Book, EvaluationHandle
-from keisei.runtime.status import StatusReport
+from keisei.runtime.book import EvaluationBook, EvaluationHandle, EvaluationRecord
+from keisei.runtime.plan import StartPoint
+from keisei.runtime.status import RunState, StatusReport
 from keisei.server import create_app
 from keisei.server.serve import address_of, bind, end_streams_from_hub, run_server
 
@@ -138,15 +140,13 @@ class FakeRun:
         """``history``: iterations that lie in the past already. The rest: how fast it goes."""
         self.settings = settings or Settings()
         self.reader = FakeReader()
-        self.hub = Hub(self._own)
-        self.state: State = "starting"
-        self.message = ""
+        self._state = RunState(RUN, self.settings, StartPoint())
+        self.hub = Hub(self._state.status)
         self.checkpoint_age: float | None = None
         self._random = random.Random(seed)
         self._seconds = (compile_seconds, iteration_seconds, board_seconds)
-        self._iteration = 0
-        self._started = time.time() - history * iteration_seconds
-        self._book = Book()
+        self._state.started -= history * iteration_seconds
+        self._book = EvaluationBook(self._emit)
         self._cancelled: set[str] = set()
         self._task: asyncio.Task[None] | None = None
         self._tasks: TaskGroup
@@ -155,7 +155,7 @@ class FakeRun:
         self._changed = anyio.Event()
         self.ended = anyio.Event()
         for _ in range(history):
-            self._next_iteration()
+            self._state.update(self._next_iteration())
 
     async def start(self) -> Self:
         """Begin, as entering the block does; ``aclose`` may be called from another task."""
@@ -190,33 +190,27 @@ class FakeRun:
     # ------------------------------------------------------------ what the server asks
 
     @property
+    def state(self) -> State:
+        """The state that it pretends to be in."""
+        return self._state.state
+
+    @property
     def step(self) -> int:
-        """Plies "trained" on."""
-        return self._iteration * STEPS
+        """Plies that it pretends to have trained on."""
+        return self._state.step
 
     def status(self) -> StatusReport:
-        """What it pretends to do."""
-        speed = self.reader.iterations[-1].values["speed/steps_per_second"] if self.step else 0.0
-        return StatusReport(
-            run=RUN,
-            state=self.state,
-            message=self.message,
-            step=self.step,
-            iteration=self._iteration,
-            steps_per_second=speed,
-            started=self._started,
-            elapsed=self._iteration * self._seconds[1],
-            device="cpu",
-            dtype="float32",
-            threads=2,
-            net=f"{self.settings.net.kind} {self.settings.net.blocks}x{self.settings.net.channels}",
+        """Return what it pretends to do."""
+        report = self._state.report(
+            stopping=False,
+            elapsed=self._state.iteration * self._seconds[1],
             phase="idle" if self.state == "paused" else "iteration",
             beat_age=0.0,
             clients=self.hub.clients,
             dropped=0,
-            checkpoint=None,
-            checkpoint_age=self.checkpoint_age,
+            degraded=(),
         )
+        return replace(report, checkpoint_age=self.checkpoint_age)
 
     def history(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
         """Alerts, newest first."""
@@ -238,30 +232,26 @@ class FakeRun:
         """Take a command."""
         self._must_be("running", "paused")
         if kind == "checkpoint":
-            self._tell("checkpoint", self.state)
+            self._change("checkpoint", self.state)
         elif kind == "pause":
             self._going = anyio.Event()
-            self._tell("paused", "paused")
+            self._change("paused", "paused")
         else:
             self._going.set()
-            self._tell("resumed", "running")
+            self._change("resumed", "running")
 
     def stop(self) -> None:
         """End: streams get ``bye``."""
         if not self.ended.is_set():
-            self._tell("stopped", "failed" if self.state == "failed" else "stopped")
+            self._change("stopped", "failed" if self.state == "failed" else "stopped")
             self._book.close()
             self.hub.close()
             self.ended.set()
 
     def fail(self, message: str = "made to fail") -> None:
         """Behave as a run whose worker raised."""
-        self.state, self.message = "failed", message
         self._going = anyio.Event()  # nothing goes on
-        now = time.time()
-        self.hub.publish(
-            Failed(run=RUN, step=self.step, time=now, message=message, type="RuntimeError")
-        )
+        self._emit(Failed, message=message, type="RuntimeError")
 
     def alert(self, name: str, level: Literal["info", "warning", "error"], message: str) -> None:
         """Tell a person something."""
@@ -276,8 +266,8 @@ class FakeRun:
         self._must_be("running", "paused")
         record, new = self._book.add(spec, key)
         if new:
-            self._progress(record.id, spec, 0, "queued")
-            self._tasks.start_soon(self._match, record.id, spec)
+            self._progress(record, spec, 0, "queued")
+            self._tasks.start_soon(self._match, record, spec)
         return EvaluationHandle(record, self.cancel_evaluation)
 
     def evaluations(self) -> list[dict[str, Any]]:
@@ -310,14 +300,14 @@ class FakeRun:
 
     async def _train(self) -> None:
         compile_seconds, iteration_seconds, _ = self._seconds
-        self._tell("compiling", "compiling", "the first start takes about half a minute")
+        self._change("compiling", "compiling", "the first start takes about half a minute")
         await anyio.sleep(compile_seconds)
-        self._tell("running", "running")
+        self._change("running", "running")
         self._going.set()
         while True:
             await self._going.wait()
-            self.hub.publish(self._next_iteration())
-            if self._iteration % 40 == 8:
+            self._publish(self._next_iteration())
+            if self._state.iteration % 40 == 8:
                 self.alert("first_mover_bias", "warning", "sente scored 0.58 of late")
             await anyio.sleep(iteration_seconds)
 
@@ -332,22 +322,22 @@ class FakeRun:
                 self.hub.publish(self._board(number, ply, sfen, last, value))
                 await anyio.sleep(self._seconds[2])
 
-    async def _match(self, id: str, spec: EvaluationSpec) -> None:
+    async def _match(self, record: EvaluationRecord, spec: EvaluationSpec) -> None:
         ended = 0
-        while ended < spec.games and id not in self._cancelled:
+        while ended < spec.games and record.id not in self._cancelled:
             await anyio.sleep(0.2)
             ended = min(spec.games, ended + max(2, spec.games // 16))
-            self._progress(id, spec, ended, "running")
-        self._progress(id, spec, ended, "cancelled" if id in self._cancelled else "done")
+            self._progress(record, spec, ended, "running")
+        self._progress(record, spec, ended, "cancelled" if record.id in self._cancelled else "done")
 
     def _next_iteration(self) -> Iteration:
-        self._iteration += 1
+        number = self._state.iteration + 1
         item = Iteration(
             run=RUN,
-            step=self.step,
-            time=self._started + self._iteration * self._seconds[1],
-            iteration=self._iteration,
-            values=_values(self._iteration, self._random),
+            step=number * STEPS,
+            time=self._state.started + number * self._seconds[1],
+            iteration=number,
+            values=_values(number, self._random),
         )
         self.reader.iterations.append(item)
         return item
@@ -370,7 +360,7 @@ class FakeRun:
 
     def _progress(
         self,
-        id: str,
+        record: EvaluationRecord,
         spec: EvaluationSpec,
         ended: int,
         state: Literal["queued", "running", "done", "cancelled"],
@@ -381,42 +371,29 @@ class FakeRun:
         over = state in {"done", "cancelled"}
         reasons = {"wins": {"checkmate": wins}, "losses": {"checkmate": ended - wins}, "draws": {}}
         counts = {"wins": wins, "losses": ended - wins, "draws": 0, "capped": 0}
-        event = Evaluation(
-            run=RUN,
-            step=self.step,
-            time=time.time(),
-            id=id,
+        self._book.change(
+            record,
             state=state,
-            opponent=", ".join(spec.opponents),
-            strategy=spec.strategy,
-            spec=spec.to_dict(),
-            games=spec.games,
             progress=ended / spec.games,
             score=score,
             interval=score_interval(points, np.arange(ended)) if ended else None,
             result={**counts, "games": ended, "by_reason": reasons} if over else None,
         )
-        self._book.note(event)
-        self.hub.publish(event)
 
     def _must_be(self, *states: State) -> None:
         if self.state not in states:
             raise NotRunning(f"The run is {self.state}.")
 
-    def _tell(self, kind: Any, state: State, message: str = "") -> None:
-        self.state, self.message = state, message
-        self._changed.set()
-        self.hub.publish(self._own(kind))
+    def _change(self, kind: Any, state: State, message: str = "") -> None:
+        self._emit(Status, kind=kind, state=state, message=message)
 
-    def _own(self, kind: Any) -> Status:
-        return Status(
-            run=RUN,
-            step=self.step,
-            time=time.time(),
-            kind=kind,
-            state=self.state,
-            message=self.message,
-        )
+    def _emit(self, kind: type[Event], /, **fields: Any) -> None:
+        self._publish(kind(run=RUN, step=self.step, time=time.time(), **fields))
+
+    def _publish(self, event: Event) -> None:
+        self._state.update(event)
+        self.hub.publish(event)
+        self._changed.set()
 
 
 def _scripted_game(number: int) -> Iterator[tuple[str, str | None]]:

@@ -1,4 +1,4 @@
-"""A writer for the part of TOML 1.0 that the settings need (the standard library only reads it)."""
+"""Write the part of TOML 1.0 that the settings need; the standard library only reads it."""
 
 import json
 from collections.abc import Mapping
@@ -6,21 +6,22 @@ from typing import Any
 
 
 def to_toml(tree: Mapping[str, Any], notes: Mapping[str, Any] | None = None) -> str:
-    """Text that ``tomllib.loads`` turns back into ``tree``.
+    """Return TOML text that ``tomllib.loads`` reads back as ``tree``.
 
     ``tree`` maps bare keys (letters, digits, ``_``, ``-``) to strings, booleans, numbers, lists of
-    these, tables with any keys, or one level of sections of them. Raises TypeError on anything else.
-    ``notes``, of the same shape, are the comments behind the keys that have one: a line each.
+    these, or tables with any keys. A table at the top level becomes a section. ``notes`` has the
+    same shape and gives comments of one line, written behind their keys. Raises TypeError for any
+    other value.
     """
     notes = notes or {}
     lines = [_line(key, v, notes.get(key)) for key, v in tree.items() if not isinstance(v, Mapping)]
     for section, keys in tree.items():
         if isinstance(keys, Mapping):
-            said = notes.get(section, {})
+            section_notes = notes.get(section, {})
             lines += [
                 "",
                 f"[{section}]",
-                *(_line(key, v, said.get(key)) for key, v in keys.items()),
+                *(_line(key, v, section_notes.get(key)) for key, v in keys.items()),
             ]
     return "\n".join(lines) + "\n"
 
@@ -37,8 +38,8 @@ def _value(value: Any) -> str:
         case int() | float():
             return repr(value)
         case str():
-            # JSON's escapes are TOML's. But JSON leaves DEL as it is, and its ASCII form has
-            # surrogate pairs: TOML forbids both.
+            # TOML has the escapes of JSON. But it forbids a bare DEL, which JSON allows, and
+            # surrogate pairs, which JSON's ASCII form uses.
             return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
         case list() | tuple():
             return f"[{', '.join(_value(item) for item in value)}]"

@@ -1,4 +1,4 @@
-"""Fixtures of the whole suite."""
+"""Fixtures for all tests."""
 
 from collections.abc import Iterator
 
@@ -8,13 +8,13 @@ from blockbuster import blockbuster_ctx
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """Keisei runs on asyncio alone."""
+    """Use asyncio, the only backend that Keisei runs on."""
     return "asyncio"
 
 
 @pytest.fixture(autouse=True)
 def no_blocking(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A test on the loop fails if our code blocks it: file, socket, lock or sleep."""
+    """Fail an async test if our code blocks the event loop by a file, socket, lock or sleep."""
     if "anyio" not in request.keywords:
         yield
         return

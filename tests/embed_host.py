@@ -1,4 +1,4 @@
-"""A program of somebody else's, with two runs in it. Run by test_embed.py."""
+"""A host program that embeds two runs. test_embed.py starts it."""
 
 import contextlib
 import gc
@@ -32,10 +32,10 @@ tiny = {
 }
 
 
-OURS = ("KEISEI", "NUMBA", "OMP", "GOMP")  # torch sets one of its own when imported
+OURS = ("KEISEI", "NUMBA", "OMP", "GOMP")  # not torch's, which sets a variable at import
 
 
-def picture() -> dict[str, Any]:
+def process_state() -> dict[str, Any]:
     root = logging.getLogger()
     return {
         "signals": [str(signal.getsignal(n)) for n in (signal.SIGINT, signal.SIGTERM)],
@@ -47,40 +47,40 @@ def picture() -> dict[str, Any]:
 
 
 def files() -> list[str]:
-    """What is open, but for what the interpreter and the libraries keep once loaded."""
+    """List the open files, except those that loaded libraries keep open."""
     links = []
     for link in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # the listing's own
+        with contextlib.suppress(FileNotFoundError):  # the descriptor of this listing
             links.append(str(link.readlink()))
     return sorted(link for link in links if "/" not in link or str(folder) in link)
 
 
-pictures = []
+states = []
 
 
 @contextlib.asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[None]:
-    pictures.append(picture())
+    states.append(process_state())
     async with Keisei(Settings.load(overrides=tiny)) as one:
         async with Keisei(Settings.load(overrides=tiny)) as two:
-            pictures.append(picture())
+            states.append(process_state())
             app.router.routes += [Mount("/one", create_app(one)), Mount("/two", create_app(two))]
             yield
-            pictures.append(picture())
-        pictures.append(picture())
-    pictures.append(picture())
+            states.append(process_state())
+        states.append(process_state())
+    states.append(process_state())
 
 
-# Uvicorn raises the signal again when it is done; the host wants to live on.
+# Uvicorn raises the signal again at its end; this program must live on to report.
 signal.signal(signal.SIGTERM, lambda number, frame: None)
-before, opened = picture(), files()
+before, opened = process_state(), files()
 uvicorn.run(Starlette(lifespan=lifespan), port=port, log_level="warning")
-after, left = picture(), files()
-gc.freeze()  # else the interpreter's last walk over all that torch made takes seconds when busy
+after, left = process_state(), files()
+gc.freeze()  # else the last garbage collection over torch's objects takes seconds
 print(
     json.dumps(
         {
-            "inside": all(one == pictures[0] for one in pictures),
+            "inside": all(one == states[0] for one in states),
             "after": after == before,
             "files": [opened, left],
             "threads": [thread.name for thread in threading.enumerate() if not thread.daemon],

@@ -1,20 +1,20 @@
-"""Settings: sources and their order, and errors that a person can act on."""
+"""The settings tree: its defaults, its sources in order, and the guide that lists every setting."""
 
+import re
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
-from keisei.config import Settings, SettingsError
-
-
-def toml(folder: Path, text: str) -> Path:
-    file = folder / "run.toml"
-    file.write_text(text)
-    return file
+from keisei.config import Settings
 
 
 def test_later_sources_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = toml(tmp_path, "[ppo]\ngamma = 0.9\nclip = 0.1\nepochs = 3\n")
+    file = tmp_path / "run.toml"
+    file.write_text("[ppo]\ngamma = 0.9\nclip = 0.1\nepochs = 3\n")
     monkeypatch.setenv("KEISEI_PPO__GAMMA", "0.91")
     monkeypatch.setenv("KEISEI_PPO__CLIP", "0.11")
     ppo = Settings.load(file, {"ppo.gamma": "0.92"}).ppo
@@ -47,100 +47,62 @@ def test_a_list_is_written_with_commas_or_as_json(
     assert Settings.load().server.allowed_hosts == hosts
 
 
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (
-            {"ppo.gama": 1},
-            "command line: ppo.gama: no such setting, did you mean gamma? (got 1)",
-        ),
-        ({"ppoo.gamma": 1}, "command line: ppoo: no such setting, did you mean ppo?"),
-        (
-            {"ppo.gamma": "2"},
-            "command line: ppo.gamma: must be less than or equal to 1 (got '2')",
-        ),
-        (
-            {"ppo.gamma": "nan"},
-            "command line: ppo.gamma: must be a finite number (got 'nan')",
-        ),
-        (
-            {"ppo": "3"},
-            "command line: ppo: is a section: set one of its keys (got '3')",
-        ),
-        (
-            {"server.allowed_hosts": "[a,b]"},
-            'command line: server.allowed_hosts: must be a list: a,b or, as JSON, ["a", "b"]',
-        ),
-        (
-            {"evaluation.engines": "a=b"},
-            "command line: evaluation.engines: must be a table, as JSON:",
-        ),
-        (
-            {"device": "gpu"},
-            "command line: device: must be auto, cpu, cuda or cuda:N (got 'gpu')",
-        ),
-    ],
-)
-def test_an_error_names_source_key_and_bound(overrides: dict[str, object], message: str) -> None:
-    with pytest.raises(SettingsError) as error:
-        Settings.load(None, overrides)
-    assert str(error.value).startswith(message)
-
-
-def test_every_problem_of_a_file_is_told(tmp_path: Path) -> None:
-    file = toml(tmp_path, "[ppo]\ngamma = 1.5\n[env]\ngames = 0\n")
-    with pytest.raises(SettingsError) as error:
-        Settings.load(file)
-    assert str(error.value).splitlines() == [
-        f"{file}: env.games: must be greater than or equal to 1 (got 0)",
-        f"{file}: ppo.gamma: must be less than or equal to 1 (got 1.5)",
-    ]
-
-
-@pytest.mark.parametrize("text", [None, "[ppo\n", "\xff"])
-def test_an_unreadable_file_is_named(tmp_path: Path, text: str | None) -> None:
-    file = tmp_path / "broken.toml"
-    if text is not None:
-        file.write_text(text, encoding="latin-1")
-    with pytest.raises(SettingsError, match=r"broken\.toml: "):
-        Settings.load(file)
-
-
-@pytest.mark.parametrize("name", ["KEISEI_PPO__GAMA", "KEISEI_PPO_GAMMA"])
-def test_a_mistyped_variable_is_an_error(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(name, "0.9")
-    with pytest.raises(SettingsError, match=f"{name}: no such setting, did you mean KEISEI_PPO__G"):
-        Settings.load()
-
-
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Settings().ppo.gamma = 0.5
 
 
-@pytest.mark.parametrize(
-    ("name", "meant"),
-    [
-        ("KEISEI_PPO__GAMA", "KEISEI_PPO__GAMMA"),
-        ("KEISEI__NET__BLOCKS", "KEISEI_NET__BLOCKS"),
-        ("KEISEI_DEVISE", "KEISEI_DEVICE"),
-        ("KEISEI_GAMMA", "KEISEI_PPO__GAMMA"),
-        ("KEISEI_RUN_SEED", "KEISEI_RUN__SEED"),
-        ("KEISEI_BLOCKS", "KEISEI_NET__BLOCKS"),
-        ("keisei_serverport", "KEISEI_SERVER__PORT"),
-    ],
+GUIDE = Path(__file__).parents[1] / "docs/guide/configuration.md"
+ROW = re.compile(
+    r"^\| `(?P<key>[a-z_.]+)` \| `(?P<default>[^|]*)` \| (?P<meaning>\S.*) \|$", re.MULTILINE
 )
-def test_a_mistyped_name_in_the_environment_is_refused_with_the_one_that_was_meant(
-    name: str, meant: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(name, "1")
-    with pytest.raises(SettingsError, match=f"environment: {name}: .*did you mean {meant}"):
-        Settings.load()
 
 
-@pytest.mark.parametrize(
-    "text", ["[ppo]\ngamma = 0.5\n", "\n[ppo]\r\ngamma = 0.5", "ppo.gamma = 0.5"]
-)
-def test_a_file_with_a_byte_order_mark_is_read(text: str, tmp_path: Path) -> None:
-    (tmp_path / "a.toml").write_bytes(b"\xef\xbb\xbf" + text.encode())
-    assert Settings.load(tmp_path / "a.toml").ppo.gamma == 0.5
+def defaults(settings: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each dotted key and its default, as JSON and TOML write it."""
+    plain = settings.model_dump(mode="json")
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, BaseModel):
+            yield from defaults(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", plain[name]
+
+
+DEFAULTS = dict(defaults(Settings()))
+ROWS = [match.groups() for match in ROW.finditer(GUIDE.read_text("utf-8"))]
+
+
+def test_the_guide_has_one_row_for_each_setting() -> None:
+    assert sorted(key for key, _, _ in ROWS) == sorted(DEFAULTS)
+
+
+@pytest.mark.parametrize("key", DEFAULTS)
+def test_the_guide_shows_the_default(key: str) -> None:
+    (shown,) = (default for name, default, _ in ROWS if name == key)
+    value = tomllib.loads(f"it = {shown}")["it"]
+    assert (value, type(value) is bool) == (DEFAULTS[key], type(DEFAULTS[key]) is bool)
+
+
+def descriptions(settings: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield each dotted key and its description, as `keisei config show` prints it."""
+    for name, field in settings.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from descriptions(kind, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", field.description or ""
+
+
+@pytest.mark.parametrize(("key", "description"), [*descriptions(Settings)])
+def test_a_description_is_one_line_and_stands_alone(key: str, description: str) -> None:
+    assert description.endswith(".")
+    assert "\n" not in description
+    assert "..." not in description
+
+
+@pytest.mark.parametrize(("key", "description"), [*descriptions(Settings)])
+def test_the_guide_gives_the_description(key: str, description: str) -> None:
+    (meaning,) = (meaning for name, _, meaning in ROWS if name == key)
+    plain = meaning.replace("`", "")
+    assert plain[0].lower() + plain[1:] + "." == description[0].lower() + description[1:]

@@ -1,4 +1,4 @@
-"""Two runs in a program of somebody else's, served by its own stock uvicorn."""
+"""Two runs in a host program that serves them with its own uvicorn, and in a notebook."""
 
 import json
 import os
@@ -36,7 +36,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 async def notebook(cells):
     shell = InteractiveShell.instance()
-    for cell in cells:  # each a task of its own on one loop, as in a kernel
+    for cell in cells:  # a kernel runs each cell as a task on one loop
         text = shell.transform_cell(cell)
         ran = await asyncio.create_task(shell.run_cell_async(cell, transformed_cell=text))
         ran.raise_error()
@@ -121,7 +121,7 @@ def test_two_runs_in_a_host_end_with_it_and_leave_no_trace(
 
 
 def blocks(begin: str) -> list[str]:
-    """The guide's Python blocks from the sentence ``begin`` on."""
+    """Return the guide's Python blocks after the text ``begin``."""
     return re.findall(r"```python\n(.*?)```", GUIDE[GUIDE.index(begin) :], re.DOTALL)
 
 

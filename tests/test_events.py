@@ -1,4 +1,4 @@
-"""Events as JSON, and what they say before anything is known."""
+"""Events: their names and their JSON."""
 
 import json
 from dataclasses import fields
@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from keisei.events import Alert, Board, Evaluation, Event, Failed, Iteration, Reset, Status, dumps
-from keisei.runtime.book import Record
+from keisei.runtime.book import EvaluationRecord
 
 
-def test_json_has_null_for_what_is_not_finite() -> None:
+def test_json_has_null_for_nan_and_infinities() -> None:
     content = {"a": [float("nan"), (float("inf"), 1.5)], "b": {"c": -float("inf")}, "d": "日"}
     plain = {"a": [None, [None, 1.5]], "b": {"c": None}, "d": "日"}
     assert json.loads(dumps(content)) == plain
@@ -19,13 +19,13 @@ def test_json_has_null_for_what_is_not_finite() -> None:
     )
 
 
-def test_a_record_shows_what_an_evaluation_says() -> None:
-    """Whatever it says: not a list of fields of its own."""
-    told = {field.name for field in fields(Evaluation)} - {field.name for field in fields(Event)}
-    record = Record({"id": "a", "score": 0.5, "nosuch": 1})
-    assert record.fields.keys() == told | {"created", "finished"}
+def test_a_record_has_the_fields_of_an_evaluation_event() -> None:
+    """A new field of the event needs no change of the record."""
+    shown = {field.name for field in fields(Evaluation)} - {field.name for field in fields(Event)}
+    record = EvaluationRecord({"id": "a", "score": 0.5, "nosuch": 1})
+    assert record.fields.keys() == shown | {"created", "finished"}
     known = Evaluation(run="r", step=1, time=0.0, id="a", score=0.5).to_dict()
-    assert {key: record.fields[key] for key in told} == {key: known[key] for key in told}
+    assert {key: record.fields[key] for key in shown} == {key: known[key] for key in shown}
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_a_record_shows_what_an_evaluation_says() -> None:
         (Failed, {"type": "ValueError"}, "failed"),
     ],
 )
-def test_every_event_says_its_name_the_same_way(
+def test_every_event_gives_its_name_in_its_payload(
     kind: type[Event], values: dict[str, Any], name: str
 ) -> None:
     event = kind(run="r", step=0, time=0.0, **values)

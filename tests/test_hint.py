@@ -1,4 +1,4 @@
-"""A name that is not known gets the near match."""
+"""A mistyped name gets the most similar known one as a hint."""
 
 import pytest
 
@@ -8,13 +8,13 @@ KNOWN = ("random", "material", "quickstart")
 
 
 @pytest.mark.parametrize(
-    ("name", "near"),
+    ("name", "similar"),
     [("materail", "material"), ("rando", "random"), ("quikstart", "quickstart")],
 )
-def test_a_near_name_is_told(name: str, near: str) -> None:
-    assert did_you_mean(name, KNOWN) == f", did you mean {near}?"
+def test_a_similar_name_is_suggested(name: str, similar: str) -> None:
+    assert did_you_mean(name, KNOWN) == f", did you mean {similar}?"
 
 
 @pytest.mark.parametrize("name", ["", "zzz", "\n", "x" * 1_000_000])
-def test_a_name_that_is_near_to_none_gets_no_hint(name: str) -> None:
+def test_a_name_like_no_other_gets_no_hint(name: str) -> None:
     assert did_you_mean(name, KNOWN) == ""

@@ -1,4 +1,4 @@
-"""Logging, for the program that owns the process."""
+"""Logging: what reaches stderr, the file and the run's events."""
 
 import json
 import logging
@@ -42,7 +42,9 @@ def test_human_lines_on_stderr_and_json_lines_in_the_file(
     assert "unseen" not in shown
 
 
-def test_the_file_is_cut_into_ten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_log_is_kept_in_at_most_ten_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "FILE_BYTES", 2000)
     with Logging("info", on_console=lambda record: False) as logs:
         logs.add_file(tmp_path / "keisei.log")
@@ -54,21 +56,21 @@ def test_the_file_is_cut_into_ten(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_warnings_are_forwarded_but_the_runs_own_lines_are_not() -> None:
-    told: list[tuple[str, str, str]] = []
+    forwarded: list[tuple[str, str, str]] = []
     with Logging("info", on_console=lambda record: False) as logs:
-        logs.forward(lambda *line: told.append(line))
+        logs.forward(lambda *line: forwarded.append(line))
         structlog.get_logger("keisei").error("failed")
         structlog.get_logger("keisei.server").warning("stream_timeout", seconds=15)
         logging.getLogger("asyncio").error("no %s", "exception")
         logging.getLogger("asyncio").info("fine")
         logging.getLogger("keisei.feed.supervise").warning("sink x: an alert tells it")
-    assert told == [
+    assert forwarded == [
         ("keisei.server", "warning", "stream_timeout"),
         ("asyncio", "error", "no exception"),
     ]
 
 
-def test_a_slow_disk_makes_nobody_wait_and_what_it_cost_is_told(
+def test_a_slow_disk_delays_nobody_and_dropped_lines_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "WAITING", 2)
@@ -162,7 +164,7 @@ def test_a_clients_text_cannot_steer_the_terminal(
     )
 
 
-def test_a_flood_is_cut_and_counted_but_the_runs_own_lines_are_not(tmp_path: Path) -> None:
+def test_a_flood_is_dropped_and_counted_but_the_runs_own_lines_are_kept(tmp_path: Path) -> None:
     with Logging("info", on_console=lambda record: False) as logs:
         logs.add_file(tmp_path / "keisei.log")
         for number in range(5000):
@@ -177,7 +179,7 @@ def test_a_flood_is_cut_and_counted_but_the_runs_own_lines_are_not(tmp_path: Pat
     assert len(flood) + sum(told) == 5000
 
 
-def test_a_stderr_that_nobody_reads_holds_up_nobody(
+def test_a_stderr_that_nobody_reads_delays_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "CONSOLE_SECONDS", 0.1)
@@ -196,7 +198,7 @@ def test_a_stderr_that_nobody_reads_holds_up_nobody(
     assert len((tmp_path / "keisei.log").read_text().splitlines()) == 2000
 
 
-def test_a_log_file_that_cannot_be_written_is_told_once(
+def test_a_log_file_that_cannot_be_written_is_reported_once(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = Path("/dev/full").open("w")  # noqa: SIM115 (the handler closes it)
@@ -210,7 +212,7 @@ def test_a_log_file_that_cannot_be_written_is_told_once(
     assert "keisei.log: cannot be written, log lines are lost: [Errno 28] No space left" in told
 
 
-def test_leaving_takes_everything_away(tmp_path: Path) -> None:
+def test_closing_removes_all_handlers_and_threads(tmp_path: Path) -> None:
     root = logging.getLogger()
     before = (list(root.handlers), set(threading.enumerate()))
     with Logging("info") as logs:

@@ -1,4 +1,4 @@
-"""The fake run that users test against."""
+"""The fake run, which users test against."""
 
 import asyncio
 import subprocess
@@ -13,12 +13,12 @@ from keisei.evaluation.spec import EvaluationSpec
 from keisei.testing import STEPS, FakeRun, _scripted_game
 
 
-def test_it_needs_no_torch() -> None:
+def test_the_fake_run_needs_no_torch() -> None:
     code = "import sys, keisei.testing; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_its_games_are_shogi_and_always_the_same() -> None:
+def test_the_scripted_games_are_legal_and_always_the_same() -> None:
     positions = list(_scripted_game(3))
     assert positions == list(_scripted_game(3))
     assert positions != list(_scripted_game(4))
@@ -29,7 +29,7 @@ def test_its_games_are_shogi_and_always_the_same() -> None:
 
 
 @pytest.mark.anyio
-async def test_history_lies_in_the_past() -> None:
+async def test_the_history_lies_in_the_past() -> None:
     async with FakeRun(history=50, compile_seconds=60) as run:
         assert run.step == 50 * STEPS
         found = run.reader.metrics(["train/kl"], max_points=1000)["series"]["train/kl"]
@@ -38,16 +38,18 @@ async def test_history_lies_in_the_past() -> None:
 
 
 @pytest.mark.anyio
-async def test_it_stands_still_when_paused_and_ends_when_left() -> None:
+async def test_the_run_stands_still_when_paused_and_stops_at_the_end_of_the_block() -> None:
     async with FakeRun(compile_seconds=0, iteration_seconds=0.02) as run:
         await run.until("running")
+        while run.step == 0:  # noqa: ASYNC110 (the run has no event for it)
+            await anyio.sleep(0.01)
         run.submit("pause")
-        await anyio.sleep(0.05)
         step = run.step
-        await anyio.sleep(0.1)
+        await anyio.sleep(0.1)  # five iterations, if it went on
         assert run.step == step
         run.submit("resume")
-        await anyio.sleep(0.1)
+        while run.step == step:  # noqa: ASYNC110 (as above)
+            await anyio.sleep(0.01)
         assert run.step > step
     assert run.state == "stopped"
     with pytest.raises(NotRunning):
@@ -55,7 +57,7 @@ async def test_it_stands_still_when_paused_and_ends_when_left() -> None:
 
 
 @pytest.mark.anyio
-async def test_its_evaluations_are_handles_as_those_of_a_run_are() -> None:
+async def test_its_evaluations_are_the_handles_that_a_real_run_returns() -> None:
     spec = EvaluationSpec(opponents=("random",), games=4)
     async with FakeRun(compile_seconds=0) as run:
         await run.until("running")
@@ -73,7 +75,7 @@ async def test_its_evaluations_are_handles_as_those_of_a_run_are() -> None:
 
 
 @pytest.mark.anyio
-async def test_it_is_started_in_one_task_and_closed_in_another() -> None:
+async def test_it_may_start_in_one_task_and_close_in_another() -> None:
     run = await asyncio.create_task(FakeRun(compile_seconds=0).start())
     await asyncio.create_task(run.until("running"))
     await asyncio.create_task(run.aclose())

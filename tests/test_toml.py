@@ -1,4 +1,4 @@
-"""The TOML that is written is the TOML that is read."""
+"""TOML that we write reads back the same."""
 
 import tomllib
 
@@ -15,7 +15,7 @@ FLOATS = st.floats(min_value=0, max_value=1e300, exclude_min=True)
 
 @st.composite
 def settings(draw: st.DrawFn) -> Settings:
-    """Settings of which any may be anything allowed."""
+    """Return settings with any allowed values."""
     return Settings(
         device=draw(st.sampled_from(["auto", "cpu", "cuda:3"])),
         run={
@@ -41,7 +41,7 @@ def test_settings_come_back_from_their_toml(kept: Settings) -> None:
     assert Settings(**tomllib.loads(text)) == kept
 
 
-def test_toml_refuses_what_it_cannot_write() -> None:
+def test_a_value_that_toml_cannot_hold_is_refused() -> None:
     with pytest.raises(TypeError, match="None"):
         to_toml({"a": None})
 

@@ -1,4 +1,4 @@
-"""The wheel carries the page and the configurations, and serves them from anywhere."""
+"""The wheel holds the web page and the configurations and serves them from any folder."""
 
 import os
 import re
@@ -28,7 +28,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheel's content, as pip lays it out."""
+    """Install the wheel in a folder of its own, and return the folder."""
     target = tmp_path_factory.mktemp("installed")
     command = [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps"]
     subprocess.run([*command, "--target", str(target), str(wheel)], check=True)
@@ -37,7 +37,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def environment(installed: Path, tmp_path: Path) -> dict[str, str]:
-    """Where the installed package comes before the checkout."""
+    """Return an environment in which Python finds the installed package before the checkout."""
     return os.environ | {"PYTHONPATH": str(installed), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
 
 
@@ -65,7 +65,7 @@ def empty(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def served(environment: dict[str, str], empty: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The installed command, started in an empty folder, and the address it printed."""
+    """Start the installed command in an empty folder; yield the process and its address."""
     command = [sys.executable, "-m", "keisei", "serve", "--config", "quickstart", "--port", "0"]
     began = time.monotonic()
     with subprocess.Popen(
@@ -81,7 +81,7 @@ def served(environment: dict[str, str], empty: Path) -> Iterator[tuple[subproces
             address = next(
                 (url[0] for line in process.stdout if (url := re.search(r"http://\S+", line))), None
             )
-            assert address, "it ended without an address"
+            assert address, "the command ended without printing an address"
             assert time.monotonic() - began < 30
             yield process, address
         finally:
@@ -90,7 +90,7 @@ def served(environment: dict[str, str], empty: Path) -> Iterator[tuple[subproces
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-def test_it_serves_from_an_empty_folder(
+def test_the_installed_command_serves_the_page_from_an_empty_folder(
     served: tuple[subprocess.Popen[str], str], empty: Path
 ) -> None:
     process, address = served
@@ -101,6 +101,6 @@ def test_it_serves_from_an_empty_folder(
         assert answer.read() == (ROOT / "app/index.html").read_bytes()
     assert [path.name for path in empty.iterdir()] == ["runs"]
     process.send_signal(signal.SIGTERM)
-    time.sleep(0.5)
-    process.send_signal(signal.SIGTERM)  # in the middle of compiling: forced
+    time.sleep(0.5)  # time is the subject: two signals at once would count as one
+    process.send_signal(signal.SIGTERM)  # during compilation this one forces the end
     assert process.wait(30) in {0, 143}

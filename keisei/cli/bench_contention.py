@@ -24,7 +24,7 @@ from keisei.cli.settings import add_config, whole
 
 if TYPE_CHECKING:
     from keisei import Keisei, Settings
-    from keisei.runtime.learners import Learner
+    from keisei.ppo.learner import Learner
 
 GAMES = 10_000
 KINDS = ("bare", "idle", "playing")

@@ -71,7 +71,7 @@ async def _measure(chosen: "Settings", args: argparse.Namespace) -> dict[str, An
     import anyio
 
     from keisei import Keisei
-    from keisei.play.background import beside
+    from keisei.play.background import in_background
     from keisei.server import create_app
     from keisei.server.serve import bind, end_streams_from_hub, run_server
 
@@ -81,7 +81,7 @@ async def _measure(chosen: "Settings", args: argparse.Namespace) -> dict[str, An
         port = sock.getsockname()[1]
         async with (
             Keisei(chosen) as keisei,
-            beside(partial(run_server, create_app(keisei), sock, ended), ended.set),
+            in_background(partial(run_server, create_app(keisei), sock, ended), ended.set),
         ):
             clients = await anyio.to_thread.run_sync(partial(Clients, port, args.clients))
             try:

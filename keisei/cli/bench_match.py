@@ -47,7 +47,7 @@ async def _measure(args: argparse.Namespace) -> dict[str, Any]:
     process.set_up()
     import torch
 
-    from keisei.evaluation.match import Opening
+    from keisei.evaluation.game import Opening
     from keisei.evaluation.openings import load_openings
     from keisei.nets.policy import Agent, resolve_device, resolve_dtype
     from keisei.nets.registry import build
@@ -89,15 +89,13 @@ async def _play(
     from keisei.config import Env
     from keisei.evaluation import Match, MatchSpec
     from keisei.evaluation.openings import choose
-    from keisei.play.mailbox import Command
-    from keisei.play.turns import Job, Matches
+    from keisei.evaluation.spec import CURRENT
+    from keisei.play.networks import Networks
+    from keisei.play.turns import Job, Matches, PlayMatch
 
-    matches = Matches("net", Env(max_ply=MAX_PLY), "cpu", lambda name, level, text: None)
-    networks = []
-    for number, agent in enumerate(agents):
-        command = Command("open", "current")
-        matches.obey(command, agent, number)
-        networks.append(await command.finished)
+    loaded = Networks("net", Env(max_ply=MAX_PLY), "cpu", lambda name, level, text: None)
+    matches = Matches(loaded)
+    networks = [loaded.open(CURRENT, agent, number) for number, agent in enumerate(agents)]
     spec = MatchSpec(
         "network", games=games, seed=seed, max_ply=MAX_PLY,
         openings=choose(openings, games // 2, seed),
@@ -107,8 +105,8 @@ async def _play(
     for pairs in [[pair] for pair in range(games // 2)] if one_by_one else [range(games // 2)]:
         began = time.perf_counter()
         match = Match(spec, pairs)
-        job = Job(match, (networks[0], networks[1]), greedy=False, tell=_ignore)
-        matches.obey(Command("play", job))
+        job = Job(match, (networks[0], networks[1]), greedy=False, on_games=_ignore)
+        matches.obey(PlayMatch(job))
         while matches.running:
             matches.turn([])
         seconds += time.perf_counter() - began

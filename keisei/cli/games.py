@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from argparse import _SubParsersAction
     from collections.abc import Callable, Iterable, Iterator
 
-    from keisei.records.write import FinishedGame
+    from keisei.records.write import GameToWrite
     from keisei.store import RunReader
 
 _PAGE = 500
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _write(games: "Iterable[tuple[str, FinishedGame]]", form: str, out: Path | None) -> int:
+def _write(games: "Iterable[tuple[str, GameToWrite]]", form: str, out: Path | None) -> int:
     """Write each game to its file in ``out``, or to stdout; how many there were."""
     from keisei.records import write
 
@@ -97,9 +97,9 @@ def _write(games: "Iterable[tuple[str, FinishedGame]]", form: str, out: Path | N
     return count
 
 
-def _matches(reader: "RunReader", evaluation: str | None) -> "Iterator[tuple[str, FinishedGame]]":
+def _matches(reader: "RunReader", evaluation: str | None) -> "Iterator[tuple[str, GameToWrite]]":
     """Games of evaluations with names for their files; the oldest evaluation first."""
-    from keisei.records.write import FinishedGame
+    from keisei.records.write import GameToWrite
 
     pages = _pages(partial(reader.match_games, evaluation))
     keys = [(row["evaluation"], row["number"]) for row in pages][::-1]
@@ -109,7 +109,7 @@ def _matches(reader: "RunReader", evaluation: str | None) -> "Iterator[tuple[str
         if row is None:  # a run that is resumed just now has forgotten it
             continue
         fields = {name: row[name] for name in _SHARED}
-        game = FinishedGame(
+        game = GameToWrite(
             **fields,
             start=row["start"],
             moves=row["moves"].split(),
@@ -119,9 +119,9 @@ def _matches(reader: "RunReader", evaluation: str | None) -> "Iterator[tuple[str
         yield f"{_NOT_A_NAME.sub('_', key)}-{number:04d}", game
 
 
-def _self_play(reader: "RunReader") -> "Iterator[tuple[str, FinishedGame]]":
+def _self_play(reader: "RunReader") -> "Iterator[tuple[str, GameToWrite]]":
     """Recorded games of the training with names for their files, oldest first."""
-    from keisei.records.write import FinishedGame
+    from keisei.records.write import GameToWrite
 
     for number in [row["id"] for row in _pages(reader.games)][::-1]:
         row = reader.game(number)
@@ -130,7 +130,7 @@ def _self_play(reader: "RunReader") -> "Iterator[tuple[str, FinishedGame]]":
         start, _, moves = row["record"].partition(" moves ")
         fields = {name: row[name] for name in _SHARED}
         event = f"self-play, game {number}"
-        game = FinishedGame(**fields, start=start, moves=moves.split(), event=event)
+        game = GameToWrite(**fields, start=start, moves=moves.split(), event=event)
         yield f"self-play-{number:08d}", game
 
 

@@ -111,10 +111,10 @@ def _find(name: str) -> Path:
 
 def whole(text: str) -> int:
     """A whole number as a person writes it, ``1000`` or ``1e3``: a type for argparse."""
-    from keisei.config import whole as read
+    from keisei.sources import parse_whole_number
 
     try:
-        return read(text)
+        return parse_whole_number(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{error} (got {text!r})") from None
 

@@ -21,14 +21,14 @@ def lead(command: Callable[[], int]) -> int:
     if ranks() == 1:
         return command()
     from keisei.ppo.detectors import DivergedError
-    from keisei.ppo.ranks import CURRENT, Group, RankError
+    from keisei.ppo.ranks import CONTEXT_RANKS, Group, RankError
     from keisei.runtime.follower import follow
 
     rank, size, local = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
     try:
         with closing(Group(rank, size, local)) as group:
             if rank == 0:
-                CURRENT.set(group)
+                CONTEXT_RANKS.set(group)
                 return command()
             for number in (signal.SIGINT, signal.SIGTERM):  # when to stop is rank 0's decision
                 signal.signal(number, signal.SIG_IGN)

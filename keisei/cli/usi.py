@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from keisei.play import players
     from keisei.shogi import Position
-    from keisei.usi.server import Session, View
+    from keisei.usi.server import Assessment, Session
 
 
 def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
@@ -81,7 +81,7 @@ def _load(agent: Path, device: str, threads: int) -> "_Player":
     torch.set_num_threads(threads)
     with process.problems():
         player = _Player(load(agent, device))
-    player.look(Position())  # what is compiled or prepared on first use costs no time of a game
+    player.assess(Position())  # what is compiled or prepared on first use costs no time of a game
     return player
 
 
@@ -95,12 +95,11 @@ class _Player:
         for error in player.refused:
             print(f"keisei: refused: {error}", file=sys.stderr)
 
-    def look(self, position: "Position") -> "View":
+    def assess(self, position: "Position") -> "Assessment":
         """All legal moves, the most probable first, and the value."""
-        from keisei.env import ACTIONS
-        from keisei.evaluation.engine_match import observe
-        from keisei.usi.server import View
+        from keisei.env import ACTIONS, observe_position
+        from keisei.usi.server import Assessment
 
-        seen = observe(position, self._player.max_ply)
-        (moves,), (value,) = self._player.agent.look(*seen, k=ACTIONS)
-        return View(tuple((position.usi(move), share) for move, share in moves), float(value))
+        seen = observe_position(position, self._player.max_ply)
+        (moves,), (value,) = self._player.agent.top_and_values(*seen, k=ACTIONS)
+        return Assessment(tuple((position.usi(move), share) for move, share in moves), float(value))

@@ -1,4 +1,4 @@
-"""``keisei warmup``: train on game records, for a start that ``train`` and ``serve`` take by ``--init``."""
+"""``keisei warmup``: trains on game records; ``train --init`` starts from the result."""
 
 import argparse
 import json
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from keisei.config import Settings
-    from keisei.ppo.supervised import Score
+    from keisei.ppo.supervised import Examination
     from keisei.records import GameRecord, Positions
 
-SKIPS_TOLD = 20
-"""Games that can't be used are told one by one up to this many, the others counted."""
+SKIPS_SHOWN = 20
+"""Unusable games that get a line each; the others are only counted."""
 
 
 def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
@@ -41,27 +41,40 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     )
     settings.add_config(parser)
     parser.add_argument(
-        "--run", metavar="DIR", type=Path, help="where the start is put (default: runs/warmup/...)"
+        "--run",
+        metavar="DIR",
+        type=Path,
+        help="directory to save the result in (default: runs/warmup/...)",
     )
     parser.add_argument(
         "--epochs", type=settings.whole, default=10, help="passes over the games (default: 10)"
     )
-    parser.add_argument("--minutes", type=float, default=0, help="end earlier, after this long")
     parser.add_argument(
-        "--held-out", type=float, default=0.1, help="share of games not learned from (default: 0.1)"
+        "--minutes",
+        type=float,
+        default=0,
+        help="end after this many minutes (default: 0, no limit)",
+    )
+    parser.add_argument(
+        "--held-out",
+        type=float,
+        default=0.1,
+        help="share of the games to test on and not learn from (default: 0.1)",
     )
     parser.add_argument(
         "--positions", type=settings.whole, default=1_000_000,
-        help="learn from so many, drawn from all games (default: a million; 414 bytes each)",
+        help="learn from this many at most, drawn from all games (default: 1000000; 414 bytes each)",
     )  # fmt: skip
     parser.add_argument(
-        "--dry-run", action="store_true", help="only list the files and games, and why not"
+        "--dry-run",
+        action="store_true",
+        help="only list the files and games, and why any were refused",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Read, learn, save the weights that foretell the held-out games best."""
+    """Read the games, learn, and save the weights that predict the held-out games best."""
     if args.dry_run:
         return survey.run(args.games, as_json=args.json)
     for flag, good, bound in (
@@ -92,10 +105,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 class _Lessons:
-    """The games, read and replayed."""
+    """The games, read, split and replayed into positions."""
 
     def __init__(self, args: argparse.Namespace, chosen: "Settings") -> None:
-        """Raises UsageError if there is nothing to learn from."""
+        """Read the games that ``args`` name. Raises UsageError if there are too few."""
         from keisei.ppo.supervised import hold_out
         from keisei.records import replay
 
@@ -111,14 +124,14 @@ class _Lessons:
         self.train = replay(learned, max_ply=max_ply, limit=args.positions, seed=seed)
         self.test = replay(held_out, max_ply=max_ply, limit=args.positions, seed=seed)
         self.with_result = _share_with_result(self.train)
-        _tell(
+        _print_line(
             f"{self.learned:,} games to learn from, {self.held_out:,} held out; "
             f"{len(self.train):,} of {self.plies:,} positions, "
             f"{self.with_result:.1%} with a known result"
         )
 
     def counts(self) -> dict[str, Any]:
-        """For the report."""
+        """Return the numbers of games and positions for the report."""
         return {
             "games": {
                 "read": self.read,
@@ -141,7 +154,7 @@ def _share_with_result(positions: "Positions") -> float:
 
 
 def _read(paths: list[Path]) -> tuple[list["GameRecord"], int]:
-    """The games at ``paths`` and how many could not be used; those are told on stderr."""
+    """Return the games at ``paths`` and the number of unusable ones, which stderr lists."""
     from keisei.records import RecordError, read_games, record_files
 
     games: list[GameRecord] = []
@@ -159,15 +172,15 @@ def _read(paths: list[Path]) -> tuple[list["GameRecord"], int]:
                 games.append(found)
         if time.monotonic() > due:
             due += PLAIN_SECONDS
-            _tell(f"read {number:,} of {len(files):,} files, {len(games):,} games")
+            _print_line(f"read {number:,} of {len(files):,} files, {len(games):,} games")
     if not games:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise UsageError(f"{problems[0]}{more}" if problems else f"{files[0]}: no game in it")
-    for problem in problems[:SKIPS_TOLD]:
+    for problem in problems[:SKIPS_SHOWN]:
         print(f"keisei: skipped: {problem}", file=sys.stderr)
-    if len(problems) > SKIPS_TOLD:
-        untold = len(problems) - SKIPS_TOLD
-        print(f"keisei: skipped: {untold} more; --dry-run lists them all", file=sys.stderr)
+    if len(problems) > SKIPS_SHOWN:
+        others = len(problems) - SKIPS_SHOWN
+        print(f"keisei: skipped: {others} more; --dry-run lists them all", file=sys.stderr)
     return games, len(problems)
 
 
@@ -178,51 +191,40 @@ def _learn(
     directory: Any,
     stop: threading.Event,
 ) -> dict[str, Any]:
-    """Train to the end, the time or the first signal, and save the best weights. Returns the report."""
+    """Train to the end, the time limit or a signal; save the best weights; return the report."""
     import torch
 
     from keisei.nets.policy import resolve_dtype
     from keisei.nets.registry import build
-    from keisei.ppo.supervised import examine, minibatches, teach
+    from keisei.ppo.supervised import minibatches, train
     from keisei.store import save_checkpoint
 
-    ppo, seed, device = chosen.ppo, chosen.run.seed, torch.device(chosen.device)
-    dtype = resolve_dtype(chosen.compute.dtype, device)
+    device, seed = torch.device(chosen.device), chosen.run.seed
+    progress = _Progress(len(lessons.train), minibatches(lessons.train, chosen.ppo), args.epochs)
     net = build(**chosen.net.model_dump(), seed=seed).to(device)
-    a_pass = minibatches(lessons.train, ppo)
     began = time.monotonic()
-    progress = _Progress(len(lessons.train), a_pass, args.epochs)
-    rows: list[dict[str, Any]] = []
-    weights: dict[str, Tensor] = {}
-
-    def look(epoch: float) -> None:
-        score = examine(net, lessons.test, ppo, device, dtype)
-        rows.append(_row(epoch, score, score.loss(ppo.value_coefficient)))
-        _tell(f"epoch {epoch:g}: held-out games: {_figures(score)}")
-        if rows[-1]["loss"] == min(row["loss"] for row in rows):
-            weights.update({k: v.detach().cpu().clone() for k, v in net.state_dict().items()})
-
-    look(0)
-    steps = teach(
-        net, lessons.train, ppo, epochs=args.epochs, seed=seed, device=device, dtype=dtype
+    until = began + args.minutes * 60 if args.minutes else math.inf
+    trained = train(
+        net,
+        lessons.train,
+        lessons.test,
+        chosen.ppo,
+        epochs=args.epochs,
+        seed=seed,
+        device=device,
+        dtype=resolve_dtype(chosen.compute.dtype, device),
+        should_stop=lambda: stop.is_set() or time.monotonic() >= until,
+        on_minibatch=progress.show,
+        on_examination=_print_examination,
     )
-    done = 0
-    for done, means in enumerate(steps, 1):
-        progress.show(done, means)
-        if done % a_pass == 0:
-            look(done // a_pass)
-        if stop.is_set() or (args.minutes and time.monotonic() - began >= args.minutes * 60):
-            break
-    if done % a_pass:
-        look(round(done / a_pass, 2))
-    state = {"format": "weights", "iteration": 0, "net": chosen.net.model_dump()}
-    best = min(rows, key=lambda row: float(row["loss"]))
-    saved = save_checkpoint(directory, 0, {"weights": weights}, state | {"warmup": best})
+    best = _row(trained.best)
+    state = {"format": "weights", "iteration": 0, "net": chosen.net.model_dump(), "warmup": best}
+    saved = save_checkpoint(directory, 0, {"weights": trained.weights}, state)
     return {
         "checkpoint": str(saved),
         **lessons.counts(),
         "best": best,
-        "epochs": rows,
+        "epochs": [_row(found) for found in trained.examinations],
         "seed": seed,
         "seconds": round(time.monotonic() - began, 1),
         "device": chosen.device,
@@ -231,28 +233,33 @@ def _learn(
     }
 
 
-def _row(epoch: float, score: "Score", loss: float) -> dict[str, Any]:
-    """What is known after ``epoch`` passes, of the held-out games; ready for JSON, which has no NaN."""
+def _row(found: "Examination") -> dict[str, Any]:
+    """Return an examination ready for JSON, which has no NaN."""
+    score = found.score
     value = None if math.isnan(score.loss_value) else round(score.loss_value, 4)
     return {
-        "epoch": epoch,
+        "epoch": found.epoch,
         "accuracy": round(score.accuracy, 4),
         "loss_policy": round(score.loss_policy, 4),
         "loss_value": value,
-        "loss": round(loss, 4),
+        "loss": round(found.loss, 4),
     }
 
 
-def _figures(score: "Score") -> str:
+def _print_examination(found: "Examination") -> None:
+    score = found.score
     value = "unknown" if math.isnan(score.loss_value) else f"{score.loss_value:.3f}"
-    return f"top-1 {score.accuracy:.1%}  policy {score.loss_policy:.3f}  value {value}"
+    figures = f"top-1 {score.accuracy:.1%}  policy {score.loss_policy:.3f}  value {value}"
+    _print_line(f"epoch {found.epoch:g}: held-out games: {figures}")
 
 
 class _Progress:
-    """A plain line every ten seconds: means since the one before."""
+    """Prints a line every ``PLAIN_SECONDS``: means since the line before."""
 
-    def __init__(self, positions: int, a_pass: int, epochs: int) -> None:
-        self._positions, self._pass, self._total = positions / a_pass, a_pass, epochs * a_pass
+    def __init__(self, positions: int, minibatches: int, epochs: int) -> None:
+        """``minibatches``: of one epoch, which learns from ``positions``."""
+        self._size = positions / minibatches
+        self._epoch, self._total = minibatches, epochs * minibatches
         self._begin(0)
 
     def _begin(self, done: int) -> None:
@@ -260,32 +267,33 @@ class _Progress:
         self._sums: Tensor | None = None
 
     def show(self, done: int, means: "Tensor") -> None:
-        """Minibatch ``done`` is learned; ``means`` as ``teach`` yields them."""
+        """Count minibatch number ``done``; ``means`` are what ``teach`` yields for it."""
         self._sums = means if self._sums is None else self._sums + means
         seconds = time.monotonic() - self._since
         if seconds < PLAIN_SECONDS:
             return
         policy, value, known, hits = (self._sums / (done - self._first)).tolist()
-        speed = (done - self._first) * self._positions / seconds
+        speed = (done - self._first) * self._size / seconds
         figures = f"top-1 {hits:.1%}  policy {policy:.3f}  value {value / max(known, 1e-6):.3f}"
-        share, epoch = done / self._total, done / self._pass
-        _tell(f"{share:4.0%}  epoch {epoch:.1f}  {speed:,.0f} positions/s  {figures}")
+        share, epoch = done / self._total, done / self._epoch
+        _print_line(f"{share:4.0%}  epoch {epoch:.1f}  {speed:,.0f} positions/s  {figures}")
         self._begin(done)
 
 
-def _tell(text: str) -> None:
+def _print_line(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')}  {text}", file=sys.stderr, flush=True)
 
 
 def _next(args: argparse.Namespace, report: dict[str, Any]) -> str:
-    """The command that goes on from here, with the settings that its network needs."""
+    """Return the command that trains on from the result, with its network's settings."""
     words = ["keisei", "train"]
     words += [word for name in args.config or [] for word in ("--config", name)]
     words += [f"--{key}={value}" for key, value in args.overrides.items() if key.startswith("net.")]
     return shlex.join([*words, "--init", report["checkpoint"]])
 
 
-def _text(report: dict[str, Any], then: str) -> str:
+def _text(report: dict[str, Any], command: str) -> str:
+    """Return the report for a person; ``command`` is what to run next."""
     best, fresh = report["best"], report["epochs"][0]
     value = "unknown" if best["loss_value"] is None else f"{best['loss_value']:.3f}"
     games, positions = report["games"]["learned"], report["positions"]["learned"]
@@ -295,24 +303,24 @@ def _text(report: dict[str, Any], then: str) -> str:
         f"{report['checkpoint']}",
         f"  {positions:,} positions of {games:,} games, {where}; best after epoch {best['epoch']:g}",
         f"  held-out games: {top}, policy loss {best['loss_policy']:.3f}, value loss {value}",
-        f"  next: {then}",
+        f"  next: {command}",
     ]
     return "\n".join(lines)
 
 
 @contextmanager
 def _stopped_by_signal() -> Iterator[threading.Event]:
-    """Within the block, the first SIGINT, SIGTERM or SIGHUP sets the event; the next one forces."""
+    """Within the block, the first stop signal sets the event; the next one ends the process."""
     stop = threading.Event()
     before = {number: signal.getsignal(number) for number in process.stopping_signals()}
 
-    def ask(number: int, frame: FrameType | None) -> None:
+    def request_stop(number: int, frame: FrameType | None) -> None:
         process.force_at_next(number)
         stop.set()
-        print("stopping; once more to force", file=sys.stderr)
+        print("stopping; send the signal once more to force the end", file=sys.stderr)
 
     for number in before:
-        signal.signal(number, ask)
+        signal.signal(number, request_stop)
     try:
         yield stop
     finally:

@@ -1,6 +1,7 @@
-"""Many games of shogi at once."""
+"""Many games of shogi played at once, and players that need no network."""
 
 from keisei.env.choose import legal_lists, material_actions, random_actions
+from keisei.env.observe import observe_position, observe_sfen
 from keisei.env.vector import Reason, StepResult, VectorEnv
 from keisei.shogi.kernels import ACTIONS, GAME, MASK_WORDS, OBSERVATION_BYTES
 
@@ -14,5 +15,7 @@ __all__ = [
     "VectorEnv",
     "legal_lists",
     "material_actions",
+    "observe_position",
+    "observe_sfen",
     "random_actions",
 ]

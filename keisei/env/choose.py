@@ -1,4 +1,4 @@
-"""Legal actions of many positions, and players that need no network."""
+"""List the legal actions of many positions; choose random and material moves."""
 
 from typing import Any
 
@@ -11,15 +11,15 @@ from keisei.shogi import kernels
 def legal_lists(
     mask: NDArray[np.uint64], multiple: int = 1
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """The legal actions of each row of a packed mask.
+    """Return the legal actions of each row of a packed mask.
 
     Args:
         mask: uint64[M, 35].
-        multiple: of which L is one.
+        multiple: L is a multiple of this.
 
     Returns:
-        Actions int64[M, L], ascending, padded with -1 (L = length of the longest list, or a little
-        more), and their numbers int32[M].
+        The actions int64[M, L], ascending and padded with -1, and their counts int32[M]. L is the
+        length of the longest list, rounded up to ``multiple``.
     """
     counts = np.empty(len(mask), np.int32)
     kernels.count_legal(mask, counts)
@@ -30,14 +30,14 @@ def legal_lists(
 
 
 def random_actions(mask: NDArray[np.uint64], rng: NDArray[np.uint64]) -> NDArray[np.int16]:
-    """A uniformly random legal action for each row of a packed mask.
+    """Return a uniformly random legal action for each row of a packed mask.
 
     Args:
         mask: uint64[M, 35].
-        rng: uint64[1], the generator's state; moved on.
+        rng: uint64[1], the state of the random generator; it is advanced.
 
     Raises:
-        ValueError: a row without a legal action.
+        ValueError: a row has no legal action.
     """
     actions = np.empty(len(mask), np.int16)
     _refuse_empty(kernels.choose_random(mask, rng, actions))
@@ -45,18 +45,18 @@ def random_actions(mask: NDArray[np.uint64], rng: NDArray[np.uint64]) -> NDArray
 
 
 def material_actions(games: NDArray[Any], rng: NDArray[np.uint64]) -> NDArray[np.int16]:
-    """The move of the one-ply ``material`` player in each game.
+    """Return the move of the ``material`` player in each game. It looks one ply ahead.
 
-    A move that leaves the opponent without a legal one if there is one, else the capture of the
-    highest value (P 1, L 3, N 3, S 4, G 5, B 8, R 9, promoted P L N S 4, +B 11, +R 13), else any;
-    ties at random.
+    It plays a move that leaves the opponent without a legal move, if there is one. Otherwise it
+    makes the capture of the highest value (P 1, L 3, N 3, S 4, G 5, B 8, R 9, promoted P L N S 4,
+    +B 11, +R 13), otherwise any move. It breaks ties at random.
 
     Args:
         games: GAME[M].
-        rng: uint64[1], the generator's state; moved on.
+        rng: uint64[1], the state of the random generator; it is advanced.
 
     Raises:
-        ValueError: a game without a legal move.
+        ValueError: a game has no legal move.
     """
     actions = np.empty(len(games), np.int16)
     scratch = np.zeros(1, kernels.GAME)
@@ -65,5 +65,6 @@ def material_actions(games: NDArray[Any], rng: NDArray[np.uint64]) -> NDArray[np
 
 
 def _refuse_empty(row: int) -> None:
+    """Raise ValueError for the row that a kernel found without legal actions (-1: none)."""
     if row >= 0:
         raise ValueError(f"row {row} has no legal action")

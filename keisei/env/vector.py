@@ -1,4 +1,4 @@
-"""VectorEnv: N games of shogi that take one move each per call."""
+"""VectorEnv: N games of shogi side by side; each call makes one move in every game."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,58 +29,58 @@ class Reason(IntEnum):
 
     @property
     def label(self) -> str:
-        """The name in events and databases, such as ``perpetual_check``."""
+        """The name that events and databases use, such as ``perpetual_check``."""
         return self.name.lower()
 
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What one step did in each of N games. The arrays are reused by the next step."""
+    """What one step did in each of N games. The next step overwrites these arrays."""
 
     reward: NDArray[np.float32]
-    """[N] result for the side that just moved: +1 won, -1 lost, 0 otherwise"""
+    """[N] Result for the side that just moved: +1 won, -1 lost, 0 otherwise."""
     terminated: NDArray[np.bool_]
-    """[N] decided or drawn by the rules"""
+    """[N] Whether the rules ended the game, by a decision or a draw."""
     truncated: NDArray[np.bool_]
-    """[N] the maximum ply was reached, which is not a draw"""
+    """[N] Whether the game reached the maximum ply, which is not a draw."""
     reason: NDArray[np.uint8]
-    """[N] a ``Reason``"""
+    """[N] Why the game ended, as a ``Reason``."""
     winner: NDArray[np.int8]
-    """[N] +1 black (sente), -1 white, 0 neither"""
+    """[N] +1 black (sente), -1 white, 0 neither."""
     plies: NDArray[np.int16]
-    """[N] length of the game up to now"""
+    """[N] Length of the game so far."""
     final_observation: NDArray[np.uint8]
-    """[N, 131] the position after the move, before the reset, if the game ended; else meaningless"""
+    """[N, 131] Position after the move and before the reset; undefined where no game ended."""
     number: NDArray[np.int64]
-    """[N] number of the game that the move was played in"""
+    """[N] Number of the game in which the move was made."""
 
 
 class VectorEnv:
-    """N games of shogi side by side; finished ones start anew at once.
+    """N games of shogi side by side. A finished game is replaced by a new one at once.
 
-    A game ends by the rules of shogi, with declaration for the side to move as soon as it can win
-    by it (under the 24-point rule a declaration that only draws is not made), or is cut at
-    ``max_ply``. Results depend on ``seed`` and the actions alone, not on ``threads``.
+    A game ends by the rules of shogi, or is truncated at ``max_ply``. The side to move declares as
+    soon as it can win by declaration; it never makes a declaration that only draws (24-point rule).
+    Results depend only on ``seed`` and the actions, not on ``threads``.
 
     Args:
-        games: N.
+        games: the number of games, N.
         max_ply: plies after which a game is truncated, 1..32767.
         declaration: the entering-king rule.
-        seed: of the resets and of ``stagger``.
-        threads: kernels run on this many threads; 1 = in the caller's.
-        reset_share: probability that a new game starts from the reset pool; may be set while
-        running. reset_depth: pool positions come from uniformly random play of 0..reset_depth
-        plies. reset_pool: positions in the pool.
+        seed: seed of the resets and of ``stagger``.
+        threads: number of threads that run the kernels; 1 = the caller's thread.
+        reset_share: probability that a new game starts from the reset pool; may be changed later.
+        reset_depth: pool positions come from uniformly random play of 0..reset_depth plies.
+        reset_pool: number of positions in the pool.
     """
 
     games: NDArray[Any]
-    """GAME[N]; ``keisei.shogi.kernels.GAME`` says what is in one."""
+    """GAME[N]; see ``keisei.shogi.kernels.GAME`` for the fields."""
     observation: NDArray[np.uint8]
-    """[N, 131] compact observation of the position to move in, overwritten by each step."""
+    """[N, 131] Compact observation of the current position; each step overwrites it."""
     mask: NDArray[np.uint64]
-    """[N, 35] its legal actions: a is legal iff ``mask[a // 64] >> (a % 64) & 1``."""
+    """[N, 35] Legal actions: in a row, a is legal iff ``mask[a // 64] >> (a % 64) & 1``."""
     game_number: NDArray[np.int64]
-    """[N] number of the game within the run, from 0, unique."""
+    """[N] Number of the current game, from 0; unique within the run."""
 
     def __init__(
         self,
@@ -114,14 +114,14 @@ class VectorEnv:
         size = -(-games // threads)
         self._spans = [(lo, min(lo + size, games)) for lo in range(0, games, size)]
         self._threads = ThreadPoolExecutor(threads, "env") if threads > 1 else None
-        self._look()
+        self._recompute_views()
         if reset_pool:
             self.refill_reset_pool()
 
     def _allocate(self, n: int) -> None:
         self.games = np.zeros(n, GAME)
         self._starts = np.zeros(n, GAME)
-        # The kernel reads tags of one parity in blocks of 64.
+        # The kernel reads the tags of one parity in blocks of 64.
         blocks = -(-(self.max_ply // 2 + 1) // 64)
         self._tags = np.zeros((n, 2, blocks * 64), np.uint16)
         self._keys = np.zeros((n, self.max_ply + 1), np.uint64)
@@ -141,7 +141,7 @@ class VectorEnv:
 
     @property
     def reset_share(self) -> float:
-        """Probability that a new game starts from the reset pool; may be set while running."""
+        """Probability that a new game starts from the reset pool; may be changed at any time."""
         return float(self._share[0])
 
     @reset_share.setter
@@ -164,7 +164,7 @@ class VectorEnv:
             actions: integers [N], each legal in its game.
 
         Raises:
-            ValueError: an action that is not legal, naming game and action; nothing has changed.
+            ValueError: an action is not legal; the message names game and action. No game changed.
         """
         if np.shape(actions) != (len(self),):
             raise ValueError(f"actions have shape {np.shape(actions)}, not ({len(self)},)")
@@ -175,7 +175,11 @@ class VectorEnv:
         return self._step(moves)
 
     def step_some(self, actions: NDArray[np.integer[Any]]) -> StepResult:
-        """As ``step``, but -1 leaves its game as it is; what the result says of that means nothing."""
+        """Make one move in each game whose action is not -1.
+
+        As ``step``; games with the action -1 stay as they are, and their rows in the result are
+        undefined.
+        """
         moves = np.ascontiguousarray(actions, np.int64)
         rows = np.flatnonzero(moves != -1)
         bad = kernels.check_actions(self.mask[rows], moves[rows])
@@ -185,24 +189,28 @@ class VectorEnv:
         return self._step(moves)
 
     def start_from(self, sfens: Sequence[str]) -> None:
-        """Begin every game anew, game i at ``sfens[i]``, where it is not over. Raises SfenError."""
+        """Start every game anew; game i starts at ``sfens[i]``, an SFEN or ``startpos``.
+
+        In these positions the game must not be over. Raises SfenError.
+        """
         for i, sfen in enumerate(sfens):
             start = read_sfen(START_SFEN if sfen == "startpos" else sfen)[0][0]
             start["rng"] = self.games["rng"][i]
             self.games[i] = start
         self._starts[:] = self.games
-        self._look()
+        self._recompute_views()
 
     def seat(self, i: int, opponent: int) -> None:
-        """Game ``i`` has just begun: a frozen opponent k > 0 plays white, -k black.
+        """Give a seat in game ``i``, which has just begun, to a frozen opponent.
 
-        The next game of this row is the same one with the seats changed.
+        Opponent k > 0 plays white, -k plays black. The next game in this row has the same start
+        position, and the opponent in the other seat.
         """
         self.games[i]["opponent"] = self._starts[i]["opponent"] = opponent
         self._starts[i]["again"] = 1
 
     def _step(self, moves: NDArray[np.int64]) -> StepResult:
-        """``step`` without the check; a negative action leaves its game alone."""
+        """Make the moves without checking them; a negative action leaves its game as it is."""
         r = self._result
 
         def work(lo: int, hi: int) -> None:
@@ -217,13 +225,14 @@ class VectorEnv:
         return r
 
     def _run(self, work: Callable[[int, int], None]) -> None:
+        """Call ``work(lo, hi)`` for the games of each thread, and wait for all."""
         if self._threads is None:
             work(0, len(self))
         else:
             list(self._threads.map(lambda span: work(*span), self._spans))
 
-    def _look(self) -> None:
-        """Take the start positions in ``games`` into use: key, history, mask, observation."""
+    def _recompute_views(self) -> None:
+        """Recompute key, history, mask and observation from the start positions in ``games``."""
         n = len(self)
         none, over, result = np.full(n, -1), np.zeros(n, np.int64), np.zeros(n, np.int64)
         kernels.visit_games(
@@ -232,9 +241,10 @@ class VectorEnv:
         )  # fmt: skip
 
     def refill_reset_pool(self) -> None:
-        """Draw the pool of start positions anew by uniformly random play from the start position.
+        """Fill the pool with new positions from uniformly random play.
 
-        Their ply counters and histories are cleared, and in none of them is the game over.
+        The play begins at the usual start. The positions have no history, their ply is 0, and the
+        game is not over in any of them.
         """
         size, depth = len(self._pool), self.reset_depth
         self._pool_rng[0] += np.uint64(1)
@@ -247,10 +257,10 @@ class VectorEnv:
             self._pool[field] = 0
 
     def stagger(self) -> None:
-        """Advance each game by random plies, so that the first games end out of phase.
+        """Advance each game by a random number of random plies, so that games do not end together.
 
-        The numbers are uniform in 0..max_ply // 2; a game that ends on the way starts anew and is
-        played on to its number.
+        The numbers are uniform in 0..max_ply // 2. A game that ends before its number is replaced
+        by a new one, which is played to that number.
         """
         rng = np.random.Generator(np.random.PCG64(int(self._rng[0])))
         self._rng[0] += np.uint64(1)
@@ -258,30 +268,32 @@ class VectorEnv:
         self._play_random(plies, rng.integers(0, 2**63, 1).astype(np.uint64))
 
     def _play_random(self, plies: NDArray[np.int64], rng: NDArray[np.uint64]) -> None:
-        """Play at random until each game is that many plies long; one that ends begins again."""
+        """Play at random until game i is ``plies[i]`` long; a game that ends is replaced first."""
         while (waiting := self.games["ply"] < plies).any():
             moves = random_actions(self.mask, rng).astype(np.int64)
             moves[~waiting] = -1
             self._step(moves)
 
     def sfen(self, i: int) -> str:
-        """The position of game ``i``; the move number counts from the game's start."""
+        """Return the position of game ``i``; its move number counts from the start of the game."""
         return write_sfen(self.games[i], int(self.games[i]["ply"]) + 1)
 
     def start_sfen(self, i: int) -> str:
-        """Where game ``i`` started."""
+        """Return the start position of game ``i``."""
         return write_sfen(self._starts[i], 1)
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Everything a bit-identical continuation needs, as copies in plain contiguous arrays."""
+        """Return copies of all that a bit-identical continuation needs, as plain arrays.
+
+        The arrays are contiguous; records become bytes [N, itemsize].
+        """
         return {name: _plain(array).copy() for name, array in self._state().items()}
 
     def load_state(self, state: dict[str, NDArray[Any]]) -> None:
         """Continue from what ``state`` returned in an environment of the same sizes.
 
         Raises:
-            ValueError: an array is missing, unknown, or of another shape or dtype; nothing has
-            changed.
+            ValueError: an array is missing, unknown, or of another shape or dtype. Nothing changed.
         """
         own = {name: _plain(array) for name, array in self._state().items()}
         if own.keys() != state.keys():
@@ -297,6 +309,7 @@ class VectorEnv:
             array[...] = state[name]
 
     def _state(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays of ``state`` themselves, by name."""
         return {
             "games": self.games,
             "starts": self._starts,
@@ -312,13 +325,13 @@ class VectorEnv:
         }
 
     def close(self) -> None:
-        """Stop the threads. The arrays stay readable."""
+        """Stop the threads. The arrays can still be read."""
         if self._threads is not None:
             self._threads.shutdown()
 
 
 def _plain(array: NDArray[Any]) -> NDArray[Any]:
-    """A view of records as bytes [N, itemsize]; other arrays as they are."""
+    """Return records as a view of bytes [N, itemsize]; other arrays as they are."""
     if array.dtype.names is None:
         return array
     return array.view(np.uint8).reshape(len(array), array.itemsize)

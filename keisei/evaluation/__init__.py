@@ -1,6 +1,13 @@
-"""Matches without input and output: they take moves and say which positions want one."""
+"""Matches, ratings and tests of strength, without input and output.
 
-from keisei.evaluation.match import Match, MatchResult, MatchSpec, PlayedGame, Wanted, tally
+A match says which positions want a move, and takes the moves.
+"""
+
+from keisei.evaluation.batch import Wanted
+from keisei.evaluation.game import PlayedGame
+from keisei.evaluation.match import Match
+from keisei.evaluation.match_spec import MatchSpec
+from keisei.evaluation.result import MatchResult, tally
 from keisei.evaluation.statistics import score_interval
 
 __all__ = [

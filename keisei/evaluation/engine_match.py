@@ -1,4 +1,4 @@
-"""A match in which an engine plays: its games are played one by one, as many at once as one likes.
+"""A match in which engines may play: any number of single games at the same time.
 
 All moves come from outside::
 
@@ -6,7 +6,7 @@ All moves come from outside::
     while (game := match.begin()) is not None:
         while not game.over:
             if game.agent_to_move:
-                game.play(*agent.choose(*game.look()))
+                game.play(*agent.choose(*game.observe()))
             else:
                 game.answer(engine.best_move(game.moves))
         match.finish(game)
@@ -20,31 +20,23 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from keisei.evaluation.match import (
-    RESIGN_AFTER,
-    Colour,
-    MatchResult,
-    MatchSpec,
-    Opening,
-    PlayedGame,
-    Result,
-    tally,
-    write_line,
-)
-from keisei.shogi import IllegalMoveError, Position, kernels
+from keisei.env import observe_position
+from keisei.evaluation.game import Colour, PlayedGame, Result, write_line
+from keisei.evaluation.match_spec import RESIGN_AFTER, MatchSpec
+from keisei.evaluation.result import MatchResult, tally
+from keisei.shogi import IllegalMoveError, Position
 from keisei.shogi.sfen import read_sfen
 
 Fault = Literal["timeout", "crash"]
-"""What an engine does that says nothing of its strength."""
+"""A failure of an engine that says nothing about its strength."""
 _OTHER: dict[Colour, Colour] = {"black": "white", "white": "black"}
-_EARLIER, _PLY = 95, 97
-"""Columns of the compact observation: earlier occurrences; ply, of 255 parts of the maximum."""
 
 
 class GameInPlay:
-    """A game between agent and opponent, by the rules of ``keisei.shogi``."""
+    """A game that is being played, by the rules of ``keisei.shogi``."""
 
     def __init__(self, spec: MatchSpec, number: int) -> None:
+        """Begin game ``number`` of a match and play its opening."""
         self.number = number
         self.agent: Colour = "white" if number % 2 else "black"
         self._spec = spec
@@ -67,27 +59,34 @@ class GameInPlay:
 
     @property
     def agent_to_move(self) -> bool:
-        """Whose move it is, while the game goes on."""
+        """Whether the agent is to move, while the game goes on."""
         return self._position.side == self.agent
 
     @property
     def moves(self) -> str:
-        """The game so far, as in USI's ``position``."""
+        """The game so far, as in USI's ``position``: ``startpos moves ...``."""
         return write_line(self._start, self._moves)
 
-    def look(self) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
-        """The position as a network to move sees it: uint8[1, 131] and its mask uint64[1, 35]."""
-        cap = self._spec.trained_max_ply[not self.agent_to_move]
-        return observe(self._position, cap or self._spec.max_ply)
+    def observe(self) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
+        """Return observation uint8[1, 131] and mask uint64[1, 35] for the network to move."""
+        trained = self._spec.trained_max_ply[not self.agent_to_move]
+        return observe_position(self._position, trained or self._spec.max_ply)
 
-    def record(self) -> NDArray[Any]:
-        """The position as a local player sees it: GAME[1]."""
+    def state(self) -> NDArray[Any]:
+        """Return the position as a local player needs it: GAME[1]."""
         return read_sfen(self._position.sfen())[0]
 
     def play(self, action: int, value: float = float("nan")) -> None:
-        """A move, and what the network that chose it expects. Raises IllegalMoveError.
+        """Play a move of a network or a local player, or let it resign.
 
-        Where that has no hope left, it resigns instead.
+        It resigns if the last ``RESIGN_AFTER`` values were at or below ``MatchSpec.resign``.
+
+        Args:
+            action: a legal action.
+            value: what the network expects, P(win) - P(loss); NaN: unknown.
+
+        Raises:
+            IllegalMoveError: the action is not legal.
         """
         side = self._position.side
         low = self._spec.resign < 0 and value <= self._spec.resign
@@ -98,9 +97,13 @@ class GameInPlay:
             self._move(action, value)
 
     def answer(self, text: str, value: float = float("nan")) -> None:
-        """An engine's ``bestmove``, whatever it says, and what it expects.
+        """Play an engine's ``bestmove``; an illegal one loses the game.
 
-        ``win`` is no move: where the side to move may declare, the game has ended before.
+        ``win`` is illegal: where the side to move may declare, the game has already ended.
+
+        Args:
+            text: a move in USI or ``resign``; any other text is an illegal move.
+            value: what the engine expects, in [-1, 1]; NaN: unknown.
         """
         winner = _OTHER[self._position.side]
         if text == "resign":
@@ -114,12 +117,12 @@ class GameInPlay:
             self._move(action, value)
 
     def result_for(self, *, agent: bool) -> Literal["win", "lose", "draw"]:
-        """How the game ended, as USI's ``gameover`` says it."""
+        """Return the result for one side in the words of USI's ``gameover``."""
         points = self.played().points
         return "draw" if points == 0.5 else "win" if (points == 1) == agent else "lose"
 
     def played(self) -> PlayedGame:
-        """The game, ended. Raises RuntimeError if it is not."""
+        """Return the game that has ended. Raises RuntimeError if it has not."""
         if self._end is None:
             raise RuntimeError(f"game {self.number} is not over")
         return PlayedGame(
@@ -135,9 +138,9 @@ class GameInPlay:
         self._moves.append(self._position.play(action))
         self._actions.append(action)
         self._values.append(value)
-        self._settle()
+        self._check_end()
 
-    def _settle(self) -> None:
+    def _check_end(self) -> None:
         outcome = self._position.outcome(self._spec.declaration)
         if outcome is not None:
             self._end = outcome.winner or "draw", outcome.reason
@@ -147,14 +150,14 @@ class GameInPlay:
 
 @dataclass(slots=True)
 class EngineMatch:
-    """A match in play: which game is next, and how those that ended did."""
+    """A match that is being played: hands out games and collects the ones that ended."""
 
     spec: MatchSpec
     pairs: Sequence[int] | None = None
-    """Those still to be played; all if None."""
+    """Pairs that are still to be played; None: all."""
     faults: dict[Fault, int] = field(default_factory=lambda: {"timeout": 0, "crash": 0})
     played: list[PlayedGame] = field(default_factory=list)
-    """The games that ended, in that order."""
+    """Games that have ended, in the order of their ends."""
     _todo: list[int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -162,49 +165,20 @@ class EngineMatch:
         self._todo = [2 * pair + second for pair in pairs for second in (0, 1)][::-1]
 
     def begin(self) -> GameInPlay | None:
-        """The next game; None if all have begun."""
+        """Begin the next game; None if all have begun."""
         return GameInPlay(self.spec, self._todo.pop()) if self._todo else None
 
     def finish(self, game: GameInPlay) -> None:
-        """Take a game that is over. Raises RuntimeError if it is not."""
+        """Count a game that is over. Raises RuntimeError if it is not."""
         self.played.append(game.played())
 
     def fault(self, game: GameInPlay, fault: Fault) -> None:
-        """An engine failed in this game: it counts nothing and will be played again."""
+        """Count a failure of an engine; the game does not count and will be played again."""
         self.faults[fault] += 1
         self._todo.append(game.number)
 
     def result(self) -> MatchResult:
-        """The result of the games that ended, by number. Raises ValueError before the first."""
+        """Count the games that have ended, by number. Raises ValueError before the first one."""
         if not self.played:
             raise ValueError("no game has ended")
         return tally(sorted(self.played, key=lambda game: game.number))
-
-
-def observe(position: Position, max_ply: int) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
-    """Compact observation uint8[1, 131] and mask uint64[1, 35], as ``VectorEnv`` shows them."""
-    game, _ = read_sfen(position.sfen())
-    observation = np.zeros((1, kernels.OBSERVATION_BYTES), np.uint8)
-    mask = np.zeros((1, kernels.MASK_WORDS), np.uint64)
-    tags, keys = np.zeros((1, 2, 64), np.uint16), np.zeros((1, 2), np.uint64)
-    reason, result = np.zeros(1, np.int64), np.zeros(1, np.int64)
-    kernels.visit_games(
-        0, 1, np.array([-1]), game, tags, keys, observation, mask, reason, result,
-        kernels.NO_RULE, max_ply,
-    )  # fmt: skip
-    observation[0, _EARLIER] = position.occurrences - 1
-    observation[0, _PLY] = min(position.ply * 255 // max_ply, 255)
-    return observation, mask
-
-
-def random_openings(number: int, seed: int = 0, plies: int = 4) -> list[Opening]:
-    """Openings of ``plies`` random legal moves from the start position."""
-    rng = np.random.default_rng(seed)
-    openings = []
-    for _ in range(number):
-        position, moves = Position(), []
-        for _ in range(plies):
-            moves.append(str(rng.choice(position.legal_moves())))
-            position.push(moves[-1])
-        openings.append(Opening.read(write_line("startpos", moves)))
-    return openings

@@ -1,4 +1,4 @@
-"""Openings: the lines from which the games of a match begin; a book of them ships with Keisei."""
+"""Opening lines from files or from the shipped book, and their order in a match."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from keisei.evaluation.game import write_line
 from keisei.records.text import lines_of
 from keisei.records.usi import split
 from keisei.shogi import START_SFEN, IllegalMoveError, Position
@@ -17,22 +18,22 @@ BOOK = Path(__file__).with_name("openings.usi")
 
 
 class OpeningsError(ValueError):
-    """A file that can't be used. The message names file and line, and says what is wrong."""
+    """A file of openings that can't be used. The message names file, line and reason."""
 
 
 def load_openings(path: Path | None = None) -> tuple[str, ...]:
-    """The openings of a file, in order: ``startpos moves ...`` or ``sfen ... moves ...``.
+    """Read the openings of a file, in order: ``startpos moves ...`` or ``sfen ... moves ...``.
 
-    A line is what ``keisei.shogi.usi.read_line`` reads; empty ones and those of a comment alone
-    are skipped. All lines are replayed, 0.1 ms a move, for which the rules are compiled if nobody
-    has used them yet.
+    Lines are read by ``keisei.shogi.usi.read_line``; empty lines and comments are skipped. All
+    lines are replayed, 0.1 ms a move. The first call may have to compile the rules, which takes
+    seconds.
 
     Args:
         path: None for the shipped book.
 
     Raises:
-        OpeningsError: the file can't be read or holds no opening; a line is none, has a move that
-            is not legal, or reaches the end of a game (27-point declarations included).
+        OpeningsError: the file can't be read or holds no opening; or a line is not an opening, has
+            an illegal move, or reaches the end of a game (27-point declarations included).
     """
     file = path or BOOK
     try:
@@ -40,7 +41,7 @@ def load_openings(path: Path | None = None) -> tuple[str, ...]:
     except OSError as error:
         raise OpeningsError(f"{file}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise OpeningsError(f"{file}: not a text in UTF-8") from error
+        raise OpeningsError(f"{file}: not UTF-8 text: save the file as UTF-8") from error
     openings = []
     for number, line in split(lines_of(text)):
         try:
@@ -48,19 +49,19 @@ def load_openings(path: Path | None = None) -> tuple[str, ...]:
         except ValueError as error:
             raise OpeningsError(f"{file}:{number}: {error}") from error
     if not openings:
-        raise OpeningsError(f"{file}: no openings in it")
+        raise OpeningsError(f"{file}: no openings: write one line of moves for each")
     return tuple(openings)
 
 
 def choose(openings: Sequence[T], pairs: int, seed: int) -> tuple[T, ...]:
-    """The openings of a match: a random order of all of them, gone through again and again.
+    """Return an opening for each pair: all of them in random order, repeated as often as needed.
 
-    None comes twice before all have come once. The same seed gives the same order, so a longer
-    match begins with the openings of a shorter one.
+    No opening comes a second time before all have come once. A longer match with the same seed
+    begins with the openings of the shorter one.
 
     Args:
         openings: one or more.
-        pairs: how many are wanted.
+        pairs: number of openings to return.
         seed: 0 or more.
     """
     order = np.random.default_rng(seed).permutation(len(openings))
@@ -68,7 +69,7 @@ def choose(openings: Sequence[T], pairs: int, seed: int) -> tuple[T, ...]:
 
 
 def _read(line: str) -> str:
-    """The opening that a line tells. Raises ValueError."""
+    """Return a line in its standard form. Raises ValueError, also if the game ends in it."""
     sfen, moves = read_line(line)
     position = Position(sfen)
     start = position.sfen()
@@ -79,11 +80,12 @@ def _read(line: str) -> str:
         except IllegalMoveError as error:
             raise ValueError(f"ply {ply}: {error}") from error
         _refuse_end(position)
-    begun = "startpos" if start == START_SFEN else f"sfen {start}"
-    return " ".join([begun, "moves", *moves]) if moves else begun
+    first = "startpos" if start == START_SFEN else f"sfen {start}"
+    return write_line(first, moves)
 
 
 def _refuse_end(position: Position) -> None:
+    """Raise ValueError if the game is over."""
     outcome = position.outcome()
     if outcome is not None:
         raise ValueError(f"the game is over after {position.ply} plies: {outcome.reason}")

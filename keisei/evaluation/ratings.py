@@ -1,15 +1,15 @@
-"""Ratings of all players from all their games at once.
+"""Ratings of all players, fitted to all of their games at once.
 
-The model is R. R. Davidson's (1970, JASA 65:317) extension of Bradley and Terry's with the order
-term of Davidson and R. J. Beaver (1977, Biometrics 33:693): the odds of a win of the first player,
-a draw and a win of the second are exp(d/2) : v : exp(-d/2), where d is the difference of the
-strengths and the worth of the first move. Davidson's rather than Rao and Kupper's, because in it a
-draw is exactly half a win and half a loss, as in our score, and because its log-likelihood is
-concave: one maximum, and Newton's steps find it.
+The model is R. R. Davidson's (1970, JASA 65:317) extension of the Bradley-Terry model with the
+order term of Davidson and R. J. Beaver (1977, Biometrics 33:693): the odds of a win of the first
+player, a draw and a win of the second are exp(d/2) : v : exp(-d/2), where d is the difference of
+the strengths plus the worth of the first move. Davidson's model is preferred to Rao and Kupper's: in it
+a draw is exactly half a win and half a loss, as in our score, and its log-likelihood is concave, so
+it has one maximum, which Newton's method finds.
 """
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from keisei.evaluation.statistics import Z95
 
-_ELO = 400 / math.log(10)  # Elo of one unit of strength where nothing is drawn
+_ELO = 400 / math.log(10)  # Elo of one unit of strength if there are no draws
 
-# The weak Gaussian prior: (mean, standard deviation). It costs a player 1,000 Elo off the mean a
-# sixth of a point, keeps the ratings of the unbeaten finite, and bounds the draw term.
+# The weak Gaussian prior: (mean, standard deviation). It takes a sixth of a point from a player
+# 1,000 Elo off the mean, keeps the ratings of unbeaten players finite, and bounds the draw term.
 _PLAYER = 0.0, 1000 / _ELO
 _FIRST = 0.0, 200 / _ELO
 _LOG_DRAW = -2.0, 2.0
@@ -31,74 +31,74 @@ Floats = NDArray[np.floating[Any]]
 Bools = NDArray[np.bool_]
 
 
-class Outcome(NamedTuple):
-    """One game."""
+class GameScore(NamedTuple):
+    """The score of one game between two players."""
 
     black: str
-    """Who moved first."""
+    """The player who moved first."""
     white: str
     score: float
-    """Black's: 1, 1/2 or 0."""
-    pair: Hashable = None
-    """Games with the same value share an opening; None: with no other. ``bootstrap`` reads it."""
+    """Black's points: 1, 1/2 or 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rating:
-    """One player's line of the table."""
+    """The rating of one player."""
 
     player: str
     elo: float
     interval: tuple[float, float]
-    """95 %, of the difference to the anchor."""
+    """95 % confidence interval of the difference to the anchor."""
     games: int
-    """One against itself counts twice."""
+    """Number of games; a game of the player against itself counts twice."""
     score: float
-    """Points a game."""
+    """Points per game."""
     basis: Basis
-    """What ties the player to the anchor. ``games``: along chains of games points went both ways.
-    ``one-sided``: there are chains of games, but along none of them did points go both ways, as with
-    the unbeaten: that there is a difference is known, its size rests on the prior. ``prior``: not a
-    single chain: the number says nothing of who is stronger, and the interval is as wide."""
+    """How the games connect the player to the anchor.
+
+    ``games``: along chains of games each of the two scored against the other. ``one-sided``: chains
+    of games exist, but points went one way only, as with an unbeaten player: who is stronger is
+    known, but the size of the difference comes from the prior. ``prior``: no chain of games: the
+    rating does not say who is stronger, and the interval is accordingly wide."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ratings:
-    """The table, the strongest player first."""
+    """The ratings of all players, the strongest first."""
 
     anchor: str
-    """At 0 Elo."""
+    """The player at 0 Elo."""
     players: tuple[Rating, ...]
     first_move: float
-    """What moving first is worth, Elo."""
+    """Worth of the first move, in Elo."""
     first_move_interval: tuple[float, float]
-    """95 %"""
+    """95 % confidence interval of ``first_move``."""
     draws: float
-    """Share of draws between equals."""
+    """Share of draws between equal players."""
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        found = asdict(self)
-        for line in (found, *found["players"]):
+        """Return the ratings for JSON."""
+        fields = asdict(self)
+        for line in (fields, *fields["players"]):
             line.update({key: list(it) for key, it in line.items() if isinstance(it, tuple)})
-        return found
+        return fields
 
 
-def rate(games: Sequence[Outcome], anchor: str = "random") -> Ratings:
-    """Joint ratings of the players of one game or more, the anchor fixed at 0 Elo.
+def rate(games: Sequence[GameScore], anchor: str = "random") -> Ratings:
+    """Rate the players of one game or more together, with the anchor fixed at 0 Elo.
 
-    Elo is 400 / ln 10 times the difference in strength times 1 - ``draws``: like BayesElo's scale,
-    so that near equality a difference predicts the same score as in the logistic formula. Intervals
-    are from the curvature at the maximum (Hessian) and take games for independent, given players
-    and seats; ``bootstrap`` does not.
+    Elo is 400 / ln 10 times the difference in strength times 1 - ``draws``: as in BayesElo, so that
+    between nearly equal players a difference predicts the score of the logistic formula. The
+    intervals come from the curvature at the maximum (Hessian). They assume that games are
+    independent, given players and seats; where openings decide games they are too narrow.
 
     Raises ValueError if the anchor has no game, or a score is not 1, 1/2 or 0.
     """
     table = _read(games, anchor)
-    found, covariance = _fit(table.design, table.cells())
+    found, covariance = _fit(table.design, table.count_results())
     elo, gradient = _elo(found, table.anchor)
     error = Z95 * np.sqrt(np.einsum("ij,jk,ik->i", gradient, covariance, gradient))
-    played, points = table.seats()
+    played, points = table.count_points()
     basis = _basis(table)
     lines = [
         Rating(
@@ -121,52 +121,32 @@ def rate(games: Sequence[Outcome], anchor: str = "random") -> Ratings:
     )
 
 
-def bootstrap(
-    games: Sequence[Outcome], anchor: str = "random", samples: int = 200, seed: int = 0
-) -> dict[str, tuple[float, float]]:
-    """95 % intervals of the ratings without the model's independence: a check of ``rate``'s.
-
-    The pairs are drawn anew, with replacement, and rated (percentile bootstrap, B. Efron 1979,
-    Annals of Statistics 7:1). Raises ValueError as ``rate``.
-    """
-    table = _read(games, anchor)
-    rng = np.random.default_rng(seed)
-    pairs = int(table.pair.max()) + 1
-    drawn = np.empty((samples, len(table.names)))
-    for sample in drawn:
-        times = np.bincount(rng.integers(pairs, size=pairs), minlength=pairs)
-        found, _ = _fit(table.design, table.cells(times[table.pair]))
-        sample[:] = _elo(found, table.anchor)[0][:-1]
-    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
-    return {name: (float(low[i]), float(high[i])) for i, name in enumerate(table.names)}
-
-
 @dataclass(frozen=True, slots=True)
-class _Table:
-    """Games as arrays. A cell is a player as black against a player as white."""
+class _Games:
+    """Games as arrays. A cell is one player as black against one player as white."""
 
     names: list[str]
     anchor: int
-    black: NDArray[np.intp]  # [G], of names
+    black: NDArray[np.intp]  # [G], indices of names
     white: NDArray[np.intp]  # [G]
-    score: Floats  # [G], black's
-    pair: NDArray[np.intp]  # [G]
+    score: Floats  # [G], black's points
     cell: NDArray[np.intp]  # [G]
-    design: Floats  # [C, P + 1]: the difference of a cell from strengths and first move
+    design: Floats  # [C, P + 1]: d of each cell is design @ (strengths, worth of the first move)
 
-    def cells(self, weight: NDArray[Any] | None = None) -> NDArray[Any]:
-        """[C, 3]: how often white won, nobody did, black won."""
+    def count_results(self) -> NDArray[Any]:
+        """Count white's wins, draws and black's wins of each cell: [C, 3]."""
         kind = (2 * self.score).astype(np.intp)
-        return np.bincount(self.cell * 3 + kind, weight, 3 * len(self.design)).reshape(-1, 3)
+        return np.bincount(self.cell * 3 + kind, None, 3 * len(self.design)).reshape(-1, 3)
 
-    def seats(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Games and points of each player: [P], [P]."""
+    def count_points(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Count games and points of each player: [P], [P]."""
         who, n = np.concatenate([self.black, self.white]), len(self.names)
         points = np.concatenate([self.score, 1 - self.score])
         return np.bincount(who, minlength=n), np.bincount(who, points, n)
 
 
-def _read(games: Sequence[Outcome], anchor: str) -> _Table:
+def _read(games: Sequence[GameScore], anchor: str) -> _Games:
+    """Put games into arrays. Raises ValueError as ``rate`` does."""
     names = sorted({game.black for game in games} | {game.white for game in games})
     if anchor not in names:
         raise ValueError(f"anchor: a player with games (got {anchor!r})")
@@ -176,24 +156,20 @@ def _read(games: Sequence[Outcome], anchor: str) -> _Table:
     index = {name: i for i, name in enumerate(names)}
     black = np.array([index[game.black] for game in games])
     white = np.array([index[game.white] for game in games])
-    pairs: dict[Hashable, int] = {}
-    pair = [
-        pairs.setdefault(("game", i) if game.pair is None else ("pair", game.pair), len(pairs))
-        for i, game in enumerate(games)
-    ]
     kinds, cell = np.unique(black * len(names) + white, return_inverse=True)
     design = np.zeros((len(kinds), len(names) + 1))
     rows = np.arange(len(kinds))
     design[rows, kinds // len(names)] += 1
-    design[rows, kinds % len(names)] -= 1  # a game against itself says nothing of strength
+    design[rows, kinds % len(names)] -= 1  # 0 for a player against itself
     design[:, -1] = 1
-    return _Table(names, index[anchor], black, white, score, np.array(pair), cell, design)
+    return _Games(names, index[anchor], black, white, score, cell, design)
 
 
 def _fit(design: Floats, count: NDArray[Any]) -> tuple[Floats, Floats]:
-    """Most probable strengths, worth of the first move and log v [P + 2], and their covariance.
+    """Return the most probable strengths, worth of the first move and log v [P + 2].
 
-    Newton's steps, halved until they climb: the function is strictly concave, so they arrive.
+    Also their covariance [P + 2, P + 2]. Newton's method with steps halved until they climb; it
+    converges because the function is strictly concave.
     """
     players = design.shape[1] - 1
     mean, deviation = np.array([_PLAYER] * players + [_FIRST, _LOG_DRAW]).T
@@ -205,7 +181,7 @@ def _fit(design: Floats, count: NDArray[Any]) -> tuple[Floats, Floats]:
             break
         while True:
             state = _posterior(design, count, found + step, mean, deviation)
-            if state[0] >= value - 1e-10 * (1 + abs(value)):  # but for rounding
+            if state[0] >= value - 1e-10 * (1 + abs(value)):  # rounding allowed for
                 break
             step /= 2
         found += step
@@ -216,7 +192,7 @@ def _fit(design: Floats, count: NDArray[Any]) -> tuple[Floats, Floats]:
 def _posterior(
     design: Floats, count: NDArray[Any], at: Floats, mean: Floats, deviation: Floats
 ) -> tuple[float, Floats, Floats]:
-    """Log-posterior, its gradient and its negative second derivatives."""
+    """Return the log-posterior, its gradient and its negative second derivatives."""
     difference = design @ at[:-1]
     logits = np.stack([-difference / 2, np.full_like(difference, at[-1]), difference / 2], 1)
     top = logits.max(1, keepdims=True)
@@ -238,9 +214,9 @@ def _posterior(
 
 
 def _elo(found: Floats, anchor: int) -> tuple[Floats, Floats]:
-    """Elo of the players and of the first move [P + 1], and the gradient [P + 1, P + 2]."""
+    """Return Elo of the players and of the first move [P + 1], and its gradient [P + 1, P + 2]."""
     draw = math.exp(found[-1])
-    unit = _ELO * 2 / (2 + draw)  # 1 - the share of draws between equals
+    unit = _ELO * 2 / (2 + draw)  # times 1 - the share of draws between equals
     gradient = np.eye(len(found) - 1, len(found))
     gradient[:-1, anchor] -= 1
     elo = unit * (gradient @ found)
@@ -249,11 +225,11 @@ def _elo(found: Floats, anchor: int) -> tuple[Floats, Floats]:
     return elo, gradient
 
 
-def _basis(table: _Table) -> list[Basis]:
-    """For each player, what ties it to the anchor.
+def _basis(table: _Games) -> list[Basis]:
+    """Return ``Rating.basis`` for each player.
 
     L. R. Ford (1957, American Mathematical Monthly 64:28): without a prior the difference of two
-    players is finite exactly where chains of points lead from each to the other.
+    players is finite exactly if chains of points lead from each to the other.
     """
     n = len(table.names)
     scored = np.zeros((n, n), np.bool_)
@@ -266,7 +242,7 @@ def _basis(table: _Table) -> list[Basis]:
 
 
 def _closure(linked: Bools) -> Bools:
-    """Who is reached from whom by any number of links, none included: [P, P]."""
+    """Return who is reached from whom by any number of links, 0 included: [P, P]."""
     reached = linked | np.eye(len(linked), dtype=np.bool_)
     for _ in range(len(linked).bit_length()):
         reached = reached @ reached

@@ -1,86 +1,86 @@
-"""What an evaluation is to find out, in words that can be kept and sent."""
+"""The settings of one evaluation, which can be stored and sent as JSON."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
-from keisei.evaluation.match import check_resign
+from keisei.evaluation.local import LOCAL_PLAYERS
+from keisei.evaluation.match_spec import check_games, check_max_ply, check_resign, check_seed
 from keisei.evaluation.sprt import Sprt
 from keisei.evaluation.strategies import find_strategy
 
-LOCAL = ("random", "material")
+LOCAL: tuple[str, ...] = LOCAL_PLAYERS
 """Players that need no file."""
 CURRENT = "current"
 """The network that is being trained."""
 BEST = "best"
-"""The run's strongest network so far, by sequential tests; ``random`` before the first one."""
+"""The run's strongest network so far, by sequential tests; before the first test ``random``."""
 ENGINE = "usi:"
-"""How the text of an engine begins."""
+"""Prefix of an engine's text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationSpec:
-    """Players and how they meet. Raises ValueError naming the field, its bounds and the value.
+    """Players and how they meet. Raises ValueError that names the field, its bounds and the value.
 
     A player is ``random``, ``material``, a run or checkpoint (its path), or an engine
-    (``usi:PATH?...``); in a run that trains also ``current`` and ``best``.
+    (``usi:PATH?...``); while a run trains also ``current`` and ``best``.
     """
 
     agents: tuple[str, ...] = (CURRENT,)
-    """Who is measured; the first one's score is the evaluation's."""
+    """Players that are measured; the score of the first one is the evaluation's score."""
     opponents: tuple[str, ...] = ("random",)
     strategy: str = "single"
     games: int = 200
-    """Of each match: even, each opening is played from both seats."""
+    """Games of each match, an even number: each opening is played from both seats."""
     greedy: bool = False
-    """Whether networks play their most probable move; else they draw from their policy."""
+    """Whether networks play their most probable move; else they draw a move from their policy."""
     seed: int = 0
-    """Of all random numbers."""
+    """Seed of all random numbers."""
     sprt: tuple[float, float] | None = None
-    """(elo0, elo1): end a match as soon as its pairs have decided between the two."""
+    """(elo0, elo1) of ``Sprt``: end each match as soon as the test decides."""
     promote: bool = False
     """Make ``current`` the run's ``best`` if the sequential test accepts it."""
     max_ply: int = 512
     """Plies after which a game is capped."""
     declaration: Literal["27", "24", "none"] = "27"
     resign: float = 0.0
-    """Expectation, -1 to 0, at which networks resign (see ``MatchSpec``); 0: never."""
+    """Value, -1 to 0, at which networks resign (see ``MatchSpec.resign``); 0: they never do."""
     openings: str | None = None
-    """File of openings; None: the shipped book."""
+    """Path of a file of openings; None: the shipped book."""
     concurrency: int = 2
-    """Games at once, where engines play: one process each."""
+    """Games at a time in matches with engines; each game has its own process of each engine."""
 
     def __post_init__(self) -> None:
         strategy = find_strategy(self.strategy)
-        for name, one in ("agents", strategy.one_agent), ("opponents", strategy.one_opponent):
+        for name, single in ("agents", strategy.one_agent), ("opponents", strategy.one_opponent):
             players = getattr(self, name)
             if not players and not strategy.own_opponents:
                 raise ValueError(f"{name}: at least one")
-            if one and len(players) > 1:
+            if single and len(players) > 1:
                 rest = ", ".join(players[1:])
-                raise ValueError(f"{name}: {self.strategy} leaves out {rest}; gauntlet does not")
+                raise ValueError(
+                    f"{name}: {self.strategy} leaves out {rest}; use the strategy gauntlet"
+                )
         if self.promote and (self.agents, self.opponents) != ((CURRENT,), (BEST,)):
-            raise ValueError("promote: current against best, and nobody else")
+            raise ValueError("promote: only for the agent current against the opponent best")
         if self.promote and (self.sprt is None or self.strategy != "single"):
             raise ValueError("promote: needs sprt and the strategy single")
-        if self.games < 2 or self.games % 2:
-            raise ValueError(f"games: an even number, 2 or more (got {self.games})")
-        if not 0 <= self.seed < 2**64:
-            raise ValueError(f"seed: 0 to 2**64 - 1 (got {self.seed})")
-        if not 1 <= self.max_ply <= 32_767:
-            raise ValueError(f"max_ply: 1 to 32767 (got {self.max_ply})")
+        check_games(self.games)
+        check_seed(self.seed)
+        check_max_ply(self.max_ply)
         if self.concurrency < 1:
             raise ValueError(f"concurrency: 1 or more (got {self.concurrency})")
         check_resign(self.resign)
         if self.sprt is not None:
-            Sprt(*self.sprt)
+            Sprt(*self.sprt)  # raises ValueError if out of bounds
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the fields for JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """What ``to_dict`` gave, as JSON gives it back."""
+        """Rebuild a spec from the result of ``to_dict`` after a round trip through JSON."""
         lists = ("agents", "opponents", "sprt")
         fields: Any = {
             key: tuple(value) if key in lists and value is not None else value

@@ -1,9 +1,9 @@
-"""What the scores of a match say about the players.
+"""Statistics of a match: score intervals, Elo differences and likelihood of superiority.
 
-Everything here and in ``sprt`` rests on one likelihood: that of the results of the pairs, which may
-have any distribution over their five values (0 to 2 points; *pentanomial*). Games of a pair share
-an opening, so the pair is the unit: what an opening decides, or what cancels between its two games,
-widens or narrows an interval by itself.
+This module and ``sprt`` use one likelihood, that of the pairs' results, which may have any
+distribution over their five values (0 to 2 points; *pentanomial*). Games of a pair share an
+opening, so the pair is the unit: an opening that decides both games widens the interval, and
+results that cancel within pairs narrow it, without a further model.
 """
 
 import math
@@ -17,42 +17,46 @@ Z95 = 1.959963984540054
 """Quantile .975 of the normal distribution."""
 
 PAIR_POINTS = np.arange(5) / 2
-"""Points of a pair of games: 0, 1/2, 1, 3/2, 2."""
+"""Possible points of a pair of games: 0, 1/2, 1, 3/2, 2."""
 
 _TINY = 1e-300
-_EDGE = 1e-12  # a likelihood at a score of exactly 0 or 1 is infinitely small
+_EDGE = 1e-12  # at a score of exactly 0 or 1 the likelihood would be 0
 
 Floats = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Strength:
-    """What a match says of the first player. ``to_dict`` is for JSON, which has no infinity."""
+    """Strength of the first player of a match. Infinite Elo is None, for JSON."""
 
     games: int
     pairs: int
-    """Complete ones."""
+    """Complete pairs."""
     pentanomial: tuple[int, int, int, int, int]
-    """Complete pairs of 0, 1/2, 1, 3/2 and 2 points."""
+    """Numbers of complete pairs with 0, 1/2, 1, 3/2 and 2 points."""
     score: float
-    """Points a game, those of incomplete pairs too."""
+    """Points per game, incomplete pairs included."""
     interval: tuple[float, float]
-    """Of the score, 95 %."""
+    """95 % confidence interval of the score."""
     elo: float | None
-    """Logistic Elo difference. None: infinite, every game was won or every game was lost."""
+    """Logistic Elo difference. None: infinite, because all games were won or all were lost."""
     elo_interval: tuple[float | None, float | None]
-    """95 %; None: no bound on that side."""
+    """95 % confidence interval of the difference; None: no bound on that side."""
     superiority: float
-    """Likelihood that the first player is the stronger one, 0 to 1."""
+    """Likelihood that the first player is stronger, 0 to 1."""
 
     def to_dict(self) -> dict[str, Any]:
-        """As lists and numbers."""
-        found = asdict(self)
-        return {key: list(it) if isinstance(it, tuple) else it for key, it in found.items()}
+        """Return the fields for JSON."""
+        fields = asdict(self)
+        return {
+            key: list(value) if isinstance(value, tuple) else value for key, value in fields.items()
+        }
 
 
 def strength(points: Floats, pair: NDArray[np.integer[Any]]) -> Strength:
-    """Sum up a match of one game or more; arguments as ``score_interval``'s.
+    """Return all statistics of a match of one game or more.
+
+    Arguments as in ``score_interval``.
 
     Raises ValueError if a pair has more than two games.
     """
@@ -72,42 +76,45 @@ def strength(points: Floats, pair: NDArray[np.integer[Any]]) -> Strength:
 
 
 def pentanomial(points: Floats, pair: NDArray[np.integer[Any]]) -> tuple[int, int, int, int, int]:
-    """How many pairs made 0, 1/2, 1, 3/2 and 2 points; those with one game played are left out.
+    """Count the complete pairs with 0, 1/2, 1, 3/2 and 2 points.
+
+    Arguments as in ``score_interval``.
 
     Raises ValueError if a pair has more than two games.
     """
     total, games = _pairs(points, pair)
     if (games > 2).any():
-        raise ValueError(f"a pair of {int(games.max())} games")
+        raise ValueError(f"pair: at most 2 games each (got {int(games.max())} games)")
     ll, ld, even, dw, ww = np.bincount((2 * total[games == 2]).astype(np.int64), minlength=5)
     return int(ll), int(ld), int(even), int(dw), int(ww)
 
 
 def elo(score: float) -> float | None:
-    """Logistic Elo difference of a score; None at 0 and 1, where it is infinite."""
+    """Return the logistic Elo difference of a score; None at 0 and 1, where it is infinite."""
     return -400 * math.log10(1 / score - 1) if 0 < score < 1 else None
 
 
 def score_interval(
     points: Floats, pair: NDArray[np.integer[Any]], z: float = Z95
 ) -> tuple[float, float]:
-    """Confidence interval of a mean score, by default of 95 %.
+    """Return the confidence interval of a mean score, 95 % by default.
 
-    The scores that a likelihood-ratio test does not reject: ``likelihood_drop`` <= t^2 / 2 (A. B.
-    Owen 1988, Biometrika 75:237). t is Student's quantile with as many degrees of freedom as there
-    are pairs (first term of its expansion, Abramowitz and Stegun 26.7.5): without it the intervals
-    of ten pairs are too short. It is never empty: five wins out of five do not prove the sixth.
+    It holds the scores that a likelihood-ratio test does not reject: ``likelihood_drop`` <= t^2 / 2
+    (A. B. Owen 1988, Biometrika 75:237). t is Student's quantile with as many degrees of freedom as
+    there are pairs (first term of its expansion, Abramowitz and Stegun 26.7.5): with the normal
+    quantile the intervals of ten pairs are too short. Five wins out of five still give an interval
+    of some width.
 
     Args:
         points: [G], 1 for a win, 1/2 for a draw, 0 for a loss; G >= 1.
-        pair: [G], to which pair each game belongs.
+        pair: [G], number of the pair that each game belongs to.
         z: quantile of the normal distribution.
     """
     total, games = _pairs(points, pair)
     (total, games), count = np.unique([total, games], axis=1, return_counts=True)
     limit = (z + (z**3 + z) / (4 * count.sum())) ** 2 / 2
     far, near = np.array([0.0, 1.0]), np.full(2, points.mean())
-    for _ in range(4):  # each time 64 times nearer
+    for _ in range(4):  # each pass is 64 times more precise
         grid = np.linspace(far, near, 65)
         at = np.argmax(likelihood_drop(count, total, games, grid[1:]) <= limit, 0)
         far, near = grid[at, [0, 1]], grid[at + 1, [0, 1]]
@@ -115,15 +122,15 @@ def score_interval(
 
 
 def superiority(points: Floats, pair: NDArray[np.integer[Any]]) -> float:
-    """Likelihood that the true score is above 1/2, 0 to 1; arguments as ``score_interval``'s.
+    """Return the likelihood that the true score is above 1/2, 0 to 1.
 
-    Phi of the signed root of the likelihood ratio, so that it agrees with the interval: above .975
-    exactly where the 95 % interval lies above 1/2.
+    Arguments as in ``score_interval``. It is Phi of the signed root of the likelihood ratio, so it
+    agrees with the interval: it exceeds .975 exactly where the 95 % interval lies above 1/2.
     """
     total, games = _pairs(points, pair)
     drop = float(likelihood_drop(np.ones_like(total), total, games, np.array(0.5)))
     t, n = math.sqrt(2 * drop), 4 * len(total)
-    # z of t = z + (z^3 + z) / n, as in the interval: the real root of a cubic.
+    # Solve t = z + (z^3 + z) / n for z, the expansion of the interval: a cubic with one real root.
     root = math.sqrt((n + 1) / 3)
     z = 2 * root * math.sinh(math.asinh(n * t / (2 * root**3)) / 3)
     return 0.5 * (1 + math.erf(math.copysign(z, points.mean() - 0.5) / math.sqrt(2)))
@@ -132,19 +139,20 @@ def superiority(points: Floats, pair: NDArray[np.integer[Any]]) -> float:
 def likelihood_drop(
     count: NDArray[Any], points: Floats, games: NDArray[Any], score: Floats
 ) -> Floats:
-    """By how much log-likelihood falls when the true score is known to be ``score``: [...], >= 0.
+    """Return how much the log-likelihood falls if the true score is ``score``: [...], >= 0.
 
-    That of the best distribution of a pair's points with that mean against that of the best one at
-    all. By duality it is the maximum over b of sum(count * log(1 + b * (points - games * score))),
-    where b may not make a possible result impossible (Owen, Empirical Likelihood, 2001, section
-    2.9). At the end of b's range the distribution puts weight on no points or on all of them though
-    nobody saw such a pair: so empty cells need no made-up counts, and one pair is no proof.
+    It compares the likeliest distribution of a pair's points with that mean to the likeliest one of
+    any mean. By duality it is the maximum over b of
+    sum(count * log(1 + b * (points - games * score))), where b may not make a possible result
+    impossible (Owen, Empirical Likelihood, 2001, section 2.9). At the end of b's range the
+    distribution gives weight to pairs of no points or of all points even if no pair was like that:
+    so results that no pair had need no made-up counts, and one pair proves little.
 
     Args:
-        count: [..., K], pairs (or single games) of each kind; zeros are allowed.
-        points: [K], points of each kind.
-        games: [K], games of each kind.
-        score: [...], points a game, 0 to 1.
+        count: [..., K], number of pairs (or single games) of each kind; may be 0.
+        points: [K], points of a pair of each kind.
+        games: [K], games in a pair of each kind.
+        score: [...], points per game, 0 to 1.
     """
     score = np.clip(score, _EDGE, 1 - _EDGE)
     off = points - games * score[..., None]
@@ -154,17 +162,17 @@ def likelihood_drop(
     pull = off * end[..., None]
     share = _largest(count, pull)
     drop = (count * np.log(_room(count, pull, share))).sum(-1)
-    return np.asarray(np.maximum(drop, 0.0))  # rounding
+    return np.asarray(np.maximum(drop, 0.0))  # rounding may give a little less than 0
 
 
 def _largest(count: NDArray[Any], pull: Floats) -> Floats:
-    """x of 0 to 1 with the largest sum(count * log(1 + x * pull)): [...].
+    """Return the x in 0 to 1 with the largest sum(count * log(1 + x * pull)): [...].
 
-    Bisection of its falling slope. Newton's steps crawl beside the pole at 1, and look as if they
-    had arrived.
+    Bisects the slope, which falls with x. Newton's method would fail: near the pole at 1 its
+    steps become tiny long before they reach the maximum.
     """
     low = np.zeros(np.broadcast_shapes(count.shape, pull.shape)[:-1])
-    high = low + 2  # so that 1 itself is tried
+    high = low + 2  # the first middle is then 1 itself
     for _ in range(60):
         share = np.minimum((low + high) / 2, 1)
         rises = (count * pull / _room(count, pull, share)).sum(-1) >= 0
@@ -173,11 +181,11 @@ def _largest(count: NDArray[Any], pull: Floats) -> Floats:
 
 
 def _room(count: NDArray[Any], pull: Floats, share: Floats) -> Floats:
-    """1 + share * pull, kept above 0; 1 where nothing was counted, so that 0 * log(0) is 0."""
+    """Return 1 + share * pull, above 0; 1 where the count is 0, so that 0 * log(0) is 0."""
     return np.where(count > 0, np.maximum(1 + share[..., None] * pull, _TINY), 1.0)
 
 
 def _pairs(points: Floats, pair: NDArray[np.integer[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Points and games of each pair: [P], [P]."""
+    """Return points and games of each pair: [P], [P]."""
     _, row = np.unique(pair, return_inverse=True)
     return np.bincount(row, points), np.bincount(row).astype(np.float64)

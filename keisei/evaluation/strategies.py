@@ -1,7 +1,7 @@
-"""Strategies: which players meet, one match after another.
+"""Strategies: who meets whom in an evaluation, one match after another.
 
-A strategy is a generator function: it yields pairings, and gets the result of each sent back before
-it yields the next. Other packages add theirs by an entry point of the group ``keisei.strategies``.
+A strategy is a generator function: it yields a pairing and receives the match's result before it
+yields the next one. Other packages add strategies by entry points of ``keisei.strategies``.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -11,44 +11,48 @@ from itertools import combinations
 
 import numpy as np
 
-from keisei.evaluation.match import MatchResult, PlayedGame, tally
+from keisei.evaluation.game import PlayedGame
+from keisei.evaluation.result import MatchResult, tally
 
 GROUP = "keisei.strategies"
+"""Group of entry points."""
 RUNGS = (500, -4), (500, -2), (500, 0), (500, 5), (500, 10), (1500, 20), (5000, 20)
-"""Nodes and Skill Level of Fairy-Stockfish, none weaker than the one before: what separates them is
-in docs/experiments.md. Levels 5 and 10 hardly differ at so few nodes."""
+"""Nodes and Skill Level of Fairy-Stockfish, weakest first; docs/experiments.md has their strengths.
+
+Levels 5 and 10 hardly differ at 500 nodes."""
 MANY = 1000
-"""Matches of one evaluation: no plan is asked for more to see how many there will be."""
+"""Matches at which ``most_matches`` stops counting, because a plan may be endless."""
 HOPELESS = 0.05
-"""Score below which a stronger opponent would teach nothing."""
+"""Score below which matches against stronger opponents would measure nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """A match to be played."""
+    """The two players of a match."""
 
     agent: str
     opponent: str
 
 
 Plan = Generator[Pairing, MatchResult, None]
+"""Yields the next match to play; receives its result."""
 
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """How players meet."""
+    """A way in which players meet."""
 
     plan: Callable[[Sequence[str], Sequence[str]], Plan]
-    """Of agents and opponents."""
+    """From agents and opponents to the plan of their matches."""
     own_opponents: bool = False
-    """Whether it brings opponents of its own, where none are given."""
+    """Whether it has opponents of its own for when none are given."""
     one_agent: bool = False
-    """Whether it takes no more than one."""
+    """Whether it takes at most one agent."""
     one_opponent: bool = False
-    """The same."""
+    """Whether it takes at most one opponent."""
 
     def most_matches(self, agents: Sequence[str], opponents: Sequence[str]) -> list[Pairing]:
-        """The matches if every agent wins all its games; up to ``MANY`` of them."""
+        """Return the matches if every agent wins all its games; ``MANY`` at most."""
         none = np.empty(0)
         win = tally(
             [PlayedGame(0, "black", "", "", none.astype(np.int16), none.astype(np.float32))]
@@ -65,7 +69,7 @@ class Strategy:
 
 
 def single(agents: Sequence[str], opponents: Sequence[str]) -> Plan:
-    """One match, of the first agent against the first opponent."""
+    """One match: the first agent against the first opponent."""
     yield Pairing(agents[0], opponents[0])
 
 
@@ -77,13 +81,13 @@ def gauntlet(agents: Sequence[str], opponents: Sequence[str]) -> Plan:
 
 
 def round_robin(agents: Sequence[str], opponents: Sequence[str]) -> Plan:
-    """Everybody against everybody."""
-    for one, other in combinations([*agents, *opponents], 2):
-        yield Pairing(one, other)
+    """Every player against every other one."""
+    for first, second in combinations([*agents, *opponents], 2):
+        yield Pairing(first, second)
 
 
 def ladder(agents: Sequence[str], opponents: Sequence[str]) -> Plan:
-    """The first agent climbs: it meets the next opponent when it has beaten the one before."""
+    """The first agent against one opponent after another, until it fails to beat one."""
     for opponent in opponents:
         result = yield Pairing(agents[0], opponent)
         if result.score <= 0.5:
@@ -91,7 +95,7 @@ def ladder(agents: Sequence[str], opponents: Sequence[str]) -> Plan:
 
 
 def benchmark(agents: Sequence[str], opponents: Sequence[str]) -> Plan:
-    """Every agent against opponents of known order, the weakest first, while it has a chance."""
+    """Every agent against ever stronger opponents, until its score falls below ``HOPELESS``."""
     for agent in agents:
         for opponent in opponents or BENCHMARK:
             result = yield Pairing(agent, opponent)
@@ -114,7 +118,10 @@ STRATEGIES = {
 
 
 def find_strategy(name: str) -> Strategy:
-    """Ours, or an installed package's. Raises ValueError naming what there is."""
+    """Return a strategy of ours or of an installed package.
+
+    Raises ValueError that lists the known strategies.
+    """
     if name in STRATEGIES:
         return STRATEGIES[name]
     found = {point.name: point for point in entry_points(group=GROUP)}
@@ -122,5 +129,5 @@ def find_strategy(name: str) -> Strategy:
         raise ValueError(f"strategy: one of {', '.join([*STRATEGIES, *found])} (got {name!r})")
     strategy = found[name].load()
     if not isinstance(strategy, Strategy):
-        raise ValueError(f"strategy: {found[name].value} is no keisei.Strategy")  # noqa: TRY004
+        raise ValueError(f"strategy: {found[name].value} is not a keisei.Strategy")  # noqa: TRY004
     return strategy

@@ -1,4 +1,4 @@
-"""Events on their way from the device thread to the loop."""
+"""Carries events from the device thread to the event loop."""
 
 import asyncio
 import heapq
@@ -9,23 +9,25 @@ from keisei.errors import OutboxOverflow
 from keisei.events import Event
 
 DROPPABLE = 256
+"""Events that may be dropped and wait at most; a newer one pushes out the oldest."""
 KEPT = 10_000
+"""Events that must be kept and wait at most; one more is a failure."""
 
 _Item = tuple[int, Event]
-"""An event and its place among all."""
+"""An event and its number in the order of all events."""
 
 
 class Outbox:
-    """A bounded pipe into the loop that never makes its writers wait.
+    """A bounded queue into the event loop that never makes its writers wait.
 
-    Events that may be dropped push out the oldest of their kind, and are counted in ``dropped``.
-    The others are never lost: no room for one is an OutboxOverflow for the writer. However many
-    events come, one wake-up at most is on its way to the loop (asyncio runs its whole ready list
-    in one turn: a callback per event would freeze the loop for seconds in a flood).
+    Events that may be dropped push out the oldest of their kind; ``dropped`` counts them. The others
+    are never lost: if there is no room, the writer gets OutboxOverflow. At most one wake-up is on
+    its way to the loop at a time, because asyncio runs its whole ready list in one turn: a callback
+    for each event would freeze the loop for seconds in a flood.
     """
 
     def __init__(self, *, droppable: int = DROPPABLE, kept: int = KEPT) -> None:
-        """On the loop that will drain it."""
+        """Make it on the loop that will drain it."""
         self.dropped = 0
         self._limit = kept
         self._kept: deque[_Item] = deque()
@@ -33,17 +35,17 @@ class Outbox:
         self._number = 0
         self._armed = False
         self._closed = False
-        # A thread may come in again while it holds the lock: a collection of garbage may start at
-        # any allocation, and a finaliser that logs ends up here. Every step keeps that harmless.
+        # Reentrant: garbage collection may start at any allocation while a thread holds the lock, and
+        # a finaliser that logs calls `emit` again. Each step below allows for that.
         self._lock = threading.RLock()
         self._loop = asyncio.get_running_loop()
         self._ready = asyncio.Event()
 
     def emit(self, *events: Event, always: bool = False) -> None:
-        """Hand over events, from any thread; what belongs together in one call, which wakes the loop
-        once. After ``close`` they are dropped and counted.
+        """Hand over events. From any thread; events in one call wake the loop once.
 
-        ``always``: they find room whatever waits (a run's last words). Raises OutboxOverflow.
+        After ``close`` they are dropped and counted. With ``always`` the limit does not apply, for
+        the last events of a run. Raises OutboxOverflow.
         """
         kept = [event.event for event in events if event.keep]
         with self._lock:
@@ -59,19 +61,19 @@ class Outbox:
             self._wake()
 
     def close(self) -> None:
-        """End the stream after what it holds. From any thread, again if you like."""
+        """End the stream after what it holds. From any thread; may be called again."""
         with self._lock:
             self._closed = True
         self._wake()
 
     async def drain(self) -> list[Event]:
-        """What has come since, in order; waits for something. Empty: the stream has ended."""
+        """Wait for events and return them in order; an empty list means the stream has ended."""
         while True:
             await self._ready.wait()
             kept, loose = deque[_Item](), deque[_Item](maxlen=self._loose.maxlen)
             with self._lock:
                 closed = self._closed
-                self._armed = False  # before the swap: an event that comes in now wakes us again
+                self._armed = False  # before the swap: an event that comes now wakes us again
                 if not closed:
                     self._ready.clear()
                 kept, self._kept = self._kept, kept

@@ -1,4 +1,4 @@
-"""Keeping what stands beside training from ending it, and noticing when training stands still."""
+"""Keeps failures beside training from ending it, and notices when training stands still."""
 
 import logging
 import time
@@ -25,24 +25,24 @@ ALLOWANCE: Mapping[str, float] = {
     "rollback": 120,
     "idle": 10,
 }
-"""Seconds that the device thread may show no life, by phase."""
+"""Seconds that the device thread may take between two signs of life, by phase."""
 
 Report = Callable[[str, Level, str], None]
-"""Called with the name, level and message of an alert."""
+"""Sends an alert: takes its name, level and message."""
 
 
 class Losses:
-    """Names what stands beside training and does not work any more."""
+    """Parts of a run beside training that have stopped working."""
 
     def __init__(self) -> None:
         self._found: dict[str, tuple[str, Callable[[], int], int]] = {}
 
     def add(self, name: str, text: str, progress: Callable[[], int] = lambda: 0) -> None:
-        """Note a loss. It counts for as long as ``progress`` stays where it is now."""
+        """Add a part that stopped working. It counts until ``progress`` changes."""
         self._found[name] = text, progress, progress()
 
     def now(self) -> tuple[str, ...]:
-        """What is lost at this moment, for a person: ``sink x: OSError: ...``."""
+        """Return what does not work now, for a person: ``sink x: OSError: ...``."""
         found = self._found.items()
         return tuple(f"{name}: {text}" for name, (text, get, then) in found if get() == then)
 
@@ -56,24 +56,24 @@ async def supervise(
     again: Callable[[], Awaitable[bool]] | None = None,
     losses: Losses | None = None,
 ) -> bool:
-    """Run to the end; a crash is an alert and a warning, and up to three times in a row a new start.
+    """Run to the end. After a crash send an alert and start again, up to three times in a row.
 
-    ``progress``: a crash after it changed is the first in a row again. ``again`` is awaited before
-    each try beyond the three, and says whether to make it; more crashes are then no more alerts.
-    ``losses``: where it is noted that the three did not help.
+    A crash after ``progress`` has changed counts as the first in a row. ``again`` is awaited before
+    each try beyond the three; it returns whether to make it. These crashes send no alerts. A part
+    that three restarts did not help is added to ``losses``.
 
-    Returns whether it came to its end. Raises nothing but cancellation.
+    Returns whether ``run`` came to its end. Raises nothing but cancellation.
     """
     crashes, reached = 0, progress()
 
-    def tell(message: str) -> None:
+    def warn(message: str) -> None:
         report(name, "error", message)
-        _log.warning("%s: %s", name, message)  # on stderr, where a program sets up no logging
+        _log.warning("%s: %s", name, message)  # on stderr if the program has not set up logging
 
     while True:
         try:
             await run()
-        except Exception as error:  # noqa: BLE001 (whatever it is must not reach training)
+        except Exception as error:  # noqa: BLE001 (no error here may reach training)
             if progress() != reached:
                 crashes, reached = 0, progress()
             crashes += 1
@@ -81,12 +81,12 @@ async def supervise(
             text = "".join(traceback.format_exception_only(cause)).strip()
             _log.info("%s crashed", name, exc_info=cause)
             if crashes <= RESTARTS:
-                tell(f"{text}; starting again")
+                warn(f"{text}; starting again")
                 await anyio.sleep(PAUSES[crashes - 1])
                 continue
             if crashes == RESTARTS + 1:
                 end = "tried again from time to time" if again else "given up"
-                tell(f"{text}; {end} after {RESTARTS} restarts")
+                warn(f"{text}; {end} after {RESTARTS} restarts")
                 if losses:
                     losses.add(name, f"{text}; {end}", progress)
             if again is None or not await again():
@@ -102,19 +102,19 @@ async def watch(
     allowance: Mapping[str, float] = ALLOWANCE,
     every: float = 1.0,
 ) -> None:
-    """Report, once each time, a device thread that outstays its phase's allowance."""
-    told: tuple[str, float] | None = None
+    """Send an alert, once, whenever the device thread exceeds the allowance of its phase."""
+    reported: tuple[str, float] | None = None
     while True:
         await anyio.sleep(every)
         phase, since = current = beat()
         silent = time.monotonic() - since
-        if current != told and silent > allowance.get(phase, float("inf")):
-            told = current
+        if current != reported and silent > allowance.get(phase, float("inf")):
+            reported = current
             report("watchdog", "error", f"no sign of life for {silent:.0f} s in phase {phase}")
 
 
 class Heartbeat:
-    """Measures how late the loop runs what is due."""
+    """Measures how late the event loop runs its timers."""
 
     def __init__(self, every: float = 0.25) -> None:
         self._every = every
@@ -127,7 +127,7 @@ class Heartbeat:
             await anyio.sleep(self._every)
             self._worst = max(self._worst, time.perf_counter() - due)
 
-    def take(self) -> float:
-        """The worst lag in seconds since the last call."""
+    def worst_lag(self) -> float:
+        """Return the worst lag in seconds since the last call."""
         worst, self._worst = self._worst, 0.0
         return worst

@@ -197,9 +197,9 @@ class Agent:
         self, observation: NDArray[np.uint8], mask: NDArray[np.uint64], k: int = 5
     ) -> list[list[tuple[int, float]]]:
         """The ``k`` most probable (action, probability) of each position, best first."""
-        return self.look(observation, mask, k)[0]
+        return self.top_and_values(observation, mask, k)[0]
 
-    def look(
+    def top_and_values(
         self, observation: NDArray[np.uint8], mask: NDArray[np.uint64], k: int = 5
     ) -> tuple[list[list[tuple[int, float]]], NDArray[np.float32]]:
         """As ``top``, and the values ``float32[M]``."""

@@ -1,10 +1,10 @@
-"""Where networks play: a thread that owns the device, asked from the loop."""
+"""Where networks play: a thread that owns the device, asked from the event loop."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import Protocol
 
 import anyio
 import anyio.to_thread
@@ -13,63 +13,100 @@ import torch
 from keisei.config import Env
 from keisei.errors import InboxFull, NotRunning
 from keisei.evaluation import Match, PlayedGame
-from keisei.play.background import beside
-from keisei.play.engines import Look
-from keisei.play.mailbox import Command, Mailbox, Ply
-from keisei.play.turns import Job, Matches, Network
+from keisei.play.background import in_background
+from keisei.play.engines import Observed
+from keisei.play.mailbox import Command, Mailbox, PlyRequest
+from keisei.play.networks import LoadedNetwork, Networks
+from keisei.play.turns import (
+    CloseNetwork,
+    EndMatch,
+    Job,
+    MatchCommand,
+    Matches,
+    OpenNetwork,
+    PlayMatch,
+)
 
 BUSY_SECONDS = 0.05
-"""Between two tries while the device thread can take no more."""
+"""Time between two tries while the device thread can take no more."""
+Pair = tuple[LoadedNetwork | None, LoadedNetwork | None]
+"""Agent's and opponent's network; None where that is a local player."""
+
+
+class Arena(Protocol):
+    """What a tournament needs of the place where networks play."""
+
+    async def open(self, source: str) -> LoadedNetwork:
+        """Load ``current``, or the network of a run or checkpoint. Raises why it can't be used."""
+
+    async def play(
+        self,
+        match: Match,
+        networks: Pair,
+        on_games: Callable[[list[PlayedGame]], None],
+        *,
+        greedy: bool,
+    ) -> None:
+        """Play a match; ``on_games`` gets games as they end. A cancelled match ends early."""
+
+    async def choose(
+        self, network: LoadedNetwork, observed: Observed, draw: float, *, greedy: bool
+    ) -> tuple[int, float]:
+        """Return action and value in one position."""
+
+    async def close(self, network: LoadedNetwork) -> None:
+        """Unload a network."""
 
 
 class DeviceArena:
-    """Networks that play on the device thread, by turns with training."""
+    """Lets networks play on the device thread behind a mailbox, by turns with training."""
 
     def __init__(self, mailbox: Mailbox) -> None:
         self._mailbox = mailbox
 
-    async def open(self, source: str) -> Network:
-        """Bring a network up. Raises CheckpointError, RunError, DeviceError, NotRunning."""
-        network: Network = await self._ask("open", source)
+    async def open(self, source: str) -> LoadedNetwork:
+        """Load a network. Raises CheckpointError, RunError, DeviceError, MemoryError, NotRunning."""
+        command = OpenNetwork(source)
+        await self._send(command)
+        network: LoadedNetwork = await command.finished
         return network
 
     async def play(
         self,
         match: Match,
-        networks: tuple[Network | None, Network | None],
-        tell: Callable[[list[PlayedGame]], None],
+        networks: Pair,
+        on_games: Callable[[list[PlayedGame]], None],
         *,
         greedy: bool,
     ) -> None:
-        """Play a match; cancelled, it ends early. Raises NotRunning."""
-        job = Job(match, networks, greedy, tell)
+        """Play a match to its end; when cancelled, end it early. Raises NotRunning."""
+        job = Job(match, networks, greedy, on_games)
         try:
-            await self._ask("play", job)
+            await self._do(PlayMatch(job))
             await job.finished
         except asyncio.CancelledError:
             with anyio.CancelScope(shield=True), suppress(NotRunning):
-                await self._ask("end", job)
+                await self._do(EndMatch(job))
             raise
 
     async def choose(
-        self, network: Network, look: Look, draw: float, *, greedy: bool
+        self, network: LoadedNetwork, observed: Observed, draw: float, *, greedy: bool
     ) -> tuple[int, float]:
-        """Action and value in one position. Raises NotRunning."""
-        ply = Ply(network.id, *look, draw=draw, greedy=greedy)
-        await self._send(ply)
-        return await ply.answer
+        """Return action and value in one position. Raises NotRunning."""
+        request = PlyRequest(network.id, *observed, draw=draw, greedy=greedy)
+        await self._send(request)
+        return await request.answer
 
-    async def close(self, network: Network) -> None:
-        """Let a network go."""
+    async def close(self, network: LoadedNetwork) -> None:
+        """Unload a network. Does nothing if the run has ended."""
         with suppress(NotRunning):
-            await self._ask("close", network.id)
+            await self._do(CloseNetwork(network.id))
 
-    async def _ask(self, kind: Any, payload: Any) -> Any:
-        command = Command(kind, payload)
+    async def _do(self, command: Command) -> None:
         await self._send(command)
-        return await command.finished
+        await command.finished
 
-    async def _send(self, item: Command | Ply) -> None:
+    async def _send(self, item: Command | PlyRequest) -> None:
         while True:
             try:
                 self._mailbox.send(item)
@@ -83,28 +120,31 @@ class DeviceArena:
 async def local_arena(
     device: str, threads: int = 1, warn: Callable[[str], None] = lambda text: None
 ) -> AsyncIterator[DeviceArena]:
-    """A thread for networks alone, without a training; torch's ``threads`` work for it.
+    """Start a device thread that only plays, without training; torch uses ``threads`` for it.
 
-    ``warn`` is told, on that thread, when the device runs out of memory.
+    ``warn`` is called on that thread when the device runs out of memory.
     """
     mailbox = Mailbox()
     serve = partial(_serve, mailbox, device, threads, warn)
     thread = partial(anyio.to_thread.run_sync, serve, limiter=anyio.CapacityLimiter(1))
-    async with beside(thread, mailbox.request_stop):
+    async with in_background(thread, mailbox.request_stop):
         yield DeviceArena(mailbox)
 
 
 def _serve(mailbox: Mailbox, device: str, threads: int, warn: Callable[[str], None]) -> None:
     # Beside a running training, two threads that wait for each other are 20 times slower than one.
     torch.set_num_threads(threads)
-    matches = Matches("", Env(), device, lambda name, level, text: warn(text))
+    matches = Matches(Networks("", Env(), device, lambda name, level, text: warn(text)))
     try:
         while not mailbox.stopping():
             for command in mailbox.commands():
-                matches.obey(command)
-            asked = [item for item in mailbox.questions() if isinstance(item, Ply)]
-            if matches.running or asked:
-                matches.turn(asked)
+                if isinstance(command, MatchCommand):
+                    matches.obey(command)
+                else:
+                    command.finished.fail(TypeError(f"a local arena does not know {command!r}"))
+            requests = [item for item in mailbox.positions() if isinstance(item, PlyRequest)]
+            if matches.running or requests:
+                matches.turn(requests)
             else:
                 mailbox.wait(0.5)
     finally:

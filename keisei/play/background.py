@@ -1,4 +1,4 @@
-"""A task that runs as long as a block does."""
+"""A task that runs for as long as a block does."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -10,12 +10,12 @@ from keisei.errors import unwrap
 
 
 @asynccontextmanager
-async def beside(
+async def in_background(
     task: Callable[[], Coroutine[Any, Any, Any]], end: Callable[[], None] | None = None
 ) -> AsyncIterator[None]:
-    """Run ``task`` beside the block; leaving it calls ``end``, or cancels the task if there is none.
+    """Run ``task`` while the block runs. Leaving the block calls ``end``, or else cancels the task.
 
-    Errors of either come out as they are, the first one alone.
+    The first error, from the task or from the block, is raised as it is, without a group around it.
     """
     try:
         async with anyio.create_task_group() as group:

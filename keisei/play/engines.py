@@ -13,63 +13,63 @@ from numpy.typing import NDArray
 
 from keisei.evaluation import PlayedGame
 from keisei.evaluation.engine_match import EngineMatch, GameInPlay
-from keisei.evaluation.match import LOCAL, Kind, local_move
+from keisei.evaluation.local import LOCAL_PLAYERS, Kind, local_move
 from keisei.usi import Engine, EngineError, EngineGone, EngineSpec, EngineTimeout, Info, Timeouts
 
 RESTARTS = 3
-"""Times that a match starts an engine again which crashed or did not answer."""
+"""Times that a match restarts an engine that crashed or did not answer."""
 
-Look = tuple[NDArray[np.uint8], NDArray[np.uint64]]
-"""A position: observation uint8[1, 131] and its mask uint64[1, 35]."""
-Choose = Callable[[Look, float], Awaitable[tuple[int, float]]]
-"""A network: a position and a random number in [0, 1) to action and value."""
+Observed = tuple[NDArray[np.uint8], NDArray[np.uint64]]
+"""A position as a network sees it: observation uint8[1, 131] and legal mask uint64[1, 35]."""
+Choose = Callable[[Observed, float], Awaitable[tuple[int, float]]]
+"""A network: takes a position and a random number in [0, 1), returns action and value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """One of the two players."""
+    """One of the two players of a match."""
 
     kind: Kind
     seed: int = 0
-    """Of a network's and a local player's random numbers."""
+    """Seed of the random numbers of a network or a local player."""
     engine: EngineSpec | None = None
     choose: Choose | None = None
-    """Of a network."""
+    """Set if it is a network."""
 
 
 async def play_match(
     match: EngineMatch,
     agent: Seat,
     opponent: Seat,
-    tell: Callable[[list[PlayedGame]], None],
+    on_games: Callable[[list[PlayedGame]], None],
     *,
     concurrency: int = 2,
     timeouts: Timeouts | None = None,
     report: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Play a match between any two players; ``tell`` is called with each game that ended.
+    """Play a match between any two players; ``on_games`` is called with each game that ended.
 
-    An illegal move loses an engine its game. A crash or a timeout is counted as a fault, the
-    engine started again and the game replayed; after ``RESTARTS`` of them the next one ends the
-    match: the answer holds the ``error``, and the games that ended until then stand.
+    An engine that makes an illegal move loses the game. After a crash or a timeout the fault is
+    counted, the engine is started again and the game is replayed. One fault more than ``RESTARTS``
+    ends the match: the report then holds the ``error``, and the games that have ended stand.
 
     Args:
-        match: what is played.
-        agent, opponent: who plays.
-        tell: of games.
+        match: the match to play.
+        agent, opponent: its players.
+        on_games: gets the games that ended.
         concurrency: games at once, and so processes of each engine.
-        timeouts: of the engines.
-        report: where to leave what is returned, also when the match is cancelled.
+        timeouts: how long to wait for engines.
+        report: a dict to fill with what is returned, also when the match is cancelled.
 
     Returns:
-        ``engines`` (what they call themselves), ``faults``, ``engine_cpu_seconds`` and ``error``.
+        ``engines`` (the names they give themselves), ``faults``, ``engine_cpu_seconds``, ``error``.
 
     Raises:
         EngineStartError: an engine cannot be used.
-        EngineError: one failed too often before any game had ended.
+        EngineError: an engine failed too often before any game had ended.
     """
     await anyio.to_thread.run_sync(_load_rules, match, (agent.kind, opponent.kind))
-    play = _Play(match, (agent, opponent), timeouts or Timeouts(), tell)
+    play = _Play(match, (agent, opponent), timeouts or Timeouts(), on_games)
     report, error = {} if report is None else report, None
     try:
         async with anyio.create_task_group() as group:
@@ -91,27 +91,27 @@ async def play_match(
 
 
 def _load_rules(match: EngineMatch, kinds: tuple[Kind, Kind]) -> None:
-    """Compile or load them: on their first use they would stop the loop for seconds."""
+    """Compile or load the rules: their first use would stop the loop for seconds."""
     game = GameInPlay(match.spec, 0)
-    _, mask = game.look()
-    for kind in {*kinds} & LOCAL:
-        local_move(kind, game.record(), mask, np.ones(1, np.uint64))
+    _, mask = game.observe()
+    for kind in {*kinds} & {*LOCAL_PLAYERS}:
+        local_move(kind, game.state(), mask, np.ones(1, np.uint64))
 
 
 @dataclass(slots=True)
 class _Play:
-    """A match on its way."""
+    """A match that is being played."""
 
     match: EngineMatch
     seats: tuple[Seat, Seat]
     timeouts: Timeouts
-    tell: Callable[[list[PlayedGame]], None]
+    on_games: Callable[[list[PlayedGame]], None]
     names: set[str] = field(default_factory=set)
     restarts: int = 0
     cpu_seconds: float = 0.0
 
     async def serve(self) -> None:
-        """Play games with one process of each engine at a time until all have begun."""
+        """Play games, one after another, until every game of the match has begun."""
         while (game := self.match.begin()) is not None:
             try:
                 await self._engines_play(game)
@@ -133,7 +133,7 @@ class _Play:
                     self.match.fault(game, "crash")
                     raise
                 self.match.finish(game)
-                self.tell(self.match.played[-1:])
+                self.on_games(self.match.played[-1:])
                 game = self.match.begin()
 
     @asynccontextmanager
@@ -166,17 +166,17 @@ class _Play:
                 answer = await engine.go(game.moves)
                 game.answer(answer.move, expected(engine.info))
             elif seat.choose is not None:
-                game.play(*await seat.choose(game.look(), draws.random(dtype=np.float32)))
+                game.play(*await seat.choose(game.observe(), draws.random(dtype=np.float32)))
             else:
-                _, mask = game.look()
-                game.play(local_move(seat.kind, game.record(), mask, rng))
+                _, mask = game.observe()
+                game.play(local_move(seat.kind, game.state(), mask, rng))
         for side, engine in enumerate(engines):
             if engine is not None:
                 engine.game_over(game.result_for(agent=side == 0))
 
 
 def _cause(failed: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first error, rather one that is not an engine's: several games may fail at once."""
+    """Return the first error, but prefer one that is not an engine's: several games may fail."""
     cause: BaseException = failed.split(EngineError)[1] or failed
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
@@ -184,10 +184,10 @@ def _cause(failed: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 def expected(info: Info | None) -> float:
-    """What an engine expects, in [-1, 1], from the score that it wrote; NaN if it wrote none.
+    """Return the value in [-1, 1] that an engine's score stands for; NaN if it wrote no score.
 
-    A score in hundredths of a pawn means a win with probability 1 / (1 + exp(-score / 600)), which is
-    how shogi engines use to read theirs (Ponanza's constant).
+    A score in hundredths of a pawn means a win with probability 1 / (1 + exp(-score / 600)), as
+    shogi engines usually read theirs (Ponanza's constant).
     """
     if info is not None and info.mate is not None:
         return math.copysign(1, info.mate)

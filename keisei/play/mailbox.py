@@ -1,11 +1,11 @@
-"""What the loop asks of the device thread: commands, positions wanting a move, stop."""
+"""Requests from the event loop to the device thread: commands, positions that want a move, stop."""
 
 import asyncio
 import queue
 import threading
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from anyio import from_thread
@@ -22,25 +22,25 @@ T = TypeVar("T")
 
 
 class Reply(Generic[T]):
-    """The far end of a request: made and awaited on the loop, settled by the device thread."""
+    """The answer to a request: made and awaited on the loop, settled by the device thread."""
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self._future: asyncio.Future[T] = self.loop.create_future()
-        # A reply nobody awaits is no mistake: an HTTP client only wants to know "accepted".
+        # A reply that nobody awaits is no mistake: an HTTP client only wants to know "accepted".
         self._future.add_done_callback(lambda f: f.cancelled() or f.exception())
 
     def __await__(self) -> Generator[Any, None, T]:
-        # Shielded: a caller that gives up must not take the answer from the others.
+        # Shielded: a caller that gives up must not cancel the answer for the others.
         return asyncio.shield(self._future).__await__()
 
     @property
     def done(self) -> bool:
-        """Whether it is settled. On the loop."""
+        """Whether it is settled. Loop only."""
         return self._future.done()
 
     def set(self, value: T) -> None:
-        """Answer. From any thread."""
+        """Answer with a value. From any thread."""
         deliver([(self, value)])
 
     def fail(self, error: BaseException) -> None:
@@ -48,7 +48,7 @@ class Reply(Generic[T]):
         deliver([(self, error)])
 
     def settle(self, value: T | BaseException) -> None:
-        """As ``set`` or ``fail``, on the loop only."""
+        """Answer with a value, or raise it where it is an exception. Loop only."""
         if self._future.done():
             return
         if isinstance(value, BaseException):
@@ -58,7 +58,7 @@ class Reply(Generic[T]):
 
 
 def deliver(answers: Iterable[tuple[Reply[Any], Any]]) -> None:
-    """Settle replies of one loop with a single wake-up, from any thread."""
+    """Settle several replies of one loop with a single wake-up. From any thread."""
     answers = list(answers)
     if not answers:
         return
@@ -75,17 +75,17 @@ def deliver(answers: Iterable[tuple[Reply[Any], Any]]) -> None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Command:
-    """Something for the device thread to do. Queued is accepted; ``finished`` is its other end."""
+    """Base of what the device thread can be told to do.
 
-    kind: Literal["pause", "resume", "checkpoint", "open", "close", "play", "end"]
-    payload: Any = None
-    """Of ``open``: the source of a network; ``close``: its id; ``play``, ``end``: a job."""
-    finished: Reply[Any] = field(default_factory=Reply)
+    A command is accepted when it is queued; ``finished`` is settled when it is done or refused.
+    """
+
+    finished: Reply[Any] = field(default_factory=Reply, init=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Question:
-    """A position wanting the live network's move."""
+class MoveRequest:
+    """A position that wants a move of the network in training."""
 
     sfen: str
     greedy: bool
@@ -94,38 +94,38 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ply:
-    """A position of a game wanting the move of one of the networks that play matches."""
+class PlyRequest:
+    """A position of a match that wants a move of one of the networks loaded for matches."""
 
     network: int
-    """Its id."""
+    """Id of the network."""
     observation: NDArray[np.uint8]
     """[1, 131]"""
     mask: NDArray[np.uint64]
     """[1, 35]"""
     draw: float
-    """In [0, 1): the random number to sample by."""
+    """The random number in [0, 1) to sample by."""
     greedy: bool
     answer: Reply[tuple[int, float]] = field(default_factory=Reply)
     """Action and value."""
 
 
 class Mailbox:
-    """Everything that goes from the loop to the device thread. Putting never blocks."""
+    """Carries all requests from the loop to the device thread. Sending never blocks."""
 
     def __init__(self) -> None:
         self._commands: queue.Queue[Command] = queue.Queue(INBOX)
-        self._questions: queue.Queue[Question | Ply] = queue.Queue(INFERENCE)
+        self._positions: queue.Queue[MoveRequest | PlyRequest] = queue.Queue(INFERENCE)
         self._stop = threading.Event()
         self._bell = threading.Event()
         self._lock = threading.Lock()
         self._closed = False
 
-    # ------------------------------------------------------------------ the loop's side
-    def send(self, item: Command | Question | Ply) -> None:
-        """Queue a command or a question. Raises InboxFull, NotRunning."""
-        box: queue.Queue[Any] = self._commands if isinstance(item, Command) else self._questions
-        with self._lock:  # else an item could slip in behind the last look
+    # ------------------------------------------------------------------ called on the loop
+    def send(self, item: Command | MoveRequest | PlyRequest) -> None:
+        """Queue a command or a position. Raises InboxFull, NotRunning."""
+        box: queue.Queue[Any] = self._commands if isinstance(item, Command) else self._positions
+        with self._lock:  # so that no item is queued after `close` has emptied the queues
             if self.closed:
                 raise NotRunning("the run has ended")
             try:
@@ -135,7 +135,7 @@ class Mailbox:
         self._bell.set()
 
     def request_stop(self) -> None:
-        """Ask the thread to end. From any thread, again if you like."""
+        """Ask the thread to end. From any thread; may be called again."""
         self._stop.set()
         self._bell.set()
 
@@ -146,13 +146,15 @@ class Mailbox:
 
     @property
     def closed(self) -> bool:
-        """Whether nothing more is taken."""
+        """Whether requests are refused."""
         return self._closed or self._stop.is_set()
 
-    # ------------------------------------------------------------------ the thread's side
+    # ------------------------------------------------------------------ called on the device thread
     def stopping(self) -> bool:
-        """Whether to end: asked to, or the task that hosts the thread is being cancelled, or the
-        program has ended without closing the run, as a notebook's kernel does.
+        """Return whether the thread must end.
+
+        It must when stop was requested, when the task that hosts the thread is being cancelled, or
+        when the program has ended without closing the run, as a notebook's kernel does.
         """
         if not threading.main_thread().is_alive():
             self._stop.set()
@@ -164,36 +166,36 @@ class Mailbox:
         return self._stop.is_set()
 
     def commands(self) -> list[Command]:
-        """All that were queued since the last look."""
-        return _take(self._commands)
+        """Remove and return all queued commands, the oldest first."""
+        return _drain(self._commands)
 
-    def questions(self) -> list[Question | Ply]:
-        """All that were queued since the last look."""
-        return _take(self._questions)
+    def positions(self) -> list[MoveRequest | PlyRequest]:
+        """Remove and return all queued positions, the oldest first."""
+        return _drain(self._positions)
 
     @property
-    def asked(self) -> bool:
-        """Whether a question waits."""
-        return not self._questions.empty()
+    def has_positions(self) -> bool:
+        """Whether a position waits for a move."""
+        return not self._positions.empty()
 
     def wait(self, seconds: float) -> None:
-        """Sleep until something is queued, stop is asked for, or the time is up."""
+        """Sleep until something is queued, stop is requested, or the time is up."""
         self._bell.wait(seconds)
         self._bell.clear()
 
     def close(self) -> None:
-        """Take nothing more and refuse what still waits. May be called again."""
+        """Refuse what still waits and everything that comes later. May be called again."""
         with self._lock:
             self._closed = True
         refused = NotRunning("the run ended before this was done")
         deliver((command.finished, refused) for command in self.commands())
-        deliver((question.answer, refused) for question in self.questions())
+        deliver((position.answer, refused) for position in self.positions())
 
 
-def _take(box: queue.Queue[T]) -> list[T]:
-    taken: list[T] = []
+def _drain(box: queue.Queue[T]) -> list[T]:
+    items: list[T] = []
     while True:
         try:
-            taken.append(box.get_nowait())
+            items.append(box.get_nowait())
         except queue.Empty:
-            return taken
+            return items

@@ -2,29 +2,25 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from keisei.env import MASK_WORDS, OBSERVATION_BYTES
+from keisei.env import observe_sfen
 from keisei.nets.policy import Agent, resolve_device, resolve_dtype
 from keisei.nets.registry import build
-from keisei.shogi import Position, SfenError, kernels
+from keisei.shogi import Position, SfenError
 from keisei.shogi.position import Rule
-from keisei.shogi.sfen import read_sfen
 from keisei.store import (
     Checkpoint,
     CheckpointError,
     find_checkpoint,
     load_checkpoint,
 )
-from keisei.store.checkpoints import CHECKPOINTS, WEIGHTS
+from keisei.store.checkpoints import WEIGHTS
 from keisei.store.directory import trained_with
-
-_PLY = 97
-"""Column of the compact observation that holds the ply, of 255 parts of the maximum."""
+from keisei.store.layout import CHECKPOINTS
 
 
 class Player:
@@ -88,7 +84,7 @@ class Player:
             except SfenError as error:
                 found[-1] = error
                 continue
-            observation, mask = _look(sfen, self.max_ply)
+            observation, mask = observe_sfen(sfen, self.max_ply)
             if position.declaration(self.declaration) == "win":
                 found[-1] = "win"
             elif mask.any():
@@ -150,18 +146,3 @@ def _rebuild(checkpoint: Checkpoint) -> torch.nn.Module:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{checkpoint.path}: no network in it: {error}") from error
     return net.eval()
-
-
-def _look(sfen: str, max_ply: int) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
-    """Observation uint8[1, 131] and mask uint64[1, 35] of a position without its history."""
-    game, number = read_sfen(sfen)
-    observation = np.zeros((1, OBSERVATION_BYTES), np.uint8)
-    mask = np.zeros((1, MASK_WORDS), np.uint64)
-    tags, keys = np.zeros((1, 2, 64), np.uint16), np.zeros((1, 2), np.uint64)
-    unused: Any = np.zeros(1, np.int64)
-    kernels.visit_games(
-        0, 1, np.array([-1]), game, tags, keys, observation, mask, unused, unused.copy(),
-        kernels.NO_RULE, max_ply,
-    )  # fmt: skip
-    observation[0, _PLY] = min((number - 1) * 255 // max_ply, 255)
-    return observation, mask

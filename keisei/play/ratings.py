@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from keisei.evaluation.ratings import Outcome, Ratings, rate
+from keisei.evaluation.ratings import GameScore, Ratings, rate
 from keisei.evaluation.spec import LOCAL
 from keisei.store import RunReader
-from keisei.store.matches import MatchTable, Rating
+from keisei.store.matches import MatchTable, RatingRow
 
 
-def rate_all(games: Sequence[Outcome], agent: str | None = None) -> Ratings:
-    """Rate the players of one game or more.
+def rate_all(games: Sequence[GameScore], agent: str | None = None) -> Ratings:
+    """Rate the players of one or more games.
 
-    0 Elo has ``random``, or where it is not met ``material``, or else the first player that is not
-    the ``agent``, whose rating would say nothing.
+    The player fixed at 0 Elo is ``random``, or ``material`` if ``random`` did not play, or else the
+    first player other than ``agent``: a rating of the agent that is fixed would say nothing.
     """
     names = dict.fromkeys(name for game in games for name in (game.black, game.white))
     wanted = [*(name for name in LOCAL if name in names), *(n for n in names if n != agent)]
@@ -22,13 +22,16 @@ def rate_all(games: Sequence[Outcome], agent: str | None = None) -> Ratings:
 
 
 def refit(run: Path) -> Ratings | None:
-    """Rate all players anew and keep it; None before the first game. Blocking; raises DatabaseError."""
+    """Rate all players of a run again and keep the ratings; return None before the first game.
+
+    Blocks. Raises DatabaseError.
+    """
     outcomes = RunReader(run).outcomes()
     if not outcomes:
         return None
-    ratings = rate_all([Outcome(*outcome) for outcome in outcomes])
+    ratings = rate_all([GameScore(*outcome) for outcome in outcomes])
     rows = [
-        Rating(
+        RatingRow(
             player=found.player,
             elo=found.elo,
             low=found.interval[0],

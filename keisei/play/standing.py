@@ -1,4 +1,4 @@
-"""A match of an evaluation: its games so far, and what they say."""
+"""How a match of an evaluation stands: its games so far, their score and sequential test."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -8,59 +8,59 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keisei.evaluation import MatchSpec, PlayedGame, tally
-from keisei.evaluation.match import Kind
-from keisei.evaluation.ratings import Outcome
+from keisei.evaluation.local import Kind
+from keisei.evaluation.ratings import GameScore
 from keisei.evaluation.sprt import Sprt
 from keisei.evaluation.statistics import score_interval, strength
-from keisei.play.turns import Network
+from keisei.play.networks import LoadedNetwork
 from keisei.store.matches import MatchGame
 from keisei.usi import EngineSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Player:
-    """A player, brought up."""
+class Contestant:
+    """A player of an evaluation who is ready to play."""
 
     name: str
-    """In tables and records."""
+    """Name in tables and records."""
     kind: Kind
-    network: Network | None = None
+    network: LoadedNetwork | None = None
     engine: EngineSpec | None = None
 
 
 @dataclass(slots=True)
-class Played:
-    """A match of the evaluation."""
+class MatchStanding:
+    """A match of an evaluation, with the games that have ended."""
 
-    agent: Player
-    opponent: Player
+    agent: Contestant
+    opponent: Contestant
     spec: MatchSpec
     first: int
     """Number of its first game within the evaluation."""
     games: dict[int, PlayedGame] = field(default_factory=dict)
-    """By number within the match; ``add`` adds."""
+    """Games that have ended, by number within the match. ``add`` fills it."""
     more: dict[str, Any] = field(default_factory=dict)
-    """What an engine did beside playing: faults, processor time; the error that ended the match."""
+    """Faults and processor time of engines, and the error that ended the match."""
     test: dict[str, Any] | None = None
-    """How the sequential test stands."""
+    """State of the sequential test."""
     points: NDArray[np.float64] = field(init=False)
-    """[games], the agent's; NaN where the game has not ended."""
+    """[games]: points of the agent; NaN where the game has not ended."""
     _tested: NDArray[np.int64] = field(default_factory=lambda: np.zeros(5, np.int64))
-    """Pairs that the sequential test has seen, by their points."""
+    """[5]: pairs that the sequential test has seen, by the agent's points in half points."""
 
     def __post_init__(self) -> None:
         self.points = np.full(self.spec.games, np.nan)
 
     def add(self, games: Iterable[PlayedGame]) -> None:
-        """Take games that have ended."""
+        """Add games that have ended."""
         for game in games:
             self.games[game.number] = game
             self.points[game.number] = game.points
 
-    def look(self, sprt: Sprt) -> None:
-        """Take the test on, to its first decision or the last pair before which none is missing.
+    def advance_test(self, sprt: Sprt) -> None:
+        """Advance the test over complete pairs in order; stop at the first decision.
 
-        Short games end first: a test that looked at them as they come would be biased.
+        Short games end first: a test that took pairs in the order in which they end would be biased.
         """
         pairs = self.points.reshape(-1, 2).sum(1)[self._tested.sum() :]  # NaN if one of the two is
         ended = np.logical_and.accumulate(np.isfinite(pairs))
@@ -76,20 +76,20 @@ class Played:
 
     @property
     def decided(self) -> bool:
-        """Whether the sequential test has ended it."""
+        """Whether the sequential test has ended the match."""
         return self.test is not None and self.test["decision"] is not None
 
     @property
     def counting(self) -> int:
-        """The games before this number count: all, or those that a decided test saw."""
+        """Number of games that count, from the first on: all, or those that a decided test saw."""
         return 2 * int(self._tested.sum()) if self.decided else self.spec.games
 
     def counted(self) -> list[PlayedGame]:
-        """The games that count, by number."""
+        """Return the ended games that count, in the order of their numbers."""
         return [self.games[number] for number in sorted(self.games) if number < self.counting]
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return players, counts, score and test, for JSON."""
         found = {"agent": self.agent.name, "opponent": self.opponent.name}
         games = self.counted()
         if games:
@@ -98,17 +98,17 @@ class Played:
             found |= tally(games).to_dict() | strength(points, pairs).to_dict()
         return found | self.more | ({"sprt": self.test} if self.test else {})
 
-    def outcomes(self) -> list[Outcome]:
-        """The games that count, to be rated."""
+    def outcomes(self) -> list[GameScore]:
+        """Return the games that count, as ratings take them."""
         found = []
         for game in self.counted():
             black, white = self._seats(game)
             points = game.points if game.agent == "black" else 1 - game.points
-            found.append(Outcome(black, white, points, pair=self.first // 2 + game.pair))
+            found.append(GameScore(black, white, points))
         return found
 
     def row(self, game: PlayedGame) -> MatchGame:
-        """A game as it is kept. Replays it: some milliseconds."""
+        """Return a game as the database keeps it. Replays the game, which takes milliseconds."""
         black, white = self._seats(game)
         return MatchGame(
             number=self.first + game.number,
@@ -125,7 +125,7 @@ class Played:
         )
 
     def recall(self, kept: dict[int, MatchGame]) -> None:
-        """Take over the games of whole pairs that these players played before this process."""
+        """Add the complete pairs that these players played before this process."""
         names = [self.agent.name, self.opponent.name]
         for number in range(0, self.spec.games, 2):
             first = kept.get(self.first + number)
@@ -136,13 +136,18 @@ class Played:
                 self.add([_recalled(number, first), _recalled(number + 1, second)])
 
     def _seats(self, game: PlayedGame) -> tuple[str, str]:
-        """Black's name and white's."""
+        """Return the names of black and white."""
         agent, opponent = self.agent.name, self.opponent.name
         return (agent, opponent) if game.agent == "black" else (opponent, agent)
 
 
-def standing(matches: Sequence[Played]) -> tuple[float | None, tuple[float, float] | None, int]:
-    """The first agent's score over all its games, the interval of it, and the complete pairs."""
+def total_score(
+    matches: Sequence[MatchStanding],
+) -> tuple[float | None, tuple[float, float] | None, int]:
+    """Return the first agent's score over all its games, its 95 % interval, and its complete pairs.
+
+    Score and interval are None before the first game has ended.
+    """
     own = [match for match in matches if match.agent is matches[0].agent]
     points = np.concatenate([match.points[: match.counting] for match in own])
     pairs = np.concatenate([(match.first + np.arange(match.counting)) // 2 for match in own])
@@ -155,7 +160,7 @@ def standing(matches: Sequence[Played]) -> tuple[float | None, tuple[float, floa
 
 
 def _recalled(number: int, row: MatchGame) -> PlayedGame:
-    """A game that was kept, without its moves: nobody asks for them again."""
+    """Return a game from the database without its moves: nobody asks for them again."""
     none = np.empty(0)
     return PlayedGame(
         number=number,

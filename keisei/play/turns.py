@@ -1,280 +1,222 @@
-"""Matches on the device thread: one ply of all of them at a time, beside training."""
+"""Matches on the device thread: each turn plays one ply of all of them."""
 
-import itertools
-import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from keisei.config import Env
 from keisei.errors import NotRunning
 from keisei.evaluation import Match, PlayedGame, Wanted
-from keisei.evaluation.spec import CURRENT
-from keisei.play.mailbox import Command, Ply, Reply, deliver
+from keisei.nets.policy import Agent
+from keisei.play.mailbox import Command, PlyRequest, Reply, deliver
+from keisei.play.networks import LoadedNetwork, Networks
 
-TELL_SECONDS = 0.25
-"""Between two reports of a match."""
+REPORT_SECONDS = 0.25
+"""Time between two reports of a match."""
 LOCAL_PLIES = 16
 """Plies that players without a network make in one turn."""
-BATCH = 4096
-Moves = tuple[NDArray[np.int16], NDArray[np.float32]]
 
-
-class Agent(Protocol):
-    """A network ready to answer (``keisei.nets.policy.Agent``)."""
-
-    def choose(
-        self,
-        observation: NDArray[np.uint8],
-        mask: NDArray[np.uint64],
-        *,
-        greedy: bool = False,
-        draw: NDArray[np.float32] | None = None,
-    ) -> Moves:
-        """Moves and values of positions."""
-
-    def snapshot(self) -> "Agent":
-        """A copy that training does not touch."""
-
-    @property
-    def nbytes(self) -> int:
-        """Of its weights."""
-
-
-@dataclass(frozen=True, slots=True)
-class Network:
-    """A network that lies ready on the device thread."""
-
-    id: int
-    name: str
-    """``<run>@<step>``: these weights."""
-    step: int
-    max_ply: int
-    """Of its training games: it sees the ply as a share of that."""
-    home: Path = Path()
-    """The run that it comes from: another one may have the same name."""
+Batch = list[tuple[int, Wanted, NDArray[np.bool_]]]
+"""What one network is asked: index of the match, its request, and which of its rows."""
 
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """A match of networks and local players."""
+    """A match between networks and local players that is being played."""
 
     match: Match
-    networks: tuple[Network | None, Network | None]
+    networks: tuple[LoadedNetwork | None, LoadedNetwork | None]
     """Agent's and opponent's; None where that is a local player."""
     greedy: bool
-    tell: Callable[[list[PlayedGame]], None]
+    on_games: Callable[[list[PlayedGame]], None]
     """Called on the loop with the games that have ended since the last call."""
     finished: Reply[None] = field(default_factory=Reply)
-    told: int = 0
-    due: float = 0.0
+    reported: int = 0
+    """Games that ``on_games`` has been given."""
+    report_due: float = 0.0
 
     def report(self) -> None:
-        """From the device thread: tell of new games, all in one call."""
-        games = self.match.played[self.told :]
+        """Give the loop the games that have ended since the last report. Device thread only."""
+        games = self.match.played[self.reported :]
         if games:
-            self.told = len(self.match.played)
-            self.finished.loop.call_soon_threadsafe(self.tell, games)
+            self.reported = len(self.match.played)
+            self.finished.loop.call_soon_threadsafe(self.on_games, games)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenNetwork(Command):
+    """Load a network; the answer is a ``LoadedNetwork``."""
+
+    source: str
+    """``current``, or the path of a run or checkpoint."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CloseNetwork(Command):
+    """Unload a network."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlayMatch(Command):
+    """Begin a match; ``job.finished`` is settled at its end."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EndMatch(Command):
+    """End a match early. Does nothing if it has ended."""
+
+    job: Job
+
+
+MatchCommand = OpenNetwork | CloseNetwork | PlayMatch | EndMatch
 
 
 class Matches:
-    """Networks besides the one that is trained, and their matches. On the device thread.
+    """Plays matches turn by turn. Device thread only.
 
-    An error in a match is that one's result, and never leaves here.
+    An error in a match becomes the result of that match and is never raised here.
     """
 
-    def __init__(
-        self,
-        run: str,
-        env: Env,
-        device: str,
-        alert: Callable[[str, str, str], None],
-        *,
-        memory_mib: float = math.inf,
-        batch: int = BATCH,
-    ) -> None:
-        """``env``: of the run's training games; ``alert(name, level, text)`` warns; ``memory_mib``:
-        for networks' weights; ``batch``: most positions asked at once.
-        """
-        self._run, self._env, self._device, self._alert = run, env, device, alert
-        self._memory = memory_mib
-        self._ids = itertools.count()
-        self._agents: dict[int, Agent] = {}
+    def __init__(self, networks: Networks) -> None:
+        self._networks = networks
         self._jobs: list[Job] = []
-        self._batch = batch
 
     @property
     def running(self) -> bool:
         """Whether a match wants a turn."""
         return bool(self._jobs)
 
-    def obey(self, command: Command, live: Agent | None = None, step: int = 0) -> None:
-        """Do what is asked of matches: open, close, play, end. Never raises.
+    def obey(self, command: MatchCommand, live: Agent | None = None, step: int = 0) -> None:
+        """Carry out a command and settle it. Never raises.
 
-        ``live``: what ``current`` names, which has trained ``step`` steps.
+        ``live`` is the network that ``current`` names, trained for ``step`` steps.
         """
-        payload, answer = command.payload, None
+        answer: LoadedNetwork | None = None
         try:
-            match command.kind:
-                case "open":
-                    answer = self._open(payload, live, step)
-                case "close":
-                    self._agents.pop(payload, None)
-                case "play":
-                    self._jobs.append(payload)
-                case "end" if payload in self._jobs:
-                    self._end(payload)
-        except Exception as error:  # noqa: BLE001 (it belongs to who asked)
+            match command:
+                case OpenNetwork(source=source):
+                    answer = self._networks.open(source, live, step)
+                case CloseNetwork(id=id):
+                    self._networks.close(id)
+                case PlayMatch(job=job):
+                    self._jobs.append(job)
+                case EndMatch(job=job) if job in self._jobs:
+                    self._end(job)
+        except Exception as error:  # noqa: BLE001 (the error belongs to who asked)
             command.finished.fail(error)
         else:
             command.finished.set(answer)
 
-    def _open(self, source: str, live: Agent | None, step: int) -> Network:
-        id = next(self._ids)
-        if source == CURRENT and live is not None:
-            self._room(live.nbytes)
-            self._agents[id] = live.snapshot()
-            return Network(id, f"{self._run}@{step}", step, self._env.max_ply)
-        from keisei.play.players import load_within
-
-        player = load_within(Path(source), self._device, self._room)
-        self._agents[id] = player.agent
-        return Network(id, player.name, player.step, player.max_ply, player.home)
-
-    def _room(self, nbytes: int) -> None:
-        """Raises MemoryError: there is none for so many bytes beside the other networks."""
-        loaded = sum(other.nbytes for other in self._agents.values()) / 2**20
-        more = nbytes / 2**20
-        if loaded + more > self._memory:
-            raise MemoryError(
-                f"evaluation.memory_mib: {self._memory}; the networks of evaluations take "
-                f"{loaded:.1f} MiB, and this one {more:.1f} more"
-            )
-
-    def _end(self, job: Job) -> None:
-        self._jobs.remove(job)
-        job.report()
-        job.finished.set(None)
-
-    def turn(self, asked: list[Ply]) -> None:
-        """One ply of every match, and single moves: a batch for each network."""
+    def turn(self, requests: list[PlyRequest]) -> None:
+        """Play one ply of every match and answer single positions, in one batch a network."""
         wanted: list[tuple[Job, Wanted]] = []
         for job in list(self._jobs):
             try:
                 found = job.match.request(LOCAL_PLIES)
-            except Exception as error:  # noqa: BLE001 (it becomes the match's result)
-                self._fail([job], error)
+            except Exception as error:  # noqa: BLE001 (the error becomes the match's result)
+                self._fail(job, error)
                 continue
             if found is None:
                 self._end(job)
             else:
                 wanted.append((job, found))
         self._play(wanted)
-        self._answer(asked)
+        self._answer(requests)
 
     def close(self) -> None:
         """End everything: whoever waits for a match gets NotRunning."""
-        self._fail(list(self._jobs), NotRunning("the run ended"))
-        self._agents.clear()
+        for job in list(self._jobs):
+            self._fail(job, NotRunning("the run ended"))
+        self._networks.close_all()
 
     def _play(self, wanted: list[tuple[Job, Wanted]]) -> None:
-        """Answer the matches' requests; those with the same network in one batch."""
-        parts: dict[tuple[int, bool], list[tuple[int, Wanted, NDArray[np.bool_]]]] = {}
-        actions = [np.zeros(len(found.mask), np.int16) for _, found in wanted]
-        values = [np.zeros(len(found.mask), np.float32) for _, found in wanted]
+        """Answer the requests of matches; those to the same network in one batch."""
+        batches: dict[tuple[int, bool], Batch] = {}
         for index, (job, found) in enumerate(wanted):
             for side, network in enumerate(job.networks):
                 rows = found.opponents == bool(side)
                 if network is not None and rows.any():
-                    parts.setdefault((network.id, job.greedy), []).append((index, found, rows))
+                    batches.setdefault((network.id, job.greedy), []).append((index, found, rows))
+        actions = [np.zeros(len(found.mask), np.int16) for _, found in wanted]
+        values = [np.zeros(len(found.mask), np.float32) for _, found in wanted]
         failed: dict[int, Exception] = {}
-        for (id, greedy), asked in parts.items():
+        for (id, greedy), batch in batches.items():
             try:
-                chosen, value = self._choose(
-                    id,
-                    np.concatenate([found.observation[rows] for _, found, rows in asked]),
-                    np.concatenate([found.mask[rows] for _, found, rows in asked]),
-                    np.concatenate([found.draw[rows] for _, found, rows in asked]),
-                    greedy=greedy,
-                )
-            except Exception as error:  # noqa: BLE001 (it becomes these matches' result)
-                failed |= {index: error for index, _, _ in asked}
-                continue
-            ends = np.cumsum([rows.sum() for _, _, rows in asked])[:-1]
-            for (index, _, rows), some, their in zip(
-                asked, np.split(chosen, ends), np.split(value, ends), strict=True
-            ):
-                actions[index][rows], values[index][rows] = some, their
+                self._ask(id, batch, actions, values, greedy=greedy)
+            except Exception as error:  # noqa: BLE001 (the error becomes these matches' result)
+                failed |= {index: error for index, _, _ in batch}
         for index, (job, _) in enumerate(wanted):
             if index in failed:
-                self._fail([job], failed[index])
+                self._fail(job, failed[index])
             else:
                 self._advance(job, actions[index], values[index])
 
+    def _ask(
+        self,
+        id: int,
+        batch: Batch,
+        actions: list[NDArray[np.int16]],
+        values: list[NDArray[np.float32]],
+        *,
+        greedy: bool,
+    ) -> None:
+        """Write a network's answers into the rows of ``actions`` and ``values`` that are its own."""
+        chosen, expected = self._networks.choose(
+            id,
+            np.concatenate([found.observation[rows] for _, found, rows in batch]),
+            np.concatenate([found.mask[rows] for _, found, rows in batch]),
+            np.concatenate([found.draw[rows] for _, found, rows in batch]),
+            greedy=greedy,
+        )
+        ends = np.cumsum([rows.sum() for _, _, rows in batch])[:-1]
+        parts = zip(batch, np.split(chosen, ends), np.split(expected, ends), strict=True)
+        for (index, _, rows), moves, worth in parts:
+            actions[index][rows], values[index][rows] = moves, worth
+
     def _advance(self, job: Job, actions: NDArray[np.int16], values: NDArray[np.float32]) -> None:
+        """Make a match's moves; report the games that have ended, if it is time."""
         try:
             job.match.answer(actions, values)
-        except Exception as error:  # noqa: BLE001 (it becomes the match's result)
-            self._fail([job], error)
-        if time.monotonic() >= job.due:
-            job.due = time.monotonic() + TELL_SECONDS
+        except Exception as error:  # noqa: BLE001 (the error becomes the match's result)
+            self._fail(job, error)
+            return
+        if time.monotonic() >= job.report_due:
+            job.report_due = time.monotonic() + REPORT_SECONDS
             job.report()
 
-    def _answer(self, asked: list[Ply]) -> None:
-        groups: dict[tuple[int, bool], list[Ply]] = {}
-        for ply in asked:
-            groups.setdefault((ply.network, ply.greedy), []).append(ply)
-        for (id, greedy), plies in groups.items():
+    def _answer(self, requests: list[PlyRequest]) -> None:
+        """Answer single positions; those to the same network in one batch."""
+        groups: dict[tuple[int, bool], list[PlyRequest]] = {}
+        for request in requests:
+            groups.setdefault((request.network, request.greedy), []).append(request)
+        for (id, greedy), group in groups.items():
             answers: Iterable[Any]
             try:
-                actions, values = self._choose(
+                actions, values = self._networks.choose(
                     id,
-                    np.concatenate([ply.observation for ply in plies]),
-                    np.concatenate([ply.mask for ply in plies]),
-                    np.array([ply.draw for ply in plies], np.float32),
+                    np.concatenate([request.observation for request in group]),
+                    np.concatenate([request.mask for request in group]),
+                    np.array([request.draw for request in group], np.float32),
                     greedy=greedy,
                 )
                 answers = zip(actions.tolist(), values.tolist(), strict=True)
-            except Exception as error:  # noqa: BLE001 (it belongs to those who asked)
-                answers = [error] * len(plies)
-            deliver((ply.answer, found) for ply, found in zip(plies, answers, strict=True))
+            except Exception as error:  # noqa: BLE001 (the error belongs to those who asked)
+                answers = [error] * len(group)
+            deliver((request.answer, found) for request, found in zip(group, answers, strict=True))
 
-    def _choose(
-        self,
-        id: int,
-        observation: NDArray[np.uint8],
-        mask: NDArray[np.uint64],
-        draw: NDArray[np.float32],
-        *,
-        greedy: bool,
-    ) -> Moves:
-        """Moves and values; out of memory halves the batch."""
-        agent = self._agents[id]
-        while True:
-            parts = [slice(low, low + self._batch) for low in range(0, len(mask), self._batch)]
-            try:
-                found = [
-                    agent.choose(observation[p], mask[p], greedy=greedy, draw=draw[p])
-                    for p in parts
-                ]
-            except torch.OutOfMemoryError:
-                if min(self._batch, len(mask)) == 1:
-                    raise
-                self._batch = min(self._batch, len(mask)) // 2
-                torch.cuda.empty_cache()
-                self._alert("evaluation_memory", "warning", f"out of memory: batch {self._batch}")
-            else:
-                actions, values = zip(*found, strict=True)
-                return np.concatenate(actions), np.concatenate(values)
+    def _end(self, job: Job) -> None:
+        self._jobs.remove(job)
+        job.report()
+        job.finished.set(None)
 
-    def _fail(self, jobs: list[Job], error: Exception) -> None:
-        for job in jobs:
-            self._jobs.remove(job)
-            job.report()
-            job.finished.fail(error)
+    def _fail(self, job: Job, error: Exception) -> None:
+        self._jobs.remove(job)
+        job.report()
+        job.finished.fail(error)

@@ -1,1 +1,1 @@
-"""Proximal policy optimisation by self-play in a two-player zero-sum game."""
+"""Learns by proximal policy optimisation from self-play in a two-player zero-sum game."""

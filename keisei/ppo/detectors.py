@@ -1,4 +1,4 @@
-"""Notices when learning goes wrong, by the metrics alone. What is done about it is in the settings."""
+"""Detects from the metrics of an iteration that learning goes wrong."""
 
 import math
 from collections import deque
@@ -15,20 +15,21 @@ Values = dict[str, float]
 Level = Literal["info", "warning", "error"]
 
 WINDOW = 20
-"""Iterations a condition is averaged over. Nothing is said before so many have passed."""
+"""Iterations that a condition is averaged over. Before that many, only ``ERRORS`` are found."""
 LOOKS_BACK = WINDOW + tally.WINDOW
-"""Iterations that an alert may have been long in coming: ``games/*`` are of many iterations themselves."""
+"""Iterations that may pass until a problem is found: ``games/*`` are averages themselves."""
 ERRORS = ("nonfinite", "ratio")
-"""Wrong numbers; the others are about what is learned, and time may mend them."""
+"""Detectors of wrong numbers. The others judge what is learned, which may get better by itself."""
 RATIO_TOLERANCE = {"float32": 1e-3, "bfloat16": 2e-2}
+"""Largest error of the probability ratio before the first step, by precision."""
 
 
 class DivergedError(RuntimeError):
-    """Training stopped: by a detector, or too many minibatches in a row had no finite loss."""
+    """Training can't go on: a detector stops it, or no minibatch has a finite loss any more."""
 
 
-class Alert(NamedTuple):
-    """Something a person should know."""
+class Finding(NamedTuple):
+    """A problem that a detector found, and the reaction that the settings ask for."""
 
     name: str
     level: Level
@@ -38,11 +39,15 @@ class Alert(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Detector:
-    """Returns what is wrong, or nothing. ``mean``: averages; ``lowest``: the lowest averages so far."""
+    """One condition. ``check(mean, lowest)`` returns what is wrong, or None.
+
+    Both map metrics to numbers: ``mean`` is the average over ``WINDOW`` iterations, ``lowest`` the
+    lowest such average so far.
+    """
 
     name: str
     level: Level
-    look: Callable[[Values, Values], str | None]
+    check: Callable[[Values, Values], str | None]
 
 
 def _entropy_collapse(mean: Values, lowest: Values) -> str | None:
@@ -80,7 +85,7 @@ def _value_useless(mean: Values, lowest: Values) -> str | None:
 
 
 def _variance(mean: Values, lowest: Values) -> str | None:
-    # The explained variance of a nearly constant target says nothing.
+    # For a nearly constant target the explained variance means nothing.
     share = mean["train/explained_variance"]
     bad = share < 0 and mean["train/return_variance"] > 0.02
     return f"explained variance is {share:.2f}" if bad else None
@@ -109,7 +114,7 @@ _DETECTORS = (
 
 
 class Detectors:
-    """Looks at each iteration's values and tells each trouble once, when it begins."""
+    """All detectors of a run. Each reports a problem once, when it begins."""
 
     def __init__(self, dtype: str, settings: DetectorSettings) -> None:
         self._tolerance = RATIO_TOLERANCE[dtype]
@@ -118,7 +123,7 @@ class Detectors:
         self._forget()
 
     def reset(self) -> None:
-        """Forget everything: the weights are older ones now."""
+        """Forget all that was seen. Call this after a rollback: the weights are older now."""
         self._recovering = True
         self._forget()
 
@@ -129,61 +134,53 @@ class Detectors:
 
     @property
     def quiet(self) -> bool:
-        """Whether these weights are worth going back to.
+        """Whether a rollback may go back to these weights.
 
-        No number is wrong, no trouble is on that asks for more than an alert, and there was time to
-        see one since a ``reset``.
+        True if no number is wrong, no present problem asks for more than an alert, and ``WINDOW``
+        iterations have passed since a ``reset``.
         """
         reactions = self._settings.model_dump()
         wrong = {name for name in self._raised if name in ERRORS or reactions[name] != "alert"}
         return not (wrong or self._recovering)
 
-    def look(self, values: Values) -> list[Alert]:
-        """The alerts of one iteration. Raises DivergedError when there is nothing left to save."""
+    def check(self, values: Values) -> list[Finding]:
+        """Return the problems that begin with this iteration, whose metrics are ``values``.
+
+        Raises DivergedError after ``nonfinite_stop`` skipped minibatches in a row, unless the
+        settings ask for a rollback then.
+        """
         skipped, settings = values["train/skipped_in_a_row"], self._settings
         if skipped >= settings.nonfinite_stop and settings.nonfinite != "rollback":
             raise DivergedError(f"{skipped:.0f} minibatches in a row had no finite loss")
-        found = self._now(values)
+        found = _errors(values, self._tolerance)
         seen = {key: value for key, value in values.items() if not key.startswith("speed/")}
-        self._recent.append(seen)  # without the clock: a resumed run must be the same
+        self._recent.append(seen)  # without speeds: a resumed run must have the same state
         if len(self._recent) == WINDOW:
             self._recovering = False
             found += self._over_window()
         reactions = settings.model_dump()
         found = [
-            alert._replace(reaction=reactions[alert.name])
-            for alert in found
-            if reactions[alert.name] != "ignore"
+            finding._replace(reaction=reactions[finding.name])
+            for finding in found
+            if reactions[finding.name] != "ignore"
         ]
-        fresh = [alert for alert in found if alert.name not in self._raised]
-        self._raised = {alert.name for alert in found}
+        fresh = [finding for finding in found if finding.name not in self._raised]
+        self._raised = {finding.name for finding in found}
         return fresh
 
-    def _now(self, values: Values) -> list[Alert]:
-        found = []
-        if values["train/skipped"]:
-            message = (
-                f"{values['train/skipped']:.0f} minibatches skipped: loss or gradient not finite"
-            )
-            found.append(Alert("nonfinite", "error", message))
-        error = values["train/ratio_error"]
-        if error > self._tolerance:
-            message = f"probability ratio is off by {error:.2g} before the first step"
-            found.append(Alert("ratio", "error", message))
-        return found
-
-    def _over_window(self) -> list[Alert]:
+    def _over_window(self) -> list[Finding]:
+        """Return the problems that show in averages."""
         mean = {key: _mean([v[key] for v in self._recent if key in v]) for key in self._recent[-1]}
         self._lowest = {k: float(np.fmin(v, self._lowest.get(k, v))) for k, v in mean.items()}
         found = []
         for detector in _DETECTORS:
-            message = detector.look(mean, self._lowest)
+            message = detector.check(mean, self._lowest)
             if message:
-                found.append(Alert(detector.name, detector.level, message))
+                found.append(Finding(detector.name, detector.level, message))
         return found
 
     def state(self) -> dict[str, Any]:
-        """What ``load_state`` continues from, ready for JSON."""
+        """Return what ``load_state`` continues from, ready for JSON."""
         return {
             "recent": list(self._recent),
             "lowest": self._lowest,
@@ -198,7 +195,20 @@ class Detectors:
         self._recovering = state.get("recovering", False)
 
 
+def _errors(values: Values, tolerance: float) -> list[Finding]:
+    """Return the wrong numbers of one iteration."""
+    found = []
+    if values["train/skipped"]:
+        message = f"{values['train/skipped']:.0f} minibatches skipped: loss or gradient not finite"
+        found.append(Finding("nonfinite", "error", message))
+    error = values["train/ratio_error"]
+    if error > tolerance:
+        message = f"probability ratio is off by {error:.2g} before the first step"
+        found.append(Finding("ratio", "error", message))
+    return found
+
+
 def _mean(values: list[float]) -> float:
-    """Mean of the finite values; NaN if there are none (no comparison with it is true)."""
+    """Return the mean of the finite values; NaN, which exceeds nothing, if there are none."""
     finite = [value for value in values if math.isfinite(value)]
     return sum(finite) / len(finite) if finite else math.nan

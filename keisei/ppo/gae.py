@@ -1,7 +1,8 @@
-"""Advantages and value targets when the opponent moves next.
+"""Computes advantages and value targets for a game in which the opponent moves next.
 
-Everything is in the view of the side to move, so each step back in time changes the sign of a value and
-swaps win and loss. Arrays are ``[T, N]`` (plies, games), float32; ``terminated`` and ``truncated`` are bool.
+All numbers are in the view of the side to move. So each step back in time changes the sign of a
+value and swaps win and loss. Arrays are ``[T, N]`` (plies, games), float32; ``terminated`` and
+``truncated`` are bool.
 """
 
 import torch
@@ -17,17 +18,19 @@ def negamax_gae(
     gamma: float,
     lam: float,
 ) -> Tensor:
-    """Generalised advantage estimates (Schulman et al., 2016) with the sign of a zero-sum game.
+    """Return generalised advantage estimates (Schulman et al., 2016) for a zero-sum game.
 
     Args:
-        reward: result of the move for the side that made it: +1, 0, -1, or less of a win or loss.
-        terminated: the game ended by the rules: nothing follows.
-        truncated: the game was cut: its value goes on, the recursion does not.
+        reward: result of the move for the side that made it: 0, +1 or -1; nearer to 0 for a win or
+            loss that counts less.
+        terminated: the game ended by the rules; no value follows.
+        truncated: the game was cut; the value of its last position follows, the recursion stops.
         value: V(s_t) for the mover.
-        next_value: V(s_{t+1}) for *its* mover, the opponent; of the final position where the game was
-            cut, of the position after the last ply in the last row. Ignored where terminated.
-        gamma: discount a ply.
-        lam: lambda.
+        next_value: V(s_{t+1}) for *its* mover, the opponent. Where the game was cut, s_{t+1} is its
+            final position; in the last row, the position after the rollout. Ignored where
+            terminated.
+        gamma: discount per ply.
+        lam: lambda of the estimate.
     """
     goes_on = gamma * (~terminated).float()
     delta = reward - goes_on * next_value - value
@@ -48,14 +51,15 @@ def outcome_targets(
     gamma: float,
     lam: float,
 ) -> Tensor:
-    """Targets ``[T, N, 3]`` (win, draw, loss) of the value head: the lambda-return as a distribution.
+    """Return the value head's targets ``[T, N, 3]``: the lambda-return as a distribution.
 
-    ``next_outcome[T, N, 3]`` are the probabilities that belong to ``next_value`` above. What the discount
-    takes from win and loss goes to the draw, so P(win) - P(loss) of a target equals V + A.
+    The last axis is win, draw, loss. ``next_outcome[T, N, 3]`` are the probabilities that belong to
+    ``next_value`` of ``negamax_gae``. The discount moves probability from win and loss to the draw,
+    so P(win) - P(loss) of a target equals V + A.
     """
     final = _as_outcome(reward)
     cut = truncated.clone()
-    cut[-1] = True  # the edge of the rollout: all weight on the bootstrap
+    cut[-1] = True  # at the edge of the rollout the bootstrap has all the weight
     keep = torch.where(cut, 0.0, lam)[..., None]
     draw = torch.tensor([0.0, 1.0, 0.0], device=reward.device)
     target = torch.empty_like(next_outcome)
@@ -69,5 +73,5 @@ def outcome_targets(
 
 
 def _as_outcome(reward: Tensor) -> Tensor:
-    """Win, draw, loss of rewards: of +1, 0 and -1 one alone, in between in part a draw."""
+    """Return win, draw, loss for each reward; a reward between 0 and +-1 is partly a draw."""
     return torch.stack((reward.clamp(min=0), 1 - reward.abs(), -reward.clamp(max=0)), -1)

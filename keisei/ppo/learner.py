@@ -1,68 +1,55 @@
-"""The learner: games, network, optimiser and generators of one run, advanced an iteration at a time."""
+"""Holds a run's games, network, optimiser and generators; advances them by iterations."""
 
-import time
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from keisei.config import Settings
 from keisei.env import VectorEnv
-from keisei.nets.policy import (
-    MOST_LEGAL,
-    Agent,
-    evaluate,
-    legal_columns,
-    legal_log_probs,
-    outcome_value,
-)
+from keisei.nets.policy import Agent, evaluate, legal_columns
 from keisei.nets.registry import build
-from keisei.ppo.clock import Clock
-from keisei.ppo.detectors import Alert, Detectors
-from keisei.ppo.forward import Forward
-from keisei.ppo.gae import negamax_gae, outcome_targets
+from keisei.ppo import checkpoint
+from keisei.ppo.clock import Clock, Stopwatch
+from keisei.ppo.detectors import Detectors, Finding
+from keisei.ppo.forward import Forward, exercise
 from keisei.ppo.opponents import Opponents
+from keisei.ppo.prepare import prepare_batch
 from keisei.ppo.ranks import ALONE, Ranks
 from keisei.ppo.recorder import FinishedGame, Recorder
-from keisei.ppo.rollout import Collector, Rollout
+from keisei.ppo.rollout import Collector
 from keisei.ppo.schedule import Scheduled, scheduled
 from keisei.ppo.tally import Tally
-from keisei.ppo.update import Batch, Sums, descend, make_optimizer, ppo_loss, scale_advantages
+from keisei.ppo.update import Batch, Sums, descend, make_optimizer, ppo_loss
 
 TURN_PLIES = 8
-"""Plies between two looks at the queues during a rollout, at most."""
+"""Plies of a rollout after which a turn ends: the device thread then looks at its queues."""
 TURN_SECONDS = 0.1
-"""After so long the look comes earlier: a large network on a CPU takes half a second a ply."""
-ROOM_BYTES = 1 << 24
-"""What the heap has beyond what a first iteration needs."""
-OWN = ("env", "pool")
-"""Groups of a checkpoint of which each rank has its own."""
-_FORMAT = 2
+"""A turn ends earlier after this long: a large network on a CPU takes half a second for a ply."""
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class IterationReport:
     """What one iteration did."""
 
     step: int
     iteration: int
     values: dict[str, float]
-    """Metrics by name (``train/kl`` ...); may hold NaN."""
+    """Metrics by name (``train/kl`` ...); some may be NaN."""
     games: tuple[FinishedGame, ...]
-    """The recorded ones among the games that ended."""
-    alerts: tuple[Alert, ...]
+    """The games that ended and were recorded."""
+    alerts: tuple[Finding, ...]
 
 
 class Learner:
-    """Everything of a run that learns. All calls belong on the thread that made it.
+    """What learns in a run. Call it from the thread that made it.
 
-    The random numbers come from generators of its own, seeded by ``run.seed``; on the CPU the same
-    settings, torch threads and state give the same weights, bit for bit. With several ``ranks`` each
-    has a learner: other games, equal weights.
+    All random numbers come from its own generators, which ``run.seed`` seeds. On a CPU the same
+    settings, torch threads and state give the same weights, bit for bit. With several ``ranks``
+    each rank has a learner: the games differ, the weights are equal.
     """
 
     def __init__(
@@ -76,24 +63,14 @@ class Learner:
         self._ranks = ranks
         self.step = self.iteration = 0
         self.bytes_per_ply = 0.0
-        """What a stored ply takes on the device, once there was a rollout."""
-        env, net, ppo = settings.env, settings.net, settings.ppo
+        """Memory of a stored ply on the device; 0 before the first rollout."""
+        net, ppo = settings.net, settings.ppo
         seed = ranks.seed(settings.run.seed)
-        self.env = VectorEnv(
-            env.games,
-            max_ply=env.max_ply,
-            declaration=env.declaration,
-            seed=seed,
-            threads=env.threads,
-            reset_share=env.reset_share,
-            reset_depth=env.reset_depth,
-            reset_pool=env.reset_pool,
-        )
-        self.env.stagger()
+        self.env = _make_env(settings, seed)
         self.net = build(
             net.kind, blocks=net.blocks, channels=net.channels, seed=settings.run.seed
         ).to(device)
-        ranks.share(self.net)  # another processor may have drawn others from the seed
+        ranks.share(self.net)  # another processor may draw other weights from the same seed
         self.agent = Agent(self.net, device, dtype, seed)
         self.optimizer = make_optimizer(self.net, ppo.weight_decay)
         self.clock = Clock()
@@ -120,88 +97,77 @@ class Learner:
         self._skipped_in_a_row = torch.zeros((), device=device)
 
     def warm_up(self) -> None:
-        """Bring networks and kernels up (slow with a cold cache). Changes nothing that learning sees."""
+        """Compile network and kernels, which is slow without caches. Does not affect learning."""
         legal_columns(torch.tensor(self.env.mask.view(np.int64), device=self.device))
         self._forward.bring_up(self._use_network)
 
     def _use_network(self) -> None:
-        """Once forward, once backward, in the shapes of an iteration."""
+        """Run the network in the shapes of an iteration."""
         games, minibatch = len(self.env), self.settings.ppo.minibatch
-        seen = torch.tensor(self.env.observation, device=self.device)
-        with torch.no_grad():
-            evaluate(self._forward, seen, self.dtype)
-        if not self._forward.compiled:  # else small rollouts, too, are learned in its one shape
+        if not self._forward.compiled:  # a compiled network has one shape for small rollouts, too
             minibatch = min(minibatch, games * self.settings.ppo.rollout_plies)
-        rows = torch.arange(minibatch, device=self.device) % games
-        policy, outcome = evaluate(self._forward, seen[rows], self.dtype)
-        # A heap that keeps what is freed (``keep_freed_memory``) grows for hours, by a few MiB at a
-        # time: when a position has more legal moves than any before, and when small things that stay
-        # cut up the room of large tensors. So the largest lists there can be, and room to spare, are
-        # taken once and given back.
-        room = torch.ones(ROOM_BYTES if self.device.type == "cpu" else 0, dtype=torch.uint8)
-        legal = torch.arange(MOST_LEGAL, device=self.device).repeat(len(rows), 1)
-        log_probs = legal_log_probs(policy, legal)
-        ((log_probs.softmax(1) * log_probs).sum() + outcome.sum()).backward()
+        seen = torch.tensor(self.env.observation, device=self.device)
+        exercise(self._forward, seen, minibatch, self.dtype)
         self.optimizer.zero_grad(set_to_none=True)
-        del room
 
     @property
     def compile_failure(self) -> str:
-        """Why the network runs plain though ``compute.compile`` asks for more; known after ``warm_up``."""
+        """Why the network is plain although ``compute.compile`` is set; known after ``warm_up``."""
         return self._forward.failure
 
-    def iterate(self) -> Generator[None, None, Report]:
-        """One iteration: a rollout and its update. Yields after every turn, returns the report.
+    def iterate(self) -> Generator[None, None, IterationReport]:
+        """Run one iteration: a rollout and its update. Yields after each turn, returns the report.
 
-        Closing the generator half-way abandons the iteration; its plies are lost for learning.
-        Raises DivergedError when learning broke down.
+        Closing the generator abandons the iteration: nothing is learned from its plies.
+        Raises DivergedError when learning has broken down.
         """
-        settings = self.settings
-        now = scheduled(settings, self.step)
+        now, watch = scheduled(self.settings, self.step), Stopwatch()
         self.clock.reset()
         self._tally.begin()
-        watch = _Stopwatch()
-        if self.iteration and self.iteration % settings.env.reset_refresh == 0:
+        games = yield from self._roll_out(now, watch)
+        rollout = self._collector.finish()
+        self.bytes_per_ply = rollout.bytes_per_ply
+        if watch.turn_seconds() > TURN_SECONDS:
+            yield from watch.suspend()
+        with self.clock.phase("gae"):
+            batch, summary = prepare_batch(rollout, self.settings, now.material, self._ranks)
+        sums = Sums(self.device)
+        learned = self._collector.learned()
+        steps = self._count(len(learned))
+        for _ in range(self.settings.ppo.epochs):
+            for index in self._shuffle(learned):
+                self._learn(batch, index, now, sums)
+                yield from watch.suspend()
+        self.step += steps
+        self.iteration += 1
+        values = self._values(now, steps, summary | sums.means(), watch)
+        alerts = tuple(self._detectors.check(values))
+        return IterationReport(self.step, self.iteration, values, tuple(games), alerts)
+
+    def _roll_out(
+        self, now: Scheduled, watch: Stopwatch
+    ) -> Generator[None, None, list[FinishedGame]]:
+        """Play the plies of an iteration. Yields after each turn, returns the recorded games."""
+        if self.iteration and self.iteration % self.settings.env.reset_refresh == 0:
             with self.clock.phase("env"):
                 self.env.refill_reset_pool()
         self.env.reset_share = now.reset_share
         self._opponents.refresh(self.iteration, self.step)
         games: list[FinishedGame] = []
-        for t in range(settings.ppo.rollout_plies):
+        for t in range(self.settings.ppo.rollout_plies):
             games += self._ply(t)
-            if (t + 1) % TURN_PLIES == 0 or watch.running() > TURN_SECONDS:
-                watch.stop()
-                yield
-                watch.start()
-        rollout = self._collector.finish()
-        self.bytes_per_ply = rollout.bytes_per_ply
-        if watch.running() > TURN_SECONDS:
-            watch.stop()
-            yield
-            watch.start()
-        with self.clock.phase("gae"):
-            batch, summary = _prepare(rollout, settings, now.material, self._ranks)
-        sums = Sums(self.device)
-        learned = self._collector.learned()
-        steps = self._count(len(learned))
-        for _ in range(settings.ppo.epochs):
-            for index in self._shuffle(learned):
-                self._learn(batch, index, now, sums)
-                watch.stop()
-                yield
-                watch.start()
-        self.step += steps
-        self.iteration += 1
-        return self._report(now, steps, summary, sums, games, watch)
+            if (t + 1) % TURN_PLIES == 0 or watch.turn_seconds() > TURN_SECONDS:
+                yield from watch.suspend()
+        return games
 
     def _ply(self, t: int) -> list[FinishedGame]:
         actions, step = self._collector.ply(t)
         with self.clock.phase("env"):
             self._tally.add(step)
-            return self._recorder.note(self.env, actions, step)
+            return self._recorder.record_step(self.env, actions, step)
 
     def _count(self, learned: int) -> int:
-        """The plies that all ranks learned; the games that ended on them enter the tally, too."""
+        """Return the learned plies of all ranks, and bring their ended games into the tally."""
         *before, ended = self._tally.state()
         steps, *ended = self._ranks.total([learned, *ended])
         self._tally.load_state([*before, ended])
@@ -213,23 +179,25 @@ class Learner:
             self._ply(t)
 
     def _shuffle(self, learned: Tensor) -> tuple[Tensor, ...]:
-        """The minibatches of one epoch: indices, in parts of nearly equal size.
+        """Return the minibatches of one epoch: indices into the rollout, in parts of similar size.
 
-        As many on all ranks, though one may have more plies to learn from than another.
+        All ranks have equally many parts, though their numbers of ``learned`` plies differ.
         """
         count, size = len(learned), self.settings.ppo.minibatch
         (plies,) = self._ranks.total([count])
         parts = max(1, round(plies / self._ranks.size / size))
         order = learned[torch.randperm(count, generator=self._shuffling, device=self.device)]
-        if self._forward.compiled:  # for one shape: some plies come twice, or not at all
-            order = order.repeat(-(-parts * size // count))[: parts * size]
+        if self._forward.compiled:  # it has one shape: some plies come twice, or not at all
+            if not count:  # all plies are the opponents', of weight 0: any of them teaches nothing
+                order = learned.new_zeros(1)
+            order = order.repeat(-(-parts * size // len(order)))[: parts * size]
         return order.tensor_split(parts)
 
     def _learn(self, rollout: Batch, index: Tensor, now: Scheduled, sums: Sums) -> None:
-        """One minibatch: the rows in ``index``."""
+        """Learn from one minibatch: the rows in ``index``."""
         ppo = self.settings.ppo
         with self.clock.phase("update"):
-            batch = rollout.take(index)
+            batch = rollout.select(index)
             for group in self.optimizer.param_groups:
                 group["lr"] = now.learning_rate
             legal = legal_columns(batch.mask)
@@ -244,21 +212,15 @@ class Learner:
             self._skipped_in_a_row = (self._skipped_in_a_row + skipped) * skipped
             sums.add(stats, norm, skipped, self._skipped_in_a_row)
 
-    def _report(
-        self,
-        now: Scheduled,
-        steps: int,
-        summary: dict[str, Tensor],
-        sums: Sums,
-        games: list[FinishedGame],
-        watch: "_Stopwatch",
-    ) -> Report:
+    def _values(
+        self, now: Scheduled, steps: int, measured: dict[str, Tensor], watch: Stopwatch
+    ) -> dict[str, float]:
+        """Return the metrics of the iteration by name."""
         with self.clock.phase("update"):
-            measured = summary | sums.means()
-            # The one copy from the device of an iteration.
+            # The iteration's only copy from the device.
             numbers = torch.stack([value.float() for value in measured.values()])
             means = self._ranks.mean(numbers).tolist()
-        seconds = watch.stop()
+        seconds = watch.total_seconds()
         values = {f"train/{k}": v for k, v in zip(measured, means, strict=True)}
         values |= {
             "train/lr": now.learning_rate,
@@ -267,20 +229,21 @@ class Learner:
             "speed/steps_per_second": steps / seconds,
         }
         values |= {f"speed/share_{k}": v / seconds for k, v in self.clock.seconds.items()}
-        # What the network alone would allow, measured in place; `keisei bench train` measures it apart.
-        if self.device.type == "cpu":  # elsewhere the phases overlap what the device does
+        # The network's share of the time; `keisei bench train` measures it apart.
+        if self.device.type == "cpu":  # on a GPU the phases overlap the device's work
             network = values["speed/share_inference"] + values["speed/share_update"]
             values["speed/limit_ratio"] = network
         values |= self._tally.values() | self._opponents.values()
         if self.settings.opponents.share:
             played = self._ranks.size * len(self.env) * self.settings.ppo.rollout_plies
             values["opponents/plies"] = played - steps
-        alerts = tuple(self._detectors.look(values))
-        return Report(self.step, self.iteration, values, tuple(games), alerts)
+        return values
 
     def board(self) -> dict[str, Any] | None:
-        """The position in which the network was asked last in the showcase game, with its answer:
-        number, SFEN, last move, ply, value, most probable moves. None where that game has just begun.
+        """Return the position of the showcase game that the network saw last, and its answer.
+
+        The fields are number of the game, SFEN, last move, ply, value and most probable moves.
+        Returns None when the game has just begun.
         """
         shown = self._recorder.showcase(self.env)
         if shown is None or (answer := self._collector.answer()) is None:
@@ -296,35 +259,31 @@ class Learner:
         }
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """What a checkpoint holds, as copies on the CPU. To be taken between iterations.
+        """Return the tensors of a checkpoint by group, as copies on the CPU.
 
-        The groups in ``OWN`` differ by rank.
+        Call it between iterations. The groups in ``checkpoint.RANK_GROUPS`` differ by rank.
         """
-        moments = {
-            f"{index}.{name}": value
-            for index, state in self.optimizer.state_dict()["state"].items()
-            for name, value in state.items()
-        }
-        arrays = {f"env.{name}": array for name, array in self.env.state().items()}
-        arrays |= {f"recorder.{name}": array for name, array in self._recorder.state()[0].items()}
         return {
-            "weights": {k: v.detach().cpu().clone() for k, v in self.net.state_dict().items()},
-            "optimizer": {k: v.detach().cpu().clone() for k, v in moments.items()},
-            "env": {name: _bytes(array) for name, array in arrays.items()},
+            "weights": checkpoint.to_cpu(self.net.state_dict()),
+            "optimizer": checkpoint.to_cpu(checkpoint.moments(self.optimizer)),
+            "env": checkpoint.pack_arrays(self._arrays()),
             "pool": self._opponents.tensors(),
         }
 
+    def _arrays(self) -> checkpoint.Arrays:
+        return {"env": self.env.state(), "recorder": self._recorder.state()[0]}
+
     def state(self) -> dict[str, Any]:
-        """The rest of a checkpoint: counters and generators, ready for JSON."""
+        """Return the rest of a checkpoint (counters, generators ...), ready for JSON."""
         return {
-            "format": _FORMAT,
+            "format": checkpoint.FORMAT,
             "step": self.step,
             "iteration": self.iteration,
             "ranks": self._ranks.size,
             "net": self.settings.net.model_dump(),
             "generators": {
-                "sampling": self._sampling.get_state().numpy().tobytes().hex(),
-                "shuffling": self._shuffling.get_state().numpy().tobytes().hex(),
+                "sampling": checkpoint.generator_state(self._sampling),
+                "shuffling": checkpoint.generator_state(self._shuffling),
             },
             "skipped_in_a_row": float(self._skipped_in_a_row),
             "tally": self._tally.state(),
@@ -335,146 +294,55 @@ class Learner:
         }
 
     def load(self, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
-        """Continue where ``tensors`` and ``state`` were taken, on the CPU bit for bit.
+        """Continue where ``tensors`` and ``state`` were taken; on a CPU bit for bit.
 
         Raises ValueError if they belong to another format, network or number of games.
         """
-        if state["format"] != _FORMAT:
-            raise ValueError(
-                f"checkpoint has format {state['format']}, this is {_FORMAT}; "
-                "begin a new run from its weights with --init"
-            )
-        arrays = self._arrays(tensors["env"])
+        checkpoint.check_format(state)
+        arrays = checkpoint.unpack_arrays(tensors["env"], self._arrays())
         self.load_weights(tensors["weights"])
-        self._load_moments(tensors["optimizer"])
+        checkpoint.load_moments(self.optimizer, self.net, tensors["optimizer"])
         self.env.load_state(arrays["env"])
         self._recorder.load_state(arrays["recorder"], state["recorder"])
-        self._collector.newest = None  # it was said of other games
+        self._collector.newest = None  # this answer was about other games
         self._tally.load_state(state["tally"])
         self._opponents.load_state(tensors["pool"], state["opponents"])
         self._detectors.load_state(state["detectors"])
-        for name, generator in (("sampling", self._sampling), ("shuffling", self._shuffling)):
-            raw = bytearray.fromhex(state["generators"][name])
-            generator.set_state(torch.frombuffer(raw, dtype=torch.uint8))
+        checkpoint.load_generator(self._sampling, state["generators"]["sampling"])
+        checkpoint.load_generator(self._shuffling, state["generators"]["shuffling"])
         self._skipped_in_a_row.fill_(state["skipped_in_a_row"])
         self.step, self.iteration = state["step"], state["iteration"]
 
     def roll_back(self, tensors: Mapping[str, Mapping[str, Tensor]], step: int) -> None:
-        """Take weights and the optimiser's moments from the checkpoint of ``step``; all else goes on.
+        """Take weights and optimiser state from the checkpoint of ``step``, and keep all else.
 
-        The games and random numbers stay as they are: the same ones would lead to the same end.
-        Opponents frozen since then are drawn no more.
+        Games and random numbers go on as they are: the same ones would lead to the same failure.
+        Opponents that were frozen after ``step`` are not drawn any more.
         """
         self.load_weights(tensors["weights"])
-        self._load_moments(tensors["optimizer"])
+        checkpoint.load_moments(self.optimizer, self.net, tensors["optimizer"])
         self._opponents.forget_since(step)
-        self._tally = Tally()  # of games by the weights that are given up
+        self._tally = Tally()  # the old one counts games of the weights that are given up
         self._skipped_in_a_row.zero_()
         self._detectors.reset()
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Take over a network's weights alone. Raises ValueError if they don't fit."""
-        try:
-            self.net.load_state_dict(dict(weights), strict=True)
-        except RuntimeError as error:
-            raise ValueError(f"weights do not fit {self.settings.net}: {error}") from None
-
-    def _load_moments(self, moments: Mapping[str, Tensor]) -> None:
-        # The fused optimiser pairs a parameter with its moments by their order in memory, and files
-        # keep no layout: each must be laid out as its parameter is (channels last).
-        parameters = list(self.net.parameters())
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, value in moments.items():
-            index, name = key.split(".")
-            like = value if value.dim() == 0 else parameters[int(index)].detach()
-            state.setdefault(int(index), {})[name] = torch.empty_like(like).copy_(value)
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
-
-    def _arrays(self, saved: Mapping[str, Tensor]) -> dict[str, dict[str, NDArray[Any]]]:
-        """Arrays of environment and recorder from their bytes, checked against this run's."""
-        own = {"env": self.env.state(), "recorder": self._recorder.state()[0]}
-        arrays: dict[str, dict[str, NDArray[Any]]] = {part: {} for part in own}
-        for part, name, like in ((p, n, a) for p, group in own.items() for n, a in group.items()):
-            tensor = saved.get(f"{part}.{name}")
-            if tensor is None or tensor.numel() != like.nbytes:
-                found = "nothing" if tensor is None else f"{tensor.numel()} bytes"
-                raise ValueError(
-                    f"checkpoint: {part}.{name}: {found}, expected {like.nbytes} bytes"
-                )
-            arrays[part][name] = tensor.numpy().view(like.dtype).reshape(like.shape)
-        return arrays
+        """Take over the weights of a network, nothing else. Raises ValueError if they don't fit."""
+        checkpoint.load_weights(self.net, weights, self.settings.net)
 
 
-class _Stopwatch:
-    """Seconds between ``start`` and ``stop``, without the turns of others."""
-
-    def __init__(self) -> None:
-        self._total = 0.0
-        self.start()
-
-    def start(self) -> None:
-        self._since = time.perf_counter()
-
-    def running(self) -> float:
-        """Seconds since ``start``."""
-        return time.perf_counter() - self._since
-
-    def stop(self) -> float:
-        now = time.perf_counter()
-        self._total += now - self._since
-        self._since = now
-        return self._total
-
-
-@torch.no_grad()
-def _prepare(
-    rollout: Rollout, settings: Settings, material: float, ranks: Ranks = ALONE
-) -> tuple[Batch, dict[str, Tensor]]:
-    """A rollout as a flat batch with scaled advantages and targets, and what is known about it.
-
-    Material enters the bootstrap of the advantages alone: through lambda < 1 it says which way to
-    go while games rarely end, and leaves the value head's target untouched.
-    """
-    gamma, lam = settings.ppo.gamma, settings.ppo.gae_lambda
-    ends = rollout.reward, rollout.terminated, rollout.truncated
-    outcome = rollout.outcome[:-1]
-    next_outcome, next_material = rollout.following()
-    value = outcome_value(outcome)
-    hinted = value + material * rollout.material[:-1]
-    next_hinted = outcome_value(next_outcome) + material * next_material
-    advantage = negamax_gae(*ends, hinted, next_hinted, gamma, lam)
-    target = outcome_targets(*ends, next_outcome, gamma, lam)
-    batch = Batch(
-        observation=rollout.observation.flatten(0, 1),
-        mask=rollout.mask.flatten(0, 1),
-        choice=rollout.choice.flatten(),
-        log_prob=rollout.log_prob.flatten(),
-        advantage=scale_advantages(advantage, rollout.weight, ranks=ranks).flatten(),
-        target=target.flatten(0, 1),
-        weight=rollout.weight.flatten(),
+def _make_env(settings: Settings, seed: int) -> VectorEnv:
+    """Return the games of a run at staggered plies, so that they do not all end together."""
+    env = settings.env
+    games = VectorEnv(
+        env.games,
+        max_ply=env.max_ply,
+        declaration=env.declaration,
+        seed=seed,
+        threads=env.threads,
+        reset_share=env.reset_share,
+        reset_depth=env.reset_depth,
+        reset_pool=env.reset_pool,
     )
-    return batch, _summary(outcome, advantage, target, value)
-
-
-def _summary(
-    outcome: Tensor, advantage: Tensor, target: Tensor, value: Tensor
-) -> dict[str, Tensor]:
-    """How good the value head was on plies that it had not learned from."""
-    returns = outcome_value(target)
-    variance = returns.var()
-    cross = -(target * outcome.clamp(min=1e-6).log()).sum(-1).mean()
-    rate = target.mean((0, 1))
-    return {
-        "explained_variance": 1 - (returns - value).var() / variance,
-        "return_variance": variance,
-        "value_unseen": cross,
-        "value_base_rate": -(rate * rate.clamp(min=1e-6).log()).sum(),
-        "advantage_rms": advantage.square().mean().sqrt(),
-        "draw_probability": outcome[..., 1].mean(),
-    }
-
-
-def _bytes(array: NDArray[Any]) -> Tensor:
-    """Any array as uint8: not every dtype of numpy's can be stored as a tensor."""
-    return torch.from_numpy(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    games.stagger()
+    return games

@@ -1,10 +1,10 @@
-"""Frozen opponents: in some of the games an older self has one of the seats.
+"""Plays older selves of the learner, with frozen weights, in a share of the games.
 
-Without them self-play forgets how to beat what it no longer meets. New games draw their opponent from a
-few networks at a time, so that each is one batch; a network leaves when its last game has ended. Half
-of the draws are from the newest selves, half from the history, there by prioritised fictitious
-self-play: the weight is the square of the learner's loss rate (Vinyals et al., 2019). Every opponent is
-met twice from the same position, once from either seat.
+Self-play alone forgets how to beat opponents that it no longer meets. New games draw their opponent
+from a few active networks, so that each is one batch. A network is deleted when its last game has
+ended. Half of the draws take one of the newest selves. The other half take one of the history by
+prioritised fictitious self-play: the weight is the square of the learner's loss rate (Vinyals et
+al., 2019). The learner meets an opponent twice from the same position, once from each seat.
 """
 
 import copy
@@ -21,30 +21,32 @@ from torch import Tensor, nn
 from keisei.config import OpponentSettings
 from keisei.env import StepResult, VectorEnv
 from keisei.nets.policy import evaluate, legal_columns, legal_logits, sample
+from keisei.ppo.checkpoint import generator_state, load_generator
 
 MEMORY = 200
-"""Games after which an old result counts for little in a member's rating."""
+"""Number of recent games that decide a member's rating: older results fade."""
 _NUMBERS = 32_767
-"""A game's opponent is an int16."""
+"""Members have numbers from 1 to this one: a game stores its opponent as int16."""
 
 
 @dataclass(slots=True)
 class Member:
-    """A frozen network and how the learner fares against it."""
+    """A frozen network of the pool and the learner's results against it."""
 
     number: int
     step: int
-    """Of the weights."""
+    """Step at which its weights were frozen."""
     games: float = 0.0
+    """Games against it; older ones count less."""
     score: float = 0.0
-    """The learner's points in them."""
+    """The learner's points in these games."""
 
     @property
     def loss_rate(self) -> float:
-        """1 - the learner's mean score, drawn towards an even match while games are few."""
+        """Return 1 - the learner's mean score, with ten even games added for when there are few."""
         return 1 - (self.score + 5) / (self.games + 10)
 
-    def note(self, score: float) -> None:
+    def record_game(self, score: float) -> None:
         """Count a game in which the learner scored 1, 1/2 or 0."""
         fade = 1 - 1 / MEMORY
         self.games = self.games * fade + 1
@@ -52,7 +54,7 @@ class Member:
 
 
 class Opponents:
-    """The pool, and the games of an environment that are played against it: its last ones."""
+    """The pool of frozen networks, and the games against it: the last rows of an environment."""
 
     def __init__(
         self,
@@ -77,14 +79,14 @@ class Opponents:
         self._met = env.games["opponent"].copy()
 
     def refresh(self, iteration: int, step: int) -> None:
-        """Between two iterations: take the learner in where it is due, draw who plays next.
+        """Freeze the learner and draw the next opponents, every ``opponents.every`` iterations.
 
-        A learner whose weights are not finite is not taken in: it would spoil what is saved for long
-        after the learner went back to good weights.
+        Call it between iterations. A learner whose weights are not finite is not frozen: no
+        checkpoint could be saved for as long as it stayed in the pool.
         """
         if not self._settings.share or iteration % self._settings.every or not _finite(self._like):
             return
-        self._take(step)
+        self._add_member(step)
         if len(self._recent) > self._settings.recent:
             self._history.append(self._recent.pop(0))
         if len(self._history) > self._settings.history:
@@ -96,15 +98,15 @@ class Opponents:
             del self._members[number], self._nets[number]
 
     def forget_since(self, step: int) -> None:
-        """Draw no selves from after ``step`` any more, for the learner went back to it.
+        """Stop drawing members that were frozen after ``step``, to which the learner went back.
 
-        Games that they sit in go on to their end.
+        Their running games go on to the end.
         """
         late = {number for number, member in self._members.items() if member.step > step}
         for drawn in (self._recent, self._history, self._active):
             drawn[:] = [number for number in drawn if number not in late]
 
-    def _take(self, step: int) -> None:
+    def _add_member(self, step: int) -> None:
         self._taken += 1
         number = (self._taken - 1) % _NUMBERS + 1
         self._members[number] = Member(number, step)
@@ -118,14 +120,14 @@ class Opponents:
         return int(self._rng.choice(self._history, p=weights / weights.sum()))
 
     def to_move(self) -> NDArray[np.bool_]:
-        """[N] where a frozen opponent is to move."""
+        """Return bool[N]: where a frozen opponent is to move."""
         opponent, white = self._env.games["opponent"], self._env.games["side"] == 1
         found: NDArray[np.bool_] = np.where(white, opponent > 0, opponent < 0)
         return found
 
     @torch.no_grad()
     def play(self, actions: NDArray[np.int16], frozen: NDArray[np.bool_]) -> None:
-        """Write the opponents' sampled moves into ``actions`` where ``frozen``."""
+        """Sample the opponents' moves and write them into ``actions[N]`` where ``frozen[N]``."""
         env = self._env
         playing = np.abs(env.games["opponent"])
         for number in np.unique(playing[frozen]).tolist():
@@ -138,18 +140,21 @@ class Opponents:
             column, _ = sample(legal_logits(policy, legal), draw)
             actions[rows] = legal.gather(1, column)[:, 0].to("cpu", torch.int16).numpy()
 
-    def note(self, step: StepResult) -> None:
-        """Rate the games that ended with a step, and seat opponents in those that began."""
+    def record_step(self, step: StepResult) -> None:
+        """Count the games that a step ended, and give those that began an opponent."""
         ended = np.flatnonzero(step.terminated | step.truncated)
         for row in ended[ended >= self._first].tolist():
             met = int(self._met[row])
             if met:
                 learner = np.sign(met) * int(step.winner[row])  # the learner is black where met > 0
-                self._members[abs(met)].note((1 + learner) / 2)
+                self._members[abs(met)].record_game((1 + learner) / 2)
             self._met[row] = self._seat(row)
 
     def _seat(self, row: int) -> int:
-        """Who plays the game that has just begun in this row."""
+        """Give the game that has just begun in this row an opponent; return its signed number.
+
+        Positive: it plays white. Negative: it plays black. Zero: there is none.
+        """
         again = int(self._env.games["opponent"][row])
         if again or not self._active:
             return again
@@ -159,7 +164,7 @@ class Opponents:
         return opponent
 
     def values(self) -> dict[str, float]:
-        """The ``opponents/*`` metrics: members, and the learner's score against either half."""
+        """Return the ``opponents/*`` metrics; a score is NaN while no game has ended."""
         if not self._settings.share:
             return {}
         return {
@@ -174,7 +179,7 @@ class Opponents:
         return points / games if games else float("nan")
 
     def tensors(self) -> dict[str, Tensor]:
-        """Weights of the members as ``number.name``, on the CPU."""
+        """Return copies of the members' weights as ``number.name``, on the CPU."""
         return {
             f"{number}.{name}": value.cpu().clone()
             for number, net in self._nets.items()
@@ -182,7 +187,7 @@ class Opponents:
         }
 
     def state(self) -> dict[str, Any]:
-        """The rest of what ``load_state`` continues from, ready for JSON."""
+        """Return the rest of what ``load_state`` continues from, ready for JSON."""
         return {
             "members": [asdict(member) for member in self._members.values()],
             "recent": self._recent,
@@ -190,7 +195,7 @@ class Opponents:
             "active": self._active,
             "taken": self._taken,
             "met": self._met.tolist(),
-            "sampling": self._sampling.get_state().numpy().tobytes().hex(),
+            "sampling": generator_state(self._sampling),
             "rng": self._rng.bit_generator.state,
         }
 
@@ -205,13 +210,11 @@ class Opponents:
         self._recent, self._history = list(state["recent"]), list(state["history"])
         self._active, self._taken = list(state["active"]), state["taken"]
         self._met[:] = state["met"]
-        self._sampling.set_state(
-            torch.frombuffer(bytearray.fromhex(state["sampling"]), dtype=torch.uint8)
-        )
+        load_generator(self._sampling, state["sampling"])
         self._rng.bit_generator.state = state["rng"]
 
 
 def _finite(net: nn.Module) -> bool:
-    """Whether all weights are finite; waits for the device once."""
+    """Return whether all weights are finite. Waits for the device once."""
     values = [value for value in net.state_dict().values() if value.is_floating_point()]
     return bool(nn.utils.get_total_norm(values, math.inf).isfinite())

@@ -1,7 +1,7 @@
-"""The processes that train one network together, seen from one of them.
+"""Connects the processes (ranks) that train one network together.
 
-Under torchrun each is a rank with games of its own. What they learn from is the union of their plies,
-so that weights, optimiser, steps and metrics are the same on all of them, bit for bit.
+Under torchrun each process is a rank with its own games. All learn from the union of their plies,
+so weights, optimiser, steps and metrics are the same on all of them, bit for bit.
 """
 
 from collections.abc import Iterator
@@ -13,87 +13,91 @@ from typing import Literal, get_args
 import torch
 import torch.distributed as dist  # `import torch` has imported it already
 
-# Its functions have the group of their import as a default argument. Imported later, by torch.compile, they
-# would keep ours beyond `desert`, and gloo's threads with it: at exit these may abort the process.
+# The functions of this module have as default argument the process group that exists at its import.
+# If torch.compile imported it later, it would keep our group and gloo's threads after `desert`. These
+# threads may abort the process at exit.
 import torch.distributed.nn.functional
 from torch import Tensor, nn
 
 TIMEOUT = timedelta(minutes=10)
-"""After so long without an answer another rank counts as stuck. More than compiling takes."""
-_SEED_STRIDE = 1_000_003  # not 2**32: a generator on the CPU looks at 32 bits alone
+"""A rank that does not answer for this long counts as stuck. Compiling takes less."""
+_SEED_STRIDE = 1_000_003  # not 2**32: a generator on the CPU uses only 32 bits of its seed
 
 Order = Literal["start", "train", "idle", "save", "rollback", "end"]
-"""What rank 0 tells the others to do; ``idle`` says only that it lives."""
+"""What rank 0 orders the others to do. ``idle`` only shows that rank 0 is alive."""
 _ORDERS: tuple[Order, ...] = get_args(Order)
 
 
 class RankError(RuntimeError):
-    """Another rank has died or got stuck: training can't go on."""
+    """Another rank has died or is stuck: training can't go on."""
 
 
 class Ranks:
-    """The usual case: this process trains alone. Nothing is sent, what is asked for is what it has."""
+    """One process that trains alone, the usual case. Nothing is sent; sums are over one rank."""
 
     rank = 0
-    """This process's number. Rank 0 leads, the others follow."""
+    """Number of this process. Rank 0 gives orders to the others."""
     size = 1
-    """How many there are."""
+    """Number of ranks."""
     local = 0
-    """This process's number on its machine, and that of its GPU."""
+    """Number of this process on its machine, and of its GPU."""
 
     def seed(self, seed: int) -> int:
-        """The seed of this rank's games and moves, from that of the run."""
+        """Return the seed of this rank's games and moves, given the run's seed."""
         return seed + _SEED_STRIDE * self.rank
 
     def share(self, net: nn.Module) -> None:
-        """Give ``net`` the weights that it has on rank 0."""
+        """Copy the weights of ``net`` from rank 0 to all ranks."""
 
     def total(self, counts: list[int]) -> list[int]:
-        """Sums over the ranks."""
+        """Return the sums over the ranks."""
         return counts
 
     def sum(self, numbers: Tensor) -> Tensor:
-        """Sums over the ranks; ``numbers`` are on the device and may be overwritten."""
+        """Return the sums over the ranks. ``numbers`` are on the device and may be overwritten."""
         return numbers
 
     def mean(self, numbers: Tensor) -> Tensor:
-        """Means over the ranks; as ``sum``."""
+        """Return the means over the ranks. ``numbers`` may be overwritten."""
         return numbers
 
     def unite(
         self, net: nn.Module, weight: Tensor, loss: Tensor, stats: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Turn means over this rank's rows, of ``weight[B]``, into means over the rows of all ranks.
+        """Turn means over this rank's minibatch into means over the minibatches of all ranks.
 
-        Of the gradients in ``net``, in place, of ``loss[]`` and of ``stats[S]``, which are returned.
+        The means are the gradients in ``net`` (changed in place), ``loss[]`` and ``stats[S]``
+        (returned). ``weight[B]`` are the weights of this rank's plies.
         """
         return loss, stats
 
-    def tell(self, order: Order, text: str = "") -> None:
-        """On rank 0: have the others do something. They take orders between two turns only."""
+    def send_order(self, order: Order, text: str = "") -> None:
+        """On rank 0: send the others an order and its text. They read orders only between turns."""
 
     def gather(self, text: str) -> list[str]:
-        """The ``text`` of every rank, by rank; waits for all."""
+        """Return the ``text`` of every rank, in their order. Waits for all."""
         return [text]
 
     def desert(self) -> None:
-        """Break off at any moment: whoever waits for this rank gets RankError. May be called again."""
+        """Leave the group at any moment. Ranks that wait for this one get RankError. Idempotent."""
 
 
 ALONE = Ranks()
+"""The ranks of a process that trains alone."""
 
 
 class Group(Ranks):
-    """Several processes. Whatever needs the others raises RankError when one died or got stuck.
+    """Several processes. A method that needs the others raises RankError if one is dead or stuck.
 
-    All ranks must call the same methods in the same order; ``tell`` on rank 0 meets ``hear``.
+    All ranks must call the same methods in the same order. To ``send_order`` on rank 0 corresponds
+    ``receive_order`` on the others.
     """
 
     def __init__(self, rank: int, size: int, local: int) -> None:
-        """Meet the others, at the address that torchrun left in the environment."""
+        """Connect to the others, at the address in the environment that torchrun sets."""
         self.rank, self.size, self.local = rank, size, local
         self._ended = self._deserted = False
-        # NCCL is set up when it is first used. The flags stay on the CPU: they wait for no GPU.
+        # NCCL starts when it is first used. Orders stay on the CPU, so that they wait for no GPU.
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         with self._others():
             dist.init_process_group(backend, timeout=TIMEOUT, rank=rank, world_size=size)
@@ -122,13 +126,13 @@ class Group(Ranks):
         gradients = [p.grad for p in net.parameters() if p.grad is not None]
         parts = [*gradients, loss.detach(), stats, torch.ones_like(loss)]
         flat = self.sum(torch.cat([part.reshape(-1) for part in parts]) * weight.sum())
-        flat /= flat[-1].clamp(min=1)  # one rank's NaN is everybody's: all skip the step
+        flat /= flat[-1].clamp(min=1)  # a NaN of one rank reaches all: all skip the step
         *united, loss, stats, _ = flat.split([part.numel() for part in parts])
         for gradient, part in zip(gradients, united, strict=True):
             gradient.copy_(part.view(gradient.shape))
         return loss[0], stats
 
-    def tell(self, order: Order, text: str = "") -> None:
+    def send_order(self, order: Order, text: str = "") -> None:
         if self._deserted:
             return
         data = text.encode()
@@ -138,8 +142,8 @@ class Group(Ranks):
                 dist.broadcast(torch.tensor(list(data), dtype=torch.uint8), src=0)
         self._ended = order == "end"
 
-    def hear(self) -> tuple[Order, str]:
-        """On the others: wait for the next order and its text."""
+    def receive_order(self) -> tuple[Order, str]:
+        """On the other ranks: wait for the next order; return it and its text."""
         flag = torch.zeros(2, dtype=torch.int64)
         with self._others():
             dist.broadcast(flag, src=0)
@@ -164,14 +168,15 @@ class Group(Ranks):
             dist.destroy_process_group()
 
     def close(self) -> None:
-        """Leave. On rank 0 the others are told to end, if they have not been."""
+        """Leave the group. Rank 0 orders the others to end first, unless it has done so."""
         if self.rank == 0 and not self._ended:
-            with suppress(RankError):  # whoever is gone can't be told
-                self.tell("end")
+            with suppress(RankError):  # a dead rank receives nothing
+                self.send_order("end")
         self.desert()
 
     @contextmanager
     def _others(self) -> Iterator[None]:
+        """Raise RankError where the block fails because of another rank."""
         try:
             yield
         except RuntimeError as error:
@@ -183,5 +188,5 @@ class Group(Ranks):
             ) from error
 
 
-CURRENT: ContextVar[Ranks] = ContextVar("CURRENT", default=ALONE)
-"""Whom a run that is opened in this context trains with."""
+CONTEXT_RANKS: ContextVar[Ranks] = ContextVar("CONTEXT_RANKS", default=ALONE)
+"""The ranks that a run trains with if it is opened in this context."""

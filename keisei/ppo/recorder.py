@@ -1,4 +1,4 @@
-"""Remembers the moves of the running games, so that one finished game in N can be kept."""
+"""Remembers the moves of running games, so that one finished game in N can be recorded."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -27,20 +27,23 @@ class FinishedGame:
 
 @dataclass(slots=True)
 class Showcase:
-    """A running game, replayed up to where somebody last looked."""
+    """A running game, replayed up to the position that was shown last."""
 
     number: int
     position: Position
     plies: int = 0
-    """Moves played to get here, from the start that this game had."""
+    """Moves from this game's start position to the shown one."""
     ply: int = 0
-    """Ply of the position as the environment counts: more than ``plies`` in a first, staggered game."""
+    """Ply of the position as the environment counts: above ``plies`` in a first, staggered game."""
     last_move: str | None = None
-    """USI; None if this is the start."""
+    """USI; None at the start position."""
 
 
 class Recorder:
-    """Moves of all running games (two bytes a ply) and the start of those that will be kept."""
+    """Moves of all running games, and the start positions of those that will be recorded.
+
+    ``moves``: int16[N, max_ply]; ``length``: int64[N]; ``starts``: SFEN by slot, the game's row.
+    """
 
     def __init__(self, env: VectorEnv, one_in: int) -> None:
         n = len(env)
@@ -53,8 +56,13 @@ class Recorder:
         for slot in range(n):
             self._begin(env, slot)
 
-    def note(self, env: VectorEnv, actions: NDArray[Any], step: StepResult) -> list[FinishedGame]:
-        """Take down a step that was just made; returns the games that ended with it and are kept."""
+    def record_step(
+        self, env: VectorEnv, actions: NDArray[Any], step: StepResult
+    ) -> list[FinishedGame]:
+        """Record the moves of a step; return those of the games it ended that are to be recorded.
+
+        ``actions``: int[N]. Call it right after ``env.step``: it reads the start of new games.
+        """
         self.moves[self._rows, self.length] = actions
         self.length += 1
         games = []
@@ -66,7 +74,7 @@ class Recorder:
         return games
 
     def showcase(self, env: VectorEnv) -> Showcase | None:
-        """The game in slot 0 as it was before its newest move; None if it has had none."""
+        """Return the game in slot 0 before its newest move; None if it has no move yet."""
         number, plies = int(env.game_number[0]), int(self.length[0]) - 1
         if plies < 0:
             return None
@@ -79,7 +87,7 @@ class Recorder:
         return shown
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-        """Copies of the arrays, and texts, that ``load_state`` continues from."""
+        """Return what ``load_state`` continues from: copies of the arrays, and starts by slot."""
         arrays: dict[str, NDArray[Any]]
         arrays = {"moves": self.moves.copy(), "length": self.length.copy()}
         return arrays, {str(slot): sfen for slot, sfen in self.starts.items()}
@@ -92,7 +100,7 @@ class Recorder:
         self._showcase = None
 
     def _begin(self, env: VectorEnv, slot: int) -> None:
-        """A game begins in this slot; slot 0 is always followed, for the showcase."""
+        """Begin a game in this slot. Slot 0 always has a start, for the showcase."""
         self.starts.pop(slot, None)
         if slot == 0 or int(env.game_number[slot]) % self._one_in == 0:
             self.starts[slot] = env.sfen(slot)

@@ -1,4 +1,4 @@
-"""Plays every game for T plies with the current network and keeps what the update needs."""
+"""Plays every game for T plies with the current network and stores what the update needs."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -36,7 +36,7 @@ class Rollout:
     log_prob: Tensor
     """float32[T, N]"""
     outcome: Tensor
-    """float32[T + 1, N, 3] win, draw, loss; the last row is that of the positions after it"""
+    """float32[T + 1, N, 3] win, draw, loss; the last row is of the positions after the rollout"""
     reward: Tensor
     """float32[T, N] for the side that moved"""
     terminated: Tensor
@@ -46,17 +46,19 @@ class Rollout:
     weight: Tensor
     """float32[T, N] 1 for the learner's plies, 0 for a frozen opponent's"""
     material: Tensor
-    """float32[T + 1, N] see ``material_balance``"""
+    """float32[T + 1, N] ``material_balance`` of the positions"""
     cut: tuple[Tensor, Tensor]
-    """ply and game, int64[K], where a game was cut"""
+    """ply and game, int64[K] each, of the K places where a game was cut"""
     cut_outcome: Tensor
-    """float32[K, 3] of its last position"""
+    """float32[K, 3] of the last positions of these games"""
     cut_material: Tensor
-    """float32[K]"""
+    """float32[K] of the same positions"""
 
     def following(self) -> tuple[Tensor, Tensor]:
-        """Outcome ``[T, N, 3]`` and material ``[T, N]`` of the position after each move, before any
-        reset; meaningless where terminated.
+        """Return outcome ``[T, N, 3]`` and material ``[T, N]`` of the position after each move.
+
+        Where a game was cut that is its last position, not the next game's first. Where a game
+        terminated the numbers mean nothing.
         """
         outcome, material = self.outcome[1:].clone(), self.material[1:].clone()
         outcome[self.cut], material[self.cut] = self.cut_outcome, self.cut_material
@@ -64,14 +66,14 @@ class Rollout:
 
     @property
     def bytes_per_ply(self) -> float:
-        """What a stored ply takes on the device."""
+        """Memory of a stored ply on the device."""
         stored = (getattr(self, field.name) for field in fields(self))
         tensors = [tensor for tensor in stored if isinstance(tensor, Tensor)]
         return sum(tensor.nbytes for tensor in tensors) / self.reward.numel()
 
 
 class Collector:
-    """Fills the buffers of one rollout, ply by ply; ``finish`` hands them out until the next one."""
+    """Fills the buffers of a rollout ply by ply. All rollouts use the same buffers."""
 
     def __init__(
         self,
@@ -85,7 +87,7 @@ class Collector:
         opponents: Opponents,
         clock: Clock,
     ) -> None:
-        """``declaration``: the reward of a win by it."""
+        """``declaration``: the reward of a win by declaration."""
         self._declaration = declaration
         self._env, self._net, self._opponents = env, net, opponents
         self._device, self._dtype = device, dtype
@@ -102,7 +104,7 @@ class Collector:
         self._weight = np.zeros(shape, np.float32)
         self._finals: list[tuple[int, NDArray[np.intp], NDArray[np.uint8]]] = []
         self.newest: tuple[Tensor, Tensor, Tensor] | None = None
-        """Legal actions, their logits and the outcome's ``[1, ...]`` of game 0 in the newest ply."""
+        """Game 0's newest ply: legal actions, their logits and the outcome's logits, each [1, ...]."""
 
     @torch.no_grad()
     def ply(self, t: int) -> tuple[NDArray[np.int16], StepResult]:
@@ -138,11 +140,11 @@ class Collector:
             cut = np.flatnonzero(step.truncated)
             if len(cut):
                 self._finals.append((t, cut, step.final_observation[cut]))
-            self._opponents.note(step)
+            self._opponents.record_step(step)
         return actions, step
 
     def answer(self) -> tuple[list[tuple[int, float]], float] | None:
-        """What the network said of ``newest``: moves as ``most_probable`` gives them, and the value."""
+        """Return the answer in ``newest``: moves as from ``most_probable``, and the value."""
         if self.newest is None:
             return None
         legal, logits, outcome = self.newest
@@ -150,12 +152,12 @@ class Collector:
         return top, float(outcome_value(outcome.softmax(1)))
 
     def learned(self) -> Tensor:
-        """Indices ``int64[M]`` into the flattened rollout of the learner's own plies."""
+        """Return the learner's own plies: indices ``int64[M]`` into the flattened rollout."""
         return self._upload(np.flatnonzero(self._weight))
 
     @torch.no_grad()
     def finish(self) -> Rollout:
-        """The rollout, once all plies are played. Its tensors are overwritten by the next one."""
+        """Return the rollout; all its plies must be played. The next one overwrites its tensors."""
         with self._clock.phase("inference"):
             edge = self._upload(self._env.observation)
             _, self._outcome[-1] = evaluate(self._net, edge, self._dtype)
@@ -179,7 +181,7 @@ class Collector:
             )
 
     def _cut_positions(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Ply, game and last position ``uint8[K, 131]`` of the games that were cut."""
+        """Return ply, game and last position ``uint8[K, 131]`` of the games that were cut."""
         none = 0, np.empty(0, np.intp), np.empty((0, OBSERVATION_BYTES), np.uint8)
         plies, games, last = zip(none, *self._finals, strict=True)
         counts = [len(rows) for rows in games]
@@ -190,7 +192,10 @@ class Collector:
         )
 
     def _judge(self, observation: Tensor) -> Tensor:
-        """Outcome probabilities ``[K, 3]``, N positions at a time: a compiled network keeps its one shape."""
+        """Return outcome probabilities ``[K, 3]``.
+
+        Asks for N positions at a time: a compiled network has one shape.
+        """
         if not len(observation):
             return observation.new_zeros(0, 3, dtype=torch.float32)
         size = len(self._env)
@@ -199,5 +204,5 @@ class Collector:
         return torch.cat(judged)[: len(observation)].softmax(1)
 
     def _upload(self, array: NDArray[Any]) -> Tensor:
-        """A copy on the device."""
+        """Return a copy on the device."""
         return torch.tensor(array, device=self._device)

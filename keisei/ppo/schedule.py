@@ -1,4 +1,4 @@
-"""Settings that change with the step."""
+"""Computes the settings that change with the step."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ class Scheduled:
 
 
 def scheduled(settings: Settings, step: int) -> Scheduled:
-    """Linear from the first to the last value over ``schedule.steps``, constant from there on."""
+    """Return the settings at ``step``: linear over ``schedule.steps``, then constant."""
     done = min(1.0, step / settings.schedule.steps)
     ppo, env = settings.ppo, settings.env
     return Scheduled(

@@ -1,7 +1,7 @@
-"""Learning from other people's games, before self-play: the move played and the result."""
+"""Trains a network on recorded games: it learns the moves played and the results."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,17 +11,21 @@ from torch.nn import functional as F
 
 from keisei.config import PPO
 from keisei.nets.policy import evaluate, legal_columns, legal_log_probs
+from keisei.ppo.checkpoint import to_cpu
 from keisei.ppo.update import make_optimizer, optimise
 from keisei.records import GameRecord, Positions
 
 SMOOTHING = 0.05
-"""Part of a result that is spread over win, draw and loss. Without it a collection without a draw
-teaches that draws have no probability at all, and the first one costs dozens of nats."""
+"""Share of a result that is spread over win, draw and loss.
+
+Without it, games without a draw teach that draws are impossible. The first draw then costs dozens of
+nats.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How well a network foretells games."""
+    """How well a network predicts games."""
 
     accuracy: float
     """Share of positions in which its most probable move was played."""
@@ -31,7 +35,7 @@ class Score:
     """Cross-entropy of the result, nats; NaN where no result is known."""
 
     def loss(self, value_coefficient: float) -> float:
-        """The two losses as they are weighed in training."""
+        """Return the sum of the two losses, weighed as in training. An unknown loss counts 0."""
         known = 0.0 if math.isnan(self.loss_value) else self.loss_value
         return self.loss_policy + value_coefficient * known
 
@@ -39,10 +43,10 @@ class Score:
 def hold_out(
     games: Sequence[GameRecord], share: float, seed: int
 ) -> tuple[list[GameRecord], list[GameRecord]]:
-    """Games to learn from and games to look at only, at least one of each, drawn by ``seed``.
+    """Split games at random into those to learn from and a ``share`` to hold out; at least one each.
 
-    Games, not positions: two positions of a game share its result and most of the board. A game that
-    is there twice counts once. Raises ValueError for fewer than two games.
+    Whole games are held out, not positions: two positions of a game share its result and most of
+    the board. Repeated games count once. Raises ValueError for fewer than two different games.
     """
     different = list({(game.start, game.moves): game for game in games}.values())
     if len(different) < 2:
@@ -53,6 +57,73 @@ def hold_out(
     return shuffled[held:], shuffled[:held]
 
 
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """The score of a network on held-out games during its training."""
+
+    epoch: float
+    """Passes over the learned games so far; a fraction where training ended within one."""
+    score: Score
+    loss: float
+    """``Score.loss`` with the value coefficient of training: the best network has the lowest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """The result of ``train``."""
+
+    weights: dict[str, Tensor]
+    """State of the best network, on the CPU."""
+    best: Examination
+    examinations: tuple[Examination, ...]
+    """All of them in order; the first is that of the untrained network."""
+
+
+def train(
+    net: nn.Module,
+    learned: Positions,
+    held_out: Positions,
+    ppo: PPO,
+    *,
+    epochs: int,
+    seed: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    should_stop: Callable[[], bool],
+    on_minibatch: Callable[[int, Tensor], None],
+    on_examination: Callable[[Examination], None],
+) -> Trained:
+    """Train ``net`` on the learned positions, and keep its weights when it is best on the others.
+
+    It is examined before the first minibatch, after each epoch and at the end. ``on_minibatch`` gets
+    the number of minibatches so far and what ``teach`` yields. Training ends early when
+    ``should_stop`` returns True after a minibatch.
+    """
+    examinations: list[Examination] = []
+    kept: dict[str, Tensor] = {}
+
+    def examine_net(epoch: float) -> None:
+        score = examine(net, held_out, ppo, device, dtype)
+        found = Examination(epoch, score, score.loss(ppo.value_coefficient))
+        if not examinations or found.loss < min(earlier.loss for earlier in examinations):
+            kept.update(to_cpu(net.state_dict()))
+        examinations.append(found)
+        on_examination(found)
+
+    examine_net(0)
+    parts, done = minibatches(learned, ppo), 0
+    steps = teach(net, learned, ppo, epochs=epochs, seed=seed, device=device, dtype=dtype)
+    for done, means in enumerate(steps, 1):
+        on_minibatch(done, means)
+        if done % parts == 0:
+            examine_net(done // parts)
+        if should_stop():
+            break
+    if done % parts:
+        examine_net(round(done / parts, 2))
+    return Trained(kept, min(examinations, key=lambda found: found.loss), tuple(examinations))
+
+
 def supervised_losses(
     policy: Tensor,
     outcome: Tensor,
@@ -61,11 +132,14 @@ def supervised_losses(
     result: Tensor,
     smoothing: float = 0.0,
 ) -> Tensor:
-    """``float32[4, B]``: the policy's loss, the value's loss (0 where the result is unknown), whether
-    the result is known, whether the most probable move was played.
+    """Return four rows ``float32[4, B]`` of numbers for each position.
 
-    ``policy[B, 2187]`` and ``outcome[B, 3]`` are logits, ``legal[B, L]`` comes from ``legal_columns``;
-    ``action[B]`` is legal, ``result[B]`` is WIN, DRAW, LOSS (columns of ``outcome``) or UNKNOWN.
+    The rows are the policy's loss, the value's loss (0 where the result is unknown), whether the
+    result is known (1 or 0), and whether the most probable move was played (1 or 0).
+
+    ``policy[B, 2187]`` and ``outcome[B, 3]`` are logits, ``legal[B, L]`` comes from
+    ``legal_columns``. ``action[B]`` is legal. ``result[B]`` is WIN, DRAW, LOSS (columns of
+    ``outcome``) or UNKNOWN; ``smoothing`` of it is spread over the three.
     """
     log_probs = legal_log_probs(policy, legal)
     column = (legal == action[:, None]).byte().argmax(1, keepdim=True)
@@ -88,13 +162,12 @@ def teach(
     device: torch.device,
     dtype: torch.dtype,
 ) -> Iterator[Tensor]:
-    """Train ``net`` on the positions; yields after each minibatch.
+    """Train ``net`` on the positions; yield after each of ``epochs * minibatches(...)`` minibatches.
 
-    What it yields is ``float32[4]`` on the device: means of ``supervised_losses`` over the minibatch,
-    results smoothed by ``SMOOTHING``.
-    There are ``epochs * minibatches(positions, ppo)`` of them. The learning rate falls linearly from
-    ``ppo.learning_rate`` to ``ppo.learning_rate_final``. The same arguments and torch threads give the
-    same weights on a CPU.
+    It yields ``float32[4]`` on the device: the means of ``supervised_losses`` over the minibatch,
+    with results smoothed by ``SMOOTHING``. The learning rate falls linearly from
+    ``ppo.learning_rate`` to ``ppo.learning_rate_final``. On a CPU the same arguments and torch
+    threads give the same weights.
     """
     optimizer = make_optimizer(net, ppo.weight_decay)
     shuffling = torch.Generator().manual_seed(seed)
@@ -115,7 +188,7 @@ def teach(
 
 
 def minibatches(positions: Positions, ppo: PPO) -> int:
-    """Parts of nearly equal size that an epoch is cut into."""
+    """Return the number of minibatches in an epoch; they have nearly equal sizes."""
     return max(1, round(len(positions) / ppo.minibatch))
 
 
@@ -123,7 +196,7 @@ def minibatches(positions: Positions, ppo: PPO) -> int:
 def examine(
     net: nn.Module, positions: Positions, ppo: PPO, device: torch.device, dtype: torch.dtype
 ) -> Score:
-    """How well ``net`` foretells the positions."""
+    """Measure how well ``net`` predicts the positions."""
     sums = torch.zeros(4, dtype=torch.float64)
     for rows in torch.arange(len(positions)).split(ppo.minibatch):
         sums += _losses(net, positions, rows, device, dtype).sum(1).double().cpu()

@@ -1,4 +1,4 @@
-"""How self-play games end, over the last iterations."""
+"""Counts how the self-play games of the last iterations ended."""
 
 from collections import deque
 from typing import Any
@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from keisei.env import Reason, StepResult
 
 WINDOW = 20
-"""Iterations looked at: one iteration alone ends too few games to say much."""
+"""Iterations that are counted: in a single one too few games end."""
 _REASONS = len(Reason)
 _BLACK, _WHITE, _PLIES = _REASONS, _REASONS + 1, _REASONS + 2
 _CELLS = _REASONS + 3
 
 
 class Tally:
-    """Counts of ended games: one row an iteration (ends by reason, black's and white's wins, plies)."""
+    """Counts of ended games, a row per iteration: ends by reason, wins by colour, plies."""
 
     def __init__(self) -> None:
         self._rows: deque[NDArray[np.int64]] = deque(maxlen=WINDOW)
@@ -37,7 +37,7 @@ class Tally:
         row[_PLIES] += step.plies[done].sum(dtype=np.int64)
 
     def values(self) -> dict[str, float]:
-        """The ``games/*`` metrics; NaN while no game has ended. ``games/ended`` is a plain count."""
+        """Return the ``games/*`` metrics. Means and shares are NaN while no game has ended."""
         total = np.sum(self._rows, axis=0) if self._rows else np.zeros(_CELLS)
         ended = float(total[:_REASONS].sum())
         over = ended or float("nan")
@@ -56,7 +56,7 @@ class Tally:
         return shares
 
     def state(self) -> list[list[int]]:
-        """The rows as lists."""
+        """Return the rows as lists, oldest first."""
         return [row.tolist() for row in self._rows]
 
     def load_state(self, rows: list[Any]) -> None:

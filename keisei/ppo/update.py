@@ -1,4 +1,4 @@
-"""The PPO losses and one step of the optimiser: functions of their arguments."""
+"""Computes the PPO loss and takes one step of the optimiser."""
 
 from dataclasses import dataclass, fields
 
@@ -17,12 +17,12 @@ STATS = (
     "clip_fraction",
     "ratio_error",
 )
-"""What ``ppo_loss`` measures, in order."""
+"""Names of what ``ppo_loss`` measures, in order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Plies to learn from; B of them."""
+    """B plies to learn from."""
 
     observation: Tensor
     """uint8[B, 131]"""
@@ -31,16 +31,16 @@ class Batch:
     choice: Tensor
     """int16[B] column of the action among ``legal_columns(mask)``"""
     log_prob: Tensor
-    """float32[B] of the action when it was played"""
+    """float32[B] log-probability of the action when it was played"""
     advantage: Tensor
-    """float32[B] scaled"""
+    """float32[B] as ``scale_advantages`` returns it"""
     target: Tensor
     """float32[B, 3] win, draw, loss"""
     weight: Tensor
     """float32[B] 1 for the learner's plies, 0 for a frozen opponent's"""
 
-    def take(self, index: Tensor) -> "Batch":
-        """The rows in ``index: int64[M]``."""
+    def select(self, index: Tensor) -> "Batch":
+        """Return the plies in the rows ``index: int64[M]``."""
         return Batch(*(getattr(self, f.name)[index] for f in fields(self)))
 
 
@@ -53,10 +53,11 @@ def ppo_loss(
     value_coefficient: float,
     entropy_weight: float,
 ) -> tuple[Tensor, Tensor]:
-    """The loss to minimise and ``STATS`` (detached), both averaged over plies of weight 1.
+    """Return the loss ``[]`` to minimise and ``STATS`` (detached), averaged over plies of weight 1.
 
-    ``policy[B, 2187]`` and ``outcome[B, 3]`` are logits, ``legal[B, L]`` the columns of the batch.
-    The policy's part is the clipped surrogate (Schulman et al., 2017), the value's a cross-entropy.
+    ``policy[B, 2187]`` and ``outcome[B, 3]`` are logits, ``legal[B, L]`` is ``legal_columns`` of
+    the batch. The loss adds the clipped surrogate (Schulman et al., 2017), the cross-entropy of the
+    value and the entropy bonus.
     """
     share = batch.weight / batch.weight.sum().clamp(min=1)
     log_probs = legal_log_probs(policy, legal)
@@ -80,7 +81,10 @@ def ppo_loss(
 def optimise(
     net: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, grad_clip: float
 ) -> tuple[Tensor, Tensor]:
-    """Gradients and one step. Returns (gradient norm, 1 if skipped), see ``descend``."""
+    """Compute the gradients of ``loss`` and take one step, as ``descend`` does.
+
+    Returns the gradient norm, and 1 if the step was skipped.
+    """
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     return descend(net, optimizer, loss.detach(), grad_clip)
@@ -89,11 +93,11 @@ def optimise(
 def descend(
     net: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, grad_clip: float
 ) -> tuple[Tensor, Tensor]:
-    """One step down the gradients in ``net``, skipped where they or the loss are not finite.
+    """Take one step with the gradients in ``net``; skip it if they or the loss are not finite.
 
-    Returns (gradient norm, 1 if skipped). Nothing waits for the device: the fused optimisers look at
-    ``found_inf`` themselves, as under a gradient scaler, and leave weights, moments and step counts
-    as they are.
+    Returns the gradient norm before clipping, and 1 if the step was skipped. Nothing waits for the
+    device: a fused optimiser reads ``found_inf`` itself, as under a gradient scaler, and then
+    leaves weights, moments and step counts as they are.
     """
     norm = nn.utils.clip_grad_norm_(net.parameters(), grad_clip)
     skipped = (~(torch.isfinite(norm) & torch.isfinite(loss))).float()
@@ -103,17 +107,17 @@ def descend(
 
 
 def make_optimizer(net: nn.Module, weight_decay: float) -> torch.optim.AdamW:
-    """The optimiser that ``optimise`` expects; its learning rate is set every iteration."""
+    """Return the optimiser that ``descend`` expects. The caller sets its learning rate."""
     return torch.optim.AdamW(net.parameters(), weight_decay=weight_decay, fused=True)
 
 
 def scale_advantages(
     advantage: Tensor, weight: Tensor, floor: float = 1e-3, ranks: Ranks = ALONE
 ) -> Tensor:
-    """Advantages over their root mean square (no shift), or over ``floor`` when that is larger.
+    """Return the advantages divided by their root mean square, or by ``floor`` if that is larger.
 
-    The mean is over the plies of all ``ranks``. A window in which nothing happens has advantages of
-    almost zero: blown up to one they would be noise.
+    The mean is not subtracted. It runs over the learned plies of all ``ranks``. The floor keeps a
+    rollout in which nothing happens from becoming noise: its advantages are almost zero.
     """
     sums = torch.stack(((weight * advantage.square()).sum(), weight.sum()))
     squares, plies = ranks.sum(sums).unbind()
@@ -122,7 +126,7 @@ def scale_advantages(
 
 
 class Sums:
-    """Sums over the minibatches of an iteration, on the device; skipped ones don't count."""
+    """Sums over the minibatches of an iteration, on the device, without the skipped ones."""
 
     def __init__(self, device: torch.device) -> None:
         self._stats = torch.zeros(len(STATS), device=device)
@@ -133,7 +137,11 @@ class Sums:
         self._count = 0
 
     def add(self, stats: Tensor, norm: Tensor, skipped: Tensor, in_a_row: Tensor) -> None:
-        """A minibatch: ``STATS``, gradient norm, 1 if skipped, and how many were in a row."""
+        """Add a minibatch.
+
+        ``stats`` are its ``STATS``, ``norm`` the gradient norm, ``skipped`` 1 or 0; ``in_a_row``
+        counts the skipped minibatches up to this one.
+        """
         good = skipped == 0
         self._stats += torch.where(good, stats, 0)
         self._norm += torch.where(good, norm, 0)
@@ -144,7 +152,7 @@ class Sums:
         self._count += 1
 
     def means(self) -> dict[str, Tensor]:
-        """Metric to number; the ratio's error is that of the first minibatch."""
+        """Return the means by metric. ``ratio_error`` is that of the first minibatch."""
         counted = (self._count - self._skipped).clamp(min=1)
         means = dict(zip(STATS, self._stats / counted, strict=True))
         return means | {

@@ -1,4 +1,4 @@
-"""Reading CSA: http://www2.computer-shogi.org/protocol/record_v3.html."""
+"""Read CSA records: http://www2.computer-shogi.org/protocol/record_v3.html."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from keisei.records.ends import UNKNOWN, End, read_end
 from keisei.records.game import GameRecord
 from keisei.records.moves import Moves
-from keisei.records.start import Start
+from keisei.records.start import StartPosition
 
 _PIECES = {
     "FU": "P", "KY": "L", "KE": "N", "GI": "S", "KI": "G", "KA": "B", "HI": "R", "OU": "K",
@@ -18,7 +18,11 @@ _MOVE = re.compile(r"([+-])(\d\d)(\d\d)([A-Z]{2})", re.ASCII)
 
 
 def split(lines: list[str]) -> Iterator[tuple[int, list[tuple[int, str]]]]:
-    """The games of a file, each with the number of its first line; ``/`` stands between two."""
+    """Split a file into games at lines that hold only ``/``.
+
+    Yields the number of a game's first line, and its lines with their numbers. A part that holds
+    only comments is left out.
+    """
     begin = 0
     for end in (*(n for n, line in enumerate(lines) if line.strip() == "/"), len(lines)):
         part = list(enumerate(lines[begin:end], begin + 1))
@@ -28,47 +32,50 @@ def split(lines: list[str]) -> Iterator[tuple[int, list[tuple[int, str]]]]:
 
 
 def read(lines: Iterable[tuple[int, str]], source: str) -> GameRecord:
-    """One game. Raises ValueError, naming the line."""
-    game = _Game()
+    """Read one game from its numbered lines. Raises ValueError, naming the line."""
+    reader = _CsaReader()
     for number, line in lines:
         try:
             for statement in _statements(line):
-                game.take(statement)
+                reader.read_statement(statement)
         except ValueError as error:
             raise ValueError(f"line {number}: {error}") from error
-    return game.begun().record(game.end or UNKNOWN, source)
+    return reader.begun().record(reader.end or UNKNOWN, source)
 
 
 def _statements(line: str) -> list[str]:
-    """What a line says: several statements may stand in one, but not behind free text."""
+    """Split a line into its statements, without comments, names and version."""
     if line.startswith(("'", "N", "$", "V")):
         return []
-    told = line.partition(",'")[0]
-    return [text for text in map(str.strip, told.split(",")) if text]
+    before_comment = line.partition(",'")[0]
+    return [text for text in map(str.strip, before_comment.split(",")) if text]
 
 
-class _Game:
-    """A game while it is read."""
+class _CsaReader:
+    """Reads the statements of one game, in order."""
 
     def __init__(self) -> None:
         self.end: End | None = None
-        self._start: Start | None = None
+        self._start: StartPosition | None = None
         self._side = ""
         self._moves: Moves | None = None
 
     def begun(self, sign: str = "+") -> Moves:
-        """The moves; with the first of them, by ``sign``, the start is complete."""
+        """Return the moves. The first call completes the start position.
+
+        ``sign`` is the side that moves first if no line of the record has named it.
+        """
         if self._moves is None:
-            told = "as the P lines tell it"
+            origin = "taken from the P lines"
             if self._start is None:
-                told = "no P line names it, so the even one was taken"
-                self._start = Start.even()
+                origin = "no P line gives it, so the game began from the usual start"
+                self._start = StartPosition.even()
             self._start.white_to_move = (self._side or sign) == "-"
-            self._moves = Moves(self._start.sfen(), told)
+            self._moves = Moves(self._start.sfen(), origin)
         return self._moves
 
-    def take(self, text: str) -> None:
-        """One statement. Raises ValueError."""
+    def read_statement(self, text: str) -> None:
+        """Read one statement. Raises ValueError."""
         if text.startswith("'") or re.fullmatch(r"T[0-9.]*", text):
             return
         if text.startswith("%"):
@@ -86,7 +93,7 @@ class _Game:
     def _move(self, text: str, sign: str, begin: str, to: str, name: str) -> None:
         moves = self.begun(sign)
         if self.end is not None:
-            raise ValueError(f"{text} stands behind the end of the game")
+            raise ValueError(f"{text} comes after the end of the game")
         if (sign == "-") != moves.white_to_move:
             raise ValueError(f"{text}: it is {'-+'[sign == '-']}'s move")
         piece, square = _PIECES.get(name), _SQUARES.get(to)
@@ -102,41 +109,44 @@ class _Game:
         elif man and "+" + man == moves.own(piece):
             moves.push(f"{origin}{square}+")
         else:
-            moves.refuse(text, f"not legal: on {origin} stands {man or 'nothing'}")
+            moves.refuse(text, f"not legal: {origin} {f'holds {man}' if man else 'is empty'}")
 
     def _place(self, text: str) -> None:
-        """A line of the start position."""
-        start = self._start = self._start or Start()
+        """Read a line of the start position."""
+        start = self._start = self._start or StartPosition()
         if text.startswith("PI"):
-            self._start = Start.even()
+            self._start = StartPosition.even()
             for place, name in _placed(text):
                 man = self._start.board.pop(_SQUARES.get(place, ""), "")
                 if man.upper() != _PIECES.get(name):
                     raise ValueError(f"{text}: there is no {name} on {place}")
         elif match := re.fullmatch(r"P([1-9])(.*)", text):
-            _row(start, int(match[1]), match[2])
+            _place_rank(start, int(match[1]), match[2])
         elif text.startswith(("P+", "P-")):
-            _pieces(start, text)
+            _place_pieces(start, text)
         else:
             raise ValueError(f"not a line of CSA: {text[:60]}")
 
 
-def _row(start: Start, rank: int, text: str) -> None:
-    """``P1-KY-KE ... * ``: nine squares of three letters."""
+def _place_rank(start: StartPosition, rank: int, text: str) -> None:
+    """Set up a rank from ``P1-KY-KE ... * ``: nine squares of three letters."""
     for file in range(9, 0, -1):
         cell = text[27 - 3 * file : 30 - 3 * file].strip()
         if cell in {"", "*"}:
             continue
         piece = _PIECES.get(cell[1:])
         if piece is None or cell[0] not in "+-":
-            raise ValueError(f"P{rank}: no piece: {cell}")
+            raise ValueError(f"P{rank}: not a piece: {cell}")
         start.board[f"{file}{'abcdefghi'[rank - 1]}"] = piece.lower() if cell[0] == "-" else piece
     if text[27:].strip():
         raise ValueError(f"P{rank}: more than nine squares")
 
 
-def _pieces(start: Start, text: str) -> None:
-    """``P+59OU00KI`` or ``P-00AL``: single pieces; square 00 is the hand, AL all that is left."""
+def _place_pieces(start: StartPosition, text: str) -> None:
+    """Set up single pieces from ``P+59OU00KI`` or ``P-00AL``.
+
+    Square 00 is the hand; AL means all pieces that are not placed yet.
+    """
     white = text[1] == "-"
     for place, name in _placed(text):
         piece = _PIECES.get(name, "")
@@ -151,8 +161,8 @@ def _pieces(start: Start, text: str) -> None:
 
 
 def _placed(text: str) -> list[tuple[str, str]]:
-    """The places and pieces behind ``PI``, ``P+`` or ``P-``."""
-    told = text[2:]
-    if not _PLACED.fullmatch(told):
+    """Return the places and piece names that follow ``PI``, ``P+`` or ``P-``."""
+    pairs = text[2:]
+    if not _PLACED.fullmatch(pairs):
         raise ValueError(f"not a line of CSA: {text[:60]}")
-    return [(told[i : i + 2], told[i + 2 : i + 4]) for i in range(0, len(told), 4)]
+    return [(pairs[i : i + 2], pairs[i + 2 : i + 4]) for i in range(0, len(pairs), 4)]

@@ -1,7 +1,7 @@
-"""How a game ended: the words that KIF, KI2, CSA and USI records have for it.
+"""How a game ended: the words for it in KIF, KI2, CSA and USI records.
 
 Sources: http://kakinoki.o.oo7.jp/kif_format.html,
-http://www2.computer-shogi.org/protocol/record_v3.html, and what other programs write.
+http://www2.computer-shogi.org/protocol/record_v3.html, and files that other programs wrote.
 """
 
 import re
@@ -17,10 +17,10 @@ class End:
 
     reason: str
     by: Literal["mover", "other", "black", "white", "draw"] | None
-    """Who won: the side to move, the side not to move, a colour, nobody; None: not known."""
+    """Who won: the side to move, the other side, a colour, or nobody. None: unknown."""
 
     def winner(self, *, white_to_move: bool) -> Winner | None:
-        """The winner, where ``white_to_move`` says whose move it is at the end."""
+        """Return the winner; ``white_to_move`` is the side to move at the end of the game."""
         if self.by == "mover":
             return "white" if white_to_move else "black"
         if self.by == "other":
@@ -48,7 +48,7 @@ _WORDS = {
     "中断 chudan interrupt": End("interrupt", None),
     "封じ手": End("sealed_move", None),
     "不詰 fuzumi": End("no_mate", None),
-    # A game that is cut at a number of moves is no draw, as in training.
+    # As in training, a game that is stopped at the maximum ply is not a draw.
     "最大手数 maxmoves": End("max_moves", None),
 }
 _ENDS = {word: end for words, end in _WORDS.items() for word in words.split()}
@@ -64,17 +64,17 @@ _CAUSES = {
 
 
 def read_end(word: str) -> End:
-    """What an end word means; ``UNKNOWN`` for one that is not known."""
+    """Return the end that a word means, or ``UNKNOWN``."""
     name = word.strip().removeprefix("%").casefold()
     return _ENDS.get(re.sub("(?<!^)[-_ ]", "", name), UNKNOWN)
 
 
 def read_summary(line: str) -> End:
-    """What a line like ``まで87手で先手の勝ち`` means; ``UNKNOWN`` if it does not tell the end."""
-    told = _SUMMARY.sub("", line, count=1).strip()
-    named = _SIDE.search(told)
+    """Return the end that a line like ``まで87手で先手の勝ち`` states, or ``UNKNOWN``."""
+    text = _SUMMARY.sub("", line, count=1).strip()
+    named = _SIDE.search(text)
     if named is None:
-        return read_end(told)
+        return read_end(text)
     black_won = (named[1] in {"先手", "下手"}) == (named[3] == "勝")
-    cause = next((reason for word, reason in _CAUSES.items() if word in told), "resign")
+    cause = next((reason for word, reason in _CAUSES.items() if word in text), "resign")
     return End(cause, "black" if black_won else "white")

@@ -1,7 +1,7 @@
-"""Files of game records, by the endings of their names: which there are, and the games in them.
+"""Find files of game records by the endings of their names, and read their games.
 
-Every move is checked; a game that can't be used is given back as an error in its place, and the
-others are read. docs/decisions/0006-reading-records.md says why the formats are read here.
+Every move is checked. A game that cannot be used gives an error in its place; the other games are
+still read. docs/decisions/0006-reading-records.md says why we read the formats ourselves.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -16,13 +16,13 @@ from keisei.records.text import decode, lines_of, printable
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How the records of a format are read."""
+    """The name of a format, and the functions that read it."""
 
     name: str
     split: Callable[[list[str]], Iterable[tuple[int, Any]]]
-    """The lines of a file to games: number of the first line, and what ``read`` takes."""
+    """Splits a file's lines into games: the number of the first line, and the input of ``read``."""
     read: Callable[[Any, str], GameRecord]
-    """One game from what ``split`` gave and its source; raises ValueError."""
+    """Reads one game from an output of ``split`` and its source. Raises ValueError."""
 
 
 _KIF, _KI2 = (Format(name, kif.split, kif.read) for name in ("KIF", "KI2"))
@@ -36,23 +36,26 @@ FORMATS = {
     ".usi": _USI,
     ".sfen": _USI,
 }
-"""By the ending of a file's name."""
+"""Formats by the ending of a file's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordFile:
-    """A file that was opened."""
+    """A file that was opened, and the games in it."""
 
     format: str
     encoding: str
     games: Iterator[GameRecord | RecordError]
-    """In order; in place of one that can't be used, why."""
+    """The games in order; in place of a game that cannot be used, the error."""
 
 
 def record_files(paths: Iterable[Path]) -> list[Path]:
-    """The files among ``paths``, and those with a known ending in the folders there and below, sorted.
+    """Return the files in ``paths``, and all record files in and below the folders in ``paths``.
 
-    Raises RecordError for a path that isn't there, a file of another kind, a folder without records.
+    The files of a folder are sorted, and no file is returned twice.
+
+    Raises:
+        RecordError: a path does not exist; a file has another ending; a folder holds no records.
     """
     files: list[Path] = []
     for path in paths:
@@ -73,12 +76,15 @@ def record_files(paths: Iterable[Path]) -> list[Path]:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """All files in a folder and below it, sorted; what is no file (a pipe) is left out."""
+    """Return all regular files in and below a folder, sorted."""
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def open_records(file: Path) -> RecordFile:
-    """A file of records; its games are read one by one. Raises RecordError if it can't be read."""
+    """Open a file of records; its games are read one by one.
+
+    Raises RecordError if the file cannot be read.
+    """
     try:
         text, encoding = decode(file.read_bytes())
     except OSError as error:
@@ -88,7 +94,7 @@ def open_records(file: Path) -> RecordFile:
 
 
 def read_games(file: Path) -> Iterator[GameRecord | RecordError]:
-    """The games of a file, in order; in place of one that can't be used, why."""
+    """Yield the games of a file in order; in place of a game that cannot be used, the error."""
     try:
         yield from open_records(file).games
     except RecordError as error:

@@ -1,4 +1,4 @@
-"""A game as a record tells it, whatever the file's format."""
+"""A game that was read from a record, whatever its format."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,7 +7,7 @@ Winner = Literal["black", "white", "draw"]
 
 
 class RecordError(ValueError):
-    """A file or a game that can't be used. The message names file and line, and says why."""
+    """A file or a game cannot be used. The message names file and line, and says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +17,10 @@ class GameRecord:
     start: str
     """SFEN of the first position."""
     moves: tuple[str, ...]
-    """In USI, all legal; at least one."""
+    """At least one move, in USI; all are legal."""
     winner: Winner | None
-    """None: the record doesn't say, or the game was broken off or cut at a number of moves."""
+    """None: the record does not say, or the game was stopped before its end."""
     reason: str
-    """Why it ended: resign, mate, timeout, repetition_draw ...; ``unknown``: the record doesn't say."""
+    """Why it ended: resign, mate, timeout ...; ``unknown`` if the record does not say."""
     source: str
-    """Where it was read, ``file:line``."""
+    """Where it was read: ``file:line``."""

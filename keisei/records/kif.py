@@ -1,8 +1,8 @@
-"""Reading KIF and KI2: http://kakinoki.o.oo7.jp/kif_format.html.
+"""Read KIF and KI2 records: http://kakinoki.o.oo7.jp/kif_format.html.
 
-The two share header, diagram and comments, and differ in how a move is told: KIF numbers it and
-names its origin, KI2 marks its side and says as little as tells it from others. Programs mix them,
-so one reader takes both.
+The two formats share header, diagram and comments. They differ in how they write a move: KIF gives
+its number and its origin; KI2 gives its side and only what is needed to tell it from other moves.
+Programs mix them, so one reader reads both.
 """
 
 import re
@@ -12,7 +12,15 @@ from collections.abc import Iterable, Iterator
 from keisei.records.ends import UNKNOWN, End, read_end, read_summary
 from keisei.records.game import GameRecord
 from keisei.records.moves import Moves
-from keisei.records.start import HANDICAPS, KANJI, PROMOTED, Start, is_row, read_hand, read_rows
+from keisei.records.start import (
+    HANDICAPS,
+    KANJI,
+    PROMOTED,
+    StartPosition,
+    is_row,
+    read_hand,
+    read_rows,
+)
 from keisei.shogi import START_SFEN
 
 _BLACK, _WHITE = "▲☗▼", "△☖▽"
@@ -27,16 +35,16 @@ _WORD = re.compile(r"(?:[^\W\d]|[- ・])+|[^\W\d]*\ufffd.*")
 _MOVE_LIKE = re.compile(rf"[同{_BLACK}{_WHITE}]|.*[{''.join(KANJI)}](?:不?成|打)")
 _HEADER = re.compile(r"[^\s:：]+:|.*：", re.DOTALL)
 _BEGINS = re.compile("手合割|開始日時|対局日|棋戦|表題|作品名|作品番号|[先後上下]手(?:の持ち?駒)?")
-"""The names of header lines by which another game begins."""
+"""Names of the header lines that begin another game."""
 _FRAME = re.compile(r"[-+=─━┌┐└┘┏┓┗┛\s0-9０-９]*")
 _RANKS = dict(zip("一二三四五六七八九123456789１２３４５６７８９", "abcdefghi" * 3, strict=True))
 
 _Line = tuple[int, str, str]
-"""Number, kind and text of a line that says something."""
+"""Number, kind and text of a line that is not a comment."""
 
 
 def split(lines: list[str]) -> Iterator[tuple[int, list[_Line]]]:
-    """The games of a file, each with the number of its first line."""
+    """Split a file into games; yield the number of each game's first line, and its lines."""
     first, part = 1, list[_Line]()
     played = ended = varied = False
     for number, line in enumerate(lines, 1):
@@ -60,12 +68,12 @@ def split(lines: list[str]) -> Iterator[tuple[int, list[_Line]]]:
 
 
 def _is_game(part: list[_Line]) -> bool:
-    """Whether lines are more than the header lines that some programs write behind a game."""
+    """Whether these lines hold a game. Some programs write header lines after the last game."""
     return any(kind not in {"header", "turn", "other"} for _, kind, _ in part)
 
 
 def _kind(line: str) -> tuple[str, str]:
-    """What a line is, and its text."""
+    """Return the kind of a line, and its text without spaces around it."""
     text = line.strip()
     if not text or text[0] in "#*&" or _FRAME.fullmatch(text):
         return "skip", ""
@@ -89,6 +97,7 @@ def _kind(line: str) -> tuple[str, str]:
 
 
 def _begins(kind: str, text: str) -> bool:
+    """Whether a line begins another game."""
     return kind == "header" and _BEGINS.fullmatch(_name_and_value(text)[0]) is not None
 
 
@@ -98,19 +107,19 @@ def _name_and_value(header: str) -> tuple[str, str]:
 
 
 def read(lines: Iterable[_Line], source: str) -> GameRecord:
-    """One game. Raises ValueError, naming the line."""
-    game = _Game()
+    """Read one game from its lines. Raises ValueError, naming the line."""
+    reader = _KifReader()
     for number, kind, text in lines:
         try:
-            game.take(kind, text)
+            reader.read_line(kind, text)
         except ValueError as error:
             raise ValueError(f"line {number}: {error}") from error
-    end = game.end if game.end not in {None, UNKNOWN} else game.summary
-    return game.begun().record(end or UNKNOWN, source)
+    end = reader.end if reader.end not in {None, UNKNOWN} else reader.summary
+    return reader.begun().record(end or UNKNOWN, source)
 
 
-class _Game:
-    """A game while it is read."""
+class _KifReader:
+    """Reads the lines of one game, in order."""
 
     def __init__(self) -> None:
         self.end: End | None = None
@@ -120,15 +129,15 @@ class _Game:
         self._hands: dict[str, str] = {}
         self._side = ""
         self._last = ""
-        """Where the move before went."""
+        """Destination of the move before, which 同 refers to."""
         self._moves: Moves | None = None
 
-    def take(self, kind: str, text: str) -> None:
-        """A line. Raises ValueError."""
+    def read_line(self, kind: str, text: str) -> None:
+        """Read one line. Raises ValueError."""
         if kind == "move":
-            self._numbered(text)
+            self._read_numbered_move(text)
         elif kind == "moves":
-            self._marked(text)
+            self._read_marked_moves(text)
         elif kind == "summary":
             self.summary = self.summary or read_summary(text)
         elif self._moves is not None or self.summary is not None:
@@ -142,11 +151,11 @@ class _Game:
             match = _MOVE.search(text)
             self._last = _square(match, "") if match else ""
         elif kind == "header":
-            self._header(text)
+            self._read_header(text)
         elif kind == "other":
             raise ValueError(f"neither a header line nor a move: {text[:60]}")
 
-    def _header(self, text: str) -> None:
+    def _read_header(self, text: str) -> None:
         name, value = _name_and_value(text)
         if name == "手合割":
             self._handicap = value
@@ -156,59 +165,60 @@ class _Game:
             self._hands["black" if name[0] in "先下" else "white"] = value
 
     def begun(self) -> Moves:
-        """The moves; with the first of them the start is complete."""
+        """Return the moves. The first call completes the start position."""
         if self._moves is None:
-            start, told = self._start()
+            start, origin = self._start()
             if self._side:
                 start.white_to_move = self._side in "後上"
-            self._moves = Moves(start.sfen(), told)
+            self._moves = Moves(start.sfen(), origin)
         return self._moves
 
-    def _start(self) -> tuple[Start, str]:
-        """The start, and how the record tells it. Raises ValueError."""
+    def _start(self) -> tuple[StartPosition, str]:
+        """Return the start and the part of the record that gives it. Raises ValueError."""
         name = self._handicap
         black, white = (read_hand(self._hands.get(side, "")) for side in ("black", "white"))
         if self._rows:
-            start = Start()
+            start = StartPosition()
             start.board = read_rows(self._rows)
             start.hands = black + Counter({piece.lower(): n for piece, n in white.items()})
             start.white_to_move = " w " in HANDICAPS.get(name or "", "")
             return start, "the diagram"
         if black or white or (self._hands and name is None):
-            raise ValueError("there are the hands of a diagram, but not its nine ranks")
+            raise ValueError("the record has the hands of a diagram, but not its nine ranks")
         if name is None:
-            return Start.read(START_SFEN), "no 手合割 is named, so the even one was taken"
+            origin = "no 手合割 is given, so the game began from the usual start"
+            return StartPosition.read(START_SFEN), origin
         if name in HANDICAPS:
-            return Start.read(HANDICAPS[name]), f"手合割：{name}"
+            return StartPosition.read(HANDICAPS[name]), f"手合割：{name}"
         near = [known for known in HANDICAPS if name and name in known]
         hint = f"did you mean {' or '.join(near)}?" if near else f"known: {' '.join(HANDICAPS)}"
         raise ValueError(f"手合割：{name}: there is no diagram, and no such handicap; {hint}")
 
-    def _numbered(self, text: str) -> None:
-        """``3 ２二角成(88) ( 0:16/00:00:16)``, or an end word in place of the move."""
-        told = _NUMBERED.match(text)[2]  # type: ignore[index]
+    def _read_numbered_move(self, text: str) -> None:
+        """Read ``3 ２二角成(88) ( 0:16/00:00:16)``, or an end word in place of the move."""
+        move = _NUMBERED.match(text)[2]  # type: ignore[index]
         moves = self.begun()
         if self.end is not None or self.summary is not None:
-            raise ValueError(f"{text[:60]} stands behind the end of the game")
-        match = _MOVE.match(told)
+            raise ValueError(f"{text[:60]} comes after the end of the game")
+        match = _MOVE.match(move)
         if match is None:
-            word = re.split("[(（]", told, maxsplit=1)[0].strip()
+            word = re.split("[(（]", move, maxsplit=1)[0].strip()
             self.end = read_end(word)
             if self.end is UNKNOWN and (_MOVE_LIKE.match(word) or not _WORD.fullmatch(word)):
-                raise ValueError(f"neither a move nor an end: {told[:60]}")
+                raise ValueError(f"neither a move nor an end: {move[:60]}")
             return
-        rest = told[match.end() :]
-        behind = rest.strip()
-        timed = _TIME.match(behind) is not None
-        if behind and not timed and (behind[0] in "(（" or not (rest[0].isspace() or rest == "+")):
-            raise ValueError(f"not a move: {told[:60]}")
+        rest = move[match.end() :]
+        after = rest.strip()
+        timed = _TIME.match(after) is not None
+        if after and not timed and (after[0] in "(（" or not (rest[0].isspace() or rest == "+")):
+            raise ValueError(f"not a move: {move[:60]}")
         self._push(moves, match)
 
-    def _marked(self, text: str) -> None:
-        """``▲７六歩 △３四歩``: any number of moves."""
+    def _read_marked_moves(self, text: str) -> None:
+        """Read a line such as ``▲７六歩 △３四歩``, with any number of moves."""
         moves = self.begun()
         if self.end is not None or self.summary is not None:
-            raise ValueError(f"{text[:60]} stands behind the end of the game")
+            raise ValueError(f"{text[:60]} comes after the end of the game")
         at = 0
         while at < len(text):
             match = _MOVE.match(text, at)
@@ -218,11 +228,14 @@ class _Game:
             at = match.end()
 
     def _push(self, moves: Moves, match: re.Match[str]) -> None:
-        """Make the move that ``_MOVE`` found. Raises ValueError if it is none."""
-        told, mark, kanji, hints = match[0].strip(), match[1], match[5], match[6]
+        """Make the move that ``_MOVE`` matched, or remember that it is not legal.
+
+        Raises ValueError if it is the other side's move, or if several pieces can make it.
+        """
+        move, mark, kanji, hints = match[0].strip(), match[1], match[5], match[6]
         if mark and (mark in _WHITE) != moves.white_to_move:
             colours = ("white", "black") if mark in _WHITE else ("black", "white")
-            raise ValueError(f"{told}: {mark} marks {colours[0]}'s move, and it is {colours[1]}'s")
+            raise ValueError(f"{move}: {mark} marks {colours[0]}'s move, but it is {colours[1]}'s")
         to = self._last = _square(match, self._last)
         piece = "+" * (kanji[0] in PROMOTED or len(kanji) == 2) + KANJI[kanji[-1]]
         promotion = "+" if match[7] == "成" else ""
@@ -231,32 +244,34 @@ class _Game:
             if moves.piece(origin) == moves.own(piece):
                 moves.push(origin + to + promotion)
             else:
-                found = moves.piece(origin) or "nothing"
-                moves.refuse(told, f"not legal: on {origin} stands {found}")
+                found = moves.piece(origin)
+                moves.refuse(
+                    move, f"not legal: {origin} {f'holds {found}' if found else 'is empty'}"
+                )
             return
         movers = [] if match[7] == "打" else moves.movers(piece, to, promotion)
-        origins = _narrowed(movers, to, hints, piece, white=moves.white_to_move)
+        origins = _narrow(movers, to, hints, piece, white=moves.white_to_move)
         if len(origins) > 1:
-            raise ValueError(f"{told}: from {' or '.join(sorted(origins))}?")
+            raise ValueError(f"{move}: the piece may come from {' or '.join(sorted(origins))}")
         if origins:
             moves.push(origins[0] + to + promotion)
         elif movers or hints or promotion or len(piece) > 1:
-            moves.refuse(told, "not legal")
+            moves.refuse(move, "not legal")
         else:
             moves.push(f"{piece}*{to}")
 
 
 def _square(match: re.Match[str], last: str) -> str:
-    """Where a move goes, in USI; ``last`` for 同. Raises ValueError."""
+    """Return a move's destination in USI; for 同 it is ``last``. Raises ValueError."""
     if match[2] is None:
         return f"{int(match[3])}{_RANKS[match[4]]}"
     if not last:
-        raise ValueError(f"{match[0].strip()}: no move stands before it")
+        raise ValueError(f"{match[0].strip()}: no move comes before it")
     return last
 
 
-def _narrowed(origins: list[str], to: str, hints: str, piece: str, *, white: bool) -> list[str]:
-    """Those origins that KI2's hints mean, seen by the mover."""
+def _narrow(origins: list[str], to: str, hints: str, piece: str, *, white: bool) -> list[str]:
+    """Return the origins that fit KI2's hints, which are in the mover's view."""
     side = -1 if white else 1
 
     def right(origin: str) -> int:
@@ -275,7 +290,7 @@ def _narrowed(origins: list[str], to: str, hints: str, piece: str, *, white: boo
         elif hint == "直":
             origins = [o for o in origins if behind(o) > 0 and right(o) == 0]
     for hint, sign in (("右", 1), ("左", -1)):
-        if hint in hints and piece[-1] in "BR":  # of two, one may come straight
+        if hint in hints and piece[-1] in "BR":  # one of the two may come straight ahead
             outermost = max((sign * right(o) for o in origins), default=0)
             origins = [o for o in origins if sign * right(o) == outermost]
         elif hint in hints:

@@ -1,4 +1,4 @@
-"""The moves of one game: each is made on a board as it is read, so that a record is read once."""
+"""The moves of one game, each checked on a board while the record is read."""
 
 from functools import lru_cache
 
@@ -6,38 +6,42 @@ from rsshogi.core import Board, Move
 
 from keisei.records.ends import ILLEGAL_MOVE, End
 from keisei.records.game import GameRecord
-from keisei.records.start import Start
+from keisei.records.start import StartPosition
 from keisei.shogi import Position
 
 
 @lru_cache(256)
 def _checked(sfen: str) -> tuple[str, dict[str, str]]:
-    """A start as our rules write it, and its board. Raises SfenError if it is no position."""
+    """Return a start position as our rules write it, and its board (square to piece).
+
+    Raises SfenError if it is not a position.
+    """
     start = Position(sfen).sfen()
-    return start, Start.read(start).board
+    return start, StartPosition.read(start).board
 
 
 class Moves:
-    """The start of a game and the legal moves that were read so far.
+    """The start position of a game, and the legal moves read so far.
 
-    A move that is not legal is remembered and not made. No move may follow it, and the game is
-    refused at its end, unless the record says that it ended by an illegal move.
+    A move that is not legal is remembered but not made. No move may follow it. ``record`` then
+    refuses the game, unless the record says that it ended by an illegal move.
     """
 
-    def __init__(self, sfen: str, told: str) -> None:
-        """Begin.
+    def __init__(self, sfen: str, origin: str) -> None:
+        """Set up the start position.
 
         Args:
-            sfen: the first position, unchecked.
-            told: how the record tells it, for the message where the first move does not fit.
+            sfen: the start position; it is checked here.
+            origin: the part of the record that gives the start, for the message about an illegal
+                first move.
 
         Raises:
-            ValueError: it is not a position.
+            ValueError: ``sfen`` is not a position.
         """
         self.start, squares = _checked(sfen)
         self.white_to_move = self.start.split()[1] == "w"
         self._board = Board(self.start)
-        self._told = told
+        self._origin = origin
         self._squares = dict(squares)
         self._moves: list[str] = []
         self._illegal = ""
@@ -46,15 +50,18 @@ class Moves:
         return len(self._moves)
 
     def piece(self, square: str) -> str:
-        """SFEN's letters for what stands on a square; empty if nothing does."""
+        """Return the piece on a square in SFEN's letters, or an empty string."""
         return self._squares.get(square, "")
 
     def own(self, piece: str) -> str:
-        """A piece (capitals of SFEN) as one of the side to move."""
+        """Return a piece (SFEN, in capitals) as a piece of the side to move."""
         return piece.lower() if self.white_to_move else piece
 
     def movers(self, piece: str, to: str, promotion: str) -> list[str]:
-        """The squares from which such a piece (capitals) of the side to move can go there."""
+        """Return the squares from which the side to move can legally move such a piece to ``to``.
+
+        ``piece`` is in capitals; ``promotion`` is ``+`` or empty.
+        """
         mine = self.own(piece)
         return [
             square
@@ -63,8 +70,11 @@ class Moves:
         ]
 
     def push(self, usi: str) -> None:
-        """Make a move. Raises ValueError if one that was not legal came before."""
-        self._refuse_more()
+        """Make a move, or remember that it is not legal.
+
+        Raises ValueError if an illegal move came before, or if there are too many moves.
+        """
+        self._raise_if_illegal()
         try:
             self._board.apply_usi(usi)
         except ValueError as error:
@@ -79,18 +89,21 @@ class Moves:
         self._moves.append(usi)
 
     def refuse(self, move: str, why: str) -> None:
-        """Remember that the next move, as the record tells it, is not legal."""
-        self._refuse_more()
-        start = f"; or the start is another: {self._told}" if not self._moves else ""
+        """Remember that the next move of the record is not legal.
+
+        Raises ValueError if an illegal move came before.
+        """
+        self._raise_if_illegal()
+        start = "" if self._moves else f"; if the move is right, the start is wrong: {self._origin}"
         where = self._board.to_sfen()
         self._illegal = f"ply {len(self._moves) + 1}: {move[:60]} is {why} ({where}){start}"
 
-    def _refuse_more(self) -> None:
+    def _raise_if_illegal(self) -> None:
         if self._illegal:
             raise ValueError(self._illegal)
 
     def record(self, end: End, source: str) -> GameRecord:
-        """The game. Raises ValueError if it has no move, or one that is not legal."""
+        """Return the game. Raises ValueError if it has no move, or one that is not legal."""
         if self._illegal and end.reason != ILLEGAL_MOVE:
             raise ValueError(self._illegal)
         if not self._moves:

@@ -1,4 +1,4 @@
-"""From games to positions: what a network sees, what was played there, and how the game ended."""
+"""Turn games into training positions: what a network sees, the move played, and the result."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from keisei.shogi.sfen import read_sfen
 
 WIN, DRAW, LOSS, UNKNOWN = 0, 1, 2, -1
 _TOGETHER = 256
-"""Games replayed side by side."""
+"""Number of games that are replayed side by side."""
 
 
 @dataclass(frozen=True, slots=True)
 class Positions:
-    """M positions in the view of the side to move; some 400 bytes each."""
+    """M positions in the view of the side to move; 414 bytes each."""
 
     observation: NDArray[np.uint8]
     """[M, 131] compact observation"""
@@ -40,18 +40,20 @@ class Positions:
 def replay(
     games: Sequence[GameRecord], *, max_ply: int, limit: int | None = None, seed: int = 0
 ) -> Positions:
-    """The positions of ``games`` in which a move was played, game after game.
+    """Return the positions of ``games`` in which a move was played, game after game.
 
-    Where a record doesn't say how its game ended, the rules do if it ended by them (mate, fourfold
-    repetition).
+    If a record does not say how its game ended, the rules decide (mate, fourfold repetition); if
+    they do not end the game either, the outcome is UNKNOWN.
 
     Args:
-        games: their moves are legal.
-        max_ply: the ply is observed as a share of this; as in training.
-        limit: if there are more positions, so many are drawn from all of them, by ``seed``.
+        games: the games; their moves must be legal.
+        max_ply: the observation holds the ply as a share of this, as in training.
+        limit: the largest number of positions. If there are more, ``limit`` of them are drawn at
+            random from all games.
+        seed: seed of that draw.
 
     Raises:
-        RecordError: a move is not legal, naming game and ply.
+        RecordError: a move is not legal; the message names game and ply.
     """
     lengths = np.array([len(game.moves) for game in games], np.int64)
     total = int(lengths.sum())
@@ -67,9 +69,9 @@ def replay(
         np.zeros(count, np.int16),
         np.full(count, UNKNOWN, np.int8),
     )
-    rows = np.where(kept, np.cumsum(kept) - 1, -1)  # a ply's row, -1 for one that is left out
+    rows = np.where(kept, np.cumsum(kept) - 1, -1)  # a ply's row; -1: the ply is left out
     begins = np.cumsum(lengths) - lengths
-    # The longest first: those that still go on stand in front.
+    # The longest first, so that the games that still go on are always at the front.
     order = np.argsort(-lengths, kind="stable")
     for begin in range(0, len(games), _TOGETHER):
         part = order[begin : begin + _TOGETHER]
@@ -84,12 +86,12 @@ def _replay(
     positions: Positions,
     max_ply: int,
 ) -> None:
-    """Fill the rows of some games, the longest first."""
+    """Fill the rows of ``positions`` that belong to some games, given the longest first."""
     n, longest = len(games), len(games[0].moves)
     state: NDArray[Any] = np.zeros(n, GAME)
     for i, game in enumerate(games):
         state[i] = read_sfen(game.start)[0][0]
-    # The kernel reads tags of one parity in blocks of 64.
+    # The kernel reads the tags of one parity in blocks of 64.
     tags = np.zeros((n, 2, -(-(longest // 2 + 1) // 64) * 64), np.uint16)
     keys = np.zeros((n, longest + 1), np.uint64)
     observation = np.zeros((n, OBSERVATION_BYTES), np.uint8)
@@ -123,14 +125,18 @@ def _replay(
 
 
 def _by_the_rules(reason: int, result: int, side: int) -> Winner | None:
-    """Who won a game whose last position has ``side`` (1: white) to move; see ``visit_games``."""
+    """Return the winner by the rules, or None if they do not end the game.
+
+    ``reason`` and ``result`` are those of ``kernels.visit_games`` in the last position; ``side``
+    (1: white) is to move there.
+    """
     if not reason:
         return None
     return ("white" if (result > 0) == bool(side) else "black") if result else "draw"
 
 
 def _outcomes(winner: Winner | None, movers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Per ply, for its mover (0 black, 1 white)."""
+    """Return the outcome of each ply for its mover (0 black, 1 white)."""
     if winner in {"black", "white"}:
         return np.where(movers == (winner == "white"), WIN, LOSS)
     return np.full(len(movers), DRAW if winner else UNKNOWN)
@@ -138,5 +144,5 @@ def _outcomes(winner: Winner | None, movers: NDArray[np.int64]) -> NDArray[np.in
 
 @cache
 def _action(usi: str, white: bool) -> int:
-    """The number of a legal move; rsshogi's labels are our actions."""
+    """Return the action number of a legal move; rsshogi's labels are our action numbers."""
     return int(move_label(usi, Color.WHITE if white else Color.BLACK))

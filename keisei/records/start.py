@@ -1,6 +1,6 @@
-"""Start positions as records tell them, put together piece by piece.
+"""Start positions of records: handicaps, KIF diagrams, and boards set up piece by piece.
 
-A start that is not understood is refused and never taken for the usual one.
+A start that is not understood is refused, and never replaced by the usual one.
 """
 
 import re
@@ -26,7 +26,7 @@ _UPPER_HAND = {
     "八枚落ち": "3gkg3/9",
     "十枚落ち": "4k4/9",
 }
-"""The first two ranks of each handicap that KIF knows."""
+"""The first two ranks of each handicap that KIF has a name for."""
 HANDICAPS = {"平手": START_SFEN} | {
     name: f"{ranks}/ppppppppp/9/9/9/PPPPPPPPP/1B5R1/LNSGKGSNL w - 1"
     for name, ranks in _UPPER_HAND.items()
@@ -35,7 +35,7 @@ KANJI = {
     **dict(zip("歩香桂銀金角飛玉王", "PLNSGBRKK", strict=True)),
     **dict(zip("と杏仝圭全馬龍竜", "PLLNSBRR", strict=True)),
 }
-"""The unpromoted letter of SFEN for a piece on a KIF board."""
+"""Kanji of a piece to SFEN's letter for its unpromoted form."""
 PROMOTED = frozenset("と杏仝圭全馬龍竜")
 _NUMBERS = "〇一二三四五六七八九"
 _EMPTY = "・･.．"
@@ -45,19 +45,19 @@ _HELD = re.compile(r"([歩香桂銀金角飛])(?:([0-9０-９]{1,2})|(十?[一�
 _SET = {"P": 18, "L": 4, "N": 4, "S": 4, "G": 4, "B": 2, "R": 2}
 
 
-class Start:
-    """A board that is being set up."""
+class StartPosition:
+    """A start position that is being set up."""
 
     def __init__(self) -> None:
         self.board: dict[str, str] = {}
         """Square (USI) to piece (SFEN)."""
         self.hands: Counter[str] = Counter()
-        """Capitals are black's."""
+        """Piece (SFEN) to number; capitals are black's."""
         self.white_to_move = False
 
     @classmethod
-    def read(cls, sfen: str) -> "Start":
-        """The start that an SFEN tells, which is a position."""
+    def read(cls, sfen: str) -> "StartPosition":
+        """Return the start position of an SFEN, which must be valid."""
         start = cls()
         board, side, hands = sfen.split()[:3]
         for rank, row in zip("abcdefghi", board.split("/"), strict=True):
@@ -74,14 +74,14 @@ class Start:
         return start
 
     @classmethod
-    def even(cls) -> "Start":
-        """The usual start."""
+    def even(cls) -> "StartPosition":
+        """Return the usual start position, without a handicap."""
         start = cls()
         start.board = dict(_EVEN)
         return start
 
     def sfen(self) -> str:
-        """The position as an SFEN; it has not been checked."""
+        """Return the position as an SFEN. It is not checked."""
         board = START_SFEN.split()[0] if self.board == _EVEN else self._ranks()
         held = ((piece, self.hands[piece]) for piece in "RBGSNLPrbgsnlp")
         hands = "".join(f"{count if count > 1 else ''}{piece}" for piece, count in held if count)
@@ -95,7 +95,7 @@ class Start:
         return "/".join(rows)
 
     def give_rest(self, *, white: bool) -> None:
-        """Put all that a set still holds, kings excepted, into a hand."""
+        """Put all pieces that are not placed yet, without kings, into one side's hand."""
         used = Counter(piece.upper().lstrip("+") for piece in self.board.values())
         used.update(piece.upper() for piece in self.hands.elements())
         for piece, count in _SET.items():
@@ -103,16 +103,16 @@ class Start:
             self.hands[held] += max(count - used[piece], 0)
 
 
-_EVEN = Start.read(START_SFEN).board
+_EVEN = StartPosition.read(START_SFEN).board
 
 
 def is_row(line: str) -> bool:
-    """Whether a line is, or was meant to be, a rank of a KIF board."""
+    """Whether a line is a rank of a KIF board, or was meant as one."""
     return line.lstrip().startswith("|") or _ROW.fullmatch(line.strip()) is not None
 
 
 def read_rows(rows: Sequence[str]) -> dict[str, str]:
-    """Square (USI) to piece (SFEN) of a KIF board. Raises ValueError."""
+    """Read the ranks of a KIF board; return square (USI) to piece (SFEN). Raises ValueError."""
     if len(rows) != 9:
         raise ValueError(f"the diagram has {len(rows)} ranks, not 9")
     board = {}
@@ -130,20 +130,20 @@ def read_rows(rows: Sequence[str]) -> dict[str, str]:
 
 
 def read_hand(text: str) -> Counter[str]:
-    """The pieces (capitals of SFEN) that a line of a KIF diagram tells. Raises ValueError."""
-    told = "".join(text.split())
+    """Read a hand of a KIF diagram; return piece (SFEN, capitals) to number. Raises ValueError."""
+    pieces = "".join(text.split())
     hand: Counter[str] = Counter()
-    if told in {"", "なし"}:
+    if pieces in {"", "なし"}:
         return hand
-    if _HELD.sub("", told):
+    if _HELD.sub("", pieces):
         raise ValueError(f"the diagram's hand is not understood: {text.strip()}")
-    for kanji, digits, number in _HELD.findall(told):
+    for kanji, digits, number in _HELD.findall(pieces):
         hand[KANJI[kanji]] += int(digits or 0) or _number(number)
     return hand
 
 
 def _number(kanji: str) -> int:
-    """1 to 19; nothing is 1."""
+    """Return the value of a kanji number from 1 to 19; an empty one is 1."""
     ones = kanji.removeprefix("十")
     tens = 10 * (ones != kanji)
     return tens + (_NUMBERS.index(ones) if ones else 0 if tens else 1)

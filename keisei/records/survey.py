@@ -1,4 +1,4 @@
-"""What a collection of records holds: every file and game, read and not learned from."""
+"""List what a collection of records holds: every file, every game, and every problem."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ from keisei.records.game import GameRecord, RecordError
 
 @dataclass(frozen=True, slots=True)
 class Surveyed:
-    """A file and what was found in it."""
+    """A file, and the games that were found in it."""
 
     file: Path
     format: str = ""
-    """KIF, KI2, CSA or USI; empty: the file was passed over."""
+    """KIF, KI2, CSA or USI; empty if the file was not read."""
     encoding: str = ""
     games: tuple[GameRecord | RecordError, ...] = ()
-    """In order; in place of one that can't be used, why."""
+    """The games in order; in place of a game that cannot be used, the error."""
     problem: str = ""
-    """Why nothing was read: the file can't be, or its name has another ending."""
+    """Why the file was not read: it cannot be read, or its name has another ending."""
 
     @property
     def read(self) -> list[GameRecord]:
@@ -28,24 +28,28 @@ class Surveyed:
 
     @property
     def refused(self) -> list[RecordError]:
-        """Why the others can't."""
+        """The errors of the games that cannot be used."""
         return [game for game in self.games if isinstance(game, RecordError)]
 
 
 def survey(paths: Iterable[Path]) -> Iterator[Surveyed]:
-    """The files among ``paths`` and in the folders there; each is read when it is asked for.
+    """Yield the files in ``paths``, and all files in and below the folders in ``paths``.
 
-    Raises RecordError for a path that isn't there, and for a file of another kind that is named.
+    Each file is read when the iterator reaches it.
+
+    Raises:
+        RecordError: a path does not exist, or a file in ``paths`` is not a record file.
     """
     files: list[Path] = []
     for path in paths:
         files += files_below(path) if path.is_dir() else record_files([path])
-    return map(_look, dict.fromkeys(files))
+    return map(_survey_file, dict.fromkeys(files))
 
 
-def _look(file: Path) -> Surveyed:
+def _survey_file(file: Path) -> Surveyed:
+    """Read one file."""
     if file.suffix.lower() not in FORMATS:
-        return Surveyed(file, problem="passed over: no ending of game records")
+        return Surveyed(file, problem="skipped: not a file of game records")
     try:
         found = open_records(file)
     except RecordError as error:

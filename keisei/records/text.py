@@ -1,17 +1,17 @@
-"""The text of a file of records, whatever its encoding."""
+"""Decode the text of a record file, and make quotes of it safe to print."""
 
 import re
 
 _ENCODINGS = {"EUC-JP": "euc_jp", "Shift_JIS": "cp932", "UTF-8": "utf-8"}
 _TYPICAL = re.compile("[手合割先後数▲△☗☖同一二三四五六七八九１-９歩香桂銀金角飛玉]")
-"""Letters of which KIF and KI2 consist; a wrong encoding shows next to none of them."""
+"""Frequent letters of KIF and KI2; a wrong encoding gives almost none of them."""
 
 
 def decode(data: bytes) -> tuple[str, str]:
-    """The text and the name of its encoding, which is guessed once for the whole file.
+    """Return the text and the name of its encoding, which is guessed once for the whole file.
 
-    Where bytes are no letters in any encoding (a name cut in mid-letter), they are replaced in
-    the likeliest one: in names and comments they cost nothing.
+    If some bytes are invalid in every encoding (a name cut inside a letter), the likeliest encoding
+    is used and those bytes are replaced. This does no harm in names and comments.
     """
     try:
         return data.decode("utf-8-sig"), "UTF-8"
@@ -22,20 +22,24 @@ def decode(data: bytes) -> tuple[str, str]:
 
 
 def _likeness(text: str) -> int:
+    """Return how much a text looks like a record: the higher, the more."""
     return len(_TYPICAL.findall(text)) - text.count("\ufffd")
 
 
 def printable(text: str) -> str:
-    """A message that quotes a file, as one line of bounded length that a terminal may be shown."""
-    told = text if len(text) <= 400 else f"{text[:399]}…"
-    if told.isprintable():
-        return told
+    """Return a message that quotes a file as one line of at most 400 letters of the text.
+
+    Letters that are not printable are escaped, so that the line is safe to show in a terminal.
+    """
+    short = text if len(text) <= 400 else f"{text[:399]}…"
+    if short.isprintable():
+        return short
     return "".join(
         letter if letter.isprintable() or letter == "\u3000" else ascii(letter)[1:-1]
-        for letter in told
+        for letter in short
     )
 
 
 def lines_of(text: str) -> list[str]:
-    """The lines. They end at CR, LF and CRLF alone; ``str.splitlines`` knows more line ends."""
+    """Split a text into lines at CR, LF and CRLF only (``str.splitlines`` splits at more)."""
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")

@@ -1,4 +1,4 @@
-"""Reading USI: a line is a game."""
+"""Read USI records: each line is a game."""
 
 import re
 from collections.abc import Iterator
@@ -10,18 +10,18 @@ from keisei.shogi.usi import read_line
 
 _MOVE = re.compile(r"[1-9][a-i][1-9][a-i]\+?|[PLNSGBR]\*[1-9][a-i]")
 _END = re.compile(r"(?:[^\W\d]|-)+")
-"""What may stand in place of the last move."""
+"""A word that may come in place of the last move."""
 
 
 def split(lines: list[str]) -> Iterator[tuple[int, str]]:
-    """The games of a file, each with the number of its line; ``#`` begins a comment."""
+    """Yield the games of a file: line number and line. ``#`` begins a comment."""
     for number, line in enumerate(lines, 1):
         if line.partition("#")[0].strip():
             yield number, line
 
 
 def read(line: str, source: str) -> GameRecord:
-    """One game. Raises ValueError."""
+    """Read one game from a line. Raises ValueError."""
     start, words = read_line(line)
     end = UNKNOWN
     if words and _END.fullmatch(words[-1]):
@@ -29,8 +29,8 @@ def read(line: str, source: str) -> GameRecord:
     if not words:
         raise ValueError("no moves")
     if wrong := next((word for word in words if not _MOVE.fullmatch(word)), None):
-        raise ValueError(f"ply {words.index(wrong) + 1}: {wrong[:60]} is no move of USI")
-    moves = Moves(start, "as the line tells it")
+        raise ValueError(f"ply {words.index(wrong) + 1}: {wrong[:60]} is not a USI move")
+    moves = Moves(start, "taken from the line")
     for word in words:
         moves.push(word)
     return moves.record(end, source)

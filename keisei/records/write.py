@@ -1,6 +1,6 @@
-"""Writing game records: KIF, CSA and USI.
+"""Write game records: KIF, CSA and USI.
 
-KIF and CSA are rsshogi's work but for what its writer leaves to be put right here. The formats:
+rsshogi writes KIF and CSA; this module corrects its output where readers need more. The formats:
 http://kakinoki.o.oo7.jp/kif_format.html, http://www2.computer-shogi.org/protocol/record_v3.html.
 """
 
@@ -21,20 +21,20 @@ _LOSSES = {
     "illegal_move": "LOSE_BY_ILLEGAL_MOVE",
     "perpetual_check": "LOSE_BY_ILLEGAL_MOVE",
 }
-"""Ends by which the side to move loses; no_moves and all others are written as its resignation."""
+"""Ends where the side to move loses. All others (no_moves ...) are written as a resignation."""
 _USI_ENDS = {
     "RESIGN": "resign",
-    "LOSE_BY_ILLEGAL_MOVE": "resign",  # USI has no word for it; this one tells the winner
+    "LOSE_BY_ILLEGAL_MOVE": "resign",  # USI has no word for it; this one names the winner
     "WIN_BY_DECLARATION": "win",
     "REPETITION_DRAW": "sennichite",
     "IMPASSE": "jishogi",
     "INTERRUPT": "max_moves",
 }
-"""What ``read_games`` takes for the end of a USI line. Where there is none, the rules tell."""
+"""End words of USI lines, as ``read_games`` reads them. Other ends follow from the rules."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FinishedGame:
+class GameToWrite:
     """A game to be written."""
 
     black: str
@@ -45,45 +45,49 @@ class FinishedGame:
     start: str
     """``startpos`` or ``sfen ...``."""
     moves: Sequence[str]
-    """In USI."""
+    """The moves in USI."""
     values: Sequence[float | None] = ()
-    """What the mover expected before each move, in [-1, 1]; None: unknown. Empty: all unknown."""
+    """The mover's expected result before each move, in [-1, 1]. None or empty: unknown."""
     event: str = ""
-    """Which evaluation, or whatever else the game belongs to."""
+    """The evaluation, or the other event, that the game belongs to."""
     time: float | None = None
-    """When it ended, seconds since the epoch; written in local time."""
+    """When it ended, in seconds since the epoch; written in local time."""
 
 
-def write_usi(game: FinishedGame) -> str:
-    """One line: ``startpos moves ...`` or ``sfen ... moves ...``.
+def write_usi(game: GameToWrite) -> str:
+    """Return the game as one line: ``startpos moves ...`` or ``sfen ... moves ...``.
 
-    Behind the last move ``resign``, ``win``, ``sennichite``, ``jishogi`` or ``max_moves``, where the
-    game did not end by mate.
+    An end word follows the last move: ``resign``, ``win``, ``sennichite``, ``jishogi`` or
+    ``max_moves``. There is none for a mate, or for a win by the other side's illegal move.
     """
     end = _USI_ENDS.get(_end(game)[0])
     return " ".join([game.start, "moves", *game.moves, *([end] if end else [])]) + "\n"
 
 
-def write_kif(game: FinishedGame) -> str:
-    """KIF, to be kept as UTF-8 in a file whose name ends in ``.kifu``. Raises RecordError.
+def write_kif(game: GameToWrite) -> str:
+    """Return the game as KIF. Save it as UTF-8, in a file whose name ends in ``.kifu``.
 
-    Values and the reason are comments. A game that was cut at a number of moves is 中断: KIF has no
-    word for it, and it is no draw.
+    Values and the reason are comments. A game that was stopped at the maximum ply is written as
+    中断: KIF has no word for it, and it is not a draw.
+
+    Raises RecordError if a move is not legal.
     """
     kind, result = _end(game)
     if kind != "MATE":
         return _HEADER + _record(game, kind, result).to_kif()
-    # The line below the end names the winner of a game that was resigned, but not of one that was
-    # mated, and there are readers that look at that line alone.
+    # The line below the end names the winner after a resignation, but not after a mate. Some
+    # readers look only at that line, so we write a resignation and replace its word.
     before, _, after = _record(game, "RESIGN", result).to_kif().rpartition("投了")
     return f"{_HEADER}{before}詰み{after}"
 
 
-def write_csa(game: FinishedGame) -> str:
-    """CSA, version 3.0, to be kept as UTF-8. Raises RecordError.
+def write_csa(game: GameToWrite) -> str:
+    """Return the game as CSA, version 3.0. Save it as UTF-8.
 
-    Values and the reason are comments that programs read. A game that was cut at a number of moves
-    is %CHUDAN.
+    Values and the reason are comments that programs can read. A game that was stopped at the
+    maximum ply is written as %CHUDAN.
+
+    Raises RecordError if a move is not legal.
     """
     text = _record(game, *_end(game)).to_csa(version="3.0")
     lines = text.splitlines()
@@ -91,15 +95,15 @@ def write_csa(game: FinishedGame) -> str:
 
 
 def _csa_rank(line: str) -> str:
-    """A rank of the board with empty squares as the standard has them: rsshogi's are ``*  ``."""
+    """Write empty squares of a rank as `` * ``, as the standard does; rsshogi writes ``*  ``."""
     if not re.match("P[1-9]", line):
         return line
     squares = [line[i : i + 3] for i in range(2, 29, 3)]
     return line[:2] + "".join(" * " if square == "*  " else square for square in squares)
 
 
-def _end(game: FinishedGame) -> tuple[str, str]:
-    """Kind and result, in rsshogi's words."""
+def _end(game: GameToWrite) -> tuple[str, str]:
+    """Return kind and result of the end, in rsshogi's words."""
     if game.result == "capped":
         return "INTERRUPT", "PAUSED"
     if game.result == "draw":
@@ -113,7 +117,7 @@ def _end(game: FinishedGame) -> tuple[str, str]:
     return ("WIN_BY_DECLARATION" if game.reason == "declaration" else "WIN_BY_ILLEGAL_MOVE"), result
 
 
-def _record(game: FinishedGame, kind: str, result: str) -> Record:
+def _record(game: GameToWrite, kind: str, result: str) -> Record:
     start = START_SFEN if game.start == "startpos" else game.start.removeprefix("sfen ")
     values = game.values or [None] * len(game.moves)
     ended = "" if game.time is None else strftime("%Y/%m/%d %H:%M:%S", localtime(game.time))

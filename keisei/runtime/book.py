@@ -1,58 +1,67 @@
-"""The loop's record of the evaluations of a run."""
+"""The evaluations of a run: one record each, which changes here and is then published."""
 
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import fields
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 
 from keisei.errors import InboxFull, KeyReused
-from keisei.events import EVALUATION_ENDED, EVALUATION_OVER, Evaluation, Event, Failed
+from keisei.events import EVALUATION_ENDED, EVALUATION_OVER, Evaluation, tuples_as_lists
 
 if TYPE_CHECKING:
     from keisei.evaluation.spec import EvaluationSpec
 
 KEPT = 1000
-INTERRUPTED = "the run ended before this did; keisei serve --resume goes on with it"
+"""Records that are kept; the oldest that have ended make room."""
 UNDONE = 32
+"""Evaluations that may wait or play at once."""
+INTERRUPTED = "the run ended before this did; keisei serve --resume goes on with it"
+
+_OF_THE_EVENT = {"event", "run", "step", "time"}
+"""Fields of an event that say nothing about the evaluation."""
 
 
-class Record:
-    """One evaluation."""
+class EvaluationRecord:
+    """What is known of one evaluation. Event loop only."""
 
     def __init__(
-        self, fields: dict[str, Any], spec: "EvaluationSpec | None" = None, key: str | None = None
+        self, known: dict[str, Any], spec: "EvaluationSpec | None" = None, key: str | None = None
     ) -> None:
-        """``fields``: what is known of it, which is shown beside the defaults."""
+        """``known``: fields of ``keisei.events.Evaluation`` that differ from its defaults."""
         self.spec = spec
         self.key = key
+        """Idempotency key of the request."""
         self.done = anyio.Event()
+        """Set when nothing more comes of it in this process."""
         self._changed = anyio.Event()
         now = time.time()
         blank = Evaluation(run="", step=0, time=now, id=secrets.token_hex(4)).to_dict()
-        self.fields = {**blank, "created": now, "finished": None}
-        for name in ("event", "run", "step", "time"):  # of an event, not of what it tells of
-            del self.fields[name]
-        self.fields |= {key: fields[key] for key in self.fields.keys() & fields.keys()}
+        self.fields = {key: value for key, value in blank.items() if key not in _OF_THE_EVENT}
+        self.fields |= {"created": now, "finished": None}
+        self.fields |= tuples_as_lists(
+            {key: known[key] for key in self.fields.keys() & known.keys()}
+        )
         self.id: str = self.fields["id"]
         if self.fields["state"] in EVALUATION_OVER:
             self.done.set()
         else:
             self.fields["finished"] = None
 
-    def note(self, fields: dict[str, Any]) -> None:
-        """Take over what is new, but not who plays: events tell of that later than ``fields`` know."""
-        keys = self.fields.keys() & fields.keys() - {"measured", "players"}
-        self.fields |= {key: fields[key] for key in keys}
-        self._changed.set()
-        self._changed = anyio.Event()
+    def change(self, **changed: Any) -> None:
+        """Change fields and wake who follows. Use ``EvaluationBook.change``, which also publishes."""
+        self.fields |= tuples_as_lists(changed)
         if self.fields["state"] in EVALUATION_ENDED and not self.done.is_set():
             self.fields["finished"] = time.time()
             self.done.set()
+        self._changed.set()
+        self._changed = anyio.Event()
 
     async def follow(self) -> AsyncGenerator[dict[str, Any], None]:
-        """How it stands now and after each change, to its end; a slow reader misses some between."""
+        """Yield the fields now and after each change, to the end; a slow reader misses some."""
         while True:
             changed, over = self._changed, self.done.is_set()
             yield dict(self.fields)
@@ -62,34 +71,53 @@ class Record:
 
 
 class EvaluationHandle:
-    """An evaluation that was started. ``async for`` tells how it stands, to its end."""
+    """An evaluation that was started. Iterate over it to follow it; await ``result`` for its end.
 
-    def __init__(self, record: Record, cancel: Callable[[str], None]) -> None:
+    Leaving its ``async with`` cancels it unless it has ended.
+    """
+
+    def __init__(self, record: EvaluationRecord, cancel: Callable[[str], None]) -> None:
         self.id = record.id
         self._record = record
         self._cancel = cancel
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self.cancel()
+        with anyio.CancelScope(shield=True):
+            await self._record.done.wait()
 
     def __aiter__(self) -> AsyncGenerator[dict[str, Any], None]:
         return self._record.follow()
 
     def cancel(self) -> None:
-        """End it early; nothing happens if it has ended."""
-        self._cancel(self.id)
+        """End it early. Does nothing if it has ended."""
+        if not self._record.done.is_set():
+            self._cancel(self.id)
 
     async def result(self) -> dict[str, Any]:
-        """Wait for the end; state, score, interval, counts and ends by reason."""
+        """Wait for the end; return state, score, interval, counts and ends by reason."""
         await self._record.done.wait()
         return dict(self._record.fields)
 
 
-class Book:
-    """All evaluations of a run, up to the newest ``KEPT``."""
+class EvaluationBook:
+    """All evaluations of a run, up to the newest ``KEPT``. Event loop only."""
 
-    def __init__(self) -> None:
-        self._records: dict[str, Record] = {}
+    def __init__(self, publish: Callable[..., None]) -> None:
+        """``publish(Evaluation, id=..., ...)`` sends an event."""
+        self._publish = publish
+        self._records: dict[str, EvaluationRecord] = {}
 
-    def add(self, spec: "EvaluationSpec", key: str | None) -> tuple[Record, bool]:
-        """A record for ``spec``, and whether it is new: the same key gives the same record.
+    def add(self, spec: "EvaluationSpec", key: str | None) -> tuple[EvaluationRecord, bool]:
+        """Return a record for ``spec`` and whether it is new: the same key gives the same record.
 
         Raises KeyReused, InboxFull.
         """
@@ -107,40 +135,39 @@ class Book:
             "games": spec.games,
             "spec": spec.to_dict(),
         }
-        record = Record(fields, spec, key)
+        record = EvaluationRecord(fields, spec, key)
         self._records[record.id] = record
         ended = [old.id for old in self._records.values() if old.done.is_set()]
         for id in ended[: max(0, len(self._records) - KEPT)]:
             del self._records[id]
         return record, True
 
-    def restore(self, rows: Sequence[dict[str, Any]]) -> list[Record]:
-        """Show what was kept of the run's earlier processes, newest first. Returns what goes on."""
+    def change(self, record: EvaluationRecord, **changed: Any) -> None:
+        """Change a record, then publish it: nobody hears of what its record does not say."""
+        record.change(**changed)
+        names = {field.name for field in fields(Evaluation)}
+        self._publish(Evaluation, **{name: record.fields[name] for name in names - _OF_THE_EVENT})
+
+    def restore(self, rows: Sequence[dict[str, Any]]) -> list[EvaluationRecord]:
+        """Add records from the database, given newest first; return those that have not ended."""
         for row in reversed(rows[:KEPT]):
-            self._records[row["id"]] = Record(row)
+            self._records[row["id"]] = EvaluationRecord(row)
         return [record for record in self._records.values() if not record.done.is_set()]
 
-    def drop(self, record: Record) -> None:
-        """Forget one that could not be started."""
+    def drop(self, record: EvaluationRecord) -> None:
+        """Remove a record that could not be started."""
         del self._records[record.id]
 
-    def note(self, event: Event) -> None:
-        """Take over an event of the device thread."""
-        if isinstance(event, Failed):  # those that the thread never took would wait for ever
-            self.close()
-        elif isinstance(event, Evaluation) and event.id in self._records:
-            self._records[event.id].note(event.to_dict())
-
-    def get(self, id: str) -> Record | None:
-        """One of them."""
+    def get(self, id: str) -> EvaluationRecord | None:
+        """Return a record by its id, or None."""
         return self._records.get(id)
 
     def list(self) -> list[dict[str, Any]]:
-        """All, newest first."""
+        """Return the fields of all records, newest first."""
         return [dict(record.fields) for record in reversed(self._records.values())]
 
     def close(self) -> None:
-        """The device thread is gone: what has not ended never will."""
+        """Mark what has not ended as interrupted, because the run has ended."""
         for record in self._records.values():
             if not record.done.is_set():
-                record.note({"state": "interrupted", "message": INTERRUPTED})
+                record.change(state="interrupted", message=INTERRUPTED)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import torch
 
+from keisei.ppo.learner import Learner
 from keisei.ppo.ranks import Group, Ranks
-from keisei.runtime.learners import Learner, begin, build_learner
+from keisei.runtime.learners import begin, build_learner
 from keisei.store import NotFiniteError, load_checkpoint, read_settings
 from keisei.store.checkpoints import Files, write_part
 
@@ -18,12 +19,12 @@ from keisei.store.checkpoints import Files, write_part
 def start_others(ranks: Ranks, run: Path, resumed: Path | None, init: Path | None) -> None:
     """On rank 0: have the others begin where we do."""
     paths = {"run": run, "resumed": resumed, "init": init}
-    ranks.tell("start", json.dumps({k: str(v.absolute()) for k, v in paths.items() if v}))
+    ranks.send_order("start", json.dumps({k: str(v.absolute()) for k, v in paths.items() if v}))
 
 
 def collect_parts(ranks: Ranks, folder: Path) -> Files:
     """On rank 0: have the others write their files of a checkpoint. Raises OSError if one could not."""
-    ranks.tell("save", str(folder))
+    ranks.send_order("save", str(folder))
     files: Files = {}
     for rank, answer in enumerate(map(json.loads, ranks.gather("{}"))):
         if isinstance(answer, str):
@@ -34,7 +35,7 @@ def collect_parts(ranks: Ranks, folder: Path) -> Files:
 
 def follow(ranks: Group) -> None:
     """On the others: do as told until the end. Raises RankError, and whatever ends training."""
-    order, text = ranks.hear()
+    order, text = ranks.receive_order()
     if order == "end":  # stopped before it began
         return
     learner = _start(ranks, **{name: Path(path) for name, path in json.loads(text).items()})
@@ -58,7 +59,7 @@ def _start(
 def _follow(ranks: Group, learner: Learner) -> None:
     iteration = learner.iterate()
     while True:
-        match ranks.hear():
+        match ranks.receive_order():
             case "train", _:
                 if next(iteration, "over") == "over":
                     iteration = learner.iterate()
@@ -73,10 +74,10 @@ def _follow(ranks: Group, learner: Learner) -> None:
 
 def _write(folder: Path, rank: int, learner: Learner) -> Files | str:
     """Write our part of a checkpoint. What it came to, or why it could not be done."""
-    from keisei.ppo.learner import OWN
+    from keisei.ppo.checkpoint import RANK_GROUPS
 
     tensors = learner.tensors()
-    own = {group: tensors[group] for group in OWN}
+    own = {group: tensors[group] for group in RANK_GROUPS}
     try:
         return write_part(folder, rank, own, learner.state())
     except (OSError, NotFiniteError) as error:  # a full disk must not end training

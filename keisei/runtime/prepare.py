@@ -1,7 +1,6 @@
-"""From what a user asked for to a run directory that is ours, before any thread starts."""
+"""Opens a run: its directory, its database, its checkpoint, before any thread starts."""
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,20 +8,17 @@ from typing import Any
 
 import psutil
 
-# Saving a checkpoint imports it: later there might be no file descriptor left for that.
+# Saving a checkpoint imports it. Later no file descriptor might be left for that.
 import safetensors.torch  # noqa: F401
 import torch
 
 from keisei.config import Settings, SettingsError
-from keisei.feed.outbox import Outbox
 from keisei.nets.policy import DeviceError, resolve_device, resolve_dtype
 from keisei.nets.registry import check
-from keisei.play.mailbox import Mailbox
-from keisei.ppo.ranks import ALONE, CURRENT, Ranks
+from keisei.ppo.ranks import CONTEXT_RANKS, Ranks
 from keisei.process import openmp_is_set
-from keisei.runtime.learners import Learner, build_learner
-from keisei.runtime.status import Start
-from keisei.runtime.worker import Plan, Worker
+from keisei.runtime.learners import build_learner
+from keisei.runtime.plan import RunPlan, RunRequest, StartPoint
 from keisei.store import (
     CheckpointError,
     DamagedCheckpointError,
@@ -33,7 +29,8 @@ from keisei.store import (
     resumed_settings,
 )
 from keisei.store.checkpoints import read_manifest, read_state
-from keisei.store.directory import LOCK_FILE, settings_text
+from keisei.store.directory import settings_text
+from keisei.store.layout import LOCK_FILE
 from keisei.store.lock import holder_pid
 
 SPINNING = (
@@ -42,133 +39,115 @@ SPINNING = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A run that is about to start."""
+def open_run(request: RunRequest) -> RunPlan:
+    """Open or make a run's directory and database; return all that its threads need. Blocks.
+
+    Raises RunError, RunLockedError, CheckpointError, DatabaseError, DeviceError, NetError,
+    SettingsError, OSError.
+    """
+    ranks = CONTEXT_RANKS.get()
+    settings = request.settings
+    settings_text(settings)  # refuse what no file can hold before there is a folder
+    _check_evaluation(settings)
+    opened = _resume(request, ranks) if request.resume else _create(request, ranks)
+    if opened.settings.device == "cpu" and _spins(opened.settings):
+        opened.remarks.append(SPINNING)
+    try:
+        return _plan(request, opened, ranks)
+    except BaseException:
+        opened.run.close()
+        raise
+
+
+@dataclass(slots=True)
+class _Opened:
+    """A run directory that is ours, and where its training begins."""
 
     settings: Settings
-    """As they will be used; nothing is left to decide."""
     run: RunDirectory
-    database: Database
-    resumed: Path | None
-    """The checkpoint to continue from."""
-    init: Path | None
-    """The checkpoint whose weights to start from."""
-    start: Start
-    evaluations: list[dict[str, Any]]
-    """Of the run's earlier processes, newest first; some go on."""
-    remarks: tuple[str, ...]
-    """What the user should be told: settings ignored, checkpoints refused."""
+    start: StartPoint
+    remarks: list[str]
+    resumed: Path | None = None
+    init: Path | None = None
 
 
-Opened = tuple[Prepared, Callable[[Mailbox, Outbox], Worker]]
-
-
-def open_run(
-    settings: Settings,
-    *,
-    run: Path | None,
-    resume: bool,
-    init: Path | None,
-    keep_serving: bool,
-    build: Callable[[Settings], Learner] | None,
-) -> Opened:
-    """A run's files and what makes its worker. Blocking, as ``prepare``, which see."""
-    ranks = CURRENT.get()
-    decided = build is not None
-    prepared = prepare(settings, run, resume=resume, init=init, decided=decided, ranks=ranks)
-    plan = Plan(
-        settings=prepared.settings,
-        run=prepared.run,
-        resumed=prepared.resumed,
-        init=prepared.init,
-        start=prepared.start,
-        keep_serving=keep_serving,
-        build=build or partial(build_learner, ranks=ranks),
-        ranks=ranks,
-    )
-    return prepared, partial(Worker, plan)
-
-
-def prepare(
-    settings: Settings,
-    run: Path | None,
-    *,
-    resume: bool,
-    init: Path | None,
-    decided: bool = False,
-    ranks: Ranks = ALONE,
-) -> Prepared:
-    """Open or make the run directory. Blocking; the caller closes ``run`` and ``database``.
-
-    ``decided``: leave ``auto`` settings as they are. Raises RunError, RunLockedError,
-    CheckpointError, DatabaseError, DeviceError, NetError, OSError.
-    """
-    settings_text(settings)  # what no file can hold is refused before there is a folder
-    _check_evaluation(settings)
+def _create(request: RunRequest, ranks: Ranks) -> _Opened:
+    """Make a new run."""
+    settings, init = request.settings, None
     remarks: list[str] = []
-    checkpoint, origin, start = None, None, Start()
-    if resume:
-        directory = RunDirectory.open(run or RunDirectory.newest(settings.run.root))
-    else:
-        if init:
-            origin, remarks = _origin(init, settings)
-        settings = settings if decided else decide(settings)
-        _check_device(settings, ranks)
-        directory = RunDirectory.create(settings, run)
-        if run is None and ranks.size == 1:
-            remarks += _other_workers(directory.path)
+    if request.init:
+        init, remarks = _origin(request.init, settings)
+    if request.build is None:  # another learner has nothing to decide
+        settings = decide(settings)
+    _check_device(settings, ranks)
+    run = RunDirectory.create(settings, request.run)
+    if request.run is None and ranks.size == 1:
+        remarks += _other_workers(run.path)
+    return _Opened(settings, run, StartPoint(), remarks, init=init)
+
+
+def _resume(request: RunRequest, ranks: Ranks) -> _Opened:
+    """Continue a run with its own settings, but for those that may change."""
+    run = RunDirectory.open(request.run or RunDirectory.newest(request.settings.run.root))
     try:
-        if resume:
-            settings, ignored = resumed_settings(directory.settings, settings)
-            directory.settings = settings
-            remarks += [f"{key} was ignored: the run keeps its own" for key in ignored]
-            checkpoint, refused = find_checkpoint(directory.path)
-            remarks += [f"refused: {error}" for error in refused]
-            start = _start(checkpoint, ranks)
-        database = Database(directory.database)
+        settings, ignored = resumed_settings(run.settings, request.settings)
+        run.settings = settings
+        remarks = [f"{key} was ignored: the run keeps its own" for key in ignored]
+        checkpoint, refused = find_checkpoint(run.path)
+        remarks += [f"refused: {error}" for error in refused]
+        return _Opened(settings, run, _start(checkpoint, ranks), remarks, resumed=checkpoint)
     except BaseException:
-        directory.close()
+        run.close()
         raise
-    if settings.device == "cpu" and settings.compute.threads > 1 and not openmp_is_set():
-        remarks.append(SPINNING)
+
+
+def _plan(request: RunRequest, opened: _Opened, ranks: Ranks) -> RunPlan:
+    """Open the database as well, and bring it to the step where training begins."""
+    run, start = opened.run, opened.start
+    database = Database(run.database)
     try:
-        evaluations = _evaluations(directory, database, start.step) if resume else []
+        evaluations = _evaluations(run, database, start.step) if opened.resumed else []
     except BaseException:
         database.close()
-        directory.close()
         raise
-    return Prepared(
-        settings=settings,
-        run=directory,
+    return RunPlan(
+        settings=opened.settings,
+        run=run,
         database=database,
-        resumed=checkpoint,
-        init=origin,
+        resumed=opened.resumed,
+        init=opened.init,
         start=start,
         evaluations=evaluations,
-        remarks=tuple(remarks),
+        remarks=tuple(opened.remarks),
+        keep_serving=request.keep_serving,
+        build=request.build or partial(build_learner, ranks=ranks),
+        ranks=ranks,
     )
+
+
+def _spins(settings: Settings) -> bool:
+    return settings.compute.threads > 1 and not openmp_is_set()
 
 
 def _origin(init: Path, settings: Settings) -> tuple[Path, list[str]]:
-    """The checkpoint whose weights to start from, and remarks on those that were refused."""
+    """Return the checkpoint whose weights to start from, and remarks on those that were refused."""
     origin, refused = find_checkpoint(init)
     _check_net(origin, settings)
     return origin, [f"refused: {error}" for error in refused]
 
 
 def _evaluations(directory: RunDirectory, database: Database, step: int) -> list[dict[str, Any]]:
-    """Those of the run up to ``step``; what the database holds of later steps is removed."""
+    """Remove what the database holds of steps after ``step``; return the evaluations."""
     database.check()
     database.truncate_after(step)
     return RunReader(directory.path).evaluations()
 
 
 def _other_workers(path: Path) -> list[str]:
-    """Remarks about the other processes of our server that train too, each a run of its own.
+    """Return remarks about other processes of the same server that train runs of their own.
 
-    A server with several workers (``gunicorn -w 2``) starts them from one process of its own
-    program. A shell, which may start as many runs as it likes, is another program.
+    A server with several workers (``gunicorn -w 2``) starts them from a process of its own program.
+    A shell is another program: it may start as many runs as it likes.
     """
     try:
         parent = psutil.Process().parent()
@@ -186,10 +165,10 @@ def _other_workers(path: Path) -> list[str]:
     ]
 
 
-def _start(checkpoint: Path, ranks: Ranks) -> Start:
-    """Where a resumed run begins.
+def _start(checkpoint: Path, ranks: Ranks) -> StartPoint:
+    """Return where a resumed run begins.
 
-    Raises CheckpointError for a warm start, and for games of more or fewer ranks.
+    Raises CheckpointError if the checkpoint holds weights alone, or games of more or fewer ranks.
     """
     manifest, state = read_manifest(checkpoint), read_state(checkpoint)
     if state.get("format") == "weights":
@@ -204,12 +183,12 @@ def _start(checkpoint: Path, ranks: Ranks) -> Start:
     iteration, elapsed = state.get("iteration"), state.get("elapsed_seconds")
     if not isinstance(iteration, int) or not isinstance(elapsed, int | float):
         raise DamagedCheckpointError(f"{checkpoint}: its state names no iteration and time")
-    return Start(manifest["step"], iteration, elapsed, manifest["created"])
+    return StartPoint(manifest["step"], iteration, elapsed, manifest["created"])
 
 
 def _check_evaluation(settings: Settings) -> None:
-    """Raises SettingsError: hours later, when an evaluation is due, would be too late."""
-    from keisei.runtime.evaluations import check_opponents, regular_spec
+    """Check the settings of evaluations now, not hours later when one is due. Raises SettingsError."""
+    from keisei.runtime.regular import check_opponents, regular_spec
     from keisei.usi import EngineSpec, EngineSpecError
 
     where = ""
@@ -226,7 +205,7 @@ def _check_evaluation(settings: Settings) -> None:
 
 
 def _check_device(settings: Settings, ranks: Ranks) -> None:
-    """Refuse a GPU by number where each rank takes the one of its own. Raises DeviceError."""
+    """Refuse a numbered GPU if several ranks train, for each takes its own. Raises DeviceError."""
     if ranks.size > 1 and settings.device not in {"cpu", "cuda:0"}:
         raise DeviceError(
             f"device: {settings.device} was asked for, but each of the {ranks.size} ranks takes the "
@@ -235,7 +214,7 @@ def _check_device(settings: Settings, ranks: Ranks) -> None:
 
 
 def _check_net(checkpoint: Path, settings: Settings) -> None:
-    """Refuse weights of another network before there is a run. Raises CheckpointError."""
+    """Refuse weights of a different network before there is a run. Raises CheckpointError."""
     wanted = settings.net.model_dump()
     found = read_state(checkpoint).get("net")
     if found != wanted:
@@ -248,10 +227,10 @@ def _check_net(checkpoint: Path, settings: Settings) -> None:
 
 
 def decide(settings: Settings) -> Settings:
-    """Replace what is left to us (``auto``, 0 threads) by what is here.
+    """Replace ``auto`` and 0 threads by what this machine has.
 
-    Decided once and kept in ``run.toml``: a resumed run must not compute differently. Raises
-    DeviceError, NetError.
+    This is decided once and kept in ``run.toml``, because a resumed run must compute the same.
+    Raises DeviceError, NetError.
     """
     check(**settings.net.model_dump())
     device = resolve_device(settings.device)

@@ -1,19 +1,22 @@
-"""Which checkpoints a rollback may go to."""
+"""Going back to an earlier checkpoint when learning has gone wrong."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from keisei.ppo.detectors import ERRORS, LOOKS_BACK
+from keisei.ppo.detectors import ERRORS, LOOKS_BACK, DivergedError
+from keisei.ppo.learner import Learner
+from keisei.ppo.ranks import Ranks
+from keisei.runtime.emitter import Emitter
 from keisei.store import Checkpoint, CheckpointError, RunDirectory, load_checkpoint
 
 
 class GoodCheckpoints:
-    """The newest checkpoint at which nothing was wrong, and the newest that has proven good.
+    """Remembers the newest checkpoint at which nothing was wrong, and the newest proven good.
 
-    Wrong numbers are told at once. Trouble in what is learned is told late, from averages over
-    ``LOOKS_BACK`` iterations, when the newest checkpoint may have it, too. So one checkpoint at a time
-    is on trial, and has proven good if nothing is wrong so many iterations later. These are kept,
-    however many checkpoints come after them.
+    Numbers that are not finite show at once. Learning problems show only in averages over
+    ``LOOKS_BACK`` iterations, when the newest checkpoint may already be bad. So one checkpoint at a
+    time is on trial; it is proven good if nothing is wrong that many iterations later. These
+    checkpoints are not pruned.
     """
 
     def __init__(self, run: RunDirectory) -> None:
@@ -23,8 +26,8 @@ class GoodCheckpoints:
         self._trial: tuple[int, int] | None = None
         """Iteration and step."""
 
-    def note(self, step: int, state: Mapping[str, Any]) -> None:
-        """Take account of the checkpoint of ``step``, saved with this state."""
+    def saved(self, step: int, state: Mapping[str, Any]) -> None:
+        """Judge the checkpoint of ``step``, which was saved with this state of the learner."""
         now = state["iteration"], step
         if not state["quiet"]:
             self._trial = None
@@ -38,14 +41,15 @@ class GoodCheckpoints:
         kept = self._newest, self._proven, on_trial
         self._run.pinned["rollback"] = {step for step in kept if step is not None}
 
-    def find(self, trouble: str) -> tuple[Checkpoint | None, list[CheckpointError]]:
-        """Where to go back to for a detector's trouble; what was on trial led to it and is dropped.
+    def find(self, problem: str) -> tuple[Checkpoint | None, list[CheckpointError]]:
+        """Return the checkpoint to go back to for a detector's problem, or None if there is none.
 
-        Also why checkpoints that come before it were refused: damaged, or not finite.
+        Also returns why newer checkpoints were refused: damaged, or not finite. The checkpoint on
+        trial led to the problem, so its trial ends.
         """
         self._trial = None
         newest_first = self._run.checkpoints()[::-1]
-        if trouble not in ERRORS:
+        if problem not in ERRORS:
             newest_first.sort(key=lambda path: int(path.name) != self._proven)  # it comes first
         refused = []
         for path in newest_first:
@@ -59,10 +63,52 @@ class GoodCheckpoints:
         return None, refused
 
     def state(self) -> dict[str, Any]:
-        """What ``load_state`` continues from, ready for JSON."""
+        """Return what ``load_state`` continues from, ready for JSON."""
         return {"newest": self._newest, "proven": self._proven, "trial": self._trial}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Continue from what ``state`` returned."""
         self._newest, self._proven = state["newest"], state["proven"]
         self._trial = state["trial"] and tuple(state["trial"])
+
+
+class Rollback:
+    """Brings a learner back to a good checkpoint, a limited number of times. Device thread only."""
+
+    def __init__(self, run: RunDirectory, allowed: int, ranks: Ranks, emitter: Emitter) -> None:
+        """``allowed``: rollbacks in all processes of the run together."""
+        self._good = GoodCheckpoints(run)
+        self._allowed = allowed
+        self._ranks = ranks
+        self._emitter = emitter
+        self._count = 0
+
+    def saved(self, step: int, state: Mapping[str, Any]) -> None:
+        """Judge a checkpoint that was saved; see ``GoodCheckpoints.saved``."""
+        self._good.saved(step, state)
+
+    def roll_back(self, learner: Learner, problem: str) -> None:
+        """Go back because of a detector's problem. Raises DivergedError when that is not possible."""
+        if self._count == self._allowed:
+            raise DivergedError(f"{problem}: came back after {self._allowed} rollbacks")
+        good, refused = self._good.find(problem)
+        for error in refused:
+            self._emitter.alert("rollback", "warning", f"refused: {error}")
+        if good is None:
+            raise DivergedError(f"{problem}: no checkpoint is left at which nothing was wrong")
+        self._ranks.send_order("rollback", str(good.path))
+        learner.roll_back(good.tensors, good.step)
+        self._count += 1
+        text = f"{problem}: back to the weights of step {good.step:,}"
+        self._emitter.alert("rollback", "warning", text)
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps of it, ready for JSON."""
+        return {"rollbacks": self._count, "good": self._good.state()}
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Continue as the checkpoint's run did."""
+        self._count = checkpoint.state["rollbacks"]
+        if "good" in checkpoint.state:  # checkpoints of earlier versions lack it
+            self._good.load_state(checkpoint.state["good"])
+        self._good.saved(checkpoint.step, checkpoint.state)

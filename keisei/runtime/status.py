@@ -1,4 +1,4 @@
-"""What a run is doing, at one moment."""
+"""What a run is doing now."""
 
 import time
 from dataclasses import asdict, dataclass
@@ -6,11 +6,12 @@ from typing import Any
 
 from keisei.config import Settings
 from keisei.events import Event, Iteration, State, Status
+from keisei.runtime.plan import StartPoint
 
 
 @dataclass(frozen=True, slots=True)
 class StatusReport:
-    """One look at a run."""
+    """What a run is doing at one moment."""
 
     run: str
     """Id of the run."""
@@ -20,53 +21,41 @@ class StatusReport:
     step: int
     iteration: int
     steps_per_second: float
-    """Of the newest iteration; 0 before the first."""
+    """Speed of the newest iteration; 0 before the first."""
     started: float
     """When this process began the run, seconds since the epoch."""
     elapsed: float
-    """Seconds trained so far, in all processes of the run; those of a pause don't count."""
+    """Seconds trained so far, in all processes of the run; pauses do not count."""
     device: str
     dtype: str
     threads: int
-    """Torch's."""
+    """Threads that torch uses."""
     net: str
     """Kind and size of the network."""
     phase: str
-    """What the device thread is at: compile, iteration, evaluation, save, idle ..."""
+    """What the device thread does: compile, iteration, evaluation, save, idle ..."""
     beat_age: float
     """Seconds since the device thread last showed life."""
     clients: int
-    """Streams now open."""
+    """Open streams."""
     dropped: int
-    """Events given up on under load; none of those that matter."""
+    """Events dropped under load; metrics and changes of state never are."""
     checkpoint: int | None
     """Step of the newest checkpoint."""
     checkpoint_age: float | None
-    """Seconds since it was taken."""
+    """Seconds since the newest checkpoint was taken."""
     degraded: tuple[str, ...] = ()
-    """What works no more beside training: a sink that was given up, a database on a full disk."""
+    """Parts beside training that have stopped working: a sink, a database on a full disk."""
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Where a run begins: at 0, or at a checkpoint."""
+class RunState:
+    """What the loop knows of the run from the events that have passed. Event loop only."""
 
-    step: int = 0
-    iteration: int = 0
-    elapsed: float = 0.0
-    """Seconds trained before."""
-    saved: float | None = None
-    """When the checkpoint was taken, seconds since the epoch."""
-
-
-class Notes:
-    """What the loop knows of the run from the events that passed."""
-
-    def __init__(self, run: str, settings: Settings, start: Start) -> None:
+    def __init__(self, run: str, settings: Settings, start: StartPoint) -> None:
         self.run = run
         self.state: State = "starting"
         self.message = ""
@@ -78,8 +67,8 @@ class Notes:
         self._checkpoint_time = start.saved or 0.0
         self._settings = settings
 
-    def take(self, event: Event) -> None:
-        """Learn from an event."""
+    def update(self, event: Event) -> None:
+        """Take over what an event says. The step never goes back."""
         self.step = max(self.step, event.step)
         if isinstance(event, Status):
             self.state = event.state
@@ -92,7 +81,7 @@ class Notes:
             self.steps_per_second = event.values["speed/steps_per_second"]
 
     def status(self, kind: Any) -> Status:
-        """An event of this kind, as things stand."""
+        """Return a status event of this kind with the present state."""
         return Status(
             run=self.run,
             step=self.step,
@@ -113,7 +102,7 @@ class Notes:
         dropped: int,
         degraded: tuple[str, ...],
     ) -> StatusReport:
-        """The whole picture. ``stopping``: asked to end, which the state shows until it has."""
+        """Return the status. With ``stopping`` (a stop was requested) the state says so until the end."""
         net = self._settings.net
         stopping = stopping and self.state not in {"stopped", "finished", "failed"}
         return StatusReport(

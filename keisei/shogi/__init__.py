@@ -1,6 +1,6 @@
-"""The rules of shogi: ``Position`` for people and programs, compiled kernels below it.
+"""The rules of shogi: ``Position`` for people and programs, and the compiled kernels.
 
-``keisei.shogi.kernels`` holds everything compiled; nothing is compiled before the first use.
+``keisei.shogi.kernels`` holds all compiled code. Nothing is compiled before its first use.
 """
 
 from keisei.shogi.errors import IllegalMoveError, SfenError

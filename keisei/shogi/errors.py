@@ -1,9 +1,9 @@
-"""What the rules refuse."""
+"""Errors of the rules: a bad SFEN, an illegal move."""
 
 
 class SfenError(ValueError):
-    """The text is no SFEN of a shogi position. The message says what is wrong and where."""
+    """A text is not an SFEN of a shogi position. The message says what is wrong and where."""
 
 
 class IllegalMoveError(ValueError):
-    """The text is no legal USI move in this position. The message names the move and the reason."""
+    """A move is not legal in a position. The message names the move and the reason."""

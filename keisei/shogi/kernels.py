@@ -1,28 +1,28 @@
 # mypy: disallow-untyped-defs=False, disallow-untyped-calls=False, disallow-incomplete-defs=False
 # mypy: disallow-untyped-decorators=False, disallow-subclassing-any=False, check-untyped-defs=False
-"""Every compiled function of the project: the rules of shogi, and one step of many games at once.
+"""Every compiled function of the project: the rules of shogi, and steps of many games at once.
 
-All of them live in this one file because Numba's disk cache looks at a function's own file only: an
-edit in a callee elsewhere would silently run the old code.
+All of them are in this one file, because Numba's disk cache checks only a function's own file: if
+a callee in another file were edited, it would silently run the old code.
 
 How it works
 ------------
-The board is 81 bytes *as the side to move sees it*: square = file * 9 + rank, rank 0 is the far
-one, so the mover always goes "up" (towards lower numbers), and after each move the board is turned
-round. The rules are therefore written once. Codes: 0 empty, 1..14 the mover's P L N S B R G K +P +L
-+N +S +B +R, 15..28 the opponent's in the same order.
+The board is 81 bytes *as the side to move sees it*: square = file * 9 + rank, and rank 0 is the
+farthest one. So the mover always moves "up" (towards lower numbers), and each move turns the board
+round. Therefore the rules are written once, for one side. Piece codes: 0 empty, 1..14 the mover's
+P L N S B R G K +P +L +N +S +B +R, 15..28 the opponent's in the same order.
 
-A set of squares is a ``Bits``: one 128-bit integer of which the low 81 bits count. Numba has no
-such type, so section 1 adds it. A set of men comes from one vector comparison of the board's bytes,
-so no bitboards are kept between moves.
+A set of squares is a ``Bits``: a 128-bit integer of which the low 81 bits are used. Numba has no
+such type, so section 1 adds it. One vector comparison of the board's bytes gives the set of all
+pieces of a kind, so no bitboards are kept between moves.
 
-Moves are generated set-wise in action space: for each of the 27 move types the set of destinations.
-That is the legal mask; there is no list of moves and no test of single moves. (From a destination,
-looking back along the move's direction, the first man met is the one that moved, so the map is one
-to one.)
+Moves are generated as sets, in action space: for each of the 27 move types, the set of its
+destinations. This is the legal mask; no list of moves is made and no single move is tested. The map
+from moves to actions is one to one: looking back from a destination against the direction of the
+move, the first piece is the one that moved.
 
-Entry points (``cache=True, nogil=True``) are the few functions at the end. They are serial over
-games ``[lo, hi)``: callers split the work over threads of their own.
+Entry points (``cache=True, nogil=True``) are the functions in section 4. They process games
+``[lo, hi)`` one after another; callers split the games over their own threads.
 """
 
 import operator
@@ -38,36 +38,36 @@ from numba.extending import intrinsic, models, register_model
 
 ACTIONS = 27 * 81
 MASK_WORDS = 35
-# Board, hands, earlier occurrences, check, ply, then three sets of squares (bit s of 88 is square s)
-# that tactics turn on: attacked by the other side, attacked by the mover's men, attacked by two of them.
+# Board, hands, earlier occurrences, check, ply, then three sets of squares (bit s is square s):
+# attacked by the opponent, attacked by the mover's pieces, attacked by two of the mover's pieces.
 OBSERVATION_BYTES = 81 + 14 + 3 + 3 * 11
 
-# A game. ``board`` is loaded as a vector of 128 bytes: it must stay first, the record that long.
+# A game. ``board`` is loaded as a vector of 128 bytes, so it must be the first field.
 GAME = np.dtype(
     [
         ("board", np.uint8, (81,)),  # as the side to move sees it
         ("hands", np.uint8, (14,)),  # P L N S G B R of the side to move, then of the other
-        ("side", np.uint8),  # to move: 0 black (sente), 1 white
+        ("side", np.uint8),  # side to move: 0 black (sente), 1 white
         ("key", np.uint64),  # Zobrist key of board, hands and side
-        ("rng", np.uint64),  # state of the game's own generator
+        ("rng", np.uint64),  # state of the game's own random generator
         ("ply", np.int32),  # moves made in this game
-        ("checks", np.int16, (2,)),  # checks in a row given by black, by white, up to now
+        ("checks", np.int16, (2,)),  # successive checks given by black, by white, until now
         ("opponent", np.int16),  # frozen opponent: k > 0 plays white, -k plays black, 0 = self-play
         ("in_check", np.uint8),
         ("earlier", np.uint8),  # earlier occurrences of this position in this game
-        ("again", np.uint8),  # in a start: to be played once more, the opponent in the other seat
+        ("again", np.uint8),  # in a start: play it once more, with the opponent in the other seat
     ],
     align=True,
 )
 
-# Reasons, as numbered in StepResult.reason
+# Reasons why a game ended, as in StepResult.reason
 CHECKMATE, NO_MOVES, REPETITION, PERPETUAL_CHECK, DECLARATION, MAX_PLY = range(1, 7)
-# Declaration rules
+# Rules of declaration (entering king)
 NO_RULE, RULE_27, RULE_24 = range(3)
 
 PAWN, LANCE, KNIGHT, SILVER, BISHOP, ROOK, GOLD, KING = range(1, 9)
 HORSE, DRAGON = 13, 14
-THEIRS = 14  # add to one's own code to get the opponent's
+THEIRS = 14  # add this to the mover's piece code to get the opponent's
 
 UP, DOWN, LEFT, RIGHT = -1, 1, 9, -9
 UP_LEFT, UP_RIGHT, DOWN_LEFT, DOWN_RIGHT = 8, -10, 10, -8
@@ -80,14 +80,15 @@ DELTA = np.array(
     np.int64,
 )
 DROP_PIECE = np.array([PAWN, LANCE, KNIGHT, SILVER, BISHOP, ROOK, GOLD], np.uint8)
-# hand slot (P L N S G B R) of a piece code, promoted or not
+# Hand slot (P L N S G B R) by piece code, promoted or not
 HAND = np.array([0, 0, 1, 2, 3, 5, 6, 4, 0, 0, 1, 2, 3, 5, 6], np.uint8)
-# what the material player takes a piece code for
+# Value for the material player, by piece code
 VALUE = np.array([0, 1, 3, 3, 4, 8, 9, 5, 0, 4, 4, 4, 4, 11, 13], np.int64)
 
 _random = np.random.Generator(np.random.PCG64(20240229))
-# Zobrist numbers in black's view: by code (1.. black's, 15.. white's) and square; by side, slot, count
+# Zobrist numbers in black's view, by piece code (1.. black's, 15.. white's) and square.
 ZOBRIST = _random.integers(1, 2**64 - 1, (29, 81), np.uint64)
+# By side, hand slot and count.
 ZOBRIST_HAND = _random.integers(1, 2**64 - 1, (2, 7, 19), np.uint64)
 ZOBRIST_SIDE = np.uint64(0x9E3779B97F4A7C15)
 
@@ -114,6 +115,7 @@ class _BitsModel(models.PrimitiveModel):
 
 
 def _operator(name, *functions):
+    """Make ``functions`` of two sets compile to the LLVM instruction ``name``."""
     for function in functions:
 
         @infer_global(function)
@@ -140,12 +142,12 @@ def _lower_invert(context, builder, sig, args):
 
 
 def _set(test):
-    """The squares (file, rank) that satisfy ``test``, as a Python integer."""
+    """Return the squares for which ``test(file, rank)`` is true, as a Python integer."""
     return sum(1 << (f * 9 + r) for f in range(9) for r in range(9) if test(f, r))
 
 
 def _arrivals(delta):
-    """The squares that a step by ``delta`` can reach without leaving the board."""
+    """Return the squares that a step by ``delta`` can reach without leaving the board."""
     files, ranks = divmod(delta + 4, 9)
     ranks -= 4  # delta = files * 9 + ranks, -4 <= ranks <= 4
     return _set(lambda f, r: 0 <= f - files < 9 and 0 <= r - ranks < 9)
@@ -156,7 +158,7 @@ def _shift(builder, value, delta):
     return builder.shl(value, amount) if delta > 0 else builder.lshr(value, amount)
 
 
-# Constant sets. ``const`` makes a Bits of one: Numba itself takes no integers beyond 64 bits.
+# Constant sets. ``const`` returns one as Bits, because Numba has no integers beyond 64 bits.
 _SETS = (
     0,
     _set(lambda f, r: True),
@@ -169,14 +171,14 @@ NONE, ALL, FAR_1, FAR_2, ZONE = range(5)
 
 @intrinsic(prefer_literal=True)
 def const(typing, which):
-    """One of the constant sets above."""
+    """Return one of the constant sets, by its name (NONE, ALL ...)."""
     value = _SETS[which.literal_value]
     return BITS(which), lambda context, builder, sig, args: ir.Constant(_I128, value)
 
 
 @intrinsic(prefer_literal=True)
 def step(typing, squares, delta):
-    """The squares reached from ``squares`` by one step (or jump) of ``delta``."""
+    """Return the squares reached from ``squares`` by one step (or jump) of ``delta``."""
 
     def codegen(context, builder, sig, args):
         d = delta.literal_value
@@ -187,13 +189,13 @@ def step(typing, squares, delta):
 
 @intrinsic(prefer_literal=True)
 def slide(typing, squares, empty, delta):
-    """The squares reached from ``squares`` by sliding along ``delta``, up to the first man."""
+    """Return the squares reached from ``squares`` by sliding along ``delta`` to the first piece."""
 
     def codegen(context, builder, sig, args):
         d = delta.literal_value
         edge = ir.Constant(_I128, _arrivals(d))
         flow, free = args[0], builder.and_(args[1], edge)
-        for times in (1, 2, 4):  # Kogge-Stone: 7 empty squares at most
+        for times in (1, 2, 4):  # Kogge-Stone fill; at most 7 squares are empty
             flow = builder.or_(flow, builder.and_(free, _shift(builder, flow, d * times)))
             if times < 4:
                 free = builder.and_(free, _shift(builder, free, d * times))
@@ -204,7 +206,7 @@ def slide(typing, squares, empty, delta):
 
 @intrinsic
 def store_squares(typing, array, row, column, squares):
-    """Write a set as the 11 bytes from ``array[row, column]`` (uint8) on, the lowest square first."""
+    """Write a set as 11 bytes, beginning at ``array[row, column]`` (uint8), lowest square first."""
 
     def codegen(context, builder, sig, args):
         store = context.make_array(sig.args[0])(context, builder, args[0])
@@ -220,7 +222,7 @@ def store_squares(typing, array, row, column, squares):
 
 @intrinsic
 def some(typing, squares):
-    """Whether the set is not empty."""
+    """Return whether the set is not empty."""
 
     def codegen(context, builder, sig, args):
         return builder.icmp_unsigned("!=", args[0], ir.Constant(_I128, 0))
@@ -230,7 +232,7 @@ def some(typing, squares):
 
 @intrinsic
 def where(typing, number, squares):
-    """The set if ``number`` is not zero, else the empty set; without a branch."""
+    """Return the set if ``number`` is not zero, else the empty set. Compiles to no branch."""
 
     def codegen(context, builder, sig, args):
         flag = builder.icmp_unsigned("!=", args[0], ir.Constant(args[0].type, 0))
@@ -240,6 +242,7 @@ def where(typing, number, squares):
 
 
 def _call(builder, name, value, *more):
+    """Call an LLVM intrinsic that is overloaded on the type of ``value``."""
     args = [value, *more]
     kind = ir.FunctionType(value.type, [arg.type for arg in args])
     return builder.call(builder.module.declare_intrinsic(name, [value.type], kind), args)
@@ -247,7 +250,7 @@ def _call(builder, name, value, *more):
 
 @intrinsic
 def count(typing, value):
-    """Number of members of a set, or of ones in a uint64."""
+    """Return the number of members of a set, or of ones in a uint64."""
 
     def codegen(context, builder, sig, args):
         ones = _call(builder, "llvm.ctpop", args[0])
@@ -258,7 +261,7 @@ def count(typing, value):
 
 @intrinsic
 def first(typing, value):
-    """The lowest member of a set, or the lowest one in a uint64; undefined if there is none."""
+    """Return the lowest member of a set, or lowest one in a uint64; undefined if there is none."""
 
     def codegen(context, builder, sig, args):
         zeros = _call(builder, "llvm.cttz", args[0], ir.Constant(ir.IntType(1), 1))
@@ -269,7 +272,7 @@ def first(typing, value):
 
 @intrinsic
 def turned(typing, squares):
-    """The set as the other side sees it (square 80 - s for s)."""
+    """Return the set as the other side sees it: square 80 - s for s."""
 
     def codegen(context, builder, sig, args):
         reverse = _call(builder, "llvm.bitreverse", args[0])
@@ -279,6 +282,7 @@ def turned(typing, squares):
 
 
 def _splat(builder, value, lanes):
+    """Return a vector that holds ``value`` in every lane."""
     vector = ir.VectorType(value.type, lanes)
     undefined = ir.Constant(vector, ir.Undefined)
     one = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
@@ -286,9 +290,9 @@ def _splat(builder, value, lanes):
     return builder.shuffle_vector(one, undefined, zeros)
 
 
-# --- Boards in registers: 128 bytes of which the first 81 count and the others are 0. Memory is
-# written once a move and not read back: a wide load after narrow stores to the same place stalls
-# the processor.
+# Boards in registers: 128 bytes, of which the first 81 are used and the others are 0. A move writes
+# the board to memory once and does not read it back: a wide load after narrow stores to the same
+# address stalls the processor.
 
 _BYTE, _VIEW = ir.IntType(8), ir.VectorType(ir.IntType(8), 128)
 
@@ -310,12 +314,13 @@ class _ViewModel(models.PrimitiveModel):
 
 
 def _bytes(values):
+    """Return a constant vector of bytes."""
     return ir.Constant(ir.VectorType(_BYTE, len(values)), [v & 255 for v in values])
 
 
 @intrinsic
 def load_view(typing, board):
-    """Read ``game.board``: all 128 bytes of the record, of which only the board is kept."""
+    """Read ``game.board``: load all 128 bytes of the record and keep only the board."""
     if GAME.itemsize != 128:
         raise TypeError("a GAME must take 128 bytes")
 
@@ -345,7 +350,7 @@ def store_view(typing, view, board):
 
 @intrinsic
 def put(typing, view, square, code):
-    """The board with ``code`` on ``square``."""
+    """Return the board with ``code`` on ``square``."""
 
     def codegen(context, builder, sig, args):
         place = _splat(builder, builder.trunc(args[1], _BYTE), 128)
@@ -358,7 +363,7 @@ def put(typing, view, square, code):
 
 @intrinsic
 def turn_view(typing, view):
-    """The board as the other side sees it: square s to 80 - s, and each man to the other owner."""
+    """Return the board as the other side sees it: square 80 - s for s, owners swapped."""
 
     def codegen(context, builder, sig, args):
         nothing, own = _bytes([0] * 128), _bytes([THEIRS] * 128)
@@ -375,7 +380,7 @@ def turn_view(typing, view):
 
 @intrinsic(prefer_literal=True)
 def squares(typing, view, lowest, highest):
-    """The squares of a board whose code is in lowest..highest (from 1)."""
+    """Return the squares of a board whose code is in lowest..highest (from 1)."""
 
     def codegen(context, builder, sig, args):
         lo, hi = lowest.literal_value, highest.literal_value
@@ -391,7 +396,7 @@ def squares(typing, view, lowest, highest):
 
 @intrinsic
 def equal_lanes(typing, array, row, parity, offset, value):
-    """A uint64 whose bit k says whether ``array[row, parity, offset + k] == value``, k < 64."""
+    """Return a uint64: bit k is set if ``array[row, parity, offset + k] == value``, k < 64."""
 
     def codegen(context, builder, sig, args):
         kind = sig.args[0]
@@ -408,7 +413,7 @@ def equal_lanes(typing, array, row, parity, offset, value):
 
 @intrinsic
 def pack(typing, mask, row, rows):
-    """Write 27 sets of destinations (a tuple) as the packed mask ``mask[row]`` (uint64[35])."""
+    """Write a tuple of 27 sets of destinations as the packed mask ``mask[row]`` (uint64[35])."""
 
     def codegen(context, builder, sig, args):
         words = [ir.Constant(_I64, 0)] * (MASK_WORDS + 2)
@@ -436,7 +441,7 @@ def pack(typing, mask, row, rows):
 
 @intrinsic
 def union(typing, rows):
-    """Union of all sets of a tuple."""
+    """Return the union of all sets of a tuple."""
 
     def codegen(context, builder, sig, args):
         value = ir.Constant(_I128, 0)
@@ -449,7 +454,7 @@ def union(typing, rows):
 
 @intrinsic
 def total(typing, rows):
-    """Number of members of all sets of a tuple."""
+    """Return the number of members of all sets of a tuple together."""
 
     def codegen(context, builder, sig, args):
         number = ir.Constant(_I128, 0)
@@ -462,16 +467,16 @@ def total(typing, rows):
 
 # --- 2. Legal moves -------------------------------------------------------------------------------
 
-# The men of one side as sets; ``gold`` holds whatever moves like one, ``men`` all of them.
+# The pieces of one side as sets: ``men`` holds all, ``gold`` all that move like a gold.
 Side = namedtuple("Side", "men pawn lance knight silver gold bishop rook king horse dragon")
-# What the king of the side to move must fear: squares he may not enter, the checkers, where another
-# man can end the check (the checker or a square between), and the men pinned to him by line.
+# Threats to the mover's king: squares it may not enter; the checking pieces; the squares where
+# another piece can end the check (the checker or a square between); pinned pieces, by line.
 Threat = namedtuple("Threat", "danger checkers answer vertical horizontal falling rising")
 
 
 @njit(forceinline=True)
 def read_view(view):
-    """The men of the mover and of the opponent."""
+    """Return the pieces of the mover and of the opponent."""
     mine = Side(
         squares(view, 1, 14),
         squares(view, PAWN, PAWN),
@@ -503,10 +508,10 @@ def read_view(view):
 
 @njit(forceinline=True)
 def find_threats(mine, theirs):
-    """Checks, pins and forbidden squares of the mover's king."""
+    """Return checks, pins and forbidden squares of the mover's king."""
     king = mine.king
     empty = const(ALL) & ~(mine.men | theirs.men)
-    through = empty | king  # lines go on behind the king: he may not retreat along one
+    through = empty | king  # lines pass through the king: it may not retreat along one
     straight = theirs.rook | theirs.dragon
     diagonal = theirs.bishop | theirs.horse
     down = slide(straight | theirs.lance, through, DOWN)
@@ -540,7 +545,7 @@ def find_threats(mine, theirs):
     see_left, see_right = slide(king, empty, LEFT), slide(king, empty, RIGHT)
     see_ul, see_dr = slide(king, empty, UP_LEFT), slide(king, empty, DOWN_RIGHT)
     see_ur, see_dl = slide(king, empty, UP_RIGHT), slide(king, empty, DOWN_LEFT)
-    # A man that the king sees one way and a slider reaches the other way is pinned on that line.
+    # A piece is pinned if the king sees it one way and a slider reaches it the other way.
     vertical = (see_up & down | see_down & up) & mine.men
     horizontal = (see_left & right | see_right & left) & mine.men
     falling = (see_ul & down_right | see_dr & up_left) & mine.men
@@ -582,16 +587,16 @@ def find_threats(mine, theirs):
 
 @njit(inline="always")
 def met(once, twice, more):
-    """Squares met at least once, and at least twice, when ``more`` are met too."""
+    """Return the squares met once or more, and twice or more, after ``more`` are met, too."""
     return once | more, twice | (once & more)
 
 
 @njit(forceinline=True)
 def board_moves(mine, theirs, threat):
-    """Destinations of the 20 kinds of moves on the board, by the move type's number.
+    """Return the destinations of board moves, as 20 sets in the order of the move types.
 
-    Also all squares that the mover's free men other than the king attack, guarded ones included, and
-    those that two of them do.
+    Also return the squares that the mover's pieces attack, and those that at least two attack. Both
+    include squares of own pieces; the king's attacks, and attacks out of a pin, are left out.
     """
     empty = const(ALL) & ~(mine.men | theirs.men)
     zone = const(ZONE)
@@ -599,7 +604,7 @@ def board_moves(mine, theirs, threat):
     if some(threat.checkers):
         target = threat.answer if count(threat.checkers) == 1 else const(NONE)
 
-    # A pinned man moves along the line of its pin only.
+    # A pinned piece moves only along the line of its pin.
     free_v = ~(threat.horizontal | threat.falling | threat.rising)
     free_h = ~(threat.vertical | threat.falling | threat.rising)
     free_f = ~(threat.vertical | threat.horizontal | threat.rising)
@@ -621,7 +626,7 @@ def board_moves(mine, theirs, threat):
     down_left = slide(diagonal & free_r, empty, DOWN_LEFT)
     jump_left, jump_right = step(knights, JUMP_LEFT), step(knights, JUMP_RIGHT)
 
-    # Moves into the zone that promote: those of the sliders, less those of the promoted ones.
+    # Promoting moves of sliders into the zone: all slides, without those of promoted pieces.
     p_up, p_left, p_right, p_ul, p_ur = up, left, right, up_left, up_right
     if some(mine.dragon):
         p_up &= ~slide(mine.dragon, empty, UP)
@@ -630,7 +635,7 @@ def board_moves(mine, theirs, threat):
     if some(mine.horse):
         p_ul &= ~slide(mine.horse, empty, UP_LEFT)
         p_ur &= ~slide(mine.horse, empty, UP_RIGHT)
-    # Backward moves promote if they start in the zone.
+    # Backward moves can promote if they start in the zone.
     rook, bishop, silver = mine.rook & zone, mine.bishop & zone, mine.silver & zone
     p_down, p_dl, p_dr = const(NONE), const(NONE), const(NONE)
     if some(rook | bishop | silver):
@@ -646,7 +651,7 @@ def board_moves(mine, theirs, threat):
     down |= step(squires & free_v, DOWN)
     down_left |= step((mine.silver | mine.dragon) & free_r, DOWN_LEFT)
     down_right |= step((mine.silver | mine.dragon) & free_f, DOWN_RIGHT)
-    # No two men reach a square by the same direction.
+    # No two pieces reach the same square in the same direction.
     reach, twice = met(spears | up, const(NONE), down)
     reach, twice = met(reach, twice, left)
     reach, twice = met(reach, twice, right)
@@ -687,7 +692,7 @@ def board_moves(mine, theirs, threat):
 
 @njit
 def turn_side(side):
-    """The men of a side as the other side sees them."""
+    """Return the pieces of a side as the other side sees them."""
     return Side(
         turned(side.men),
         turned(side.pawn),
@@ -705,7 +710,7 @@ def turn_side(side):
 
 @njit
 def neighbours(squares):
-    """The squares around a set."""
+    """Return the squares next to a set, in all eight directions."""
     return (
         (step(squares, UP) | step(squares, DOWN) | step(squares, LEFT) | step(squares, RIGHT))
         | (step(squares, UP_LEFT) | step(squares, UP_RIGHT))
@@ -715,9 +720,9 @@ def neighbours(squares):
 
 @njit
 def pawn_drop_mates(mine, theirs, square):
-    """Whether a pawn dropped on ``square``, before the opponent's king, mates.
+    """Return whether a pawn dropped on ``square``, in front of the opponent's king, mates.
 
-    He cannot drop anything between, so moves on the board decide.
+    The opponent cannot drop a piece between pawn and king, so only moves on the board matter.
     """
     after = Side(
         mine.men | square,
@@ -739,7 +744,7 @@ def pawn_drop_mates(mine, theirs, square):
 
 @njit(forceinline=True)
 def drops(game, mine, theirs, threat, reach):
-    """Destinations of the 7 kinds of drops, in the order of the move types: P L N S B R G."""
+    """Return the destinations of drops, as 7 sets in the order of the move types: P L N S B R G."""
     none = const(NONE)
     place = const(ALL) & ~(mine.men | theirs.men)
     if some(threat.checkers):
@@ -751,7 +756,7 @@ def drops(game, mine, theirs, threat, reach):
         pawn = place & ~files & ~const(FAR_1)  # nifu: no second pawn on a file
         head = step(theirs.king, DOWN)
         if some(pawn & head):
-            # The king takes a pawn that nobody guards. ``reach`` lacks our king and pinned men.
+            # The king can take an unguarded pawn. ``reach`` lacks our king and pinned pieces.
             pinned = threat.vertical | threat.horizontal | threat.falling | threat.rising
             near = neighbours(mine.king) | reach
             if some(pinned | near & head) and pawn_drop_mates(mine, theirs, head):
@@ -769,11 +774,11 @@ def drops(game, mine, theirs, threat, reach):
 
 @njit
 def declared(hands, side, mine, in_check, rule):
-    """What the mover may claim by declaration: 0 nothing, 1 a draw, 2 a win.
+    """Return what the mover can claim by declaration: 0 nothing, 1 a draw, 2 a win.
 
-    King in the far three ranks, not in check, at least ten other men there; majors there and in
-    hand count 5, other men 1. 27-point rule: black wins with 28, white with 27. 24-point: win from
-    31, draw from 24.
+    The king must be in the three farthest ranks and not in check, with at least ten other own
+    pieces there. Rooks and bishops there and in hand count 5 points, other pieces 1. 27-point rule:
+    black wins with 28 points, white with 27. 24-point rule: 31 points win, 24 draw.
     """
     zone = const(ZONE)
     if rule == NO_RULE or in_check or not some(mine.king & zone):
@@ -792,8 +797,11 @@ def declared(hands, side, mine, in_check, rule):
 
 @njit(forceinline=True)
 def legal_rows(view, game):
-    """(destinations of the 27 move types, whether the mover is in check, his men, squares attacked by
-    the other side, by the mover's men, by two of them) of a position."""
+    """Return the legal moves of a position, and what else is found on the way.
+
+    Returns the destinations of the 27 move types; whether the mover is in check; the mover's
+    pieces; and three sets of squares: attacked by the opponent, by the mover, twice by the mover.
+    """
     mine, theirs = read_view(view)
     threat = find_threats(mine, theirs)
     moves, reach, twice = board_moves(mine, theirs, threat)
@@ -806,7 +814,7 @@ def legal_rows(view, game):
 
 @njit
 def piece_key(side, code, square):
-    """Zobrist number of a man given as the side to move sees it."""
+    """Return the Zobrist number of a piece, given as the side to move sees it."""
     if side:
         code = code + THEIRS if code <= THEIRS else code - THEIRS
         square = 80 - square
@@ -815,7 +823,7 @@ def piece_key(side, code, square):
 
 @njit
 def full_key(game):
-    """The Zobrist key from scratch."""
+    """Compute the Zobrist key of a position from nothing."""
     side = np.int64(game.side)
     key = ZOBRIST_SIDE if side else np.uint64(0)
     for square in range(81):
@@ -830,7 +838,7 @@ def full_key(game):
 
 @njit
 def origin(board, kind, to):
-    """The square that a board move of type ``kind`` (0..19) to ``to`` starts from."""
+    """Return the square from which a board move of type ``kind`` (0..19) reaches ``to``."""
     delta = DELTA[kind % 10]
     square = to - delta
     while board[square] == 0:
@@ -840,7 +848,7 @@ def origin(board, kind, to):
 
 @njit
 def make_move(game, action):
-    """Make a legal move, turn the board round and return it. Key, ply, hands and side follow."""
+    """Make a legal move, update the game, and return its board, turned round."""
     board, hands = game.board, game.hands
     view = load_view(board)
     side = np.int64(game.side)
@@ -880,17 +888,17 @@ def make_move(game, action):
 
 @njit(inline="always")
 def remember(tags, keys, g, ply, key):
-    """Write the position reached at ``ply`` into the history of game ``g``."""
+    """Add the position at ``ply`` to the history of game ``g``."""
     keys[g, ply] = key
     tags[g, ply & 1, ply >> 1] = np.uint16(key)
 
 
 @njit(inline="always")
 def earlier_occurrences(tags, keys, g, ply, key):
-    """How often the position at ``ply`` occurred before in game ``g``, and the first time's ply.
+    """Return how often the position at ``ply`` occurred before in game ``g``, and its first ply.
 
-    The side to move is part of the position, so only plies of the same parity are looked at. 16-bit
-    tags keep the scan short; a hit is checked against the whole key.
+    The side to move is part of the position, so only plies of the same parity are searched. The
+    search compares 16-bit tags, which is fast; each hit is checked against the whole key.
     """
     parity, end = ply & 1, ply >> 1
     found, earliest = 0, ply
@@ -909,11 +917,11 @@ def earlier_occurrences(tags, keys, g, ply, key):
 
 @njit
 def repetition_result(game, earliest):
-    """Winner of a game that ends by repetition: +1 the side to move, -1 the other, 0 a draw.
+    """Return the result of a repetition for the side to move: +1, 0 or -1.
 
-    A side of which every move since the first occurrence was a check loses.
+    A side loses if every one of its moves since the first occurrence was a check.
     """
-    moves = (game.ply - earliest) // 2  # made by each side
+    moves = (game.ply - earliest) // 2  # of each side since the first occurrence
     mover = game.checks[game.side] >= moves
     other = game.checks[1 - game.side] >= moves
     return np.int64(other) - np.int64(mover)
@@ -921,19 +929,20 @@ def repetition_result(game, earliest):
 
 @njit(inline="always")
 def survey(view, game, tags, keys, g, rule):
-    """Look at the position just reached (``view`` is its board): history, check, repetition.
+    """Update check and history of the position just reached; find its moves and its end.
 
-    Returns the rows of legal moves, the sets of attacked squares, the reason why the game is over
-    (0: it is not; the maximum ply is not looked at) and its result for the side to move: +1, 0, -1.
+    ``view`` is the board of the position. Returns the rows of legal moves; the sets of attacked
+    squares; the reason why the game is over (0: it is not; the maximum ply is not checked here);
+    and the result for the side to move: +1, 0 or -1.
     """
     rows, in_check, mine, attacks = legal_rows(view, game)
     ply = np.int64(game.ply)
     game.in_check = in_check
     if ply:
-        last = 1 - game.side  # who has just moved
+        last = 1 - game.side  # the side that has just moved
         game.checks[last] = game.checks[last] + 1 if in_check else 0
     found, earliest = earlier_occurrences(tags, keys, g, ply, game.key)
-    remember(tags, keys, g, ply, game.key)  # not before the scan, which would wait for the store
+    remember(tags, keys, g, ply, game.key)  # after the search, which would wait for this store
     game.earlier = min(found, 255)
     if found >= 3:
         result = repetition_result(game, earliest)
@@ -947,7 +956,7 @@ def survey(view, game, tags, keys, g, rule):
 
 @njit(inline="always")
 def observe(game, attacks, observation, g, max_ply):
-    """Write the compact observation of a position as ``observation[g]`` (uint8[131])."""
+    """Write the compact observation of a position to ``observation[g]`` (uint8[131])."""
     for k in range(81):
         observation[g, k] = game.board[k]
     for k in range(14):
@@ -963,7 +972,7 @@ def observe(game, attacks, observation, g, max_ply):
 
 @njit
 def next_random(state):
-    """(new state, number) of splitmix64."""
+    """Return the new state and the next random number (uint64) of splitmix64."""
     state += np.uint64(0x9E3779B97F4A7C15)
     z = state
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -973,15 +982,16 @@ def next_random(state):
 
 @njit
 def below(number, limit):
-    """A number in 0..limit-1 from the upper half of a random uint64 (limit < 2**31)."""
+    """Return a number in 0..limit-1 from the upper half of a random uint64 (limit < 2**31)."""
     return np.int64(((number >> np.uint64(32)) * np.uint64(limit)) >> np.uint64(32))
 
 
 @njit
 def restart(game, starts, g, opening, pool, reset_share):
-    """Begin a new game in slot ``g``: with probability ``reset_share`` from the pool.
+    """Choose the start of the next game in row ``g``: from the pool with ``reset_share``.
 
-    A start that is marked so is played again first, the frozen opponent in the other seat.
+    If the last start is marked ``again``, it is used once more, with the frozen opponent in the
+    other seat.
     """
     if starts[g].again:
         starts[g].again = 0
@@ -1004,7 +1014,7 @@ def restart(game, starts, g, opening, pool, reset_share):
 
 @njit(cache=True, nogil=True)
 def check_actions(mask, actions):
-    """Index of the first game whose action is not legal, or -1."""
+    """Return the index of the first game whose action is not legal, or -1."""
     for g in range(len(actions)):
         action = np.int64(actions[g])
         if action < 0 or action >= ACTIONS:
@@ -1018,10 +1028,10 @@ def check_actions(mask, actions):
 def visit_games(
     lo, hi, actions, games, tags, keys, observation, mask, reason, result, rule, max_ply
 ):
-    """Make a move in each of ``games[lo:hi]``; where the action is negative, take its position up.
+    """Make a move in each of ``games[lo:hi]``; if the action is negative, keep the position.
 
-    Fills key, check, history, mask and observation. ``reason`` and ``result`` (int64[N]): why a
-    game is over (0: it is not) and its result for the side to move. Nothing is reset.
+    Fills key, check, history, mask and observation. ``reason`` (int64[N]) is why a game is over (0:
+    it is not), ``result`` (int64[N]) its result for the side to move. No game is reset.
     """
     for g in range(lo, hi):
         game = games[g]
@@ -1037,7 +1047,7 @@ def visit_games(
 
 @njit(cache=True, nogil=True)
 def claim(games, g, rule):
-    """What the side to move may declare in game ``g``: 0 nothing, 1 a draw, 2 a win."""
+    """Return what the side to move can declare in game ``g``: 0 nothing, 1 a draw, 2 a win."""
     game = games[g]
     mine, theirs = read_view(load_view(game.board))
     in_check = some(find_threats(mine, theirs).danger & mine.king)
@@ -1049,9 +1059,9 @@ def step_games(
     lo, hi, actions, games, starts, opening, pool, tags, keys, observation, mask, number,
     reward, terminated, truncated, reason, winner, plies, final, played, rule, max_ply, reset_share,
 ):  # fmt: skip
-    """Make one legal move in each of ``games[lo:hi]`` (none where the action is negative).
+    """Make one legal move in each of ``games[lo:hi]`` (none if the action is negative).
 
-    See ``VectorEnv.step`` for the arrays. A finished game is reset at once.
+    ``VectorEnv`` and ``StepResult`` describe the arrays. A finished game is reset at once.
     """
     for g in range(lo, hi):
         action = np.int64(actions[g])
@@ -1083,13 +1093,13 @@ def step_games(
             game.key = full_key(game)
             number[g] += len(games)
             view = load_view(game.board)
-            fresh = True  # survey the new game too, in the loop: two calls would compile it twice
+            fresh = True  # survey the new game in this loop: a second call would be compiled, too
         pack(mask, g, rows)
 
 
 @njit(inline="always")
 def row_count(mask, g):
-    """Number of legal actions of row ``g``."""
+    """Return the number of legal actions in row ``g``."""
     n = 0
     for w in range(MASK_WORDS):
         n += count(mask[g, w])
@@ -1098,7 +1108,7 @@ def row_count(mask, g):
 
 @njit(cache=True, nogil=True)
 def list_legal(mask, actions, counts):
-    """Legal actions of each row of ``mask`` into ``actions`` (int64[M, L]), padded with -1."""
+    """Write the legal actions of each row to ``actions`` (int64[M, L]), padded with -1."""
     for g in range(len(mask)):
         n = 0
         for w in range(MASK_WORDS):
@@ -1113,14 +1123,14 @@ def list_legal(mask, actions, counts):
 
 @njit(cache=True, nogil=True)
 def count_legal(mask, counts):
-    """Number of legal actions of each row of ``mask``."""
+    """Write the number of legal actions of each row of ``mask`` to ``counts``."""
     for g in range(len(mask)):
         counts[g] = row_count(mask, g)
 
 
 @njit
 def nth_action(mask, g, n):
-    """The n-th legal action (from 0) of row ``g``."""
+    """Return the n-th legal action (from 0) of row ``g``."""
     w = 0
     ones = count(mask[g, 0])
     while n >= ones:
@@ -1135,9 +1145,9 @@ def nth_action(mask, g, n):
 
 @njit(cache=True, nogil=True)
 def choose_random(mask, rng, actions):
-    """A uniformly random legal action for each row of ``mask``.
+    """Write a uniformly random legal action for each row of ``mask`` to ``actions``.
 
-    Returns -1, or the first row without one.
+    Returns -1, or the first row without a legal action.
     """
     state = rng[0]
     for g in range(len(mask)):
@@ -1162,10 +1172,11 @@ def mix_masks(mask, checksum):
 
 @njit(cache=True, nogil=True)
 def choose_material(games, scratch, rng, actions):
-    """The material player's move in each game; ``scratch`` (GAME[1]) is overwritten.
+    """Write the material player's move in each game to ``actions``.
 
-    Mate in one if there is one, else the capture of the highest value, else any move; ties at
-    random. Returns -1, or the first game without a legal move.
+    It mates in one if it can, else makes the capture of the highest value, else any move; ties are
+    broken at random. ``scratch`` (GAME[1]) is overwritten. Returns -1, or the first game without a
+    legal move.
     """
     mask = np.empty((1, MASK_WORDS), np.uint64)
     for g in range(len(games)):
@@ -1188,7 +1199,7 @@ def choose_material(games, scratch, rng, actions):
                     worth = VALUE[game.board[action % 81] - THEIRS]
                 if worth > best:
                     best, ties = worth, np.uint64(0)
-                if worth == best:  # keep each of the ties with equal probability
+                if worth == best:  # choose each of equal moves with the same probability
                     ties += np.uint64(1)
                     rng[0], number = next_random(rng[0])
                     if below(number, ties) == 0:
@@ -1200,10 +1211,10 @@ def choose_material(games, scratch, rng, actions):
 
 @njit(cache=True, nogil=True)
 def perft(stack, masks, depth):
-    """Number of sequences of ``depth`` legal moves from ``stack[0]``.
+    """Return the number of sequences of ``depth`` legal moves from ``stack[0]``.
 
-    ``stack`` (GAME[depth + 1]) and ``masks`` (uint64[depth + 1, 35]) are scratch. The last ply is
-    counted, not made; repetition and declarations do not end a line, as is usual.
+    ``stack`` (GAME[depth + 1]) and ``masks`` (uint64[depth + 1, 35]) are overwritten. Moves of the
+    last ply are counted but not made. Repetition and declaration do not end a sequence, as usual.
     """
     rows, _, _, _ = legal_rows(load_view(stack[0].board), stack[0])
     if depth <= 1:

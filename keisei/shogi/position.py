@@ -1,4 +1,4 @@
-"""Position: one game of shogi, for people, commands and tests, on the kernels of training."""
+"""Position: one game of shogi, for people, commands and tests; uses the kernels of training."""
 
 import re
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class Outcome:
 
     reason: EndReason
     winner: Colour | None
-    """None: a draw."""
+    """None means a draw."""
 
 
 class Position:
@@ -60,23 +60,24 @@ class Position:
         sfen: an SFEN, with or without move number, or ``startpos``.
 
     Raises:
-        SfenError: it is not a position; the side that is not to move stands in check.
+        SfenError: it is not a position, or the side that is not to move is in check.
     """
 
     def __init__(self, sfen: str = START_SFEN) -> None:
         self._game, self._number = read_sfen(sfen)
         self._mask = np.zeros((1, MASK_WORDS), np.uint64)
         self._reason, self._result = np.zeros(1, np.int64), np.zeros(1, np.int64)
-        self._room(64)
+        self._allocate_history(64)
         self._refuse_capturable_king(sfen)
         self._visit(self._game, -1)
 
-    def _room(self, plies: int) -> None:
-        """Make an empty history for twice that many plies (a multiple of 64)."""
+    def _allocate_history(self, plies: int) -> None:
+        """Make an empty history for ``2 * plies`` plies; ``plies`` is a multiple of 64."""
         self._keys = np.zeros((1, 2 * plies), np.uint64)
         self._tags = np.zeros((1, 2, plies), np.uint16)
 
     def _refuse_capturable_king(self, sfen: str) -> None:
+        """Raise SfenError if the side that is not to move is in check."""
         other = self._game.copy()
         other["board"] = turned(other["board"][0])
         other["side"] = 1 - other["side"]
@@ -88,6 +89,7 @@ class Position:
             )
 
     def _visit(self, game: Any, action: int) -> None:
+        """Make a move in ``game`` (-1: none); recompute its mask, history and end."""
         observation = np.zeros((1, OBSERVATION_BYTES), np.uint8)
         kernels.visit_games(
             0, 1, np.array([action]), game, self._tags, self._keys, observation, self._mask,
@@ -97,7 +99,7 @@ class Position:
 
     @property
     def side(self) -> Colour:
-        """Whose move it is."""
+        """The side to move."""
         return _COLOURS[int(self._game["side"][0])]
 
     @property
@@ -112,55 +114,56 @@ class Position:
 
     @property
     def occurrences(self) -> int:
-        """How often this position has stood on the board in this game, now included."""
+        """How often this position has occurred in this game, including now."""
         return int(self._game["earlier"][0]) + 1
 
     def sfen(self) -> str:
-        """The position as an SFEN, with the move number."""
+        """Return the position as an SFEN, with the move number."""
         return write_sfen(self._game[0], self._number + self.ply)
 
     def legal_moves(self) -> list[str]:
-        """Every legal move in USI notation, sorted.
+        """Return every legal move in USI, sorted.
 
-        Moves are listed, and may be pushed, after a repetition or where a declaration is possible.
+        After a repetition, and where a declaration wins, moves are still listed and may be made.
         """
         return sorted(self._legal())
 
     def _legal(self) -> dict[str, int]:
-        """Legal moves, USI to action."""
+        """Return the legal moves: USI to action number."""
         if self._moves is None:
             ones = np.unpackbits(self._mask.view(np.uint8), bitorder="little")
             self._moves = {self.usi(int(action)): int(action) for action in np.flatnonzero(ones)}
         return self._moves
 
     def push(self, usi: str) -> None:
-        """Make a move.
+        """Make a move, given in USI.
 
         Raises:
-            IllegalMoveError: it is not legal; the position is unchanged.
+            IllegalMoveError: the move is not legal. The position is unchanged.
         """
         self._make(self.action(usi))
 
     def play(self, action: int) -> str:
-        """Make the move of an action number and return its USI; far quicker than ``push``.
+        """Make the move of an action number; return it in USI. This is much faster than ``push``.
 
         Raises:
-            IllegalMoveError: it is not legal; the position is unchanged.
+            IllegalMoveError: the action is not legal. The position is unchanged.
         """
         usi = self.usi(action)
         self._make(action)
         return usi
 
     def _make(self, action: int) -> None:
+        """Make a legal move; enlarge the history if it is full."""
         if self.ply + 1 == self._keys.shape[1]:
             keys, tags = self._keys, self._tags
-            self._room(2 * tags.shape[2])
+            self._allocate_history(2 * tags.shape[2])
             self._keys[:, : keys.shape[1]] = keys
             self._tags[:, :, : tags.shape[2]] = tags
         self._visit(self._game, action)
 
     def copy(self) -> Self:
-        """An independent copy, history included."""
+        """Return an independent copy, including the history."""
         twin = object.__new__(type(self))
         twin.__dict__ = {
             k: v.copy() if isinstance(v, np.ndarray) else v for k, v in vars(self).items()
@@ -168,18 +171,17 @@ class Position:
         return twin
 
     def perft(self, depth: int) -> int:
-        """Number of sequences of ``depth`` legal moves from here (repetition ends none of them)."""
+        """Return the number of sequences of ``depth`` legal moves. Repetition does not end them."""
         stack, masks = np.zeros(depth + 1, GAME), np.zeros((depth + 1, MASK_WORDS), np.uint64)
         stack[0] = self._game[0]
         return int(kernels.perft(stack, masks, depth))
 
     def outcome(self, declaration: Rule = "27") -> Outcome | None:
-        """How the game ended by the rules, or None if it goes on.
+        """Return how the rules ended the game, or None if it goes on.
 
         Args:
-            declaration: the entering-king rule; a side that can win by declaring is taken to do so.
-            With
-                "none" it has to be asked for by ``declaration()``.
+            declaration: the entering-king rule. If the side to move can win by declaring, the game
+                counts as won. With "none" only ``declaration()`` tells whether it can.
         """
         reason, result = int(self._reason[0]), int(self._result[0])
         repeated = reason in (kernels.REPETITION, kernels.PERPETUAL_CHECK)
@@ -192,11 +194,14 @@ class Position:
         return Outcome(_REASONS[reason], winner)
 
     def declaration(self, rule: Rule = "27") -> Literal["win", "draw"] | None:
-        """What the side to move may claim by declaring, if anything.
+        """Return what the side to move can claim by declaring, or None.
 
-        The king stands in the farthest three ranks and not in check, with ten other men or more.
-        Majors there and in hand count 5 points, other men 1. 27-point rule: black wins with 28,
-        white with 27. 24-point rule: 31 points win, 24 draw.
+        Its king must be in the three farthest ranks and not in check, with at least ten other own
+        pieces there. Rooks and bishops there and in hand count 5 points, other pieces 1. 27-point
+        rule: black wins with 28 points, white with 27. 24-point rule: 31 points win, 24 draw.
+
+        Raises:
+            ValueError: the rule is unknown.
         """
         if rule not in RULES:
             raise ValueError(f"declaration rule is {rule!r}, not one of {', '.join(RULES)}")
@@ -204,10 +209,10 @@ class Position:
         return "win" if claim == 2 else "draw" if claim == 1 else None
 
     def action(self, usi: str) -> int:
-        """The action number (0..2186) of a legal move.
+        """Return the action number (0..2186) of a legal move.
 
         Raises:
-            IllegalMoveError: it is not legal.
+            IllegalMoveError: the move is not legal.
         """
         action = self._legal().get(usi)
         if action is None:
@@ -215,10 +220,10 @@ class Position:
         return action
 
     def usi(self, action: int) -> str:
-        """The USI move of a legal action.
+        """Return the USI move of a legal action.
 
         Raises:
-            IllegalMoveError: it is not legal.
+            IllegalMoveError: the action is not legal.
         """
         if not (0 <= action < kernels.ACTIONS and self._is_legal(action)):
             raise IllegalMoveError(f"action {action} is not legal here ({self.sfen()})")
@@ -234,12 +239,12 @@ class Position:
         return bool(int(self._mask[0, action // 64]) >> (action % 64) & 1)
 
     def _board(self) -> Any:
-        """uint8[81] in black's view."""
+        """Return the board as uint8[81] in black's view."""
         board = self._game["board"][0]
         return board if self.side == "black" else turned(board)
 
     def _why_not(self, usi: str) -> str:
-        """Why a text is not a legal move, for people."""
+        """Return why a text is not a legal move, for people."""
         match = _MOVE.fullmatch(usi)
         if match is None:
             return "a USI move looks like 7g7f, 8h2b+ or P*5e"
@@ -256,11 +261,13 @@ class Position:
             return "it cannot promote" if plus else "it must promote"
         if self.in_check:
             return (
-                f"{self.side} is in check and this does not end it, or {start} does not reach {to}"
+                f"{self.side} is in check and this move does not end it, "
+                f"or {start} does not reach {to}"
             )
         return f"the {name(code)} on {start} does not reach {to}, or its king would stand in check"
 
     def _why_no_drop(self, piece: str, to: str) -> str:
+        """Return why a drop is not legal, for people."""
         if not self._game["hands"][0][HAND_ORDER.index(piece)]:
             return f"{self.side} has no {piece} in hand"
         board = self._board()
@@ -269,16 +276,16 @@ class Position:
         own_pawn = 1 if self.side == "black" else 15
         file = int(to[0]) - 1
         if piece == "P" and own_pawn in board[file * 9 : file * 9 + 9]:
-            return f"{self.side} has a pawn on file {to[0]} already"
+            return f"{self.side} already has a pawn on file {to[0]}"
         far = to[1] if self.side == "black" else "ihgfedcba"["abcdefghi".index(to[1])]
         if (piece in "PLN" and far == "a") or (piece == "N" and far == "b"):
             return f"a {piece} on {to} could never move"
         if self.in_check:
-            return f"{self.side} is in check and this does not end it"
+            return f"{self.side} is in check and this move does not end it"
         return "a pawn drop may not give mate"
 
     def __str__(self) -> str:
-        """The board with both hands; black's men are capitals, ``+`` marks promoted ones."""
+        """Draw the board and both hands; black's pieces are capitals, ``+`` marks promoted ones."""
         board = self._board()
         hands = self._game["hands"][0].reshape(2, 7)[:: 1 if self.side == "black" else -1]
         lines = [f"White in hand: {_held(hands[1])}", "  9  8  7  6  5  4  3  2  1"]
@@ -298,12 +305,12 @@ class Position:
 
 
 def _square(text: str) -> int:
-    """The square of a USI name, in black's view."""
+    """Return the square (0..80) of a USI name, in black's view."""
     return (int(text[0]) - 1) * 9 + "abcdefghi".index(text[1])
 
 
 def _held(hand: Any) -> str:
-    """A hand for people: ``R B2 P10``, or ``-``."""
+    """Return a hand for people: ``R B2 P10``, or ``-``."""
     held = [
         letter + (str(hand[HAND_ORDER.index(letter)]) if hand[HAND_ORDER.index(letter)] > 1 else "")
         for letter in "RBGSNLP"

@@ -1,4 +1,4 @@
-"""SFEN in and out of game records (USI protocol: board, side to move, hands, move number)."""
+"""Read SFENs into game records (dtype ``GAME``), and write them. Source: the USI protocol."""
 
 import re
 from typing import Any
@@ -11,10 +11,10 @@ from keisei.shogi.errors import SfenError
 
 START_SFEN = "lnsgkgsnl/1r5b1/ppppppppp/9/9/9/PPPPPPPPP/1B5R1/LNSGKGSNL b - 1"
 
-LETTERS = "PLNSBRGK"  # by code, from 1
+LETTERS = "PLNSBRGK"  # by piece code, from 1
 HAND_ORDER = "PLNSGBR"  # by hand slot
 _WRITTEN_HANDS = "RBGSNLP"  # the usual order in an SFEN
-MEN = {"P": 18, "L": 4, "N": 4, "S": 4, "G": 4, "B": 2, "R": 2, "K": 2}
+_SET = {"P": 18, "L": 4, "N": 4, "S": 4, "G": 4, "B": 2, "R": 2, "K": 2}
 _HAND = re.compile(r"([1-9][0-9]?)?([PLNSGBRplnsgbr])")
 
 Games = NDArray[Any]
@@ -22,13 +22,13 @@ Games = NDArray[Any]
 
 
 def turned(board: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The board (uint8[81]) as the other side sees it."""
+    """Return a board (uint8[81]) as the other side sees it."""
     back = board[::-1].astype(np.int16)
     return np.where(back == 0, 0, np.where(back <= 14, back + 14, back - 14)).astype(np.uint8)
 
 
 def name(code: int) -> str:
-    """SFEN's letters for a code in black's view: ``P`` for 1, ``+p`` for 23."""
+    """Return SFEN's letters for a piece code in black's view: ``P`` for 1, ``+p`` for 23."""
     kind = (code - 1) % 14 + 1
     text = LETTERS[kind - 1] if kind <= 8 else "+" + LETTERS[kind - 9]
     return text if code <= 14 else text.lower()
@@ -37,9 +37,9 @@ def name(code: int) -> str:
 def read_sfen(text: str) -> tuple[Games, int]:
     """Read an SFEN, or ``startpos``, into ``(GAME[1], move number)``.
 
-    The record holds board, hands and side; the rest is zero. The move number may be missing (1).
-    Whether the side not to move stands in check is for the caller to find out: that takes the
-    rules.
+    The record holds board, hands and side; all other fields are zero. A missing move number is 1.
+    This function does not know the rules, so the caller must check that the side that is not to
+    move is not in check.
 
     Raises:
         SfenError: the text is not a position.
@@ -55,7 +55,7 @@ def read_sfen(text: str) -> tuple[Games, int]:
     if parts[1] not in ("b", "w"):
         raise SfenError(f"side to move is {parts[1]!r}, not 'b' or 'w'")
     hands = _read_hands(parts[2])
-    _check_men(board, hands)
+    _check_pieces(board, hands)
     number = parts[3] if len(parts) == 4 else "1"
     if not re.fullmatch("[0-9]{1,6}", number):
         raise SfenError(f"move number is {number!r}")
@@ -68,7 +68,7 @@ def read_sfen(text: str) -> tuple[Games, int]:
 
 
 def _read_board(text: str) -> NDArray[np.uint8]:
-    """The board field as uint8[81] in black's view."""
+    """Read the board field; return uint8[81] in black's view."""
     rows = text.split("/")
     if len(rows) != 9:
         raise SfenError(f"board has {len(rows)} ranks, not 9: {text!r}")
@@ -86,7 +86,7 @@ def _read_board(text: str) -> NDArray[np.uint8]:
             kind = LETTERS.find(letter.upper()) + 1 if letter.isascii() else 0
             if not kind or (pending and kind in (7, 8)):
                 what = "+" + letter if pending else letter
-                raise SfenError(f"rank {rank + 1}: {what!r} is no piece: {row!r}")
+                raise SfenError(f"rank {rank + 1}: {what!r} is not a piece: {row!r}")
             codes.append(kind + 8 * pending + 14 * letter.islower())
             pending = False
         if pending:
@@ -98,7 +98,7 @@ def _read_board(text: str) -> NDArray[np.uint8]:
 
 
 def _read_hands(text: str) -> NDArray[np.uint8]:
-    """The hands field as uint8[2, 7]: black's, white's."""
+    """Read the hands field; return uint8[2, 7]: black's hand, white's hand."""
     hands = np.zeros((2, 7), np.uint8)
     if text == "-":
         return hands
@@ -110,21 +110,21 @@ def _read_hands(text: str) -> NDArray[np.uint8]:
         letter = match[2]
         slot = (int(letter.islower()), HAND_ORDER.index(letter.upper()))
         if hands[slot]:
-            raise SfenError(f"hands: {letter!r} stands twice in {text!r}")
+            raise SfenError(f"hands: {letter!r} occurs twice in {text!r}")
         hands[slot] = int(match[1] or 1)
         end = match.end()
     return hands
 
 
-def _check_men(board: NDArray[np.uint8], hands: NDArray[np.uint8]) -> None:
-    """Refuse a board (black's view) that no legal game can show."""
+def _check_pieces(board: NDArray[np.uint8], hands: NDArray[np.uint8]) -> None:
+    """Raise SfenError for too many pieces of a kind, kings of a side, or pawns on a file."""
     kinds = (board.astype(int) - 1) % 14 + 1
     for code, letter in enumerate(LETTERS, start=1):
         present = int(np.count_nonzero((board > 0) & ((kinds == code) | (kinds == code + 8))))
         if letter != "K":
             present += int(hands[:, HAND_ORDER.index(letter)].sum())
-        if present > MEN[letter]:
-            raise SfenError(f"{present} {letter} on board and in hand; a set has {MEN[letter]}")
+        if present > _SET[letter]:
+            raise SfenError(f"{present} {letter} on board and in hand; a set has {_SET[letter]}")
     for owner, base in (("black", 0), ("white", 14)):
         kings = int(np.count_nonzero(board == base + 8))
         if kings > 1:
@@ -138,14 +138,14 @@ def _check_men(board: NDArray[np.uint8], hands: NDArray[np.uint8]) -> None:
 
 
 def square_name(square: int, white: bool) -> str:
-    """USI name (``7g``) of a square given as black (or, ``white``, as white) sees it."""
+    """Return the USI name (``7g``) of a square (0..80), given in black's or in white's view."""
     if white:
         square = 80 - square
     return f"{square // 9 + 1}{'abcdefghi'[square % 9]}"
 
 
 def write_sfen(game: Any, number: int) -> str:
-    """The SFEN of one game record, with the given move number."""
+    """Return the SFEN of one game record, with the given move number."""
     side = int(game["side"])
     board = game["board"] if not side else turned(game["board"])
     rows = []

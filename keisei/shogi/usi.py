@@ -1,4 +1,4 @@
-"""Lines of USI: a start position and what stands behind it, wherever a line is read."""
+"""Read USI lines: a start position and moves, for records, openings and engines."""
 
 import re
 
@@ -9,14 +9,14 @@ _MOVE = re.compile(r"([1-9][a-i]|[A-Z]\*)[1-9][a-i]")
 
 
 def read_line(text: str) -> tuple[str, list[str]]:
-    """The SFEN of the start and the words behind ``moves``; neither has been checked.
+    """Return the SFEN of the start and the words after ``moves``. Neither is checked.
 
-    A line is ``startpos``, ``sfen <SFEN>`` or an SFEN alone, each with or without ``moves ...``
-    behind it; or moves alone, from the usual start. ``position`` may stand before it. Any white
-    space separates words, and ``#`` begins a comment.
+    A line is ``startpos``, ``sfen <SFEN>`` or a plain SFEN, each with or without ``moves ...``; or
+    only moves, from the usual start. ``position`` may come first. Any white space separates words;
+    ``#`` begins a comment.
 
     Raises:
-        SfenError: the line is empty; something else stands where ``moves`` was expected.
+        SfenError: the line is empty, or another word comes where ``moves`` is expected.
     """
     words = text.partition("#")[0].split()
     if words[:1] == ["position"]:
@@ -24,13 +24,13 @@ def read_line(text: str) -> tuple[str, list[str]]:
     if not words:
         raise SfenError("neither a position nor a move")
     cut = words.index("moves") if "moves" in words else len(words)
-    start, behind = words[:cut], words[cut + 1 :]
+    start, moves = words[:cut], words[cut + 1 :]
     if start[:1] == ["sfen"]:
-        return " ".join(start[1:]), behind
+        return " ".join(start[1:]), moves
     if start[:1] == ["startpos"]:
         if len(start) > 1:
             raise SfenError(f"moves was expected, not {start[1]}")
-        return START_SFEN, behind
+        return START_SFEN, moves
     if len(start) in {3, 4} and not _MOVE.match(start[0]):  # the fields of an SFEN
-        return " ".join(start), behind
-    return START_SFEN, [*start, *behind]
+        return " ".join(start), moves
+    return START_SFEN, [*start, *moves]

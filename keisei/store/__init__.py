@@ -1,6 +1,6 @@
-"""What is kept on disk: run directories, checkpoints, the database, and a reader of all of them.
+"""Files of a run: its directory, checkpoints and database, and a reader of all of them.
 
-Synchronous; uses the standard library and safetensors. Nothing here is pickled.
+All functions block. Only the standard library and safetensors read and write; nothing is pickled.
 """
 
 from keisei.store.checkpoints import (
@@ -14,14 +14,14 @@ from keisei.store.checkpoints import (
 )
 from keisei.store.database import Database, DatabaseError
 from keisei.store.directory import (
-    SETTINGS_FILE,
     DamagedRunError,
     RunDirectory,
     RunError,
     read_settings,
 )
+from keisei.store.layout import SETTINGS_FILE
 from keisei.store.lock import RunLockedError
-from keisei.store.matches import MatchGame, MatchTable, Rating
+from keisei.store.matches import MatchGame, MatchTable, RatingRow
 from keisei.store.reader import RunReader
 from keisei.store.resume import MAY_CHANGE, resumed_settings
 
@@ -37,7 +37,7 @@ __all__ = [
     "MatchGame",
     "MatchTable",
     "NotFiniteError",
-    "Rating",
+    "RatingRow",
     "RunDirectory",
     "RunError",
     "RunLockedError",

@@ -1,14 +1,16 @@
-"""Checkpoints: whole and finite, or refused.
+"""Checkpoints: saved whole or not at all, and verified when they are read.
 
-A checkpoint is a folder ``checkpoints/<step>/`` of safetensors files (one a group of tensors),
-``state.json`` and ``manifest.json`` with the size and SHA-256 of each (safetensors has no checksum:
-a flipped bit would load as a wrong weight). Of several processes that train together each but the
-first adds files of its own (``env.1.safetensors``, ``state.1.json``). It is written under another
-name, brought to the disk with its manifest last, and renamed: a crash at any moment leaves it
-complete or not there.
+A checkpoint is a folder ``checkpoints/<step>/`` of safetensors files (one per group of tensors),
+``state.json``, and ``manifest.json`` with the size and SHA-256 of each file. (safetensors has no
+checksum: a flipped bit would load as a wrong weight.) If several processes train together, each
+rank above 0 adds its own files (``env.1.safetensors``, ``state.1.json``).
 
-None holds a number that is not finite (``first_not_finite``): training could only go on to nowhere.
-Torch is imported where tensors are read or written, not before: a wrong path is told at once.
+A save writes a folder of another name, the manifest last, syncs it to the disk, and renames it: a
+crash at any moment leaves a complete checkpoint or none.
+
+No checkpoint holds a number that is not finite (``first_not_finite``): training can't recover from
+one. Torch is imported only where tensors are read or written, so that a wrong path is reported
+without waiting for it.
 """
 
 import hashlib
@@ -25,23 +27,27 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
+from keisei.store.directory import RunDirectory
 from keisei.store.files import json_object, open_file, read_file, sync_folder, write_synced
+from keisei.store.layout import (
+    CHECKPOINTS,
+    checkpoint_folders,
+    checkpoint_name,
+    remove_leftovers,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from keisei.store.directory import RunDirectory
-
 FORMAT = 1
-CHECKPOINTS = "checkpoints"
 MANIFEST = "manifest.json"
 STATE = "state.json"
 SUFFIX = ".safetensors"
 WEIGHTS = "weights"
-"""The group of the network's weights: all that a player needs."""
+"""Group of the network's weights, the only one that a player needs."""
 
 Files = dict[str, dict[str, Any]]
-"""Size and SHA-256 of files, by name."""
+"""``size`` and ``sha256`` of files, by name."""
 
 
 class CheckpointError(ValueError):
@@ -49,36 +55,50 @@ class CheckpointError(ValueError):
 
 
 class DamagedCheckpointError(CheckpointError):
-    """A checkpoint that is not what was written, or holds numbers that are not finite."""
+    """A checkpoint that changed after it was written, or holds numbers that are not finite."""
 
 
 class NotFiniteError(ArithmeticError):
-    """A checkpoint that was not written, for a number of it is not finite. The message says which."""
+    """A save that was refused because a tensor is not finite. The message names the tensor."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What ``save_checkpoint`` was given, read back."""
+    """A checkpoint that was read: what ``save_checkpoint`` was given."""
 
     path: Path
     step: int
     tensors: dict[str, dict[str, "Tensor"]]
-    """Group (``weights``, ``optimizer`` ...) to name to CPU tensor."""
+    """CPU tensors by group (``weights``, ``optimizer`` ...) and name."""
     state: dict[str, Any]
 
 
 def save_checkpoint(
-    run: "RunDirectory",
+    run: RunDirectory,
     step: int,
     tensors: Mapping[str, Mapping[str, "Tensor"]],
     state: Mapping[str, Any],
     others: Callable[[Path], Files] = lambda folder: {},
 ) -> Path:
-    """Write a checkpoint, then remove the oldest beyond ``run.checkpoints_kept`` that nobody needs.
+    """Write a checkpoint, then remove the oldest ones beyond ``run.checkpoints_kept``.
 
-    ``others`` has the other processes ``write_part`` into a folder, and waits for them. A valid
-    checkpoint of the same step is left as it is: a run comes to a step once. Raises NotFiniteError,
-    OSError (full disk ...), and what ``others`` raises; the checkpoints that were there then still are.
+    ``run.needed`` checkpoints stay. If a valid checkpoint of the same step exists, nothing is
+    written. On an error the checkpoints that existed before stay.
+
+    Args:
+        run: the run, whose lock this process holds.
+        step: the training step.
+        tensors: tensors by group and name.
+        state: any JSON values.
+        others: has the other processes ``write_part`` into a folder, waits for them, and returns
+            their files.
+
+    Returns:
+        The checkpoint's folder.
+
+    Raises:
+        NotFiniteError: a tensor holds a number that is not finite.
+        OSError: the disk is full, for example.
     """
     folder = run.path / CHECKPOINTS
     final = folder / checkpoint_name(step)
@@ -98,7 +118,7 @@ def save_checkpoint(
         shutil.rmtree(new, ignore_errors=True)  # a full disk needs the space
         raise
     sync_folder(folder)
-    # Newer ones than this were refused when the run was resumed; they must not push it out.
+    # Checkpoints of later steps were refused when the run was resumed: they do not count as kept.
     older = [path for path in checkpoint_folders(folder) if int(path.name) <= step]
     for path in older[: -run.settings.run.checkpoints_kept]:
         if int(path.name) not in run.needed:
@@ -107,10 +127,15 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: Path, rank: int = 0, *, only: str | None = None) -> Checkpoint:
-    """Verify and read the checkpoint in the folder ``path``, as rank ``rank`` wrote it.
+    """Verify and read a checkpoint.
 
-    What that rank did not write is rank 0's. ``only``: the one group that is wanted. Raises
-    CheckpointError.
+    Args:
+        path: the checkpoint's folder.
+        rank: the process to read for. Groups that it did not write are read from rank 0's files.
+        only: read this group alone; None: all.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged or not finite.
     """
     manifest = verify(path, only)
     chosen: dict[str, str] = {}
@@ -123,13 +148,21 @@ def load_checkpoint(path: Path, rank: int = 0, *, only: str | None = None) -> Ch
 
 
 def find_checkpoint(path: Path, *, only: str | None = None) -> tuple[Path, list[CheckpointError]]:
-    """The checkpoint at ``path``: itself, or the newest valid one of a run, all numbers finite.
+    """Find the newest valid checkpoint of a run, or check a single checkpoint.
 
-    Also the errors of the newer ones of the run that were refused, to be told to the user.
-    ``only``: the one group of tensors that is wanted. Raises CheckpointError if there is no valid one.
+    Args:
+        path: the folder of a run or of a checkpoint.
+        only: check this group of tensors alone; None: all.
+
+    Returns:
+        The checkpoint's folder, and the errors of the run's newer checkpoints, which are damaged:
+        show them to the user.
+
+    Raises:
+        CheckpointError: there is no valid checkpoint.
     """
     check_holds_weights(path)
-    if path.is_symlink():  # `best` is one
+    if path.is_symlink():  # such as `best`
         path = path.parent / path.readlink()
     if (path / MANIFEST).exists() or not (path / CHECKPOINTS).is_dir():
         _examine(path, only)
@@ -146,12 +179,12 @@ def find_checkpoint(path: Path, *, only: str | None = None) -> tuple[Path, list[
         raise CheckpointError(f"{path}: no checkpoint yet")
     reasons = "; ".join(str(error) for error in refused)
     raise DamagedCheckpointError(
-        f"{path}: no valid checkpoint ({reasons}): put one back from a copy, or begin a new run"
+        f"{path}: no valid checkpoint ({reasons}): restore one from a copy, or begin a new run"
     )
 
 
 def check_holds_weights(path: Path) -> None:
-    """Refuse a path that is neither a run nor a checkpoint, valid or not. Raises CheckpointError."""
+    """Raise CheckpointError if a path is neither a run nor a checkpoint, valid or damaged."""
     if not path.exists():
         raise CheckpointError(f"{path}: no such file or folder")
     if not any((path / name).exists() for name in (CHECKPOINTS, MANIFEST, STATE)):
@@ -160,29 +193,11 @@ def check_holds_weights(path: Path) -> None:
         )
 
 
-def checkpoint_name(step: int) -> str:
-    """The folder of a step's checkpoint."""
-    return f"{step:012d}"
-
-
-def checkpoint_folders(folder: Path) -> list[Path]:
-    """The checkpoints in ``folder``, by step, oldest first. They may be damaged."""
-    if not folder.is_dir():
-        return []
-    return sorted(
-        (path for path in folder.iterdir() if path.name.isdecimal() and path.is_dir()),
-        key=lambda path: int(path.name),
-    )
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove what a crash during a save or a removal left. Only for the run's writer."""
-    for path in (*folder.glob(".new-*"), *folder.glob(".old-*")):
-        shutil.rmtree(path)
-
-
 def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of the checkpoint in ``path``, checked against its own checksum only."""
+    """Read a checkpoint's manifest; verify its own checksum, but not the other files.
+
+    Raises CheckpointError.
+    """
     file = path / MANIFEST
     try:
         manifest = json_object(read_file(file))
@@ -204,7 +219,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def read_state(path: Path, rank: int = 0) -> dict[str, Any]:
-    """The state in the checkpoint in ``path``, as rank ``rank`` wrote it. Raises CheckpointError."""
+    """Read the state that rank ``rank`` wrote into a checkpoint. Raises CheckpointError."""
     file = path / _name(STATE, rank)
     try:
         return json_object(read_file(file))
@@ -215,13 +230,13 @@ def read_state(path: Path, rank: int = 0) -> dict[str, Any]:
 
 
 def verify(path: Path, only: str | None = None) -> dict[str, Any]:
-    """Check size and SHA-256 of every file; the manifest. Raises CheckpointError.
+    """Check size and SHA-256 of the files, and return the manifest. Raises CheckpointError.
 
-    ``only``: of this group's files, and of the states; large ones of no interest cost seconds.
+    ``only``: check this group's files and the states alone, since large files take seconds.
     """
     manifest = read_manifest(path)
     for name, stated in manifest["files"].items():
-        if not _wanted(name, only):
+        if not _in_group(name, only):
             continue
         file = path / name
         try:
@@ -240,10 +255,10 @@ def verify(path: Path, only: str | None = None) -> dict[str, Any]:
 
 
 def first_not_finite(tensors: Mapping[str, "Tensor"]) -> str | None:
-    """The name of the first tensor that holds NaN or an infinity.
+    """Return the name of the first tensor that holds NaN or an infinity.
 
-    The extremes tell it (both are NaN where one number is), at the speed of memory and without a
-    copy: under 1 ms for a million numbers on one core.
+    Looks at minimum and maximum, which are NaN if any number is: this runs at the speed of memory
+    and needs no copy (under 1 ms for a million numbers on one core).
     """
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and tensor.numel():
@@ -256,9 +271,9 @@ def first_not_finite(tensors: Mapping[str, "Tensor"]) -> str | None:
 def write_part(
     folder: Path, rank: int, tensors: Mapping[str, Mapping[str, "Tensor"]], state: Mapping[str, Any]
 ) -> Files:
-    """Write one process's files of the checkpoint that is being made in ``folder``.
+    """Write the files of one process into the new checkpoint in ``folder``, and list them.
 
-    Raises NotFiniteError before it writes any, and OSError.
+    Raises NotFiniteError before anything is written, and OSError.
     """
     from safetensors.torch import save
 
@@ -267,15 +282,15 @@ def write_part(
             raise NotFiniteError(f"{group}/{bad} is not finite")
     files: Files = {}
 
-    def put(name: str, data: bytes) -> None:
+    def write_file(name: str, data: bytes) -> None:
         write_synced(folder / name, data)
         files[name] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
     for group, named in tensors.items():
         # Weights may be channels_last; safetensors takes only the plain memory format.
         plain = {name: tensor.contiguous() for name, tensor in named.items()}
-        put(_name(group + SUFFIX, rank), save(plain))
-    put(_name(STATE, rank), json.dumps(state, indent=1).encode())
+        write_file(_name(group + SUFFIX, rank), save(plain))
+    write_file(_name(STATE, rank), json.dumps(state, indent=1).encode())
     return files
 
 
@@ -286,6 +301,7 @@ def _write(
     state: Mapping[str, Any],
     others: Callable[[Path], Files],
 ) -> None:
+    """Write a whole checkpoint into a new folder, the manifest last."""
     folder.mkdir()
     files = write_part(folder, 0, tensors, state) | others(folder)
     manifest = {"format": FORMAT, "step": step, "created": time.time(), "files": files}
@@ -295,22 +311,23 @@ def _write(
 
 
 def _examine(path: Path, only: str | None = None) -> None:
-    """Check all of a checkpoint: its files, that each can be read, and the numbers in them.
+    """Verify a checkpoint's files, and read them all: tensors must be finite.
 
     Raises CheckpointError.
     """
     for name in verify(path, only)["files"]:
-        if name.endswith(SUFFIX) and _wanted(name, only):
+        if name.endswith(SUFFIX) and _in_group(name, only):
             _read_tensors(path / name)
     read_state(path)
 
 
-def _wanted(name: str, only: str | None) -> bool:
-    """Whether a file is of the group ``only``, or a state."""
+def _in_group(name: str, only: str | None) -> bool:
+    """Whether a file belongs to the group ``only`` (None: any) or is a state."""
     return only is None or name.partition(".")[0] in {only, "state"}
 
 
 def _read_tensors(file: Path) -> dict[str, "Tensor"]:
+    """Read a safetensors file. Raises CheckpointError, also if a number is not finite."""
     from safetensors.torch import load
 
     try:
@@ -324,13 +341,13 @@ def _read_tensors(file: Path) -> dict[str, "Tensor"]:
 
 
 def _name(file: str, rank: int) -> str:
-    """The name of rank's own copy of a file: ``env.safetensors``, ``env.1.safetensors``."""
+    """Return the name of a rank's own file: ``env.safetensors``, ``env.1.safetensors`` ..."""
     stem, _, suffix = file.partition(".")
     return f"{stem}.{rank}.{suffix}" if rank else file
 
 
 def _well_formed(manifest: dict[str, Any]) -> bool:
-    """Whether a manifest with the right checksum, which anybody can make, is one of ours."""
+    """Whether a manifest is of our form: a right checksum alone proves nothing."""
     match manifest:
         case {"step": int(step), "created": float(created), "files": {"state.json": _}}:
             entries = manifest["files"].items()
@@ -343,9 +360,12 @@ def _well_formed(manifest: dict[str, Any]) -> bool:
 
 
 def _is_entry(name: str, entry: object) -> bool:
+    """Whether a manifest's entry is a plain file name with its size and SHA-256."""
     match entry:
         case {"size": int(), "sha256": str()}:
-            return re.fullmatch(r"\w[\w.]*", name, re.ASCII) is not None  # a file of this folder
+            return (
+                re.fullmatch(r"\w[\w.]*", name, re.ASCII) is not None
+            )  # no path out of the folder
     return False
 
 
@@ -354,7 +374,7 @@ def _manifest_digest(manifest: dict[str, Any]) -> str:
 
 
 def _remove(path: Path) -> None:
-    # Renamed first: a crash must not leave half a checkpoint under a checkpoint's name.
+    # Rename first: a crash must not leave half a checkpoint under a checkpoint's name.
     old = path.with_name(f".old-{path.name}")
     path.rename(old)
     shutil.rmtree(old)

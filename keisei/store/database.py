@@ -1,7 +1,7 @@
 """``keisei.db`` (SQLite, WAL): metrics, games, evaluations and events, written in batches.
 
-The tables of matches, which any process may write, are made here too; ``keisei.store.matches`` fills
-them. ``PRAGMA user_version`` says which of ``MIGRATIONS`` a file has seen.
+``keisei.store.matches`` writes the tables of matches, from any process. ``PRAGMA user_version`` is
+the number of ``MIGRATIONS`` that a file has had.
 """
 
 import json
@@ -15,56 +15,19 @@ from typing import Any
 
 from keisei.events import Alert, Evaluation, Event, Game, Iteration, Status
 from keisei.store.files import json_object
+from keisei.store.migrations import VERSION, create_tables
 
 GAMES_KEPT = 10_000
 EVENTS_KEPT = 10_000
-
-_TABLES = """
-CREATE TABLE iteration (
-    iteration INTEGER PRIMARY KEY, step INTEGER NOT NULL, time REAL NOT NULL);
-CREATE INDEX iteration_step ON iteration (step);
-CREATE TABLE metric_name (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
-CREATE TABLE metric (  -- value NULL: not finite
-    name INTEGER NOT NULL, iteration INTEGER NOT NULL, value REAL,
-    PRIMARY KEY (name, iteration)) WITHOUT ROWID;
-CREATE TABLE game (
-    id INTEGER PRIMARY KEY, step INTEGER NOT NULL, time REAL NOT NULL, result TEXT NOT NULL,
-    reason TEXT NOT NULL, plies INTEGER NOT NULL, black TEXT NOT NULL, white TEXT NOT NULL,
-    record TEXT NOT NULL);
-CREATE TABLE evaluation (
-    id TEXT PRIMARY KEY, created REAL NOT NULL, time REAL NOT NULL, step INTEGER NOT NULL,
-    state TEXT NOT NULL, data TEXT NOT NULL);
-CREATE TABLE event (
-    id INTEGER PRIMARY KEY, step INTEGER NOT NULL, time REAL NOT NULL, topic TEXT NOT NULL,
-    event TEXT NOT NULL, data TEXT NOT NULL);
-"""
-_MATCHES = """
-CREATE TABLE player (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, kind TEXT NOT NULL);
-CREATE TABLE opening (id INTEGER PRIMARY KEY, line TEXT NOT NULL UNIQUE);
-CREATE TABLE match_game (  -- moves in USI, "values" a JSON list
-    id INTEGER PRIMARY KEY, evaluation TEXT NOT NULL, number INTEGER NOT NULL,
-    pair INTEGER NOT NULL, opening INTEGER NOT NULL REFERENCES opening,
-    black INTEGER NOT NULL REFERENCES player, white INTEGER NOT NULL REFERENCES player,
-    result TEXT NOT NULL CHECK (result IN ('black', 'white', 'draw', 'capped')),
-    reason TEXT NOT NULL, plies INTEGER NOT NULL, start TEXT NOT NULL, moves TEXT NOT NULL,
-    "values" TEXT NOT NULL, time REAL NOT NULL, UNIQUE (evaluation, number));
-CREATE TABLE rating (
-    player INTEGER PRIMARY KEY REFERENCES player, elo REAL NOT NULL, low REAL, high REAL,
-    games INTEGER NOT NULL, time REAL NOT NULL);
-"""
-MIGRATIONS = (_TABLES, _MATCHES)
-"""What makes a database of each version out of one of the version before, which is 0 for an empty one."""
-
-VERSION = len(MIGRATIONS)
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
-"""The last: a table or a value that our statements rely on is not there."""
+"""Codes of a damaged file. SQLITE_ERROR: a table or column that our statements need is missing."""
 ERRORS = (sqlite3.Error, UnicodeDecodeError)
-"""What SQLite raises; the second where its message quotes bytes of a damaged file."""
+"""What SQLite raises. UnicodeDecodeError: its message quotes bytes of a damaged file."""
 _UNFIT = (
     *(ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError),
     *(sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError),
 )
-"""What is raised for a record that can't be written; other errors are the database's own."""
+"""Errors of an event that can't be written; any other error is one of the database."""
 
 
 class DatabaseError(RuntimeError):
@@ -72,28 +35,28 @@ class DatabaseError(RuntimeError):
 
 
 def damaged(path: Path, why: object) -> DatabaseError:
-    """The error of a database that is not what was written, with what can be done about it."""
-    # SQLite quotes what it found, control characters too, and writes several lines.
+    """Return the error of a damaged database, which says what can be done."""
+    # SQLite quotes the file, control characters included, and its message may have several lines.
     text = " ".join(str(why).split()).encode("unicode_escape").decode()
     return DatabaseError(
-        f"{path}: damaged ({text}): put it back from a copy, or move {path.name}* away: then the run's"
+        f"{path}: damaged ({text}): restore it from a copy, or move {path.name}* away: then the run's"
         " metrics, games, evaluations and ratings are lost, but its checkpoints stay and training"
         " resumes from the newest"
     )
 
 
-def explained(path: Path, error: Exception) -> DatabaseError:
-    """One of ``ERRORS``, told for a person."""
+def to_database_error(path: Path, error: Exception) -> DatabaseError:
+    """Turn one of ``ERRORS`` into a DatabaseError that a user understands."""
     if isinstance(error, UnicodeDecodeError):
         return damaged(path, "its tables can't be read")
-    # The sqlite3 module gives no code for text that it can't decode itself.
+    # The sqlite3 module gives no error code for text that it can't decode.
     if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF in _DAMAGE:
         return damaged(path, error)
     return DatabaseError(f"{path}: {error}")
 
 
 def read_row(path: Path, text: Any) -> dict[str, Any]:
-    """The JSON object in a column ``data``. Raises DatabaseError."""
+    """Parse the JSON object in a column ``data``. Raises DatabaseError."""
     try:
         return json_object(text)
     except (TypeError, ValueError) as error:
@@ -101,21 +64,24 @@ def read_row(path: Path, text: Any) -> dict[str, Any]:
 
 
 class Database:
-    """The write side. Calls may come from any thread but must not overlap.
+    """The run's own writer. Calls may come from any thread but must not overlap.
 
-    Raises DatabaseError (also from the methods) when the file can't be opened or written.
+    All methods raise DatabaseError if the file can't be opened or written.
     """
 
     def __init__(self, path: Path) -> None:
+        """Open the database at ``path``; make or migrate its tables if need be."""
         self._path = path
         self._connection = open_database(path)
 
     def append(self, events: Iterable[Event]) -> list[str]:
-        """Keep a batch of events in one transaction: all or, on an error of the database, none.
+        """Write a batch of events in one transaction: all, or none if the database fails.
 
-        Iterations, games, evaluations (the newest state of each), statuses and alerts are kept;
-        other events are passed over. Of games and of events the newest 10,000 stay. Returns why
-        events were set aside: those that can't be written, which hold up none behind them.
+        Writes iterations, games, evaluations (the newest state of each), statuses and alerts, and
+        ignores other events. The newest 10,000 games stay, and as many statuses and alerts.
+
+        Returns:
+            A reason for each event that can't be written. The others of the batch are written.
         """
         batch, unfit = list(events), []
         with transaction(self._connection, self._path) as connection:
@@ -123,7 +89,7 @@ class Database:
                 try:
                     with _savepoint(connection):
                         _insert(connection, event)
-                except UnicodeDecodeError:  # said of the database, not of the event
+                except UnicodeDecodeError:  # an error of the database, not of the event
                     raise
                 except _UNFIT as error:
                     unfit.append(f"{event.topic}: {type(error).__name__}: {error}")
@@ -134,18 +100,18 @@ class Database:
         return unfit
 
     def check(self) -> None:
-        """Look at every page, a second for some 300 MB. Raises DatabaseError."""
+        """Check every page, some 300 MB a second. Raises DatabaseError if one is damaged."""
         with transaction(self._connection, self._path) as connection:
             (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
             raise damaged(self._path, found)
 
     def truncate_after(self, step: int) -> None:
-        """On resume: remove what belongs to steps that the checkpoint has not seen.
+        """Remove what belongs to steps after the checkpoint that the run resumes from.
 
-        Statuses stay, they tell what happened to the process. Evaluations of weights up to the
-        checkpoint's stay too, to be played on; but not those of ``keisei evaluate``, which a command
-        goes on with: while that is not given, they are failed.
+        Statuses stay, because they tell what happened to the process. Evaluations of weights up to
+        the checkpoint's step stay too, and the run continues unfinished ones. Unfinished
+        evaluations of ``keisei evaluate`` are marked as failed, until that command is given again.
         """
         with transaction(self._connection, self._path) as connection:
             connection.execute(
@@ -155,7 +121,8 @@ class Database:
             )
             for table in ("iteration", "game"):
                 connection.execute(f"DELETE FROM {table} WHERE step > ?", (step,))  # noqa: S608
-            # Those of later weights: the same name may come to another network, steps are played again.
+            # Evaluations of later weights: the steps are trained again, and give another network of
+            # the same name.
             connection.execute(
                 "DELETE FROM evaluation WHERE json_extract(data, '$.measured') > ?", (step,)
             )
@@ -175,24 +142,24 @@ class Database:
             )
 
     def close(self) -> None:
-        """Close the file. May be called again."""
+        """Close the file. Further calls do nothing."""
         self._connection.close()
 
 
 def open_database(path: Path) -> sqlite3.Connection:
-    """Open for writing, and bring the tables to this version in one transaction.
+    """Open a database for writing, and migrate its tables in one transaction.
 
-    Raises DatabaseError: the file can't be opened, is damaged, or a later version wrote it.
+    Raises DatabaseError if the file can't be opened, is damaged, or a later version wrote it.
     """
     check_file(path)
     try:
         return _open(path)
     except ERRORS as error:
-        raise explained(path, error) from error
+        raise to_database_error(path, error) from error
 
 
 def check_file(path: Path) -> None:
-    """Refuse what is no file, before SQLite tries. Raises DatabaseError."""
+    """Raise DatabaseError if the path exists but is not a file: SQLite might wait for a pipe."""
     if path.exists() and not path.is_file():
         raise damaged(path, "not a regular file")
 
@@ -201,9 +168,8 @@ def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(
-            "PRAGMA cache_size = -512"
-        )  # KiB: it appends, and would keep 2 MiB of it
+        # KiB. The default is 2 MiB, which a writer that only appends does not need.
+        connection.execute("PRAGMA cache_size = -512")
         # In WAL mode a power cut may lose the last commits but never the file's integrity.
         connection.execute("PRAGMA synchronous = NORMAL")
         with transaction(connection, path):
@@ -219,16 +185,16 @@ def _open(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[sqlite3.Connection]:
-    """One write transaction, all or nothing.
+    """Run a block in one write transaction: all of it, or nothing if it raises.
 
-    Turns sqlite3.Error, and what is raised for a value that no column can hold, into DatabaseError.
+    Turns ``ERRORS``, and the errors of values that no column can hold, into DatabaseError.
     """
     try:
         connection.execute("BEGIN IMMEDIATE")
         yield connection
         connection.execute("COMMIT")
     except ERRORS as error:
-        raise explained(path, error) from error
+        raise to_database_error(path, error) from error
     except (OverflowError, UnicodeEncodeError) as error:
         raise DatabaseError(f"{path}: can't hold a value: {error}") from error
     finally:
@@ -238,34 +204,30 @@ def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[sqlite3.
 
 @contextmanager
 def _savepoint(connection: sqlite3.Connection) -> Iterator[None]:
-    """Statements of a transaction that are undone together, if the block raises."""
+    """Undo the block's statements, but not the whole transaction, if it raises."""
     connection.execute("SAVEPOINT one")
     try:
         yield
     except BaseException:
-        if connection.in_transaction:  # after a full disk SQLite may have undone all by itself
+        if connection.in_transaction:  # on a full disk SQLite may have rolled all back
             connection.execute("ROLLBACK TO one")
         raise
     connection.execute("RELEASE one")
 
 
 def read_version(connection: sqlite3.Connection, path: Path) -> int:
-    """The version of a database; 0 if it is empty. Raises DatabaseError if it is later than ours."""
+    """Return the version of a database, 0 if it is empty.
+
+    Raises DatabaseError if the version is later than ``VERSION``.
+    """
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > VERSION:
         raise DatabaseError(f"{path}: version {version}; this program knows version {VERSION}")
     return version
 
 
-def create_tables(connection: sqlite3.Connection, version: int = 0) -> None:
-    """Make the tables that a database of that version lacks."""
-    # Not executescript: that would commit what is open.
-    for script in MIGRATIONS[version:]:
-        for statement in script.split(";"):
-            connection.execute(statement)
-
-
 def _insert(connection: sqlite3.Connection, event: Event) -> None:
+    """Write one event, if it is of a kind that is stored."""
     match event:
         case Iteration():
             _insert_iteration(connection, event)
@@ -275,7 +237,7 @@ def _insert(connection: sqlite3.Connection, event: Event) -> None:
                 (id, event.step, event.time, result, reason, plies, black, white, event.record),
             )
         case Evaluation():
-            # Progress travels by another way than the end and may arrive after it.
+            # Progress takes another way than the final state and may arrive after it.
             connection.execute(
                 "INSERT INTO evaluation VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
                 " time = excluded.time, step = excluded.step, state = excluded.state,"
@@ -308,6 +270,7 @@ def _insert_iteration(connection: sqlite3.Connection, event: Iteration) -> None:
 
 
 def _trim(connection: sqlite3.Connection, table: str, kept: int) -> None:
+    """Delete all rows but the ``kept`` newest ones."""
     connection.execute(
         f"DELETE FROM {table} WHERE id <="  # noqa: S608 (table is one of our own names)
         f" (SELECT id FROM {table} ORDER BY id DESC LIMIT 1 OFFSET ?)",

@@ -1,4 +1,4 @@
-"""The run directory: ``run.toml``, ``keisei.db``, ``checkpoints/<step>/``, ``best``, ``lock``."""
+"""The run directory: its settings, paths and lock, and the link to its best checkpoint."""
 
 import hashlib
 import os
@@ -13,43 +13,50 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from keisei.config import Settings
-from keisei.store.checkpoints import (
+from keisei.store.files import read_file, replace_synced, sync_folder
+from keisei.store.layout import (
+    BEST,
     CHECKPOINTS,
+    DATABASE_FILE,
+    LOCK_FILE,
+    SETTINGS_FILE,
     checkpoint_folders,
     checkpoint_name,
     remove_leftovers,
 )
-from keisei.store.files import read_file, replace_synced, sync_folder
 from keisei.store.lock import Lock
 from keisei.toml import to_toml
 
-SETTINGS_FILE = "run.toml"
-LOCK_FILE = "lock"
-DATABASE_FILE = "keisei.db"
 _CHECKSUM = re.compile(rb"# sha256: ([0-9a-f]{64})\n")
-"""The last line of ``run.toml``, over all lines before it. Earlier versions wrote none."""
+"""The last line of ``run.toml``: the checksum of all lines before it.
+
+Earlier versions wrote none.
+"""
 
 
 class RunError(ValueError):
-    """A path that can't be used as a run. The message names it and says why."""
+    """A path that can't be used as a run. The message names the path and says why."""
 
 
 class DamagedRunError(RunError):
-    """A run whose ``run.toml`` is not what was written. The message says what to do."""
+    """A run whose ``run.toml`` is damaged. The message says what to do."""
 
 
 class RunDirectory:
-    """A run that this process writes to. Holds the run's lock until ``close``."""
+    """A run that this process writes. Holds the run's lock until ``close``.
+
+    Make one with ``create`` or ``open``.
+    """
 
     def __init__(self, path: Path, settings: Settings | None) -> None:
-        """Use ``create`` or ``open``. ``settings`` are written if the run is new."""
+        """Take the lock. ``settings``: those of a new run, to be written; None: the run exists."""
         self.path = path.absolute()
         self.pinned: dict[str, set[int]] = {}
-        """Steps whose checkpoints must stay, by who needs them; from any thread."""
+        """Steps whose checkpoints must stay, by who needs them. Any thread may write it."""
         self._lock = Lock(path / LOCK_FILE)
         try:
             if settings is not None:
-                _refuse_run(path)  # again: another process may have made one just now
+                _refuse_run(path)  # again, with the lock: another process may just have made a run
                 _write_settings(self.path, settings)
             self.settings = read_settings(self.path)
             (self.path / CHECKPOINTS).mkdir(exist_ok=True)
@@ -61,10 +68,16 @@ class RunDirectory:
 
     @classmethod
     def create(cls, settings: Settings, path: Path | None = None) -> Self:
-        """A new run with these (resolved) settings, at ``path`` or in a new folder of ``run.root``.
+        """Make a new run.
 
-        Raises RunError if there is a run at ``path`` or a name is no text, RunLockedError if one is
-        being made there, OSError if the folder can't be made.
+        Args:
+            settings: the resolved settings.
+            path: the run's folder; None: a new folder in ``run.root``, named by the time.
+
+        Raises:
+            RunError: there already is a run at ``path``, or a name is not UTF-8.
+            RunLockedError: another process makes a run there.
+            OSError: the folder can't be made.
         """
         settings_text(settings)
         check_path(path or settings.run.root)
@@ -76,14 +89,14 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """The run at ``path``, to be continued. Raises RunError, RunLockedError."""
+        """Open the run at ``path`` to continue it. Raises RunError, RunLockedError."""
         check_path(path)
         check_is_run(path)
         return cls(path, None)
 
     @staticmethod
     def newest(root: Path) -> Path:
-        """The run in ``root`` that was created last. Raises RunError if there is none."""
+        """Return the run in ``root`` that was created last. Raises RunError if there is none."""
         runs = [file for file in root.glob(f"*/{SETTINGS_FILE}") if file.is_file()]
         if not runs:
             raise RunError(
@@ -93,45 +106,46 @@ class RunDirectory:
 
     @property
     def id(self) -> str:
-        """The folder's name."""
+        """The run's id: the name of its folder."""
         return self.path.name
 
     @property
     def database(self) -> Path:
-        """Where the run's ``Database`` is."""
+        """Path of the run's ``Database``."""
         return self.path / DATABASE_FILE
 
     def checkpoints(self) -> list[Path]:
-        """The checkpoints' folders, oldest first, damaged ones among them."""
+        """Return the checkpoints' folders, damaged ones included, oldest first."""
         return checkpoint_folders(self.path / CHECKPOINTS)
 
     def checkpoint(self, step: int) -> Path:
-        """Where the checkpoint of a step is, if there is one."""
+        """Return the path of a step's checkpoint, whether or not it exists."""
         return self.path / CHECKPOINTS / checkpoint_name(step)
 
     @property
     def best(self) -> Path:
-        """A link to the checkpoint of the strongest network so far, once there is one."""
-        return self.path / "best"
+        """Path of the link to the strongest network's checkpoint. May not exist yet."""
+        return self.path / BEST
 
     @property
     def best_checkpoint(self) -> Path | None:
-        """What ``best`` names, if anything: of a copied run it may be a folder itself."""
+        """The checkpoint that ``best`` links to, if any. In a copy ``best`` may be a folder."""
         if not self.best.exists():
             return None
         return self.path / self.best.readlink() if self.best.is_symlink() else self.best
 
     @property
     def needed(self) -> set[int]:
-        """Steps whose checkpoints stay, however old they are."""
-        pinned = set().union(*self.pinned.copy().values())  # first: who lets go has made it best
+        """Steps whose checkpoints must stay: the pinned ones and the best one."""
+        # Pins first: a checkpoint becomes the best one before its pin is removed.
+        pinned = set().union(*self.pinned.copy().values())
         best = self.best_checkpoint
         return pinned | ({int(best.name)} if best and best.name.isdecimal() else set())
 
     def promote(self, step: int) -> None:
-        """Let ``best`` name the checkpoint of a step. Raises OSError."""
+        """Link ``best`` to the checkpoint of a step, atomically. Raises OSError."""
         target = self.checkpoint(step)
-        target.stat()
+        target.stat()  # raises FileNotFoundError
         new = self.path / ".best.new"
         new.unlink(missing_ok=True)
         new.symlink_to(target.relative_to(self.path))
@@ -155,8 +169,9 @@ class RunDirectory:
 
 
 def read_settings(path: Path) -> Settings:
-    """The settings a run was made with, from its ``run.toml`` alone (no environment, no defaults'
-    changes since: every key is in the file). Raises RunError.
+    """Read the settings that a run was made with. Raises RunError.
+
+    Every key is in ``run.toml``: neither the environment nor today's defaults have a say.
     """
     file = path / SETTINGS_FILE
     try:
@@ -168,13 +183,16 @@ def read_settings(path: Path) -> Settings:
 
 
 def trained_with(folder: Path) -> Settings:
-    """The settings of the checkpoint's run; the defaults for one that was moved out of its run."""
+    """Read the settings of a checkpoint's run.
+
+    Returns the defaults if the checkpoint was moved out of its run. Raises RunError.
+    """
     run = folder.absolute().parent.parent
     return read_settings(run) if (run / SETTINGS_FILE).exists() else Settings()
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """``run.toml`` as a tree, if it is whole. Raises RunError if it can't be read."""
+    """Read ``run.toml`` as nested dicts. Raises RunError if it can't be read or is not whole."""
     file = path / SETTINGS_FILE
     try:
         data = read_file(file)
@@ -190,10 +208,10 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def _check_whole(file: Path, data: bytes, tree: dict[str, Any]) -> None:
-    """Refuse settings of which some were lost: defaults in their place would train on silently.
+    """Raise RunError if part of the file was lost: defaults would silently take its place.
 
-    Without a checksum, which a person may have removed, the last key must be there. It has been
-    ``log.level`` in all versions; ``Settings`` keeps it last.
+    A person may have removed the checksum. Then at least the last key must be there: it is
+    ``log.level`` in all versions, since ``Settings`` keeps it last.
     """
     lines = data.splitlines(keepends=True)
     if lines and (found := _CHECKSUM.fullmatch(lines[-1])):
@@ -206,8 +224,9 @@ def _check_whole(file: Path, data: bytes, tree: dict[str, Any]) -> None:
 
 
 def _damaged(file: Path, why: str) -> DamagedRunError:
+    """Return the error of a damaged ``run.toml``, which says what to do."""
     return DamagedRunError(
-        f"{file}: {why}: the run's settings are lost in part; put the file back from a copy,"
+        f"{file}: {why}: the run's settings are lost in part; restore the file from a copy,"
         f" or begin a new run from this one's weights with --init {file.parent}"
     )
 
@@ -217,7 +236,7 @@ def _digest(lines: list[bytes]) -> str:
 
 
 def check_is_run(path: Path) -> None:
-    """Refuse a path that is no run. Raises RunError."""
+    """Raise RunError if a path is not a run."""
     if not path.exists():
         raise RunError(f"{path}: no such file or folder")
     if not os.path.lexists(path / SETTINGS_FILE):
@@ -225,10 +244,7 @@ def check_is_run(path: Path) -> None:
 
 
 def check_path(path: Path) -> None:
-    """Refuse a name that is no text: no row of the database and no answer could hold it.
-
-    Raises RunError.
-    """
+    """Raise RunError if a path is not UTF-8: neither the database nor JSON could hold it."""
     try:
         str(path.absolute()).encode()
     except UnicodeEncodeError:
@@ -237,12 +253,13 @@ def check_path(path: Path) -> None:
 
 
 def _refuse_run(path: Path) -> None:
+    """Raise RunError if a path already is a run."""
     if (path / SETTINGS_FILE).exists():
         raise RunError(f"{path} already holds a run: continue it with --resume, or name another")
 
 
 def settings_text(settings: Settings) -> bytes:
-    """What ``run.toml`` holds. Raises RunError for a name that is no text, as ``check_path`` does."""
+    """Return the contents of ``run.toml``. Raises RunError if a setting is not UTF-8."""
     text = (
         "# The settings of this run, resolved once. On --resume they win over any others,\n"
         "# except the ones that may change (see keisei.store.MAY_CHANGE).\n"
@@ -263,6 +280,7 @@ def _write_settings(path: Path, settings: Settings) -> None:
 
 
 def _new_folder(root: Path) -> Path:
+    """Make a folder in ``root``, named by the time; a number follows if the name is taken."""
     name = time.strftime("%Y%m%d-%H%M%S")
     for number in count(1):
         path = root / (name if number == 1 else f"{name}-{number}")

@@ -1,4 +1,4 @@
-"""Files as they must be read and written: whole or not at all, and without waiting for anybody."""
+"""Reading and writing files safely: writes are atomic, reads never wait for a pipe."""
 
 import errno
 import json
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def open_file(path: Path) -> BufferedReader:
-    """Open a regular file to read. Raises OSError, also for a pipe, which it never waits for."""
+    """Open a regular file for reading. Raises OSError; for a pipe too, without waiting for it."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -19,13 +19,13 @@ def open_file(path: Path) -> BufferedReader:
 
 
 def read_file(path: Path) -> bytes:
-    """What a regular file holds. Raises OSError."""
+    """Return the contents of a regular file. Raises OSError."""
     with open_file(path) as file:
         return file.read()
 
 
 def json_object(text: str | bytes) -> dict[str, Any]:
-    """A JSON object from its text. Raises ValueError if the text is anything else."""
+    """Parse a JSON object. Raises ValueError if the text is anything else."""
     try:
         found = json.loads(text)
     except RecursionError:
@@ -36,7 +36,7 @@ def json_object(text: str | bytes) -> dict[str, Any]:
 
 
 def write_synced(path: Path, data: bytes) -> None:
-    """Write a new file and bring it to the disk. Its name is durable once its folder is synced."""
+    """Write a file and sync it to the disk. Its name is durable only after ``sync_folder``."""
     with path.open("wb") as file:
         file.write(data)
         file.flush()
@@ -44,7 +44,7 @@ def write_synced(path: Path, data: bytes) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Bring a folder's entries (new names, renames) to the disk."""
+    """Sync a folder's entries (new names, renames) to the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -53,7 +53,7 @@ def sync_folder(path: Path) -> None:
 
 
 def replace_synced(path: Path, data: bytes) -> None:
-    """Put ``data`` in place of a file, atomically and durably."""
+    """Replace a file's contents by ``data``, atomically and durably."""
     new = path.with_name(f".{path.name}.new")
     write_synced(new, data)
     new.replace(path)

@@ -1,4 +1,4 @@
-"""Evaluations, their games and the ratings, written by any process beside the run's live writer."""
+"""Evaluations, their games and ratings: any process may write them beside a live run."""
 
 import json
 import math
@@ -14,12 +14,12 @@ from keisei.store.database import (
     ERRORS,
     DatabaseError,
     damaged,
-    explained,
     open_database,
     read_row,
+    to_database_error,
     transaction,
 )
-from keisei.store.directory import DATABASE_FILE
+from keisei.store.layout import DATABASE_FILE
 
 MATCH_GAME = """
 SELECT game.id, evaluation, number, pair, opening.line AS opening, black.name AS black,
@@ -27,7 +27,7 @@ SELECT game.id, evaluation, number, pair, opening.line AS opening, black.name AS
 FROM match_game AS game JOIN opening ON opening.id = game.opening
     JOIN player AS black ON black.id = game.black JOIN player AS white ON white.id = game.white
 """
-"""Games with names instead of ids; a WHERE may follow."""
+"""Selects games with names instead of ids; a WHERE clause may follow."""
 
 _ADD = """
 INSERT OR REPLACE INTO match_game VALUES (
@@ -54,23 +54,26 @@ _BLANK = {
     "measured": None,
     "players": {},
 }
-"""What ``keisei.events.Evaluation`` says of an evaluation before the first game."""
+"""Fields of ``keisei.events.Evaluation`` before the first game."""
 
 _NETWORK = re.compile(r"@\d+( greedy)?$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchGame:
-    """One finished game of an evaluation. Raises ValueError if its lengths don't agree."""
+    """A finished game of an evaluation.
+
+    Raises ValueError if ``plies``, ``moves`` and ``values`` differ in length.
+    """
 
     number: int
-    """Within the evaluation."""
+    """Number of the game within the evaluation."""
     pair: int
-    """Games of a pair have one opening, from both seats."""
+    """Number of the pair: its two games start from one opening, with the seats changed."""
     opening: str
-    """The line that the pair was given: ``startpos moves ...`` or ``sfen ... moves ...``."""
+    """The opening as a line: ``startpos moves ...`` or ``sfen ... moves ...``."""
     black: str
-    """``random``, ``material``, ``<run id>@<step>``, or what names an engine."""
+    """``random``, ``material``, ``<run id>@<step>``, or the name of an engine."""
     white: str
     result: Literal["black", "white", "draw", "capped"]
     reason: str
@@ -79,52 +82,56 @@ class MatchGame:
     start: str
     """``startpos`` or ``sfen ...``: the position before the first of ``moves``."""
     moves: str
-    """In USI, a space between two; the opening's are the first."""
+    """Moves in USI, separated by spaces, the opening's included."""
     values: tuple[float | None, ...] = ()
-    """What the mover expected before each move, in [-1, 1]; None: unknown. Empty: all unknown."""
+    """What the mover expected before each move, in [-1, 1]. None: unknown; empty: all unknown."""
     time: float = field(default_factory=now)
-    """When it ended, seconds since the epoch."""
+    """End of the game, in seconds since the epoch."""
 
     def __post_init__(self) -> None:
         if len(self.moves.split()) != self.plies or len(self.values) not in {0, self.plies}:
             raise ValueError(
                 f"game {self.number}: {self.plies} plies, {len(self.moves.split())} moves,"
-                f" {len(self.values)} values"
+                f" {len(self.values)} values: the numbers must be equal (or 0 values)"
             )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rating:
-    """How strong a player is, by all games of the run's database."""
+class RatingRow:
+    """The rating of a player, from all games in the run's database."""
 
     player: str
     elo: float
     low: float | None
-    """95 % interval of ``elo``; None: unknown."""
+    """Lower bound of the 95 % interval of ``elo``; None: unknown."""
     high: float | None
+    """Upper bound of the interval; None: unknown."""
     games: int
     time: float = field(default_factory=now)
-    """When it was computed, seconds since the epoch."""
+    """Time of the rating, in seconds since the epoch."""
 
 
 class MatchTable:
-    """Writes to a run's database. Each call is one transaction; it waits 10 s for other writers.
+    """Writes evaluations into a run's database, also while the run trains.
 
-    Needs no lock of the run. Calls may come from any thread but must not overlap. Raises
-    DatabaseError (also from the methods) when the file can't be opened or written.
+    Needs no lock of the run: each call is one transaction and waits up to 10 s for other writers.
+    Calls may come from any thread but must not overlap. All methods raise DatabaseError if the file
+    can't be opened or written.
     """
 
     def __init__(self, path: Path) -> None:
-        """``path``: the run directory."""
+        """Open the database of the run directory ``path``."""
         self._run = path.absolute().name
         self._path = path / DATABASE_FILE
         self._connection = open_database(self._path)
 
     def begin(self, id: str, step: int, data: dict[str, Any]) -> None:
-        """Write an evaluation down as running, or one that was interrupted as running again.
+        """Record an evaluation as running; an interrupted one as running again.
 
-        ``data``: the fields of ``keisei.events.Evaluation``, those that are known, and any others.
-        ``step``: of the training at the weights that it measures.
+        Args:
+            id: the evaluation's id.
+            step: training step of the weights that are measured.
+            data: the known fields of ``keisei.events.Evaluation``, and any other JSON fields.
         """
         fields = {"run": self._run, **_BLANK, "state": "running", **data}
         fields |= {"id": id, "step": step, "time": now()}
@@ -132,10 +139,13 @@ class MatchTable:
             connection.execute(_BEGIN, {**fields, "data": _json(fields)})
 
     def update(self, id: str, state: str, data: dict[str, Any]) -> None:
-        """Its new state, and those fields that changed. DatabaseError if it has not begun."""
+        """Record an evaluation's new state and the fields that changed.
+
+        Raises DatabaseError if it has not begun.
+        """
         with transaction(self._connection, self._path) as connection:
             row = connection.execute("SELECT data FROM evaluation WHERE id = ?", (id,)).fetchone()
-            if row is None:  # or a resumed run has forgotten the step that it measures
+            if row is None:  # never begun, or a resumed run removed it
                 raise DatabaseError(f"{self._path}: no evaluation {id!r}")
             fields = read_row(self._path, row[0]) | data | {"id": id, "state": state, "time": now()}
             connection.execute(
@@ -144,31 +154,31 @@ class MatchTable:
             )
 
     def add(self, evaluation: str, games: Iterable[MatchGame]) -> None:
-        """Keep finished games. One with a number that is there already takes its place."""
+        """Write finished games. A game replaces an earlier one of the same number."""
         rows = [_row(evaluation, game) for game in games]
         names = {name for row in rows for name in (row["black"], row["white"])}
         with transaction(self._connection, self._path) as connection:
-            _know_players(connection, names)
+            _insert_players(connection, names)
             connection.executemany("INSERT OR IGNORE INTO opening (line) VALUES (:opening)", rows)
             connection.executemany(_ADD, rows)
 
     def games(self, evaluation: str) -> list[MatchGame]:
-        """The games kept of an evaluation, by number."""
+        """Read the games of an evaluation, by number."""
         query = f"{MATCH_GAME} WHERE evaluation = ? ORDER BY number"
         cursor = self._connection.cursor()
         cursor.row_factory = sqlite3.Row
         try:
             return [_game(dict(row)) for row in cursor.execute(query, (evaluation,))]
         except ERRORS as error:
-            raise explained(self._path, error) from error
+            raise to_database_error(self._path, error) from error
         except (AttributeError, TypeError, ValueError) as error:
             raise damaged(self._path, error) from error
 
-    def save_ratings(self, ratings: Iterable[Rating]) -> None:
-        """These take the place of all ratings: they come from one fit over all games."""
+    def save_ratings(self, ratings: Iterable[RatingRow]) -> None:
+        """Replace all ratings: they come from one fit over all games."""
         rows = [asdict(rating) for rating in ratings]
         with transaction(self._connection, self._path) as connection:
-            _know_players(connection, {row["player"] for row in rows})
+            _insert_players(connection, {row["player"] for row in rows})
             connection.execute("DELETE FROM rating")
             connection.executemany(
                 "INSERT INTO rating SELECT id, :elo, :low, :high, :games, :time FROM player"
@@ -177,24 +187,28 @@ class MatchTable:
             )
 
     def close(self) -> None:
-        """Close the file. May be called again."""
+        """Close the file. Further calls do nothing."""
         self._connection.close()
 
 
 def player_kind(name: str) -> str:
-    """``random``, ``material``, ``network`` (``<run id>@<step>``) or ``engine``."""
+    """Return the kind of a player: ``random``, ``material``, ``network`` or ``engine``.
+
+    A network's name is ``<run id>@<step>``.
+    """
     if name in {"random", "material"}:
         return name
     return "network" if _NETWORK.search(name) else "engine"
 
 
 def read_values(text: str) -> list[float | None]:
-    """The column ``values``."""
+    """Parse the column ``values``."""
     found: list[float | None] = json.loads(text)
     return found
 
 
-def _know_players(connection: sqlite3.Connection, names: Iterable[str]) -> None:
+def _insert_players(connection: sqlite3.Connection, names: Iterable[str]) -> None:
+    """Make rows for those players that have none yet."""
     connection.executemany(
         "INSERT OR IGNORE INTO player (name, kind) VALUES (?, ?)",
         [(name, player_kind(name)) for name in sorted(names)],
@@ -202,7 +216,8 @@ def _know_players(connection: sqlite3.Connection, names: Iterable[str]) -> None:
 
 
 def _row(evaluation: str, game: MatchGame) -> dict[str, Any]:
-    # JSON has no NaN. Four digits are more than a value head knows.
+    """Return the parameters of ``_ADD``."""
+    # JSON has no NaN. A value head is not precise to more than four digits.
     values = [
         round(value, 4) if value is not None and math.isfinite(value) else None
         for value in game.values
@@ -211,6 +226,7 @@ def _row(evaluation: str, game: MatchGame) -> dict[str, Any]:
 
 
 def _game(row: dict[str, Any]) -> MatchGame:
+    """Turn a row of ``MATCH_GAME`` into a game."""
     del row["id"], row["evaluation"]
     return MatchGame(**row | {"values": tuple(read_values(row["values"]))})
 

@@ -1,4 +1,4 @@
-"""A read-only view of a run from its files alone, safe beside a live writer."""
+"""A read-only view of a run's files, also while the run writes them."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -7,23 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from keisei.events import EVALUATION_ENDED
-from keisei.store.checkpoints import (
-    CHECKPOINTS,
-    CheckpointError,
-    checkpoint_folders,
-    read_manifest,
-)
+from keisei.store.checkpoints import CheckpointError, read_manifest
 from keisei.store.database import (
     ERRORS,
     check_file,
-    create_tables,
     damaged,
-    explained,
     read_row,
     read_version,
+    to_database_error,
 )
-from keisei.store.directory import DATABASE_FILE, read_config
+from keisei.store.directory import read_config
+from keisei.store.layout import CHECKPOINTS, DATABASE_FILE, checkpoint_folders
 from keisei.store.matches import MATCH_GAME, read_values
+from keisei.store.migrations import create_tables
 
 _GAME = "SELECT id, step, time, result, reason, plies, black, white, record FROM game"
 _EVALUATION = "SELECT created, time, data FROM evaluation"
@@ -45,7 +41,7 @@ _ALL = """
 SELECT iteration, step, time, value FROM metric JOIN iteration USING (iteration)
 WHERE name = :name AND iteration BETWEEN :low AND :high ORDER BY iteration
 """
-# SQLite takes the other columns of a lone min() or max() from the row that holds it.
+# With a single min() or max() SQLite takes the other columns from the row that holds it.
 _THINNED = """
 WITH
 point AS (SELECT iteration, value FROM metric
@@ -62,10 +58,10 @@ ORDER BY iteration
 
 
 class RunReader:
-    """Queries of a run. Each opens the database anew, so any thread may ask, and many at once.
+    """Reads a run's files. Each call opens the database itself, so all threads may call at once.
 
-    A run whose database does not exist yet has empty answers. Raises DatabaseError if the file
-    can't be read.
+    While the run has no database yet, the answers are empty. All methods raise DatabaseError if
+    the database can't be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -73,11 +69,11 @@ class RunReader:
         self.path = path.absolute()
 
     def config(self) -> dict[str, Any]:
-        """The run's settings (``run.toml``). Raises RunError."""
+        """Return the run's settings (``run.toml``). Raises RunError."""
         return read_config(self.path)
 
     def metric_names(self) -> list[str]:
-        """The metrics that the run has."""
+        """Return the names of the run's metrics."""
         with self._open() as db:
             return [name for (name,) in db.execute("SELECT name FROM metric_name ORDER BY name")]
 
@@ -89,18 +85,27 @@ class RunReader:
         max_points: int = 2000,
         after: int | None = None,
     ) -> dict[str, Any]:
-        """Time series of metrics, thinned so that no spike vanishes.
+        """Return time series of metrics, thinned without losing spikes.
 
-        ``keys``: names (default: all); ``start``, ``end``: steps, both included; ``after``: only
-        iterations after this one (a cursor: pass the ``cursor`` of the last answer). Returns::
+        Args:
+            keys: names of metrics; None: all.
+            start: first step to return; None: from the beginning.
+            end: last step to return; None: to the end.
+            max_points: most points of a series, 5 or more. A longer series is cut into spans of
+                equally many iterations. Each span keeps its smallest and largest value and one
+                that is not finite; the series keeps its first and last value. The spans stay the
+                same as the series grows, until their length doubles.
+            after: return only iterations after this one: pass the ``cursor`` of the last answer.
 
-            {"series": {name: {"iteration": [...], "step": [...], "time": [...], "value": [...]}},
-             "nonfinite": [name, ...], "cursor": newest iteration of the run, 0 if there is none}
+        Returns:
+            A dict of three items::
 
-        A value that was NaN or infinite is None, and its name is in ``nonfinite``. A series of more
-        than ``max_points`` (at least 5) is cut into spans of equally many iterations, of which the
-        smallest and the largest value are kept, a non-finite one too, and the first and the last
-        of all. The spans do not move as the series grows, until they double.
+                {"series": {name: {"iteration": [...], "step": [...], "time": [...],
+                                   "value": [...]}},
+                 "nonfinite": [name, ...],
+                 "cursor": newest iteration of the run, 0 if there is none}
+
+            A value that was NaN or infinite is None, and ``nonfinite`` holds the metric's name.
         """
         if max_points < 5:
             raise ValueError(f"max_points: at least 5 (got {max_points})")
@@ -114,9 +119,9 @@ class RunReader:
         return {"series": series, "nonfinite": bad, "cursor": cursor}
 
     def games(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
-        """Recorded games without their moves, newest first.
+        """Return recorded games without their moves, newest first.
 
-        ``after``: the id that the last page ended with.
+        ``after``: the last id of the page before.
         """
         query = f"{_GAME} WHERE ? IS NULL OR id < ? ORDER BY id DESC LIMIT ?"
         with self._open() as db:
@@ -126,19 +131,19 @@ class RunReader:
         return games
 
     def game(self, number: int) -> dict[str, Any] | None:
-        """A recorded game with its ``record`` (``sfen ... moves ...``), or None."""
+        """Return a recorded game with its ``record`` (``sfen ... moves ...``), or None."""
         with self._open() as db:
             row = db.execute(f"{_GAME} WHERE id = ?", (number,)).fetchone()
         return dict(row) if row else None
 
     def evaluations(self) -> list[dict[str, Any]]:
-        """All evaluations, newest first: the newest event of each, ``created`` and ``finished``."""
+        """Return the last event, ``created`` and ``finished`` of evaluations, newest first."""
         with self._open() as db:
             rows = db.execute(f"{_EVALUATION} ORDER BY created DESC").fetchall()
         return [_evaluation(self._database, row) for row in rows]
 
     def evaluation(self, key: str) -> dict[str, Any] | None:
-        """One evaluation, or None."""
+        """Return one evaluation, or None."""
         with self._open() as db:
             row = db.execute(f"{_EVALUATION} WHERE id = ?", (key,)).fetchone()
         return _evaluation(self._database, row) if row else None
@@ -146,10 +151,11 @@ class RunReader:
     def match_games(
         self, evaluation: str | None = None, limit: int = 100, after: int | None = None
     ) -> list[dict[str, Any]]:
-        """Games of evaluations (of all, or of one), newest first, without ``moves`` and ``values``.
+        """Return games of one evaluation or of all (None), newest first.
 
-        The fields of ``MatchGame``, ``evaluation`` and ``id``. ``after``: the id that the last page
-        ended with.
+        They have ``evaluation``, ``id`` and the fields of ``MatchGame``, without ``moves`` and
+        ``values``.
+        ``after``: the last id of the page before.
         """
         query = (
             f"{MATCH_GAME} WHERE (?1 IS NULL OR evaluation = ?1) AND (?2 IS NULL OR game.id < ?2)"
@@ -162,31 +168,30 @@ class RunReader:
         return games
 
     def match_game(self, evaluation: str, number: int) -> dict[str, Any] | None:
-        """A game of an evaluation with its ``moves`` and ``values`` (a list), or None."""
+        """Return a game of an evaluation with ``moves`` and ``values`` (a list), or None."""
         query = f"{MATCH_GAME} WHERE evaluation = ? AND number = ?"
         with self._open_matches() as db:
             row = db.execute(query, (evaluation, number)).fetchone()
         return {**row, "values": read_values(row["values"])} if row else None
 
     def outcomes(self) -> list[tuple[str, str, float]]:
-        """All games of evaluations, oldest first: black, white, black's points.
+        """Return black, white and black's points of all games of evaluations, oldest first.
 
-        A game that was played again, move by move, as the same seed does, counts once.
-
-        Those cut at the maximum ply count as half a point for each.
+        Games with the same players, moves and result are one game: the same seed plays it again.
+        Games that were cut at the maximum ply give half a point.
         """
         with self._open_matches() as db:
             return [tuple(row) for row in db.execute(_OUTCOMES)]
 
     def ratings(self) -> list[dict[str, Any]]:
-        """The newest ratings, strongest first: ``player``, ``kind`` and the fields of ``Rating``."""
+        """Return the newest ratings, strongest first: the fields of ``RatingRow``, and ``kind``."""
         with self._open_matches() as db:
             return [dict(row) for row in db.execute(_RATING)]
 
     def events(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
-        """Statuses and alerts, newest first: the event's fields, ``id``, ``topic``, ``event``.
+        """Return statuses and alerts, newest first: their fields, ``id``, ``topic``, ``event``.
 
-        ``after``: the id that the last page ended with.
+        ``after``: the last id of the page before.
         """
         query = (
             "SELECT id, topic, event, data FROM event"
@@ -200,9 +205,9 @@ class RunReader:
         ]
 
     def checkpoints(self) -> list[dict[str, Any]]:
-        """Checkpoints, newest first: ``step``, ``path``, ``created``, ``bytes``.
+        """Return ``step``, ``path``, ``created`` and ``bytes`` of checkpoints, newest first.
 
-        And ``error`` if the manifest is damaged; the other files are verified by loading only.
+        A damaged manifest adds ``error``. The other files are not verified here, but on loading.
         """
         return [_checkpoint(path) for path in reversed(checkpoint_folders(self.path / CHECKPOINTS))]
 
@@ -212,24 +217,25 @@ class RunReader:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
+        """Open one snapshot of the database for the queries of a call."""
         file = self._database
         check_file(file)
         try:
             with closing(_connect(file)) as connection:
                 connection.row_factory = sqlite3.Row
-                connection.execute("BEGIN")  # one snapshot for all the queries of a call
+                connection.execute("BEGIN")
                 read_version(connection, file)
                 yield connection
         except ERRORS as error:
-            raise explained(file, error) from error
-        except UnicodeEncodeError:  # what was asked for is no text
+            raise to_database_error(file, error) from error
+        except UnicodeEncodeError:  # a parameter is not UTF-8: the caller's error
             raise
-        except (TypeError, ValueError) as error:  # a column that is not what was written there
+        except (TypeError, ValueError) as error:  # a column does not hold what we wrote
             raise damaged(file, error) from error
 
     @contextmanager
     def _open_matches(self) -> Iterator[sqlite3.Connection]:
-        """The same for the tables of matches, which come with version 2: before it they are empty."""
+        """Open the tables of matches. They are empty in a database of version 1, which has none."""
         with self._open() as db:
             if read_version(db, self._database) >= 2:
                 yield db
@@ -239,6 +245,7 @@ class RunReader:
 
 
 def _connect(file: Path) -> sqlite3.Connection:
+    """Open a database read-only; an empty one if the file does not exist."""
     if file.exists():
         return sqlite3.connect(
             f"{file.as_uri()}?mode=ro", uri=True, timeout=10, isolation_level=None
@@ -247,7 +254,7 @@ def _connect(file: Path) -> sqlite3.Connection:
 
 
 def _empty() -> sqlite3.Connection:
-    """A database in which nothing has happened yet."""
+    """Return a database with empty tables, in memory."""
     empty = sqlite3.connect(":memory:", isolation_level=None)
     create_tables(empty)
     return empty
@@ -256,7 +263,7 @@ def _empty() -> sqlite3.Connection:
 def _range(
     db: sqlite3.Connection, start: int | None, end: int | None, after: int | None
 ) -> tuple[int, int]:
-    """Steps to iterations: both grow together."""
+    """Turn a range of steps into one of iterations; (1, 0) if it holds none."""
     query = (
         "SELECT min(iteration), max(iteration) FROM iteration"
         " WHERE (?1 IS NULL OR step >= ?1) AND (?2 IS NULL OR step <= ?2)"
@@ -270,12 +277,13 @@ def _range(
 def _series(
     db: sqlite3.Connection, name: int | None, low: int, high: int, max_points: int
 ) -> dict[str, list[Any]]:
+    """Read one metric in a range of iterations, thinned to ``max_points``."""
     bounds = {"name": name, "low": low, "high": high}
     count, nonfinite = db.execute(_COUNT, bounds).fetchone()
     shift = 0
     if count > max_points:
         each = 3 if nonfinite else 2
-        # One span more than the quotient: the range may begin and end inside a span.
+        # The range may begin and end inside a span: one span more than the quotient.
         while each * ((high >> shift) - (low >> shift) + 1) + 2 > max_points:
             shift += 1
     rows = db.execute(_THINNED if shift else _ALL, {**bounds, "shift": shift}).fetchall()
@@ -284,15 +292,17 @@ def _series(
 
 
 def _evaluation(file: Path, row: sqlite3.Row) -> dict[str, Any]:
+    """Turn a row of ``_EVALUATION`` into an answer."""
     data = read_row(file, row["data"])
     if not (isinstance(data.get("id"), str) and isinstance(data.get("state"), str)):
         raise damaged(file, "an evaluation without id and state")
-    data.pop("event", None)  # the row is the newest event of the evaluation
+    data.pop("event", None)  # the event's name is no field of an evaluation
     finished = row["time"] if data["state"] in EVALUATION_ENDED else None
     return {**data, "created": row["created"], "finished": finished}
 
 
 def _checkpoint(path: Path) -> dict[str, Any]:
+    """Describe a checkpoint by its manifest."""
     found: dict[str, Any] = {"step": int(path.name), "path": str(path)}
     try:
         manifest = read_manifest(path)

@@ -1,4 +1,4 @@
-"""Which settings a resumed run runs with."""
+"""The settings of a resumed run: its own ones, with those that may change."""
 
 from typing import Any
 
@@ -14,16 +14,25 @@ MAY_CHANGE = (
     "log",
     "evaluation",
 )
-"""Settings, or whole sections, that may differ on ``--resume``. All others are the run's own."""
+"""Settings and whole sections that may change on ``--resume``; all others stay as they were."""
 
 _DECIDED = {"device": "auto", "compute.dtype": "auto", "compute.threads": 0}
+"""Values that leave a setting to Keisei. The run has decided them already: no conflict."""
 
 
 def resumed_settings(kept: Settings, given: Settings) -> tuple[Settings, list[str]]:
-    """The kept settings with those explicitly given ones that may change.
+    """Merge the settings of a run with the ones given on ``--resume``.
 
-    Also the dotted keys that were given, differ and were ignored, to be told to the user. Explicit
-    is what a file, the environment or a flag named (pydantic's ``model_fields_set``).
+    Only explicit settings are merged: those that a file, the environment or a flag names
+    (pydantic's ``model_fields_set``).
+
+    Args:
+        kept: the settings in ``run.toml``.
+        given: the settings of this start.
+
+    Returns:
+        ``kept`` with the explicit settings that may change, and the dotted keys of explicit
+        settings that differ and were ignored: show these to the user.
     """
     tree = kept.model_dump()
     ignored = []
@@ -38,6 +47,7 @@ def resumed_settings(kept: Settings, given: Settings) -> tuple[Settings, list[st
 
 
 def _explicit(settings: Settings) -> list[tuple[tuple[str, ...], Any]]:
+    """Return the paths and values of the settings that were given explicitly."""
     found: list[tuple[tuple[str, ...], Any]] = []
     for name in sorted(settings.model_fields_set):
         value = getattr(settings, name)

@@ -1,4 +1,4 @@
-"""Other programs that play shogi, by the Universal Shogi Interface.
+"""Drive other shogi programs by the Universal Shogi Interface (USI), and be one for GUIs.
 
 ::
 

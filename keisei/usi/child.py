@@ -1,4 +1,4 @@
-"""A program at the other end of three pipes: nothing of it is left behind when it is closed."""
+"""Run another program with pipes to it, and leave no process or pipe behind at the end."""
 
 import asyncio
 import contextlib
@@ -16,102 +16,104 @@ import psutil
 from keisei.usi.protocol import Lines, printable
 
 NICENESS = 10
-"""Engines give way to the training beside them."""
+"""Niceness of engines, so that training beside them has priority."""
 OUTPUT_LIMIT = 16 * 2**20
-"""Bytes that it may write between two calls of ``listen``, on its standard error too; then it is
-killed."""
+"""Bytes that a program may write, standard error included, between two calls of ``listen``.
+
+A program that writes more is killed."""
 TAIL = 2_000
-"""Bytes kept of what it wrote last on its standard error."""
-_PARTING = 0.3
-"""Seconds between the end of the process and that of its output: a forked child may hold it."""
-_REAPED = 5.0
+"""Newest bytes of standard error that are kept."""
+_OUTPUT_GRACE = 0.3
+"""Seconds that output may stay open after the exit, or the reverse: a forked child may hold it."""
+_REAP_SECONDS = 5.0
+"""Seconds to wait for the system to report that the process ended."""
 
 
 class Child(asyncio.SubprocessProtocol):
     """A running program, in a process group of its own.
 
-    Its pipes are callbacks of the loop, not streams with a task each: there is no task that could
-    outlive its owner, and ``close`` lets go of a pipe even when a process that left the group still
-    holds the other end, for which anyio's and asyncio's ``Process`` have no public way.
+    The event loop reports data and exit by callbacks, without a reading task for each pipe. So no
+    task can outlive its owner, and ``close`` closes a pipe even if a process that left the group
+    holds its other end. The ``Process`` classes of anyio and asyncio have no public way to do that.
     """
 
-    def __init__(self, heard: Callable[[str], None], gone: Callable[[str], None]) -> None:
-        self._heard = heard
-        self._gone = gone
+    def __init__(self, on_line: Callable[[str], None], on_gone: Callable[[str], None]) -> None:
+        self._on_line = on_line
+        self._on_gone = on_gone
         self._lines = Lines()
         self._tail = b""
         self._left = OUTPUT_LIMIT
-        self._told = False
+        self._gone = False
         self._ends = 0
         self._exited = asyncio.Event()
         self._closed = asyncio.Event()
 
     @classmethod
     async def start(
-        cls, path: Path, heard: Callable[[str], None], gone: Callable[[str], None]
+        cls, path: Path, on_line: Callable[[str], None], on_gone: Callable[[str], None]
     ) -> Self:
-        """Start a program in its own folder. Raises OSError.
+        """Start a program in the folder that holds it. Raises OSError.
 
         Args:
-            path: absolute.
-            heard: called with each line of its output, while ``listen`` has been called last.
-            gone: called once, with the reason, when nothing more can be heard.
+            path: the program, absolute.
+            on_line: called with each line of its output, after ``listen`` and until ``pause``.
+            on_gone: called once, with the reason, when no more output can come.
         """
         loop = asyncio.get_running_loop()
         command = await anyio.to_thread.run_sync(_command, path)
-        with anyio.CancelScope(shield=True):  # a process half started would have no owner
+        with anyio.CancelScope(shield=True):  # else a started process might have no owner
             _, child = await loop.subprocess_exec(
-                lambda: cls(heard, gone), *command, cwd=path.parent, start_new_session=True
+                lambda: cls(on_line, on_gone), *command, cwd=path.parent, start_new_session=True
             )
         child.pause()
         return child
 
     def send(self, *lines: str) -> None:
-        """Write lines. Never waits; what can't be written any more is lost."""
+        """Write lines. Never waits; drops them if the program no longer reads."""
         pipe = cast("asyncio.WriteTransport | None", self._transport.get_pipe_transport(0))
         if pipe is not None and not pipe.is_closing():
             pipe.write("".join(line + "\n" for line in lines).encode())
 
     def listen(self) -> None:
-        """Take its output, up to ``OUTPUT_LIMIT`` from now."""
+        """Read its output, up to ``OUTPUT_LIMIT`` bytes from now on."""
         self._left = OUTPUT_LIMIT
         self._output.resume_reading()
 
     def pause(self) -> None:
-        """Leave its output in the pipe: one that floods has to wait there."""
+        """Stop reading: a program that floods then waits at a full pipe."""
         self._output.pause_reading()
 
     @property
     def last_words(self) -> str:
-        """The last lines of its standard error, as one line for people."""
+        """The last three lines of its standard error, as one line for messages."""
         text = self._tail.decode("utf-8", "replace")
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         return printable(" / ".join(lines[-3:]))
 
     def cpu_seconds(self) -> float:
-        """Processor time of the process and of its children that ended; 0 once it is gone. Blocking."""
+        """Return the CPU time of the process and its ended children; 0 once it is gone. Blocks."""
         with contextlib.suppress(psutil.Error):
             return float(sum(psutil.Process(self._transport.get_pid()).cpu_times()[:4]))
         return 0.0
 
     async def close(self, patience: float = 0.0) -> None:
-        """Wait ``patience`` seconds for its end, then kill what is left of its process group."""
+        """Wait up to ``patience`` seconds for its end, then kill what is left of its group."""
         with anyio.CancelScope(shield=True):
             try:
                 with anyio.move_on_after(patience):
                     await self._exited.wait()
                 self._kill()
-                with anyio.move_on_after(_REAPED):
+                with anyio.move_on_after(_REAP_SECONDS):
                     await self._exited.wait()
             finally:
-                self._told = True
+                self._gone = True
                 self._kill()
                 self._transport.close()
-            with anyio.move_on_after(_REAPED):
+            with anyio.move_on_after(_REAP_SECONDS):
                 await self._closed.wait()
 
     def _kill(self) -> None:
-        # Once it has been reaped its number may become another's.
+        # After the exit is reported, the system may give its id to another process.
         if not self._exited.is_set():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._transport.get_pid(), signal.SIGKILL)
@@ -120,54 +122,54 @@ class Child(asyncio.SubprocessProtocol):
     def _output(self) -> asyncio.ReadTransport:
         return cast("asyncio.ReadTransport", self._transport.get_pipe_transport(1))
 
-    def _part(self, reason: str) -> None:
-        if not self._told:
-            self._told = True
-            self._gone(reason)
+    def _report_gone(self, reason: str) -> None:
+        if not self._gone:
+            self._gone = True
+            self._on_gone(reason)
 
     # --- called by the loop -----------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """It runs."""
+        """The program runs."""
         self._transport = cast("asyncio.SubprocessTransport", transport)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
-        """It wrote."""
+        """The program wrote to standard output or standard error."""
         if fd == 2:
             self._tail = (self._tail + data)[-TAIL:]
         self._left -= len(data)
         if self._left < 0:
             self._kill()
-            self._part(f"wrote more than {OUTPUT_LIMIT // 2**20} MiB without an answer")
+            self._report_gone(f"wrote more than {OUTPUT_LIMIT // 2**20} MiB without an answer")
         elif fd == 1:
             for line in self._lines.feed(data):
-                self._heard(line)
+                self._on_line(line)
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        """It closed a pipe, or died."""
+        """The program closed a pipe, or ended."""
         if fd == 1:
-            self._end()
+            self._count_end()
 
     def process_exited(self) -> None:
-        """It died; what it forked dies too."""
+        """The program ended: kill the children that it left."""
         self._kill()
         self._exited.set()
-        self._end()
+        self._count_end()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The process has been reaped and all pipes are closed."""
+        """The process has ended and all pipes are closed."""
         self._closed.set()
 
-    def _end(self) -> None:
-        """Of exit and end of output, either comes first, and the other perhaps never."""
+    def _count_end(self) -> None:
+        """Count the exit and the end of output. Either may come first, and the other never."""
         self._ends += 1
         if self._ends == 2:
-            self._part(self._obituary())
+            self._report_gone(self._describe_end())
         else:
             loop = asyncio.get_running_loop()
-            loop.call_later(_PARTING, lambda: self._part(self._obituary()))
+            loop.call_later(_OUTPUT_GRACE, lambda: self._report_gone(self._describe_end()))
 
-    def _obituary(self) -> str:
+    def _describe_end(self) -> str:
         code = self._transport.get_returncode()
         if code is None:
             return "closed its output"
@@ -177,11 +179,12 @@ class Child(asyncio.SubprocessProtocol):
 
 
 def _command(path: Path) -> list[str]:
-    """How to start a program: niced, and to be killed by the system when we are.
+    """Return a command that starts a program niced and dies with this process.
 
-    The programs in front replace themselves with the next. Threads keep the niceness that they were
-    born with, so that it cannot be set later. Without ``setpriv`` (util-linux), an engine that is
-    hung outlives our own death by SIGKILL; others leave when their input ends.
+    ``setpriv`` and ``nice`` each replace themselves by the next program. Niceness must be set at
+    the start, because running threads keep the one that they began with. Without ``setpriv``
+    (util-linux), an engine that hangs survives if this process is killed by SIGKILL; other engines
+    quit when their input ends.
     """
     guard = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
     return [*guard, "nice", "-n", str(NICENESS), str(path)]

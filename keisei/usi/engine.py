@@ -1,4 +1,4 @@
-"""Engine: a program that plays shogi, driven by USI, whatever it does."""
+"""Drive a USI engine: start it, ask it for moves, survive whatever it does."""
 
 import asyncio
 import difflib
@@ -28,66 +28,67 @@ from keisei.usi.spec import EngineSpec
 
 _Answer = TypeVar("_Answer", UsiOk, ReadyOk, BestMove)
 _DEBIAN = {"fairy-stockfish": "fairy-stockfish", "gpsusi": "gpsshogi"}
-"""Packages of engines, which Debian puts where ``PATH`` often doesn't look."""
+"""Engine to its Debian package, which installs to a folder that is often not in ``PATH``."""
 
 
 class EngineError(Exception):
-    """An engine does not do what it should. The message names it and holds its last words."""
+    """An engine failed. The message names it and quotes the end of its standard error."""
 
 
 class EngineStartError(EngineError):
-    """It cannot be started as asked: no such program, not USI, an option that it does not have."""
+    """The engine cannot start as asked: no such program, not USI, or an unknown option."""
 
 
 class EngineTimeout(EngineError):
-    """It did not answer in time."""
+    """The engine did not answer in time."""
 
 
 class EngineGone(EngineError):
-    """It exited, crashed, closed its output, or was stopped for flooding us."""
+    """The engine exited, crashed, closed its output, or was killed for writing too much."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds that an engine has for its answers."""
+    """Seconds that an engine has for each kind of answer."""
 
     usi: float = 10.0
-    """To name its options; GUIs give 2 to 10."""
+    """From ``usi`` to ``usiok``; GUIs give 2 to 10."""
     ready: float = 60.0
-    """To load what it needs."""
+    """From ``isready`` to ``readyok``, in which engines load their data."""
     move: float = 60.0
-    """For a move that only work (nodes, depth) bounds."""
+    """For a move that has a limit of nodes or depth alone."""
     margin: float = 10.0
-    """For a move beyond its ``movetime`` or ``byoyomi``: it runs at low priority."""
+    """For a move, beyond its ``movetime`` or ``byoyomi``: engines run at low priority."""
     stop: float = 5.0
-    """To end a search that was given up."""
+    """From ``stop`` to the move of an abandoned search."""
     quit: float = 1.0
-    """To leave by itself."""
+    """From ``quit`` to its exit; then it is killed."""
 
 
 class Engine:
-    """A running engine; an async context manager. For one task at a time, except ``stop``.
+    """A running engine, as an async context manager. Only ``stop`` may be called by another task.
 
-    The program runs niced, in a process group of its own that is killed on leaving the block,
-    however it is left. Any method may raise EngineTimeout or EngineGone; after the latter the
-    engine is of no more use. A search that was given up, by a timeout or cancellation, is ended
-    before the next command, and its late answer thrown away.
+    The program runs niced, in a process group of its own, which is killed however the block ends.
+    Any method may raise EngineTimeout or EngineGone; after EngineGone the engine is unusable. If a
+    timeout or a cancellation abandons a search, the next command first ends that search and drops
+    its late answer.
 
     Args:
-        spec: which program, its options, and what bounds each move.
-        timeouts: in seconds.
+        spec: the program, its options and the limits of each move.
+        timeouts: how long to wait for answers.
     """
 
     def __init__(self, spec: EngineSpec, timeouts: Timeouts | None = None) -> None:
         self.spec = spec
         self.name = Path(spec.path).name
-        """As the engine calls itself, once it has; until then its file."""
+        """The name that the engine gives itself; its file name until it does."""
         self.author = ""
         self.options: dict[str, Option] = {}
-        """What can be set, by name in lower case."""
+        """The engine's options, by name in lower case."""
         self.info: Info | None = None
-        """The last ``info`` with a score or a line of the search now running or just ended: of the
-        best line, not of the others of MultiPV, and no bound."""
+        """The newest ``info`` with a score or a line, of the current or last search.
+
+        Only the best line counts, not the others of MultiPV, and no score that is a mere bound."""
         self._timeouts = timeouts or Timeouts()
         self._greeted = False
         self._awaited: tuple[type[Message], asyncio.Future[Any]] | None = None
@@ -95,14 +96,14 @@ class Engine:
         self._owes_move = False
 
     async def __aenter__(self) -> Self:
-        """Start it, set its options, and wait until it is ready.
+        """Start the engine, set its options, and wait until it is ready.
 
         Raises:
-            EngineStartError: it can't be used; the message says why.
+            EngineStartError: the engine cannot be used; the message says why.
         """
         path = await anyio.to_thread.run_sync(find_engine, self.spec.path)
         try:
-            self._child = await Child.start(path, self._hear, self._lose)
+            self._child = await Child.start(path, self._handle_line, self._handle_gone)
         except OSError as error:
             raise EngineStartError(f"{path}: cannot be started: {error.strerror}") from error
         try:
@@ -121,36 +122,36 @@ class Engine:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Ask it to quit, or kill it at once if the block was left by an exception."""
-        self._lose("was closed")
+        """Tell the engine to quit; kill it at once if an exception ends the block."""
+        self._handle_gone("was closed")
         if kind is None:
-            self._child.listen()  # one that is stuck in writing would not read
+            self._child.listen()  # an engine that waits for us to read its output would not read
             self._child.send("quit")
         await self._child.close(self._timeouts.quit if kind is None else 0)
 
     def cpu_seconds(self) -> float:
-        """Processor time of the program and of what it has waited for; 0 once it is gone. Blocking."""
+        """Return the CPU time of the program and its ended children; 0 once it is gone. Blocks."""
         return self._child.cpu_seconds()
 
     async def new_game(self) -> None:
-        """Tell it that a game begins."""
-        await self._settle()
-        await self._ask(ReadyOk, self._timeouts.ready, "isready")
+        """Tell the engine that a game begins, and wait until it is ready."""
+        await self._drop_late_move()
+        await self._request(ReadyOk, self._timeouts.ready, "isready")
         self._child.send("usinewgame")
 
     async def go(self, position: str) -> BestMove:
-        """Its move, as it writes it: whether that is legal is for the caller to find out.
+        """Return the engine's move as it wrote it. The caller must check that the move is legal.
 
         Args:
-            position: ``startpos moves 7g7f ...`` or ``sfen ... moves ...``, from the game's start:
-                engines find repetitions by it.
+            position: ``startpos moves 7g7f ...`` or ``sfen ... moves ...``, from the start of the
+                game, because engines need the moves to see repetitions.
         """
-        await self._settle()
+        await self._drop_late_move()
         limit = self.spec.seconds
         seconds = self._timeouts.move if limit is None else limit + self._timeouts.margin
         self.info = None
         try:
-            return await self._ask(BestMove, seconds, f"position {position}", self.spec.go)
+            return await self._request(BestMove, seconds, f"position {position}", self.spec.go)
         except EngineGone:
             raise
         except BaseException:
@@ -159,54 +160,57 @@ class Engine:
             raise
 
     def stop(self) -> None:
-        """Have it move now: a waiting ``go`` returns soon."""
+        """Make the engine move now: a waiting ``go`` returns soon."""
         self._child.send("stop")
 
     def game_over(self, result: Literal["win", "lose", "draw"]) -> None:
-        """Tell it how its game ended."""
+        """Tell the engine how its game ended."""
         self._child.send(f"gameover {result}")
 
     async def _greet(self) -> None:
-        await self._ask(UsiOk, self._timeouts.usi, "usi")
+        await self._request(UsiOk, self._timeouts.usi, "usi")
         self._greeted = True
         chosen = dict(self.spec.options)
         given = {name.lower() for name in chosen}
-        for name in ("USI_Ponder", "Ponder"):  # it would think in its opponent's time
+        for name in ("USI_Ponder", "Ponder"):  # else it thinks in its opponent's time
             option = self.options.get(name.lower())
             if option and option.type == "check" and name.lower() not in given:
                 chosen[name] = "false"
-        self._child.send(*(self._set(name, value) for name, value in chosen.items()))
-        await self._ask(ReadyOk, self._timeouts.ready, "isready")
+        self._child.send(*(self._option_command(name, value) for name, value in chosen.items()))
+        await self._request(ReadyOk, self._timeouts.ready, "isready")
 
-    def _set(self, name: str, value: str | None) -> str:
-        """The command that sets an option of the engine's. Raises EngineStartError."""
+    def _option_command(self, name: str, value: str | None) -> str:
+        """Return the command that sets an option. Raises EngineStartError."""
         option = self.options.get(name.lower())
         if option is None:
-            raise EngineStartError(f"{self.name} has no option {name!r}{self._near(name)}")
-        wrong = option.refuses(value)
-        if wrong:
-            raise EngineStartError(f"{self.name}: option {option.name}: {wrong}")
+            raise EngineStartError(
+                f"{self.name} has no option {name!r}{self._similar_options(name)}"
+            )
+        problem = option.problem_with(value)
+        if problem:
+            raise EngineStartError(f"{self.name}: option {option.name}: {problem}")
         return set_option(option.name, value)
 
-    def _near(self, name: str) -> str:
+    def _similar_options(self, name: str) -> str:
+        """Return the end of a message: the options that ``name`` may mean, or all options."""
         near = difflib.get_close_matches(name.lower(), self.options, n=3, cutoff=0.5)
         names = [printable(self.options[each].name) for each in near or sorted(self.options)[:20]]
         if not names:
             return ", and no other"
         return f"; near it: {', '.join(names)}" if near else f", only {', '.join(names)}"
 
-    async def _settle(self) -> None:
-        """Wait for the end of a search that was given up."""
+    async def _drop_late_move(self) -> None:
+        """Wait for the move of an abandoned search, and drop it."""
         if self._owes_move:
-            await self._ask(BestMove, self._timeouts.stop)
+            await self._request(BestMove, self._timeouts.stop)
             self._owes_move = False
 
-    async def _ask(self, kind: type[_Answer], seconds: float, *commands: str) -> _Answer:
-        """Send commands and wait for the answer to the last."""
+    async def _request(self, kind: type[_Answer], seconds: float, *commands: str) -> _Answer:
+        """Send commands; wait for the answer to the last one, and return it."""
         if self._awaited is not None:
-            raise RuntimeError(f"{self.name} is asked by two tasks at once")
+            raise RuntimeError(f"{self.name}: two tasks use this engine at once")
         if self._lost is not None:
-            raise EngineGone(self._told(self._lost))
+            raise EngineGone(self._message(self._lost))
         future: asyncio.Future[_Answer | None] = asyncio.get_running_loop().create_future()
         self._awaited = kind, future
         self._child.listen()
@@ -217,20 +221,20 @@ class Engine:
         except TimeoutError:
             asked = f"{commands[-1]!r}" if commands else "'stop'"
             raise EngineTimeout(
-                self._told(f"did not answer {asked} within {seconds:g} s")
+                self._message(f"did not answer {asked} within {seconds:g} s")
             ) from None
         finally:
             self._awaited = None
             self._child.pause()
         if answer is None:
-            raise EngineGone(self._told(self._lost or "is gone"))
+            raise EngineGone(self._message(self._lost or "is gone"))
         return answer
 
-    def _told(self, what: str) -> str:
-        said = self._child.last_words
-        return f"{self.name} {what}" + (f"; its last words: {said}" if said else "")
+    def _message(self, problem: str) -> str:
+        last_words = self._child.last_words
+        return f"{self.name} {problem}" + (f"; its last words: {last_words}" if last_words else "")
 
-    def _hear(self, line: str) -> None:
+    def _handle_line(self, line: str) -> None:
         message = parse(line)
         match message:
             case Identity(field="name", value=name) if not self._greeted:
@@ -246,14 +250,14 @@ class Engine:
             if not future.done():
                 future.set_result(message)
 
-    def _lose(self, reason: str) -> None:
+    def _handle_gone(self, reason: str) -> None:
         self._lost = self._lost or reason
         if self._awaited is not None and not self._awaited[1].done():
             self._awaited[1].set_result(None)
 
 
 def find_engine(name: str) -> Path:
-    """The program of that name or path. Raises EngineStartError."""
+    """Return the program of this name or path. Raises EngineStartError."""
     found = shutil.which(str(Path(name).expanduser()) if name.startswith("~/") else name)
     if found is None and "/" not in name:
         package = _DEBIAN.get(name)

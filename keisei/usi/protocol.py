@@ -1,8 +1,8 @@
-"""The Universal Shogi Interface as text: what engines say.
+"""Parse the lines that USI engines write.
 
-Sources: the USI specification with Shogidokoro's extensions (hgm.nubati.net/usi.html) and what
-engines really send. Engines say much that no specification knows, so nothing here raises: a line
-that makes no sense is None.
+Sources: the USI specification with Shogidokoro's extensions (hgm.nubati.net/usi.html), and the
+output of real engines. Engines write much that no specification describes, so nothing here raises:
+a line without meaning gives None.
 """
 
 import re
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 LINE_LIMIT = 65_536
-"""Bytes kept of a line; the rest is dropped."""
+"""Longest line in bytes; the rest of a longer one is dropped."""
 UNKNOWN_MATE = 9_999
-"""Plies to a mate when the engine does not say how many (``score mate +``)."""
+"""Stands for the plies to a mate if the engine does not give them (``score mate +``)."""
 
 OptionType = Literal["check", "spin", "combo", "button", "string", "filename"]
 _OPTION = re.compile(rf"name\s+(.+?)\s+type\s+({'|'.join(get_args(OptionType))})(?:\s+(.*))?")
@@ -22,7 +22,7 @@ _NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """``id``: who the engine is."""
+    """``id``: the engine's name or author."""
 
     field: Literal["name", "author"]
     value: str
@@ -30,21 +30,21 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """``option``: what can be set in the engine."""
+    """``option``: a setting of the engine."""
 
     name: str
-    """As the engine writes it, spaces included."""
+    """As the engine writes it; it may contain spaces."""
     type: OptionType
     default: str | None = None
     low: int | None = None
     high: int | None = None
     choices: tuple[str, ...] = ()
-    """Of a ``combo``."""
+    """The values that a ``combo`` accepts."""
 
-    def refuses(self, value: str | None) -> str | None:
-        """What is wrong with a value, for people; None if nothing is.
+    def problem_with(self, value: str | None) -> str | None:
+        """Return a message that says what is wrong with a value; None if the value is good.
 
-        A button takes None, all others a text.
+        A button takes None, every other type takes a text.
         """
         if (self.type == "button") != (value is None):
             return "takes no value" if self.type == "button" else "needs a value"
@@ -66,37 +66,37 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class UsiOk:
-    """``usiok``: the engine has named all its options."""
+    """``usiok``: the engine has listed all its options."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadyOk:
-    """``readyok``"""
+    """``readyok``: the engine has loaded its data."""
 
 
 @dataclass(frozen=True, slots=True)
 class BestMove:
-    """``bestmove``"""
+    """``bestmove``: the engine's move."""
 
     move: str
-    """A USI move, ``resign``, ``win`` (a declaration), or whatever else the engine wrote."""
+    """A USI move, ``resign``, ``win`` (a declaration), or any other word that the engine wrote."""
     ponder: str | None = None
-    """The answer that it expects."""
+    """The reply that the engine expects."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkmate:
-    """``checkmate``, the answer to ``go mate``."""
+    """``checkmate``: the answer to ``go mate``."""
 
     moves: tuple[str, ...]
-    """The mate; empty if there is none to tell."""
+    """The moves to mate; empty if the engine found none."""
     failure: str | None = None
     """``nomate``, ``timeout`` or ``notimplemented``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """``info``: what a search has found so far. None: not told. Scores are as the engine sees."""
+    """``info``: the state of a search. Scores are from the engine's side; None if not given."""
 
     depth: int | None = None
     nodes: int | None = None
@@ -105,30 +105,30 @@ class Info:
     cp: int | None = None
     """Score in hundredths of a pawn."""
     mate: int | None = None
-    """Plies to mate, negative if the engine is mated; +-``UNKNOWN_MATE`` if it does not say."""
+    """Plies to mate, negative if the engine is mated; +-``UNKNOWN_MATE`` if it gives no number."""
     pv: tuple[str, ...] = ()
-    """The line it expects; some engines put words such as ``pass`` in it."""
+    """The principal variation. Some engines put words such as ``pass`` in it."""
     best: bool = True
-    """Whether this is of its best line (the first, with MultiPV), and the score no mere bound."""
+    """Whether this is the best line (the first of MultiPV) and the score is not a mere bound."""
 
 
 Message = Identity | Option | UsiOk | ReadyOk | BestMove | Checkmate | Info
 
 
 def printable(text: str) -> str:
-    """What an engine wrote, as one line that may be shown on a terminal."""
+    """Return an engine's text as one line that is safe to show on a terminal."""
     return "".join(c if c.isprintable() else " " for c in text[:200])
 
 
 def parse(line: str) -> Message | None:
-    """What a line of an engine means, or None."""
+    """Return the meaning of an engine's line; None if it has no meaning here."""
     word, rest = _first_word(line)
     reader = _READERS.get(word)
     return reader(rest) if reader else None
 
 
 def _first_word(text: str) -> tuple[str, str]:
-    """The first word and what follows it; any white space separates."""
+    """Return the first word and the rest; any white space separates them."""
     word, *rest = text.split(maxsplit=1) or [""]
     return word, rest[0].strip() if rest else ""
 
@@ -141,7 +141,7 @@ def _identity(rest: str) -> Identity | None:
     field, value = _first_word(rest)
     if field not in {"name", "author"}:
         return None
-    return Identity(field, printable(value.strip()))  # type: ignore[arg-type]  # just looked at
+    return Identity(field, printable(value.strip()))  # type: ignore[arg-type]  # checked above
 
 
 def _option(rest: str) -> Option | None:
@@ -149,14 +149,14 @@ def _option(rest: str) -> Option | None:
     if match is None:
         return None
     name, kind, rest = match[1], match[2], match[3] or ""
-    if kind in {"string", "filename"}:  # the default may hold any word
+    if kind in {"string", "filename"}:  # the default may contain any word
         found = {"default": [rest.partition("default")[2].strip()]} if rest else {}
     else:
         found = _fields(rest)
     default = found.get("default", [None])[0]
     return Option(
         name=name,
-        type=kind,  # type: ignore[arg-type]  # the pattern knows no other
+        type=kind,  # type: ignore[arg-type]  # the pattern allows no other
         default="" if default == "<empty>" else default,
         low=_number(found.get("min", [""])[0] or ""),
         high=_number(found.get("max", [""])[0] or ""),
@@ -165,7 +165,7 @@ def _option(rest: str) -> Option | None:
 
 
 def _fields(rest: str) -> dict[str, list[str | None]]:
-    """``default A b var A b var C`` as ``{"default": ["A b"], "var": ["A b", "C"]}``."""
+    """Read ``default A b var A b var C`` as ``{"default": ["A b"], "var": ["A b", "C"]}``."""
     found: dict[str, list[str | None]] = {}
     word = None
     for token in rest.split():
@@ -195,7 +195,7 @@ def _info(rest: str) -> Info:
     found: dict[str, Any] = {}
     for place, word in enumerate(words):
         after = words[place + 1 : place + 3]
-        if word in {"pv", "string"}:  # these take all that follows
+        if word in {"pv", "string"}:  # the rest of the line belongs to these
             if word == "pv":
                 found["pv"] = tuple(words[place + 1 :])
             break
@@ -223,28 +223,28 @@ _READERS: dict[str, Callable[[str], Message | None]] = {
 
 
 class Lines:
-    """Cuts bytes into lines. Of a line longer than ``LINE_LIMIT`` the rest is dropped."""
+    """Splits bytes into lines. Drops the part of a line beyond ``LINE_LIMIT``."""
 
     def __init__(self) -> None:
-        self._kept = bytearray()
+        self._unfinished = bytearray()
 
     def feed(self, data: bytes) -> list[str]:
-        """The lines that these bytes complete, without their ends."""
+        """Add bytes; return the lines that they complete, without line ends."""
         *ended, begun = data.split(b"\n")
         lines = []
         for part in ended:
-            self._keep(part)
-            lines.append(self._kept.decode("utf-8", "replace").removesuffix("\r"))
-            self._kept.clear()
-        self._keep(begun)
+            self._append(part)
+            lines.append(self._unfinished.decode("utf-8", "replace").removesuffix("\r"))
+            self._unfinished.clear()
+        self._append(begun)
         return lines
 
-    def _keep(self, part: bytes) -> None:
-        self._kept += part[: LINE_LIMIT - len(self._kept)]
+    def _append(self, part: bytes) -> None:
+        self._unfinished += part[: LINE_LIMIT - len(self._unfinished)]
 
 
 def set_option(name: str, value: str | None) -> str:
-    """``setoption``; None presses a button."""
+    """Return the ``setoption`` command; the value None presses a button."""
     if value is None:
         return f"setoption name {name}"
     return f"setoption name {name} value {value or '<empty>'}"

@@ -1,8 +1,8 @@
-"""The agent as a USI engine: what a GUI says goes in, what it is answered comes out.
+"""Answer a shogi GUI as a USI engine: a line from the GUI goes in, the answers come out.
 
-Sources: the USI specification with Shogidokoro's extensions (hgm.nubati.net/usi.html), and what
-ShogiHome does: it drops options with a space in their name, sets ``USI_Hash`` and ``USI_Ponder``
-unasked, and leaves no time between ``usinewgame`` and ``go``.
+Sources: the USI specification with Shogidokoro's extensions (hgm.nubati.net/usi.html), and the
+behaviour of ShogiHome: it ignores options with a space in the name, always sets ``USI_Hash`` and
+``USI_Ponder``, and leaves no time between ``usinewgame`` and ``go``.
 """
 
 import math
@@ -28,76 +28,77 @@ OPTIONS = (
     Option("Device", "combo", "auto", choices=("auto", "cpu", "cuda")),
     Option("Threads", "spin", "1", 1, 256),
 )
-"""What can be set; docs/guide/play-with-a-gui.md says what it means."""
+"""The engine's options; docs/guide/play-with-a-gui.md explains them."""
 
 _BY_NAME = {option.name.lower(): option for option in OPTIONS}
 _BY_NAME["usi_multipv"] = _BY_NAME["multipv"]
 _LIMITS = frozenset(("nodes", "depth", "movetime", "byoyomi", "btime", "wtime", "binc", "winc"))
-"""Words of ``go`` that say when a search ends; beside ``infinite`` they still do."""
-_SET = re.compile(r"name (.+?)(?: value(?: (.*))?)?")
-_SURE = 1e-4
-"""Win rates nearer to 0 and 1 are told as this: there the score would be infinite."""
+"""Words of ``go`` that limit a search; they do so even together with ``infinite``."""
+_SET_OPTION = re.compile(r"name (.+?)(?: value(?: (.*))?)?")
+_LEAST_RATE = 1e-4
+"""Win rates are kept this far from 0 and 1, where the score would be infinite."""
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """What an agent thinks of a position."""
+class Assessment:
+    """A network's assessment of a position: move probabilities and a value."""
 
     moves: tuple[tuple[str, float], ...]
     """All legal moves (USI) with their probabilities, the most probable first."""
     value: float
-    """P(win) - P(loss) of the side to move."""
+    """P(win) - P(loss) for the side to move."""
 
 
-class Player(Protocol):
-    """The agent, as a session needs it."""
+class Thinker(Protocol):
+    """Assesses positions for a session."""
 
     @property
     def about(self) -> str:
-        """What it is, in one line for people."""
+        """One line for people: the checkpoint and the device."""
 
     @property
     def declaration(self) -> "Rule":
-        """The entering-king rule of its training games."""
+        """The entering-king rule of the training games."""
 
-    def look(self, position: "Position") -> View:
-        """Its view of a position that has a legal move; the moves that led there count."""
+    def assess(self, position: "Position") -> Assessment:
+        """Assess a position that has a legal move; the moves that led to it count."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """A move that is chosen, and perhaps not told yet."""
+    """A chosen move, which the GUI may not have received yet."""
 
     move: str
     win_rate: float | None = None
-    """As the network sees it, 1 if the move mates; None where the rules leave no choice."""
+    """By the network, 1 if the move mates; None if the rules decided."""
 
 
 class Session:
-    """A conversation with a GUI. No input makes it raise; what ``load`` raises comes out.
+    """A conversation with a GUI. No input raises an error; exceptions of ``load`` pass through.
 
     Args:
-        name: what the engine calls itself.
-        load: gives the agent for a device and a number of threads. Called at ``isready``, not
-            before, for ``usi`` is to be answered at once; and again when either has been changed.
+        name: the engine's name.
+        load: returns the thinker for a device and a number of CPU threads. The first ``isready``
+            or ``go`` calls it, because ``usi`` needs an answer at once. A later one calls it again
+            if these options have changed.
     """
 
-    def __init__(self, name: str, load: Callable[[str, int], Player]) -> None:
+    def __init__(self, name: str, load: Callable[[str, int], Thinker]) -> None:
         self.over = False
-        """Whether the GUI has said ``quit``."""
+        """Whether the GUI has sent ``quit``."""
         self._name = name
         self._load = load
-        self._loaded: tuple[tuple[str, int], Player] | None = None
+        self._loaded: tuple[tuple[str, int], Thinker] | None = None
         self._values = {option.name: option.default or "" for option in OPTIONS}
         self._random = random.Random()
         self._position = ["startpos"]
-        self._held: _Answer | None = None
-        """What ``go infinite`` or ``go ponder`` found, until the GUI wants it."""
-        self._bad = 0
+        self._pending: _Answer | None = None
+        """The answer to ``go infinite`` or ``go ponder``, until the GUI asks for it."""
+        self._bad_moves = 0
         """Own moves in a row with a win rate below ``ResignWinRate``."""
 
     def hear(self, line: str) -> Iterator[str]:
-        """The answers to a line; each is to be sent before the next is asked for."""
+        """Yield the answers to a line. Send each of them before you ask for the next."""
         word, *words = line.split() or [""]
         match word:
             case "usi":
@@ -115,8 +116,8 @@ class Session:
                 yield from self._stop()
             case "ponderhit":
                 yield from self._ponderhit()
-            case "usinewgame" | "gameover":  # nobody waits for a move of the game before
-                self._held, self._bad = None, 0
+            case "usinewgame" | "gameover":  # no move of the last game is due any more
+                self._pending, self._bad_moves = None, 0
             case "quit":
                 self.over = True
             case "":
@@ -136,23 +137,23 @@ class Session:
         yield "usiok"
 
     def _set_option(self, text: str) -> Iterator[str]:
-        match = _SET.fullmatch(text)
+        match = _SET_OPTION.fullmatch(text)
         if match is None:
             yield say(f"setoption: name NAME value VALUE (got {text!r})")
             return
         name, value = match[1].lower(), (match[2] or "").lower()
         option = _BY_NAME.get(name)
         if option is None:
-            if not name.startswith("usi_"):  # GUIs set those for every engine
+            if not name.startswith("usi_"):  # GUIs set these for every engine
                 yield say(f"no option {match[1]}")
-        elif wrong := option.refuses(value):
-            yield say(f"{option.name}: {wrong}")
+        elif problem := option.problem_with(value):
+            yield say(f"{option.name}: {problem}")
         else:
             self._values[option.name] = value
             if option.name == "Seed":
                 self._random = random.Random(int(value) or None)
 
-    def _ready(self) -> Generator[str, None, Player]:
+    def _ready(self) -> Generator[str, None, Thinker]:
         wanted = self._values["Device"], int(self._values["Threads"])
         if self._loaded is None or self._loaded[0] != wanted:
             self._loaded = wanted, self._load(*wanted)
@@ -160,76 +161,76 @@ class Session:
         return self._loaded[1]
 
     def _go(self, words: list[str]) -> Iterator[str]:
-        yield from self._stop()  # every ``go`` is owed a ``bestmove``
-        if "mate" in words:  # before the rest: ``go mate infinite``
+        yield from self._stop()  # every ``go`` needs a ``bestmove``
+        if "mate" in words:  # first, because of ``go mate infinite``
             yield "checkmate notimplemented"
             return
-        player = yield from self._ready()
-        answer = yield from self._choose(player)
+        thinker = yield from self._ready()
+        answer = yield from self._choose(thinker)
         endless = "infinite" in words and _LIMITS.isdisjoint(words)
         if endless or "ponder" in words:
-            self._held = answer
+            self._pending = answer
         else:
-            yield self._play(answer)
+            yield self._move_or_resign(answer)
 
     def _stop(self) -> Iterator[str]:
-        if self._held is not None:
-            yield f"bestmove {self._held.move}"
-        self._held = None
+        if self._pending is not None:
+            yield f"bestmove {self._pending.move}"
+        self._pending = None
 
     def _ponderhit(self) -> Iterator[str]:
-        if self._held is not None:
-            yield self._play(self._held)
-        self._held = None
+        if self._pending is not None:
+            yield self._move_or_resign(self._pending)
+        self._pending = None
 
-    def _play(self, answer: _Answer) -> str:
-        """The move of a game, or its end where it has looked bad for long enough."""
+    def _move_or_resign(self, answer: _Answer) -> str:
+        """Return the move, or the resignation if the last moves were bad enough."""
         if answer.win_rate is not None:
             bad = 100 * answer.win_rate < int(self._values["ResignWinRate"])
-            self._bad = self._bad + 1 if bad else 0
-            if self._bad >= int(self._values["ResignMoves"]):
+            self._bad_moves = self._bad_moves + 1 if bad else 0
+            if self._bad_moves >= int(self._values["ResignMoves"]):
                 return "bestmove resign"
         return f"bestmove {answer.move}"
 
-    def _choose(self, player: Player) -> Generator[str, None, _Answer]:
-        """Tell what the agent thinks of the position, and choose."""
-        from keisei.shogi import IllegalMoveError, Position, SfenError  # Numba: not while it starts
+    def _choose(self, thinker: Thinker) -> Generator[str, None, _Answer]:
+        """Yield ``info`` lines on the position, and return the chosen move."""
+        from keisei.shogi import IllegalMoveError, Position, SfenError  # this loads Numba: late
 
         try:
             position = _set_up(self._position)
         except (SfenError, IllegalMoveError) as error:
-            # Any move would be one of another position.
+            # A move would belong to another position.
             yield say(f"no move: {error}")
             return _Answer("resign")
         rule = self._values["Declaration"]
-        known = player.declaration if rule == "run" else cast("Rule", rule)
-        if position.declaration(known) == "win":
+        declaration = thinker.declaration if rule == "run" else cast("Rule", rule)
+        if position.declaration(declaration) == "win":
             return _Answer("win")
         if not position.legal_moves():
             return _Answer("resign")
-        view = player.look(position)
-        move = self._draw(view)
+        assessment = thinker.assess(position)
+        move = self._draw(assessment)
         after = Position(position.sfen())
         after.push(move)
         mates = not after.legal_moves()
-        score = "mate 1" if mates else f"cp {centipawns(view.value)}"
-        yield from _told(view, move, score, int(self._values["MultiPV"]))
-        return _Answer(move, 1.0 if mates else _win_rate(view.value))
+        score = "mate 1" if mates else f"cp {centipawns(assessment.value)}"
+        yield from _info_lines(assessment, move, score, int(self._values["MultiPV"]))
+        return _Answer(move, 1.0 if mates else _win_rate(assessment.value))
 
-    def _draw(self, view: View) -> str:
+    def _draw(self, assessment: Assessment) -> str:
         if self._values["Sampling"] == "false":
-            return view.moves[0][0]
-        moves, weights = zip(*view.moves, strict=True)
+            return assessment.moves[0][0]
+        moves, weights = zip(*assessment.moves, strict=True)
         return str(self._random.choices(moves, weights)[0])
 
 
 def centipawns(value: float) -> int:
-    """A value, P(win) - P(loss), as the score that GUIs show.
+    """Convert a value, P(win) - P(loss), to the score that GUIs show, within +-5,526.
 
-    By the win rate that Yamamoto found in Ponanza's games, 1 / (1 + exp(-score / 600)), which
-    shogi programs share; a draw counts half. Never beyond +-5,526.
+    The win rate is 1 / (1 + exp(-score / 600)), which Yamamoto found in Ponanza's games and other
+    shogi programs use too; a draw counts half.
     """
-    rate = min(max(_win_rate(value), _SURE), 1 - _SURE)
+    rate = min(max(_win_rate(value), _LEAST_RATE), 1 - _LEAST_RATE)
     return round(600 * math.log(rate / (1 - rate)))
 
 
@@ -237,10 +238,13 @@ def _win_rate(value: float) -> float:
     return (1 + value) / 2
 
 
-def _told(view: View, chosen: str, score: str, lines: int) -> Iterator[str]:
-    """The chosen move with the score, the best others without: only the position has a value."""
-    others = [item for item in view.moves if item[0] != chosen]
-    shown = [(chosen, dict(view.moves)[chosen]), *others[: lines - 1]]
+def _info_lines(assessment: Assessment, chosen: str, score: str, lines: int) -> Iterator[str]:
+    """Yield the chosen move with the score, and the best others without one.
+
+    The network values the position alone, not each move.
+    """
+    others = [item for item in assessment.moves if item[0] != chosen]
+    shown = [(chosen, dict(assessment.moves)[chosen]), *others[: lines - 1]]
     yield say(" ".join(["policy", *(f"{move} {share:.1%}" for move, share in shown)]))
     first = "multipv 1 " if lines > 1 else ""
     yield f"info depth 1 nodes 1 {first}score {score} pv {chosen}"
@@ -249,7 +253,7 @@ def _told(view: View, chosen: str, score: str, lines: int) -> Iterator[str]:
 
 
 def _set_up(words: list[str]) -> "Position":
-    """The position that the words behind ``position`` tell. Raises SfenError or IllegalMoveError."""
+    """Return the position of a ``position`` command. Raises SfenError or IllegalMoveError."""
     from keisei.shogi import Position
     from keisei.shogi.usi import read_line
 
@@ -261,10 +265,10 @@ def _set_up(words: list[str]) -> "Position":
 
 
 def say(text: str) -> str:
-    """A line that the GUI shows to people."""
+    """Return a line that the GUI shows to people."""
     return f"info string {_plain(text)}"
 
 
 def _plain(text: str) -> str:
-    """One line of ASCII, as the protocol is: some clients read nothing else."""
+    """Return one line of ASCII: some GUIs read nothing else."""
     return printable(text).encode("ascii", "backslashreplace").decode()

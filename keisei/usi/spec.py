@@ -1,39 +1,39 @@
-"""Which engine plays, and how long it may think: ``usi:PATH?nodes=500&Skill Level=-4``."""
+"""Name an engine and its limits in one text: ``usi:PATH?nodes=500&Skill Level=-4``."""
 
 from dataclasses import dataclass
 from typing import Self
 from urllib.parse import unquote
 
 LIMITS = ("nodes", "depth", "movetime", "byoyomi")
-"""What bounds a move, as in USI's ``go``; times are milliseconds."""
-MOST = 10**12
+"""Limits of a move, as in USI's ``go``; times are in milliseconds."""
+LARGEST_LIMIT = 10**12
 
 
 class EngineSpecError(ValueError):
-    """The text names no engine. The message says what is wrong with it."""
+    """The text does not describe an engine. The message says what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
-    """An engine as a player."""
+    """An engine as a player: its program, limits and options."""
 
     path: str
-    """A file, or a name to be looked up in PATH."""
+    """A file, or a name to look up in ``PATH``."""
     limits: tuple[tuple[str, int], ...]
     """At least one of ``LIMITS``."""
     options: tuple[tuple[str, str | None], ...] = ()
-    """Name and value of engine options; None presses a button."""
+    """Names and values of engine options; the value None presses a button."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read ``usi:PATH?LIMIT=N&OPTION=VALUE&...``.
 
-        ``nodes``, ``depth``, ``movetime`` and ``byoyomi`` bound each move, every other name is an
-        option of the engine, and ``option.nodes`` an option that is called nodes. A name alone
-        presses a button. ``%26`` is an ``&``, ``%25`` a ``%``.
+        ``nodes``, ``depth``, ``movetime`` and ``byoyomi`` limit each move. Every other name is an
+        option of the engine; ``option.nodes`` is an option that is called nodes. A name without a
+        value presses a button. Write ``%26`` for ``&`` and ``%25`` for ``%``.
 
         Raises:
-            EngineSpecError: with what is wrong, in one line.
+            EngineSpecError: the message, one line, says what is wrong.
         """
         if not text.startswith("usi:"):
             raise EngineSpecError(f"an engine is written usi:PATH?nodes=500 (got {text!r})")
@@ -43,7 +43,7 @@ class EngineSpec:
         limits: dict[str, int] = {}
         options: dict[str, str | None] = {}
         for item in filter(None, rest.split("&")):
-            name, value = _item(item)
+            name, value = _split_item(item)
             target = limits if name in LIMITS else options
             option = name.removeprefix("option.")
             if not option:
@@ -51,7 +51,7 @@ class EngineSpec:
             if option.lower() in map(str.lower, target):
                 raise EngineSpecError(f"{option} stands twice in {text!r}")
             if name in LIMITS:
-                limits[name] = _limit(name, value)
+                limits[name] = _parse_limit(name, value)
             else:
                 options[option] = value
         if not limits:
@@ -68,23 +68,25 @@ class EngineSpec:
 
     @property
     def seconds(self) -> float | None:
-        """How long a move may take by its own clock, None if nothing but work bounds it."""
+        """Seconds that a move may take; None if only nodes or depth limit it."""
         times = [value for name, value in self.limits if name in {"movetime", "byoyomi"}]
         return max(times) / 1000 if times else None
 
 
-def _item(item: str) -> tuple[str, str | None]:
+def _split_item(item: str) -> tuple[str, str | None]:
     name, equals, value = (unquote(part) for part in item.partition("="))
-    # A line break would be a command of its own to the engine.
+    # The engine would read the text after a line break as another command.
     if not (name + value).isprintable():
         raise EngineSpecError(f"{item!r} holds characters that cannot be sent to an engine")
     return name.strip(), value.strip() if equals else None
 
 
-def _limit(name: str, value: str | None) -> int:
-    if value is None or not (value.isascii() and value.isdigit() and 1 <= int(value[:20]) <= MOST):
+def _parse_limit(name: str, value: str | None) -> int:
+    if value is None or not (
+        value.isascii() and value.isdigit() and 1 <= int(value[:20]) <= LARGEST_LIMIT
+    ):
         raise EngineSpecError(
-            f"{name}: a whole number from 1 to {MOST} (got {value!r}); "
+            f"{name}: a whole number from 1 to {LARGEST_LIMIT} (got {value!r}); "
             f"an option of that name is written option.{name}"
         )
     return int(value)

@@ -20,7 +20,6 @@ from rsshogi.record import Record
 from keisei.cli.main import main
 from keisei.config import Settings
 from keisei.nets.registry import build
-from keisei.play import ratings
 from keisei.store import Database, DatabaseError, RunDirectory, RunReader, save_checkpoint
 
 NET = {"kind": "se_resnet", "blocks": 1, "channels": 8}
@@ -124,7 +123,7 @@ def test_text_for_people(run: Path, quick: list[str], capsys: pytest.CaptureFixt
     (row,) = RunReader(run).evaluations()
     for said in (
         "run@20 against material", "score 0.", "95 % interval", "10 games   Elo ", "losses",
-        "checkmate", "capped", "Elo +0 or +5? not decided by 5 pairs",
+        "checkmate", "capped", "SPRT: undecided between +0 and +5 Elo after 5 pairs",
         f"kept as evaluation {row['id']} of {run}",
     ):  # fmt: skip
         assert said in text
@@ -241,7 +240,7 @@ def test_a_checkpoint_that_was_moved_elsewhere_in_its_run_is_measured(
 
 @pytest.mark.parametrize(
     ("sprt", "code", "said"),
-    [("100,200", 4, "Elo +100 or +200? +100, "), ("-200,-100", 0, "Elo -200 or -100? -100, ")],
+    [("100,200", 4, "H0 (+100 Elo)"), ("-200,-100", 0, "H1 (-100 Elo)")],
 )
 def test_a_sequential_test_says_by_its_exit_code_what_it_found(
     run: Path, quick: list[str], capsys: pytest.CaptureFixture[str], sprt: str, code: int, said: str
@@ -252,7 +251,7 @@ def test_a_sequential_test_says_by_its_exit_code_what_it_found(
     assert found["sprt"]["decision"] == ("reject" if code else "accept")
     assert found["games"] == 2 * found["pairs"] == 2 * found["sprt"]["pairs"] < 400
     assert main(["evaluate", *map(str, words)]) == code
-    assert f"{said}decided by {found['pairs']} pairs" in capsys.readouterr().out
+    assert f"SPRT: {said} accepted after {found['pairs']} pairs" in capsys.readouterr().out
 
 
 @pytest.mark.timeout(180)  # where other work has the cores
@@ -273,14 +272,17 @@ def test_broken_off_the_same_command_goes_on(
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=50)
-    assert (process.returncode, error) == (130, "keisei: broken off; the same command goes on\n")
+    assert (process.returncode, error) == (
+        130,
+        "keisei: interrupted; give the same command again to go on\n",
+    )
     (row,) = RunReader(run).evaluations()
     assert row["state"] == "cancelled"
     kept = {game["number"]: game for game in RunReader(run).match_games(limit=1000)}
     assert 10 < len(kept) < 240
     assert 0 < row["progress"] < 1
 
-    said = f"keisei: goes on after {len(kept)} games of evaluation {row['id']}\n"
+    said = f"keisei: continuing after {len(kept)} games of evaluation {row['id']}\n"
     found = report(capsys, run, *words, said=said)
     games = {game["number"]: game for game in RunReader(run).match_games(limit=1000)}
     assert sorted(games) == list(range(240))
@@ -369,7 +371,7 @@ def test_a_result_that_cannot_be_kept_is_reported(
     def locked(run: Path) -> None:
         raise DatabaseError("it is locked")
 
-    monkeypatch.setattr(ratings, "refit", locked)
+    monkeypatch.setattr("keisei.play.archive.refit", locked)
     engine = f"usi:{fake('exit', tmp_path).path}?nodes=1"
     more = ["--opponent", engine, "--strategy", "gauntlet"] if failing else []
     words = [str(run), "--opponent", "random", *more, *quick, "--games", "2", "--concurrency", "1"]
@@ -444,7 +446,7 @@ def test_a_bad_opening_is_named_by_file_and_line(
         (
             ["RUN", "--opponent", "random", "--opponent", "material"],
             2,
-            "--opponent: single leaves out material; gauntlet does not",
+            "--opponent: single leaves out material; use the strategy gauntlet",
         ),
         (["RUN", "RUN", "--strategy", "ladder"], 2, "RUN|CHECKPOINT: ladder leaves out "),
         (["RUN", "--sprt", "20"], 2, "--sprt: two numbers, elo0,elo1, such as 0,20 (got '20')"),

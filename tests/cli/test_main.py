@@ -105,7 +105,7 @@ def test_config_show_is_the_settings(capsys: pytest.CaptureFixture[str]) -> None
     shown = capsys.readouterr().out
     assert Settings(**tomllib.loads(shown)) == Settings.load(None, given)
     assert Settings(**tomllib.loads(shown)).evaluation.engines == engines
-    assert "# Discount a ply." in shown
+    assert "# Discount factor per ply: a sooner win is worth more." in shown
 
 
 def test_config_show_is_light() -> None:

@@ -65,7 +65,7 @@ import keisei.cli.process, keisei.runtime.worker, time
 keisei.cli.process.LEAVE_SECONDS = 5.0
 def save_checkpoint(*arguments):
     time.sleep(60)
-keisei.runtime.worker.save_checkpoint = save_checkpoint
+keisei.runtime.saving.save_checkpoint = save_checkpoint
 """
 BREAK_SERVER = """
 import keisei.server.serve

@@ -43,15 +43,16 @@ SCRIPT = "import sys\n{patch}\nfrom keisei.cli.main import main\nsys.exit(main()
 
 TROUBLES = """
 import os
+import keisei.ppo.checkpoint as checkpoint
 import keisei.ppo.learner as learner
 import keisei.runtime.follower as follower
-from keisei.ppo.detectors import Alert, Detectors
-learner.OWN = ("env", "pool", "weights", "optimizer")  # rank 1 tells what it has, too
-look = Detectors.look
+from keisei.ppo.detectors import Detectors, Finding
+checkpoint.RANK_GROUPS = ("env", "pool", "weights", "optimizer")  # rank 1 tells what it has, too
+check = Detectors.check
 def complain(self, values):
     self.count = getattr(self, "count", 0) + 1
-    return [*look(self, values)] + [Alert("draws", "warning", "!", "rollback")] * (self.count == 6)
-Detectors.look = complain
+    return [*check(self, values)] + [Finding("draws", "warning", "!", "rollback")] * (self.count == 6)
+Detectors.check = complain
 write_part = follower.write_part
 def full(*arguments):
     follower.write_part = write_part

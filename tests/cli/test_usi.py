@@ -160,18 +160,18 @@ def test_it_sees_what_the_network_saw_in_training(
 ) -> None:
     player = load(run, "cpu")
     seen: list[np.ndarray[Any, Any]] = []
-    look = player.agent.look
+    real = player.agent.top_and_values
 
     def spy(observation: Any, mask: Any, k: int) -> Any:
         seen.append(observation)
-        return look(observation, mask, k)
+        return real(observation, mask, k)
 
-    monkeypatch.setattr(player.agent, "look", spy)
+    monkeypatch.setattr(player.agent, "top_and_values", spy)
     env, position = VectorEnv(1, max_ply=100, reset_pool=0), Position()
     for usi in ["2h3h", "8b7b", "3h2h", "7b8b"] * 2:  # the start position twice more
         env.step(np.array([position.action(usi)]))
         position.push(usi)
-        view = _Player(player).look(position)
+        view = _Player(player).assess(position)
         assert seen[-1].tolist() == env.observation.tolist()
         assert {move for move, _ in view.moves} == set(position.legal_moves())
         shares = [share for _, share in view.moves]

@@ -15,7 +15,8 @@ import torch
 from keisei.cli.main import main
 from keisei.config import Settings
 from keisei.play.players import load
-from keisei.runtime.prepare import prepare
+from keisei.runtime.plan import RunRequest
+from keisei.runtime.prepare import open_run
 from keisei.shogi import Position
 from keisei.store import load_checkpoint
 
@@ -73,7 +74,7 @@ def test_a_run_can_start_from_it(
     net = {"kind": "se_resnet", "blocks": 1, "channels": 8}
     settings = Settings.model_validate({"net": net})
     for init in (checkpoint, tmp_path / "warm"):
-        prepared = prepare(settings, tmp_path / f"run-{init.name}", resume=False, init=init)
+        prepared = open_run(RunRequest(settings, tmp_path / f"run-{init.name}", init=init))
         prepared.database.close()
         prepared.run.close()
         assert prepared.init == checkpoint
@@ -280,7 +281,7 @@ def test_a_dry_run_lists_every_file_and_game(
     assert lines[6].split()[:4] == ["USI", "UTF-8", "1", "1"]
     assert lines[9].split()[:4] == ["KI2", "UTF-8", "0", "1"]
     assert "did you mean 左七枚落ち or 右七枚落ち?" in lines[10]
-    assert lines[11].endswith("notes.txt: passed over: no ending of game records")
+    assert lines[11].endswith("notes.txt: skipped: not a file of game records")
     assert lines[12:] == ["5 files, 1 of them not read; 3 games with 4 plies, 3 refused"]
     assert not (tmp_path / "warm").exists()
 
@@ -301,7 +302,7 @@ def test_a_dry_run_is_one_json_object(collection: Path, capsys: pytest.CaptureFi
     assert kif["games"][1]["refused"].startswith(f"{collection}/a.kif:6: ply 2: ")
     assert csa["encoding"] == "EUC-JP"
     assert (notes["format"], notes["games"]) == (None, [])
-    assert notes["problem"] == "passed over: no ending of game records"
+    assert notes["problem"] == "skipped: not a file of game records"
 
 
 def test_a_dry_run_tells_results_starts_and_names_for_a_terminal(

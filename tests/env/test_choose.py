@@ -1,4 +1,4 @@
-"""Legal lists and the players without a network, against slow readable versions."""
+"""Legal lists and the players without a network give what slow readable versions give."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ VALUES = {
 
 
 def piece_on(position: Position, square: str) -> str | None:
-    """The piece on a USI square, as a capital with its ``+``, from the SFEN."""
+    """Return the piece on a USI square, from the SFEN: a capital with its ``+``."""
     row = position.sfen().split("/")["abcdefghi".index(square[1])].split()[0]
     cells: list[str | None] = []
     plus = ""
@@ -30,7 +30,7 @@ def piece_on(position: Position, square: str) -> str | None:
 
 
 def best_moves(position: Position) -> set[str]:
-    """What the material player may choose from."""
+    """Return the moves that the material player may choose from."""
     wins, worth = set(), {}
     for usi in position.legal_moves():
         after = position.copy()
@@ -50,7 +50,7 @@ def env() -> VectorEnv:
     return env
 
 
-def test_legal_lists(env: VectorEnv) -> None:
+def test_a_legal_list_holds_the_legal_actions_in_order(env: VectorEnv) -> None:
     actions, counts = legal_lists(env.mask)
     assert actions.dtype == np.int64
     assert counts.dtype == np.int32
@@ -61,7 +61,7 @@ def test_legal_lists(env: VectorEnv) -> None:
         assert counts[g] == len(expected)
 
 
-def test_legal_lists_of_nothing() -> None:
+def test_the_legal_lists_of_empty_masks_have_length_zero() -> None:
     actions, counts = legal_lists(np.zeros((2, 35), np.uint64))
     assert actions.shape == (2, 0)
     assert counts.tolist() == [0, 0]
@@ -75,14 +75,14 @@ def test_random_actions_are_uniform() -> None:
     assert 850 < times.min() <= times.max() < 1150  # 1000 each, 5 standard deviations
 
 
-def test_random_actions_move_their_generator_on(env: VectorEnv) -> None:
+def test_random_actions_advance_their_generator(env: VectorEnv) -> None:
     rng = np.array([1], np.uint64)
     first, second = random_actions(env.mask, rng), random_actions(env.mask, rng)
     assert not np.array_equal(first, second)
     assert np.array_equal(first, random_actions(env.mask, np.array([1], np.uint64)))
 
 
-def test_material_player(env: VectorEnv) -> None:
+def test_the_material_player_chooses_one_of_the_best_moves(env: VectorEnv) -> None:
     rng = np.array([1], np.uint64)
     captures = 0
     for _ in range(2):
@@ -107,8 +107,10 @@ def test_material_player(env: VectorEnv) -> None:
         ("4k4/9/9/9/9/9/9/9/4K4 b - 1", {"5i5h", "5i4h", "5i6h", "5i4i", "5i6i"}),
     ],
 )
-def test_material_choices(sfen: str, moves: set[str]) -> None:
-    """Every one of the equally good moves comes up, and no other."""
+def test_the_material_player_makes_each_of_the_equally_good_moves(
+    sfen: str, moves: set[str]
+) -> None:
+    """It makes no other move."""
     games = np.repeat(read_sfen(sfen)[0], 200)
     position = Position(sfen)
     chosen = material_actions(games, np.array([1], np.uint64))
@@ -116,7 +118,7 @@ def test_material_choices(sfen: str, moves: set[str]) -> None:
     assert found == moves == best_moves(position)
 
 
-def test_no_legal_move_raises() -> None:
+def test_a_row_without_a_legal_move_is_refused() -> None:
     mated = read_sfen("4k4/4G4/4P4/9/9/9/9/9/4K4 w - 1")[0]
     with pytest.raises(ValueError, match="row 0 has no legal action"):
         material_actions(mated, np.array([1], np.uint64))

@@ -1,4 +1,4 @@
-"""VectorEnv: what training sees of many games."""
+"""VectorEnv: games, observations and results as training sees them."""
 
 from typing import Any
 
@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 
 from keisei.env import MASK_WORDS, Reason, StepResult, VectorEnv, random_actions
 from keisei.shogi import START_SFEN, Position
-from keisei.shogi.sfen import read_sfen
 
 PIECES = "PLNSBRGK"
 HANDS = "PLNSGBR"
-WHITE_BEFORE_28 = "4K4/PPPPPPPPP/RB7/9/9/9/9/9/4k4 w 2G7P 1"  # black will have 28 points
+WHITE_BEFORE_28 = (
+    "4K4/PPPPPPPPP/RB7/9/9/9/9/9/4k4 w 2G7P 1"  # after white's move black has 28 points
+)
 WHITE_BEFORE_31 = "4K4/PPPPPPPPP/RB7/9/9/9/9/9/4k4 w R4G3P 1"
 
 
@@ -21,11 +22,9 @@ def small(games: int = 8, **options: Any) -> VectorEnv:
 
 
 def placed(*sfens: str, **options: Any) -> VectorEnv:
-    """An environment whose games stand at these positions."""
+    """Return an environment whose games start at these positions."""
     env = small(len(sfens), **options)
-    for g, sfen in enumerate(sfens):
-        env.games[g] = read_sfen(sfen)[0][0]
-    env._look()
+    env.start_from(sfens)
     return env
 
 
@@ -52,7 +51,7 @@ def expected_mask(position: Position) -> list[int]:
 
 
 def expected_observation(sfen: str) -> list[int]:
-    """Board and hands of the compact observation, written out the slow way from an SFEN."""
+    """Return board and hands of the compact observation, made from an SFEN in a slow way."""
     board, side, hands, _ = sfen.split()
     mine = str.isupper if side == "b" else str.islower
     squares = [0] * 81
@@ -79,7 +78,7 @@ def expected_observation(sfen: str) -> list[int]:
     return squares + held
 
 
-def test_new_games() -> None:
+def test_new_games_begin_at_the_usual_start() -> None:
     env = small(3)
     assert env.game_number.tolist() == [0, 1, 2]
     assert [env.sfen(g) for g in range(3)] == [START_SFEN] * 3 == [env.start_sfen(0)] * 3
@@ -102,7 +101,7 @@ def test_observation_and_mask_follow_the_games() -> None:
             assert observation[97] == int(env.games[g]["ply"]) * 255 // 100
 
 
-def test_illegal_action_is_named_and_changes_nothing() -> None:
+def test_an_illegal_action_is_named_and_changes_nothing() -> None:
     env = small(3)
     before = env.state()
     actions = random_actions(env.mask, np.array([1], np.uint64)).astype(np.int64)
@@ -116,13 +115,13 @@ def test_illegal_action_is_named_and_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.int32, np.int64])
-def test_actions_of_any_integer_type(dtype: type) -> None:
+def test_actions_may_have_any_integer_type(dtype: type) -> None:
     env = small(2)
     env.step(np.array([Position().action("7g7f")] * 2, dtype))
     assert env.sfen(1).startswith("lnsgkgsnl/1r5b1/ppppppppp/9/9/2P6/")
 
 
-def test_truncation_is_no_draw() -> None:
+def test_truncation_is_not_a_draw() -> None:
     env = small(4, max_ply=10)
     play(env, 9)
     rng = np.array([9], np.uint64)
@@ -195,7 +194,7 @@ def test_repetition_is_a_draw_at_the_fourth_time() -> None:
     [
         ("9/9/9/9/R8/8k/9/9/4K4 b - 1", ("9e9f", "1f1e", "9f9e", "1e1f"), "black"),
         ("4k4/9/9/K8/8r/9/9/9/9 w - 1", ("1e1d", "9d9e", "1d1e", "9e9d"), "white"),
-        # the same, but the checker completes the fourth occurrence himself
+        # the same, but the checking side makes the move to the fourth occurrence
         ("9/9/9/9/9/R7k/9/9/4K4 w - 1", ("1f1e", "9f9e", "1e1f", "9e9f"), "black"),
     ],
 )
@@ -219,7 +218,7 @@ def test_perpetual_check_loses(sfen: str, cycle: tuple[str, ...], loser: str) ->
     [
         ("27", WHITE_BEFORE_28, True),
         ("27", WHITE_BEFORE_28.replace("2G7P", "G7P"), False),
-        ("24", WHITE_BEFORE_28, False),  # a draw at most, which nobody is made to claim
+        ("24", WHITE_BEFORE_28, False),  # this would only draw, and such declarations are not made
         ("24", WHITE_BEFORE_31, True),
         ("none", WHITE_BEFORE_31, False),
     ],
@@ -253,7 +252,7 @@ def test_stagger_spreads_the_games() -> None:
     assert same(env.state(), twin.state())
 
 
-def test_reset_pool() -> None:
+def test_games_start_from_the_pool_at_a_reset_share_of_one() -> None:
     env = VectorEnv(8, max_ply=3, reset_share=1.0, reset_depth=40, reset_pool=50)
     assert env.start_sfen(0) == START_SFEN
     play(env, 3)
@@ -276,7 +275,7 @@ def test_reset_share_is_a_probability() -> None:
     assert 60 < pooled < 140
 
 
-def test_refill_draws_other_positions() -> None:
+def test_a_refill_draws_other_positions() -> None:
     env = VectorEnv(1, reset_depth=40, reset_pool=20)
     before = env.state()["pool"]
     env.refill_reset_pool()
@@ -305,7 +304,7 @@ def test_continuation_after_load_is_bit_identical() -> None:
     assert all(a.flags.c_contiguous and a.dtype.names is None for a in saved.values())
 
 
-def test_load_refuses_another_shape() -> None:
+def test_load_refuses_a_state_of_another_shape() -> None:
     env = small(4)
     before = env.state()
     with pytest.raises(ValueError, match=r"state\['games'\] is uint8\[3, 128\], not uint8\[4"):
@@ -315,7 +314,7 @@ def test_load_refuses_another_shape() -> None:
     assert same(env.state(), before)
 
 
-def test_seed_decides_and_threads_do_not() -> None:
+def test_results_depend_on_the_seed_and_not_on_threads() -> None:
     def run(seed: int, threads: int) -> dict[str, NDArray[Any]]:
         with VectorEnv(
             50, seed=seed, threads=threads, max_ply=30, reset_share=0.5, reset_pool=32
@@ -333,12 +332,12 @@ def test_seed_decides_and_threads_do_not() -> None:
 @pytest.mark.parametrize(
     "options", [{"games": 0}, {"max_ply": 0}, {"threads": 0}, {"declaration": "28"}]
 )
-def test_bad_options(options: dict[str, Any]) -> None:
+def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"out of range|'28'"):
         VectorEnv(**{"games": 1, "reset_pool": 0, **options})
 
 
-def test_opponent_stays_for_the_game_and_is_cleared_by_a_reset() -> None:
+def test_an_opponent_stays_for_the_game_and_is_cleared_by_a_reset() -> None:
     env = small(2, max_ply=5)
     env.games["opponent"] = 3
     play(env, 4)

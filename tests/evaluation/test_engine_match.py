@@ -1,36 +1,14 @@
-"""Matches whose moves all come from outside: the rules end the games, counts add up."""
+"""Matches with engines: moves come from outside, the rules end the games, counts add up."""
 
-import numpy as np
 import pytest
+from engine_tools import random_openings
 
-from keisei.env import VectorEnv, random_actions
-from keisei.evaluation.engine_match import (
-    EngineMatch,
-    GameInPlay,
-    observe,
-    random_openings,
-)
-from keisei.evaluation.match import MatchSpec, Opening
+from keisei.evaluation import MatchSpec
+from keisei.evaluation.engine_match import EngineMatch, GameInPlay
+from keisei.evaluation.game import Opening
 from keisei.shogi import IllegalMoveError, Position
 
 UCHIFUZUME = "sfen 8k/9/6NG1/9/9/9/9/9/4K4 b P 1"
-
-
-def test_observations_are_those_of_training() -> None:
-    rng = np.array([5], np.uint64)
-    for seed in range(4):
-        env, position = VectorEnv(1, max_ply=200, seed=seed, reset_pool=0), Position()
-        cycle = ["2h3h", "8b7b", "3h2h", "7b8b"] * 2
-        while True:
-            observation, mask = observe(position, 200)
-            np.testing.assert_array_equal(observation, env.observation)
-            np.testing.assert_array_equal(mask, env.mask)
-            action = position.action(cycle.pop(0)) if cycle else int(random_actions(mask, rng)[0])
-            step = env.step(np.array([action]))
-            if step.terminated[0] or step.truncated[0]:
-                break
-            position.play(action)
-        assert position.ply > 8
 
 
 def game(opening: str = "startpos", number: int = 0, **more: object) -> GameInPlay:
@@ -39,7 +17,7 @@ def game(opening: str = "startpos", number: int = 0, **more: object) -> GameInPl
 
 
 def play(game: GameInPlay, *moves: str) -> GameInPlay:
-    """Moves of both sides."""
+    """Play the moves of both sides."""
     for usi in moves:
         if game.agent_to_move:
             game.play(game._position.action(usi))
@@ -70,7 +48,7 @@ def test_a_pawn_drop_that_mates_loses() -> None:
     assert found.played().record() == UCHIFUZUME
 
 
-def test_resigning_loses() -> None:
+def test_an_engine_that_resigns_loses() -> None:
     found = play(game(), "7g7f", "resign")
     assert end(found) == ("black", "resignation", 1)
     assert found.played().record() == "startpos moves 7g7f"
@@ -86,7 +64,7 @@ def test_a_network_without_hope_resigns_against_an_engine_too() -> None:
     assert (played.result, played.reason, played.plies) == ("white", "resignation", 8)
 
 
-def test_the_rules_end_games() -> None:
+def test_games_end_by_the_rules() -> None:
     mate = play(game("sfen 4k4/9/4G4/9/9/9/9/9/4K4 b G 1", 1), "G*5b")
     assert end(mate) == ("black", "checkmate", 1)
     assert mate.result_for(agent=False) == "win"
@@ -140,9 +118,3 @@ def test_each_opening_is_played_from_both_seats_and_faults_are_replayed() -> Non
     assert match.faults == {"timeout": 0, "crash": 1}
     assert (len(match.played), match.result().score) == (6, 0.5)
     assert match.result().by_reason["wins"] == {"resignation": 3}
-
-
-def test_random_openings_depend_on_their_seed() -> None:
-    assert random_openings(5, 1) == random_openings(5, 1)
-    assert random_openings(5, 1) != random_openings(5, 2)
-    assert len(set(random_openings(50))) == 50

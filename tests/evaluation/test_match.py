@@ -1,4 +1,4 @@
-"""Matches: counts that add up, games that the rules confirm, results that a seed decides."""
+"""Matches: counts add up, the rules confirm the games, the seed decides the results."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,8 @@ import pytest
 
 from keisei.env import legal_lists, random_actions
 from keisei.evaluation import Match, MatchResult, MatchSpec
-from keisei.evaluation.match import AT_ONCE, Opening
+from keisei.evaluation.game import Opening
+from keisei.evaluation.match import BATCH_GAMES
 from keisei.shogi import Position
 
 Agent = Callable[[Any, Any], Any]
@@ -20,7 +21,7 @@ def random_agent(seed: int) -> Agent:
 
 
 def fixed_agent(observation: Any, mask: Any) -> Any:
-    """The same legal move whenever it sees the same position, and no pattern otherwise."""
+    """Choose a legal move that depends on the position alone, by an arbitrary rule."""
     lists, counts = legal_lists(mask)
     weights = np.arange(1, 96) ** 2
     index = (observation[:, :95].astype(np.int64) @ weights * 7919) % counts
@@ -47,7 +48,7 @@ def check_counts(result: MatchResult) -> None:
     assert len(result.played) == result.games
 
 
-def test_random_against_random_is_even_and_its_games_are_as_told() -> None:
+def test_random_against_random_is_even_and_the_rules_confirm_its_games() -> None:
     result = play(random_agent(1), MatchSpec("random", games=600))
     check_counts(result)
     assert abs(result.score - 0.5) < 0.08
@@ -72,14 +73,14 @@ def test_each_opening_is_played_from_both_seats() -> None:
     assert [game.agent for game in played] == ["black", "white"] * 3
 
 
-def test_material_beats_random() -> None:
+def test_material_wins_against_random() -> None:
     result = play(random_agent(2), MatchSpec("material", games=40))
     check_counts(result)
     assert result.score <= 0.05
     assert result.losses >= 36
 
 
-def test_declarations_end_games_for_who_may_declare() -> None:
+def test_a_player_who_may_declare_wins_by_declaring() -> None:
     result = play(random_agent(5), MatchSpec("random", games=600, seed=3))
     declared = [game for game in result.played if game.reason == "declaration"]
     assert declared
@@ -112,17 +113,19 @@ def test_a_pair_is_played_the_same_however_many_play_beside(opponent: Any) -> No
     assert len({game.actions.tobytes() for game in many}) > 15
 
 
-def test_of_many_games_a_part_is_played_at_a_time() -> None:
-    spec = MatchSpec("random", games=2 * AT_ONCE + 6, seed=9, max_ply=24)
+def test_a_long_match_is_played_in_batches() -> None:
+    spec = MatchSpec("random", games=2 * BATCH_GAMES + 6, seed=9, max_ply=24)
     match, most = Match(spec), 0
     while (wanted := match.request()) is not None:
         most = max(most, len(wanted.mask))
         match.answer(fixed_agent(wanted.observation, wanted.mask))
-    assert AT_ONCE // 4 < most <= AT_ONCE
+    assert BATCH_GAMES // 4 < most <= BATCH_GAMES
     check_counts(match.result())
     games = match.result().played
     assert [game.agent for game in games[-4:]] == ["black", "white"] * 2
-    alone = play(fixed_agent, MatchSpec("random", games=2 * AT_ONCE + 2, seed=9, max_ply=24)).played
+    alone = play(
+        fixed_agent, MatchSpec("random", games=2 * BATCH_GAMES + 2, seed=9, max_ply=24)
+    ).played
     assert [g.actions.tolist() for g in games[: len(alone)]] == [g.actions.tolist() for g in alone]
     position = Position()
     for usi in games[-1].record().removeprefix("startpos moves ").split():
@@ -130,7 +133,7 @@ def test_of_many_games_a_part_is_played_at_a_time() -> None:
     assert position.ply == games[-1].plies
 
 
-def test_the_seed_decides() -> None:
+def test_the_seed_decides_the_games() -> None:
     first, again, other = (
         [
             game.actions.tolist()
@@ -142,21 +145,7 @@ def test_the_seed_decides() -> None:
     assert first != other
 
 
-def test_both_games_of_a_pair_get_the_same_random_numbers() -> None:
-    """Against an agent that draws alike, the seats mirror each other: exactly one half."""
-    spec = MatchSpec("random", games=40, seed=11)
-    streams = np.random.SeedSequence(spec.seed).generate_state(20, np.uint64)
-    rng = np.repeat(streams, 2)[:, None].copy()
-    match = Match(spec)
-    while (wanted := match.request()) is not None:
-        assert match._table is not None
-        rows, _ = match._table._wanted()
-        moves = [random_actions(wanted.mask[[i]], rng[row])[0] for i, row in enumerate(rows)]
-        match.answer(np.array(moves, np.int16))
-    assert match.result().score == 0.5
-
-
-def test_progress_and_score_while_it_is_played() -> None:
+def test_a_match_tells_progress_and_score_while_it_is_played() -> None:
     match = Match(MatchSpec("material", games=20, seed=1))
     assert match.played == []
     with pytest.raises(ValueError, match="no game has ended"):
@@ -176,20 +165,6 @@ def test_progress_and_score_while_it_is_played() -> None:
     assert len(set(seen)) > 4
 
 
-def test_the_agent_sees_the_ply_as_in_training() -> None:
-    plies = {}
-    for trained in (None, 64):
-        match = Match(MatchSpec("random", games=2, max_ply=128, trained_max_ply=(trained, 8)))
-        agent = random_agent(1)
-        seen = []
-        while (wanted := match.request()) is not None:
-            seen.append(int(wanted.observation[0, 97]))
-            match.answer(agent(wanted.observation, wanted.mask))
-        plies[trained] = seen
-    assert plies[None][:70] == [ply * 255 // 128 for ply in range(70)]
-    assert plies[64][:70] == [min(ply * 255 // 64, 255) for ply in range(70)]
-
-
 def test_wrong_answers_are_refused() -> None:
     match = Match(MatchSpec("random", games=4))
     wanted = match.request()
@@ -201,18 +176,8 @@ def test_wrong_answers_are_refused() -> None:
         match.answer(np.array([first, 2186]))
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [("games", 3), ("games", 0), ("opponent", "me"), ("max_ply", 0), ("seed", -1)],
-)
-def test_specs_out_of_bounds_are_refused(field: str, value: Any) -> None:
-    fields: dict[str, Any] = {"opponent": "random", field: value}
-    with pytest.raises(ValueError, match=rf"^{field}: .*\(got '?{value}'?\)"):
-        MatchSpec(**fields)
-
-
 def two_networks(spec: MatchSpec, agents: Any, opponents: Any) -> Match:
-    """A match of two players who choose by positions and drawn numbers."""
+    """Play a match of two players who choose by legal moves and drawn numbers."""
     match = Match(spec)
     while (wanted := match.request()) is not None:
         lists, counts = legal_lists(wanted.mask)
@@ -261,7 +226,7 @@ def test_each_network_is_asked_for_its_own_moves() -> None:
             position.play(action)
 
 
-def test_openings_are_played_first_by_both() -> None:
+def test_both_games_of_a_pair_begin_with_its_opening() -> None:
     spec = MatchSpec("random", games=8, seed=1, max_ply=40, openings=OPENINGS)
     played = play(random_agent(1), spec).played
     for game in played:
@@ -269,60 +234,16 @@ def test_openings_are_played_first_by_both() -> None:
     assert played[2].start == played[3].start == LINES[1]
 
 
-def test_local_players_meet_without_being_asked() -> None:
+def test_local_players_play_a_match_without_a_request() -> None:
     match = Match(MatchSpec("random", agent="material", games=40, seed=1))
     assert match.request() is None
     assert match.result().wins >= 36
 
 
-def test_only_the_pairs_left_are_played_and_as_in_the_whole_match() -> None:
+def test_remaining_pairs_are_played_as_in_the_whole_match() -> None:
     spec = MatchSpec("random", agent="material", games=20, seed=1)
     whole, rest = Match(spec), Match(spec, pairs=[3, 7])
     assert whole.request() is rest.request() is None
     assert [game.number for game in rest.result().played] == [6, 7, 14, 15]
     for game in rest.result().played:
         assert game.record() == whole.result().played[game.number].record()
-
-
-def test_a_result_is_plain_data() -> None:
-    result = play(random_agent(1), MatchSpec("random", games=2, max_ply=16))
-    assert result.to_dict() == {
-        "games": 2,
-        "wins": 0,
-        "draws": 0,
-        "losses": 0,
-        "capped": 2,
-        "score": 0.5,
-        "interval": list(result.interval),
-        "by_reason": {"wins": {}, "losses": {}, "draws": {}},
-    }
-
-
-def plies_when_hopeless(resign: float, *, doubt_at: int | None = None) -> list[tuple[str, int]]:
-    """How games of a network end, and after how many plies, that expects -0.96 from ply 20 on."""
-    match, agent = Match(MatchSpec("random", games=8, max_ply=60, resign=resign)), random_agent(1)
-    while (wanted := match.request()) is not None:
-        ply = match._table._env.games["ply"][match._table._wanted()[0]]  # type: ignore[union-attr]
-        hope = np.where((ply < 20) | np.isin(ply, [doubt_at]), 0, -0.96)
-        match.answer(agent(wanted.observation, wanted.mask), hope)
-    return [(game.reason, game.plies) for game in match.result().played]
-
-
-def test_without_hope_at_three_moves_in_a_row_a_network_resigns() -> None:
-    resigned = [
-        ("resignation", 24),
-        ("resignation", 25),
-    ] * 4  # black at 20, 22, 24, white one later
-    assert plies_when_hopeless(-0.95) == resigned
-    assert plies_when_hopeless(-0.97) == plies_when_hopeless(0) == [("max_ply", 60)] * 8
-    later = plies_when_hopeless(-0.95, doubt_at=22)
-    assert later == [("resignation", 28), ("resignation", 25)] * 4
-
-
-def test_who_resigns_has_lost() -> None:
-    match, agent = Match(MatchSpec("random", games=8, resign=-0.5)), random_agent(1)
-    while (wanted := match.request()) is not None:
-        match.answer(agent(wanted.observation, wanted.mask), np.full(len(wanted.mask), -1.0))
-    result = match.result()
-    assert result.by_reason["losses"] == {"resignation": 8}
-    assert all(len(game.values) == game.plies == len(game.moves()) for game in result.played)

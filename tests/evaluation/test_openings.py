@@ -1,4 +1,4 @@
-"""Files of openings are read or refused with the place; the shipped book holds what it promises."""
+"""Files of openings are read, or refused with file and line; the shipped book is checked."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import cshogi
 import pytest
 from rsshogi.core import Board
 
-from keisei.evaluation.match import Opening
+from keisei.evaluation.game import Opening
 from keisei.evaluation.openings import OpeningsError, choose, load_openings
 from keisei.shogi import Position
 
@@ -36,7 +36,7 @@ def reached(opening: str) -> Position:
     return position
 
 
-def test_the_shipped_book_is_large_short_and_quiet(book: tuple[str, ...]) -> None:
+def test_the_shipped_book_has_many_short_lines_to_quiet_positions(book: tuple[str, ...]) -> None:
     assert len(book) >= 512
     assert {len(moves_of(line)) for line in book} == set(range(8, 25))
     ends = [reached(line) for line in book]
@@ -51,7 +51,7 @@ def test_the_shipped_book_is_diverse(book: tuple[str, ...]) -> None:
     assert len({tuple(moves_of(line)[:8]) for line in book}) > 0.95 * len(book)
 
 
-def test_foreign_rules_agree_on_every_line_of_the_book(book: tuple[str, ...]) -> None:
+def test_rsshogi_and_cshogi_agree_on_every_line_of_the_book(book: tuple[str, ...]) -> None:
     for line in book:
         ours, rust, cpp = Position(), Board(), cshogi.Board()
         for usi in moves_of(line):
@@ -118,9 +118,9 @@ def test_a_bad_line_is_refused_with_its_place(file: Path, line: str, complaint: 
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (b"", "no openings in it"),
-        (b"# nothing\n\n", "no openings in it"),
-        ("# 将棋\n7g7f\n".encode("cp932"), "not a text in UTF-8"),
+        (b"", "no openings: write"),
+        (b"# nothing\n\n", "no openings: write"),
+        ("# 将棋\n7g7f\n".encode("cp932"), "not UTF-8 text"),
         (None, "No such file"),
     ],
 )
@@ -134,7 +134,7 @@ def test_a_file_without_openings_is_refused(
     assert str(file) in str(error.value)
 
 
-def test_openings_come_round_again_only_after_all_have_come() -> None:
+def test_no_opening_comes_again_before_all_have_come() -> None:
     openings = [f"startpos moves {usi}" for usi in Position().legal_moves()]
     drawn = choose(openings, 75, seed=1)
     assert sorted(drawn[:30]) == sorted(drawn[30:60]) == openings
@@ -142,7 +142,7 @@ def test_openings_come_round_again_only_after_all_have_come() -> None:
     assert list(drawn[:30]) != openings
 
 
-def test_the_seed_alone_decides_the_order() -> None:
+def test_the_order_of_openings_depends_on_the_seed_alone() -> None:
     openings = [f"startpos moves {usi}" for usi in Position().legal_moves()]
     assert choose(openings, 40, seed=7)[:12] == choose(openings, 12, seed=7)
     assert choose(openings, 30, seed=7) != choose(openings, 30, seed=8)

@@ -1,4 +1,4 @@
-"""Joint ratings: closed forms, planted strengths, and what the data cannot say."""
+"""Ratings: closed forms, planted strengths, and players whom the games do not connect."""
 
 import json
 import math
@@ -7,33 +7,34 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from keisei.evaluation.ratings import Outcome, Rating, Ratings, bootstrap, rate
+from keisei.evaluation.ratings import GameScore, Rating, Ratings, rate
 
 
 def line(table: Ratings, player: str) -> Rating:
     return next(found for found in table.players if found.player == player)
 
 
-def results(black: str, white: str, wins: int, draws: int, losses: int) -> list[Outcome]:
-    """Games seen from black."""
+def results(black: str, white: str, wins: int, draws: int, losses: int) -> list[GameScore]:
+    """Games with so many wins, draws and losses of black."""
     kinds = ((1.0, wins), (0.5, draws), (0.0, losses))
-    return [Outcome(black, white, score) for score, times in kinds for _ in range(times)]
+    return [GameScore(black, white, score) for score, times in kinds for _ in range(times)]
 
 
-def both_seats(one: str, other: str, wins: int, draws: int, losses: int) -> list[Outcome]:
+def both_seats(one: str, other: str, wins: int, draws: int, losses: int) -> list[GameScore]:
     return results(one, other, wins, draws, losses) + results(other, one, losses, draws, wins)
 
 
 def planted(
     elo: dict[str, float], rng: np.random.Generator, rounds: int, *, draw: float = 0.4,
     first: float = 30.0, same: float = 0.0,
-) -> list[Outcome]:  # fmt: skip
-    """Everyone against everyone from both seats, drawn from the model; Elo of its unscaled odds.
+) -> list[GameScore]:  # fmt: skip
+    """Games of every pair of players from both seats, drawn from the model with these strengths.
 
-    ``same``: share of pairs in which the second game ends for the players as the first.
+    ``elo`` is that of the unscaled odds. ``same``: share of pairs in which both games have the same
+    winner.
     """
-    games: list[Outcome] = []
-    for k, (one, other) in enumerate(list(permutations(elo, 2)) * rounds):
+    games: list[GameScore] = []
+    for one, other in list(permutations(elo, 2)) * rounds:
         d = (elo[one] - elo[other]) * math.log(10) / 400
         move = first * math.log(10) / 400
         score = 0.0
@@ -43,8 +44,26 @@ def planted(
             if black or rng.random() >= same:
                 score = float(rng.choice([1, 0.5, 0], p=odds / odds.sum()))
             names, points = ((one, other), score) if black else ((other, one), 1 - score)
-            games.append(Outcome(*names, points, pair=k))
+            games.append(GameScore(*names, points))
     return games
+
+
+def bootstrap(games: list[GameScore], samples: int) -> dict[str, tuple[float, float]]:
+    """95 % intervals of the ratings of ``planted`` games, without the model's independence.
+
+    Pairs of games are drawn anew, with replacement, and rated (percentile bootstrap, B. Efron 1979,
+    Annals of Statistics 7:1).
+    """
+    rng = np.random.default_rng(0)
+    pairs = len(games) // 2
+    drawn = []
+    for _ in range(samples):
+        chosen = [g for k in rng.integers(pairs, size=pairs) for g in games[2 * k : 2 * k + 2]]
+        drawn.append({found.player: found.elo for found in rate(chosen).players})
+    return {
+        name: tuple(np.quantile([sample[name] for sample in drawn], [0.025, 0.975]))
+        for name in drawn[0]
+    }
 
 
 def test_two_players_have_the_closed_form() -> None:
@@ -82,7 +101,7 @@ def test_without_draws_it_is_the_logistic_formula() -> None:
     assert line(table, "random") == Rating("random", 0.0, (0.0, 0.0), 4000, 0.25, "games")
 
 
-def test_what_the_first_move_is_worth() -> None:
+def test_the_worth_of_the_first_move_is_found() -> None:
     table = rate(results("a", "random", 600, 0, 400) + results("random", "a", 600, 0, 400))
     assert table.first_move == pytest.approx(400 * math.log10(1.5), abs=1)
     assert table.first_move_interval[0] < 70.4 < table.first_move_interval[1]
@@ -99,7 +118,7 @@ def test_a_player_who_met_only_strong_ones_is_rated_through_them() -> None:
     assert wide / narrow == pytest.approx(math.sqrt(1 + 0.09 / 0.25), rel=0.01)
 
 
-def test_the_unbeaten_and_the_unconnected_are_marked() -> None:
+def test_unbeaten_and_unconnected_players_are_marked() -> None:
     games = (
         both_seats("a", "random", 20, 0, 0)  # random never scored
         + both_seats("b", "a", 10, 3, 7)
@@ -127,7 +146,7 @@ def test_the_unbeaten_and_the_unconnected_are_marked() -> None:
     assert (both["a"], both["b"], both["x"]) == ("games", "games", "prior")
 
 
-def test_another_anchor_only_shifts() -> None:
+def test_another_anchor_only_shifts_the_ratings() -> None:
     games = planted({"random": 0, "a": 200, "b": 350}, np.random.default_rng(1), 30)
     at_random, at_a = rate(games), rate(games, "a")
     for name in ("a", "b"):
@@ -159,10 +178,12 @@ def test_intervals_cover_the_planted_strengths_19_times_in_20() -> None:
 
 
 @pytest.mark.parametrize(("same", "ratio"), [(0.0, 1.0), (0.8, math.sqrt(1.8))])
-def test_the_bootstrap_checks_the_intervals(same: float, ratio: float) -> None:
-    """Where openings decide, the games of a pair are no two games: the bootstrap shows it."""
+def test_the_intervals_agree_with_the_bootstrap_where_games_are_independent(
+    same: float, ratio: float
+) -> None:
+    """Where openings decide, games of a pair depend on each other: the bootstrap is wider."""
     games = planted(PLANTED, np.random.default_rng(3), 20, same=same, first=0.0)
-    found, table = bootstrap(games, samples=300), rate(games)
+    found, table = bootstrap(games, 300), rate(games)
     assert found["random"] == (0, 0)
     names = [name for name in PLANTED if name != "random"]
     widths = [np.ptp(found[name]) / np.ptp(line(table, name).interval) for name in names]
@@ -170,7 +191,7 @@ def test_the_bootstrap_checks_the_intervals(same: float, ratio: float) -> None:
     assert np.mean(widths) == pytest.approx(ratio, rel=0.12)
 
 
-def test_the_table_is_json() -> None:
+def test_ratings_become_json() -> None:
     found = json.loads(json.dumps(rate(both_seats("a", "random", 2, 1, 1)).to_dict()))
     assert found["anchor"] == "random"
     assert set(found) == {"anchor", "players", "first_move", "first_move_interval", "draws"}
@@ -178,16 +199,16 @@ def test_the_table_is_json() -> None:
     assert set(found["players"][0]) == {"player", "elo", "interval", "games", "score", "basis"}
 
 
-def test_what_cannot_be_rated_is_refused() -> None:
+def test_a_missing_anchor_and_a_wrong_score_are_refused() -> None:
     with pytest.raises(ValueError, match=r"anchor: a player with games .got 'random'"):
-        rate([Outcome("a", "b", 1)])
+        rate([GameScore("a", "b", 1)])
     with pytest.raises(ValueError, match="anchor"):
         rate([])
     with pytest.raises(ValueError, match=r"score: 1, 0.5 or 0 .got 0.7"):
-        rate([Outcome("a", "random", 0.7)])
+        rate([GameScore("a", "random", 0.7)])
 
 
-def test_draws_alone_are_equal_players_and_not_certainty() -> None:
+def test_players_who_only_drew_are_equal_with_a_wide_interval() -> None:
     table = rate(both_seats("a", "random", 0, 5, 0))
     low, high = line(table, "a").interval
     assert line(table, "a").elo == pytest.approx(0, abs=1e-6)

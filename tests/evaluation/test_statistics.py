@@ -1,4 +1,4 @@
-"""What a score says, and how sure it is."""
+"""Score intervals, Elo and superiority: closed forms, coverage and limits."""
 
 import json
 import math
@@ -25,7 +25,7 @@ RUNS = {10: 1000, 100: 400}
 
 
 def games(count: list[int]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Points and pairs of so many pairs of 0, 1/2, 1, 3/2 and 2 points."""
+    """Points and pair numbers, for counts of pairs with 0, 1/2, 1, 3/2 and 2 points."""
     kinds = [(0, 0), (0.5, 0), (1, 0), (1, 0.5), (1, 1)]
     points = np.array(kinds).repeat(count, axis=0)
     return points.ravel(), np.arange(len(points)).repeat(2)
@@ -35,15 +35,15 @@ def quantile(pairs: int) -> float:
     return Z + (Z**3 + Z) / (4 * pairs)
 
 
-def test_all_won_is_the_bound_that_makes_it_one_in_seven() -> None:
-    """score ** pairs = exp(-z * z / 2)"""
+def test_after_wins_alone_the_lower_bound_has_a_closed_form() -> None:
+    """The bound solves score ** pairs = exp(-z * z / 2), which is about 1 in 7."""
     low, high = score_interval(*games([0, 0, 0, 0, 100]))
     assert high == 1
     assert low == pytest.approx(math.exp(-(quantile(100) ** 2) / 200), abs=1e-6)
     assert low == pytest.approx(0.9805, abs=1e-4)
 
 
-def test_a_few_games_prove_little() -> None:
+def test_a_few_games_give_a_wide_interval() -> None:
     assert score_interval(*games([0, 0, 0, 0, 1]))[0] < 0.01
     assert score_interval(*games([0, 0, 0, 0, 5]))[0] == pytest.approx(0.553, abs=1e-3)
     low, high = score_interval(*games([0, 0, 5, 0, 0]))
@@ -58,7 +58,7 @@ def test_pairs_decided_by_their_opening_count_as_one_game() -> None:
 
 
 def test_openings_that_cancel_narrow_the_interval() -> None:
-    """All even: the most that the extreme pairs may be is what leaves 100 even ones likely."""
+    """Pairs other than even may be as frequent as still leaves 100 even pairs likely."""
     seen = 1 - math.exp(-(quantile(100) ** 2) / 200)
     found = score_interval(*games([0, 0, 100, 0, 0]))
     assert found == pytest.approx((0.5 - seen / 2, 0.5 + seen / 2), abs=1e-6)
@@ -87,7 +87,9 @@ def test_a_game_whose_pair_is_not_over_counts() -> None:
 @given(
     st.lists(st.tuples(st.sampled_from([0, 0.5, 1]), st.integers(0, 10)), min_size=1, max_size=40)
 )
-def test_it_holds_the_score_and_agrees_with_the_superiority(games: list[tuple[float, int]]) -> None:
+def test_the_interval_holds_the_score_and_agrees_with_the_superiority(
+    games: list[tuple[float, int]],
+) -> None:
     points, pair = (np.array(column) for column in zip(*games, strict=True))
     low, high = score_interval(points, pair)
     assert 0 <= low <= points.mean() <= high <= 1
@@ -100,7 +102,7 @@ def test_it_holds_the_score_and_agrees_with_the_superiority(games: list[tuple[fl
 @pytest.mark.parametrize("pairs", [10, 100])
 @pytest.mark.parametrize("opening", [0.0, 0.6])
 @pytest.mark.parametrize(("score", "draws"), [(0.55, 0.0), (0.55, 0.7), (0.9, 0.0)])
-def test_it_covers_the_truth_19_times_in_20(
+def test_the_interval_covers_the_truth_19_times_in_20(
     pairs: int, opening: float, score: float, draws: float
 ) -> None:
     """``opening``: share of pairs in which the opening alone decides both games."""
@@ -126,7 +128,7 @@ def test_elo_is_logistic_and_never_infinite() -> None:
     assert (elo(0), elo(1)) == (None, None)
 
 
-def test_a_match_summed_up_is_json() -> None:
+def test_the_strength_becomes_json() -> None:
     found = json.loads(json.dumps(strength(*games([0, 0, 0, 0, 100])).to_dict(), allow_nan=False))
     assert found.pop("elo_interval") == [pytest.approx(680.8, abs=0.1), None]
     assert found.pop("interval") == [pytest.approx(0.98052, abs=1e-5), 1]
@@ -136,7 +138,7 @@ def test_a_match_summed_up_is_json() -> None:
     }  # fmt: skip
 
 
-def test_superiority_of_many_games_is_the_normal_one() -> None:
+def test_the_superiority_of_many_games_is_that_of_the_normal_distribution() -> None:
     """520 of 1,000 games: 1.265 standard errors above even."""
     points, pair = (np.arange(1000) < 520).astype(float), np.arange(1000)
     z = 20 / math.sqrt(1000 * 0.52 * 0.48)
@@ -151,7 +153,7 @@ def test_a_pair_of_three_games_is_refused() -> None:
 
 @pytest.mark.parametrize("seed", range(40))
 def test_the_likelihood_is_that_of_the_best_distribution(seed: int) -> None:
-    """Against a search over a fine grid, near its ends most of all."""
+    """Compares with a search over a grid, which is finest near its ends."""
     rng = np.random.default_rng(seed)
     count = rng.multinomial(int(rng.integers(2, 300)), rng.dirichlet(np.full(5, 0.5)))
     shares = np.concatenate([np.linspace(0, 1, 20_001), 1 - np.logspace(-16, -5, 300)])
@@ -164,7 +166,7 @@ def test_the_likelihood_is_that_of_the_best_distribution(seed: int) -> None:
         assert float(found) == pytest.approx(max(0, np.nanmax(terms.sum(1))), rel=2e-3, abs=2e-3)
 
 
-def test_an_interval_that_newtons_steps_got_wrong() -> None:
+def test_an_interval_that_newtons_method_got_wrong_is_right() -> None:
     points = np.repeat([0, 0.5, 0.5, 0.5, 1, 0.5, 1, 1], [4, 0, 0, 26, 0, 3, 3, 64])
     pair = np.concatenate([np.repeat(np.arange(15), 2), 15 + np.arange(3), 15 + np.arange(3)])
     pair = np.concatenate([pair, np.repeat(18 + np.arange(32), 2)])

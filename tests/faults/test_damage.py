@@ -17,7 +17,8 @@ from keisei.cli.process import problems
 from keisei.config import Settings
 from keisei.events import Evaluation, Game, Iteration, Status
 from keisei.log import Logging
-from keisei.runtime.prepare import prepare
+from keisei.runtime.plan import RunRequest
+from keisei.runtime.prepare import open_run
 from keisei.store import Database, DatabaseError, RunDirectory, save_checkpoint
 
 KEPT = Settings(device="cpu", run={"seed": 7, "steps": 900}, ppo={"gamma": 0.91})
@@ -153,7 +154,7 @@ def resume(run: Path) -> int | CommandError:
     """The step that it goes on from, or what the command line tells."""
     try:
         with at_most(20), problems():
-            prepared = prepare(Settings(), run, resume=True, init=None, decided=True)
+            prepared = open_run(RunRequest(Settings(), run, resume=True))
     except CommandError as error:
         return error
     with closing(prepared.database) as database, closing(prepared.run):

@@ -11,7 +11,7 @@ from safetensors import torch as safetensors
 
 import keisei
 from keisei import Keisei, Settings, TrainingFailed
-from keisei.ppo.learner import Learner, Report
+from keisei.ppo.learner import IterationReport, Learner
 
 pytestmark = pytest.mark.anyio
 
@@ -44,7 +44,7 @@ class Spoilt(Learner):
         super().__init__(settings, torch.device("cpu"), torch.float32)
         self._chance, self._where, self._turn = chance, where, turn
 
-    def iterate(self) -> Generator[None, None, Report]:
+    def iterate(self) -> Generator[None, None, IterationReport]:
         turns = super().iterate()
         while True:
             if self._turn == 0:

@@ -106,7 +106,7 @@ def test_an_agent_answers_the_same_in_mirrored_colours() -> None:
             env.step(np.array([position.action(move)]))
             position.push(move)
         env.observation[:, 97] = 0  # the ply
-        answers.append((position.side, agent.look(env.observation, env.mask, 600)))
+        answers.append((position.side, agent.top_and_values(env.observation, env.mask, 600)))
     (black, ours), (white, theirs) = answers
     assert (black, white) == ("black", "white")
     assert ours[0] == theirs[0]

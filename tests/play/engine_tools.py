@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import numpy as np
 import psutil
 import pytest
 
+from keisei.evaluation.game import Opening, write_line
+from keisei.shogi import Position
 from keisei.usi import EngineSpec
 
 DESCRIPTORS = Path("/proc/self/fd")
@@ -98,3 +101,16 @@ class Interrupted:
                 with_, go = (yield waits_for), inner.send
             except BaseException as error:  # noqa: BLE001 (it is handed on)
                 with_, go = error, inner.throw
+
+
+def random_openings(number: int, seed: int = 0, plies: int = 4) -> list[Opening]:
+    """Return openings of ``plies`` random legal moves from the start position."""
+    rng = np.random.default_rng(seed)
+    openings = []
+    for _ in range(number):
+        position, moves = Position(), []
+        for _ in range(plies):
+            moves.append(str(rng.choice(position.legal_moves())))
+            position.push(moves[-1])
+        openings.append(Opening.read(write_line("startpos", moves)))
+    return openings

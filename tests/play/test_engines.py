@@ -7,12 +7,12 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
-from engine_tools import debian, fake, nothing_left
+from engine_tools import debian, fake, nothing_left, random_openings
 
 from keisei.env import random_actions
 from keisei.evaluation import MatchResult, MatchSpec
-from keisei.evaluation.engine_match import EngineMatch, random_openings
-from keisei.evaluation.match import Opening
+from keisei.evaluation.engine_match import EngineMatch
+from keisei.evaluation.game import Opening
 from keisei.play.engines import Seat, play_match
 from keisei.shogi import IllegalMoveError, Position
 from keisei.usi import EngineGone, EngineSpec, EngineStartError, EngineTimeout, Timeouts

@@ -9,7 +9,7 @@ import pytest
 from anyio import to_thread
 
 from keisei.errors import InboxFull, NotRunning
-from keisei.play.mailbox import INBOX, INFERENCE, Command, Mailbox, Question, Reply, deliver
+from keisei.play.mailbox import INBOX, INFERENCE, Command, Mailbox, MoveRequest, Reply, deliver
 
 pytestmark = pytest.mark.anyio
 
@@ -17,28 +17,28 @@ pytestmark = pytest.mark.anyio
 async def test_a_full_inbox_refuses_and_takes_again_when_read() -> None:
     mailbox = Mailbox()
     for _ in range(INBOX):
-        mailbox.send(Command("checkpoint"))
+        mailbox.send(Command())
     with pytest.raises(InboxFull, match="8 requests"):
-        mailbox.send(Command("checkpoint"))
-    mailbox.send(Question("startpos", greedy=True))  # another queue
+        mailbox.send(Command())
+    mailbox.send(MoveRequest("startpos", greedy=True))  # another queue
     assert len(mailbox.commands()) == INBOX
-    mailbox.send(Command("pause"))
+    mailbox.send(Command())
 
 
 async def test_questions_have_a_queue_of_their_own_drained_whole() -> None:
     mailbox = Mailbox()
     for _ in range(INFERENCE):
-        mailbox.send(Question("startpos", greedy=True))
+        mailbox.send(MoveRequest("startpos", greedy=True))
     with pytest.raises(InboxFull):
-        mailbox.send(Question("startpos", greedy=True))
-    assert mailbox.asked
-    assert len(mailbox.questions()) == INFERENCE
-    assert not mailbox.asked
+        mailbox.send(MoveRequest("startpos", greedy=True))
+    assert mailbox.has_positions
+    assert len(mailbox.positions()) == INFERENCE
+    assert not mailbox.has_positions
 
 
 async def test_what_waits_when_the_thread_ends_is_refused_not_forgotten() -> None:
     mailbox = Mailbox()
-    command, question = Command("checkpoint"), Question("startpos", greedy=True)
+    command, question = Command(), MoveRequest("startpos", greedy=True)
     mailbox.send(command)
     mailbox.send(question)
     await to_thread.run_sync(mailbox.close)
@@ -47,14 +47,14 @@ async def test_what_waits_when_the_thread_ends_is_refused_not_forgotten() -> Non
     with pytest.raises(NotRunning):
         await question.answer
     with pytest.raises(NotRunning):
-        mailbox.send(Command("pause"))
+        mailbox.send(Command())
 
 
 async def test_after_stop_nothing_is_taken() -> None:
     mailbox = Mailbox()
     mailbox.request_stop()
     with pytest.raises(NotRunning):
-        mailbox.send(Command("pause"))
+        mailbox.send(Command())
 
 
 async def test_the_thread_wakes_at_once_for_a_command_and_for_stop() -> None:
@@ -65,7 +65,7 @@ async def test_the_thread_wakes_at_once_for_a_command_and_for_stop() -> None:
         mailbox.wait(5)
         return time.monotonic() - begin
 
-    for wake in (lambda: mailbox.send(Command("pause")), mailbox.request_stop):
+    for wake in (lambda: mailbox.send(Command()), mailbox.request_stop):
         threading.Timer(0.05, asyncio.get_running_loop().call_soon_threadsafe, [wake]).start()
         assert await to_thread.run_sync(wait) < 1
 

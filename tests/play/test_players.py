@@ -12,8 +12,8 @@ import torch
 from keisei.config import Settings
 from keisei.nets.policy import DeviceError
 from keisei.nets.registry import build
-from keisei.play.mailbox import Question
-from keisei.play.moves import answer
+from keisei.play.mailbox import MoveRequest
+from keisei.play.moves import choose_moves
 from keisei.play.players import load, load_within
 from keisei.shogi import Position, SfenError
 from keisei.store import CheckpointError, RunDirectory, save_checkpoint
@@ -154,15 +154,14 @@ def test_best_move_is_legal_and_greedy_is_always_the_same(run: RunDirectory) -> 
 
 def test_best_move_sees_what_the_network_saw_in_training(run: RunDirectory) -> None:
     """Board and hands turned for white; the ply as a share of the run's maximum."""
-    from keisei.env import VectorEnv
-    from keisei.play.players import _look
+    from keisei.env import VectorEnv, observe_sfen
 
     env = VectorEnv(1, max_ply=300, reset_pool=0)
     position = Position()
     for usi in ("7g7f", "3c3d", "8h2b+", "3a2b", "B*5e"):
         env.step([position.action(usi)])
         position.push(usi)
-        observation, mask = _look(position.sfen(), 300)
+        observation, mask = observe_sfen(position.sfen(), 300)
         assert observation.tolist() == env.observation.tolist()
         assert mask.tolist() == env.mask.tolist()
 
@@ -198,11 +197,11 @@ def test_questions_are_answered_together_each_with_its_own_answer(run: RunDirect
     player.agent.choose = counted  # type: ignore[method-assign]
     env = Settings.model_validate({"env": {"max_ply": 300}}).env
 
-    async def ask() -> list[Question]:  # a reply is made on a loop
-        return [Question(sfen, True) for sfen in sfens] + [Question(second, False)]
+    async def ask() -> list[MoveRequest]:  # a reply is made on a loop
+        return [MoveRequest(sfen, True) for sfen in sfens] + [MoveRequest(second, False)]
 
     questions = anyio.run(ask)
-    moves = [move for _, move in answer(player.agent, env, questions)]
+    moves = [move for _, move in choose_moves(player.agent, env, questions)]
     assert calls == [2, 1]
     assert moves[0] == player.best_move("startpos")
     assert (moves[1], moves[3]) == (None, "win")

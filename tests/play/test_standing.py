@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from keisei.evaluation import MatchSpec, PlayedGame
-from keisei.evaluation.ratings import Outcome
+from keisei.evaluation.ratings import GameScore
 from keisei.evaluation.sprt import Sprt
 from keisei.play.ratings import rate_all
-from keisei.play.standing import Played, Player, standing
+from keisei.play.standing import Contestant, MatchStanding, total_score
 
 
 def game(number: int, points: float) -> PlayedGame:
@@ -21,9 +21,9 @@ def game(number: int, points: float) -> PlayedGame:
     )
 
 
-def match(games: int, first: int = 0) -> Played:
-    agent, opponent = Player("a", "random"), Player("b", "random")
-    return Played(agent, opponent, MatchSpec("random", agent="random", games=games), first)
+def match(games: int, first: int = 0) -> MatchStanding:
+    agent, opponent = Contestant("a", "random"), Contestant("b", "random")
+    return MatchStanding(agent, opponent, MatchSpec("random", agent="random", games=games), first)
 
 
 def test_the_test_looks_at_each_pair_once_and_says_what_a_look_at_all_says(
@@ -43,7 +43,7 @@ def test_the_test_looks_at_each_pair_once_and_says_what_a_look_at_all_says(
     played, sprt = match(3000), Sprt(0, 20)
     for some in ends.reshape(-1, 10).tolist():
         played.add(game(number, points[number]) for number in some)
-        played.look(sprt)
+        played.advance_test(sprt)
     pairs = (2 * points.reshape(-1, 2).sum(1)).astype(int)
     counts = np.eye(5, dtype=int)[pairs].cumsum(0)
     ratio = llr(sprt, counts)
@@ -55,7 +55,7 @@ def test_the_test_looks_at_each_pair_once_and_says_what_a_look_at_all_says(
     assert played.test["llr"] == pytest.approx(float(ratio[first]))
     assert len(played.counted()) == 2 * (first + 1)
     assert sum(looked) < first + 30 + 2 * 300, "each pair once, and the last of each look twice"
-    score, _, complete = standing([played])
+    score, _, complete = total_score([played])
     assert (complete, score) == (first + 1, points[: 2 * (first + 1)].mean())
 
 
@@ -63,10 +63,10 @@ def test_the_standing_is_of_the_first_agents_games_in_all_its_matches() -> None:
     one, other = match(4), match(4, first=4)
     other.agent = one.agent
     one.add([game(0, 1.0), game(1, 0.5), game(2, 0.0)])
-    assert standing([one, other])[::2] == (0.5, 1)
+    assert total_score([one, other])[::2] == (0.5, 1)
     other.add([game(0, 1.0), game(1, 1.0)])
-    assert standing([one, other])[::2] == (0.7, 2)
-    assert standing([match(2)]) == (None, None, 0)
+    assert total_score([one, other])[::2] == (0.7, 2)
+    assert total_score([match(2)]) == (None, None, 0)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_the_standing_is_of_the_first_agents_games_in_all_its_matches() -> None:
 )
 def test_who_is_measured_is_not_the_zero(players: str, anchor: str) -> None:
     names = players.split()
-    games = [Outcome(*pair, 1) for pair in zip(names[::2], names[1::2], strict=True)]
+    games = [GameScore(*pair, 1) for pair in zip(names[::2], names[1::2], strict=True)]
     rated = rate_all(games, "net-1")
     assert rated.anchor == anchor
     elo = {line.player: line.elo for line in rated.players}

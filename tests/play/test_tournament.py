@@ -18,10 +18,10 @@ from keisei.evaluation.spec import EvaluationSpec
 from keisei.nets.policy import Agent
 from keisei.nets.registry import build
 from keisei.play import tournament as tournament_module
+from keisei.play.archive import Archive
 from keisei.play.arena import DeviceArena, local_arena
+from keisei.play.networks import LoadedNetwork, Networks
 from keisei.play.tournament import Progress, Tournament, _openings
-from keisei.play.turns import Matches, Network
-from keisei.runtime.evaluations import keep_games, kept_games
 from keisei.store import Database, DatabaseError, RunDirectory
 from keisei.store.matches import MatchGame, MatchTable
 from keisei.usi import EngineStartError
@@ -48,7 +48,7 @@ class Arena:
         self.on_play: Callable[[], None] = lambda: None
         self.may_end: Callable[[], bool] = lambda: True
 
-    async def open(self, source: str) -> Network:
+    async def open(self, source: str) -> LoadedNetwork:
         self.open_now += 1
         return await self._inner.open(source)
 
@@ -61,7 +61,7 @@ class Arena:
     async def choose(self, *arguments: Any, **more: Any) -> Any:
         return await self._inner.choose(*arguments, **more)
 
-    async def close(self, network: Network) -> None:
+    async def close(self, network: LoadedNetwork) -> None:
         self.open_now -= 1
         await self._inner.close(network)
 
@@ -70,15 +70,15 @@ class Arena:
 def networks(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    def opened(self: Matches, source: str, live: Any, step: int) -> Network:
+    def opened(self: Networks, source: str, live: Any, step: int) -> LoadedNetwork:
         home, _, name = source.rpartition(":")
         number = int(name.removeprefix("net-"))
         net = build("mlp", blocks=1, channels=16, seed=number).eval()
         id = next(self._ids)
         self._agents[id] = Agent(net, torch.device("cpu"), torch.float32)
-        return Network(id, f"run@{number}", number, 256, Path(home))
+        return LoadedNetwork(id, f"run@{number}", number, 256, Path(home))
 
-    monkeypatch.setattr(Matches, "_open", opened)
+    monkeypatch.setattr(Networks, "open", opened)
 
 
 @asynccontextmanager
@@ -101,7 +101,7 @@ def spec(**fields: Any) -> EvaluationSpec:
 async def test_one_match(networks: None) -> None:
     kept: list[MatchGame] = []
     seen: list[Progress] = []
-    result = await play(spec(agents=("net-1",)), keep=kept.extend, show=seen.append)
+    result = await play(spec(agents=("net-1",)), keep=kept.extend, on_progress=seen.append)
     assert (result["agent"], result["opponent"]) == ("run@1", "random")
     assert result["games"] == result["wins"] + result["draws"] + result["losses"] + result["capped"]
     assert sum(result["pentanomial"]) == result["pairs"] == 10
@@ -265,7 +265,9 @@ async def test_a_sequential_test_that_did_not_decide_says_how_it_stands() -> Non
 
 async def test_progress_never_falls(networks: None) -> None:
     seen: list[Progress] = []
-    await play(spec(opponents=("random", "material", "net-1"), strategy="ladder"), show=seen.append)
+    await play(
+        spec(opponents=("random", "material", "net-1"), strategy="ladder"), on_progress=seen.append
+    )
     assert {found.games for found in seen} == {60}
     assert [found.ended for found in seen] == sorted(found.ended for found in seen)
 
@@ -337,7 +339,7 @@ async def test_cancelled_while_games_are_written_it_loses_none(
         time.sleep(0.02)
         if tries == 1:
             raise DatabaseError("database is locked")
-        keep_games(run, "id", games)
+        Archive(run, "id").add(games)
 
     async with nothing_left(), arena() as place:
         place.may_end = lambda: tries > 0  # else the first try would be the last
@@ -354,7 +356,7 @@ async def test_cancelled_while_games_are_written_it_loses_none(
                 group.start_soon(cancel)
                 await tournament.run()
                 group.cancel_scope.cancel()
-    found = await anyio.to_thread.run_sync(kept_games, run, "id")
+    found = await anyio.to_thread.run_sync(Archive(run, "id").games)
     assert {game.number for game in found} == played(tournament) != set()
 
 

@@ -11,8 +11,9 @@ from fake_learner import FakeAgent
 from keisei.config import Env
 from keisei.errors import NotRunning
 from keisei.evaluation import Match, MatchSpec, PlayedGame
-from keisei.play.mailbox import Command, Ply
-from keisei.play.turns import Job, Matches, Network
+from keisei.play.mailbox import PlyRequest
+from keisei.play.networks import LoadedNetwork, Networks
+from keisei.play.turns import CloseNetwork, EndMatch, Job, Matches, OpenNetwork, PlayMatch
 
 pytestmark = pytest.mark.anyio
 SPEC = MatchSpec("random", games=8, max_ply=12)
@@ -50,20 +51,24 @@ class Table:
     def __init__(self, **limits: int) -> None:
         self.alerts: list[tuple[str, ...]] = []
         alert = lambda *alert: self.alerts.append(alert)  # noqa: E731
-        self.matches = Matches("run", Env(), "cpu", alert, **limits)
+        self.networks = Networks("run", Env(), "cpu", alert, **limits)
+        self.matches = Matches(self.networks)
 
-    async def open(self, agent: FakeAgent, step: int = 7) -> Network:
-        command = Command("open", "current")
+    async def open(self, agent: FakeAgent, step: int = 7) -> LoadedNetwork:
+        command = OpenNetwork("current")
         self.matches.obey(command, agent, step)
-        network: Network = await command.finished
+        network: LoadedNetwork = await command.finished
         return network
 
     async def start(
-        self, *networks: Network, spec: MatchSpec = SPEC, tell: Callable[..., None] = print
+        self,
+        *networks: LoadedNetwork,
+        spec: MatchSpec = SPEC,
+        on_games: Callable[..., None] = print,
     ) -> Job:
         both = networks[0], networks[1] if len(networks) > 1 else None
-        job = Job(Match(spec), both, greedy=False, tell=tell)
-        self.matches.obey(Command("play", job))
+        job = Job(Match(spec), both, greedy=False, on_games=on_games)
+        self.matches.obey(PlayMatch(job))
         return job
 
     def play(self) -> None:
@@ -103,7 +108,7 @@ async def test_networks_that_need_more_than_the_limit_are_refused() -> None:
     first = await table.open(Big())
     with pytest.raises(MemoryError, match=r"evaluation\.memory_mib: 1; .* take 0\.7 MiB, and this"):
         await table.open(Big())
-    table.matches.obey(Command("close", first.id))
+    table.matches.obey(CloseNetwork(first.id))
     await table.open(Big())
 
 
@@ -118,8 +123,8 @@ async def test_no_network_is_asked_more_than_the_limit_at_once() -> None:
 
 async def test_players_without_a_network_take_many_short_turns(table: Table) -> None:
     spec = MatchSpec("random", agent="random", games=40, max_ply=200)
-    job = Job(Match(spec), (None, None), greedy=False, tell=print)
-    table.matches.obey(Command("play", job))
+    job = Job(Match(spec), (None, None), greedy=False, on_games=print)
+    table.matches.obey(PlayMatch(job))
     turns = 0
     while table.matches.running:
         table.matches.turn([])
@@ -155,7 +160,7 @@ async def test_all_that_ask_one_network_share_a_batch(table: Table) -> None:
     spec = MatchSpec("network", games=8, max_ply=12)
     jobs = [await table.start(network, network, spec=spec) for _ in range(3)]
     observation, mask = _first_look(spec)
-    ply = Ply(network.id, observation, mask, draw=0.5, greedy=False)
+    ply = PlyRequest(network.id, observation, mask, draw=0.5, greedy=False)
     table.matches.turn([ply])
     assert agent.batches == [24, 1]
     action, value = await ply.answer
@@ -169,7 +174,7 @@ async def test_all_that_ask_one_network_share_a_batch(table: Table) -> None:
 
 async def test_games_are_told_on_the_loop_as_they_end(table: Table) -> None:
     heard: list[PlayedGame] = []
-    job = await table.start(await table.open(FakeAgent()), tell=heard.extend)
+    job = await table.start(await table.open(FakeAgent()), on_games=heard.extend)
     table.play()
     await job.finished
     await asyncio.sleep(0)
@@ -180,22 +185,39 @@ async def test_networks_have_the_name_of_their_weights_and_are_copies(table: Tab
     live = FakeAgent()
     network = await table.open(live, step=41)
     assert (network.name, network.step, network.max_ply) == ("run@41", 41, Env().max_ply)
-    assert table.matches._agents[network.id] is not live
-    table.matches.obey(Command("close", network.id))
-    assert not table.matches._agents
-    missing = Command("open", "/nowhere")
+    assert table.networks._agents[network.id] is not live
+    table.matches.obey(CloseNetwork(network.id))
+    assert not table.networks._agents
+    missing = OpenNetwork("/nowhere")
     await asyncio.to_thread(table.matches.obey, missing, live, 41)
     with pytest.raises(Exception, match="nowhere: no such file or folder"):
         await missing.finished
 
 
+async def test_an_error_in_making_moves_fails_that_match(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = await table.start(await table.open(FakeAgent()))
+    good = await table.start(await table.open(FakeAgent()))
+
+    def refuse(*moves: Any) -> None:
+        raise ValueError("an illegal move")
+
+    monkeypatch.setattr(bad.match, "answer", refuse)
+    table.play()
+    with pytest.raises(ValueError, match="illegal"):
+        await bad.finished
+    await good.finished
+    assert good.match.result().games == 8
+
+
 async def test_a_match_that_is_ended_is_played_no_further(table: Table) -> None:
     job = await table.start(await table.open(FakeAgent()))
     table.matches.turn([])
-    table.matches.obey(Command("end", job))
+    table.matches.obey(EndMatch(job))
     await job.finished
     assert not table.matches.running
-    table.matches.obey(Command("end", job))
+    table.matches.obey(EndMatch(job))
 
 
 async def test_closing_refuses_what_plays(table: Table) -> None:

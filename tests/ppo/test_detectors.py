@@ -26,7 +26,7 @@ HEALTHY = {
 
 
 def names(detectors: Detectors, values: Values, times: int = 1) -> list[str]:
-    return [alert.name for _ in range(times) for alert in detectors.look(values)]
+    return [alert.name for _ in range(times) for alert in detectors.check(values)]
 
 
 def test_healthy_values_raise_nothing() -> None:
@@ -76,9 +76,9 @@ def test_skipped_minibatches_are_told_and_ten_in_a_row_end_the_run() -> None:
     assert names(detectors, bad) == ["nonfinite"]
     worse = bad | {"train/skipped_in_a_row": 10.0}
     with pytest.raises(DivergedError, match="10 minibatches in a row had no finite loss"):
-        detectors.look(worse)
+        detectors.check(worse)
     forgiving = Detectors("float32", DetectorSettings(nonfinite="rollback"))
-    assert [alert.reaction for alert in forgiving.look(worse)] == ["rollback"]
+    assert [alert.reaction for alert in forgiving.check(worse)] == ["rollback"]
 
 
 def test_which_weights_are_worth_going_back_to() -> None:
@@ -104,7 +104,7 @@ def test_which_weights_are_worth_going_back_to() -> None:
 def test_the_settings_say_what_is_told_and_what_is_to_be_done() -> None:
     wrong = HEALTHY | {"train/ratio_error": 1.0, "train/skipped": 1.0}
     asked = DetectorSettings(ratio="ignore", nonfinite="rollback")
-    (alert,) = Detectors("float32", asked).look(wrong)
+    (alert,) = Detectors("float32", asked).check(wrong)
     assert (alert.name, alert.reaction) == ("nonfinite", "rollback")
 
 

@@ -16,8 +16,10 @@ from keisei.evaluation import Match, MatchSpec
 from keisei.nets.registry import kinds
 from keisei.ppo import learner as learning
 from keisei.ppo.detectors import WINDOW, DivergedError
-from keisei.ppo.learner import Learner, Report
+from keisei.ppo.forward import Forward
+from keisei.ppo.learner import IterationReport, Learner
 from keisei.ppo.material import material_balance
+from keisei.ppo.prepare import summary
 from keisei.ppo.update import ppo_loss
 from keisei.shogi import Position
 from keisei.store import RunDirectory, load_checkpoint, save_checkpoint
@@ -43,7 +45,7 @@ def learner(dtype: torch.dtype = torch.float32, **changed: Any) -> Learner:
     return Learner(Settings.load(None, SMALL | changed), CPU, dtype)
 
 
-def iterate(learner: Learner) -> Report:
+def iterate(learner: Learner) -> IterationReport:
     turns = learner.iterate()
     while True:
         try:
@@ -219,6 +221,26 @@ def test_plies_of_a_frozen_opponent_are_neither_counted_nor_learned(
     np.testing.assert_array_equal(one._collector.learned(), np.flatnonzero(~frozen))
 
 
+@pytest.mark.parametrize("compile", [False, True])
+def test_a_rollout_of_opponents_plies_alone_teaches_nothing(
+    monkeypatch: pytest.MonkeyPatch, compile: bool
+) -> None:
+    """One game of one ply, which the frozen opponent plays."""
+    monkeypatch.setattr(torch, "compile", lambda net, **_: net)
+    flags = {"env.games": 1, "ppo.rollout_plies": 1, "ppo.weight_decay": 0.0}
+    one = learner(**flags, **{"opponents.share": 1.0, "env.reset_share": 0.0})
+    monkeypatch.setattr(Forward, "compiled", compile)
+    one._opponents.refresh(0, 0)
+    black = one.env.games["side"][0] == 0
+    one.env.games["opponent"] = -1 if black else 1
+    before = [w.clone() for w in weights(one)]
+    report = iterate(one)
+    assert (report.step, report.iteration) == (0, 1)
+    assert report.values["opponents/plies"] == 1
+    assert report.values["train/skipped"] == 0
+    assert all(torch.equal(a, b) for a, b in zip(before, weights(one), strict=True))
+
+
 def test_the_gradient_is_clipped() -> None:
     one = learner(**{"ppo.grad_clip": 0.01})
     assert iterate(one).values["train/grad_norm"] > 0.02
@@ -284,7 +306,7 @@ def test_the_board_shows_the_game_in_play_as_the_network_was_asked() -> None:
     for count in range(200):
         number, sfen = one.env.game_number[0], one.env.sfen(0)
         ply = one.env.games["ply"][0]
-        (top,), (value,) = one.agent.look(one.env.observation[:1], one.env.mask[:1])
+        (top,), (value,) = one.agent.top_and_values(one.env.observation[:1], one.env.mask[:1])
         iterate(one)
         if one.env.game_number[0] != number:
             assert one.board() is None  # that game is over
@@ -339,7 +361,7 @@ def test_how_good_the_value_head_was() -> None:
         "knows": target, "mean": rate.expand_as(target), "opposite": target.flip(-1)
     }.items():  # fmt: skip
         value = outcome[..., 0] - outcome[..., 2]
-        shown[name] = learning._summary(outcome, torch.zeros(1, 32), target, value)
+        shown[name] = summary(outcome, torch.zeros(1, 32), target, value)
         assert float(shown[name]["value_base_rate"]) == pytest.approx(base)
         assert float(shown[name]["draw_probability"]) == pytest.approx(0.05)
     assert float(shown["knows"]["explained_variance"]) == pytest.approx(1)

@@ -30,7 +30,7 @@ def play_on(env: VectorEnv, pool: Opponents, plies: int) -> None:
     for _ in range(plies):
         actions = np.array([rng.choice(legal) for legal in _legal(env)], np.int16)
         pool.play(actions, pool.to_move())
-        pool.note(env.step(actions))
+        pool.record_step(env.step(actions))
 
 
 def _legal(env: VectorEnv) -> list[Any]:
@@ -121,7 +121,7 @@ def test_history_keeps_those_that_still_win() -> None:
         for iteration, score in enumerate((1.0, 0.0)):
             pool.refresh(iteration, iteration)
             for _ in range(30):
-                pool._members[iteration + 1].note(score)
+                pool._members[iteration + 1].record_game(score)
         pool.refresh(2, 2)
         assert pool.state()["recent"] == [3]
         assert pool.state()["history"] == [2], "the one that is always beaten went"
@@ -139,7 +139,7 @@ def test_a_game_is_scored_for_the_learner_from_either_seat() -> None:
             member.games = member.score = 0
             ended = np.array([False, True])
             won = np.array([0, winner], np.int8)
-            pool.note(replace(nobody, terminated=ended, winner=won))
+            pool.record_step(replace(nobody, terminated=ended, winner=won))
             assert (member.games, member.score) == (1, score)
 
 
@@ -149,7 +149,7 @@ def test_half_are_drawn_from_the_newest_the_rest_by_the_square_of_their_wins() -
         for iteration, score in enumerate((0.2, 0.6, 0.5)):
             pool.refresh(iteration, iteration)
             for _ in range(20 * MEMORY):
-                pool._members[iteration + 1].note(score)
+                pool._members[iteration + 1].record_game(score)
         drawn = np.bincount([pool._draw() for _ in range(4000)], minlength=4)[1:] / 4000
         one, two = (pool._members[number].loss_rate ** 2 for number in (1, 2))
         assert one > 3 * two
@@ -184,9 +184,9 @@ def test_a_rating_forgets() -> None:
     member = Member(1, 0)
     assert member.loss_rate == 0.5
     for _ in range(20 * MEMORY):
-        member.note(0.0)
+        member.record_game(0.0)
     for _ in range(20 * MEMORY):
-        member.note(1.0)
+        member.record_game(1.0)
     assert member.games == pytest.approx(MEMORY, rel=0.01)
     assert member.loss_rate < 0.05
 

@@ -8,11 +8,10 @@ import torch
 
 from keisei.config import Settings
 from keisei.env import MASK_WORDS, VectorEnv
-from keisei.ppo.learner import _prepare
 from keisei.ppo.material import material_balance
+from keisei.ppo.prepare import prepare_batch
 from keisei.ppo.rollout import Rollout
 from keisei.ppo.update import Batch
-from keisei.shogi.sfen import read_sfen
 
 EVEN = "4k4/9/9/9/9/9/9/9/4K4 b - 1"
 ROOK_DOWN = "4k4/9/9/9/4R4/9/9/9/4K4 w - 2"
@@ -21,9 +20,7 @@ ROOK_DOWN = "4k4/9/9/9/4R4/9/9/9/4K4 w - 2"
 def seen(*sfens: str) -> torch.Tensor:
     """Observations of positions."""
     env = VectorEnv(len(sfens), reset_pool=0)
-    for game, sfen in enumerate(sfens):
-        env.games[game] = read_sfen(sfen)[0][0]
-    env._look()
+    env.start_from(sfens)
     return torch.from_numpy(env.observation)
 
 
@@ -68,7 +65,7 @@ def prepared(material: float) -> tuple[Batch, Any]:
         cut_material=torch.zeros(0),
     )
     settings = Settings.load(None, {"ppo.gamma": 0.9, "ppo.gae_lambda": 0.5})
-    return _prepare(rollout, settings, material)
+    return prepare_batch(rollout, settings, material)
 
 
 def test_advantages_and_targets_by_hand() -> None:

@@ -12,7 +12,17 @@ from torch import nn
 from keisei.config import PPO
 from keisei.nets.policy import evaluate, legal_columns
 from keisei.nets.registry import build
-from keisei.ppo.supervised import Score, examine, hold_out, minibatches, supervised_losses, teach
+from keisei.ppo.supervised import (
+    Examination,
+    Score,
+    Trained,
+    examine,
+    hold_out,
+    minibatches,
+    supervised_losses,
+    teach,
+    train,
+)
 from keisei.records import UNKNOWN, GameRecord, Positions, replay
 from keisei.shogi import START_SFEN, Position
 
@@ -117,6 +127,49 @@ def test_it_learns_a_few_games_by_heart() -> None:
     # What it reports on the way is what it learned from.
     assert seen[-1][3] > seen[0][3]
     assert seen[0].tolist()[:2] == pytest.approx([before.loss_policy, before.loss_value], rel=0.2)
+
+
+def trained(
+    positions: Positions, ppo: PPO, *, epochs: int = 3, stop_after: int = 10**6
+) -> tuple[Trained, nn.Module, list[int]]:
+    """The result of ``train``, the network at its end, and the numbers of its minibatches."""
+    model, done = net(), []
+    examined: list[Examination] = []
+    result = train(
+        model,
+        positions,
+        positions,
+        ppo,
+        epochs=epochs,
+        seed=0,
+        device=CPU,
+        dtype=torch.float32,
+        should_stop=lambda: len(done) >= stop_after,
+        on_minibatch=lambda number, means: done.append(number),
+        on_examination=examined.append,
+    )
+    assert tuple(examined) == result.examinations
+    return result, model, done
+
+
+def test_the_weights_with_the_lowest_loss_are_kept(positions: Positions) -> None:
+    good, model, done = trained(positions, PPO(minibatch=30))
+    assert done == [*range(1, 3 * 4 + 1)]
+    assert [found.epoch for found in good.examinations] == [0, 1, 2, 3]
+    assert good.best == good.examinations[-1]
+    assert all(torch.equal(good.weights[k], v) for k, v in model.state_dict().items())
+    bad, *_ = trained(positions, PPO(minibatch=30, learning_rate=0.5, learning_rate_final=0.5))
+    assert bad.best == bad.examinations[0]
+    assert bad.best.loss == bad.best.score.loss(1.0) < bad.examinations[-1].loss
+    assert all(torch.equal(bad.weights[k], v) for k, v in net().state_dict().items())
+
+
+def test_training_stops_within_an_epoch_and_examines_the_network_there(
+    positions: Positions,
+) -> None:
+    result, _, done = trained(positions, PPO(minibatch=30), stop_after=5)
+    assert done == [1, 2, 3, 4, 5]
+    assert [found.epoch for found in result.examinations] == [0, 1, 1.25]
 
 
 def test_the_learning_rate_falls_to_its_last_value(

@@ -13,7 +13,7 @@ import torch
 from keisei.config import Settings
 from keisei.ppo import learner as learning
 from keisei.ppo import ranks as grouping
-from keisei.ppo.learner import Learner, Report
+from keisei.ppo.learner import IterationReport, Learner
 from keisei.ppo.ranks import Group, RankError
 
 SMALL = {
@@ -29,7 +29,7 @@ SMALL = {
 }
 
 
-def iterate(learner: Learner) -> Report:
+def iterate(learner: Learner) -> IterationReport:
     turns = learner.iterate()
     while True:
         try:
@@ -43,7 +43,7 @@ def make(group: Group, minibatch: int) -> Learner:
     return Learner(settings, torch.device("cpu"), torch.float32, group)
 
 
-def told(report: Report) -> str:
+def told(report: IterationReport) -> str:
     """What must be the same on both ranks: not the clock, nor how the pool's members fare."""
     own = ("speed/", "opponents/")
     return json.dumps({k: v for k, v in report.values.items() if not k.startswith(own)})
@@ -60,7 +60,7 @@ def join(group: Group, folder: Path) -> None:
     before, step = two.tensors(), two.step
     learned: list[torch.Tensor] = []
     kept: dict[str, Any] = {}
-    prepare, learn = learning._prepare, two._learn
+    prepare, learn = learning.prepare_batch, two._learn
 
     def keep_batch(*arguments: Any) -> Any:
         kept["batch"], summary = prepare(*arguments)
@@ -70,9 +70,9 @@ def join(group: Group, folder: Path) -> None:
         learned.append(index)
         learn(batch, index, *rest)
 
-    learning._prepare, two._learn = keep_batch, keep_rows  # type: ignore[method-assign]
+    learning.prepare_batch, two._learn = keep_batch, keep_rows  # type: ignore[method-assign]
     report = iterate(two)
-    rows = kept["batch"].take(learned[0])
+    rows = kept["batch"].select(learned[0])
     torch.save(
         {
             "shared": [*shared, told(report)],
@@ -143,7 +143,10 @@ def main() -> None:
         case _:
             lose(group, stuck=what == "stuck")
     if group.rank == 1:
-        assert group.hear() == ("end", "")  # who leaves while the other still talks may be aborted
+        assert group.receive_order() == (
+            "end",
+            "",
+        )  # who leaves while the other still talks may be aborted
     group.close()
     threads = [(task / "comm").read_text() for task in Path("/proc/self/task").iterdir()]
     assert not [name for name in threads if "gloo" in name], "they may abort the process at exit"

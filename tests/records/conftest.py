@@ -1,4 +1,4 @@
-"""Games played at random, kept as they were seen."""
+"""Random games, with the observation and mask of each position."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from keisei.shogi import Position
 
 @dataclass
 class Played:
-    """A game of the environment."""
+    """A game that the environment played."""
 
     moves: list[str]
     observation: list[NDArray[np.uint8]]
@@ -28,7 +28,7 @@ MAX_PLY = 256
 
 @pytest.fixture(scope="session")
 def played() -> list[Played]:
-    """300 random games without declarations, some cut."""
+    """Return 300 random games without declarations; some are truncated."""
     count = 300
     env = VectorEnv(count, max_ply=MAX_PLY, declaration="none", seed=1, reset_pool=0)
     games = [Played([], [], [], [], 0) for _ in range(count)]

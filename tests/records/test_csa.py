@@ -1,4 +1,4 @@
-"""CSA as servers and programs write it."""
+"""CSA records as servers and programs write them."""
 
 from pathlib import Path
 from typing import Any
@@ -7,16 +7,38 @@ import pytest
 
 from keisei.records import GameRecord, RecordError, read_games
 
+CSA = (Path(__file__).parent / "examples" / "games.csa").read_text(encoding="utf-8")
 
-def one(folder: Path, text: str | bytes) -> Any:
+
+def read(folder: Path, text: str | bytes) -> list[GameRecord | RecordError]:
     file = folder / "a.csa"
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
-    (found,) = read_games(file)
+    return list(read_games(file))
+
+
+def one(folder: Path, text: str | bytes) -> Any:
+    (found,) = read(folder, text)
     return found
 
 
+def test_the_games_around_a_broken_game_are_read(tmp_path: Path) -> None:
+    first, broken, third = read(tmp_path, CSA)
+    assert isinstance(first, GameRecord)
+    assert (first.moves, first.winner, first.reason) == (("7g7f", "3c3d"), "white", "resign")
+    assert isinstance(third, GameRecord)
+    assert (third.moves, third.winner) == (("2g2f",), "draw")
+    assert third.source == f"{tmp_path}/a.csa:17"
+    assert isinstance(broken, RecordError)
+    assert str(broken).startswith(f"{tmp_path}/a.csa:10: ply 2: -3434FU is not legal: 3d ")
+
+
+def test_a_game_stopped_at_the_maximum_ply_is_not_a_draw(tmp_path: Path) -> None:
+    game = one(tmp_path, "PI\n+\n+7776FU\n%MAX_MOVES\n")
+    assert (game.winner, game.reason) == (None, "max_moves")
+
+
 @pytest.mark.parametrize(
-    ("lines", "start"),  # or why there is none
+    ("lines", "start"),  # or the error
     [
         ("P-51OU\nP+59OU\nP-00AL\n+\n+5958OU", "4k4/9/9/9/9/9/9/9/4K4 b 2r2b4g4s4n4l18p 1"),
         ("P-51OU\nP+59OU\nP+00AL\n+\n+5958OU", "4k4/9/9/9/9/9/9/9/4K4 b 2R2B4G4S4N4L18P 1"),
@@ -38,21 +60,23 @@ def one(folder: Path, text: str | bytes) -> Any:
         ("P+59OU\nP-59OU\n+\n+5958OU", "line 3: P-59OU: 59OU cannot be placed"),
         ("P+00OU\n+\n+5958OU", "line 2: P+00OU: 00OU cannot be placed"),
         ("P+59XX\n+\n+5958OU", "59XX cannot be placed"),
-        ("P1-KY-XX\n+\n+5958OU", "P1: no piece: -XX"),
+        ("P1-KY-XX\n+\n+5958OU", "P1: not a piece: -XX"),
         ("P-51OU\nP+59OU00HI00HI00HI\n+\n+5958OU", "3 R on board and in hand"),
     ],
 )
-def test_start_positions(tmp_path: Path, lines: str, start: str) -> None:
+def test_p_lines_set_up_the_start_or_are_refused(tmp_path: Path, lines: str, start: str) -> None:
     found = one(tmp_path, f"V2.2\n{lines}\n")
     assert start in (found.start if isinstance(found, GameRecord) else str(found))
 
 
 def test_a_first_move_that_does_not_fit_names_the_start(tmp_path: Path) -> None:
     error = one(tmp_path, "+\n+5957OU\n")
-    assert "or the start is another: no P line names it, so the even one was taken" in str(error)
+    assert "the start is wrong: no P line gives it, so the game began from the usual start" in str(
+        error
+    )
     error = one(tmp_path, "PI22KA\n+\n+2277UM\n")
-    assert "on 2b stands nothing" in str(error)
-    assert "or the start is another: as the P lines tell it" in str(error)
+    assert "2b is empty" in str(error)
+    assert "if the move is right, the start is wrong: taken from the P lines" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +94,9 @@ def test_a_first_move_that_does_not_fit_names_the_start(tmp_path: Path) -> None:
         ("", None, "unknown"),
     ],
 )
-def test_ends(tmp_path: Path, end: str, winner: str | None, reason: str) -> None:
+def test_an_end_word_names_winner_and_reason(
+    tmp_path: Path, end: str, winner: str | None, reason: str
+) -> None:
     found = one(tmp_path, f"PI\n+\n+7776FU,T1,'*a, b\n-3334FU\nT2\n{end}\n'%TORYO\n")
     assert (found.moves, found.winner, found.reason) == (("7g7f", "3c3d"), winner, reason)
 
@@ -87,10 +113,10 @@ def test_ends(tmp_path: Path, end: str, winner: str | None, reason: str) -> None
         ("", None),
     ],
 )
-def test_an_illegal_move_at_the_end(
+def test_an_illegal_last_move_is_left_out_if_the_record_ends_by_it(
     tmp_path: Path, illegal: str, end: str, winner: str | None
 ) -> None:
-    """It costs the game unless the record says that it ended by it."""
+    """Otherwise the game is refused."""
     found = one(tmp_path, f"PI\n+\n+7776FU\n-3334FU\n{illegal}\n{end}\n")
     if winner:
         assert (found.moves, found.winner) == (("7g7f", "3c3d"), winner)
@@ -111,10 +137,10 @@ def test_an_illegal_move_at_the_end(
         ("+7776XX", "line 3: not a move: +7776XX"),
         ("+7700FU", "line 3: not a move: +7700FU"),
         ("-7776FU", "line 3: -7776FU: it is +'s move"),
-        ("+7776FU\n%CHUDAN\n-3334FU", "line 5: -3334FU stands behind the end of the game"),
+        ("+7776FU\n%CHUDAN\n-3334FU", "line 5: -3334FU comes after the end of the game"),
     ],
 )
-def test_what_is_glued_to_a_move_is_told(tmp_path: Path, move: str, said: str) -> None:
+def test_a_bad_move_line_is_refused(tmp_path: Path, move: str, said: str) -> None:
     error = one(tmp_path, f"PI\n+\n{move}\n")
     assert isinstance(error, RecordError)
     assert said in str(error)
@@ -122,7 +148,7 @@ def test_what_is_glued_to_a_move_is_told(tmp_path: Path, move: str, said: str) -
 
 @pytest.mark.parametrize("letter", ["\u2028", "\u2029", "\x0b", "\x0c", "\x85", "\x1c"])
 @pytest.mark.parametrize("line", ["'a{}%TORYO", "N+a{}+7776FU", "$EVENT:a{}/"])
-def test_only_line_ends_end_lines(tmp_path: Path, letter: str, line: str) -> None:
+def test_only_cr_and_lf_end_a_line(tmp_path: Path, letter: str, line: str) -> None:
     text = f"PI\n+\n+7776FU\n{line.format(letter)}\n-3334FU\n%SENNICHITE\n"
     for newline in ("\n", "\r\n", "\r"):
         found = one(tmp_path, text.replace("\n", newline))
@@ -140,7 +166,7 @@ def test_only_line_ends_end_lines(tmp_path: Path, letter: str, line: str) -> Non
         b"\x00\xff\xfe",
     ],
 )
-def test_names_and_comments_in_any_bytes_cost_nothing(tmp_path: Path, name: bytes) -> None:
+def test_names_and_comments_may_hold_any_bytes(tmp_path: Path, name: bytes) -> None:
     text = b"N+%b\nN-%b\nPI\n+\n+7776FU\n'%b\n%%TORYO\n" % (name, name, name)
     found = one(tmp_path, text)
     assert (found.moves, found.winner) == (("7g7f",), "black")

@@ -1,4 +1,4 @@
-"""KIF and KI2 as programs and people write them."""
+"""KIF and KI2 records as programs and people write them."""
 
 from pathlib import Path
 from typing import Any
@@ -7,6 +7,7 @@ import pytest
 from rsshogi.record import Record
 
 from keisei.records import GameRecord, RecordError, read_games
+from keisei.shogi import START_SFEN
 
 EVEN = "手合割：平手\n"
 RULE = "手数----指手---------消費時間--\n"
@@ -24,12 +25,53 @@ def one(folder: Path, text: str | bytes, name: str = "a.kif") -> Any:
     return found
 
 
-def told(found: Any) -> tuple[str, Any, str]:
+def main_line(found: Any) -> tuple[str, Any, str]:
     assert isinstance(found, GameRecord), found
     return " ".join(found.moves), found.winner, found.reason
 
 
-# --- start positions --------------------------------------------------------------------------------
+EXAMPLE = Path(__file__).parent / "examples" / "game.kif"
+KIF = EXAMPLE.read_text(encoding="utf-8")
+KIF_MOVES = ("7g7f", "3c3d", "8h2b+", "3a2b", "B*4e")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "shift_jis"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_kif_file_reads_back_as_it_was_written(
+    tmp_path: Path, encoding: str, newline: str
+) -> None:
+    game = one(tmp_path, KIF.replace("\n", newline).encode(encoding))
+    assert game == GameRecord(START_SFEN, KIF_MOVES, "black", "resign", f"{tmp_path}/a.kif:1")
+
+
+@pytest.mark.parametrize(
+    ("last", "winner", "reason"),
+    [
+        ("   6 投了", "black", "resign"),
+        ("   6 切れ負け", "black", "timeout"),
+        ("   6 反則勝ち", "white", "illegal_move"),
+        ("   6 千日手", "draw", "repetition_draw"),
+        ("   6 持将棋", "draw", "impasse"),
+        ("   6 中断", None, "interrupt"),
+        ("", None, "unknown"),
+    ],
+)
+def test_the_last_line_names_the_end(
+    tmp_path: Path, last: str, winner: str | None, reason: str
+) -> None:
+    text = KIF[: KIF.index("   6 投了")] + last
+    game = one(tmp_path, text)
+    assert (game.moves, game.winner, game.reason) == (KIF_MOVES, winner, reason)
+
+
+def test_a_handicap_game_begins_with_white(tmp_path: Path) -> None:
+    text = "手合割：角落ち\n手数----指手---------消費時間--\n   1 ３四歩(33)\n   2 投了\n"
+    game = one(tmp_path, text)
+    assert game.start == "lnsgkgsnl/1r7/ppppppppp/9/9/9/PPPPPPPPP/1B5R1/LNSGKGSNL w - 1"
+    assert (game.moves, game.winner) == (("3c3d",), "white")
+
+
+# --- start positions ------------------------------------------------------------------------------
 
 RANKS = """| ・ ・ ・ ・v玉 ・ ・ ・ ・|一
 | ・ ・v龍 ・ ・ ・ ・ ・ ・|二
@@ -65,13 +107,13 @@ def test_a_diagram_is_the_start(tmp_path: Path, header: str, start: str) -> None
 
 @pytest.mark.parametrize("turn", ["後手番\n", "上手番\n", "手番：後手\n"])
 @pytest.mark.parametrize("last", ["", "手数＝56  ▲５三歩打  まで\n", "手数=1 △７二龍まで\n"])
-def test_a_diagram_tells_whose_move_it_is(tmp_path: Path, turn: str, last: str) -> None:
+def test_a_diagram_names_the_side_to_move(tmp_path: Path, turn: str, last: str) -> None:
     found = one(tmp_path, f"{RANKS}{last}{turn}{RULE}   1 ５二龍(72)\n")
     assert found.start == f"{BOARD} w - 1"
     assert found.moves == ("7b5b",)
 
 
-def test_same_square_at_first_is_that_of_the_diagrams_last_move(tmp_path: Path) -> None:
+def test_the_first_move_may_refer_to_the_last_move_of_the_diagram(tmp_path: Path) -> None:
     last = "手数＝57  ▲５二歩打  まで\n後手番\n"
     ranks = RANKS.replace("龍 ・ ・ ・", "龍 ・ 歩 ・").replace(
         "・ 歩 ・ ・ ・ ・|三", "・ ・ ・ ・ ・ ・|三"
@@ -120,7 +162,7 @@ def test_a_start_that_is_not_understood_is_refused(tmp_path: Path, header: str, 
         ("十枚落ち", "4k4/9"),
     ],
 )
-def test_handicaps(tmp_path: Path, name: str, ranks: str) -> None:
+def test_a_handicap_has_its_start_position(tmp_path: Path, name: str, ranks: str) -> None:
     found = one(tmp_path, f"手合割：{name}\n{RULE}   1 ３四歩(33)\n")
     assert isinstance(found, GameRecord), found
     assert found.start == f"{ranks}/ppppppppp/9/9/9/PPPPPPPPP/1B5R1/LNSGKGSNL w - 1"
@@ -129,7 +171,7 @@ def test_handicaps(tmp_path: Path, name: str, ranks: str) -> None:
 @pytest.mark.parametrize(
     ("header", "move", "cause"),
     [
-        ("", "３四歩(33)", "no 手合割 is named"),
+        ("", "３四歩(33)", "no 手合割 is given"),
         (EVEN, "３四歩(33)", "手合割：平手"),
         ("手合割：二枚落ち\n", "７六歩(77)", "手合割：二枚落ち"),
         (RANKS, "７六歩(77)", "the diagram"),
@@ -140,10 +182,10 @@ def test_a_first_move_that_does_not_fit_names_the_start(
 ) -> None:
     error = one(tmp_path, f"{header}{RULE}   1 {move}\n   2 投了\n")
     assert f"ply 1: {move} is not legal" in str(error)
-    assert f"; or the start is another: {cause}" in str(error)
+    assert f"; if the move is right, the start is wrong: {cause}" in str(error)
 
 
-# --- lines that say nothing of the moves ------------------------------------------------------------
+# --- lines that are not moves ----------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -161,12 +203,12 @@ def test_a_first_move_that_does_not_fit_names_the_start(
     ],
 )
 @pytest.mark.parametrize("name", ["a.kif", "a.ki2"])
-def test_comments_and_bookmarks_stand_anywhere(tmp_path: Path, line: str, name: str) -> None:
+def test_comments_and_bookmarks_may_come_anywhere(tmp_path: Path, line: str, name: str) -> None:
     moves = ["▲７六歩", "△３四歩", "まで2手で後手の勝ち"]
     if name == "a.kif":
         moves = ["   1 ７六歩(77)", "   2 ３四歩(33)", "   3 投了"]
     text = "\n".join(f"{line}\n{part}" for part in [EVEN.strip(), *moves, ""])
-    assert told(one(tmp_path, text, name)) == ("7g7f 3c3d", "white", "resign")
+    assert main_line(one(tmp_path, text, name)) == ("7g7f 3c3d", "white", "resign")
 
 
 @pytest.mark.parametrize(
@@ -184,21 +226,23 @@ def test_comments_and_bookmarks_stand_anywhere(tmp_path: Path, line: str, name: 
     ],
 )
 @pytest.mark.parametrize("name", ["a.kif", "a.ki2"])
-def test_header_lines_that_look_like_moves(tmp_path: Path, line: str, name: str) -> None:
+def test_a_header_line_that_looks_like_a_move_is_a_header(
+    tmp_path: Path, line: str, name: str
+) -> None:
     move = "   1 ７六歩(77)" if name == "a.kif" else "▲７六歩"
-    assert told(one(tmp_path, f"{line}\n{EVEN}{line}\n{move}\n", name))[0] == "7g7f"
+    assert main_line(one(tmp_path, f"{line}\n{EVEN}{line}\n{move}\n", name))[0] == "7g7f"
 
 
 @pytest.mark.parametrize("letter", ["\u2028", "\u2029", "\x0b", "\x0c", "\x85", "\x1c", "\x1e"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
-def test_only_line_ends_end_lines(tmp_path: Path, letter: str, newline: str) -> None:
+def test_only_cr_and_lf_end_a_line(tmp_path: Path, letter: str, newline: str) -> None:
     comment = f"*{letter}まで2手で後手の勝ち{letter}   2 投了{letter}x"
     text = f"{HEADER}   1 ７六歩(77)\n{comment}\n   2 ３四歩(33)\n   3 千日手\n"
     found = one(tmp_path, text.replace("\n", newline))
-    assert told(found) == ("7g7f 3c3d", "draw", "repetition_draw")
+    assert main_line(found) == ("7g7f 3c3d", "draw", "repetition_draw")
 
 
-# --- ends -------------------------------------------------------------------------------------------
+# --- ends -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -218,8 +262,10 @@ def test_only_line_ends_end_lines(tmp_path: Path, letter: str, newline: str) -> 
         ("投\ufffd", None, "unknown"),
     ],
 )
-def test_end_words(tmp_path: Path, word: str, winner: str | None, reason: str) -> None:
-    assert told(one(tmp_path, f"{HEADER}   1 ７六歩(77)\n   2 {word}\n")) == (
+def test_an_end_word_comes_in_place_of_a_move(
+    tmp_path: Path, word: str, winner: str | None, reason: str
+) -> None:
+    assert main_line(one(tmp_path, f"{HEADER}   1 ７六歩(77)\n   2 {word}\n")) == (
         "7g7f",
         winner,
         reason,
@@ -230,7 +276,7 @@ def test_end_words(tmp_path: Path, word: str, winner: str | None, reason: str) -
     "garbage",
     ["３四歩(33x)", "３四歩(33)xyz", "３四鬼(33)", "歩成", "同", "(33)", "3c3d", "△歩", "３四"],
 )
-def test_garbage_where_a_move_should_be_is_no_end(tmp_path: Path, garbage: str) -> None:
+def test_garbage_in_place_of_a_move_is_an_error(tmp_path: Path, garbage: str) -> None:
     error = one(tmp_path, f"{HEADER}   1 ７六歩(77)\n   2 {garbage}\n")
     assert isinstance(error, RecordError)
     assert "a.kif:1: line 4: " in str(error)
@@ -238,7 +284,7 @@ def test_garbage_where_a_move_should_be_is_no_end(tmp_path: Path, garbage: str) 
 
 def test_no_move_follows_an_end(tmp_path: Path) -> None:
     error = one(tmp_path, f"{HEADER}   1 ７六歩(77)\n   2 封じ手\n   3 ２六歩(27)\n")
-    assert "line 5: 3 ２六歩(27) stands behind the end of the game" in str(error)
+    assert "line 5: 3 ２六歩(27) comes after the end of the game" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -259,12 +305,12 @@ def test_no_move_follows_an_end(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("kif", [True, False])
-def test_the_line_below_the_moves(
+def test_the_line_below_the_moves_names_the_end(
     tmp_path: Path, summary: str, winner: str | None, reason: str, kif: bool
 ) -> None:
     moves = "   1 ７六歩(77)\n   2 ３四歩(33)\n" if kif else "▲７六歩 △３四歩\n"
     found = one(tmp_path, f"{EVEN}{moves}{summary}\n", "a.kif" if kif else "a.ki2")
-    assert told(found) == ("7g7f 3c3d", winner, reason)
+    assert main_line(found) == ("7g7f 3c3d", winner, reason)
 
 
 @pytest.mark.parametrize(
@@ -279,12 +325,12 @@ def test_a_game_that_ends_by_an_illegal_move_keeps_the_others(
 ) -> None:
     text = f"{HEADER}   1 ７六歩(77)\n   2 ３四歩(33)\n   3 {illegal}\n"
     expected = ("7g7f 3c3d", "white", "illegal_move")
-    assert told(one(tmp_path, f"{text}{end}\n")) == expected
+    assert main_line(one(tmp_path, f"{text}{end}\n")) == expected
     for other in ("   4 投了", "   4 ８四歩(83)\n   5 反則勝ち", ""):
         assert "ply 3: " in str(one(tmp_path, f"{text}{other}\n"))
 
 
-# --- variations, several games ----------------------------------------------------------------------
+# --- variations, several games --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -297,10 +343,10 @@ def test_a_game_that_ends_by_an_illegal_move_keeps_the_others(
     ],
 )
 @pytest.mark.parametrize("end", ["   3 投了\n", "まで2手で後手の勝ち\n"])
-def test_a_fault_in_a_variation_costs_nothing(tmp_path: Path, variation: str, end: str) -> None:
+def test_a_fault_in_a_variation_does_no_harm(tmp_path: Path, variation: str, end: str) -> None:
     text = f"{HEADER}   1 ７六歩(77)\n   2 ３四歩(33)\n{end}\n{variation}"
     first, *_ = read(tmp_path, text)
-    assert told(first) == ("7g7f 3c3d", "white", "resign")
+    assert main_line(first) == ("7g7f 3c3d", "white", "resign")
 
 
 KIF_GAMES = [
@@ -318,7 +364,7 @@ KI2_GAMES = [
 
 
 @pytest.mark.parametrize(("name", "games"), [("a.kif", KIF_GAMES), ("a.ki2", KI2_GAMES)])
-def test_several_games_in_a_file(tmp_path: Path, name: str, games: list[str]) -> None:
+def test_a_file_may_hold_several_games(tmp_path: Path, name: str, games: list[str]) -> None:
     games = [games[0], games[1], *reversed(games[2:])] if name == "a.kif" else games
     found = read(tmp_path, "\n".join(games), name)
     assert [game.moves[0] for game in found] == (
@@ -329,30 +375,30 @@ def test_several_games_in_a_file(tmp_path: Path, name: str, games: list[str]) ->
     assert [lines[first - 1] for first in firsts] == [game.split("\n")[0] for game in games]
 
 
-def test_a_broken_game_does_not_take_the_others_with_it(tmp_path: Path) -> None:
+def test_the_games_around_a_broken_game_are_read(tmp_path: Path) -> None:
     games = [KI2_GAMES[0], f"{EVEN}▲７六鬼\n", KI2_GAMES[3]]
     first, broken, last = read(tmp_path, "".join(games), "a.ki2")
     assert (first.moves, last.moves) == (("7g7f",), ("5g5f",))
     assert "a.ki2:4: line 5: not a move: ▲７六鬼" in str(broken)
 
 
-# --- KI2 --------------------------------------------------------------------------------------------
+# --- KI2 ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("moves", "said"),
     [
-        ("▲７六歩 ▲３四歩", "line 2: ▲３四歩: ▲ marks black's move, and it is white's"),
-        ("△７六歩", "line 2: △７六歩: △ marks white's move, and it is black's"),
+        ("▲７六歩 ▲３四歩", "line 2: ▲３四歩: ▲ marks black's move, but it is white's"),
+        ("△７六歩", "line 2: △７六歩: △ marks white's move, but it is black's"),
         ("☗７六歩 ☖３四歩 ☖２六歩", "line 2: ☖２六歩: ☖ marks white's move"),
-        ("▲５八金", "line 2: ▲５八金: from 4i or 6i?"),
-        ("▲同歩", "line 2: ▲同歩: no move stands before it"),
+        ("▲５八金", "line 2: ▲５八金: the piece may come from 4i or 6i"),
+        ("▲同歩", "line 2: ▲同歩: no move comes before it"),
         ("▲７六歩xyz", "line 2: not a move: xyz"),
         ("▲５八銀引", "ply 1: ▲５八銀引 is not legal"),
         ("▲５五銀", "ply 1: S*5e is not legal"),
     ],
 )
-def test_marks_and_moves_that_do_not_fit(tmp_path: Path, moves: str, said: str) -> None:
+def test_a_mark_or_move_that_does_not_fit_is_refused(tmp_path: Path, moves: str, said: str) -> None:
     assert said in str(one(tmp_path, f"{EVEN}{moves}\n", "a.ki2"))
 
 
@@ -360,8 +406,8 @@ def test_marks_and_moves_that_do_not_fit(tmp_path: Path, moves: str, said: str) 
     ("name", "text"),
     [("a.ki2", "☗７六歩☖３四歩\n☗２二角成　☖同　銀\n"), ("a.ki2u", "７六歩 ３四歩 ２２角成 同銀")],
 )
-def test_moves_of_ki2(tmp_path: Path, name: str, text: str) -> None:
-    assert told(one(tmp_path, EVEN + text, name))[0] == "7g7f 3c3d 8h2b+ 3a2b"
+def test_several_moves_of_ki2_may_share_a_line(tmp_path: Path, name: str, text: str) -> None:
+    assert main_line(one(tmp_path, EVEN + text, name))[0] == "7g7f 3c3d 8h2b+ 3a2b"
 
 
 SIDEWAYS = ["9", "5G3", "3GGG3"]
@@ -384,10 +430,10 @@ ROUND = ["4G4", "9", "3G1G3"]
         (ROUND, "２三竜左", "2g2c"),
     ],
 )
-def test_which_of_several_pieces_moves(
+def test_hints_say_which_of_several_pieces_moves(
     tmp_path: Path, ranks: list[str], move: str, usi: str
 ) -> None:
     board = "/".join(["k8", "9", "8+R", *ranks, "7+R1", "9", "K8"])
     start = Record(f"{board} b {'-' if ranks is SIDEWAYS else 'G'} 1")
     diagram = start.to_ki2().partition("まで")[0]
-    assert told(one(tmp_path, f"{diagram}\n▲{move}\n", "a.ki2"))[0] == usi
+    assert main_line(one(tmp_path, f"{diagram}\n▲{move}\n", "a.ki2"))[0] == usi

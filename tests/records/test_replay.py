@@ -1,4 +1,4 @@
-"""Positions from games, against the environment that plays them."""
+"""Replayed games give the positions that the environment shows."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def test_positions_are_what_the_environment_shows(played: Any) -> None:
     np.testing.assert_array_equal(found.action, np.concatenate([one.actions for one in played]))
 
 
-def test_the_rules_say_how_a_silent_record_ended(played: Any) -> None:
+def test_the_rules_decide_where_a_record_names_no_winner(played: Any) -> None:
     expected = []
     for one in played:
         for ply in range(len(one.moves)):
@@ -36,7 +36,7 @@ def test_the_rules_say_how_a_silent_record_ended(played: Any) -> None:
             expected.append({1: WIN, -1: LOSS, 0: UNKNOWN}[seen_by_mover])
     found = replay(records(played), max_ply=MAX_PLY).outcome
     assert set(expected) == {WIN, LOSS, UNKNOWN}
-    # A repetition is a draw; in 300 random games there is none.
+    # A repetition would be a draw, but these 300 random games have none.
     np.testing.assert_array_equal(found, expected)
 
 
@@ -60,12 +60,12 @@ CYCLE = "2h3h 8b7b 3h2h 7b8b"
         ),
     ],
 )
-def test_outcomes_are_the_movers(record: GameRecord, outcomes: list[int]) -> None:
+def test_outcomes_are_in_the_view_of_the_mover(record: GameRecord, outcomes: list[int]) -> None:
     assert replay([record], max_ply=MAX_PLY).outcome.tolist() == outcomes
 
 
 def rows_of(positions: Positions) -> set[bytes]:
-    """All that is known of each position."""
+    """Return the bytes of each position: observation, mask, action and outcome."""
     arrays = positions.observation, positions.mask, positions.action, positions.outcome
     return {b"".join(array[i].tobytes() for array in arrays) for i in range(len(positions))}
 
@@ -76,7 +76,7 @@ def test_a_limit_draws_from_all_games(played: Any) -> None:
     some = replay(games, max_ply=MAX_PLY, limit=1000, seed=3)
     assert len(some) == 1000
     assert rows_of(some) <= rows_of(everything)
-    # Both ends of the collection are there.
+    # Early and late positions are among them.
     assert some.observation[:, 97].min() == 0
     assert some.observation[:, 97].max() > 200
     again = replay(games, max_ply=MAX_PLY, limit=1000, seed=3)
@@ -86,7 +86,7 @@ def test_a_limit_draws_from_all_games(played: Any) -> None:
     assert (some.observation != other.observation).any()
 
 
-def test_memory_is_some_four_hundred_bytes_a_position(played: Any) -> None:
+def test_a_position_takes_414_bytes(played: Any) -> None:
     found = replay(records(played[:5]), max_ply=MAX_PLY)
     arrays = found.observation, found.mask, found.action, found.outcome
     assert sum(array.nbytes for array in arrays) == 414 * len(found)
@@ -97,5 +97,5 @@ def test_an_illegal_move_names_game_and_ply() -> None:
         replay([game("2g2f 3c3d 2f2e"), game("7g7f 7g7e")], max_ply=MAX_PLY)
 
 
-def test_no_games_no_positions() -> None:
+def test_no_games_give_no_positions() -> None:
     assert len(replay([], max_ply=MAX_PLY)) == 0

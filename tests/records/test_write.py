@@ -1,4 +1,4 @@
-"""Games that are written as KIF, CSA and USI, and read again by us, rsshogi and cshogi."""
+"""We, rsshogi and cshogi read the games that we write as KIF, CSA and USI."""
 
 import re
 from dataclasses import replace
@@ -12,7 +12,7 @@ from cshogi import KIF
 from rsshogi.record import Record
 
 from keisei.records import RecordError, read_games
-from keisei.records.write import FinishedGame, write_csa, write_kif, write_usi
+from keisei.records.write import GameToWrite, write_csa, write_kif, write_usi
 from keisei.shogi import Position
 
 STARTS = {
@@ -21,7 +21,7 @@ STARTS = {
         "sfen lnsgkgsnl/9/ppppppppp/9/9/9/PPPPPPPPP/1B5R1/LNSGKGSNL w - 1",
         "5a5b 7g7f 3c3d 8h3c+ 2a3c",
     ),
-    "no_handicap": (  # like one, but it is black's move
+    "no_handicap": (  # the board of a handicap, but it is black's move
         "sfen lnsgkgsnl/1r7/ppppppppp/9/9/9/PPPPPPPPP/1B5R1/LNSGKGSNL b - 1",
         "7g7f 3c3d 8h3c+ 2a3c 2g2f",
     ),
@@ -35,8 +35,8 @@ WINNERS_TURN = ("declaration", "perpetual_check")
 DRAWS = ("repetition", "declaration")
 
 
-def games() -> dict[str, FinishedGame]:
-    """Every end, from every start, with either side to move."""
+def games() -> dict[str, GameToWrite]:
+    """Return games with every end, from every start, with either side to move."""
     found = {}
     for name, (start, line) in STARTS.items():
         for count in (4, 5):
@@ -47,7 +47,7 @@ def games() -> dict[str, FinishedGame]:
             ends += [(mover, reason) for reason in WINNERS_TURN]
             ends += [("draw", reason) for reason in DRAWS] + [("capped", "max_ply")]
             for result, reason in ends:
-                found[f"{name}-{mover}-{reason}-{result}"] = FinishedGame(
+                found[f"{name}-{mover}-{reason}-{result}"] = GameToWrite(
                     black="run@100",
                     white="usi:/usr/games/fairy-stockfish?nodes=500&Skill Level=-4",
                     result=result,  # type: ignore[arg-type]
@@ -65,25 +65,28 @@ GAMES = games()
 every_game = pytest.mark.parametrize("game", GAMES.values(), ids=GAMES.keys())
 
 
-def start_of(game: FinishedGame) -> str:
+def start_of(game: GameToWrite) -> str:
     return plain(game.start)
 
 
 def plain(sfen: str) -> str:
-    """Without the number of the move, which KIF and CSA don't have, and hands in our order."""
+    """Return an SFEN with hands in our order, without the move number that KIF and CSA lack."""
     return Position(sfen).sfen().rpartition(" ")[0]
 
 
-def comments_of(game: FinishedGame) -> list[str | None]:
+def comments_of(game: GameToWrite) -> list[str | None]:
     return [None if value is None else f"value {value:+g}" for value in game.values]
 
 
-def winner_of(game: FinishedGame) -> str | None:
+def winner_of(game: GameToWrite) -> str | None:
     return None if game.result == "capped" else game.result
 
 
-def end_of(game: FinishedGame) -> str:
-    """Key of ``WORDS``; a game is lost by what its loser may not do on his own move or the other's."""
+def end_of(game: GameToWrite) -> str:
+    """Return the key of ``WORDS``.
+
+    An illegal action loses on the loser's own move or on the other side's move.
+    """
     if game.result in {"capped", "draw"}:
         return game.result if game.reason != "repetition" else game.reason
     if game.reason == "perpetual_check":
@@ -108,7 +111,7 @@ WORDS = {
 }
 
 
-def check_ours(folder: Path, name: str, text: str, game: FinishedGame) -> None:
+def check_ours(folder: Path, name: str, text: str, game: GameToWrite) -> None:
     (folder / name).write_text(text, encoding="utf-8")
     (found,) = read_games(folder / name)
     assert not isinstance(found, RecordError), found
@@ -117,7 +120,7 @@ def check_ours(folder: Path, name: str, text: str, game: FinishedGame) -> None:
     assert found.winner == winner_of(game)
 
 
-def check_rsshogi(record: Record, game: FinishedGame) -> None:
+def check_rsshogi(record: Record, game: GameToWrite) -> None:
     assert plain(record.init_position_sfen) == start_of(game)
     assert [entry.move.to_usi() for entry in record.moves] == game.moves
     assert [entry.comment for entry in record.moves] == comments_of(game)
@@ -135,7 +138,7 @@ CSHOGI = {"black": cshogi.BLACK_WIN, "white": cshogi.WHITE_WIN, "draw": cshogi.D
 
 
 @every_game
-def test_kif(tmp_path: Path, game: FinishedGame) -> None:
+def test_kif_is_read_by_us_and_rsshogi(tmp_path: Path, game: GameToWrite) -> None:
     text = write_kif(game)
     assert text.startswith("#KIF version=2.0 encoding=UTF-8\n")
     assert text.splitlines()[-2].split()[:2] == [str(len(game.moves) + 1), WORDS[end_of(game)][0]]
@@ -149,14 +152,14 @@ def hands_sorted(line: str) -> str:
 
 
 @every_game
-def test_kif_read_by_cshogi(game: FinishedGame) -> None:
+def test_kif_is_read_by_cshogi(game: GameToWrite) -> None:
     text = write_kif(game)
     found = KIF.Parser.parse_str(text)
     assert found.names == [game.black, game.white]
     assert found.win == CSHOGI.get(game.result)
     assert found.var_info["棋戦"] == game.event
     if game.start != "startpos" and "手合割：二枚落ち" not in text:
-        # cshogi reads no diagrams, but it writes them, with hands in another order.
+        # cshogi cannot read diagrams. It writes them, with hands in another order.
         diagram = KIF.board_to_bod(cshogi.Board(f"{start_of(game)} 1")).splitlines()
         assert {hands_sorted(line) for line in diagram} <= set(map(hands_sorted, text.splitlines()))
         return
@@ -165,11 +168,11 @@ def test_kif_read_by_cshogi(game: FinishedGame) -> None:
 
 
 @every_game
-def test_csa(tmp_path: Path, game: FinishedGame) -> None:
+def test_csa_is_read_by_us_and_rsshogi(tmp_path: Path, game: GameToWrite) -> None:
     text = write_csa(game)
     assert text.startswith("'CSA encoding=UTF-8\nV3.0\n")
     assert text.splitlines()[-1] == WORDS[end_of(game)][1]
-    # Three letters a square, by which the readers count.
+    # Readers rely on exactly three letters a square.
     ranks = [line for line in text.splitlines() if re.match(r"P\d", line)]
     assert len(ranks) in {0, 9}
     assert all(re.fullmatch(r"P\d( \* |[-+][A-Z]{2}){9}", line) for line in ranks)
@@ -178,19 +181,19 @@ def test_csa(tmp_path: Path, game: FinishedGame) -> None:
 
 
 @every_game
-def test_csa_read_by_cshogi(game: FinishedGame) -> None:
+def test_csa_is_read_by_cshogi(game: GameToWrite) -> None:
     (found,) = cshogi.Parser.parse_str(write_csa(game))
     assert found.names == [game.black, game.white]
     assert plain(found.sfen) == start_of(game)
     assert [cshogi.move_to_usi(move) for move in found.moves] == game.moves
     assert found.endgame == WORDS[end_of(game)][1]
-    if game.reason not in {"checkmate", "max_ply"}:  # it does not know these ends
+    if game.reason not in {"checkmate", "max_ply"}:  # cshogi does not know these ends
         assert found.win == CSHOGI[game.result]
 
 
 @every_game
-def test_usi(tmp_path: Path, game: FinishedGame) -> None:
-    """Where a line does not say who won, the position does."""
+def test_usi_is_read_by_us(tmp_path: Path, game: GameToWrite) -> None:
+    """A line without an end word is not read here: only the rules name its winner."""
     text = write_usi(game)
     assert text.startswith(f"{game.start} moves {game.moves[0]}")
     if game.reason == "checkmate" or end_of(game).startswith("other_illegal"):
@@ -199,11 +202,11 @@ def test_usi(tmp_path: Path, game: FinishedGame) -> None:
         check_ours(tmp_path, "a.usi", text, game)
 
 
-def test_random_games_come_back(tmp_path: Path, played: Any) -> None:
-    """Drops, promotions, refused promotions, captures on the square of the move before."""
+def test_random_games_are_read_by_us_and_cshogi(tmp_path: Path, played: Any) -> None:
+    """They have drops, promotions, refused promotions and recaptures."""
     for one in played[:25]:
         loser = "white" if len(one.moves) % 2 else "black"
-        game = FinishedGame(
+        game = GameToWrite(
             black="a",
             white="b",
             result="black" if loser == "white" else "white",
@@ -220,7 +223,7 @@ def test_random_games_come_back(tmp_path: Path, played: Any) -> None:
             assert found.win == CSHOGI[game.result]
 
 
-def test_a_name_can_not_break_a_record() -> None:
+def test_a_name_cannot_break_a_record() -> None:
     game = replace(
         GAMES["even-black-resignation-white"], black="a\n%TORYO\n投了", event="e\r\n+7776FU"
     )
@@ -229,7 +232,7 @@ def test_a_name_can_not_break_a_record() -> None:
         assert [entry.move.to_usi() for entry in record.moves] == game.moves
 
 
-def test_a_move_that_is_not_legal_is_told() -> None:
+def test_an_illegal_move_is_refused() -> None:
     game = replace(GAMES["even-black-resignation-white"], moves=["7g7f", "7g7f"], values=())
     for write in (write_kif, write_csa):
         with pytest.raises(RecordError, match="evaluation ab12, game 3: "):

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from keisei import Settings
-from keisei.ppo.detectors import Alert
+from keisei.ppo.detectors import Finding
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class FakeReport:
     iteration: int
     values: dict[str, float]
     games: tuple[Any, ...] = ()
-    alerts: tuple[Alert, ...] = ()
+    alerts: tuple[Finding, ...] = ()
 
 
 class FakeAgent:
@@ -59,7 +59,7 @@ class FakeLearner:
     steps: int = 100
     warm_up_seconds: float = 0.0
     compile_failure: str = ""
-    alerts: Callable[[int], tuple[Alert, ...]] = lambda iteration: ()
+    alerts: Callable[[int], tuple[Finding, ...]] = lambda iteration: ()
     """Of an iteration, by its number."""
     on_turn: Callable[["FakeLearner", int], None] = lambda learner, turn: None
     step: int = 0

@@ -12,7 +12,7 @@ from fake_learner import FakeLearner
 
 import keisei
 from keisei import Keisei, Settings, TrainingFailed
-from keisei.ppo.detectors import Alert
+from keisei.ppo.detectors import Finding
 from keisei.runtime import rollback
 from keisei.store import NotFiniteError, RunDirectory
 
@@ -25,13 +25,13 @@ def settings(path: Path, **detectors: Any) -> Settings:
     return Settings.load(None, always | flags)
 
 
-def complaining(reaction: Any, *iterations: int) -> Callable[[int], tuple[Alert, ...]]:
-    alert = Alert("draws", "warning", "too many", reaction)
+def complaining(reaction: Any, *iterations: int) -> Callable[[int], tuple[Finding, ...]]:
+    alert = Finding("draws", "warning", "too many", reaction)
     return lambda iteration: (alert,) if iteration in iterations else ()
 
 
 async def run(
-    settings: Settings, alerts: Callable[[int], tuple[Alert, ...]], *, resume: bool = False
+    settings: Settings, alerts: Callable[[int], tuple[Finding, ...]], *, resume: bool = False
 ) -> Any:
     """The learner and the alerts that were told."""
     made: list[FakeLearner] = []
@@ -57,9 +57,9 @@ async def test_a_rollback_takes_the_newest_weights_at_which_nothing_was_wrong(
 
 
 async def test_good_weights_are_kept_however_long_the_trouble_lasts(tmp_path: Path) -> None:
-    def trouble(iteration: int) -> tuple[Alert, ...]:
+    def trouble(iteration: int) -> tuple[Finding, ...]:
         reaction: Any = "rollback" if iteration == 9 else "alert"
-        return (Alert("draws", "warning", "too many", reaction),) if iteration >= 4 else ()
+        return (Finding("draws", "warning", "too many", reaction),) if iteration >= 4 else ()
 
     def few(steps: int) -> Settings:
         told = settings(tmp_path)
@@ -95,12 +95,12 @@ async def test_trouble_that_was_long_in_coming_goes_back_to_weights_that_had_pro
 def test_what_was_on_trial_when_trouble_came_proves_nothing(tmp_path: Path) -> None:
     with closing(RunDirectory.create(settings(tmp_path))) as directory:
         good = rollback.GoodCheckpoints(directory)
-        good.note(100, {"iteration": 1, "quiet": True})
+        good.saved(100, {"iteration": 1, "quiet": True})
         assert good.find("draws") == (None, [])
         later = 1 + rollback.LOOKS_BACK
-        good.note(900, {"iteration": later, "quiet": True})
+        good.saved(900, {"iteration": later, "quiet": True})
         assert good.state()["proven"] is None
-        good.note(1900, {"iteration": 2 * later, "quiet": True})
+        good.saved(1900, {"iteration": 2 * later, "quiet": True})
         assert good.state()["proven"] == 900
 
 
@@ -108,7 +108,7 @@ async def test_a_wrong_number_is_told_at_once_and_loses_little(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(rollback, "LOOKS_BACK", 1)
-    alert = Alert("ratio", "error", "off", "rollback")
+    alert = Finding("ratio", "error", "off", "rollback")
     learner, _ = await run(settings(tmp_path), lambda now: (alert,) if now == 6 else ())
     assert learner.went_back_to == [500]
 

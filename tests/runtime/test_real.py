@@ -18,9 +18,8 @@ from keisei.errors import KeyReused
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.play import engines
 from keisei.play.tournament import _openings
-from keisei.runtime.evaluations import _promote
 from keisei.shogi import Position, SfenError
-from keisei.store import RunDirectory, load_checkpoint
+from keisei.store import load_checkpoint
 from keisei.usi import Timeouts
 
 pytestmark = pytest.mark.anyio
@@ -255,19 +254,6 @@ async def test_a_network_that_passes_the_test_becomes_best_and_stays(tmp_path: P
         assert (await loaded(best)).step == found["measured"]
         event = await anext(keisei.events({"metrics"}))
         assert "eval/score" not in event.values, "a moving opponent's score is no curve"
-
-
-def test_the_first_of_two_that_passed_stays_best(tmp_path: Path) -> None:
-    with RunDirectory.create(Settings(), tmp_path / "run") as run:
-        for step in (1, 2):
-            run.checkpoint(step).mkdir()
-        one, two = [str(run.checkpoint(step).relative_to(run.path)) for step in (1, 2)]
-        assert _promote(run, two, "random") == "is the run's best now"
-        assert "another network" in _promote(run, one, "random")
-        assert run.best.resolve() == run.checkpoint(2)
-        assert _promote(run, two, "random") == "is the run's best now", "killed before it was told"
-        run.checkpoint(1).rmdir()
-        assert "could not become the run's best" in _promote(run, one, two)
 
 
 async def test_a_stop_leaves_the_checkpoint_that_an_interrupted_evaluation_needs(

@@ -44,6 +44,7 @@ async def test_nan_is_sent_as_null(client: httpx.AsyncClient, run: FakeRun) -> N
 async def test_a_lone_surrogate_is_sent_as_an_escape(
     client: httpx.AsyncClient, run: FakeRun
 ) -> None:
-    run.message = "runs/\udcff\udc80"  # as Python writes the name of a file that is not UTF-8
+    message = "runs/\udcff\udc80"  # as Python writes the name of a file that is not UTF-8
+    run.fail(message)
     answer = await client.get("/api/status")
-    assert answer.json()["message"] == run.message
+    assert answer.json()["message"] == message

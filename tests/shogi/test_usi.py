@@ -1,4 +1,4 @@
-"""One grammar of USI lines for records, openings, ``keisei moves`` and ``keisei usi``."""
+"""USI lines: one grammar for records, openings, ``keisei moves`` and ``keisei usi``."""
 
 import pytest
 
@@ -23,7 +23,7 @@ SFEN = "4k4/9/4P4/9/9/9/9/9/4K4 b G"
         ("not an sfen", "not an sfen", ""),
     ],
 )
-def test_ways_to_write_a_line(line: str, start: str, moves: str) -> None:
+def test_a_line_may_be_written_in_several_ways(line: str, start: str, moves: str) -> None:
     assert read_line(line) == (start, moves.split())
 
 
@@ -36,6 +36,6 @@ def test_ways_to_write_a_line(line: str, start: str, moves: str) -> None:
         ("startpos 7g7f", "moves was expected, not 7g7f"),
     ],
 )
-def test_what_is_no_line(line: str, said: str) -> None:
+def test_a_line_without_position_and_moves_is_refused(line: str, said: str) -> None:
     with pytest.raises(SfenError, match=said):
         read_line(line)

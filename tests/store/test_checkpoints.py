@@ -1,4 +1,4 @@
-"""Checkpoints: whole or refused, at whatever moment a save breaks off."""
+"""Checkpoints are whole or refused, at whatever moment a save breaks off."""
 
 import hashlib
 import json
@@ -76,7 +76,7 @@ def assert_is(path: Path, step: int) -> None:
             assert torch.equal(found, tensor)
 
 
-def test_what_was_saved_comes_back(run: RunDirectory) -> None:
+def test_a_saved_checkpoint_reads_back_as_it_was(run: RunDirectory) -> None:
     path = save(run, 60)
     assert sorted(file.name for file in path.iterdir()) == sorted(FILES)
     assert_is(path, 60)
@@ -84,7 +84,7 @@ def test_what_was_saved_comes_back(run: RunDirectory) -> None:
     assert find_checkpoint(run.path) == (path, [])
 
 
-def test_the_oldest_go(run: RunDirectory) -> None:
+def test_a_save_removes_the_oldest_checkpoints(run: RunDirectory) -> None:
     paths = [save(run, step) for step in (9, 10, 100)]  # by number, not by name
     assert run.checkpoints() == paths[1:]
     assert find_checkpoint(run.path)[0] == paths[2]
@@ -112,7 +112,9 @@ def test_a_flipped_bit_is_refused(run: RunDirectory, name: str) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("damage", ["truncate", "grow", "empty", "remove", "reverse"])
-def test_other_damage_is_refused(run: RunDirectory, name: str, damage: str) -> None:
+def test_cut_grown_lost_or_reversed_files_are_refused(
+    run: RunDirectory, name: str, damage: str
+) -> None:
     file = save(run, 1) / name
     data = file.read_bytes()
     match damage:
@@ -130,7 +132,7 @@ def test_other_damage_is_refused(run: RunDirectory, name: str, damage: str) -> N
         load_checkpoint(file.parent)
 
 
-def test_the_older_one_is_used_and_the_damage_told(run: RunDirectory) -> None:
+def test_a_damaged_checkpoint_is_named_and_the_older_one_used(run: RunDirectory) -> None:
     old, new = save(run, 1), save(run, 2)
     (new / "env.safetensors").write_bytes(b"x")
     path, refused = find_checkpoint(run.path)
@@ -140,7 +142,7 @@ def test_the_older_one_is_used_and_the_damage_told(run: RunDirectory) -> None:
     ]
 
 
-def test_where_one_group_is_wanted_the_others_are_not_read(run: RunDirectory) -> None:
+def test_groups_that_are_not_asked_for_are_not_read(run: RunDirectory) -> None:
     old, new = save(run, 1), save(run, 2)
     for name in FILES:
         if name.endswith(".safetensors") and not name.startswith("weights"):
@@ -157,7 +159,7 @@ def test_where_one_group_is_wanted_the_others_are_not_read(run: RunDirectory) ->
             load_checkpoint(new, only="weights")
 
 
-def test_a_refused_newer_one_never_pushes_out_a_good_one(run: RunDirectory) -> None:
+def test_damaged_newer_checkpoints_never_push_out_a_good_one(run: RunDirectory) -> None:
     for step in (20, 30):
         (save(run, step) / "state.json").write_bytes(b"x")
     good = save(run, 10)
@@ -204,7 +206,9 @@ def test_a_number_that_is_not_finite_is_never_saved(run: RunDirectory, bad: Any)
 
 
 @pytest.mark.parametrize("bad", BAD)
-def test_one_that_was_saved_is_passed_by_and_told(run: RunDirectory, bad: Any) -> None:
+def test_a_checkpoint_that_is_not_finite_is_named_and_the_older_one_used(
+    run: RunDirectory, bad: Any
+) -> None:
     old, new = save(run, 1), save_as_earlier_versions_did(run, 2, *bad)
     said = f"{new}/{bad[0]}.safetensors: {bad[0]}/{bad[1]} is not finite"
     path, refused = find_checkpoint(run.path)
@@ -216,28 +220,28 @@ def test_one_that_was_saved_is_passed_by_and_told(run: RunDirectory, bad: Any) -
     assert_is(find_checkpoint(run.path)[0], 2)
 
 
-def test_where_none_is_finite_what_to_do_is_told(run: RunDirectory) -> None:
+def test_the_message_says_what_to_do_if_no_checkpoint_is_finite(run: RunDirectory) -> None:
     for step in (1, 2):
         save_as_earlier_versions_did(run, step, *BAD[0])
     with pytest.raises(
-        DamagedCheckpointError, match=r"not finite; .*not finite\): put one back from"
+        DamagedCheckpointError, match=r"not finite; .*not finite\): restore one from"
     ):
         find_checkpoint(run.path)
 
 
-def test_a_player_needs_finite_weights_alone(run: RunDirectory) -> None:
+def test_a_player_needs_only_the_weights_to_be_finite(run: RunDirectory) -> None:
     new = save_as_earlier_versions_did(run, 2, "optimizer", "step", math.nan)
     assert find_checkpoint(run.path, only="weights") == (new, [])
     assert load_checkpoint(new, only="weights").step == 2
 
 
-def test_numbers_next_to_the_largest_are_finite(run: RunDirectory) -> None:
+def test_the_largest_numbers_are_finite(run: RunDirectory) -> None:
     largest = torch.full((4, 4), torch.finfo(torch.float32).max)
     path = save_checkpoint(run, 1, {"weights": {"w": torch.stack((largest, -largest))}}, {})
     assert load_checkpoint(path).step == 1
 
 
-# ---- what is no file, or not what it should be
+# ---- damage: other things in the place of files, wrong contents
 
 
 def deep(file: Path) -> None:
@@ -269,7 +273,7 @@ def a_huge_number(file: Path) -> None:
 
 @pytest.mark.parametrize("damage", [deep, a_pipe, a_folder, a_loop, a_list, a_huge_number])
 @pytest.mark.parametrize("name", FILES)
-def test_anything_in_place_of_a_file_is_refused_and_never_waited_for(
+def test_pipes_folders_and_nonsense_are_refused_without_waiting(
     run: RunDirectory, name: str, damage: Callable[[Path], None]
 ) -> None:
     old, new = save(run, 1), save(run, 2)
@@ -283,7 +287,7 @@ def test_anything_in_place_of_a_file_is_refused_and_never_waited_for(
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "[]", "7", "{", '{"a": ' + "9" * 5000 + "}", ""])
-def test_a_state_that_is_no_state_is_refused_though_its_checksum_is_right(
+def test_a_state_that_is_not_a_json_object_is_refused_despite_its_checksum(
     run: RunDirectory, text: str
 ) -> None:
     old, new = save(run, 1), save(run, 2)
@@ -299,7 +303,7 @@ def test_a_state_that_is_no_state_is_refused_though_its_checksum_is_right(
         load_checkpoint(new)
 
 
-def test_no_valid_checkpoint_is_told(run: RunDirectory, tmp_path: Path) -> None:
+def test_the_message_says_why_there_is_no_checkpoint(run: RunDirectory, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="run: no checkpoint yet"):
         find_checkpoint(run.path)
     with pytest.raises(CheckpointError, match="nowhere: no such file or folder"):
@@ -312,7 +316,7 @@ def test_no_valid_checkpoint_is_told(run: RunDirectory, tmp_path: Path) -> None:
 
 
 def forge(path: Path, change: dict[str, Any]) -> None:
-    """A manifest with a right checksum, as somebody malicious or a later version writes it."""
+    """Write a manifest with a right checksum, as an attacker or a later version might."""
     from keisei.store.checkpoints import _manifest_digest
 
     manifest = json.loads((path / "manifest.json").read_text())
@@ -351,11 +355,11 @@ def test_forged_manifests_are_refused(run: RunDirectory, change: dict[str, Any],
 
 
 def part(folder: Path) -> Files:
-    """What rank 1 adds."""
+    """Write the files of rank 1."""
     return write_part(folder, 1, {"env": {"rng": torch.tensor([9])}}, {"rng": "11"})
 
 
-def test_each_rank_gets_back_its_own_and_the_rest_from_rank_0(run: RunDirectory) -> None:
+def test_each_rank_reads_its_own_files_and_the_rest_from_rank_0(run: RunDirectory) -> None:
     path = save_checkpoint(run, 60, tensors(60), {"step": 60, "rng": "00ff"}, part)
     assert_is(path, 60)
     other = load_checkpoint(path, 1)
@@ -374,7 +378,7 @@ def test_damage_in_the_files_of_another_rank_is_refused(run: RunDirectory) -> No
         (path / name).write_bytes(data)
 
 
-def test_if_another_rank_cannot_write_nothing_is_left(run: RunDirectory) -> None:
+def test_a_save_that_fails_on_another_rank_leaves_nothing(run: RunDirectory) -> None:
     def full(folder: Path) -> Files:
         raise OSError("rank 1: no space")
 
@@ -388,7 +392,7 @@ def test_if_another_rank_cannot_write_nothing_is_left(run: RunDirectory) -> None
 
 
 class Crash(BaseException):
-    """The power goes."""
+    """A power cut."""
 
 
 STEPS = {
@@ -408,7 +412,7 @@ def crash_at(monkeypatch: pytest.MonkeyPatch, number: int, error: BaseException)
         def call(*args: Any, **options: Any) -> Any:
             seen.append(name)
             if len(seen) >= number:
-                if name == "rmtree" and len(seen) == number:  # half of it is gone
+                if name == "rmtree" and len(seen) == number:  # half of the folder is removed
                     next(file for file in args[0].iterdir() if file.is_file()).unlink()
                 raise error
             return real(*args, **options)
@@ -427,7 +431,7 @@ def sweep(
     before: tuple[int, ...],
     error: BaseException,
 ) -> int:
-    """Save step 30 after ``before``, breaking off at every step in turn; the number of steps."""
+    """Save step 30 after ``before``, failing at each disk call in turn; return their number."""
     number = 0
     while True:
         number += 1
@@ -455,23 +459,13 @@ def sweep(
         assert len(left) == 2
 
 
-def test_a_crash_at_any_step_leaves_the_old_or_the_new(
+def test_a_crash_at_any_step_leaves_the_old_or_the_new_checkpoint(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert sweep(run, monkeypatch, (10, 20), Crash()) >= 20
 
 
-def test_a_full_disk_at_any_step_leaves_the_old_or_the_new(
+def test_a_full_disk_at_any_step_leaves_the_old_or_the_new_checkpoint(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep(run, monkeypatch, (20,), OSError(28, "No space left on device"))
-
-
-def test_opening_a_run_removes_what_a_crash_left(run: RunDirectory) -> None:
-    save(run, 1)
-    for name in (".new-000000000002", ".old-000000000000"):
-        (run.path / "checkpoints" / name).mkdir()
-    run.close()
-    with RunDirectory.open(run.path) as again:
-        assert [path.name for path in (run.path / "checkpoints").iterdir()] == ["000000000001"]
-        assert again.checkpoints() == [run.path / "checkpoints" / "000000000001"]

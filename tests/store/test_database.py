@@ -1,23 +1,20 @@
-"""The database and its reader, beside each other as in a run."""
+"""The database keeps whole batches, sets bad events aside and tells damage in one line."""
 
 import math
 import os
 import random
 import shutil
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from keisei.config import Settings
 from keisei.events import Alert, Board, Evaluation, Event, Game, Iteration, Status
-from keisei.store import Database, DatabaseError, RunDirectory, RunReader, save_checkpoint
+from keisei.store import Database, DatabaseError, RunReader
 from keisei.store import database as module
 
 
@@ -70,7 +67,7 @@ def reader(tmp_path: Path) -> RunReader:
     return RunReader(tmp_path)
 
 
-def test_metrics_come_back(db: Database, reader: RunReader) -> None:
+def test_metrics_read_back_as_they_were_written(db: Database, reader: RunReader) -> None:
     db.append([iteration(1, a=0.5, b=2), iteration(2, a=0.25)])
     assert reader.metrics() == {
         "series": {
@@ -90,93 +87,14 @@ def test_metrics_come_back(db: Database, reader: RunReader) -> None:
     assert reader.metrics(["nonsense"])["series"]["nonsense"]["value"] == []
 
 
-def test_range_and_cursor(db: Database, reader: RunReader) -> None:
-    db.append(iteration(number, a=number) for number in range(1, 11))
-
-    def values(**options: Any) -> list[float]:
-        found: list[float] = reader.metrics(["a"], **options)["series"]["a"]["value"]
-        return found
-
-    assert values(start=300, end=500) == [3, 4, 5]
-    assert values(start=301, end=499) == [4]
-    assert values(after=8) == [9, 10]
-    assert values(after=8, end=900) == [9]
-    assert values(after=10) == []
-    assert values(start=5000) == []
-    cursor = reader.metrics(after=10)["cursor"]
-    db.append([iteration(11, a=11)])
-    assert values(after=cursor) == [11]
-
-
-def test_what_is_not_finite_is_null_and_named(db: Database, reader: RunReader) -> None:
+def test_a_value_that_is_not_finite_is_none_and_its_metric_named(
+    db: Database, reader: RunReader
+) -> None:
     db.append([iteration(1, a=math.nan, b=1.0), iteration(2, a=-math.inf, b=1.0)])
     found = reader.metrics()
     assert found["series"]["a"]["value"] == [None, None]
     assert found["series"]["b"]["value"] == [1.0, 1.0]
     assert found["nonfinite"] == ["a"]
-
-
-@pytest.mark.parametrize("max_points", [5, 50, 2000])
-def test_thinning_keeps_spikes_and_both_ends(
-    db: Database, reader: RunReader, max_points: int
-) -> None:
-    generator = np.random.default_rng(0)
-    noise = generator.normal(size=5001).tolist()
-    noise[1234] = 50.0
-    noise[4321] = -50.0
-    noise[777] = math.nan
-    db.append(iteration(number, noisy=noise[number], flat=1.0) for number in range(1, 5001))
-    found = reader.metrics(max_points=max_points)
-    for series in found["series"].values():
-        assert len(series["value"]) <= max_points
-        assert series["iteration"] == sorted(set(series["iteration"]))
-        assert (series["iteration"][0], series["iteration"][-1]) == (1, 5000)
-        assert series["step"] == [number * 100 for number in series["iteration"]]
-    noisy = dict(
-        zip(
-            found["series"]["noisy"]["iteration"],
-            found["series"]["noisy"]["value"],
-            strict=True,
-        )
-    )
-    assert noisy[1234] == 50.0
-    assert noisy[4321] == -50.0
-    assert noisy[777] is None
-    assert found["nonfinite"] == ["noisy"]
-    assert all(noisy[number] == noise[number] for number in noisy if number != 777)
-
-
-def test_thinning_does_not_move_as_the_series_grows(db: Database, reader: RunReader) -> None:
-    waves = [math.sin(number) for number in range(5001)]
-    db.append(iteration(number, a=waves[number]) for number in range(1, 4501))
-    before = set(reader.metrics(max_points=1000)["series"]["a"]["iteration"][:-10])
-    db.append(iteration(number, a=waves[number]) for number in range(4501, 4601))
-    after = set(reader.metrics(max_points=1000)["series"]["a"]["iteration"])
-    assert before <= after
-
-
-def test_too_few_points_are_refused(db: Database, reader: RunReader) -> None:
-    with pytest.raises(ValueError, match=r"max_points: at least 5 \(got 4\)"):
-        reader.metrics(max_points=4)
-
-
-def test_games_page_by_page(db: Database, reader: RunReader) -> None:
-    db.append([game(number) for number in (3, 1, 2)])
-    assert [found["id"] for found in reader.games(limit=2)] == [3, 2]
-    assert [found["id"] for found in reader.games(limit=2, after=2)] == [1]
-    assert reader.game(2) == {
-        "id": 2,
-        "step": 0,
-        "time": 1.5,
-        "result": "black",
-        "reason": "checkmate",
-        "plies": 7,
-        "black": "self",
-        "white": "self",
-        "record": "startpos moves 2",
-    }
-    assert "record" not in reader.games()[0]
-    assert reader.game(4) is None
 
 
 def test_the_newest_games_and_events_are_kept(
@@ -190,7 +108,7 @@ def test_the_newest_games_and_events_are_kept(
     assert [found["step"] for found in reader.events()] == [16, 12, 8]
 
 
-def test_an_evaluation_is_its_newest_state(db: Database, reader: RunReader) -> None:
+def test_an_evaluation_has_its_newest_state(db: Database, reader: RunReader) -> None:
     db.append([evaluation("e", "running"), evaluation("f", "queued", time=5.0)])
     assert reader.evaluation("e") == {
         **fields(evaluation("e", "running")),
@@ -216,7 +134,7 @@ def test_statuses_and_alerts_are_kept_and_boards_are_not(db: Database, reader: R
     assert [found["id"] for found in reader.events(after=2)] == [1]
 
 
-def test_resume_removes_what_the_checkpoint_has_not_seen(db: Database, reader: RunReader) -> None:
+def test_a_resume_removes_what_came_after_the_checkpoint(db: Database, reader: RunReader) -> None:
     db.append(iteration(number, a=number) for number in range(1, 6))
     db.append([game(1, 300), game(2, 301), alert(300), alert(301), status("stopped", 400)])
     db.append([
@@ -246,7 +164,7 @@ def test_resume_removes_what_the_checkpoint_has_not_seen(db: Database, reader: R
     assert reader.metrics()["series"]["a"]["value"] == [1, 2, 3, -4, -5]
 
 
-def test_a_batch_is_kept_whole_or_not_at_all(db: Database, reader: RunReader) -> None:
+def test_a_batch_is_written_whole_or_not_at_all(db: Database, reader: RunReader) -> None:
     db.append([iteration(1, a=1)])
     with closing(sqlite3.connect(db._path, isolation_level=None)) as other:
         other.execute("CREATE TRIGGER full BEFORE INSERT ON game BEGIN SELECT no_such(); END")
@@ -280,7 +198,7 @@ SURROGATE = "run\udcff"
         (evaluation("e", "done", measured=1, message=SURROGATE), "UnicodeEncodeError"),
     ],
 )
-def test_a_record_that_cannot_be_written_holds_up_none_behind_it(
+def test_an_event_that_cannot_be_written_does_not_hold_up_others(
     db: Database, reader: RunReader, bad: Event, said: str
 ) -> None:
     db.append([iteration(1, a=1)])
@@ -296,30 +214,7 @@ def test_a_record_that_cannot_be_written_holds_up_none_behind_it(
     assert reader.evaluations() == []
 
 
-def test_readers_beside_a_writer_see_whole_batches(db: Database, reader: RunReader) -> None:
-    wrong: list[object] = []
-    over = threading.Event()
-
-    def read() -> None:
-        while not over.is_set():
-            series = reader.metrics(max_points=20)["series"]
-            ends = {name: points["iteration"][-1] for name, points in series.items()}
-            if ends and (len(set(ends.values())) != 1 or ends["a"] % 5):
-                wrong.append(ends)
-
-    threads = [threading.Thread(target=read) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for batch in range(100):
-        db.append(iteration(batch * 5 + i, a=i, b=i) for i in range(1, 6))
-    over.set()
-    for thread in threads:
-        thread.join()
-    assert not wrong
-    assert reader.metrics()["cursor"] == 500
-
-
-def test_what_was_written_is_there_after_a_reopening(tmp_path: Path, reader: RunReader) -> None:
+def test_written_values_are_there_after_reopening(tmp_path: Path, reader: RunReader) -> None:
     for number in (1, 2):
         database = Database(tmp_path / "keisei.db")
         database.append([iteration(number, a=number)])
@@ -328,7 +223,7 @@ def test_what_was_written_is_there_after_a_reopening(tmp_path: Path, reader: Run
     assert reader.metrics()["series"]["a"]["value"] == [1, 2]
 
 
-def test_files_that_are_no_database_of_ours_are_told(tmp_path: Path, reader: RunReader) -> None:
+def test_files_that_are_not_our_database_are_refused(tmp_path: Path, reader: RunReader) -> None:
     file = tmp_path / "keisei.db"
     file.write_text("not a database" * 100)
     for use in (lambda: Database(file), reader.metrics):
@@ -362,7 +257,7 @@ def clear_a_page(data: bytearray, chance: random.Random) -> None:
 
 
 @pytest.mark.parametrize("damage", [scramble, flip, cut, clear_a_page])
-def test_a_damaged_database_is_one_line_that_says_what_to_do(
+def test_the_error_of_a_damaged_database_is_one_line_that_says_what_to_do(
     tmp_path: Path, damage: Callable[[bytearray, random.Random], None]
 ) -> None:
     with closing(Database(tmp_path / "keisei.db")) as db:
@@ -408,7 +303,7 @@ def a_loop(file: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [a_folder, a_pipe, a_loop])
-def test_what_is_no_file_is_told_and_not_waited_for(
+def test_a_database_that_is_not_a_file_is_refused_without_waiting(
     tmp_path: Path, make: Callable[[Path], None]
 ) -> None:
     make(tmp_path / "keisei.db")
@@ -420,40 +315,3 @@ def test_what_is_no_file_is_told_and_not_waited_for(
     for use in uses if make is not a_loop else uses[:1]:
         with pytest.raises(DatabaseError, match=r"keisei\.db: "):
             use()
-
-
-def test_a_row_that_is_no_longer_an_evaluation_is_damage(db: Database, reader: RunReader) -> None:
-    for data in ("[" * 100_000, '{"id": "e"}', "7", '{"id": ["e"], "state": "done"}', "{"):
-        db.append([evaluation("e", "queued")])
-        with closing(sqlite3.connect(db._path, isolation_level=None)) as other:
-            other.execute("UPDATE evaluation SET data = ?", (data,))
-        with pytest.raises(DatabaseError, match="damaged"):
-            reader.evaluations()
-        with pytest.raises(DatabaseError, match="damaged"):
-            reader.evaluation("e")
-
-
-def test_a_run_that_has_not_begun_is_empty(tmp_path: Path) -> None:
-    with RunDirectory.create(Settings(), tmp_path / "run #1?") as run:
-        reader = RunReader(run.path)
-        assert reader.metrics() == {"series": {}, "nonfinite": [], "cursor": 0}
-        assert reader.games() == reader.evaluations() == reader.events() == []
-        assert reader.checkpoints() == []
-        assert reader.config()["net"]["kind"] == "se_resnet"
-        assert not run.database.exists()  # a reader writes nothing
-        Database(run.database).close()
-        assert reader.metrics()["cursor"] == 0
-
-
-def test_checkpoints_are_listed_newest_first(tmp_path: Path) -> None:
-    with RunDirectory.create(Settings(), tmp_path / "run") as run:
-        paths = [save_checkpoint(run, step, {"pool": {}}, {}) for step in (1, 2, 3)]
-        (paths[1] / "manifest.json").write_text("")
-        newest, damaged, oldest = RunReader(run.path).checkpoints()
-    assert newest["step"] == 3
-    assert newest["path"] == str(paths[2])
-    assert newest["bytes"] == sum(
-        file.stat().st_size for file in paths[2].iterdir() if file.name != "manifest.json"
-    )
-    assert oldest["created"] <= newest["created"]
-    assert "manifest.json: damaged" in damaged["error"]

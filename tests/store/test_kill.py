@@ -1,4 +1,4 @@
-"""kill -9 in the middle of saving: the files alone must carry on."""
+"""After kill -9 in the middle of a save the run resumes from its files."""
 
 import random
 import signal
@@ -27,7 +27,7 @@ with RunDirectory.open(Path(sys.argv[1])) as run:
 
 
 def killed(path: Path, first: int, seconds: float) -> int:
-    """Save from step ``first`` on, be killed after ``seconds``; the last step known to be saved."""
+    """Save from step ``first`` on, and kill that after ``seconds``; return the last step told."""
     command = [sys.executable, "-c", SAVE, str(path), str(first)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as saver:
         assert saver.stdout
@@ -55,11 +55,11 @@ def kill_again_and_again(path: Path, times: int) -> None:
         assert len(left) <= 1
 
 
-def test_kill_9_while_saving(tmp_path: Path) -> None:
+def test_a_run_survives_kill_9_while_saving(tmp_path: Path) -> None:
     kill_again_and_again(tmp_path / "run", 3)
 
 
 @pytest.mark.nightly
 @pytest.mark.timeout(900)
-def test_kill_9_while_saving_often(tmp_path: Path) -> None:
+def test_a_run_survives_kill_9_while_saving_many_times(tmp_path: Path) -> None:
     kill_again_and_again(tmp_path / "run", 200)

@@ -1,4 +1,4 @@
-"""Games and ratings of evaluations, written beside the run's live writer and read back."""
+"""Games and ratings are written beside the run's live writer and read back."""
 
 import math
 import sqlite3
@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from time import sleep
 from typing import Any
 
 import pytest
 
 from keisei.events import Evaluation, Iteration
-from keisei.store import Database, DatabaseError, MatchGame, MatchTable, Rating, RunReader
+from keisei.store import Database, DatabaseError, MatchGame, MatchTable, RatingRow, RunReader
 
 
 def game(number: int, **more: Any) -> MatchGame:
@@ -54,7 +53,7 @@ def reader(tmp_path: Path) -> RunReader:
     return RunReader(tmp_path)
 
 
-def test_games_come_back(table: MatchTable, reader: RunReader) -> None:
+def test_games_read_back_as_they_were_written(table: MatchTable, reader: RunReader) -> None:
     games = [game(0), game(1, black="random", white="material", values=())]
     table.add("e", reversed(games))
     assert table.games("e") == games
@@ -79,7 +78,7 @@ def test_games_come_back(table: MatchTable, reader: RunReader) -> None:
     assert reader.match_game("f", 0) is None
 
 
-def test_a_game_written_again_takes_its_place(table: MatchTable, reader: RunReader) -> None:
+def test_a_game_written_again_replaces_the_first(table: MatchTable, reader: RunReader) -> None:
     table.add("e", [game(0), game(1)])
     table.add("f", [game(0)])
     table.add("e", [game(0, result="black"), game(1)])
@@ -88,7 +87,7 @@ def test_a_game_written_again_takes_its_place(table: MatchTable, reader: RunRead
     assert len(reader.outcomes()) == 2  # "f" played a game of "e" again
 
 
-def test_games_page_by_page(table: MatchTable, reader: RunReader) -> None:
+def test_games_are_read_page_by_page(table: MatchTable, reader: RunReader) -> None:
     table.add("e", [game(0), game(1)])
     table.add("f", [game(0), game(1)])
     first = reader.match_games(limit=3)
@@ -106,7 +105,7 @@ def test_outcomes_are_blacks_points(table: MatchTable, reader: RunReader) -> Non
     assert reader.outcomes() == [("run@100", "w", points) for points in (1.0, 0.0, 0.5, 0.5)]
 
 
-def test_values_are_kept_as_json_can_hold_them(table: MatchTable) -> None:
+def test_values_are_rounded_and_nan_is_unknown(table: MatchTable) -> None:
     table.add("e", [game(0, values=(math.nan, 0.123456, None))])
     (found,) = table.games("e")
     assert found.values == (None, 0.1235, None)
@@ -127,7 +126,7 @@ def test_an_unknown_result_is_refused_and_its_batch_with_it(table: MatchTable) -
 def test_players_have_kinds(table: MatchTable, reader: RunReader) -> None:
     names = ["random", "material", "run@100", "usi:/bin/engine@home", "gpsfish"]
     table.save_ratings(
-        Rating(player=name, elo=-place, low=None, high=1.5, games=2, time=3.0)
+        RatingRow(player=name, elo=-place, low=None, high=1.5, games=2, time=3.0)
         for place, name in enumerate(names)
     )
     assert [row["kind"] for row in reader.ratings()] == [
@@ -148,8 +147,8 @@ def test_players_have_kinds(table: MatchTable, reader: RunReader) -> None:
     }
 
 
-def test_ratings_take_the_place_of_all_before(table: MatchTable, reader: RunReader) -> None:
-    weak = Rating(player="weak", elo=0.0, low=-1.0, high=1.0, games=1)
+def test_new_ratings_replace_all_earlier_ones(table: MatchTable, reader: RunReader) -> None:
+    weak = RatingRow(player="weak", elo=0.0, low=-1.0, high=1.0, games=1)
     strong = replace(weak, player="strong", elo=100.0)
     table.save_ratings([weak, replace(weak, player="gone")])
     table.save_ratings([weak, strong])
@@ -181,19 +180,19 @@ def test_an_evaluation_reads_as_one_of_the_live_run(
     assert done["finished"] == done["time"] >= done["created"] == begun["created"]
 
 
-def test_an_evaluation_that_was_not_begun_is_told(table: MatchTable) -> None:
+def test_an_update_of_an_evaluation_that_was_not_begun_is_refused(table: MatchTable) -> None:
     with pytest.raises(DatabaseError, match=r"keisei\.db: no evaluation 'nowhere'"):
         table.update("nowhere", "done", {})
 
 
-def test_a_resumed_run_forgets_the_games_of_later_steps_alone(
+def test_a_resumed_run_removes_only_the_games_of_later_steps(
     table: MatchTable, live: Database, reader: RunReader
 ) -> None:
     for key, step in (("old", 100), ("cut", 100), ("new", 200)):
         table.begin(key, step, {"measured": step, "command": True})
         table.add(key, [game(0, black=f"run@{step}", white=key), game(1, white=key)])
     table.update("old", "done", {})
-    rating = Rating(player="run@100", elo=0.0, low=None, high=None, games=4)
+    rating = RatingRow(player="run@100", elo=0.0, low=None, high=None, games=4)
     table.save_ratings([rating, replace(rating, player="run@200")])
     live.truncate_after(100)
     assert {row["evaluation"] for row in reader.match_games()} == {"old", "cut"}
@@ -215,7 +214,7 @@ def test_a_resumed_run_forgets_the_games_of_later_steps_alone(
 
 
 def test_writers_wait_for_each_other(table: MatchTable, live: Database, tmp_path: Path) -> None:
-    """Many processes' connections, at one file, with nothing lost."""
+    """Nothing is lost when many connections write to one file."""
 
     def train() -> None:
         for number in range(1, 51):
@@ -242,18 +241,20 @@ def test_writers_wait_for_each_other(table: MatchTable, live: Database, tmp_path
     assert {found["state"] for found in reader.evaluations()} == {"done"}
 
 
-def test_a_long_transaction_of_another_is_waited_for(table: MatchTable, tmp_path: Path) -> None:
+def test_a_writer_waits_for_a_long_transaction_of_another(
+    table: MatchTable, tmp_path: Path
+) -> None:
     with closing(sqlite3.connect(tmp_path / "keisei.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         thread = threading.Thread(target=table.add, args=("e", [game(0)]))
         thread.start()
-        sleep(0.3)
+        thread.join(0.3)  # nothing tells that SQLite waits
         assert thread.is_alive()
         other.execute("COMMIT")
         thread.join()
     assert len(table.games("e")) == 1
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatabaseError, match=r"nowhere/keisei\.db: unable to open database file"):
         MatchTable(tmp_path / "nowhere")

@@ -1,4 +1,4 @@
-"""Databases of earlier versions, and of later ones."""
+"""Databases of earlier versions are brought up to date; those of later ones are refused."""
 
 import sqlite3
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import pytest
 
 from keisei.events import Alert
 from keisei.store import Database, DatabaseError, MatchGame, MatchTable, RunReader
-from keisei.store.database import VERSION
+from keisei.store.migrations import VERSION
 
 VERSION_1 = """
 CREATE TABLE iteration (
@@ -38,7 +38,7 @@ INSERT INTO event VALUES (1, 100, 1.0, 'alert', 'alert', '{"name": "x"}');
 PRAGMA user_version = 1;
 PRAGMA journal_mode = WAL;
 """
-"""What the first version made, and a row for each table. Never to be changed."""
+"""Tables of the first version, with a row in each one. Never change this."""
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def check_rows(run: Path) -> None:
     assert [event["name"] for event in reader.events()] == ["x"]
 
 
-def test_a_reader_leaves_an_old_database_as_it_is_and_answers(run: Path) -> None:
+def test_a_reader_reads_an_old_database_and_does_not_change_it(run: Path) -> None:
     check_rows(run)
     reader = RunReader(run)
     assert (reader.match_games(), reader.outcomes(), reader.ratings()) == ([], [], [])
@@ -89,7 +89,7 @@ def test_a_writer_brings_an_old_database_up_to_date(
     table.close()
 
 
-def test_a_live_writer_of_the_old_tables_goes_on(run: Path) -> None:
+def test_a_live_writer_of_the_old_tables_continues(run: Path) -> None:
     """As when ``keisei evaluate`` is newer than the training beside it."""
     with closing(sqlite3.connect(run / "keisei.db", isolation_level=None)) as old:
         MatchTable(run).close()
@@ -111,7 +111,7 @@ def test_a_migration_that_fails_leaves_the_old_version_whole(run: Path) -> None:
     check_rows(run)
 
 
-def test_a_later_version_is_refused_by_all(run: Path) -> None:
+def test_a_later_version_is_refused_by_readers_and_writers(run: Path) -> None:
     with closing(sqlite3.connect(run / "keisei.db")) as connection:
         connection.execute(f"PRAGMA user_version = {VERSION + 1}")
     said = f"keisei.db: version {VERSION + 1}; this program knows version {VERSION}"
@@ -121,7 +121,7 @@ def test_a_later_version_is_refused_by_all(run: Path) -> None:
     assert version(run) == VERSION + 1
 
 
-def test_what_a_new_database_holds_is_what_an_old_one_becomes(run: Path, tmp_path: Path) -> None:
+def test_a_migrated_database_has_the_tables_of_a_new_one(run: Path, tmp_path: Path) -> None:
     database = Database(tmp_path / "new.db")
     alert = Alert(run="r", step=1, time=2.0, name="n", level="warning", message="m")
     database.append([alert])

@@ -1,6 +1,6 @@
-"""A USI engine that misbehaves as told: ``fake_engine.py HOW FOLDER``.
+"""A USI engine that misbehaves in the way HOW: ``fake_engine.py HOW FOLDER``.
 
-Otherwise it plays random legal moves. What it hears goes to FOLDER/heard.
+Apart from that it plays random legal moves. It writes the lines that it reads to FOLDER/heard.
 """
 
 import os
@@ -52,7 +52,7 @@ def abort() -> None:
 
 
 def once(act: Callable[[], None]) -> None:
-    """Only the first process of that folder does it."""
+    """Act in the first process that uses FOLDER alone."""
     try:
         (FOLDER / "once").touch(exist_ok=False)
     except FileExistsError:
@@ -78,14 +78,14 @@ def flood_errors_for_ever() -> None:
 
 
 def fork() -> None:
-    """A child that holds the pipes and ignores polite signals; then exit."""
+    """Start a child that keeps the pipes open and ignores SIGTERM."""
     code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
     child = subprocess.Popen([sys.executable, "-c", code])
     (FOLDER / "forked").write_text(str(child.pid))
 
 
 def escape() -> None:
-    """A child that leaves the process group and keeps the pipes for a while."""
+    """Start a child that leaves the process group and keeps the pipes open for a while."""
     code = "import time; time.sleep(3)"
     child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
     (FOLDER / "forked").write_text(str(child.pid))

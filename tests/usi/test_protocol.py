@@ -1,4 +1,4 @@
-"""What engines say, sense and nonsense."""
+"""Parsing the lines of engines, sense and nonsense."""
 
 from itertools import pairwise
 
@@ -66,7 +66,7 @@ from keisei.usi.protocol import (
         ("option name Piece type value type spin default 1", Option("Piece type value", "spin", "1")),
     ],
 )  # fmt: skip
-def test_what_lines_mean(line: str, message: Message) -> None:
+def test_a_line_of_the_protocol_is_parsed(line: str, message: Message) -> None:
     assert parse(line) == message
 
 
@@ -75,7 +75,7 @@ def test_what_lines_mean(line: str, message: Message) -> None:
     ["", "  ", "hello", "Unknown command: gameover lose", "id", "id number 3", "option name x",
      "option name x type y", "bestmovement", "checkmate", "\x00\ufffd"],
 )  # fmt: skip
-def test_nonsense_is_nothing(line: str) -> None:
+def test_a_line_without_meaning_gives_none(line: str) -> None:
     assert parse(line) is None
 
 
@@ -86,7 +86,7 @@ NOISE = st.text(max_size=20) | st.sampled_from(WORDS.split()) | st.just("9" * 50
 
 
 @given(st.lists(NOISE).map(" ".join))
-def test_nothing_raises(line: str) -> None:
+def test_no_line_raises_an_error(line: str) -> None:
     parse(line)
     for word in ("option name", "info", "id", "bestmove"):
         parse(f"{word} {line}")
@@ -107,21 +107,23 @@ def test_nothing_raises(line: str) -> None:
         ("option name P type button", "1", "takes no value"),
     ],
 )
-def test_options_know_their_values(line: str, value: str | None, wrong: str | None) -> None:
+def test_an_option_says_what_is_wrong_with_a_value(
+    line: str, value: str | None, wrong: str | None
+) -> None:
     option = parse(line)
     assert isinstance(option, Option)
-    found = option.refuses(value)
+    found = option.problem_with(value)
     assert found is None if wrong is None else wrong in (found or "")
 
 
-def test_options_are_set() -> None:
+def test_the_command_that_sets_an_option_has_a_name_and_a_value() -> None:
     assert set_option("Skill Level", "-4") == "setoption name Skill Level value -4"
     assert set_option("Clear Hash", None) == "setoption name Clear Hash"
     assert set_option("Log", "") == "setoption name Log value <empty>"
 
 
 @given(st.binary(max_size=200), st.lists(st.integers(0, 200)))
-def test_lines_do_not_depend_on_how_they_arrive(data: bytes, cuts: list[int]) -> None:
+def test_lines_do_not_depend_on_how_their_bytes_arrive(data: bytes, cuts: list[int]) -> None:
     whole, places = Lines().feed(data + b"\n"), sorted([0, *cuts, len(data)])
     lines, found = Lines(), []
     for begin, end in pairwise(places):
@@ -134,11 +136,11 @@ def test_lines_do_not_depend_on_how_they_arrive(data: bytes, cuts: list[int]) ->
     )
 
 
-def test_a_line_without_end_is_bounded() -> None:
+def test_a_line_without_end_takes_bounded_memory() -> None:
     lines = Lines()
     for _ in range(100):
         assert lines.feed(b"x" * 65_536) == []
-    assert len(lines._kept) == LINE_LIMIT
+    assert len(lines._unfinished) == LINE_LIMIT
     assert lines.feed(b"y\nusiok\n") == ["x" * LINE_LIMIT, "usiok"]
 
 

@@ -1,4 +1,4 @@
-"""The engines that Debian ships."""
+"""Real engines, which Debian ships."""
 
 import pytest
 from engine_tools import debian, nothing_left
@@ -11,12 +11,12 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(scope="module", autouse=True)
 def rules() -> None:
-    """Compiled before a test looks for what blocks the loop."""
+    """Compile the rules first: that would block the event loop of a test."""
     Position().outcome()
 
 
 async def play(spec: EngineSpec, plies: int) -> Position:
-    """The engine against itself."""
+    """Let the engine play against itself."""
     position, moves = Position(), list[str]()
     async with Engine(spec) as engine:
         await engine.new_game()
@@ -28,7 +28,7 @@ async def play(spec: EngineSpec, plies: int) -> Position:
     return position
 
 
-async def test_fairy_stockfish_plays() -> None:
+async def test_fairy_stockfish_plays_thirty_legal_moves() -> None:
     path = debian("fairy-stockfish", "fairy-stockfish")
     async with nothing_left():
         spec = EngineSpec.parse(f"usi:{path}?nodes=500&Skill Level=-4&Threads=1")
@@ -36,14 +36,14 @@ async def test_fairy_stockfish_plays() -> None:
     assert position.ply == 30
 
 
-async def test_fairy_stockfish_refuses_what_it_does_not_know() -> None:
+async def test_an_option_that_fairy_stockfish_lacks_is_refused() -> None:
     path = debian("fairy-stockfish", "fairy-stockfish")
     for option, said in (("Skill=3", "near it: Skill Level"), ("Skill Level=21", "-20 to 20")):
         with pytest.raises(EngineStartError, match=said):
             await Engine(EngineSpec.parse(f"usi:{path}?nodes=5&{option}")).__aenter__()
 
 
-async def test_fairy_stockfish_resigns_when_mated_and_tells_the_score() -> None:
+async def test_fairy_stockfish_resigns_when_mated_and_gives_the_score() -> None:
     path = debian("fairy-stockfish", "fairy-stockfish")
     async with Engine(EngineSpec.parse(f"usi:{path}?depth=4")) as engine:
         assert (await engine.go("sfen 4k4/4G4/4G4/9/9/9/9/9/4K4 w - 1")).move == "resign"
@@ -52,7 +52,7 @@ async def test_fairy_stockfish_resigns_when_mated_and_tells_the_score() -> None:
         assert engine.info.mate == 1
 
 
-async def test_gpsshogi_plays_by_the_clock_alone() -> None:
+async def test_gpsshogi_plays_with_a_clock_and_crashes_without_one() -> None:
     path = debian("gpsusi", "gpsshogi")
     async with nothing_left():
         position = await play(EngineSpec.parse(f"usi:{path}?byoyomi=100"), 6)

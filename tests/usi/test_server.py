@@ -1,4 +1,4 @@
-"""What a GUI says, and what it is answered."""
+"""The engine that GUIs talk to: each line and its answers."""
 
 from collections.abc import Sequence
 
@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from keisei.shogi import Position
 from keisei.shogi.position import Rule
 from keisei.usi.protocol import BestMove, Identity, Info, UsiOk, parse
-from keisei.usi.server import OPTIONS, Session, View, centipawns
+from keisei.usi.server import OPTIONS, Assessment, Session, centipawns
 
 MATED = "4k4/4G4/4P4/9/9/9/9/9/4K4 w - 1"
 ENTERED = "LNSGKGSNL/1R5B1/PPPPPPPPP/9/9/9/9/9/4k4 b RB 1"
 
 
 class Fake:
-    """Likes the moves in the order of their names."""
+    """Prefers moves in the alphabetical order of their names."""
 
     about = "a fake"
     declaration: Rule = "27"
@@ -25,15 +25,15 @@ class Fake:
         self.value = value
         self.seen: list[Position] = []
 
-    def look(self, position: Position) -> View:
+    def assess(self, position: Position) -> Assessment:
         self.seen.append(position)
         moves = position.legal_moves()
         half = [0.5 ** (place + 1) for place in range(len(moves))]
-        return View(tuple(zip(moves, half, strict=True)), self.value)
+        return Assessment(tuple(zip(moves, half, strict=True)), self.value)
 
 
 class Gui:
-    """A session, what it was loaded with, and its player."""
+    """A GUI: a session, the arguments of each load, and the fake player."""
 
     def __init__(self, value: float = 0.0) -> None:
         self.player = Fake(value)
@@ -66,7 +66,7 @@ def ready(value: float = 0.0) -> Gui:
     return gui
 
 
-def test_a_game(gui: Gui) -> None:
+def test_a_game_gets_a_move_for_each_go(gui: Gui) -> None:
     assert gui.say("usi")[:2] == ["id name Keisei 1.0 (run)", "id author Keisei contributors"]
     assert gui.loads == []
     assert gui.say("isready") == ["info string a fake", "readyok"]
@@ -83,7 +83,7 @@ def test_a_game(gui: Gui) -> None:
     assert gui.session.over
 
 
-def test_a_client_reads_who_it_is_and_what_can_be_set(gui: Gui) -> None:
+def test_usi_lists_the_name_and_all_options(gui: Gui) -> None:
     name, author, *options, last = map(parse, gui.say("usi"))
     assert name == Identity("name", "Keisei 1.0 (run)")
     assert author == Identity("author", "Keisei contributors")
@@ -92,7 +92,7 @@ def test_a_client_reads_who_it_is_and_what_can_be_set(gui: Gui) -> None:
     assert all(" " not in option.name for option in OPTIONS)  # ShogiHome would drop it
 
 
-def test_the_weights_are_loaded_when_wanted_and_once(gui: Gui) -> None:
+def test_weights_are_loaded_once_and_not_before_isready(gui: Gui) -> None:
     gui.say("usi", "setoption name Threads value 2")
     assert gui.loads == []
     assert gui.say("isready", "isready")[-2:] == ["readyok", "readyok"]
@@ -120,10 +120,10 @@ def test_any_clock_is_answered_at_once(words: str) -> None:
 
 
 @pytest.mark.parametrize("words", ["infinite", "ponder btime 1000 wtime 1000", "ponder"])
-def test_some_searches_wait_for_stop(words: str) -> None:
+def test_infinite_and_ponder_searches_wait_for_stop(words: str) -> None:
     gui = ready()
-    told = gui.say(f"go {words}")
-    assert told[-1] == "info depth 1 nodes 1 score cp 0 pv 1g1f"
+    shown = gui.say(f"go {words}")
+    assert shown[-1] == "info depth 1 nodes 1 score cp 0 pv 1g1f"
     assert gui.say("isready", "position startpos moves 1g1f") == ["readyok"]
     assert gui.say("stop") == ["bestmove 1g1f"]
     assert gui.say("stop", "ponderhit", "stop") == []
@@ -159,27 +159,29 @@ def test_a_limit_beside_infinite_ends_the_search(words: str, gui: Gui) -> None:
         ("4k4/9/9/9/9/9/4p4/9/4K4 w g 1", "G*5h"),
     ],
 )
-def test_a_move_that_mates_is_told_as_mate_and_never_resigned(sfen: str, move: str) -> None:
+def test_a_mating_move_is_shown_as_mate_and_never_replaced_by_resignation(
+    sfen: str, move: str
+) -> None:
     class Mates(Fake):
-        def look(self, position: Position) -> View:
+        def assess(self, position: Position) -> Assessment:
             others = [(other, 0.0) for other in position.legal_moves() if other != move]
-            return View(((move, 1.0), *others), -0.99)
+            return Assessment(((move, 1.0), *others), -0.99)
 
     gui = Gui()
     gui.player = Mates()
     gui.set(ResignWinRate=50, ResignMoves=1)
-    *told, best = gui.say(f"position sfen {sfen}", "go")
+    *shown, best = gui.say(f"position sfen {sfen}", "go")
     assert best == f"bestmove {move}"
-    assert f"info depth 1 nodes 1 score mate 1 pv {move}" in told
+    assert f"info depth 1 nodes 1 score mate 1 pv {move}" in shown
 
 
 @pytest.mark.parametrize("words", ["mate infinite", "mate 1000", "mate"])
-def test_mates_are_not_searched(words: str) -> None:
+def test_go_mate_is_answered_as_not_implemented(words: str) -> None:
     gui = ready()
     assert gui.say(f"go {words}", "stop") == ["checkmate notimplemented"]
 
 
-def test_rules_decide_before_the_network() -> None:
+def test_mate_and_declaration_are_decided_without_the_network() -> None:
     gui = ready()
     assert gui.moves(f"position sfen {MATED}", "go") == ["bestmove resign"]
     assert gui.moves(f"position sfen {ENTERED}", "go", "go infinite", "stop") == [
@@ -201,7 +203,7 @@ def test_the_declaration_rule_is_that_of_the_run() -> None:
     assert move not in {"bestmove win", "bestmove resign"}
 
 
-def test_the_history_of_the_position_is_kept() -> None:
+def test_the_moves_of_the_game_reach_the_network() -> None:
     gui = ready()
     gui.say("position startpos moves 2h3h 8b7b 3h2h 7b8b", "go")
     assert gui.player.seen[-1].occurrences == 2
@@ -219,7 +221,9 @@ def test_the_history_of_the_position_is_kept() -> None:
         ("", ""),
     ],
 )
-def test_no_move_is_made_up_for_a_position_that_is_none(position: str, said: str) -> None:
+def test_an_invalid_position_is_answered_with_the_error_and_resignation(
+    position: str, said: str
+) -> None:
     gui = ready()
     gui.say(f"position {position}")
     first, last = gui.say("go byoyomi 1")
@@ -229,7 +233,7 @@ def test_no_move_is_made_up_for_a_position_that_is_none(position: str, said: str
     assert gui.moves("position startpos", "go") == ["bestmove 1g1f"]
 
 
-def test_options_are_taken_in_any_case_and_refused_with_a_reason() -> None:
+def test_option_names_ignore_case_and_bad_values_are_refused_with_a_reason() -> None:
     gui = ready()
     for good in ("name mULTIpv value 4", "name Sampling value False", "name USI_MultiPV value 2"):
         assert gui.say(f"setoption {good}") == []
@@ -250,7 +254,7 @@ def test_options_are_taken_in_any_case_and_refused_with_a_reason() -> None:
     assert len([line for line in gui.say("go") if " pv " in line]) == 2  # the last good one
 
 
-def test_the_best_moves_are_told() -> None:
+def test_multipv_shows_the_best_moves() -> None:
     gui = ready(value=0.5)
     gui.set(MultiPV=3)
     assert gui.say("go") == [
@@ -261,8 +265,8 @@ def test_the_best_moves_are_told() -> None:
         "bestmove 1g1f",
     ]
     gui.set(MultiPV=20)
-    told = gui.say(f"position sfen {'4k4/9/9/9/9/9/9/9/4K4 b - 1'}", "go")
-    assert len([line for line in told if " pv " in line]) == 5  # it has no more
+    shown = gui.say(f"position sfen {'4k4/9/9/9/9/9/9/9/4K4 b - 1'}", "go")
+    assert len([line for line in shown if " pv " in line]) == 5  # it has no more
 
 
 def drawn(*lines: str) -> list[str]:
@@ -280,19 +284,19 @@ def test_moves_are_drawn_by_their_probability_and_the_seed() -> None:
     assert len(set(moves)) > 3
 
 
-def test_the_move_that_was_drawn_is_told_first() -> None:
+def test_the_sampled_move_is_shown_first() -> None:
     gui = ready()
     gui.set(Sampling="true", Seed=7, MultiPV=2)
     for _ in range(20):
         _, first, second, move = gui.say("go")
-        told = parse(first)
-        assert isinstance(told, Info)
-        assert move == f"bestmove {told.pv[0]}"
-        assert told.cp == 0
-        assert second != f"info depth 1 multipv 2 pv {told.pv[0]}"
+        shown = parse(first)
+        assert isinstance(shown, Info)
+        assert move == f"bestmove {shown.pv[0]}"
+        assert shown.cp == 0
+        assert second != f"info depth 1 multipv 2 pv {shown.pv[0]}"
 
 
-def test_it_resigns_when_it_looked_bad_for_long_enough() -> None:
+def test_it_resigns_after_enough_bad_moves_in_a_row() -> None:
     gui = ready(value=-0.9)  # win rate 5 %
     assert gui.moves("go", "go", "go", "go", "go") == ["bestmove 1g1f"] * 5  # off by default
     gui.set(ResignWinRate=6, ResignMoves=3)
@@ -307,7 +311,7 @@ def test_it_resigns_when_it_looked_bad_for_long_enough() -> None:
     assert gui.moves("go ponder", "ponderhit") == ["bestmove resign"]
 
 
-def test_what_it_does_not_know_is_told() -> None:
+def test_an_unknown_command_is_reported() -> None:
     gui = ready()
     assert gui.say("xyzzy on", "", "  ", "\t") == ["info string unknown command: xyzzy"]
     assert gui.say("\x1b[2J\u5f62") == ["info string unknown command:  [2J\\u5f62"]
@@ -323,17 +327,17 @@ LINES = st.one_of(st.lists(WORDS, max_size=8).map(" ".join), st.text(max_size=30
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(LINES, max_size=12))
-def test_nothing_said_breaks_it(lines: Sequence[str]) -> None:
+def test_no_input_breaks_the_session(lines: Sequence[str]) -> None:
     gui = Gui()
-    told = gui.say(*lines)
-    assert all(line.isascii() and line.isprintable() for line in told)
-    answers = [line for line in told if isinstance(parse(line), BestMove)]
+    shown = gui.say(*lines)
+    assert all(line.isascii() and line.isprintable() for line in shown)
+    answers = [line for line in shown if isinstance(parse(line), BestMove)]
     asked = sum(line.split()[:1] == ["go"] for line in lines)
     assert len(answers) <= asked
     assert gui.moves("usinewgame", "position startpos", "go")
 
 
-def test_centipawns() -> None:
-    """1 / (1 + exp(-600/600)) is 0.7311."""
+def test_a_value_becomes_centipawns_by_the_win_rate_formula() -> None:
+    """The win rate at 600 centipawns is 1 / (1 + exp(-1)) = 0.7311."""
     assert centipawns(2 * 0.7310586 - 1) == 600
     assert [centipawns(value) for value in (0.0, 1.0, -1.0)] == [0, 5526, -5526]

@@ -1,11 +1,11 @@
-"""How an engine is named."""
+"""Engine specifications as text."""
 
 import pytest
 
 from keisei.usi import EngineSpec, EngineSpecError
 
 
-def test_limits_and_options() -> None:
+def test_a_spec_holds_path_limits_and_options() -> None:
     spec = EngineSpec.parse("usi:/usr/games/fairy-stockfish?nodes=500&Skill Level=-4")
     assert spec.path == "/usr/games/fairy-stockfish"
     assert spec.options == (("Skill Level", "-4"),)
@@ -21,12 +21,14 @@ def test_limits_and_options() -> None:
         ("nodes=5&byoyomi=300", "go btime 0 wtime 0 byoyomi 300 nodes 5", 0.3),
     ],
 )
-def test_go(query: str, go: str, seconds: float | None) -> None:
+def test_limits_become_the_go_command_and_seconds(
+    query: str, go: str, seconds: float | None
+) -> None:
     spec = EngineSpec.parse(f"usi:engine?{query}")
     assert (spec.go, spec.seconds) == (go, seconds)
 
 
-def test_all_else_are_options() -> None:
+def test_every_name_that_is_no_limit_is_an_option() -> None:
     spec = EngineSpec.parse(
         "usi:e?nodes=5&option.nodes=7&Clear Hash&Log=&Book%20File=/a%26b=c&Threads=1"
     )
@@ -59,7 +61,7 @@ def test_all_else_are_options() -> None:
         ("usi:x?nodes=5&Ha\x00sh=6", "holds characters"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_one_line(text: str, said: str) -> None:
+def test_an_error_is_one_line_that_says_what_is_wrong(text: str, said: str) -> None:
     with pytest.raises(EngineSpecError) as caught:
         EngineSpec.parse(text)
     assert said in str(caught.value)

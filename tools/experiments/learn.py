@@ -30,7 +30,8 @@ from keisei.config import Settings  # noqa: E402
 from keisei.evaluation import Match, MatchSpec  # noqa: E402
 from keisei.nets.policy import resolve_device, resolve_dtype  # noqa: E402
 from keisei.ppo import learner as learning  # noqa: E402
-from keisei.ppo.learner import Learner, Report  # noqa: E402
+from keisei.ppo import prepare  # noqa: E402
+from keisei.ppo.learner import IterationReport, Learner  # noqa: E402
 from tools.experiments.mate_probe import positions, probe  # noqa: E402
 
 KEYS = (
@@ -55,14 +56,14 @@ def match(learner: Learner, opponent: Any, games: int, *, greedy: bool = False) 
     return {"score": round(result.score, 4), "wldc": counts, "wins": dict(wins)}
 
 
-def iterate(learner: Learner) -> Report:
+def iterate(learner: Learner) -> IterationReport:
     """One whole iteration."""
     turns = learner.iterate()
     while True:
         try:
             next(turns)
         except StopIteration as end:
-            report: Report = end.value
+            report: IterationReport = end.value
             return report
 
 
@@ -123,7 +124,7 @@ def main() -> None:
     args, overrides = arguments()
     torch.set_num_threads(args.threads)
     if args.terminal_value:
-        learning.outcome_targets = terminal_targets
+        prepare.outcome_targets = terminal_targets
     if args.muon:
         learning.make_optimizer = muon_optimizer
     settings = Settings.load(args.config, {"run.seed": args.seed, **overrides})

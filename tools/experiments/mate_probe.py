@@ -78,7 +78,7 @@ def main() -> None:
 def probe(agent: Agent, found: list[tuple[str, list[int]]]) -> dict[str, float]:
     """What a network does with ``positions``: means over them."""
     seen, mask = look([sfen for sfen, _ in found])
-    rows, value = agent.look(seen, mask, k=600)
+    rows, value = agent.top_and_values(seen, mask, k=600)
     mass, best, uniform = [], [], []
     for row, (_, mating) in zip(rows, found, strict=True):
         chances = dict(row)

@@ -1,4 +1,4 @@
-"""Whatever the bytes: a game or one line that says why not, in a time that grows with the size."""
+"""Any bytes give games or one-line errors, in a time that grows linearly with their size."""
 
 import tempfile
 import time
@@ -75,7 +75,7 @@ PIECES = [
 
 @st.composite
 def damaged(draw: st.DrawFn) -> bytes:
-    """A valid file with pieces cut out, doubled, or put in."""
+    """Return a valid file with parts cut out, repeated, or inserted."""
     data = draw(st.sampled_from(VALID))
     for _ in range(draw(st.integers(0, 6))):
         begin, length = draw(st.integers(0, len(data))), draw(st.integers(0, 30))
@@ -85,7 +85,7 @@ def damaged(draw: st.DrawFn) -> bytes:
     return data
 
 
-def check(ending: str, data: bytes) -> None:
+def assert_games_or_one_line_errors(ending: str, data: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, f"a{ending}")
         file.write_bytes(data)
@@ -105,16 +105,16 @@ health = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 @inputs
 @settings(max_examples=300, deadline=None, suppress_health_check=health)
-def test_any_bytes_are_a_game_or_one_line(ending: str, data: bytes) -> None:
-    check(ending, data)
+def test_any_bytes_give_games_or_one_line_errors(ending: str, data: bytes) -> None:
+    assert_games_or_one_line_errors(ending, data)
 
 
 @pytest.mark.nightly
 @pytest.mark.timeout(600)
 @inputs
 @settings(max_examples=10_000, deadline=None, suppress_health_check=health)
-def test_ten_thousand_inputs_are_games_or_one_line_each(ending: str, data: bytes) -> None:
-    check(ending, data)
+def test_ten_thousand_inputs_give_games_or_one_line_errors(ending: str, data: bytes) -> None:
+    assert_games_or_one_line_errors(ending, data)
 
 
 CYCLE_KIF = ["４八金(49)", "６二金(61)", "４九金(48)", "６一金(62)"]
@@ -166,7 +166,7 @@ LARGE = {
 
 @pytest.mark.parametrize("name", LARGE)
 def test_a_megabyte_is_read_in_seconds(tmp_path: Path, name: str) -> None:
-    """The time is the subject here: a quadratic reader takes minutes. Measured: docs/decisions/0006."""
+    """A quadratic reader would take minutes. docs/decisions/0006 has the measured times."""
     text = LARGE[name]
     assert len(text.encode()) > 900_000
     file = tmp_path / name

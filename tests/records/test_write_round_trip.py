@@ -1,4 +1,4 @@
-"""Any game that we or another library write is read back: start, moves, winner, reason."""
+"""Random games that we, rsshogi or cshogi write are read back with all that they hold."""
 
 import random
 import tempfile
@@ -16,11 +16,11 @@ from rsshogi.record import MoveEntry, Record, RecordMetadata, SpecialMoveEntry
 
 from keisei.records import GameRecord, read_games
 from keisei.records.start import HANDICAPS
-from keisei.records.write import FinishedGame, write_csa, write_kif, write_usi
+from keisei.records.write import GameToWrite, write_csa, write_kif, write_usi
 from keisei.shogi import START_SFEN, Position
 
 EXAMPLES = 200
-"""Of each of the ten tests below: 2,000 games."""
+"""Number of games in each of the ten tests below."""
 many = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 STARTS = (
     START_SFEN,
@@ -35,12 +35,12 @@ STARTS = (
 
 @dataclass(frozen=True)
 class Drawn:
-    """A random legal game."""
+    """A random game of legal moves."""
 
     start: str
     moves: tuple[str, ...]
     white_to_move: bool
-    """At its end."""
+    """Whether white is to move at its end."""
 
 
 @st.composite
@@ -67,7 +67,7 @@ nasty = st.one_of(
         ]
     ),
 )  # fmt: skip
-"""Names and comments: any letters, and what a reader could take for something else."""
+"""Names and comments: any letters, and texts that a reader could mistake for moves or ends."""
 ENDS = {
     "resignation": ("other", "resign"),
     "checkmate": ("other", "mate"),
@@ -78,7 +78,7 @@ ENDS = {
     "impasse": ("draw", "impasse"),
     "max_ply": ("capped", "interrupt"),
 }
-"""Keisei's reasons: who won by them, and the reason that is read from KIF and CSA."""
+"""Keisei's reasons: who won, and the reason that is read from KIF and CSA."""
 
 
 def read(name: str, data: str | bytes) -> list[Any]:
@@ -102,11 +102,11 @@ def winner_of(by: str, game: Drawn) -> str | None:
     return {"mover": sides[0], "other": sides[1], "draw": "draw"}.get(by)
 
 
-def finished(game: Drawn, reason: str, black: str, white: str, event: str) -> FinishedGame:
+def to_write(game: Drawn, reason: str, black: str, white: str, event: str) -> GameToWrite:
     by = ENDS[reason][0]
     result: Any = "capped" if by == "capped" else winner_of(by, game)
     start = "startpos" if game.start == START_SFEN else f"sfen {game.start}"
-    return FinishedGame(
+    return GameToWrite(
         black=black, white=white, result=result, reason=reason, start=start, moves=game.moves,
         event=event,
     )  # fmt: skip
@@ -115,23 +115,25 @@ def finished(game: Drawn, reason: str, black: str, white: str, event: str) -> Fi
 @pytest.mark.parametrize("ending", ["kifu", "csa"])
 @given(game=games(), reason=st.sampled_from(sorted(ENDS)), texts=st.tuples(nasty, nasty, nasty))
 @many
-def test_what_we_write(ending: str, game: Drawn, reason: str, texts: tuple[str, str, str]) -> None:
+def test_kif_and_csa_that_we_write_are_read_back(
+    ending: str, game: Drawn, reason: str, texts: tuple[str, str, str]
+) -> None:
     write = {"kifu": write_kif, "csa": write_csa}[ending]
-    text = write(finished(game, reason, *texts))
-    by, told = ENDS[reason]
-    check(f"a.{ending}", text, game, winner_of(by, game), told)
+    text = write(to_write(game, reason, *texts))
+    by, found_reason = ENDS[reason]
+    check(f"a.{ending}", text, game, winner_of(by, game), found_reason)
 
 
 @given(game=games(), reason=st.sampled_from(sorted(ENDS)))
 @many
-def test_usi_that_we_write(game: Drawn, reason: str) -> None:
-    """USI has fewer words: where the moves tell the end it has none."""
-    by, told = ENDS[reason]
-    told = {"mate": "unknown", "interrupt": "max_moves"}.get(told, told)
-    if told == "illegal_move":
-        told = "resign" if by == "other" else "unknown"
-    winner = None if told == "unknown" else winner_of(by, game)
-    check("a.usi", write_usi(finished(game, reason, "", "", "")), game, winner, told)
+def test_usi_that_we_write_is_read_back(game: Drawn, reason: str) -> None:
+    """USI has fewer words; it has none for ends that follow from the moves."""
+    by, found_reason = ENDS[reason]
+    found_reason = {"mate": "unknown", "interrupt": "max_moves"}.get(found_reason, found_reason)
+    if found_reason == "illegal_move":
+        found_reason = "resign" if by == "other" else "unknown"
+    winner = None if found_reason == "unknown" else winner_of(by, game)
+    check("a.usi", write_usi(to_write(game, reason, "", "", "")), game, winner, found_reason)
 
 
 RSSHOGI_ENDS = {
@@ -154,7 +156,7 @@ RESULTS = {"draw": "DRAW_BY_IMPASSE", "none": "PAUSED"}
     variations=st.lists(st.integers(1, 99), max_size=3),
 )
 @many
-def test_what_rsshogi_writes(
+def test_records_of_rsshogi_are_read_back(
     ending: str,
     game: Drawn,
     end: tuple[str, str],
@@ -170,7 +172,7 @@ def test_what_rsshogi_writes(
     if kind == "REPETITION_DRAW":
         result = "DRAW_BY_REPETITION"
     one_line = [" ".join(text.split()) for text in texts]
-    # rsshogi begins each line of a comment with its mark, but knows LF alone as the end of one.
+    # rsshogi puts a mark before each line of a comment, but splits lines at LF only.
     comment = texts[2].replace("\r", "\n") if ending == "kif" else None
     record = Record.from_main_line(
         game.start,
@@ -179,7 +181,7 @@ def test_what_rsshogi_writes(
         RecordMetadata(black_player=one_line[0], white_player=one_line[1]),
     )
     text = getattr(record, f"to_{ending}")()
-    if ending != "csa":  # it has no variations
+    if ending != "csa":  # CSA has no variations
         text += "".join(f"\n変化：{ply}手\n{ply:4} ３三角成(88)\n△歩\n" for ply in variations)
     data = text.encode("utf-8-sig" if encoding == "utf-8-sig" else encoding, "replace")
     check(f"a.{ending}", data, game, winner, RSSHOGI_ENDS[end])
@@ -203,7 +205,7 @@ CSHOGI_CSA = {
 @pytest.mark.parametrize("ending", ["kif", "kifu"])
 @given(game=games(), end=st.sampled_from(sorted(CSHOGI_KIF)))
 @many
-def test_kif_that_cshogi_writes(ending: str, game: Drawn, end: str) -> None:
+def test_kif_of_cshogi_is_read_back(ending: str, game: Drawn, end: str) -> None:
     names = {sfen: name for name, sfen in HANDICAPS.items()}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"a.{ending}")
@@ -223,15 +225,15 @@ def test_kif_that_cshogi_writes(ending: str, game: Drawn, end: str) -> None:
 @pytest.mark.parametrize("sep", ["\n", ","])
 @given(game=games(), end=st.sampled_from(sorted(CSHOGI_CSA)), comment=nasty)
 @many
-def test_csa_that_cshogi_writes(sep: str, game: Drawn, end: str, comment: str) -> None:
-    told = " ".join(comment.split("\n")).replace("\r", " ").encode("utf-8", "replace").decode()
+def test_csa_of_cshogi_is_read_back(sep: str, game: Drawn, end: str, comment: str) -> None:
+    one_line = " ".join(comment.split("\n")).replace("\r", " ").encode("utf-8", "replace").decode()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "a.csa")
         exporter = CSA.Exporter(str(path), encoding="utf-8")
         board = cshogi.Board(game.start)
         exporter.info(init_board=board, names=["a", "b"], version="V2.2")
         for usi in game.moves:
-            exporter.move(board.move_from_usi(usi), time=3, comment=told or None, sep=sep)
+            exporter.move(board.move_from_usi(usi), time=3, comment=one_line or None, sep=sep)
             board.push_usi(usi)
         exporter.endgame(end, time=1)
         exporter.close()

@@ -1,4 +1,4 @@
-"""The 290 rule cases: answers on which several independent libraries agree."""
+"""The rules in 290 cases with answers on which several independent libraries agree."""
 
 import json
 from pathlib import Path
@@ -24,12 +24,12 @@ def of_kind(kind: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("case", cases)
 
 
-def test_all_are_there() -> None:
+def test_there_are_290_cases() -> None:
     assert len(CASES) == 290
 
 
 @of_kind("legal_moves")
-def test_legal_moves(case: Case) -> None:
+def test_the_legal_moves_and_actions_are_those_of_the_case(case: Case) -> None:
     played = Position(case["sfen"])
     for move in case["moves"]:
         played.push(move)
@@ -43,12 +43,12 @@ def test_legal_moves(case: Case) -> None:
 
 
 @of_kind("perft")
-def test_perft(case: Case) -> None:
+def test_perft_counts_the_nodes_of_the_case(case: Case) -> None:
     assert Position(case["sfen"]).perft(case["depth"]) == case["expected_nodes"]
 
 
 @of_kind("repetition")
-def test_repetition(case: Case) -> None:
+def test_the_fourth_repetition_ends_the_game_as_in_the_case(case: Case) -> None:
     position = Position(case["sfen"])
     occurrences, ends = [position.occurrences], []
     for ply, move in enumerate(case["moves"], start=1):
@@ -69,7 +69,7 @@ def test_repetition(case: Case) -> None:
 
 
 @of_kind("nyugyoku")
-def test_declaration(case: Case) -> None:
+def test_a_declaration_claims_what_the_case_says(case: Case) -> None:
     position = Position(case["sfen"])
     assert position.in_check == case["in_check"]
     assert (position.declaration("27") == "win") == case["expected_declare_27"]

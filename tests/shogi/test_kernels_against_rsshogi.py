@@ -1,4 +1,4 @@
-"""The rules against rsshogi, an independent implementation, over games played here."""
+"""The rules give the same answers as rsshogi, an independent implementation, in whole games."""
 
 import random
 from collections.abc import Callable, Iterable
@@ -21,13 +21,13 @@ def uniform(position: Position, rng: random.Random) -> str:
 
 
 def shuffling(position: Position, rng: random.Random) -> str:
-    """Few different moves, so that positions come again."""
+    """Choose from few moves, so that positions repeat."""
     moves = [move for move in position.legal_moves() if move[1] != "*"]
     return rng.choice((moves or position.legal_moves())[:3])
 
 
 def checking(position: Position, rng: random.Random) -> str:
-    """A check if there is one: games full of evasions, and of perpetual checks."""
+    """Check if possible: such games are full of evasions and perpetual checks."""
     moves = position.legal_moves()
     rng.shuffle(moves)
     for move in moves:
@@ -39,7 +39,7 @@ def checking(position: Position, rng: random.Random) -> str:
 
 
 def pestering(position: Position, rng: random.Random) -> str:
-    """Check if possible, and go where the game has been before: repetitions of both kinds."""
+    """Check if possible, and repeat positions: such games end by repetition of both kinds."""
     moves = position.legal_moves()
     rng.shuffle(moves)
     quiet = rng.random() < 0.02
@@ -53,7 +53,7 @@ def pestering(position: Position, rng: random.Random) -> str:
 
 
 def play(choose: Choose, sfen: str, plies: int, rng: random.Random) -> tuple[int, set[str]]:
-    """Play one game on both implementations; returns positions compared and how it ended."""
+    """Play one game on both implementations; return the positions compared and the ends."""
     ours, theirs, history = Position(sfen), Board(), History()
     theirs.set_sfen(ours.sfen())
     for ply in range(plies):
@@ -80,7 +80,7 @@ def play(choose: Choose, sfen: str, plies: int, rng: random.Random) -> tuple[int
 
 
 class History:
-    """Repetition the slow way: where each position occurred, and which were checks."""
+    """A slow record of repetitions: the plies of each position, and whether each ply was a check."""
 
     def __init__(self) -> None:
         self.seen: dict[str, list[int]] = {}
@@ -88,17 +88,17 @@ class History:
         self.times: list[int] = []
 
     def add(self, position: Position) -> None:
-        """Take down the position reached; its ``times`` are all plies at which it stood so far."""
+        """Add the position reached; ``times`` are then all plies at which it occurred."""
         self.times = self.seen.setdefault(position.sfen().rpartition(" ")[0], [])
         self.times.append(len(self.checks))
         self.checks.append(position.in_check)
 
     def within_sight(self) -> bool:
-        """Whether rsshogi sees the repetition: 20 plies back is too far for it."""
+        """Whether rsshogi sees the repetition; it does not look back 20 plies."""
         return all(later - earlier <= 16 for earlier, later in pairwise(self.times))
 
     def verdict(self, position: Position) -> tuple[str, str | None]:
-        """The rule: a side whose every move between first and fourth occurrence checked loses."""
+        """Apply the rule: a side that gave check with every move since the first occurrence loses."""
         first, last = self.times[0], self.times[-1]
         other = "white" if position.side == "black" else "black"
         if all(self.checks[first + 2 : last + 1 : 2]):
@@ -109,7 +109,7 @@ class History:
 
 
 def ending(board: Board) -> tuple[str, str | None] | None:
-    """What rsshogi says of the end of the game."""
+    """Return how the game ended by rsshogi, and the winner."""
     mover, other = ("black", "white") if board.turn == Color.BLACK else ("white", "black")
     state = board.repetition_state()
     if state == RepetitionState.DRAW:
@@ -124,7 +124,7 @@ def ending(board: Board) -> tuple[str, str | None] | None:
 
 
 def compare(choose: Choose, starts: list[str], positions: int, seed: int) -> dict[str, int]:
-    """Play until that many positions are compared; returns the ends by reason."""
+    """Play until that many positions are compared; return the number of ends by reason."""
     rng = random.Random(seed)
     done, ends = 0, dict.fromkeys(("checkmate", "no_moves", "repetition", "perpetual_check"), 0)
     while done < positions:
@@ -135,7 +135,7 @@ def compare(choose: Choose, starts: list[str], positions: int, seed: int) -> dic
     return ends
 
 
-ENDGAMES = [  # few men, a strong attacker: checks without end
+ENDGAMES = [  # few pieces and a strong attacker: endless checks
     "9/9/9/9/R8/8k/9/9/4K4 b - 1",
     "4k4/9/9/K8/8r/9/9/9/9 w - 1",
     "4k4/9/4+R4/9/9/9/9/9/4K4 w - 1",
@@ -144,21 +144,21 @@ ENDGAMES = [  # few men, a strong attacker: checks without end
 ]
 
 
-def test_uniform_play() -> None:
+def test_uniform_play_follows_the_same_rules() -> None:
     ends = compare(uniform, ["startpos"], 6_000, seed=1)
     assert ends["checkmate"] > 0
 
 
-def test_play_full_of_checks() -> None:
+def test_play_full_of_checks_follows_the_same_rules() -> None:
     compare(checking, ["startpos", *ENDGAMES], 2_500, seed=2)
 
 
-def test_shuffling_play_repeats() -> None:
+def test_repetition_is_judged_alike() -> None:
     ends = compare(shuffling, ["startpos", *ENDGAMES], 1_500, seed=3)
     assert ends["repetition"] > 5
 
 
-def test_perpetual_check() -> None:
+def test_perpetual_check_is_judged_alike() -> None:
     ends = compare(pestering, ENDGAMES, 2_000, seed=4)
     assert ends["perpetual_check"] > 10
     assert ends["repetition"] > 0
@@ -167,14 +167,14 @@ def test_perpetual_check() -> None:
 @pytest.mark.nightly
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seed", range(4))
-def test_a_hundred_thousand_positions(seed: int) -> None:
+def test_a_hundred_thousand_positions_are_judged_alike(seed: int) -> None:
     compare(uniform, ["startpos"], 20_000, seed=100 + seed)
     compare(checking, ["startpos", *ENDGAMES], 3_000, seed=200 + seed)
     compare(pestering, ENDGAMES, 3_000, seed=300 + seed)
 
 
 def test_the_environment_plays_the_same_game() -> None:
-    """Masks, repetition and ends of VectorEnv, move by move, through resets."""
+    """VectorEnv has the same masks, repetitions and ends, move by move and through resets."""
     games, steps, max_ply = 16, 150, 120
     boards = [Board() for _ in range(games)]
     env = VectorEnv(games, max_ply=max_ply, declaration="none", reset_pool=0)

@@ -1,4 +1,4 @@
-"""The cshogi programs that Keisei is compared with do the same work."""
+"""tools/bench_peers: the cshogi programs that Keisei is compared with do the same work."""
 
 import json
 import random
@@ -32,7 +32,7 @@ SMALL = {
 
 @pytest.fixture
 def plain(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The plain PPO loop."""
+    """Return the module of the plain PPO loop."""
     monkeypatch.syspath_prepend(str(PEERS))
     import ppo_cleanrl  # type: ignore[import-not-found, unused-ignore]
 
@@ -47,7 +47,7 @@ def compare(name: str, *flags: str) -> dict[str, Any]:
     return report
 
 
-def test_same_masks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cshogi_environment_has_the_same_masks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(PEERS))
     import env_cshogi  # type: ignore[import-not-found, unused-ignore]
 
@@ -66,21 +66,24 @@ def test_same_masks(monkeypatch: pytest.MonkeyPatch) -> None:
         env.step(np.array([action]))
 
 
-def test_both_environments_are_measured() -> None:
+def test_the_env_comparison_reports_both_environments() -> None:
     report = compare("env", "--rounds", "1", "--steps", "4096", "--seconds", "0.1")
     assert report["ratio"] == pytest.approx(report["keisei"] / report["cshogi"])
     assert report["ratio"] > 1
 
 
 def same_view(envs: Any, env: VectorEnv) -> None:
-    """Planes and legal moves of both are equal."""
+    """Assert that planes and legal moves of both are equal."""
     legal = np.unpackbits(env.mask.view(np.uint8), axis=1, bitorder="little")[:, : 27 * 81]
     assert np.array_equal(envs.legal, legal.astype(bool))
     same_planes(envs.planes, env.observation)
 
 
 def same_planes(planes: NDArray[np.float32], observation: NDArray[np.uint8]) -> None:
-    """All but the attacks are equal; those differ where pins, or lines through a king, count."""
+    """Assert that all planes but the attacks are equal.
+
+    Those differ because only ours consider pins and lines through a king.
+    """
     ours = expand(torch.from_numpy(observation)).numpy()
     assert planes.shape == ours.shape
     np.testing.assert_allclose(planes[:, :45], ours[:, :45], atol=1e-6)
@@ -88,7 +91,7 @@ def same_planes(planes: NDArray[np.float32], observation: NDArray[np.uint8]) -> 
         assert (planes[:, 45:] == ours[:, 45:]).mean() > 0.85
 
 
-def test_plain_games_go_as_ours(plain: ModuleType) -> None:
+def test_plain_games_run_like_ours(plain: ModuleType) -> None:
     games, max_ply = 8, 150
     envs = plain.Envs(Env(games=games, max_ply=max_ply, reset_share=0), [], seed=0)
     env = VectorEnv(games, max_ply=max_ply, reset_pool=0)
@@ -104,8 +107,8 @@ def test_plain_games_go_as_ours(plain: ModuleType) -> None:
         same_planes(finals, step.final_observation[truncated])
 
 
-def test_plain_games_end_as_ours(plain: ModuleType) -> None:
-    """By repetition, perpetual check, declaration and mate."""
+def test_plain_games_end_like_ours(plain: ModuleType) -> None:
+    """The cases end by repetition, perpetual check, declaration and mate."""
     cases = [json.loads(line) for line in GOLDEN.read_text(encoding="utf-8").splitlines()]
     for case in cases:
         if case["kind"] == "perft":
@@ -123,9 +126,9 @@ def test_plain_games_end_as_ours(plain: ModuleType) -> None:
 
 @pytest.fixture
 def rollout(plain: ModuleType) -> Any:
-    """A plain loop that has played twice, and what it thought of the next positions."""
+    """Return a plain loop after two rollouts, and its outcome estimates of the next positions."""
     settings = Settings.load(overrides=SMALL)
-    # Of 16 plies each: some are cut in the second rollout.
+    # Games have at most 16 plies, so the second rollout truncates some.
     envs = plain.Envs(Env(games=8, max_ply=16, reset_share=0), [], seed=0)
     envs.stagger()
     learner = plain.PPO(settings, envs, torch.device("cpu"))
@@ -135,7 +138,7 @@ def rollout(plain: ModuleType) -> Any:
     return learner, following
 
 
-def test_plain_advantages_and_targets_are_ours(rollout: Any) -> None:
+def test_plain_advantages_and_targets_equal_ours(rollout: Any) -> None:
     learner, following = rollout
     generator = torch.Generator().manual_seed(1)
     learner.terminated = (torch.rand(6, 8, generator=generator) < 0.2) & ~learner.truncated
@@ -151,8 +154,8 @@ def test_plain_advantages_and_targets_are_ours(rollout: Any) -> None:
     torch.testing.assert_close(batch.target, target.flatten(0, 1))
 
 
-def test_plain_loss_is_ours(plain: ModuleType) -> None:
-    """On the same positions, value and gradient."""
+def test_plain_loss_and_gradient_equal_ours(plain: ModuleType) -> None:
+    """Both are computed on the same positions."""
     settings = Settings.load(overrides=SMALL)
     env, ppo = VectorEnv(8, seed=2, reset_pool=0), settings.ppo
     env.stagger()
@@ -195,7 +198,7 @@ def test_plain_loop_begins_with_ratio_one_and_learns(plain: ModuleType, rollout:
     assert plain.ppo_loss(learner.net, batch, learner.ppo).item() < before
 
 
-def test_both_trainers_are_measured() -> None:
+def test_the_ppo_comparison_reports_both_trainers() -> None:
     flags = [word for key, value in SMALL.items() for word in (f"--{key}", str(value))]
     report = compare("ppo", "--repeats", "2", "--compute.threads", "1", *flags)
     ours, theirs = report["keisei"], report["plain"]

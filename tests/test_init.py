@@ -1,4 +1,4 @@
-"""The public names, and what importing them costs."""
+"""The public names, and which modules their import loads."""
 
 import subprocess
 import sys
@@ -11,6 +11,7 @@ HEAVY = ("torch", "numba", "numpy", "pydantic", "structlog", "anyio", "starlette
 
 
 def loaded_by(statement: str) -> set[str]:
+    """Return the modules in a fresh interpreter that ran ``statement``."""
     code = f"import sys; {statement}; print(*sys.modules)"
     answer = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
@@ -26,13 +27,13 @@ def test_the_rules_load_no_torch() -> None:
     assert "torch" not in loaded_by("import keisei.shogi")
 
 
-def test_a_run_can_be_named_without_loading_torch() -> None:
-    """It is imported on the way into ``async with``, off the loop."""
+def test_a_run_can_be_created_without_loading_torch() -> None:
+    """``async with`` imports torch, in a thread."""
     assert "torch" not in loaded_by("from keisei import Keisei, Settings; Keisei(Settings())")
 
 
 @pytest.mark.parametrize("name", keisei.__all__)
-def test_every_public_name_is_there(name: str) -> None:
+def test_every_public_name_can_be_imported(name: str) -> None:
     assert getattr(keisei, name).__name__ == name
     assert name in dir(keisei)
 

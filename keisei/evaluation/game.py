@@ -1,0 +1,94 @@
+"""One game of a match: the opening that it starts from, and the game when it has ended."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keisei.shogi import START_SFEN, Position
+
+Colour = Literal["black", "white"]
+Result = Literal["black", "white", "draw", "capped"]
+"""The winner, a draw by the rules, or a game that was cut at the maximum ply."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Where the games of a pair start. Replayed once, when it is read: 0.1 ms a move."""
+
+    line: str = "startpos"
+    """``startpos moves ...`` or ``sfen ... moves ...``"""
+    start: str = "startpos"
+    """``startpos`` or ``sfen ...``: the position before the first move."""
+    actions: tuple[int, ...] = ()
+    """The moves as action numbers."""
+
+    @classmethod
+    def read(cls, line: str) -> Self:
+        """Replay a line. Raises SfenError, IllegalMoveError."""
+        start, _, moves = line.strip().removeprefix("position ").partition(" moves ")
+        position, actions = Position(start), []
+        sfen = position.sfen()
+        for usi in moves.split():
+            actions.append(position.action(usi))
+            position.play(actions[-1])
+        start = "startpos" if sfen == START_SFEN else f"sfen {sfen}"
+        return cls(line, start, tuple(actions))
+
+
+@dataclass(frozen=True, slots=True)
+class PlayedGame:
+    """A game of a match that has ended."""
+
+    number: int
+    """Number within the match. Games 2k and 2k + 1 are pair k: they share an opening and a stream
+    of random numbers."""
+    result: Result
+    reason: str
+    """checkmate, no_moves, repetition, perpetual_check, declaration, max_ply or resignation; in
+    games of engines also illegal_move."""
+    start: str
+    """``startpos`` or ``sfen ...``: the position before the first move."""
+    actions: NDArray[np.int16] = field(repr=False)
+    """[plies] all moves, the opening's included."""
+    values: NDArray[np.float32] = field(repr=False)
+    """[plies] P(win) - P(loss) that the mover's network expected before each move; NaN where no
+    network was asked."""
+
+    @property
+    def pair(self) -> int:
+        """The pair that the game belongs to."""
+        return self.number // 2
+
+    @property
+    def agent(self) -> Colour:
+        """The agent's seat: black in the first game of a pair."""
+        return "white" if self.number % 2 else "black"
+
+    @property
+    def plies(self) -> int:
+        """Number of moves, the opening's included."""
+        return len(self.actions)
+
+    @property
+    def points(self) -> float:
+        """The agent's points: 1, 1/2 or 0. A capped game gives 1/2."""
+        if self.result in {"draw", "capped"}:
+            return 0.5
+        return float(self.result == self.agent)
+
+    def moves(self) -> list[str]:
+        """Return the moves in USI. Replays the game, which takes some milliseconds."""
+        position = Position(self.start)
+        return [position.play(action) for action in self.actions.tolist()]
+
+    def record(self) -> str:
+        """Return the game as one line, ``startpos moves ...`` or ``sfen ... moves ...``."""
+        return write_line(self.start, self.moves())
+
+
+def write_line(start: str, moves: Sequence[str]) -> str:
+    """Join a start (``startpos`` or ``sfen ...``) and its moves as in USI's ``position``."""
+    return " ".join([start, "moves", *moves]) if moves else start

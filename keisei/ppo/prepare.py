@@ -1,0 +1,68 @@
+"""Turns a rollout into a batch to learn from, and measures the value head on it."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from keisei.config import Settings
+from keisei.nets.policy import outcome_value
+from keisei.ppo.gae import negamax_gae, outcome_targets
+from keisei.ppo.ranks import ALONE, Ranks
+from keisei.ppo.rollout import Rollout
+from keisei.ppo.update import Batch, scale_advantages
+
+
+@torch.no_grad()
+def prepare_batch(
+    rollout: Rollout, settings: Settings, material: float, ranks: Ranks = ALONE
+) -> tuple[Batch, dict[str, Tensor]]:
+    """Return the rollout as a flat batch with scaled advantages and targets, and its ``summary``.
+
+    ``material`` weighs the material balance in the bootstrap value of the advantages. Because
+    lambda < 1 this hint shows a direction while few games end. The value head's target ignores it.
+    """
+    gamma, lam = settings.ppo.gamma, settings.ppo.gae_lambda
+    ends = rollout.reward, rollout.terminated, rollout.truncated
+    outcome = rollout.outcome[:-1]
+    next_outcome, next_material = rollout.following()
+    value = outcome_value(outcome)
+    hinted = value + material * rollout.material[:-1]
+    next_hinted = outcome_value(next_outcome) + material * next_material
+    advantage = negamax_gae(*ends, hinted, next_hinted, gamma, lam)
+    target = outcome_targets(*ends, next_outcome, gamma, lam)
+    batch = Batch(
+        observation=rollout.observation.flatten(0, 1),
+        mask=rollout.mask.flatten(0, 1),
+        choice=rollout.choice.flatten(),
+        log_prob=rollout.log_prob.flatten(),
+        advantage=scale_advantages(advantage, rollout.weight, ranks=ranks).flatten(),
+        target=target.flatten(0, 1),
+        weight=rollout.weight.flatten(),
+    )
+    return batch, summary(outcome, advantage, target, value)
+
+
+def summary(outcome: Tensor, advantage: Tensor, target: Tensor, value: Tensor) -> dict[str, Tensor]:
+    """Measure the value head on plies that it has not learned from yet.
+
+    ``outcome[T, N, 3]`` are its probabilities and ``value[T, N]`` is P(win) - P(loss) of them;
+    ``target[T, N, 3]`` and ``advantage[T, N]`` belong to the same plies. Each result is a scalar.
+    """
+    returns = outcome_value(target)
+    variance = _variance(returns)
+    cross = -(target * outcome.clamp(min=1e-6).log()).sum(-1).mean()
+    rate = target.mean((0, 1))
+    return {
+        "explained_variance": 1 - _variance(returns - value) / variance,
+        "return_variance": variance,
+        "value_unseen": cross,
+        "value_base_rate": -(rate * rate.clamp(min=1e-6).log()).sum(),
+        "advantage_rms": advantage.square().mean().sqrt(),
+        "draw_probability": outcome[..., 1].mean(),
+    }
+
+
+def _variance(values: Tensor) -> Tensor:
+    """Return the sample variance; NaN for a single value, for which torch would warn."""
+    return values.var() if values.numel() > 1 else values.new_full((), math.nan)

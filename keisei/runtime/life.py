@@ -1,0 +1,240 @@
+"""A run's tasks on the event loop, from the opened files to the closed ones."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import anyio
+import anyio.abc
+import anyio.lowlevel
+from anyio import CancelScope, CapacityLimiter, create_task_group, to_thread
+
+from keisei.events import Alert, Event, Iteration, Level, Log, Reset, Status
+from keisei.feed.hub import Hub
+from keisei.feed.outbox import Outbox
+from keisei.feed.readers import Readers
+from keisei.feed.sinks import DatabaseSink, Feed, Sink
+from keisei.feed.supervise import Heartbeat, Losses, supervise, watch
+from keisei.play.mailbox import Mailbox
+from keisei.runtime.book import EvaluationBook
+from keisei.runtime.evaluations import Evaluations
+from keisei.runtime.plan import RunPlan
+from keisei.runtime.regular import RegularEvaluations
+from keisei.runtime.status import RunState, StatusReport
+from keisei.runtime.worker import RunOutcome, Worker, failure
+
+CLOSE_SECONDS = 15.0
+"""How long sinks may take to write what is left."""
+RECENT = 100
+"""Statuses and alerts that are remembered, in case the database does not take them."""
+COMPILE_SECONDS = 3.0
+"""How long a stop waits for a compile that may be left behind."""
+
+_log = logging.getLogger(__name__)
+
+
+class RunLife:
+    """Everything of a run that lives on the event loop. ``live`` is its whole life."""
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        mailbox: Mailbox,
+        sinks: Sequence[Sink],
+        stopping: asyncio.Event,
+        *,
+        leave_compile: bool,
+    ) -> None:
+        """``stopping`` is set when the run has been asked to end.
+
+        ``leave_compile``: a stop does not wait for a compile to end.
+        """
+        self.outcome: RunOutcome
+        """How the run ended; set when ``live`` has returned."""
+        self.left_behind = False
+        """Whether the device thread still compiles though the run has ended."""
+        self.recent: deque[Event] = deque(maxlen=RECENT)
+        """The newest statuses and alerts, newest first."""
+        self._plan, self._mailbox = plan, mailbox
+        self._stopping, self._leave_compile = stopping, leave_compile
+        self._outbox = Outbox()
+        self._state = RunState(plan.run.id, plan.settings, plan.start)
+        self.book = EvaluationBook(self.emit)
+        unfinished = self.book.restore(plan.evaluations)
+        self.evaluations = Evaluations(plan.run, mailbox, self.book, unfinished)
+        self._regular = RegularEvaluations(
+            plan.settings, self.evaluations, plan.start.step, unfinished
+        )
+        self.hub = Hub(self._state.status)
+        self.readers = Readers(self._reset)
+        self._heartbeat = Heartbeat()
+        self._losses = Losses()
+        database = DatabaseSink(plan.database, self.alert)
+        self._feeds = [Feed(sink) for sink in (database, *sinks)]
+        self.worker = Worker(plan, mailbox, self._outbox)
+        for remark in plan.remarks:
+            self.alert("start", "warning", remark)
+
+    async def live(self) -> None:
+        """Train to the end, then close everything, in the order in which events flow.
+
+        The device thread ends first; then evaluations, the outbox, the sinks, the streams, the files.
+        """
+        try:
+            async with create_task_group() as supervised:
+                self._supervise(supervised)
+                try:
+                    await self._train()
+                except Exception as crash:  # noqa: BLE001 (the host's block must not be cancelled)
+                    await self._crashed(crash)
+                supervised.cancel_scope.cancel()
+        finally:
+            for close in (self.book.close, self.hub.close, self.readers.close):
+                with _logged():
+                    close()
+            for release in (self._plan.database.close, self._plan.run.close):
+                with _logged():
+                    await to_thread.run_sync(release)
+
+    def _supervise(self, group: anyio.abc.TaskGroup) -> None:
+        """Start what may crash without ending training."""
+        for name, run in (
+            ("stream", self.hub.run),
+            ("heartbeat", self._heartbeat.run),
+            ("watchdog", partial(watch, lambda: self.worker.beat, self.alert)),
+        ):
+            group.start_soon(partial(supervise, name, run, self.alert, losses=self._losses))
+
+    async def _train(self) -> None:
+        async with create_task_group() as sinks:
+            for feed in self._feeds:
+                sinks.start_soon(feed.run, self.alert, self._losses)
+            async with create_task_group() as pump:
+                pump.start_soon(self._pump)
+                try:
+                    async with self.evaluations.play():
+                        await self._device_thread()
+                        if self._plan.keep_serving:
+                            await self._stopping.wait()
+                finally:
+                    self._outbox.close()  # the pump ends when it has handed on what is left
+            for feed in self._feeds:
+                feed.close()
+            sinks.cancel_scope.deadline = anyio.current_time() + CLOSE_SECONDS
+
+    async def _device_thread(self) -> None:
+        """Wait for the device thread to end, whatever happens; only a compile is left behind."""
+        with CancelScope(shield=True):
+            async with create_task_group() as group:
+                if self._leave_compile:
+                    group.start_soon(self._leave_if_compiling, group.cancel_scope)
+                self.outcome = await to_thread.run_sync(
+                    self.worker.main,
+                    limiter=CapacityLimiter(1),
+                    abandon_on_cancel=self._leave_compile,
+                )
+                group.cancel_scope.cancel()
+
+    async def _leave_if_compiling(self, waiting: CancelScope) -> None:
+        """Stop waiting for a thread that compiles: nothing can interrupt it, and nothing is lost."""
+        await self._stopping.wait()
+        await anyio.sleep(COMPILE_SECONDS)
+        if self.worker.beat[0] in {"start", "compile"}:
+            self.left_behind, self.outcome = True, RunOutcome("stopped")
+            self.emit(Status, kind="stopped", state="stopped", message="while compiling")
+            waiting.cancel()
+
+    async def _pump(self) -> None:
+        """Hand on every event until the outbox ends; after a crash have the device thread end."""
+        try:
+            while events := await self._outbox.drain():
+                for event in events:
+                    self._hand_on(event)
+                    await anyio.lowlevel.checkpoint()
+        finally:
+            self._mailbox.request_stop()
+
+    def _hand_on(self, event: Event) -> None:
+        if isinstance(event, Iteration):
+            values = event.values | self.evaluations.values | self._loop_values()
+            event = replace(event, values=values)
+            self._regular.reached(event.step)
+        if isinstance(event, Status | Alert):
+            self.recent.appendleft(event)
+        self._state.update(event)
+        self.hub.publish(event)
+        self.readers.publish(event)
+        for feed in self._feeds:
+            if not feed.put(event):
+                text = "it takes no events: from now on it misses some"
+                self.alert(feed.name, "error", text)
+                self._losses.add(feed.name, text)
+
+    async def _crashed(self, crash: Exception) -> None:
+        """Report a failure of the loop's own part to whoever still listens; serve on if asked to."""
+        _log.error("the run failed", exc_info=crash)
+        failed, self.outcome = failure(crash, self._state.run, self._state.step)
+        self._state.update(failed)
+        self.readers.publish(failed)
+        self.hub.publish(failed)
+        self.recent.appendleft(failed)
+        if self._plan.keep_serving:
+            await self._stopping.wait()
+
+    # ------------------------------------------------------------------ events and status
+    def alert(self, name: str, level: Level, message: str) -> None:
+        """Send an alert. From any thread."""
+        self.emit(Alert, name=name, level=level, message=message)
+
+    def log(self, name: str, level: Level, message: str) -> None:
+        """Send a log line. From any thread."""
+        self.emit(Log, name=name, level=level, message=message)
+
+    def emit(self, kind: type[Event], /, **fields: Any) -> None:
+        """Send an event of this class, at the run's present step. From any thread."""
+        state = self._state
+        event = kind(run=state.run, step=state.step, time=time.time(), **fields)
+        self._outbox.emit(event, always=True)
+
+    def status(self) -> StatusReport:
+        """Return what the run is doing now."""
+        phase, since = self.worker.beat
+        return self._state.report(
+            stopping=self._mailbox.stop_requested,
+            elapsed=self.worker.elapsed,
+            phase=phase,
+            beat_age=time.monotonic() - since,
+            clients=self.hub.clients,
+            dropped=self._dropped,
+            degraded=self._losses.now(),
+        )
+
+    @property
+    def _dropped(self) -> int:
+        return self._outbox.dropped + sum(feed.dropped for feed in self._feeds)
+
+    def _loop_values(self) -> dict[str, float]:
+        return {
+            "system/loop_lag_ms": self._heartbeat.worst_lag() * 1000,
+            "system/clients": float(self.hub.clients),
+            "system/dropped": float(self._dropped),
+        }
+
+    def _reset(self) -> Reset:
+        now = self._state.status("reset")
+        return Reset(run=now.run, step=now.step, time=now.time, state=now.state)
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
+    """Log an exception in the block, so that what is closed next is closed too."""
+    try:
+        yield
+    except Exception:  # noqa: BLE001 (the run's outcome stands, whatever fails to close)
+        _log.exception("closing the run failed")

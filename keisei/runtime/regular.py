@@ -1,0 +1,90 @@
+"""Evaluations that a run starts by itself: what they play, and when they are due."""
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from keisei.config import Settings
+from keisei.errors import InboxFull, NotRunning
+from keisei.evaluation.spec import BEST, CURRENT, ENGINE, LOCAL, EvaluationSpec
+from keisei.hint import did_you_mean
+from keisei.runtime.book import EvaluationRecord
+from keisei.runtime.evaluations import Evaluations
+
+
+class RegularEvaluations:
+    """Starts the run's regular evaluations when they are due. Event loop only."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        evaluations: Evaluations,
+        step: int,
+        unfinished: Sequence[EvaluationRecord] = (),
+    ) -> None:
+        """``step``: where training begins. ``unfinished``: see ``Evaluations``."""
+        self._settings = settings
+        self._evaluations = evaluations
+        self._step = step
+        self._since = time.monotonic()
+        self._playing = list(unfinished)
+
+    def reached(self, step: int) -> None:
+        """Start evaluations if they are due, now that training has reached ``step``.
+
+        While earlier ones still play, none are started.
+        """
+        wanted, before, self._step = self._settings.evaluation, self._step, step
+        due = wanted.every_steps and step // wanted.every_steps > before // wanted.every_steps
+        if wanted.every_minutes and time.monotonic() - self._since >= 60 * wanted.every_minutes:
+            self._since, due = time.monotonic(), True
+        if due and all(record.done.is_set() for record in self._playing):
+            self._evaluations.start_soon(self._start)
+
+    async def _start(self) -> None:
+        specs = [regular_spec(self._settings)]
+        if self._settings.evaluation.promotion_games:
+            specs.append(promotion_spec(self._settings))
+        self._playing = []
+        with suppress(InboxFull, NotRunning):  # too many wait already, or the run ends
+            for spec in specs:
+                self._playing.append(await self._evaluations.start(spec))
+
+
+def regular_spec(settings: Settings) -> EvaluationSpec:
+    """Return the evaluation that is repeated. Raises ValueError naming the setting."""
+    wanted = settings.evaluation
+    try:
+        return EvaluationSpec(
+            opponents=tuple(wanted.engines.get(name, name) for name in wanted.opponents),
+            strategy=wanted.strategy,
+            games=wanted.games,
+            max_ply=wanted.max_ply,
+            declaration=settings.env.declaration,
+            concurrency=wanted.concurrency,
+        )
+    except ValueError as error:
+        raise ValueError(f"evaluation.{error}") from None
+
+
+def promotion_spec(settings: Settings) -> EvaluationSpec:
+    """Return the sequential test of whether ``current`` is stronger than ``best``."""
+    wanted = settings.evaluation
+    return EvaluationSpec(
+        opponents=(BEST,),
+        games=wanted.promotion_games,
+        sprt=(0.0, wanted.promotion_elo),
+        promote=True,
+        max_ply=wanted.max_ply,
+        declaration=settings.env.declaration,
+    )
+
+
+def check_opponents(settings: Settings) -> None:
+    """Raise ValueError if an opponent of the regular evaluations does not exist."""
+    known = (*LOCAL, CURRENT, BEST, *settings.evaluation.engines)
+    for text in settings.evaluation.opponents:
+        if text not in known and not text.startswith(ENGINE) and not Path(text).exists():
+            hint = did_you_mean(text, known)
+            raise ValueError(f"evaluation.opponents: {text}: no such file or folder{hint}")

@@ -1,0 +1,121 @@
+"""Checkpoints of a run in progress: when they are taken, and what happens if one can't be."""
+
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from keisei.config import Settings
+from keisei.errors import NotRunning
+from keisei.events import State
+from keisei.play.mailbox import deliver
+from keisei.ppo.detectors import DivergedError
+from keisei.ppo.learner import Learner
+from keisei.ppo.ranks import Ranks
+from keisei.runtime.commands import SaveCheckpoint
+from keisei.runtime.emitter import Emitter
+from keisei.runtime.follower import collect_parts
+from keisei.runtime.rollback import Rollback
+from keisei.store import NotFiniteError, RunDirectory, save_checkpoint
+
+
+class Saver:
+    """Takes the checkpoints of a run, between iterations. Device thread only."""
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        settings: Settings,
+        ranks: Ranks,
+        rollback: Rollback,
+        emitter: Emitter,
+    ) -> None:
+        self.saved_step = -1
+        """Step of the newest checkpoint; -1 before the first."""
+        self._run, self._settings, self._ranks = run, settings, ranks
+        self._rollback = rollback
+        self._emitter = emitter
+        self._due = 0.0
+        self._refused = 0
+        """Saves in a row that were refused because a number was not finite."""
+        self._requests: list[SaveCheckpoint] = []
+
+    @property
+    def requested(self) -> bool:
+        """Whether someone waits for a checkpoint."""
+        return bool(self._requests)
+
+    def request(self, command: SaveCheckpoint) -> None:
+        """Take the command: the next checkpoint answers it."""
+        self._requests.append(command)
+
+    def due(self, step: int) -> bool:
+        """Return whether it is time for a regular checkpoint."""
+        return step > 0 and step != self.saved_step and time.monotonic() >= self._due
+
+    def save_or_alert(self, learner: Learner, elapsed: float) -> None:
+        """Save. A full disk becomes an alert, for training must go on.
+
+        Weights that are not finite are treated as ``detectors.nonfinite`` says. Raises DivergedError.
+        """
+        try:
+            self._save(learner, elapsed, self._emitter.state)
+        except OSError as error:
+            self._emitter.alert("checkpoint_failed", "error", f"{type(error).__name__}: {error}")
+            self._answer(error)
+        except NotFiniteError as error:
+            self._react(learner, error)
+
+    def save_last(self, learner: Learner, elapsed: float) -> str:
+        """Save at the end of the run. Return what there is to say about it. Raises OSError."""
+        try:
+            self._save(learner, elapsed, "stopping")
+        except NotFiniteError as error:
+            self._alert_refusal(learner.step, error)
+            return f"{error}: not saved; the last finite checkpoint stands"
+        return ""
+
+    def close(self) -> None:
+        """Refuse the requests that still wait, because the run has ended."""
+        self._answer(NotRunning("the run ended before this was done"))
+
+    def _save(self, learner: Learner, elapsed: float, state: State) -> None:
+        self._due = time.monotonic() + self._settings.run.checkpoint_seconds
+        whole: Mapping[str, Any] = (
+            learner.state() | {"elapsed_seconds": elapsed} | self._rollback.state()
+        )
+        path = save_checkpoint(
+            self._run, learner.step, learner.tensors(), whole, partial(collect_parts, self._ranks)
+        )
+        self.saved_step, self._refused = learner.step, 0
+        self._rollback.saved(learner.step, whole)
+        self._emitter.status("checkpoint", state, str(path))
+        self._answer(path)
+
+    def _react(self, learner: Learner, error: NotFiniteError) -> None:
+        """Do what ``detectors.nonfinite`` says, because weights or moments are not finite.
+
+        An infinite moment does not show in the loss: after an alert alone, training would go on
+        without checkpoints. So as many refused saves in a row end the run as refused minibatches do.
+        """
+        self._alert_refusal(learner.step, error)
+        self._refused += 1
+        detectors = self._settings.detectors
+        if detectors.nonfinite == "rollback":
+            self._rollback.roll_back(learner, "nonfinite")
+        elif detectors.nonfinite == "stop":
+            raise DivergedError(f"nonfinite: {error} (detectors.nonfinite = 'stop')")
+        elif self._refused >= detectors.nonfinite_stop:
+            raise DivergedError(f"{error}: {self._refused} checkpoints in a row were not written")
+
+    def _alert_refusal(self, step: int, error: NotFiniteError) -> None:
+        """Tell people once, until a save succeeds; tell everyone who asked for this checkpoint."""
+        if self._refused == 0:
+            text = f"no checkpoint at step {step:,}: {error}"
+            self._emitter.alert("checkpoint_failed", "error", text)
+        self._answer(error)
+
+    def _answer(self, answer: Path | Exception) -> None:
+        deliver((command.finished, answer) for command in self._requests)
+        self._requests = []

@@ -1,0 +1,167 @@
+"""Where settings come from: TOML files, the environment and the command line, in layers."""
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ValidationError
+from pydantic_settings import BaseSettings, EnvSettingsSource
+
+from keisei.hint import did_you_mean
+
+ENV_PREFIX = "KEISEI_"
+
+Tree = dict[str, Any]
+"""Settings by key; a section is a tree of its own."""
+
+
+class SettingsError(ValueError):
+    """The settings cannot be used. One line a problem: source, key, what is wrong, value."""
+
+
+class Layer(NamedTuple):
+    """The settings that one source gives."""
+
+    source: str
+    """A file's path, ``environment`` or ``command line``; error messages name it."""
+    tree: Tree
+
+
+def read_layers(
+    settings: type[BaseSettings], paths: Sequence[str | Path], overrides: Mapping[str, Any]
+) -> list[Layer]:
+    """Read all sources of ``settings``, the weakest first. Raises SettingsError.
+
+    ``overrides`` maps dotted keys (``"ppo.gamma"``) to values or their text.
+    """
+    return [
+        *(Layer(str(path), _read_toml(Path(path))) for path in paths),
+        Layer("environment", _read_environment(settings)),
+        Layer("command line", _nest(overrides)),
+    ]
+
+
+def merge(layers: Sequence[Layer]) -> Tree:
+    """Return one tree of all layers. A later layer wins, key by key."""
+    merged: Tree = {}
+    for layer in layers:
+        merged = _merge_trees(merged, layer.tree)
+    return merged
+
+
+def explain(
+    error: ValidationError, layers: Sequence[Layer], settings: type[BaseModel]
+) -> SettingsError:
+    """Translate pydantic's error into one that names the source of each wrong value."""
+    lines = []
+    for problem in error.errors():
+        path = [str(part) for part in problem["loc"]]
+        holders = (layer.source for layer in reversed(layers) if _has(layer.tree, path))
+        message = problem["msg"].replace("Input should be", "must be", 1)
+        message = message.removeprefix("Value error, ")
+        if problem["type"] == "model_type":
+            message = "is a section: set one of its keys"
+        elif problem["type"] == "extra_forbidden":
+            section = settings.model_fields.get(path[0])
+            names = getattr(section.annotation, "model_fields", {}) if section else {}
+            message = "no such setting" + did_you_mean(path[-1], names or settings.model_fields)
+        source = next(holders, "settings")
+        lines.append(f"{source}: {'.'.join(path)}: {message} (got {problem['input']!r})")
+    return SettingsError("\n".join(lines))
+
+
+def parse_whole_number(text: str) -> int:
+    """Read ``1000000``, ``1_000_000`` or ``1e6`` as a whole number. Raises ValueError."""
+    with suppress(ValueError):
+        return int(text)  # exact, however long
+    with suppress(ValueError):
+        number = float(text)
+        if number.is_integer():
+            return int(number)
+    raise ValueError("must be a whole number")
+
+
+def parse_list(value: Any) -> Any:
+    """Read a list from text, ``a,b`` or JSON; return anything but text unchanged."""
+    if not isinstance(value, str):
+        return value
+    address = re.match(r"\[[\da-fA-F]*:", value)  # "[::1]" is no JSON
+    if value.startswith("[") and not address:
+        return _parse_json(value, 'a list: a,b or, as JSON, ["a", "b"]')
+    return [part.strip() for part in value.split(",")]
+
+
+def parse_table(value: Any) -> Any:
+    """Read a table from JSON text; return anything but text unchanged."""
+    if not isinstance(value, str):
+        return value
+    return _parse_json(value, 'a table, as JSON: {"name": "usi:PATH?nodes=500"}')
+
+
+def _parse_json(text: str, wanted: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise ValueError(f"must be {wanted}") from None
+
+
+def _read_toml(path: Path) -> Tree:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows writes a mark first
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: no such file or folder") from None
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path}: {error}") from None
+
+
+def _read_environment(settings: type[BaseSettings]) -> Tree:
+    """Read the variables; refuse one with our prefix that is no setting (pydantic ignores it)."""
+    known = {
+        f"{ENV_PREFIX}{name}__{key}".upper()
+        for name, field in settings.model_fields.items()
+        for key in getattr(field.annotation, "model_fields", {})
+    } | {f"{ENV_PREFIX}{name}".upper() for name in settings.model_fields}
+    for name in os.environ:
+        word = name.upper()
+        if word.startswith(ENV_PREFIX) and word not in known:
+            key = word.removeprefix(ENV_PREFIX).strip("_")
+            same_key = {found for found in known if found.endswith(f"__{key}")}
+            hint = did_you_mean(word, same_key or known)
+            raise SettingsError(f"environment: {name}: no such setting{hint}")
+    return EnvSettingsSource(settings)()
+
+
+def _nest(flat: Mapping[str, Any]) -> Tree:
+    """Turn dotted keys into nested trees."""
+    tree: Tree = {}
+    for key, value in flat.items():
+        *sections, leaf = key.split(".")
+        node = tree
+        for section in sections:
+            node = node.setdefault(section, {})
+        node[leaf] = value
+    return tree
+
+
+def _merge_trees(low: Tree, high: Tree) -> Tree:
+    merged = dict(low)
+    for key, value in high.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge_trees(merged[key], value) if both else value
+    return merged
+
+
+def _has(tree: Any, path: list[str]) -> bool:
+    """Whether ``path`` leads to a value in ``tree``."""
+    for part in path:
+        if not isinstance(tree, dict) or part not in tree:
+            return False
+        tree = tree[part]
+    return True

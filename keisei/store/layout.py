@@ -1,0 +1,34 @@
+"""Names of a run's files, and the list of its checkpoints."""
+
+import shutil
+from pathlib import Path
+
+SETTINGS_FILE = "run.toml"
+LOCK_FILE = "lock"
+DATABASE_FILE = "keisei.db"
+BEST = "best"
+CHECKPOINTS = "checkpoints"
+
+
+def checkpoint_name(step: int) -> str:
+    """Return the name of a step's checkpoint: names sort as steps do."""
+    return f"{step:012d}"
+
+
+def checkpoint_folders(folder: Path) -> list[Path]:
+    """Return the checkpoints in ``folder``, damaged ones included, oldest step first."""
+    if not folder.is_dir():
+        return []
+    return sorted(
+        (path for path in folder.iterdir() if path.name.isdecimal() and path.is_dir()),
+        key=lambda path: int(path.name),
+    )
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a crash during a save or a removal left in ``folder``.
+
+    Only the process that holds the run's lock may do this: another one may be saving.
+    """
+    for path in (*folder.glob(".new-*"), *folder.glob(".old-*")):
+        shutil.rmtree(path)

@@ -1,0 +1,50 @@
+"""Names of players and the checkpoints that they stand for."""
+
+from contextlib import closing
+from pathlib import Path
+
+from keisei import Settings
+from keisei.config import Run
+from keisei.evaluation.spec import EvaluationSpec
+from keisei.runtime.named import NamedCheckpoints
+from keisei.store import RunDirectory
+
+
+def new_run(root: Path) -> RunDirectory:
+    run = RunDirectory.create(Settings(run=Run(root=root)))
+    for step in (1, 2):
+        run.checkpoint(step).mkdir()
+    return run
+
+
+def test_the_best_is_replaced_only_by_who_has_beaten_it(tmp_path: Path) -> None:
+    with closing(new_run(tmp_path)) as run:
+        named = NamedCheckpoints(run)
+        one, two = [named.relative(run.checkpoint(step)) for step in (1, 2)]
+        against_random = {"current": two, "best": "random"}
+        assert named.promote(against_random) == "is the run's best now"
+        assert "another network" in named.promote({"current": one, "best": "random"})
+        assert run.best.resolve() == run.checkpoint(2)
+        assert named.promote(against_random) == "is the run's best now", "killed before it was told"
+        run.checkpoint(1).rmdir()
+        assert "could not become the run's best" in named.promote({"current": one, "best": two})
+
+
+def test_best_is_random_before_the_first_promotion(tmp_path: Path) -> None:
+    with closing(new_run(tmp_path)) as run:
+        named = NamedCheckpoints(run)
+        spec = EvaluationSpec(opponents=("best",))
+        assert named.resolve(spec, {}) == {"best": "random"}
+        run.promote(2)
+        assert named.resolve(spec, {}) == {"best": "checkpoints/000000000002"}
+        assert named.resolve(spec, {"best": "random"}) == {}, "a resumed evaluation keeps its own"
+
+
+def test_a_runs_own_checkpoints_are_named_from_its_folder_on(tmp_path: Path) -> None:
+    with closing(new_run(tmp_path)) as run:
+        named = NamedCheckpoints(run)
+        own, other = run.checkpoint(1), tmp_path / "elsewhere"
+        assert named.absolute(named.relative(own)) == str(own)
+        assert named.absolute(named.relative(other)) == str(other)
+        assert not Path(named.relative(own)).is_absolute()
+        assert named.absolute("material") == "material"
