@@ -1,5 +1,6 @@
-# Sourced by the tools beside it. Makes $root/.venv hold what pyproject.toml and constraints.txt ask for;
-# a second call with nothing changed costs a checksum. $extras, if the tool sets it, are installed too.
+# The other tools source this file. It installs into $root/.venv what pyproject.toml and
+# constraints.txt require, and the $extras that the tool sets. If nothing has changed, it only
+# compares a checksum.
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/.venv
 
@@ -21,7 +22,7 @@ install() {
     local python quiet=()
     python=$(find_python)
     [ -t 2 ] || quiet=(--quiet)
-    # Scripts hold the folder they were installed into: a checkout that was moved starts anew.
+    # Scripts contain the path of their folder, so a checkout that was moved needs a new .venv.
     if ! grep -qsF "$venv/bin/python" "$venv/bin/pip" || ! "$venv/bin/python" -c 'import pip' 2>/dev/null; then
         "$python" -m venv --clear "$venv" >&2 || {
             say "no virtual environment could be made; on Debian: apt-get install python3-venv"
@@ -36,7 +37,7 @@ install() {
 prepare() {
     local wanted
     wanted=$(cat "$root/pyproject.toml" "$root/tools/constraints.txt" | sha256sum | cut -c1-64)
-    # A line for each set of extras that is installed; any of them holds the package itself.
+    # .stamp has one line for each installed set of extras; each set includes the package itself.
     if ! grep -qsx "$wanted ${extras:-.*}" "$venv/.stamp" || ! grep -qsF "$venv/bin/python" "$venv/bin/pip"; then
         install
         grep -sF "$wanted" "$venv/.stamp" >"$venv/.stamp.new" || true
@@ -45,7 +46,7 @@ prepare() {
     fi
 }
 
-# Two tools started together must not install into one folder at once.
+# Two tools that start together must not install into one folder at the same time.
 exec 9<"$root"
 flock 9
 prepare

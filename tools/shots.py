@@ -1,4 +1,4 @@
-"""Pictures of the page, narrow and wide, light and dark, for a person to look at."""
+"""Take pictures of the page, narrow and wide, light and dark, for a person to look at."""
 
 import argparse
 import subprocess
@@ -15,7 +15,7 @@ SIZES = {390: 844, 768: 1024, 1440: 900}
 
 @contextmanager
 def fake_run(history):
-    """The address of a made-up run."""
+    """Serve a fake run; give its address."""
     command = [sys.executable, "-m", "keisei.testing", "--port", "0", "--history", str(history)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -26,7 +26,7 @@ def fake_run(history):
 
 
 def shoot(browser: Browser, url: str, out: Path, width: int, scheme: str, seconds: float) -> None:
-    """One picture of the whole page, after so many seconds of watching."""
+    """Watch the page for so many seconds, then take one picture of the whole page."""
     page = browser.new_page(
         viewport={"width": width, "height": SIZES[width]},
         color_scheme=scheme,
@@ -41,12 +41,12 @@ def shoot(browser: Browser, url: str, out: Path, width: int, scheme: str, second
 
 
 def main() -> None:
-    """Parse, open, shoot."""
+    """Take all pictures of a run or of a fake run."""
     parser = argparse.ArgumentParser(prog="tools/shots", description=__doc__)
-    parser.add_argument("--url", help="a running page; without it a made-up run is shown")
-    parser.add_argument("--out", type=Path, default=Path("shots"))
-    parser.add_argument("--seconds", type=float, default=4.0, help="to watch before each picture")
-    parser.add_argument("--history", type=int, default=400, help="iterations of the made-up run")
+    parser.add_argument("--url", help="address of a running page (default: a fake run)")
+    parser.add_argument("--out", type=Path, default=Path("shots"), help="folder of the pictures")
+    parser.add_argument("--seconds", type=float, default=4.0, help="time before each picture")
+    parser.add_argument("--history", type=int, default=400, help="iterations of the fake run")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def shots(browser: Browser, url: str, args: argparse.Namespace) -> None:
-    """All sizes and schemes."""
+    """Take the pictures in all sizes and colour schemes."""
     for width in SIZES:
         for scheme in ("light", "dark"):
             shoot(browser, url, args.out, width, scheme, args.seconds)

@@ -1,4 +1,4 @@
-"""``tools/bench env`` and ``tools/bench ppo``: Keisei and the same work done with cshogi, in alternation."""
+"""``tools/bench env`` and ``tools/bench ppo``: compare Keisei with the same work in cshogi."""
 
 import importlib
 import sys
@@ -7,7 +7,7 @@ COMPARISONS = ("env", "ppo")
 
 
 def main() -> int:
-    """Run a comparison. Returns its exit code."""
+    """Run a comparison. Return its exit code."""
     name, *words = sys.argv[1:] or [""]
     if name not in COMPARISONS:
         print(f"tools/bench: {name!r} is not one of {', '.join(COMPARISONS)}", file=sys.stderr)

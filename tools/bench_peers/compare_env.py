@@ -1,4 +1,4 @@
-"""``tools/bench env``: Keisei's environment and a cshogi loop doing the same work, in alternation."""
+"""``tools/bench env``: time Keisei's environment and a cshogi loop for the same work, in turns."""
 
 import argparse
 import json
@@ -14,16 +14,16 @@ GAMES = 1024
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print both speeds, each the median over the rounds, and their ratio."""
+    """Print the median speed of each side over the rounds, and their ratio."""
     parser = argparse.ArgumentParser(prog="tools/bench env", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=1.0, help="of cshogi a round")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="time of cshogi in each round")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     bench_env.add_arguments(parser)
     args = parser.parse_args(argv)
     ours, theirs, shares = [], [], []
     with bench_env.one_core() as core:
-        env_cshogi.measure(8, 0.5)  # fills its table of labels
+        env_cshogi.measure(8, 0.5)  # fills the table of move labels
         for _ in range(args.rounds):
             result = bench_env.measure(GAMES, args.steps, repeats=1)
             ours.append(result["median"])

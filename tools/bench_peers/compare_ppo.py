@@ -1,11 +1,12 @@
-"""``tools/bench ppo``: steps per second of Keisei's trainer and of a plain PPO loop over cshogi boards.
+"""``tools/bench ppo``: compare the speed of Keisei's trainer and of a plain PPO loop over cshogi.
 
-One process, blocks of one iteration in turns, medians. Both train the network of ``--config`` from the same
-weights with the same batch, losses, threads and start positions; the plain loop in float32, Keisei in
-``compute.dtype``. Frozen opponents are off: their plies are not learned from, so batches would differ.
+Both sides run in one process and take turns, one iteration at a time. The report holds medians.
+Both train the network of ``--config`` from the same weights with the same batch, losses, threads
+and start positions. The plain loop computes in float32, Keisei in ``compute.dtype``. Frozen
+opponents are off: the network does not learn from their plies, so batches would differ.
 
-A limit is B / (t_fwd + E t_upd) as in ``keisei bench train``: what a side's own network and update would do
-on data that lie ready in memory.
+The limit of a side is B / (t_fwd + E t_upd) as in ``keisei bench train``: the speed of its own
+network and update on data that is already in memory.
 """
 
 import argparse
@@ -45,7 +46,7 @@ Parts = dict[str, Callable[[], None]]
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print what was measured. Returns the exit code."""
+    """Print the report. Return the exit code."""
     words, overrides = take_overrides(argv)
     parser = argparse.ArgumentParser(prog="tools/bench ppo", description=__doc__)
     add_config(parser)
@@ -64,11 +65,12 @@ def main(argv: Sequence[str]) -> int:
 
 
 def measure(settings: Settings, repeats: int) -> dict[str, Any]:
-    """Both sides, in turns. Rates are steps a second, times seconds an iteration, all medians.
+    """Measure both sides in turns. All figures are medians: steps per second, seconds per iteration.
 
-    ``others`` is the part of the processors' time that other processes had meanwhile: what is measured
-    beside much of it is worth little. ``other`` is what an iteration took beside its phases; ``refill``
-    is Keisei's share of drawing start positions, which the plain loop gets as a list before it begins.
+    ``others`` is the share of the processors' time that other processes used meanwhile; if it is
+    large, do not trust the figures. ``other`` is the time of an iteration outside its phases.
+    ``refill`` is the share of an iteration in which Keisei draws start positions; the plain loop
+    gets them as a list before it begins.
     """
     device = resolve_device(settings.device)
     dtype = resolve_dtype(settings.compute.dtype, device)
@@ -77,7 +79,7 @@ def measure(settings: Settings, repeats: int) -> dict[str, Any]:
     learner = Learner(settings, device, dtype)
     learner.warm_up()
     plain = make_plain(settings, device)
-    plain.iterate()  # its limit is measured on plies that it played
+    plain.iterate()  # its limit needs plies that it has played
     sides: dict[str, Parts] = {
         "keisei": {
             "iteration": lambda: iterate(learner),
@@ -115,7 +117,7 @@ def measure(settings: Settings, repeats: int) -> dict[str, Any]:
 def take_turns(
     sides: dict[str, Parts], clocks: dict[str, Clock], count: int, device: torch.device
 ) -> dict[str, list[dict[str, float]]]:
-    """Seconds of each side's parts, and of the phases of its iterations, in each of ``count`` rounds."""
+    """Time ``count`` rounds. Return the seconds of each side's parts and phases, by round."""
     rounds: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
     for _ in range(count):
         for side, parts in sides.items():
@@ -125,11 +127,11 @@ def take_turns(
 
 
 def summary(rounds: list[dict[str, float]], settings: Settings) -> dict[str, Any]:
-    """One side's figures from its seconds in each round."""
+    """Return one side's figures, from its seconds in each round."""
     median = {name: statistics.median(row[name] for row in rounds) for name in rounds[0]}
     refill = median.pop("refill", 0.0) / settings.env.reset_refresh
     iteration, forward, update = (median.pop(name) for name in ("iteration", "t_fwd", "t_upd"))
-    median.pop("t_opp", None)  # of frozen opponents, who are off
+    median.pop("t_opp", None)  # the part of frozen opponents, which are off
     plies = settings.env.games * settings.ppo.rollout_plies
     rates = [plies / (row["iteration"] + refill) for row in rounds]
     limit = plies / (forward + settings.ppo.epochs * update)
@@ -146,20 +148,20 @@ def summary(rounds: list[dict[str, float]], settings: Settings) -> dict[str, Any
 
 
 def others_seconds() -> float:
-    """Processor time that other processes have used since the machine started."""
+    """Return the processor seconds that other processes have used since the machine started."""
     times = psutil.cpu_times()
     return float(times.user + times.nice + times.system) - time.process_time()
 
 
 def iterate(learner: Learner) -> None:
-    """One iteration of Keisei's."""
-    learner.iteration = 0  # the first one draws no start positions: that is measured apart
+    """Run one iteration of Keisei."""
+    learner.iteration = 0  # iteration 0 draws no start positions: `refill` measures that
     for _ in learner.iterate():
         pass
 
 
 def make_plain(settings: Settings, device: torch.device) -> ppo_cleanrl.PPO:
-    """The plain loop, its games out of phase, with start positions drawn as Keisei draws its own."""
+    """Build the plain loop: staggered games, start positions drawn as Keisei draws them."""
     env, seed = settings.env, settings.run.seed
     with VectorEnv(
         env.reset_pool, max_ply=2 * env.reset_depth + 1, reset_pool=0, seed=seed
@@ -172,12 +174,12 @@ def make_plain(settings: Settings, device: torch.device) -> ppo_cleanrl.PPO:
 
 
 def plain_limit(plain: ppo_cleanrl.PPO, settings: Settings) -> Parts:
-    """The network's part of an iteration of the plain loop: its own functions on a copy."""
+    """Return the network's parts of the plain loop's iteration: its own functions on a copy."""
     ppo = settings.ppo
     net = copy.deepcopy(plain.net)
     optimizer = ppo_cleanrl.make_optimizer(net, ppo)
     acting = plain.planes[0].clone()
-    everything = plain.prepare(plain.outcome)  # any opinion of the next positions costs the same
+    everything = plain.prepare(plain.outcome)  # any values of the next positions cost the same
     batch = ppo_cleanrl.Batch(*(column[: ppo.minibatch].clone() for column in everything))
 
     @torch.no_grad()
@@ -193,12 +195,12 @@ def plain_limit(plain: ppo_cleanrl.PPO, settings: Settings) -> Parts:
 
 
 def device_name(device: torch.device) -> dict[str, str]:
-    """The GPU, if it is one."""
+    """Return the GPU's name, if the device is a GPU."""
     return {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
 
 
 def table(report: dict[str, Any]) -> list[str]:
-    """Both sides beside each other: rates, then microseconds a step by phase."""
+    """Return a table of both sides: rates, then microseconds per step by phase."""
     sides = report["keisei"], report["plain"]
     lines = [f"{'':<16}{'keisei':>10}{'plain':>10}"]
     for name in ("steps_per_second", "limit", "limit_ratio"):

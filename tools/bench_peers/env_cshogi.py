@@ -1,6 +1,7 @@
-"""The work of one environment step, done with cshogi (GPL; used here for comparison only).
+"""Do the work of one environment step with cshogi (GPL; used here for comparison only).
 
-The fastest route found from Python: labels from a table by 16-bit move, one scatter, one packbits.
+This is the fastest way found from Python: look up labels in a table by 16-bit move, then one
+scatter and one packbits.
 """
 
 import random
@@ -16,14 +17,14 @@ _labels = np.full((2, 1 << 16), -1, np.int32)
 
 
 class Game:
-    """A board with what cshogi does not keep: occurrences and checks in a row."""
+    """A board, with two things that cshogi does not keep: occurrences and checks in a row."""
 
     def __init__(self) -> None:
         self.board = Board()
         self.reset()
 
     def reset(self) -> None:
-        """Back to the start position."""
+        """Return to the start position."""
         self.board.reset()
         self.ply = 0
         self.checks = [0, 0]
@@ -32,11 +33,11 @@ class Game:
 
 
 def fill_mask(game: Game, flags: np.ndarray[Any, Any], mask: np.ndarray[Any, Any]) -> None:
-    """Pack the legal moves of a game into ``mask`` (uint8[280])."""
+    """Pack the legal moves of a game into ``mask``, uint8[280]."""
     side = 0 if game.board.turn == BLACK else 1
     moves = np.array(game.moves) & 0xFFFF
     labels = _labels[side, moves]
-    if labels.min() < 0:  # first sight of a move: put its label into the table
+    if labels.min() < 0:  # a move seen for the first time: put its label into the table
         for move in game.moves:
             _labels[side, move & 0xFFFF] = make_move_label(move, game.board.turn)
         labels = _labels[side, moves]
@@ -46,7 +47,7 @@ def fill_mask(game: Game, flags: np.ndarray[Any, Any], mask: np.ndarray[Any, Any
 
 
 def step(game: Game, max_ply: int, chooser: random.Random) -> None:
-    """A random move, the end of the game by any rule, and a new game if it has ended."""
+    """Make a random move. If any rule ends the game, start a new one."""
     board = game.board
     board.push(chooser.choice(game.moves))
     game.ply += 1
@@ -65,7 +66,7 @@ def step(game: Game, max_ply: int, chooser: random.Random) -> None:
 
 
 def measure(games: int, seconds: float, max_ply: int = 256) -> float:
-    """Steps per second of that many games taking turns, over about ``seconds``."""
+    """Step ``games`` games in turns for about ``seconds``. Return the steps per second."""
     chooser = random.Random(7)
     table = [Game() for _ in range(games)]
     masks = np.zeros((games, 280), np.uint8)

@@ -1,8 +1,9 @@
-"""Self-play PPO as one writes it plainly, in the manner of CleanRL: one file, one loop, float32.
+"""A plain self-play PPO in the manner of CleanRL: one file, one loop, float32.
 
-Boards are cshogi's (GPL; used here for comparison only), moved in a Python loop; planes, inference and
-updates are batched. Network, batch, losses and rules are Keisei's, so that the two can be compared. Of what
-Keisei's trainer does beside these (material hint, statistics, detectors, records of games) nothing is here.
+The boards are cshogi's (GPL; used here for comparison only), moved in a Python loop. Planes,
+inference and updates are batched. Network, batch, losses and rules are Keisei's, so that the two
+can be compared. Keisei's other work (material hint, statistics, detectors, records of games) is
+left out.
 """
 
 import random
@@ -26,19 +27,20 @@ START = "lnsgkgsnl/1r5b1/ppppppppp/9/9/9/PPPPPPPPP/1B5R1/LNSGKGSNL b - 1"
 
 # --- The environment ------------------------------------------------------------------------------
 
-# Of dlshogi's planes, 31 a side: the pieces of both, the squares that the other attacks, that the mover
-# attacks once, and twice. (Keisei's attacks leave out pinned men and the mover's king; shapes are equal.)
+# The planes taken from dlshogi's, which are 31 a side: the pieces of both sides, the squares that
+# the opponent attacks, and the squares that the mover attacks once and twice. Keisei's planes leave
+# out attacks by pinned pieces and by the mover's king; the shapes are equal.
 PIECES, SIDE = range(14), 31
 SHOWN = [*PIECES, *(SIDE + piece for piece in PIECES), SIDE + 28, 28, 29]
 PLANES = len(SHOWN) + 14 + 3
 _HAND_SCALE = np.array([9, 4, 4, 4, 4, 2, 2], np.float32)
 _RULES = {"none": None, "24": LAW_24, "27": LAW_27}
 _labels = np.full((2, 1 << 16), -1, np.int16)
-"""Action of a move by the lower 16 bits of cshogi's number of it; -1 where none was seen yet."""
+"""Action of a move, by side and the lower 16 bits of cshogi's move; -1: not seen yet."""
 
 
 class Game:
-    """A board, its legal moves with their actions, and what repetition asks for."""
+    """A board, its legal moves with their actions, and the state that repetition needs."""
 
     def __init__(self, declaration: str) -> None:
         self.board = Board()
@@ -46,22 +48,22 @@ class Game:
         self.reset(START)
 
     def reset(self, sfen: str) -> None:
-        """Begin at a position."""
+        """Begin a game at a position."""
         self.board.set_sfen(sfen)
         self.ply = 0
         self.checks = [0, 0]
         self.seen: dict[int, list[int]] = {}
-        self._look()
+        self._scan()
 
     def push(self, move: int) -> None:
         """Make a legal move."""
         mover = self.board.turn
         self.board.push(move)
         self.ply += 1
-        self._look()
+        self._scan()
         self.checks[mover] = self.checks[mover] + 1 if self.in_check else 0
 
-    def _look(self) -> None:
+    def _scan(self) -> None:
         board = self.board
         self.in_check = board.is_check()
         self.occurrences = self.seen.setdefault(board.zobrist_hash(), [])
@@ -75,9 +77,11 @@ class Game:
             self.actions = table[keys]
 
     def result(self) -> int | None:
-        """+1, 0 or -1 for the side to move if the game is over by the rules."""
+        """Return +1, 0 or -1 for the side to move if the rules end the game, else None."""
         if len(self.occurrences) == 4:
-            moves = (self.ply - self.occurrences[0]) // 2  # of each side; were all of them checks?
+            moves = (
+                self.ply - self.occurrences[0]
+            ) // 2  # moves of each side; if all were checks, that side loses
             turn = self.board.turn
             return int(self.checks[1 - turn] >= moves) - int(self.checks[turn] >= moves)
         if self.rule is not None and self.board.is_nyugyoku(self.rule):
@@ -86,9 +90,10 @@ class Game:
 
 
 class Envs:
-    """N games that take one move each per call; one that has ended starts anew at once.
+    """N games that take one move each per call. A game that ends is replaced at once.
 
-    A new game begins at one of ``starts`` with probability ``reset_share``, else at the beginning.
+    A new game begins at one of ``starts`` with probability ``reset_share``, else at the usual
+    start.
     """
 
     def __init__(self, settings: config.Env, starts: Sequence[str], seed: int) -> None:
@@ -116,7 +121,11 @@ class Envs:
     def step(
         self, actions: Sequence[int]
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_], NDArray[np.float32]]:
-        """Move. Returns the movers' rewards, terminated, truncated ``[N]``, planes of cut games."""
+        """Make one move in each game.
+
+        Returns the movers' rewards, terminated and truncated, each ``[N]``, and the last planes of
+        the truncated games.
+        """
         count = len(self.games)
         reward = np.zeros(count, np.float32)
         terminated, truncated = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
@@ -144,7 +153,7 @@ class Envs:
             row[game.actions] = True
 
     def _draw(self, games: list[Game]) -> NDArray[np.float32]:
-        """Input planes ``[M, 48, 9, 9]`` as the side to move sees the boards."""
+        """Return input planes ``[M, 48, 9, 9]``, seen by the side to move."""
         planes = np.empty((len(games), PLANES, 9, 9), np.float32)
         if games:
             features = np.empty((len(games), FEATURES1_NUM, 9, 9), np.float32)
@@ -161,7 +170,7 @@ class Envs:
         return planes
 
     def _rest(self, game: Game) -> tuple[float, float, float]:
-        """Earlier occurrences, check, ply."""
+        """Return earlier occurrences, check and ply, each scaled to 0..1."""
         ply = min(game.ply * 255 // self.max_ply, 255) / 255
         return (len(game.occurrences) - 1) / 3, float(game.in_check), ply
 
@@ -170,7 +179,7 @@ class Envs:
 
 
 class Batch(NamedTuple):
-    """Plies to learn from."""
+    """Plies to learn from, one row each."""
 
     planes: Tensor
     legal: Tensor
@@ -181,12 +190,12 @@ class Batch(NamedTuple):
 
 
 def masked(policy: Tensor, legal: Tensor) -> Tensor:
-    """Logits of which only those of legal actions count."""
+    """Return the logits, with those of illegal actions at -1e8."""
     return torch.where(legal, policy, -1e8)
 
 
 def ppo_loss(net: nn.Module, batch: Batch, ppo: config.PPO) -> Tensor:
-    """Clipped surrogate, cross-entropy of the outcome, entropy bonus."""
+    """Return the loss: clipped surrogate, cross-entropy of the outcome, entropy bonus."""
     policy, outcome = net(batch.planes)
     logits = masked(policy, batch.legal)
     log_probs = logits.log_softmax(1)
@@ -202,7 +211,7 @@ def ppo_loss(net: nn.Module, batch: Batch, ppo: config.PPO) -> Tensor:
 def learn(
     net: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, ppo: config.PPO
 ) -> Tensor:
-    """One step of the optimiser. Returns the loss."""
+    """Make one step of the optimiser. Return the loss."""
     optimizer.zero_grad()
     loss = ppo_loss(net, batch, ppo)
     loss.backward()  # type: ignore[no-untyped-call, unused-ignore]
@@ -212,19 +221,19 @@ def learn(
 
 
 def make_optimizer(net: nn.Module, ppo: config.PPO) -> torch.optim.Optimizer:
-    """AdamW at the first learning rate, which stays."""
+    """Return AdamW; its learning rate stays at the first one."""
     return torch.optim.AdamW(net.parameters(), ppo.learning_rate, weight_decay=ppo.weight_decay)
 
 
 class PPO:
-    """Rollout, advantages, update; again and again."""
+    """The training loop: rollout, advantages, update."""
 
     def __init__(self, settings: config.Settings, envs: Envs, device: torch.device) -> None:
         net, ppo = settings.net, settings.ppo
         self.ppo, self.envs, self.device = ppo, envs, device
         self.clock = Clock()
         self.loss = 0.0
-        """Of the last minibatch."""
+        """Loss of the last minibatch."""
         self.net = build(
             net.kind, blocks=net.blocks, channels=net.channels, seed=settings.run.seed
         ).to(device)
@@ -240,7 +249,7 @@ class PPO:
         self.truncated = torch.zeros(shape, dtype=torch.bool, device=device)
 
     def iterate(self) -> None:
-        """One iteration."""
+        """Run one iteration."""
         self.clock.reset()
         following = self.rollout()
         with self.clock.phase("gae"):
@@ -250,7 +259,7 @@ class PPO:
 
     @torch.no_grad()
     def rollout(self) -> Tensor:
-        """Play T plies in every game. Returns the opinion of each next position, ``[T, N, 3]``."""
+        """Play T plies in every game. Return outcome probabilities of the next positions, [T, N, 3]."""
         finals = []
         for t in range(len(self.reward)):
             with self.clock.phase("env"):
@@ -278,13 +287,13 @@ class PPO:
         return following
 
     def judge(self, planes: NDArray[np.float32]) -> Tensor:
-        """Outcome probabilities ``[M, 3]``."""
+        """Return outcome probabilities ``[M, 3]``."""
         outcome: Tensor = self.net(torch.from_numpy(planes).to(self.device))[1]
         return outcome.softmax(1)
 
     @torch.no_grad()
     def prepare(self, following: Tensor) -> Batch:
-        """Advantages and targets when the opponent moves next, and all plies in a row."""
+        """Compute advantages and targets (the opponent moves next); return all plies in one batch."""
         gamma, lam = self.ppo.gamma, self.ppo.gae_lambda
         value = self.outcome[..., 0] - self.outcome[..., 2]
         next_value = following[..., 0] - following[..., 2]
@@ -300,7 +309,7 @@ class PPO:
             advantage[t] = later_advantage
             keep = lam * joined[t][:, None]
             mixed = (1 - keep) * following[t] + keep * later_target
-            seen = (gamma * mixed + (1 - gamma) * draw).flip(1)  # by the other side
+            seen = (gamma * mixed + (1 - gamma) * draw).flip(1)  # seen by the other side
             later_target = torch.where(self.terminated[t][:, None], result[t], seen)
             target[t] = later_target
         scale = advantage.square().mean().sqrt().clamp(min=1e-3)
@@ -308,7 +317,7 @@ class PPO:
         return Batch(*(column.flatten(0, 1) for column in columns))
 
     def update(self, batch: Batch) -> float:
-        """All epochs. Returns the last minibatch's loss."""
+        """Run all epochs. Return the loss of the last minibatch."""
         loss = torch.zeros(())
         for _ in range(self.ppo.epochs):
             order = torch.randperm(len(batch.action), device=self.device)

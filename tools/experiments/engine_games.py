@@ -3,11 +3,12 @@
 
     python tools/experiments/engine_games.py --games 200 --seed 1 --out fairy.usi
 
-The engine (default: Debian's fairy-stockfish) is asked for ``--nodes`` a move. In each game either side
-has a Skill Level of its own, drawn from ``--skill``, and the first plies are random, so that no two
-games are alike. Ours are the rules: a game ends by mate, repetition, declaration (27 points), ``resign``
-or ``--max-ply``; one in which the engine plays a move that is not legal is thrown away and counted.
-The engine's own randomness is not seeded: the same seed gives the same openings, not the same games.
+The engine (default: Debian's fairy-stockfish) searches ``--nodes`` nodes a move. In each game each
+side has its own Skill Level, drawn from ``--skill``, and the first plies are random, so that no two
+games are alike. Keisei's rules decide: a game ends by mate, repetition, declaration (27 points),
+``resign`` or ``--max-ply``. A game in which the engine plays an illegal move is thrown away and
+counted. The engine's own randomness is not seeded: the same seed gives the same openings, but not
+the same games.
 """
 
 import argparse
@@ -49,29 +50,29 @@ class Engine:
         print(line, file=self._process.stdin, flush=True)
 
     def ask(self, line: str, until: str) -> list[str]:
-        """Send a line; the answers up to the one that begins with ``until``."""
+        """Send a line. Return the answers, up to the one that begins with ``until``."""
         self.say(line)
         answers: list[str] = []
         while not (answers and answers[-1].startswith(until)):
             if not (answer := self._process.stdout.readline()):
-                raise SystemExit(f"the engine ended while it was asked: {line}")
+                raise SystemExit(f"the engine ended before it answered: {line}")
             answers.append(answer.strip())
         return answers
 
     def begin(self, skill: int) -> None:
-        """A new game at this Skill Level."""
+        """Begin a new game at this Skill Level."""
         self.say(f"setoption name Skill Level value {skill}")
         self.say("usinewgame")
         self.ask("isready", "readyok")
 
     def best_move(self, moves: list[str]) -> str:
-        """Its move after these, or ``resign`` or ``win``."""
+        """Return the engine's move after these moves, or ``resign`` or ``win``."""
         self.say(f"position startpos moves {' '.join(moves)}")
         return self.ask(self._go, "bestmove")[-1].split()[1]
 
 
 def opening(plies: int, rng: random.Random) -> tuple[Position, list[str]]:
-    """Random legal moves that end no game."""
+    """Play random legal moves that do not end the game. Return the position and the moves."""
     while True:
         position, moves = Position(), []
         for _ in range(plies):
@@ -84,7 +85,7 @@ def opening(plies: int, rng: random.Random) -> tuple[Position, list[str]]:
 
 
 def play(engines: tuple[Engine, Engine], args: argparse.Namespace, rng: random.Random) -> list[str]:
-    """One game: its moves, and at the end what the rules alone don't tell (``resign`` ...)."""
+    """Play one game. Return its moves, and an end word if the rules don't show the end (``resign``)."""
     position, moves = opening(args.random_plies, rng)
     for engine in engines:
         engine.begin(rng.randint(*args.skill))
@@ -100,21 +101,21 @@ def play(engines: tuple[Engine, Engine], args: argparse.Namespace, rng: random.R
 
 
 def arguments() -> argparse.Namespace:
-    """The flags."""
+    """Parse the flags."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--engine", default="/usr/games/fairy-stockfish")
-    parser.add_argument("--games", type=int, default=200)
-    parser.add_argument("--nodes", type=int, default=500)
+    parser.add_argument("--engine", default="/usr/games/fairy-stockfish", help="path of the engine")
+    parser.add_argument("--games", type=int, default=200, help="games to play")
+    parser.add_argument("--nodes", type=int, default=500, help="nodes of each search")
     parser.add_argument("--skill", type=int, nargs=2, default=(0, 5), metavar=("LOW", "HIGH"))
-    parser.add_argument("--random-plies", type=int, default=8)
-    parser.add_argument("--max-ply", type=int, default=400)
+    parser.add_argument("--random-plies", type=int, default=8, help="random plies first")
+    parser.add_argument("--max-ply", type=int, default=400, help="plies after which to stop")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="file of USI lines to write")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Play and write."""
+    """Play the games and write them."""
     args = arguments()
     rng = random.Random(args.seed)
     ends: Counter[str] = Counter()

@@ -1,13 +1,13 @@
 #!/usr/bin/env python
-"""Train for some minutes and play matches on the way, the clock stopped: one JSON line a checkpoint.
+"""Train for some minutes, with matches in between; print one JSON line per interval.
 
     python tools/experiments/learn.py --config configs/quickstart.toml --minutes 10 --every 2.5 \
         --seed 1 --threads 2 --ppo.gamma 0.99
 
-Any ``--section.key value`` overrides the configuration. Only the learner and the matches are used: no
-run directory, no service. ``--until-steps N`` runs to a step instead of a time. Two flags are for one
-experiment each: ``--terminal-value``, the value head learns from the last ply of a game alone, and
-``--muon``, the tower's convolutions are trained by Muon.
+The matches do not count as training time. Any ``--section.key value`` overrides the configuration.
+Only the learner and the matches are used: no run directory, no service. ``--until-steps N`` runs to
+a step instead of a time. Two flags are for one experiment each: with ``--terminal-value`` the value
+head learns from the last ply of a game alone; with ``--muon`` Muon trains the tower's convolutions.
 """
 
 import argparse
@@ -43,7 +43,7 @@ KEYS = (
 
 
 def match(learner: Learner, opponent: Any, games: int, *, greedy: bool = False) -> dict[str, Any]:
-    """Score of a match against ``random`` or ``material``, and how its wins ended."""
+    """Play a match against ``random`` or ``material``. Return score, counts and how wins ended."""
     trained = learner.settings.env.max_ply
     spec = MatchSpec(opponent, games=games, seed=1, trained_max_ply=(trained, None))
     play, agent = Match(spec), learner.agent.snapshot()
@@ -57,7 +57,7 @@ def match(learner: Learner, opponent: Any, games: int, *, greedy: bool = False) 
 
 
 def iterate(learner: Learner) -> IterationReport:
-    """One whole iteration."""
+    """Run one whole iteration."""
     turns = learner.iterate()
     while True:
         try:
@@ -68,22 +68,22 @@ def iterate(learner: Learner) -> IterationReport:
 
 
 def terminal_targets(reward: Tensor, terminated: Tensor, *rest: object) -> Tensor:
-    """In place of ``outcome_targets``: the result where a game ended, no target elsewhere."""
+    """Replace ``outcome_targets``: the target is the result where a game ended, else there is none."""
     result = torch.stack((reward.clamp(min=0), 1 - reward.abs(), -reward.clamp(max=0)), -1)
     return result * terminated[..., None]
 
 
 def muon_optimizer(net: nn.Module, weight_decay: float) -> torch.optim.AdamW:
-    """In place of ``make_optimizer``: Muon (torch's own) for the tower's convolutions, AdamW for the rest.
+    """Replace ``make_optimizer``: torch's Muon for the tower's convolutions, AdamW for the rest.
 
-    A convolution is the matrix of its outputs by its inputs times 3 x 3; steps are scaled to AdamW's
-    size, so that the learning rate is one for both.
+    Muon takes a convolution as a matrix, outputs by inputs times 3 x 3. Its steps are scaled to the
+    size of AdamW's, so that both use the same learning rate.
     """
     tower = [p for name, p in net.named_parameters() if name.startswith("tower") and p.dim() == 4]
     ids = {id(p) for p in tower}
     rest = [p for p in net.parameters() if id(p) not in ids]
     adam = torch.optim.AdamW(rest, weight_decay=weight_decay, fused=True)
-    # Weights are channels last, so these are views of them.
+    # Weights are channels last, so these matrices are views of them.
     matrices = [nn.Parameter(p.detach().permute(0, 2, 3, 1).flatten(1)) for p in tower]
     muon = torch.optim.Muon(matrices, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
 
@@ -101,26 +101,26 @@ def muon_optimizer(net: nn.Module, weight_decay: float) -> torch.optim.AdamW:
 
 
 def arguments() -> tuple[argparse.Namespace, dict[str, str]]:
-    """Known flags, and the overrides."""
+    """Parse the flags. Return them and the overrides of settings."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", default="configs/quickstart.toml")
-    parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--until-steps", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=10, help="training time")
+    parser.add_argument("--until-steps", type=int, default=0, help="end at this step instead")
     parser.add_argument("--every", type=float, default=2.5, help="minutes between matches")
-    parser.add_argument("--games", type=int, default=200)
+    parser.add_argument("--games", type=int, default=200, help="games of each match")
     parser.add_argument("--greedy", action="store_true", help="also play the most probable moves")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--name", default="")
-    parser.add_argument("--terminal-value", action="store_true")
-    parser.add_argument("--muon", action="store_true")
+    parser.add_argument("--threads", type=int, default=2, help="torch's threads")
+    parser.add_argument("--name", default="", help="label in each printed line")
+    parser.add_argument("--terminal-value", action="store_true", help="see above")
+    parser.add_argument("--muon", action="store_true", help="see above")
     known, rest = parser.parse_known_args()
     flags = dict(zip(rest[::2], rest[1::2], strict=True))
     return known, {key.removeprefix("--"): value for key, value in flags.items()}
 
 
 def main() -> None:
-    """Train, look, print."""
+    """Train, play matches, print."""
     args, overrides = arguments()
     torch.set_num_threads(args.threads)
     if args.terminal_value:

@@ -1,22 +1,25 @@
 #!/usr/bin/env python
 """Make the opening book that ships with Keisei: short balanced lines from the start position.
 
-    python tools/experiments/make_openings.py --work openings.jsonl --out keisei/evaluation/openings.usi
+    python tools/experiments/make_openings.py \
+        --work openings.jsonl --out keisei/evaluation/openings.usi
 
-One attempt: draw a length from ``--plies``; at each ply ask a USI engine (default: Debian's
-fairy-stockfish) for its ``--lines`` best moves at ``--depth`` and draw one among those within ``--margin``
-of the best; a side that is ahead by more than ``--limit`` draws from the worse half of these, one that is
-behind from the better. The final position is kept if a search with ``--judge-nodes`` says that nobody is
-ahead by more than ``--limit``, the king is not in check, there are ``--legal`` legal moves or more, and it
-is not in the book already. Scores are in the engine's hundredths of a pawn.
+Each attempt draws a length from ``--plies``. At each ply it asks a USI engine (default: Debian's
+fairy-stockfish) for its ``--lines`` best moves at ``--depth``, and draws one of those within
+``--margin`` of the best. A side that is ahead by more than ``--limit`` draws from the worse half of
+them, a side that is behind from the better half. The line is kept if, in the final position, a
+search with ``--judge-nodes`` sees neither side ahead by more than ``--limit``, the king is not in
+check, there are at least ``--legal`` legal moves, and the book does not have this position yet.
+Scores are in the engine's hundredths of a pawn.
 
-Fairy-Stockfish 11.1 is biased: it gives black 164 in the start position, and 102 even if white moves first.
-So it chooses seeing either side as black, and judges each position also turned round with the colours
-swapped; the mean of the two counts.
+Fairy-Stockfish 11.1 is biased: it gives black 164 in the start position, and 102 even if white
+moves first. So it always sees the side to move as black when it chooses moves. And it judges each
+final position twice, once turned round with the colours swapped; the mean counts.
 
-The engine works by depth and nodes, on one thread, and forgets all before each attempt and each judgement:
-an attempt is a function of the seed, its number and the engine alone. ``--work`` keeps one JSON object an
-attempt; a run that was broken off goes on where it stopped, if started with the same flags.
+The engine searches by depth and nodes, on one thread, and clears its tables before each attempt and
+each judgement. So an attempt depends only on the seed, its number and the engine. ``--work`` keeps
+one JSON object an attempt. An interrupted run continues where it stopped if it is started with the
+same flags.
 """
 
 import argparse
@@ -37,18 +40,18 @@ _LINE = re.compile(
     r"info .*\bmultipv (\d+) score cp (-?\d+) nodes.* pv (\S+)"
 )  # bounds don't match
 _TURN = str.maketrans("123456789abcdefghi", "987654321ihgfedcba")
-"""Squares, as the other side sees them."""
+"""Translates squares to the other side's view."""
 
 
 def turned(sfen: str) -> str:
-    """The position with the board turned round and the colours swapped."""
+    """Return the position with the board turned round and the colours swapped."""
     board, side, hands, _ = sfen.split()
     men = re.findall(r"\+?.", board)[::-1]
     return f"{''.join(men).swapcase()} {'w' if side == 'b' else 'b'} {hands.swapcase()} 1"
 
 
 def search(engine: Engine, sfen: str, limit: str, lines: int) -> list[tuple[int, str]]:
-    """Score and move of the best lines, best first. One whose score is a mate is left out."""
+    """Return score and first move of the best lines, best first. Mate scores are left out."""
     engine.say(f"setoption name MultiPV value {lines}")
     engine.say(f"position sfen {sfen}")
     said = engine.ask(f"go {limit}", "bestmove")
@@ -57,14 +60,14 @@ def search(engine: Engine, sfen: str, limit: str, lines: int) -> list[tuple[int,
 
 
 def forget(engine: Engine) -> None:
-    """Empty all of the engine's tables: ``usinewgame`` would leave those of a thread as they are."""
+    """Clear all tables of the engine. ``usinewgame`` alone does not clear those of a thread."""
     engine.say("setoption name Threads value 1")
     engine.say("usinewgame")
     engine.ask("isready", "readyok")
 
 
 def judge(engine: Engine, sfen: str, nodes: int) -> int | None:
-    """Score for the side to move, without the engine's bias for a colour; None: a mate."""
+    """Return the score for the side to move without the engine's colour bias; None for a mate."""
     scores = []
     for view in (sfen, turned(sfen)):
         forget(engine)
@@ -73,7 +76,7 @@ def judge(engine: Engine, sfen: str, nodes: int) -> int | None:
 
 
 def draw(engine: Engine, plies: int, rng: random.Random, args: argparse.Namespace) -> list[str]:
-    """The moves of a line. Raises ValueError with the reason if there is no going on."""
+    """Draw the moves of a line. Raises ValueError with the reason if the line can't go on."""
     position, moves, before = Position(), list[str](), 0
     forget(engine)
     while len(moves) < plies:
@@ -83,7 +86,7 @@ def draw(engine: Engine, plies: int, rng: random.Random, args: argparse.Namespac
         if not found:
             raise ValueError("mate")
         best = found[0][0]
-        # So shallow a search flatters the side to move; over two plies that cancels out.
+        # Such a shallow search favours the side to move; over two plies that cancels out.
         ahead = (best - before) / 2 if moves else 0
         before = best
         near = [move for score, move in found if score >= best - args.margin]
@@ -103,7 +106,7 @@ def draw(engine: Engine, plies: int, rng: random.Random, args: argparse.Namespac
 
 
 def attempt(engine: Engine, number: int, args: argparse.Namespace) -> dict[str, Any]:
-    """One attempt; ``refused`` says why it is not for the book, apart from a twin in it."""
+    """Make one attempt. ``refused`` says why it is not for the book; twins are found later."""
     rng = random.Random(f"{args.seed}/{number}")
     plies = rng.randint(*args.plies)
     tried: dict[str, Any] = {"number": number, "plies": plies}
@@ -126,7 +129,7 @@ def attempt(engine: Engine, number: int, args: argparse.Namespace) -> dict[str, 
 
 
 def accepted(attempts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Those for the book: of several that end in one position the first."""
+    """Return the attempts for the book: the first one for each final position."""
     book: dict[str, dict[str, Any]] = {}
     for tried in attempts:
         if "refused" not in tried:
@@ -135,13 +138,13 @@ def accepted(attempts: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def quantiles(values: list[int]) -> str:
-    """Least, quartiles and greatest."""
+    """Return the minimum, the quartiles and the maximum."""
     ranked = sorted(values)
     return " ".join(str(ranked[(len(ranked) - 1) * part // 4]) for part in range(5))
 
 
 def header(name: str, book: list[dict[str, Any]], tries: int, args: argparse.Namespace) -> str:
-    """How the book was made and what is in it, as comments."""
+    """Return comments that say how the book was made and what is in it."""
     lines = [tried["moves"].split() for tried in book]
     firsts = Counter(moves[0] for moves in lines).most_common()
     black = [tried["cp"] * (-1) ** tried["plies"] for tried in book]
@@ -162,9 +165,9 @@ First moves: {", ".join(f"{move} {count}" for move, count in firsts)}."""
 
 
 def arguments() -> argparse.Namespace:
-    """The flags."""
+    """Parse the flags."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--engine", default="/usr/games/fairy-stockfish")
+    parser.add_argument("--engine", default="/usr/games/fairy-stockfish", help="path of the engine")
     parser.add_argument("--book", type=int, default=640, help="lines wanted")
     parser.add_argument("--plies", type=int, nargs=2, default=(8, 24), metavar=("LOW", "HIGH"))
     parser.add_argument("--depth", type=int, default=4)
@@ -174,17 +177,17 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--judge-nodes", type=int, default=30_000)
     parser.add_argument("--legal", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True, help="JSON lines of all attempts")
+    parser.add_argument("--out", type=Path, required=True, help="the book to write")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Try until there are enough, then write the book."""
+    """Make attempts until there are enough lines, then write the book."""
     args = arguments()
     attempts = [json.loads(line) for line in args.work.open()] if args.work.exists() else []
     with Engine(args.engine, args.judge_nodes) as engine, args.work.open("a") as work:
-        # With Contempt, the side to move sees its own chances in a rosy light.
+        # With Contempt the engine overrates the side to move.
         engine.say("setoption name Contempt value 0")
         while len(book := accepted(attempts)) < args.book:
             attempts.append(attempt(engine, len(attempts), args))

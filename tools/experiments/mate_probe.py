@@ -1,12 +1,12 @@
 #!/usr/bin/env python
-"""How much of its probability a network puts on mates in one, in positions that it was not trained on.
+"""Measure how much probability a network gives to mates in one, in positions it has not seen.
 
     python tools/experiments/mate_probe.py RUN_OR_CHECKPOINT --positions 400 --seed 1
 
-The positions come from games of the one-ply ``material`` player against itself, its first moves drawn at
-random, where it had a mate on the board; at most one a game. Prints one JSON object: the mean probability
-of the mating moves together, the share of positions in which the most probable move mates, what a
-uniform choice would give, and the mean value.
+The positions come from games of the one-ply ``material`` player against itself, whose first moves
+are random. Each has a mate in one; a game gives at most one position. Prints one JSON object: the
+mean probability of all mating moves together, the share of positions in which the most probable
+move mates, the probability of a mate by a uniform choice, and the mean value.
 """
 
 import argparse
@@ -30,7 +30,7 @@ RANDOM_PLIES = 20
 
 
 def positions(wanted: int, seed: int) -> list[tuple[str, list[int]]]:
-    """SFENs with a mate in one for the side to move, and their mating actions."""
+    """Return SFENs in which the side to move has a mate in one, with the mating actions."""
     found: list[tuple[str, list[int]]] = []
     rng = np.array([seed], np.uint64)
     env = VectorEnv(GAMES, max_ply=400, seed=seed)
@@ -50,7 +50,7 @@ def positions(wanted: int, seed: int) -> list[tuple[str, list[int]]]:
 
 
 def mates(sfen: str) -> list[int]:
-    """The actions that mate at once."""
+    """Return the actions that mate at once."""
     position = Position(sfen)
     after = {move: position.copy() for move in position.legal_moves()}
     for move, reached in after.items():
@@ -65,8 +65,8 @@ def mates(sfen: str) -> list[int]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("player")
-    parser.add_argument("--positions", type=int, default=400)
+    parser.add_argument("player", help="run or checkpoint")
+    parser.add_argument("--positions", type=int, default=400, help="number of positions")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -76,8 +76,8 @@ def main() -> None:
 
 
 def probe(agent: Agent, found: list[tuple[str, list[int]]]) -> dict[str, float]:
-    """What a network does with ``positions``: means over them."""
-    seen, mask = look([sfen for sfen, _ in found])
+    """Return means over ``positions`` of a network's answers."""
+    seen, mask = observe([sfen for sfen, _ in found])
     rows, value = agent.top_and_values(seen, mask, k=600)
     mass, best, uniform = [], [], []
     for row, (_, mating) in zip(rows, found, strict=True):
@@ -93,8 +93,8 @@ def probe(agent: Agent, found: list[tuple[str, list[int]]]) -> dict[str, float]:
     }
 
 
-def look(sfens: list[str]) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
-    """Observations and masks, the ply counter at zero."""
+def observe(sfens: list[str]) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
+    """Return observations and masks of positions, with the ply counter at zero."""
     env = VectorEnv(len(sfens), reset_pool=0)
     env.start_from(sfens)
     assert (legal_lists(env.mask)[1] > 0).all()

@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Whether the engines of the ``benchmark`` strategy are separate rungs: each plays the one below it.
+"""Check that each opponent of the ``benchmark`` strategy is stronger than the one below it.
 
     PATH=$PATH:/usr/games python tools/experiments/rungs.py --games 100
 
-Pairs from the shipped book of openings. Prints one JSON line a match: score of the upper one with its
-95 % interval, and the ends of its games.
+Neighbours play pairs from the shipped book of openings. Prints one JSON line a match: the score of
+the stronger one with its 95 % interval, and how its games ended.
 """
 
 import argparse
@@ -37,7 +37,7 @@ WANTED = (
 
 
 async def play(games: int, seed: int, concurrency: int) -> None:
-    """All neighbours, the weakest first."""
+    """Play all matches of neighbours, the weakest first."""
     async with local_arena("cpu") as arena:
         for below, above in pairwise(BENCHMARK):
             spec = EvaluationSpec(
@@ -54,9 +54,9 @@ async def play(games: int, seed: int, concurrency: int) -> None:
 def main() -> None:
     """Play and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--games", type=int, default=100)
+    parser.add_argument("--games", type=int, default=100, help="games of each match")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--concurrency", type=int, default=2)
+    parser.add_argument("--concurrency", type=int, default=2, help="games at once")
     args = parser.parse_args()
     anyio.run(partial(play, args.games, args.seed, args.concurrency))
 
