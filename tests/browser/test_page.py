@@ -13,7 +13,7 @@ DARK = {"color_scheme": "dark"}
 
 
 def grows(page: Page, id: str) -> int:
-    """The number in an element gets larger; returns it."""
+    """Wait until the number in an element is larger; return it."""
     reading = page.locator(f"#{id}")
     expect(reading).to_have_text(re.compile(r"\d"))
     before = reading.text_content() or ""
@@ -24,12 +24,12 @@ def grows(page: Page, id: str) -> int:
 
 
 def number(text: str | None) -> int:
-    """A number as the page writes it."""
+    """Parse a number as the page writes it."""
     return int((text or "").replace(",", ""))
 
 
 def drawn(page: Page, figure: str) -> int:
-    """How many pixels of a chart are not background."""
+    """Return how many pixels of a chart are not background."""
     count: int = page.evaluate(
         """(figure) => {
           const canvas = document.querySelector(`#${figure} canvas`);
@@ -43,7 +43,7 @@ def drawn(page: Page, figure: str) -> int:
     return count
 
 
-def test_the_page_lives(service: Service, watched: Watched) -> None:
+def test_the_page_shows_the_run_as_it_trains(service: Service, watched: Watched) -> None:
     service.start()
     page = watched.page
     page.goto(service.url)
@@ -66,7 +66,7 @@ def test_the_page_lives(service: Service, watched: Watched) -> None:
     expect(page.locator("#last")).to_have_text(re.compile(r"Last move \S{4,5}, [a-z ]+$"))
 
 
-def test_it_says_what_happens_while_kernels_compile(service: Service, watched: Watched) -> None:
+def test_the_page_says_that_kernels_compile(service: Service, watched: Watched) -> None:
     service.start(compile_seconds=2, history=0)
     page = watched.page
     page.goto(service.url)
@@ -76,7 +76,7 @@ def test_it_says_what_happens_while_kernels_compile(service: Service, watched: W
     grows(page, "step")
 
 
-def test_pause_and_resume(service: Service, watched: Watched) -> None:
+def test_the_buttons_pause_resume_and_save(service: Service, watched: Watched) -> None:
     service.start()
     page = watched.page
     page.goto(service.url)
@@ -108,7 +108,7 @@ def test_an_evaluation_is_started_and_its_result_shown(service: Service, watched
     expect(page.locator("#results li").first).to_contain_text("cancelled")
 
 
-def test_a_match_that_waits_can_be_cancelled(service: Service, watched: Watched) -> None:
+def test_a_queued_evaluation_can_be_cancelled(service: Service, watched: Watched) -> None:
     service.start()
     page = watched.page
     waits = {"id": "e1", "state": "queued", "opponent": "random", "games": 8, "progress": 0.0}
@@ -122,13 +122,13 @@ def test_a_match_that_waits_can_be_cancelled(service: Service, watched: Watched)
 
 
 def match(opponent: str, **more: object) -> dict[str, object]:
-    """A match of an evaluation's result."""
+    """Return one match of an evaluation's result."""
     counts = {"games": 8, "wins": 5, "losses": 2, "draws": 1, "capped": 0, "by_reason": {}}
     return {"agent": "run@100", "opponent": opponent, **counts, **more}
 
 
 def listed(page: Page, *evaluations: dict[str, object]) -> None:
-    """The page is told of these, the newest first."""
+    """Make the service list these evaluations, the newest first."""
     blank = {"games": 8, "opponent": "random", "progress": 0.0, "score": None, "interval": None}
     found = [
         blank | {"id": f"e{number}", "result": None, "message": ""} | one
@@ -137,7 +137,7 @@ def listed(page: Page, *evaluations: dict[str, object]) -> None:
     page.route("**/api/eval", lambda route: route.fulfill(json={"evaluations": found}))
 
 
-def test_an_evaluation_of_several_matches_tells_each(service: Service, watched: Watched) -> None:
+def test_an_evaluation_of_several_matches_shows_each(service: Service, watched: Watched) -> None:
     service.start()
     page = watched.page
     empty = {"agent": "run@100", "opponent": "gps", "error": "the engine is gone"}
@@ -170,7 +170,9 @@ def test_evaluations_that_never_began_are_folded_away(service: Service, watched:
     expect(page.locator("#unbegun li").first).to_contain_text("cancelled")
 
 
-def test_training_time_counts_on_from_what_the_run_says(service: Service, watched: Watched) -> None:
+def test_the_training_time_advances_only_while_the_run_trains(
+    service: Service, watched: Watched
+) -> None:
     service.start()
     page = watched.page
     told = service.status() | {"elapsed": 7201.0}
@@ -185,7 +187,7 @@ def test_training_time_counts_on_from_what_the_run_says(service: Service, watche
     expect(page.locator("#elapsed")).to_have_text(held)
 
 
-def test_lists_stay_lists_for_those_who_listen(service: Service, watched: Watched) -> None:
+def test_lists_are_lists_for_screen_readers(service: Service, watched: Watched) -> None:
     service.start(history=6)
     page = watched.page
     page.goto(service.url)
@@ -193,7 +195,7 @@ def test_lists_stay_lists_for_those_who_listen(service: Service, watched: Watche
     expect(page.get_by_role("log", name="Alerts").get_by_role("listitem")).to_have_count(1)
 
 
-def test_a_refusal_is_told(service: Service, watched: Watched) -> None:
+def test_the_page_shows_why_an_evaluation_was_refused(service: Service, watched: Watched) -> None:
     service.start()
     page = watched.page
     page.goto(service.url)
@@ -214,7 +216,7 @@ def test_alerts_are_listed_and_kept_over_a_reload(service: Service, watched: Wat
     expect(page.locator("#alerts li")).to_have_count(1)
 
 
-def test_a_cut_stream_heals(service: Service, watched: Watched) -> None:
+def test_the_page_reconnects_after_a_lost_connection(service: Service, watched: Watched) -> None:
     service.start()
     page = watched.page
     page.goto(service.url)
@@ -234,7 +236,7 @@ def test_a_cut_stream_heals(service: Service, watched: Watched) -> None:
     assert grows(page, "iteration") > 200
 
 
-def test_a_stopped_run_says_so(service: Service, watched: Watched) -> None:
+def test_the_page_shows_that_the_run_was_stopped(service: Service, watched: Watched) -> None:
     service.start()
     page = watched.page
     page.goto(service.url)
@@ -258,7 +260,7 @@ def test_a_phone_scrolls_in_one_direction(service: Service, watched: Watched) ->
 
 
 @pytest.mark.parametrize("watched", [{}, DARK], indirect=True)
-def test_text_can_be_read(service: Service, watched: Watched) -> None:
+def test_all_text_has_enough_contrast(service: Service, watched: Watched) -> None:
     """Contrast of at least 4.5 to 1 (WCAG AA) for every text outside the drawings."""
     service.start(history=8)
     page = watched.page
