@@ -167,7 +167,7 @@ class PPO(Section):
     """Weight of material in the bootstrap value at the start of the schedule."""
     material_final: float = Field(default=0.2, ge=0)
     """Weight of material in the bootstrap value at the end of the schedule."""
-    declaration: Share = 0.3
+    declaration_reward: Share = 0.3
     """Reward of a win by declaration. Below 1 (a mate's), games do not become races of kings."""
 
 
@@ -187,7 +187,7 @@ class OpponentSettings(Section):
 
 
 class DetectorSettings(Section):
-    """What the run does when learning goes wrong, for each detector.
+    """How the run reacts when learning goes wrong: one setting for each detector.
 
     ``ignore``: nothing. ``alert``: send an alert. ``rollback``: send an alert and go back to the
     weights of the newest good checkpoint. ``stop``: send an alert and end the run; its checkpoints

@@ -224,7 +224,7 @@ class Alert(Event):
 
     topic: ClassVar[Topic] = "alert"
     name: str
-    """What the alert is about, for example a detector's name."""
+    """Subject of the alert, for example a detector's name."""
     level: Level
     message: str
 

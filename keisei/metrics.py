@@ -30,7 +30,7 @@ METRICS = (
     Metric("train/clip_fraction", "Plies whose probability ratio was outside the clip.", "share"),
     Metric(
         "train/ratio_error",
-        "Mean |probability ratio - 1| before the first step; shows numerical errors.",
+        "Mean distance of the probability ratio from 1 before the first step: numerical error.",
         "none",
         "lower",
     ),

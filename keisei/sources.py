@@ -1,6 +1,7 @@
 """Where settings come from: TOML files, the environment and the command line, in layers."""
 
 import json
+import logging
 import os
 import re
 import tomllib
@@ -15,6 +16,10 @@ from pydantic_settings import BaseSettings, EnvSettingsSource
 from keisei.hint import did_you_mean
 
 ENV_PREFIX = "KEISEI_"
+RENAMED = {"ppo.declaration": "ppo.declaration_reward"}
+"""New names of settings by their old ones, which are still read. The section stays the same."""
+
+_log = logging.getLogger(__name__)
 
 Tree = dict[str, Any]
 """Settings by key; a section is a tree of its own."""
@@ -37,12 +42,44 @@ def read_layers(
 ) -> list[Layer]:
     """Read all sources of ``settings``, the weakest first. Raises SettingsError.
 
-    ``overrides`` maps dotted keys (``"ppo.gamma"``) to values or their text.
+    ``overrides`` maps dotted keys (``"ppo.gamma"``) to values or their text. A warning in the log
+    names each old name that a source uses.
     """
-    return [
+    layers = [
         *(Layer(str(path), _read_toml(Path(path))) for path in paths),
         Layer("environment", _read_environment(settings)),
         Layer("command line", _nest(overrides)),
+    ]
+    for source, tree in layers:
+        warn_of_old_names(source, tree)
+    return [Layer(source, with_new_names(tree)) for source, tree in layers]
+
+
+def with_new_names(tree: Tree) -> Tree:
+    """Return the tree with the new names of renamed settings.
+
+    An old name beside its new one stays, which makes it an unknown setting.
+    """
+    renamed = dict(tree)
+    for section, old, new in _old_names(tree):
+        renamed[section] = {new if k == old else k: v for k, v in renamed[section].items()}
+    return renamed
+
+
+def warn_of_old_names(source: str, tree: Tree) -> None:
+    """Write a line to the log for each setting that ``tree`` gives by its old name."""
+    for section, old, new in _old_names(tree):
+        text = "%s: %s.%s is an old name; it is read as %s.%s"
+        _log.warning(text, source, section, old, section, new)
+
+
+def _old_names(tree: Tree) -> list[tuple[str, str, str]]:
+    """Return section, old key and new key of the settings in ``tree`` that were renamed."""
+    names = ((*old.split("."), new.split(".")[1]) for old, new in RENAMED.items())
+    return [
+        (section, old, new)
+        for section, old, new in names
+        if isinstance(keys := tree.get(section), dict) and old in keys and new not in keys
     ]
 
 
@@ -128,9 +165,10 @@ def _read_environment(settings: type[BaseSettings]) -> Tree:
         for name, field in settings.model_fields.items()
         for key in getattr(field.annotation, "model_fields", {})
     } | {f"{ENV_PREFIX}{name}".upper() for name in settings.model_fields}
+    old = {f"{ENV_PREFIX}{name.replace('.', '__')}".upper() for name in RENAMED}
     for name in os.environ:
         word = name.upper()
-        if word.startswith(ENV_PREFIX) and word not in known:
+        if word.startswith(ENV_PREFIX) and word not in known | old:
             key = word.removeprefix(ENV_PREFIX).strip("_")
             same_key = {found for found in known if found.endswith(f"__{key}")}
             hint = did_you_mean(word, same_key or known)

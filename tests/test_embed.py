@@ -148,7 +148,7 @@ def test_the_cells_of_the_guides_notebook_open_watch_and_close_a_run(tmp_path: P
 
 
 def test_the_guides_fixture_works_under_pytest_asyncio(tmp_path: Path) -> None:
-    fixture = blocks("A fixture of pytest-asyncio")[0]
+    fixture = blocks("## A fake run for tests")[0]
     test = """
 import pytest
 

@@ -173,10 +173,10 @@ def test_a_flood_is_dropped_and_counted_but_the_runs_own_lines_are_kept(tmp_path
                 structlog.get_logger("keisei").info("iteration", step=number)
     lines = [json.loads(line) for line in (tmp_path / "keisei.log").read_text().splitlines()]
     flood = [line for line in lines if line["logger"] == "asyncio"]
-    told = [int(line["event"].split()[0]) for line in lines if "dropped" in line["event"]]
+    dropped = [int(line["event"].split()[0]) for line in lines if "dropped" in line["event"]]
     assert len([line for line in lines if line["event"] == "iteration"]) == 500
     assert len(flood) < 200
-    assert len(flood) + sum(told) == 5000
+    assert len(flood) + sum(dropped) == 5000
 
 
 def test_a_stderr_that_nobody_reads_delays_nobody(
@@ -208,8 +208,8 @@ def test_a_log_file_that_cannot_be_written_is_reported_once(
         for _ in range(20):
             logging.getLogger("a").info("line")
     shown = capsys.readouterr().err.splitlines()
-    (told,) = [line for line in shown if "[info" not in line]
-    assert "keisei.log: cannot be written, log lines are lost: [Errno 28] No space left" in told
+    (warning,) = [line for line in shown if "[info" not in line]
+    assert "keisei.log: cannot be written, log lines are lost: [Errno 28] No space left" in warning
 
 
 def test_closing_removes_all_handlers_and_threads(tmp_path: Path) -> None:

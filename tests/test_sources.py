@@ -8,6 +8,12 @@ from keisei.config import Settings, SettingsError
 from keisei.sources import parse_whole_number
 
 
+def toml(folder: Path, text: str) -> Path:
+    file = folder / "run.toml"
+    file.write_text(text)
+    return file
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -117,3 +123,39 @@ def test_a_whole_number_is_read_as_a_person_writes_it(text: str, number: int) ->
 def test_other_text_is_no_whole_number(text: str) -> None:
     with pytest.raises(ValueError, match="must be a whole number"):
         parse_whole_number(text)
+
+
+OLD, NEW = "ppo.declaration", "ppo.declaration_reward"
+
+
+def test_an_old_name_is_read_from_every_source_with_one_warning_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = toml(tmp_path, "[ppo]\ndeclaration = 0.5\n")
+    assert Settings.load(file).ppo.declaration_reward == 0.5
+    monkeypatch.setenv("KEISEI_PPO__DECLARATION", "0.6")
+    assert Settings.load(file).ppo.declaration_reward == 0.6
+    caplog.clear()
+    assert Settings.load(file, {OLD: "0.7"}).ppo.declaration_reward == 0.7
+    assert caplog.messages == [
+        f"{source}: {OLD} is an old name; it is read as {NEW}"
+        for source in (file, "environment", "command line")
+    ]
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
+
+
+def test_a_later_source_wins_whichever_name_it_uses(tmp_path: Path) -> None:
+    new = toml(tmp_path, "[ppo]\ndeclaration_reward = 0.5\n")
+    assert Settings.load(new, {OLD: "0.7"}).ppo.declaration_reward == 0.7
+    old = toml(tmp_path, "[ppo]\ndeclaration = 0.5\n")
+    assert Settings.load(old, {NEW: "0.7"}).ppo.declaration_reward == 0.7
+
+
+def test_a_source_may_not_give_both_names() -> None:
+    with pytest.raises(SettingsError, match=rf"line: {OLD}: no such setting, did you mean decl"):
+        Settings.load(None, {OLD: "0.7", NEW: "0.7"})
+
+
+def test_new_names_are_read_without_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    assert Settings.load(None, {NEW: "0.7"}).ppo.declaration_reward == 0.7
+    assert not caplog.messages

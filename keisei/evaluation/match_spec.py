@@ -32,7 +32,8 @@ class MatchSpec:
     """Entering-king rule; both sides declare as soon as they can."""
     resign: float = 0.0
     """A network resigns when it has expected this value or less (-1: a certain loss) at
-    ``RESIGN_AFTER`` of its moves in a row. -0.95 is usual; 0: no network resigns."""
+    ``RESIGN_AFTER`` of its moves in a row. For example -0.95; 0: no network
+    resigns."""
     trained_max_ply: tuple[int | None, int | None] = (None, None)
     """Maximum ply of the training games of agent and opponent. A network sees the ply as a share of
     it. None: ``max_ply`` of this match."""

@@ -1,1 +1,1 @@
-"""Networks, the planes they look at, and agents that answer with them."""
+"""Networks, their input planes, and agents that choose moves with them."""

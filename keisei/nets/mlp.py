@@ -1,4 +1,4 @@
-"""A multilayer perceptron: the baseline that knows nothing of the board's geometry."""
+"""A multilayer perceptron: a baseline that does not know the board's geometry."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -8,7 +8,7 @@ from keisei.nets.planes import PLANES
 
 
 class Residual(nn.Module):
-    """One layer and a skip; it starts as identity."""
+    """Two layers and a skip connection; it starts as the identity."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class Residual(nn.Module):
 
 
 class MLP(Network):
-    """Residual layers eight times as wide as ``channels`` over the flattened board."""
+    """Residual blocks over the flattened board, of ``8 * channels`` features."""
 
     start_at_zero = ("layer2.weight",)
 

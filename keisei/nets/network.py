@@ -1,4 +1,4 @@
-"""What every network of ours shares: two heads over a trunk, and how weights are drawn."""
+"""The base class of networks: two heads over a trunk, and initial weights."""
 
 import torch
 from torch import Tensor, nn
@@ -12,24 +12,24 @@ _VALUE_HIDDEN = 64
 
 
 class Network(nn.Module):
-    """A trunk over ``[B, 48, 9, 9]`` planes, then a policy head of 27 move types x 81 squares and a
-    win/draw/loss head.
+    """A trunk over planes ``[B, 48, 9, 9]`` with a policy head and a win/draw/loss head.
 
-    Returns policy logits ``[B, 2187]`` and win/draw/loss logits ``[B, 3]``, both for the mover.
+    It returns policy logits ``[B, 2187]`` (27 move types x 81 squares) and win/draw/loss logits
+    ``[B, 3]``, both for the mover.
     """
 
     start_at_zero: tuple[str, ...] = ()
-    """Endings of the names of weights that are zero at first: residual branches begin as nothing."""
+    """Weights whose names end so start at zero; a residual branch then starts as the identity."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        # Both heads begin with a 1x1 convolution; one for both saves a pass over the board.
+        # Each head starts with a 1x1 convolution; one for both saves a pass over the board.
         self.heads = nn.Conv2d(channels, MOVE_TYPES + _VALUE_CHANNELS, 1)
         self.hidden = nn.Linear(_VALUE_CHANNELS * SQUARES, _VALUE_HIDDEN)
         self.outcome = nn.Linear(_VALUE_HIDDEN, 3)
 
     def trunk(self, planes: Tensor) -> Tensor:
-        """Features ``[B, channels, 9, 9]``."""
+        """Compute features ``[B, channels, 9, 9]``."""
         raise NotImplementedError
 
     def forward(self, planes: Tensor) -> tuple[Tensor, Tensor]:
@@ -38,10 +38,10 @@ class Network(nn.Module):
         return policy.flatten(1), self.outcome(hidden)
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw all matrices and kernels from ``generator`` (He) and clear the biases.
+        """Draw all matrices and kernels from ``generator`` (He et al., 2015) and zero the biases.
 
-        Other vectors and scalars, a normalisation's scale say, stay as they were made. The heads start
-        small: a nearly uniform policy and a value near zero.
+        Other vectors and scalars, for example a normalisation's scale, are not changed. The heads
+        start small, for a nearly uniform policy and a value near zero.
         """
         for name, parameter in self.named_parameters():
             if name.endswith(("bias", *self.start_at_zero)):

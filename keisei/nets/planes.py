@@ -1,15 +1,17 @@
-"""Compact observations to input planes, on the device that holds them."""
+"""Expand compact observations to input planes, on the device that holds them."""
 
 import torch
 from torch import Tensor
 
 PIECES = 28
-"""Planes of pieces: the mover's 14 kinds, then the opponent's."""
+"""Planes of pieces: 14 kinds of the mover, then 14 of the opponent."""
 PLANES = PIECES + 14 + 3 + 3
-"""Pieces, hands, earlier occurrences, check, ply; squares attacked by the opponent, by the mover, by two
-of the mover's men."""
+"""All planes: pieces; hands; earlier occurrences, check, ply; three planes of attacked squares.
 
-# A hand's usual range maps to about 0..1: P L N S G B R of either side, then repetition, check, ply.
+These are the squares that the opponent attacks, that the mover attacks, and that two or more of the
+mover's pieces attack."""
+
+# Scales to about 0..1: P L N S G B R in each hand, then repetition, check and ply.
 _HAND = (9.0, 4.0, 4.0, 4.0, 4.0, 2.0, 2.0)
 _SCALE = tuple(1 / x for x in (*_HAND, *_HAND, 3.0, 1.0, 255.0))
 
@@ -17,9 +19,9 @@ _tables: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor, Tensor]] =
 
 
 def expand(observation: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Planes ``[B, 48, 9, 9]`` (channels_last) of compact observations ``uint8[B, 131]``.
+    """Expand compact observations ``uint8[B, 131]`` to planes ``dtype[B, 48, 9, 9]``.
 
-    The last two axes are file and rank as the mover sees them. ``dtype`` is that of the result.
+    The last two axes are file and rank as the mover sees them. The layout is channels_last.
     """
     pieces, scale, powers = _table(observation.device, dtype)
     planes = pieces[observation[:, :81].int()]
@@ -30,7 +32,7 @@ def expand(observation: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
 
 
 def _table(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """One row of planes a piece code, the factors of the next bytes, and the bits of a byte."""
+    """Return the planes of each piece code, the scales of bytes 81 to 97, the bits of a byte."""
     key = device, dtype
     if key not in _tables:
         pieces = torch.zeros(PIECES + 1, PLANES, device=device, dtype=dtype)

@@ -1,4 +1,4 @@
-"""From a network to moves: legal log-probabilities, sampling, and agents."""
+"""Turn a network's output into moves: legal log-probabilities, sampling, agents."""
 
 import copy
 from collections.abc import Callable
@@ -13,19 +13,19 @@ from keisei.env import ACTIONS, legal_lists
 from keisei.nets.planes import expand
 
 ILLEGAL = -1e9
-"""Logit of padding. Finite: minus infinity turns entropy and gradients into NaN."""
+"""Logit of padding: finite, since minus infinity turns entropy and gradients into NaN."""
 MOST_LEGAL = 593
-"""Legal moves that a position of shogi has at most (proof: Computer Shogi Kiso Joho Kenkyujo)."""
+"""Most legal moves of any position (proved by Computer Shogi Kiso Joho Kenkyujo)."""
 _BATCH = 32
-"""Agents pad larger batches to a multiple of this, so that few shapes are ever prepared."""
+"""Agents pad larger batches to a multiple of this, so that only few shapes occur."""
 
 
 class DeviceError(RuntimeError):
-    """The device asked for can't be used here."""
+    """The requested device is not available here."""
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device named ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. Raises DeviceError."""
+    """Return the device of ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. Raises DeviceError."""
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
         return torch.device("cuda:0" if count else "cpu")
@@ -36,22 +36,22 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
-    """``float32`` or ``bfloat16``; ``auto`` takes bfloat16 where the device computes in it."""
+    """Return the dtype of ``float32``, ``bfloat16`` or ``auto``: bfloat16 if the device has it."""
     if name != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001 (torch has no public question)
+        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001 (torch has no public function)
     return torch.bfloat16 if native else torch.float32
 
 
 def evaluate(
     net: Callable[[Tensor], tuple[Tensor, Tensor]], observation: Tensor, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """Policy logits ``[B, 2187]`` (in ``dtype``) and outcome logits ``float32[B, 3]``.
+    """Return policy logits ``dtype[B, 2187]`` and win/draw/loss logits ``float32[B, 3]``.
 
-    ``observation`` is ``uint8[B, 131]``; weights stay float32, layers compute in ``dtype``.
+    ``observation`` is ``uint8[B, 131]``. Weights stay float32; layers compute in ``dtype``.
     """
     planes = expand(observation, dtype)
     with torch.autocast(planes.device.type, dtype, enabled=dtype != torch.float32):
@@ -60,16 +60,18 @@ def evaluate(
 
 
 def legal_columns(mask: Tensor) -> Tensor:
-    """Legal actions ``int64[B, L]``, ascending, padded with -1, of packed masks ``int64[B, 35]``.
+    """Return legal actions ``int64[B, L]``, padded with -1, from packed masks ``int64[B, 35]``.
 
-    On the CPU L is about the longest list, padded at the end: softmax over some 100 columns is far cheaper
-    than over 2,187. On a GPU L is 2,187 and column a holds action a, or padding: nothing waits for
-    the device and shapes never change.
-    Raises ValueError if a position has no legal action; on the CPU alone, as a GPU would have to be
-    waited for.
+    On the CPU, each row lists its actions in ascending order and is padded at the end. L is about
+    the length of the longest list: softmax over some 100 columns is far cheaper than over 2,187.
+    On a GPU, L is 2,187 and column a holds action a or padding, so that shapes never change and
+    nothing waits for the device.
+
+    Raises ValueError if a position has no legal action, on the CPU alone: this check would make a
+    GPU wait.
     """
     if mask.device.type == "cpu":
-        # Few widths: tensors of ever new sizes break the heap into pieces, and memory grows for hours.
+        # Multiples of 32: tensors of ever new sizes fragment the heap, and memory grows for hours.
         lists, counts = legal_lists(mask.numpy().view(np.uint64), multiple=32)
         if counts.min(initial=1) == 0:
             raise ValueError(f"position {int(counts.argmin())} of the batch has no legal action")
@@ -78,15 +80,17 @@ def legal_columns(mask: Tensor) -> Tensor:
 
 
 def _unpack(mask: Tensor) -> Tensor:
-    """Column a holds action a if it is legal, else -1."""
+    """Return ``int64[B, 2187]``: column a holds a if action a is legal, else -1."""
     bits = (mask[:, :, None] >> torch.arange(64, device=mask.device)) & 1
     actions = torch.arange(ACTIONS, device=mask.device)
     return torch.where(bits.flatten(1)[:, :ACTIONS].bool(), actions, -1)
 
 
 class _Gather(torch.autograd.Function):
-    """``logits.gather(1, index)`` as float32, for rows whose repeated indices carry no gradient of
-    their own: the backward then overwrites instead of adding, which a CPU does ten times faster.
+    """``logits.gather(1, index)`` as float32, with a backward that overwrites instead of adding.
+
+    This is ten times faster on a CPU. It is correct because only padding repeats an index, and
+    padding carries no gradient of its own.
     """
 
     @staticmethod
@@ -99,15 +103,15 @@ class _Gather(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (index,) = ctx.saved_tensors
         wide = gradient.new_zeros(len(gradient), ctx.width, dtype=ctx.dtype)
-        # Padding repeats the first column's index: give it that column's gradient too.
+        # Padding has the index of the first column, so it must write the same gradient.
         same = torch.where(index == index[:, :1], gradient[:, :1], gradient)
         return wide.scatter_(1, index, same.to(ctx.dtype)), None
 
 
 def legal_logits(logits: Tensor, legal: Tensor) -> Tensor:
-    """Those of ``logits[B, 2187]`` that belong to the actions in ``legal[B, L]``: ``float32[B, L]``.
+    """Select the logits of legal actions: ``float32[B, L]`` from ``logits[B, 2187]``.
 
-    ``legal`` comes from ``legal_columns``; padding gets ``ILLEGAL``.
+    ``legal[B, L]`` comes from ``legal_columns``. Padding gets the logit ``ILLEGAL``.
     """
     padding = legal < 0
     if legal.shape[1] == ACTIONS:
@@ -119,16 +123,17 @@ def legal_logits(logits: Tensor, legal: Tensor) -> Tensor:
 
 
 def legal_log_probs(logits: Tensor, legal: Tensor) -> Tensor:
-    """Log-softmax ``float32[B, L]`` of the ``legal_logits``."""
+    """Return the log-softmax ``float32[B, L]`` of ``legal_logits``."""
     return torch.log_softmax(legal_logits(logits, legal), 1)
 
 
 def sample(logits: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
-    """Columns ``int64[B, 1]`` drawn from the softmax of ``logits[B, L]``, and their log-probabilities.
+    """Sample columns ``int64[B, 1]`` from the softmax of ``logits[B, L]``.
 
-    By inverting the distribution function. ``draw``: float32[B], uniform in [0, 1). Padding is never
-    drawn: the sum does not grow there, it begins at 0, and a drawn share is below the whole. A
-    network that answers NaN plays any legal move: the update is where that is noticed.
+    Returns the columns and their log-probabilities. ``draw`` is ``float32[B]``, uniform in [0, 1);
+    the method inverts the cumulative distribution. Padding is never sampled: the sum starts at 0
+    and does not grow there, and ``draw`` times the total is below the total. If the network returns
+    NaN, any legal move may be sampled; the update detects the NaN.
     """
     logits = logits.nan_to_num(posinf=0, neginf=0)
     below = logits.softmax(1).cumsum(1)
@@ -137,9 +142,9 @@ def sample(logits: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def most_probable(legal: Tensor, logits: Tensor, k: int = 5) -> list[list[tuple[int, float]]]:
-    """The ``k`` most probable (action, probability) of each row, best first.
+    """Return the ``k`` most probable (action, probability) of each row, best first.
 
-    ``legal[B, L]`` is of ``legal_columns``, ``logits[B, L]`` of ``legal_logits``.
+    ``legal[B, L]`` comes from ``legal_columns``, ``logits[B, L]`` from ``legal_logits``.
     """
     best, columns = logits.softmax(1).topk(min(k, logits.shape[1]), 1)
     actions = legal.gather(1, columns)
@@ -150,12 +155,12 @@ def most_probable(legal: Tensor, logits: Tensor, k: int = 5) -> list[list[tuple[
 
 
 def outcome_value(outcome: Tensor) -> Tensor:
-    """P(win) - P(loss) of outcome probabilities ``[..., 3]`` (win, draw, loss)."""
+    """Return P(win) - P(loss) from probabilities ``[..., 3]`` of win, draw and loss."""
     return outcome[..., 0] - outcome[..., 2]
 
 
 class Agent:
-    """A network ready to answer. All calls belong on one thread; it never trains."""
+    """A network that chooses moves and never trains. Make all calls in one thread."""
 
     def __init__(
         self, net: nn.Module, device: torch.device, dtype: torch.dtype, seed: int = 0
@@ -174,11 +179,11 @@ class Agent:
         greedy: bool = False,
         draw: NDArray[np.float32] | None = None,
     ) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
-        """Moves and values for ``observation: uint8[M, 131]`` and ``mask: uint64[M, 35]``.
+        """Choose moves for ``observation: uint8[M, 131]`` and ``mask: uint64[M, 35]``.
 
-        Returns actions ``int16[M]``, sampled or (``greedy``) the most probable, and values
-        ``float32[M]``: P(win) - P(loss) as the mover sees it. ``draw``: float32[M] in [0, 1), the
-        random numbers to sample by; of the agent's own if None.
+        Returns actions ``int16[M]``, sampled or (``greedy``) the most probable ones, and values
+        ``float32[M]``: P(win) - P(loss) for the mover. ``draw`` is ``float32[M]`` in [0, 1), the
+        random numbers for sampling; if None, the agent draws them itself.
         """
         count = len(observation)
         if count == 0:
@@ -189,46 +194,49 @@ class Agent:
         if greedy:
             column = logits.argmax(1, keepdim=True)
         else:
-            column, _ = sample(logits, torch.from_numpy(draw[_padded(count)]).to(self.device))
+            column, _ = sample(logits, torch.from_numpy(draw[_padded_rows(count)]).to(self.device))
         actions = legal.gather(1, column)[:, 0]
         return actions[:count].to("cpu", torch.int16).numpy(), value[:count].cpu().numpy()
 
     def top(
         self, observation: NDArray[np.uint8], mask: NDArray[np.uint64], k: int = 5
     ) -> list[list[tuple[int, float]]]:
-        """The ``k`` most probable (action, probability) of each position, best first."""
+        """Return the ``k`` most probable (action, probability) of each position, best first."""
         return self.top_and_values(observation, mask, k)[0]
 
     def top_and_values(
         self, observation: NDArray[np.uint8], mask: NDArray[np.uint64], k: int = 5
     ) -> tuple[list[list[tuple[int, float]]], NDArray[np.float32]]:
-        """As ``top``, and the values ``float32[M]``."""
+        """Return what ``top`` returns, and the values ``float32[M]``."""
         count = len(observation)
         legal, logits, value = self._infer(observation, mask)
         return most_probable(legal, logits, k)[:count], value[:count].cpu().numpy()
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its weights."""
+        """Bytes of the weights."""
         return sum(tensor.nbytes for tensor in self.net.state_dict().values())
 
     def snapshot(self) -> "Agent":
-        """An agent with a copy of the weights, which training does not touch."""
+        """Return an agent with a copy of the weights, which training does not change."""
         return Agent(copy.deepcopy(self.net), self.device, self.dtype, self._seed)
 
     @torch.no_grad()
     def _infer(
         self, observation: NDArray[np.uint8], mask: NDArray[np.uint64]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Legal actions, their logits and values; rows past M repeat the last one."""
-        rows = _padded(len(mask))
+        """Return legal actions, their logits and values. Rows past M repeat the last position."""
+        rows = _padded_rows(len(mask))
         seen = torch.from_numpy(observation[rows]).to(self.device)
         legal = legal_columns(torch.from_numpy(mask[rows].view(np.int64)).to(self.device))
         policy, outcome = evaluate(self.net, seen, self.dtype)
         return legal, legal_logits(policy, legal), outcome_value(outcome.softmax(1))
 
 
-def _padded(count: int) -> NDArray[np.intp]:
-    """Rows of a batch that is padded by its last row: to a power of two, then to multiples of 32."""
+def _padded_rows(count: int) -> NDArray[np.intp]:
+    """Return the row numbers of a batch that repeats its last row up to a padded size.
+
+    The size is a power of two up to 32, and a multiple of 32 above.
+    """
     size = 1 << (count - 1).bit_length() if count <= _BATCH else -(-count // _BATCH) * _BATCH
     return np.minimum(np.arange(size), count - 1)

@@ -1,8 +1,8 @@
-"""Networks by name: our own, and those of installed packages.
+"""Build networks by name: Keisei's own, and those of installed packages.
 
-A package adds one by an entry point in the group ``keisei.nets``: its name is the kind, its object takes
-``blocks`` and ``channels`` and returns a module that answers as ``Network`` does and has
-``initialise(generator)``. ``keisei.nets.network.Network`` is there to be derived from.
+A package adds a network by an entry point in the group ``keisei.nets``. The entry point's name is
+the kind. Its object takes ``blocks`` and ``channels`` and returns a network: a subclass of
+``keisei.nets.network.Network``, or a module with the same ``forward`` and ``initialise``.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from keisei.nets.transformer import Transformer
 GROUP = "keisei.nets"
 Constructor = Callable[[int, int], Network]
 
-_OWN: dict[str, Constructor] = {
+_BUILT_IN: dict[str, Constructor] = {
     "se_resnet": partial(ResNet, squeeze=True),
     "resnet": partial(ResNet, squeeze=False),
     "transformer": Transformer,
@@ -30,25 +30,27 @@ _OWN: dict[str, Constructor] = {
 
 
 class NetError(ValueError):
-    """No such network: unknown by name, of sizes it can't have, or of a package that can't be loaded."""
+    """The network cannot be built: unknown kind, impossible size, or a package that fails."""
 
 
 def kinds() -> tuple[str, ...]:
-    """The names that ``build`` knows."""
-    return (*_OWN, *sorted({point.name for point in entry_points(group=GROUP)} - _OWN.keys()))
+    """Return the kinds that ``build`` accepts."""
+    return (
+        *_BUILT_IN,
+        *sorted({point.name for point in entry_points(group=GROUP)} - _BUILT_IN.keys()),
+    )
 
 
 def check(kind: str, *, blocks: int, channels: int) -> None:
-    """Raises NetError if ``build`` would."""
+    """Raise NetError if ``build`` would, without computing weights."""
     with torch.device("meta"):
         _construct(kind, blocks, channels)
 
 
 def build(kind: str, *, blocks: int, channels: int, seed: int = 0) -> nn.Module:
-    """A network on the CPU in channels_last layout, its weights drawn from ``seed`` alone.
+    """Build a network on the CPU in channels_last layout. Its weights depend on ``seed`` alone.
 
-    Raises NetError for a name outside ``kinds()``, sizes that the network can't have, and a package
-    that can't be loaded.
+    Raises NetError for an unknown kind, an impossible size, or a package that cannot be loaded.
     """
     with torch.random.fork_rng(devices=[]):  # constructors draw from the process-wide generator
         net = _construct(kind, blocks, channels)
@@ -67,6 +69,6 @@ def _construct(kind: str, blocks: int, channels: int) -> Network:
 
 
 def _constructor(kind: str) -> Constructor:
-    if kind in _OWN:
-        return _OWN[kind]
+    if kind in _BUILT_IN:
+        return _BUILT_IN[kind]
     return cast("Constructor", next(iter(entry_points(group=GROUP, name=kind))).load())

@@ -1,4 +1,4 @@
-"""A transformer whose tokens are the squares."""
+"""A transformer whose tokens are the squares of the board."""
 
 import torch
 from torch import Tensor, nn
@@ -8,11 +8,11 @@ from keisei.nets.network import SQUARES, Network
 from keisei.nets.planes import PLANES
 
 HEAD = 16
-"""Channels of an attention head, at most."""
+"""Most channels of an attention head."""
 
 
 class Layer(nn.Module):
-    """Self-attention and a two-layer perceptron, each normalised before (Xiong et al., 2020)."""
+    """Self-attention and a two-layer perceptron, with pre-normalisation (Xiong et al., 2020)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Layer(nn.Module):
 
 
 class Transformer(Network):
-    """Layers over 81 tokens of ``channels`` features, each square with a learned place of its own."""
+    """Layers over 81 tokens of ``channels`` features, with a learned embedding of each square."""
 
     start_at_zero = ("join.weight", "narrow.weight")
 

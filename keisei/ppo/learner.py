@@ -84,7 +84,7 @@ class Learner:
             self.env,
             self._forward,
             ppo.rollout_plies,
-            ppo.declaration,
+            ppo.declaration_reward,
             device,
             dtype,
             self._sampling,

@@ -14,8 +14,8 @@ import torch
 import torch.distributed as dist  # `import torch` has imported it already
 
 # The functions of this module have as default argument the process group that exists at its import.
-# If torch.compile imported it later, it would keep our group and gloo's threads after `desert`. These
-# threads may abort the process at exit.
+# If torch.compile imported it later, it would keep our group and gloo's threads after `desert`.
+# These threads may abort the process at exit.
 import torch.distributed.nn.functional
 from torch import Tensor, nn
 

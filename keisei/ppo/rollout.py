@@ -80,15 +80,15 @@ class Collector:
         env: VectorEnv,
         net: Forward,
         plies: int,
-        declaration: float,
+        declaration_reward: float,
         device: torch.device,
         dtype: torch.dtype,
         generator: torch.Generator,
         opponents: Opponents,
         clock: Clock,
     ) -> None:
-        """``declaration``: the reward of a win by declaration."""
-        self._declaration = declaration
+        """``declaration_reward``: what a win by declaration is worth; a mate is worth 1."""
+        self._declaration_reward = declaration_reward
         self._env, self._net, self._opponents = env, net, opponents
         self._device, self._dtype = device, dtype
         self._generator, self._clock = generator, clock
@@ -104,7 +104,7 @@ class Collector:
         self._weight = np.zeros(shape, np.float32)
         self._finals: list[tuple[int, NDArray[np.intp], NDArray[np.uint8]]] = []
         self.newest: tuple[Tensor, Tensor, Tensor] | None = None
-        """Game 0's newest ply: legal actions, their logits and the outcome's logits, each [1, ...]."""
+        """Legal actions, their logits and outcome logits, each [1, ...], of game 0's newest ply."""
 
     @torch.no_grad()
     def ply(self, t: int) -> tuple[NDArray[np.int16], StepResult]:
@@ -134,7 +134,7 @@ class Collector:
         with clock.phase("env"):
             step = env.step(actions)
             declared = step.reason == Reason.DECLARATION
-            self._reward[t] = step.reward * np.where(declared, self._declaration, 1)
+            self._reward[t] = step.reward * np.where(declared, self._declaration_reward, 1)
             self._terminated[t] = step.terminated
             self._truncated[t] = step.truncated
             cut = np.flatnonzero(step.truncated)

@@ -18,8 +18,8 @@ from keisei.records import GameRecord, Positions
 SMOOTHING = 0.05
 """Share of a result that is spread over win, draw and loss.
 
-Without it, games without a draw teach that draws are impossible. The first draw then costs dozens of
-nats.
+Without it, games without a draw teach that draws are impossible. The first draw then costs dozens
+of nats.
 """
 
 
@@ -43,7 +43,7 @@ class Score:
 def hold_out(
     games: Sequence[GameRecord], share: float, seed: int
 ) -> tuple[list[GameRecord], list[GameRecord]]:
-    """Split games at random into those to learn from and a ``share`` to hold out; at least one each.
+    """Split games at random: those to learn from, and a ``share`` to hold out; at least one each.
 
     Whole games are held out, not positions: two positions of a game share its result and most of
     the board. Repeated games count once. Raises ValueError for fewer than two different games.
@@ -95,8 +95,8 @@ def train(
 ) -> Trained:
     """Train ``net`` on the learned positions, and keep its weights when it is best on the others.
 
-    It is examined before the first minibatch, after each epoch and at the end. ``on_minibatch`` gets
-    the number of minibatches so far and what ``teach`` yields. Training ends early when
+    It is examined before the first minibatch, after each epoch and at the end. ``on_minibatch``
+    gets the number of minibatches so far and what ``teach`` yields. Training ends early when
     ``should_stop`` returns True after a minibatch.
     """
     examinations: list[Examination] = []
@@ -162,7 +162,7 @@ def teach(
     device: torch.device,
     dtype: torch.dtype,
 ) -> Iterator[Tensor]:
-    """Train ``net`` on the positions; yield after each of ``epochs * minibatches(...)`` minibatches.
+    """Train ``net`` on the positions; yield after each of ``epochs * minibatches(..)`` minibatches.
 
     It yields ``float32[4]`` on the device: the means of ``supervised_losses`` over the minibatch,
     with results smoothed by ``SMOOTHING``. The learning rate falls linearly from

@@ -363,9 +363,8 @@ def _is_entry(name: str, entry: object) -> bool:
     """Whether a manifest's entry is a plain file name with its size and SHA-256."""
     match entry:
         case {"size": int(), "sha256": str()}:
-            return (
-                re.fullmatch(r"\w[\w.]*", name, re.ASCII) is not None
-            )  # no path out of the folder
+            # No path out of the folder.
+            return re.fullmatch(r"\w[\w.]*", name, re.ASCII) is not None
     return False
 
 

@@ -13,6 +13,7 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from keisei.config import Settings
+from keisei.sources import warn_of_old_names, with_new_names
 from keisei.store.files import read_file, replace_synced, sync_folder
 from keisei.store.layout import (
     BEST,
@@ -58,6 +59,8 @@ class RunDirectory:
             if settings is not None:
                 _refuse_run(path)  # again, with the lock: another process may just have made a run
                 _write_settings(self.path, settings)
+            else:
+                warn_of_old_names(str(path / SETTINGS_FILE), _read_tree(path))
             self.settings = read_settings(self.path)
             (self.path / CHECKPOINTS).mkdir(exist_ok=True)
             sync_folder(self.path)
@@ -153,7 +156,7 @@ class RunDirectory:
         sync_folder(self.path)
 
     def close(self) -> None:
-        """Release the lock. May be called again."""
+        """Release the lock. Further calls do nothing."""
         self._lock.release()
 
     def __enter__(self) -> Self:
@@ -192,7 +195,14 @@ def trained_with(folder: Path) -> Settings:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read ``run.toml`` as nested dicts. Raises RunError if it can't be read or is not whole."""
+    """Read ``run.toml`` as nested dicts, by today's names of the settings.
+
+    Raises RunError if it can't be read or is not whole.
+    """
+    return with_new_names(_read_tree(path))
+
+
+def _read_tree(path: Path) -> dict[str, Any]:
     file = path / SETTINGS_FILE
     try:
         data = read_file(file)

@@ -1,4 +1,4 @@
-"""A fake run in a separate process, and a page that records its errors."""
+"""A fake run in its own process, and a page that records its errors."""
 
 import json
 import socket
@@ -11,7 +11,7 @@ from playwright.sync_api import BrowserContext, Page
 
 
 class Service:
-    """``python -m keisei.testing`` on its own port. It may be killed and started again."""
+    """``python -m keisei.testing`` on a free port; it can be killed and started again."""
 
     def __init__(self) -> None:
         with socket.socket() as sock:
@@ -21,7 +21,7 @@ class Service:
         self.process: subprocess.Popen[str] | None = None
 
     def start(self, compile_seconds: float = 0.0, history: int = 30) -> None:
-        """Start the service and wait until it listens."""
+        """Start the process and wait until it listens."""
         command = [sys.executable, "-m", "keisei.testing", "--port", str(self.port)]
         command += ["--history", str(history), "--compile", str(compile_seconds)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -29,20 +29,20 @@ class Service:
         assert self.process.stdout.readline().strip() == self.url
 
     def kill(self) -> None:
-        """Kill the service, which cuts every connection."""
+        """Kill the process, which breaks every connection."""
         if self.process:
             self.process.kill()
             self.process.communicate()
             self.process = None
 
     def post(self, path: str) -> None:
-        """Send a command that does not come from the page."""
+        """Send a command from outside the page."""
         request = urllib.request.Request(f"{self.url}{path}", method="POST")
         with urllib.request.urlopen(request, timeout=10) as answer:
             assert answer.status == 202
 
     def status(self) -> dict[str, object]:
-        """Return an answer of the service."""
+        """Return the answer of ``/api/status``."""
         with urllib.request.urlopen(f"{self.url}api/status", timeout=10) as answer:
             found: dict[str, object] = json.load(answer)
         return found
@@ -55,7 +55,7 @@ class Watched:
         self.page: Page = context.new_page()
         self.errors: list[str] = []
         self.cut = False
-        """Whether the test cut the connection: then failed requests are no errors."""
+        """Set by a test that makes requests fail on purpose: then these are no errors."""
         self.page.on("console", self._console)
         self.page.on("pageerror", lambda error: self.errors.append(f"raised: {error}"))
         self.page.on("request", lambda request: self._request(request.url))

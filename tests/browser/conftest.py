@@ -1,4 +1,4 @@
-"""A fake run, and a page in a real Chromium that must show no error."""
+"""A fake run in its own process, and a page in Chromium that must log no errors."""
 
 import contextlib
 from collections.abc import Iterator
@@ -20,9 +20,11 @@ ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="module")  # Playwright's loop runs as long as this fixture
+@pytest.fixture(
+    scope="module"
+)  # not "session": Playwright's event loop runs until the fixture ends
 def browser() -> Iterator[Browser]:
-    """Chromium, which the tests of a file share."""
+    """Chromium, shared by the tests of one file."""
     if not CHROMIUM.exists():
         pytest.skip(
             f"no {CHROMIUM}: `tools/test --system`, or apt-get install chromium fonts-noto-cjk"
@@ -35,7 +37,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def service() -> Iterator[Service]:
-    """A service that the test starts."""
+    """A service that is not started yet."""
     service = Service()
     yield service
     service.kill()
@@ -43,9 +45,9 @@ def service() -> Iterator[Service]:
 
 @pytest.fixture
 def watched(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Watched]:
-    """A page 1440 px wide, or as the test's parameter says. Fails on anything in its console.
+    """A page 1440 px wide, or as the test's parameter says. Fails on any error in its console.
 
-    A violation of the content security policy is an error in the console too.
+    A violation of the content security policy is an error in the console, too.
     """
     options = {"viewport": {"width": 1440, "height": 900}, **getattr(request, "param", {})}
     context = browser.new_context(**options)

@@ -13,7 +13,7 @@ DARK = {"color_scheme": "dark"}
 
 
 def grows(page: Page, id: str) -> int:
-    """Wait until the number in an element grows. Returns the number."""
+    """Wait until the number in an element is larger; return it."""
     reading = page.locator(f"#{id}")
     expect(reading).to_have_text(re.compile(r"\d"))
     before = reading.text_content() or ""
@@ -24,7 +24,7 @@ def grows(page: Page, id: str) -> int:
 
 
 def number(text: str | None) -> int:
-    """Read a number as the page writes it."""
+    """Parse a number as the page writes it."""
     return int((text or "").replace(",", ""))
 
 
@@ -43,7 +43,7 @@ def drawn(page: Page, figure: str) -> int:
     return count
 
 
-def test_the_page_shows_a_run_live(service: Service, watched: Watched) -> None:
+def test_the_page_shows_the_run_as_it_trains(service: Service, watched: Watched) -> None:
     service.start()
     page = watched.page
     page.goto(service.url)
@@ -76,7 +76,7 @@ def test_the_page_says_that_kernels_compile(service: Service, watched: Watched) 
     grows(page, "step")
 
 
-def test_training_is_paused_and_resumed(service: Service, watched: Watched) -> None:
+def test_the_buttons_pause_resume_and_save(service: Service, watched: Watched) -> None:
     service.start()
     page = watched.page
     page.goto(service.url)
@@ -90,9 +90,7 @@ def test_training_is_paused_and_resumed(service: Service, watched: Watched) -> N
     expect(page.locator("#notice")).to_have_text(re.compile("^Checkpoint saved at step"))
 
 
-def test_an_evaluation_is_started_and_its_result_is_shown(
-    service: Service, watched: Watched
-) -> None:
+def test_an_evaluation_is_started_and_its_result_shown(service: Service, watched: Watched) -> None:
     service.start()
     page = watched.page
     page.goto(service.url)
@@ -110,7 +108,7 @@ def test_an_evaluation_is_started_and_its_result_is_shown(
     expect(page.locator("#results li").first).to_contain_text("cancelled")
 
 
-def test_a_match_that_waits_can_be_cancelled(service: Service, watched: Watched) -> None:
+def test_a_queued_evaluation_can_be_cancelled(service: Service, watched: Watched) -> None:
     service.start()
     page = watched.page
     waits = {"id": "e1", "state": "queued", "opponent": "random", "games": 8, "progress": 0.0}
@@ -124,13 +122,13 @@ def test_a_match_that_waits_can_be_cancelled(service: Service, watched: Watched)
 
 
 def match(opponent: str, **more: object) -> dict[str, object]:
-    """Return a match of an evaluation's result."""
+    """Return one match of an evaluation's result."""
     counts = {"games": 8, "wins": 5, "losses": 2, "draws": 1, "capped": 0, "by_reason": {}}
     return {"agent": "run@100", "opponent": opponent, **counts, **more}
 
 
 def listed(page: Page, *evaluations: dict[str, object]) -> None:
-    """Make the page list these evaluations, the newest first."""
+    """Make the service list these evaluations, the newest first."""
     blank = {"games": 8, "opponent": "random", "progress": 0.0, "score": None, "interval": None}
     found = [
         blank | {"id": f"e{number}", "result": None, "message": ""} | one
@@ -139,9 +137,7 @@ def listed(page: Page, *evaluations: dict[str, object]) -> None:
     page.route("**/api/eval", lambda route: route.fulfill(json={"evaluations": found}))
 
 
-def test_an_evaluation_of_several_matches_shows_each_match(
-    service: Service, watched: Watched
-) -> None:
+def test_an_evaluation_of_several_matches_shows_each(service: Service, watched: Watched) -> None:
     service.start()
     page = watched.page
     empty = {"agent": "run@100", "opponent": "gps", "error": "the engine is gone"}
@@ -160,7 +156,7 @@ def test_an_evaluation_of_several_matches_shows_each_match(
     expect(page.locator("body")).not_to_contain_text("undefined")
 
 
-def test_evaluations_that_never_began_are_folded(service: Service, watched: Watched) -> None:
+def test_evaluations_that_never_began_are_folded_away(service: Service, watched: Watched) -> None:
     service.start()
     page = watched.page
     never = [{"state": state} for state in ("cancelled", "failed", "interrupted") * 5]
@@ -174,7 +170,9 @@ def test_evaluations_that_never_began_are_folded(service: Service, watched: Watc
     expect(page.locator("#unbegun li").first).to_contain_text("cancelled")
 
 
-def test_training_time_goes_on_from_the_time_of_the_run(service: Service, watched: Watched) -> None:
+def test_the_training_time_advances_only_while_the_run_trains(
+    service: Service, watched: Watched
+) -> None:
     service.start()
     page = watched.page
     told = service.status() | {"elapsed": 7201.0}
@@ -189,7 +187,7 @@ def test_training_time_goes_on_from_the_time_of_the_run(service: Service, watche
     expect(page.locator("#elapsed")).to_have_text(held)
 
 
-def test_lists_stay_lists_for_screen_readers(service: Service, watched: Watched) -> None:
+def test_lists_are_lists_for_screen_readers(service: Service, watched: Watched) -> None:
     service.start(history=6)
     page = watched.page
     page.goto(service.url)
@@ -197,7 +195,7 @@ def test_lists_stay_lists_for_screen_readers(service: Service, watched: Watched)
     expect(page.get_by_role("log", name="Alerts").get_by_role("listitem")).to_have_count(1)
 
 
-def test_a_refused_command_is_shown(service: Service, watched: Watched) -> None:
+def test_the_page_shows_why_an_evaluation_was_refused(service: Service, watched: Watched) -> None:
     service.start()
     page = watched.page
     page.goto(service.url)
@@ -209,7 +207,7 @@ def test_a_refused_command_is_shown(service: Service, watched: Watched) -> None:
     expect(page.locator("#notice")).to_contain_text("games: Input should be a multiple of 2")
 
 
-def test_alerts_are_listed_and_survive_a_reload(service: Service, watched: Watched) -> None:
+def test_alerts_are_listed_and_kept_over_a_reload(service: Service, watched: Watched) -> None:
     service.start(history=6)
     page = watched.page
     page.goto(service.url)
@@ -218,7 +216,7 @@ def test_alerts_are_listed_and_survive_a_reload(service: Service, watched: Watch
     expect(page.locator("#alerts li")).to_have_count(1)
 
 
-def test_a_cut_stream_reconnects(service: Service, watched: Watched) -> None:
+def test_the_page_reconnects_after_a_lost_connection(service: Service, watched: Watched) -> None:
     service.start()
     page = watched.page
     page.goto(service.url)
@@ -233,12 +231,12 @@ def test_a_cut_stream_reconnects(service: Service, watched: Watched) -> None:
     service.start(history=200)
     expect(page.locator("#state")).to_have_text("Training", timeout=20_000)
     expect(page.locator("#notice")).to_be_hidden()
-    expect(page.locator("#results li")).to_have_count(0)  # the new service has no results
+    expect(page.locator("#results li")).to_have_count(0)  # the new one knows of none
     expect(page.locator("#evaluation-empty")).to_be_visible()
     assert grows(page, "iteration") > 200
 
 
-def test_the_page_shows_that_a_run_was_stopped(service: Service, watched: Watched) -> None:
+def test_the_page_shows_that_the_run_was_stopped(service: Service, watched: Watched) -> None:
     service.start()
     page = watched.page
     page.goto(service.url)
@@ -251,7 +249,7 @@ def test_the_page_shows_that_a_run_was_stopped(service: Service, watched: Watche
 
 
 @pytest.mark.parametrize("watched", [NARROW, NARROW | DARK], indirect=True)
-def test_the_page_scrolls_only_vertically_on_a_phone(service: Service, watched: Watched) -> None:
+def test_a_phone_scrolls_in_one_direction(service: Service, watched: Watched) -> None:
     service.start()
     page = watched.page
     page.goto(service.url)
@@ -262,7 +260,7 @@ def test_the_page_scrolls_only_vertically_on_a_phone(service: Service, watched: 
 
 
 @pytest.mark.parametrize("watched", [{}, DARK], indirect=True)
-def test_text_has_enough_contrast(service: Service, watched: Watched) -> None:
+def test_all_text_has_enough_contrast(service: Service, watched: Watched) -> None:
     """Contrast of at least 4.5 to 1 (WCAG AA) for every text outside the drawings."""
     service.start(history=8)
     page = watched.page
@@ -300,7 +298,7 @@ def test_text_has_enough_contrast(service: Service, watched: Watched) -> None:
     assert weak == []
 
 
-def test_charts_can_be_read_with_the_keyboard(service: Service, watched: Watched) -> None:
+def test_charts_can_be_read_by_keyboard(service: Service, watched: Watched) -> None:
     service.start()
     page = watched.page
     page.goto(service.url)

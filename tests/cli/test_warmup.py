@@ -56,7 +56,7 @@ def warm_up(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, Any
     return found
 
 
-def test_a_run_can_start_from_it(
+def test_a_run_can_start_from_the_result(
     games: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = warm_up(capsys, games, "--run", tmp_path / "warm", "--epochs", 3)
@@ -81,7 +81,7 @@ def test_a_run_can_start_from_it(
     assert load(tmp_path / "warm").best_move("startpos") in Position().legal_moves()
 
 
-def test_it_is_no_run_that_could_be_resumed(
+def test_the_result_is_refused_as_a_run_to_resume(
     games: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     warm_up(capsys, games, "--run", tmp_path / "warm", "--epochs", 1)
@@ -119,7 +119,7 @@ def test_the_seed_decides_the_weights(
     assert not torch.equal(weights("c", 2), weights("d", 1))
 
 
-def test_a_broken_game_is_told_and_the_others_are_used(
+def test_a_broken_game_is_listed_and_the_others_are_used(
     games: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "collection"
@@ -154,7 +154,7 @@ def test_a_thousand_broken_games_are_not_a_thousand_lines(
     assert "keisei: skipped: 980 more; --dry-run lists them all" in error
 
 
-def test_a_signal_ends_it_early_and_keeps_what_was_learned(
+def test_a_signal_ends_training_early_and_the_best_weights_are_saved(
     games: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = signal.getsignal(signal.SIGINT)
@@ -178,7 +178,7 @@ def test_a_signal_ends_it_early_and_keeps_what_was_learned(
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_minutes_end_it_early(
+def test_minutes_end_training_early(
     games: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ("--epochs", 100_000, "--minutes", 0.01)
@@ -186,7 +186,7 @@ def test_minutes_end_it_early(
     assert found["seconds"] < 10
 
 
-def test_the_default_place_is_apart_from_the_runs(
+def test_the_default_folder_is_apart_from_the_runs(
     games: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """``--resume`` takes the newest run: that must not be a warm start, which can't go on."""
@@ -213,7 +213,7 @@ def test_the_default_place_is_apart_from_the_runs(
         ([], 2, "GAMES"),
     ],
 )
-def test_what_is_wrong_is_one_line(
+def test_an_error_is_one_line(
     games: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

@@ -1,4 +1,4 @@
-"""Planes against a slow reading of the compact observation."""
+"""Planes against a slow, simple expansion of the compact observation."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,8 @@ from keisei.shogi import Position
 HANDS = (9, 4, 4, 4, 4, 2, 2) * 2
 
 
-def slow(row: np.ndarray) -> np.ndarray:
+def slow_planes(row: np.ndarray) -> np.ndarray:
+    """Expand one observation, uint8[131], square by square."""
     planes = np.zeros((PLANES, 9, 9), np.float32)
     for square, code in enumerate(row[:81]):
         if code:
@@ -31,20 +32,20 @@ def games() -> VectorEnv:
     return env
 
 
-def test_planes_equal_the_slow_reading(games: VectorEnv) -> None:
+def test_planes_equal_the_slow_expansion(games: VectorEnv) -> None:
     planes = expand(torch.from_numpy(games.observation))
-    expected = np.stack([slow(row) for row in games.observation])
+    expected = np.stack([slow_planes(row) for row in games.observation])
     np.testing.assert_allclose(planes.numpy(), expected, atol=1e-6)
 
 
-def test_planes_are_channels_last_and_of_the_dtype_asked_for(games: VectorEnv) -> None:
+def test_planes_are_channels_last_and_have_the_requested_dtype(games: VectorEnv) -> None:
     planes = expand(torch.from_numpy(games.observation), torch.bfloat16)
     assert planes.dtype == torch.bfloat16
     assert planes.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_the_planes_say_where_a_piece_stands() -> None:
-    """Black's rook on 2h: file 2 -> 1, rank h -> 7; gote sees his own rook there too."""
+def test_a_piece_is_on_its_square_from_the_movers_side() -> None:
+    """Sente's rook is on 2h (file 1, rank 7 from 0); gote sees the own rook there too."""
     env = VectorEnv(1, reset_pool=0)
     rook = 5
     assert expand(torch.from_numpy(env.observation))[0, rook, 1, 7] == 1

@@ -1,4 +1,4 @@
-"""Legal log-probabilities, sampling and agents."""
+"""Devices, legal log-probabilities, sampling and agents."""
 
 from typing import Any
 
@@ -23,14 +23,16 @@ def games() -> VectorEnv:
 
 
 def masks(env: VectorEnv) -> torch.Tensor:
+    """Return the packed legal masks, int64[N, 35]."""
     return torch.from_numpy(env.mask.view(np.int64))
 
 
 def bits(env: VectorEnv) -> np.ndarray:
+    """Return the legal masks as bool[N, 2187]."""
     return np.unpackbits(env.mask.view(np.uint8), axis=1, bitorder="little")[:, :2187].astype(bool)
 
 
-def test_columns_are_the_legal_actions(games: VectorEnv) -> None:
+def test_the_columns_of_a_cpu_are_the_legal_actions(games: VectorEnv) -> None:
     for row, legal in zip(legal_columns(masks(games)), bits(games), strict=True):
         assert row[row >= 0].tolist() == np.flatnonzero(legal).tolist()
 
@@ -58,7 +60,7 @@ def test_log_probs_equal_a_masked_softmax(games: VectorEnv, columns: Any) -> Non
     torch.testing.assert_close(ours, theirs)
 
 
-def test_a_position_without_moves_is_refused() -> None:
+def test_a_position_without_a_legal_move_is_refused() -> None:
     mask = torch.zeros(2, 35, dtype=torch.int64)
     mask[0, 0] = 1
     with pytest.raises(ValueError, match="position 1 of the batch has no legal action"):
@@ -76,7 +78,7 @@ def test_sampling_follows_the_probabilities_and_never_picks_padding() -> None:
 
 
 @pytest.mark.parametrize("draw", [0.0, 1 - 2**-24])
-def test_sampling_stays_inside_at_both_ends(draw: float) -> None:
+def test_sampling_never_picks_padding_at_the_ends_of_the_range(draw: float) -> None:
     logits = torch.randn(5000, 40, generator=torch.Generator().manual_seed(3)) * 10
     logits[:, :4] = logits[:, 30:] = policy.ILLEGAL
     drawn, log_prob = sample(logits, torch.full((5000,), draw))
@@ -84,7 +86,7 @@ def test_sampling_stays_inside_at_both_ends(draw: float) -> None:
     torch.testing.assert_close(log_prob, logits.log_softmax(1).gather(1, drawn))
 
 
-def test_an_agent_answers_any_number_of_positions_the_same(games: VectorEnv) -> None:
+def test_an_agent_chooses_the_same_moves_whatever_the_batch_size(games: VectorEnv) -> None:
     agent = Agent(build("se_resnet", blocks=1, channels=16), CPU, torch.float32)
     actions, value = agent.choose(games.observation, games.mask, greedy=True)
     assert actions.dtype == np.int16
@@ -96,8 +98,8 @@ def test_an_agent_answers_any_number_of_positions_the_same(games: VectorEnv) -> 
         np.testing.assert_allclose(few, value[:count], atol=1e-5)
 
 
-def test_an_agent_answers_the_same_in_mirrored_colours() -> None:
-    """The same position with colours changed: black's gold loses a move, so white gets to move."""
+def test_an_agent_answers_the_same_with_colours_exchanged() -> None:
+    """The second line reaches the same position for gote: sente's gold loses a move."""
     agent = Agent(build("se_resnet", blocks=2, channels=16, seed=3), CPU, torch.float32)
     answers = []
     for line in ("7g7f 8c8d", "2g2f 3c3d 6i7h 8b7b 7h6h 7b8b 6h6i"):
@@ -113,7 +115,7 @@ def test_an_agent_answers_the_same_in_mirrored_colours() -> None:
     assert ours[1] == theirs[1]
 
 
-def test_top_moves_are_sorted_legal_and_no_more_than_there_are(games: VectorEnv) -> None:
+def test_top_moves_are_the_legal_moves_by_probability(games: VectorEnv) -> None:
     agent = Agent(build("se_resnet", blocks=1, channels=16), CPU, torch.float32)
     for row, legal in zip(agent.top(games.observation, games.mask, 600), bits(games), strict=True):
         assert sorted(action for action, _ in row) == np.flatnonzero(legal).tolist()
@@ -122,7 +124,7 @@ def test_top_moves_are_sorted_legal_and_no_more_than_there_are(games: VectorEnv)
         assert sum(chances) == pytest.approx(1, abs=1e-4)
 
 
-def test_a_snapshot_keeps_its_weights(games: VectorEnv) -> None:
+def test_a_snapshot_keeps_its_weights_while_the_network_learns(games: VectorEnv) -> None:
     agent = Agent(build("se_resnet", blocks=1, channels=16), CPU, torch.float32)
     copy = agent.snapshot()
     before = copy.choose(games.observation, games.mask, greedy=True)[1]
@@ -135,7 +137,7 @@ def test_a_snapshot_keeps_its_weights(games: VectorEnv) -> None:
     assert (agent.choose(games.observation, games.mask, greedy=True)[1] != before).any()
 
 
-def test_agents_draw_from_their_own_generator(games: VectorEnv) -> None:
+def test_an_agent_samples_by_its_own_generator(games: VectorEnv) -> None:
     net = build("se_resnet", blocks=1, channels=16)
     torch.manual_seed(0)
     expected = torch.rand(2)
@@ -146,6 +148,6 @@ def test_agents_draw_from_their_own_generator(games: VectorEnv) -> None:
     np.testing.assert_array_equal(second.choose(games.observation, games.mask)[0], moves)
 
 
-def test_a_missing_gpu_is_an_error_that_says_so() -> None:
+def test_the_error_of_a_missing_gpu_names_the_device() -> None:
     with pytest.raises(DeviceError, match="cuda:99 was asked for, but torch sees"):
         policy.resolve_device("cuda:99")

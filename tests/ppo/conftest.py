@@ -1,4 +1,4 @@
-"""One torch thread: the networks here are tiny, and two threads on a busy machine wait for each other."""
+"""Gives torch one thread: with tiny networks, two threads mostly wait for each other."""
 
 from collections.abc import Iterator
 

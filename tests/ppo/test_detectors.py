@@ -1,4 +1,4 @@
-"""Each detector provoked once, and quiet on healthy values."""
+"""Each detector finds its problem, and none on healthy values."""
 
 import json
 
@@ -47,7 +47,7 @@ def test_healthy_values_raise_nothing() -> None:
         ("first_mover", {"games/black_wins": 60.0, "games/white_wins": 300.0}),
     ],
 )
-def test_a_trouble_is_told_once_when_it_begins_and_again_when_it_returns(
+def test_a_problem_is_reported_once_when_it_begins_and_again_when_it_returns(
     name: str, changed: Values
 ) -> None:
     detectors = Detectors("float32", SETTINGS)
@@ -57,7 +57,7 @@ def test_a_trouble_is_told_once_when_it_begins_and_again_when_it_returns(
     assert names(detectors, HEALTHY | changed, 2 * WINDOW).count(name) == 1
 
 
-def test_no_games_and_no_variance_are_no_trouble() -> None:
+def test_no_games_and_no_variance_are_no_problem() -> None:
     nan = float("nan")
     empty = {key: nan for key in HEALTHY if key.startswith("games/")}
     quiet = {"train/explained_variance": -3.0, "train/return_variance": 1e-4}
@@ -70,7 +70,7 @@ def test_the_ratio_is_judged_by_the_precision() -> None:
     assert names(Detectors("bfloat16", SETTINGS), off) == []
 
 
-def test_skipped_minibatches_are_told_and_ten_in_a_row_end_the_run() -> None:
+def test_skipped_minibatches_are_reported_and_ten_in_a_row_end_the_run() -> None:
     detectors = Detectors("float32", SETTINGS)
     bad = HEALTHY | {"train/skipped": 9.0, "train/skipped_in_a_row": 9.0}
     assert names(detectors, bad) == ["nonfinite"]
@@ -81,17 +81,17 @@ def test_skipped_minibatches_are_told_and_ten_in_a_row_end_the_run() -> None:
     assert [alert.reaction for alert in forgiving.check(worse)] == ["rollback"]
 
 
-def test_which_weights_are_worth_going_back_to() -> None:
+def test_a_rollback_may_go_back_to_weights_without_problems_only() -> None:
     detectors = Detectors("float32", DetectorSettings(draws="rollback"))
     assert detectors.quiet
     drawn, declared = {"games/repetition": 0.4}, {"games/declaration": 0.9}
     names(detectors, HEALTHY | declared, WINDOW)
-    assert detectors.quiet, "a mere alert"
+    assert detectors.quiet, "an alert asks for nothing more"
     names(detectors, HEALTHY | drawn, WINDOW)
     assert not detectors.quiet
     detectors.reset()
     names(detectors, HEALTHY, WINDOW - 1)
-    assert not detectors.quiet, "too early to tell"
+    assert not detectors.quiet, "WINDOW iterations have not passed yet"
     resumed = Detectors("float32", DetectorSettings(draws="rollback"))
     resumed.load_state(json.loads(json.dumps(detectors.state())))
     assert not resumed.quiet
@@ -101,7 +101,7 @@ def test_which_weights_are_worth_going_back_to() -> None:
     assert not resumed.quiet, "a wrong number"
 
 
-def test_the_settings_say_what_is_told_and_what_is_to_be_done() -> None:
+def test_the_settings_choose_what_is_reported_and_the_reaction() -> None:
     wrong = HEALTHY | {"train/ratio_error": 1.0, "train/skipped": 1.0}
     asked = DetectorSettings(ratio="ignore", nonfinite="rollback")
     (alert,) = Detectors("float32", asked).check(wrong)
@@ -115,7 +115,7 @@ def test_every_detector_has_a_setting() -> None:
     assert {*DetectorSettings.model_fields} == names | {"nonfinite_stop", "rollbacks"}
 
 
-def test_what_was_seen_is_kept_across_a_resume() -> None:
+def test_a_resumed_run_remembers_what_its_detectors_saw() -> None:
     first = Detectors("float32", SETTINGS)
     names(first, HEALTHY, WINDOW)
     names(first, HEALTHY | {"games/repetition": 0.9}, 5)

@@ -1,4 +1,4 @@
-"""The same seed, machine and threads give the same weights; other machines nearly the same losses."""
+"""The same seed, machine and threads give the same weights; other machines similar losses."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ import torch
 from keisei.config import Settings
 from keisei.ppo.learner import Learner
 
-from .test_learner import CPU, SMALL, iterate, same
+from .small_learner import CPU, SMALL, iterate, same
 
 TRACE = Path(__file__).parents[1] / "golden" / "loss_trace.json"
 """Written by ``python -m tests.ppo.test_determinism``."""
@@ -19,7 +19,7 @@ FLAGS = SMALL | {"opponents.share": 0.25, "opponents.every": 4, "ppo.minibatch":
 def losses(
     iterations: int, dtype: torch.dtype = torch.float32
 ) -> tuple[Learner, list[list[float]]]:
-    """A learner after that many iterations, and their policy and value losses and entropies."""
+    """Return a learner after some iterations, and the losses and entropies of each."""
     learner = Learner(Settings.load(None, FLAGS), CPU, dtype)
     keys = ("train/loss_policy", "train/loss_value", "train/entropy")
     rows = [iterate(learner).values for _ in range(iterations)]
@@ -42,8 +42,8 @@ def test_twenty_iterations_are_the_same_bit_for_bit(threads: int, dtype: torch.d
     assert same(first[0], second[0])
 
 
-def test_losses_are_those_of_the_golden_trace() -> None:
-    """Only the first iterations: a rounding error that turns one sampled move ends the likeness."""
+def test_the_first_losses_equal_the_golden_trace() -> None:
+    """Only the first iterations: later, a rounding error may change a sampled move."""
     expected = json.loads(TRACE.read_text())
     _, found = losses(len(expected))
     for row, known in zip(found, expected, strict=True):

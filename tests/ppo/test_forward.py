@@ -1,4 +1,4 @@
-"""torch.compile and graphs around a network, and what happens where they do not work."""
+"""torch.compile and CUDA graphs around a network, also where they fail."""
 
 from functools import partial
 from typing import Any
@@ -46,7 +46,7 @@ def test_a_compiled_network_shares_the_weights(monkeypatch: pytest.MonkeyPatch) 
 
 
 class Recorded:
-    """In place of ``torch.compile``: answers always in the same memory, as a CUDA graph does."""
+    """Replaces ``torch.compile``: answers in the same memory each time, as a CUDA graph does."""
 
     def __init__(self, net: nn.Module, mode: str | None, fails_at: int = 0, **_: Any) -> None:
         assert mode == "reduce-overhead"
@@ -62,7 +62,7 @@ class Recorded:
         return tuple(kept.copy_(new) for kept, new in zip(self._memory, answer, strict=True))
 
 
-def test_what_a_graph_answered_outlives_its_next_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_answer_of_a_graph_outlives_its_next_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", Recorded)
     net = build("mlp", blocks=1, channels=16)
     forward = Forward(net, compile=True, graphs=True)

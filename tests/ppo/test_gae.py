@@ -1,4 +1,4 @@
-"""Advantages and targets against slow readings, and the identities they must keep."""
+"""Advantages and targets equal slow computations and keep their identities."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def oracle(
     reward: np.ndarray, terminated: np.ndarray, truncated: np.ndarray, value: np.ndarray,
     following: np.ndarray, gamma: float, lam: float,
 ) -> np.ndarray:  # fmt: skip
-    """Sums the deltas of one game forwards, from the definition."""
+    """Sum the deltas of one game forwards, as the definition does."""
     advantage = np.zeros(len(reward))
     for t in range(len(reward)):
         factor = 1.0
@@ -49,7 +49,7 @@ def oracle(
     gamma=st.sampled_from([1.0, 0.997, 0.9]),
     lam=st.sampled_from([0.0, 0.8, 0.95, 1.0]),
 )
-def test_advantages_and_targets_with_ends_cuts_and_the_edge(
+def test_advantages_and_targets_equal_their_definition_at_ends_cuts_and_the_edge(
     seed: int, gamma: float, lam: float
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -68,7 +68,7 @@ def test_advantages_and_targets_with_ends_cuts_and_the_edge(
         expected = oracle(*column, gamma, lam)
         np.testing.assert_allclose(found[:, game].numpy(), expected, atol=1e-5)
 
-    # Win minus loss of the targets is V + A only if what follows is what the next row thinks of itself.
+    # P(win) - P(loss) of a target is V + A only if next_outcome is the outcome of the next row.
     chained = following.copy()
     goes_on = ~(terminated | truncated)[:-1]
     chained[:-1][goes_on] = outcome[1:][goes_on]
@@ -83,7 +83,7 @@ def test_advantages_and_targets_with_ends_cuts_and_the_edge(
 
 
 def test_a_cut_game_is_no_draw() -> None:
-    """The value of the final position goes on, swapped for the side that moved."""
+    """Its target is the outcome of the final position, swapped for the side that moved."""
     cut, following = no((1, 1)), torch.tensor([[[0.7, 0.2, 0.1]]])
     cut[0] = True
     target = outcome_targets(torch.zeros(1, 1), no((1, 1)), cut, following, 1.0, 0.95)

@@ -1,8 +1,7 @@
-"""The learner as the worker uses it: on real games, small."""
+"""The learner plays and learns small real games, as for the worker."""
 
 import json
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,59 +9,19 @@ import numpy as np
 import pytest
 import torch
 
-from keisei.config import Settings
-from keisei.env import Reason, StepResult
 from keisei.evaluation import Match, MatchSpec
 from keisei.nets.registry import kinds
 from keisei.ppo import learner as learning
-from keisei.ppo.detectors import WINDOW, DivergedError
+from keisei.ppo.detectors import DivergedError
 from keisei.ppo.forward import Forward
-from keisei.ppo.learner import IterationReport, Learner
-from keisei.ppo.material import material_balance
-from keisei.ppo.prepare import summary
 from keisei.ppo.update import ppo_loss
 from keisei.shogi import Position
 from keisei.store import RunDirectory, load_checkpoint, save_checkpoint
 
-SMALL = {
-    "run.seed": 5,
-    "run.games_recorded": 2,
-    "schedule.steps": 2000,
-    "env.games": 16,
-    "env.max_ply": 48,
-    "env.reset_pool": 32,
-    "env.reset_refresh": 2,
-    "net.blocks": 1,
-    "net.channels": 8,
-    "ppo.rollout_plies": 16,
-    "ppo.minibatch": 96,
-    "opponents.share": 0.0,
-}
-CPU = torch.device("cpu")
+from .small_learner import iterate, learner, same, weights
 
 
-def learner(dtype: torch.dtype = torch.float32, **changed: Any) -> Learner:
-    return Learner(Settings.load(None, SMALL | changed), CPU, dtype)
-
-
-def iterate(learner: Learner) -> IterationReport:
-    turns = learner.iterate()
-    while True:
-        try:
-            next(turns)
-        except StopIteration as end:
-            return end.value
-
-
-def weights(learner: Learner) -> list[torch.Tensor]:
-    return list(learner.net.state_dict().values())
-
-
-def same(a: Learner, b: Learner) -> bool:
-    return all(torch.equal(x, y) for x, y in zip(weights(a), weights(b), strict=True))
-
-
-def test_an_iteration_learns_from_every_ply_and_says_so() -> None:
+def test_an_iteration_learns_from_every_ply_and_reports_it() -> None:
     one = learner()
     before = [w.clone() for w in weights(one)]
     report = iterate(one)
@@ -85,20 +44,6 @@ def test_bfloat16_keeps_the_ratio_at_one() -> None:
         assert iterate(one).values["train/ratio_error"] < 5e-3
 
 
-def test_schedules_run_over_steps() -> None:
-    last = {"learning_rate_final": 1e-4, "entropy_final": 0.0, "material_final": 0.1}
-    one = learner(
-        **{f"ppo.{name}": value for name, value in last.items()}, **{"env.reset_share_final": 0.2}
-    )
-    reports = [iterate(one).values for _ in range(WINDOW + 1)]  # the detectors look at them, too
-    assert [r["train/lr"] for r in reports][:2] == pytest.approx([1e-3, 1e-3 - 9e-4 * 256 / 2000])
-    last = reports[-1]
-    assert last["train/lr"] == pytest.approx(1e-4)
-    assert last["train/entropy_weight"] == 0
-    assert last["train/material"] == pytest.approx(0.1)
-    assert one.env.reset_share == pytest.approx(0.2)
-
-
 def test_a_run_continues_bit_for_bit() -> None:
     pool = {"opponents.share": 0.5, "opponents.every": 2, "opponents.recent": 2}
     first = learner(**pool)
@@ -106,7 +51,7 @@ def test_a_run_continues_bit_for_bit() -> None:
         iterate(first)
     assert first.env.games["opponent"].any()
     tensors, state = first.tensors(), json.loads(json.dumps(first.state()))
-    tensors = {  # as a file gives them back: without their layout in memory
+    tensors = {  # a file gives tensors back without their layout in memory
         part: {name: tensor.contiguous() for name, tensor in group.items()}
         for part, group in tensors.items()
     }
@@ -128,15 +73,6 @@ def test_a_run_continues_bit_for_bit() -> None:
     assert shown == second.board()
 
 
-def test_a_checkpoint_is_a_copy() -> None:
-    one = learner()
-    taken = one.tensors()
-    before = {part: {k: v.clone() for k, v in group.items()} for part, group in taken.items()}
-    iterate(one)
-    for part, group in before.items():
-        assert all(torch.equal(v, taken[part][k]) for k, v in group.items())
-
-
 def test_after_a_rollback_only_games_since_then_are_counted() -> None:
     one = learner()
     taken, step = one.tensors(), one.step
@@ -145,18 +81,8 @@ def test_after_a_rollback_only_games_since_then_are_counted() -> None:
     assert iterate(one).values["games/ended"] < counted[-1] / 2
 
 
-def test_a_checkpoint_of_another_shape_is_refused() -> None:
-    one = learner()
-    with pytest.raises(ValueError, match=r"checkpoint: env\.games: \d+ bytes, expected \d+ bytes"):
-        learner(**{"env.games": 8}).load(one.tensors(), one.state())
-    with pytest.raises(ValueError, match="weights do not fit"):
-        learner(**{"net.channels": 16}).load_weights(one.tensors()["weights"])
-    with pytest.raises(ValueError, match="checkpoint has format 0, this is 2"):
-        one.load(one.tensors(), one.state() | {"format": 0})
-
-
 def test_only_its_own_generators_are_used() -> None:
-    """Neither torch's nor numpy's global generators matter, nor what an agent draws."""
+    """The global generators of torch and numpy do not matter, nor do the draws of an agent."""
     first, second = learner(), learner()
     torch.manual_seed(1)
     iterate(first)
@@ -173,7 +99,7 @@ def test_only_its_own_generators_are_used() -> None:
     assert torch.equal(torch.random.get_rng_state(), expected)
 
 
-def test_warming_up_changes_nothing() -> None:
+def test_warming_up_does_not_affect_learning() -> None:
     first, second = learner(), learner()
     second.warm_up()
     assert json.dumps(first.state()) == json.dumps(second.state())  # NaN equals NaN as text
@@ -196,9 +122,11 @@ def test_a_turn_leaves_the_callers_gradient_mode_alone() -> None:
 def test_plies_of_a_frozen_opponent_are_neither_counted_nor_learned(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The frozen network plays white in four games and black in three; its plies move nothing."""
+    """The frozen network plays white in four games and black in three."""
     flags = {"env.max_ply": 500, "env.reset_share": 0.0, "ppo.minibatch": 256}
-    one = learner(**flags, **{"opponents.share": 0.01})  # of 16 games: none, but there is a pool
+    one = learner(
+        **flags, **{"opponents.share": 0.01}
+    )  # a share of 0.01 of 16 games is none, but there is a pool
     games = one.env.games
     games["opponent"][:4], games["opponent"][4:7] = 1, -1
     white = (games["side"] + np.arange(16)[:, None]) % 2 == 1  # [plies, games]; none ends here
@@ -252,7 +180,7 @@ def test_the_gradient_is_clipped() -> None:
 def test_a_compiled_network_plays_and_learns(
     monkeypatch: pytest.MonkeyPatch, minibatch: int
 ) -> None:
-    """All passes go through it, in the two shapes alone that it was compiled for."""
+    """All passes use the compiled network, in no other than its two shapes."""
     passes: list[tuple[int, bool]] = []
 
     def identity(net: torch.nn.Module, *, dynamic: bool, mode: str | None) -> Any:
@@ -280,28 +208,9 @@ def test_a_compiled_network_plays_and_learns(
         assert same(one, plain)
 
 
-def test_recorded_games_replay_to_their_end() -> None:
-    one = learner()
-    games = [game for _ in range(8) for game in iterate(one).games]
-    assert games
-    assert all(game.number % 2 == 0 for game in games)
-    assert len({game.number for game in games}) == len(games)
-    for game in games:
-        start, _, moves = game.record.removeprefix("sfen ").partition(" moves ")
-        position = Position(start)
-        for move in moves.split():
-            position.push(move)
-        outcome = position.outcome()
-        if game.result == "capped":
-            assert (game.reason, game.plies) == ("max_ply", 48)
-        else:
-            assert outcome is not None
-            assert (outcome.reason, outcome.winner or "draw") == (game.reason, game.result)
-
-
-def test_the_board_shows_the_game_in_play_as_the_network_was_asked() -> None:
+def test_the_board_shows_the_position_that_the_network_saw_last() -> None:
     one = learner(**{"ppo.rollout_plies": 1})
-    assert one.board() is None  # nobody was asked yet
+    assert one.board() is None  # the network has not answered yet
     shown, before = 0, None
     for count in range(200):
         number, sfen = one.env.game_number[0], one.env.sfen(0)
@@ -312,7 +221,7 @@ def test_the_board_shows_the_game_in_play_as_the_network_was_asked() -> None:
             assert one.board() is None  # that game is over
             before = None
             continue
-        if count % 3 == 0:  # the moves between are caught up with
+        if count % 3 == 0:  # the board must catch up with several moves
             board = one.board()
             assert board is not None
             position = Position(board["sfen"])
@@ -332,7 +241,9 @@ def test_the_board_shows_the_game_in_play_as_the_network_was_asked() -> None:
 
 
 @pytest.mark.parametrize("name", ["outcome.bias", "heads.bias"])
-def test_a_loss_that_is_not_finite_is_skipped_counted_and_in_the_end_stops(name: str) -> None:
+def test_a_loss_that_is_not_finite_is_skipped_and_counted_and_finally_ends_training(
+    name: str,
+) -> None:
     one = learner()
     iterate(one)
     before = [w.clone() for w in weights(one)]
@@ -340,7 +251,7 @@ def test_a_loss_that_is_not_finite_is_skipped_counted_and_in_the_end_stops(name:
     healthy = bias.detach().clone()
     with torch.no_grad():
         bias.fill_(float("nan"))
-    report = iterate(one)  # 2 epochs of 3 minibatches; games go on, with any moves
+    report = iterate(one)  # 2 epochs of 3 minibatches; games go on with arbitrary moves
     assert report.values["train/skipped"] == 6
     assert "nonfinite" in {alert.name for alert in report.alerts}
     with pytest.raises(DivergedError, match="12 minibatches in a row"):
@@ -348,76 +259,6 @@ def test_a_loss_that_is_not_finite_is_skipped_counted_and_in_the_end_stops(name:
     with torch.no_grad():
         bias.copy_(healthy)
     assert all(torch.equal(a, b) for a, b in zip(before, weights(one), strict=True))
-
-
-def test_how_good_the_value_head_was() -> None:
-    """A head that knows the targets, one that says their mean, and one that says the opposite."""
-    won, lost = torch.tensor([0.9, 0.05, 0.05]), torch.tensor([0.05, 0.05, 0.9])
-    target = torch.stack((won, won, won, lost)).repeat(8, 1)[None]
-    rate = target.mean((0, 1))
-    base = float(-(rate * rate.log()).sum())
-    shown = {}
-    for name, outcome in {
-        "knows": target, "mean": rate.expand_as(target), "opposite": target.flip(-1)
-    }.items():  # fmt: skip
-        value = outcome[..., 0] - outcome[..., 2]
-        shown[name] = summary(outcome, torch.zeros(1, 32), target, value)
-        assert float(shown[name]["value_base_rate"]) == pytest.approx(base)
-        assert float(shown[name]["draw_probability"]) == pytest.approx(0.05)
-    assert float(shown["knows"]["explained_variance"]) == pytest.approx(1)
-    assert float(shown["mean"]["explained_variance"]) == pytest.approx(0, abs=1e-6)
-    assert float(shown["opposite"]["explained_variance"]) == pytest.approx(-3)
-    assert float(shown["knows"]["value_unseen"]) < base
-    assert float(shown["mean"]["value_unseen"]) == pytest.approx(base)
-    assert float(shown["opposite"]["value_unseen"]) > base
-    returns = torch.tensor([0.85, 0.85, 0.85, -0.85]).repeat(8)
-    assert float(shown["mean"]["return_variance"]) == pytest.approx(float(returns.var()))
-
-
-def test_the_rollout_is_what_was_played() -> None:
-    """Values, ends and bootstraps of a real rollout, against single looks at each position."""
-    one = learner(**{"env.max_ply": 16})
-    env = one.env
-    truth = []
-    for t in range(16):
-        seen = env.observation.copy()
-        _, step = one._collector.ply(t)
-        after = np.where(
-            (step.terminated | step.truncated)[:, None], step.final_observation, env.observation
-        )
-        truth.append((seen, after, step.reward.copy(), step.truncated.copy()))
-    rollout = one._collector.finish()
-    assert rollout.bytes_per_ply <= 450 * 17 / 16  # the edge's row is one in seventeen here
-    next_outcome, next_material = rollout.following()
-    assert rollout.truncated.any()
-    ends = rollout.terminated.numpy()
-    for t, (seen, after, reward, cut) in enumerate(truth):
-        np.testing.assert_array_equal(rollout.observation[t], seen)
-        np.testing.assert_array_equal(rollout.reward[t], reward)
-        np.testing.assert_array_equal(rollout.truncated[t], cut)
-        balance = material_balance(torch.from_numpy(after)).numpy()
-        np.testing.assert_array_equal(next_material[t][~ends[t]], balance[~ends[t]])
-        value = one.agent.choose(after, one.env.mask)[1]
-        found = next_outcome[t]
-        known = (found[:, 0] - found[:, 2]).numpy()
-        np.testing.assert_allclose(known[~ends[t]], value[~ends[t]], atol=1e-5)
-
-
-def test_a_declared_win_is_worth_what_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = learner(**{"ppo.declaration": 0.25})
-    step = one.env.step
-
-    def declared(actions: Any) -> StepResult:
-        reason = np.full(16, Reason.CHECKMATE, np.int8)
-        reason[:3] = Reason.DECLARATION
-        return replace(step(actions), reason=reason, reward=np.full(16, -1, np.float32))
-
-    monkeypatch.setattr(one.env, "step", declared)
-    for t in range(16):
-        one._collector.ply(t)
-    rollout = one._collector.finish()
-    assert (rollout.reward[:, :3] == -0.25).all()
-    assert (rollout.reward[:, 3:] == -1).all()
 
 
 @pytest.mark.parametrize("kind", kinds())

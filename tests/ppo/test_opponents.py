@@ -1,4 +1,4 @@
-"""The pool of frozen opponents: who is met, from which seat, and that nothing is learned from them."""
+"""The pool of frozen opponents: draws, seats, ratings; nothing is learned from their plies."""
 
 from dataclasses import replace
 from typing import Any
@@ -15,7 +15,7 @@ from keisei.ppo import opponents as opponents_module
 from keisei.ppo.learner import Learner
 from keisei.ppo.opponents import MEMORY, Member, Opponents
 
-from .test_learner import CPU, SMALL, iterate
+from .small_learner import CPU, SMALL, iterate
 
 
 def opponents(env: VectorEnv, **changed: Any) -> Opponents:
@@ -25,7 +25,7 @@ def opponents(env: VectorEnv, **changed: Any) -> Opponents:
 
 
 def play_on(env: VectorEnv, pool: Opponents, plies: int) -> None:
-    """Random moves for the learner, the opponents' own for theirs."""
+    """Play random moves for the learner and the opponents' own moves for them."""
     rng = np.random.default_rng(1)
     for _ in range(plies):
         actions = np.array([rng.choice(legal) for legal in _legal(env)], np.int16)
@@ -42,7 +42,7 @@ def test_only_the_share_meets_opponents_and_only_in_new_games() -> None:
     with VectorEnv(8, max_ply=16, seed=1) as env:
         pool = opponents(env, share=0.5)
         pool.refresh(0, 0)
-        assert not env.games["opponent"].any(), "the running games go on as they began"
+        assert not env.games["opponent"].any(), "running games go on without an opponent"
         play_on(env, pool, 16)
         assert not env.games["opponent"][:4].any()
         assert env.games["opponent"][4:].all()
@@ -60,14 +60,14 @@ def test_an_opponent_is_met_from_both_seats_of_one_position() -> None:
         for first in range(0, 8, 2):
             assert seats[first + 1] == -seats[first] != 0
             assert starts[first + 1] == starts[first]
-        assert len({*starts[::2]}) == 5, "every pair has a position of its own"
+        assert len({*starts[::2]}) == 5, "each pair has its own position"
 
 
-def test_the_frozen_side_is_told_by_seat_and_turn() -> None:
+def test_the_opponent_moves_when_its_seat_has_the_turn() -> None:
     with VectorEnv(2, max_ply=64, seed=1) as env:
         pool = opponents(env, share=0.5)
         pool.refresh(0, 0)
-        env.seat(1, 1)  # white is frozen, black is to move
+        env.seat(1, 1)  # the opponent plays white; black is to move
         assert pool.to_move().tolist() == [False, False]
         play_on(env, pool, 1)
         assert pool.to_move().tolist() == [False, True]
@@ -81,7 +81,7 @@ def test_a_network_stays_until_its_last_game_is_over() -> None:
         pool.refresh(1, 100)
         pool.refresh(2, 200)
         assert [member["number"] for member in pool.state()["members"]] == [1, 3]
-        play_on(env, pool, 32 + 32)  # the pair of games
+        play_on(env, pool, 32 + 32)  # both games of the pair
         pool.refresh(3, 300)
         assert 1 not in [member["number"] for member in pool.state()["members"]]
 
@@ -93,7 +93,7 @@ def test_after_a_rollback_the_selves_that_went_wrong_are_not_drawn() -> None:
             pool.refresh(iteration, 100 * iteration)
         play_on(env, pool, 16)
         assert {abs(number) for number in env.games["opponent"].tolist()} <= {2, 3}
-        pool.forget_since(0)  # of 0, 100 and 200 the first stays
+        pool.forget_since(0)  # of the members of steps 0, 100 and 200 the first stays
         play_on(env, pool, 32)
         assert {abs(number) for number in env.games["opponent"].tolist()} <= {0, 1}
         pool.refresh(3, 300)
@@ -124,15 +124,15 @@ def test_history_keeps_those_that_still_win() -> None:
                 pool._members[iteration + 1].record_game(score)
         pool.refresh(2, 2)
         assert pool.state()["recent"] == [3]
-        assert pool.state()["history"] == [2], "the one that is always beaten went"
+        assert pool.state()["history"] == [2], "the one that always loses is dropped"
 
 
 def test_a_game_is_scored_for_the_learner_from_either_seat() -> None:
     with VectorEnv(2, max_ply=16, seed=1) as env:
         pool = opponents(env, share=0.5, recent=1, active=1)
         pool.refresh(0, 0)
-        play_on(env, pool, 16)  # now a frozen network has a seat in the last game
-        learner_is = int(np.sign(env.games["opponent"][1]))  # black (+1) where it is positive
+        play_on(env, pool, 16)  # now the last game has an opponent
+        learner_is = int(np.sign(env.games["opponent"][1]))  # positive: the learner is black
         nobody = env.step(np.array([legal[0] for legal in _legal(env)], np.int16))
         (member,) = pool._members.values()
         for winner, score in ((learner_is, 1), (-learner_is, 0), (0, 0.5)):
@@ -143,7 +143,9 @@ def test_a_game_is_scored_for_the_learner_from_either_seat() -> None:
             assert (member.games, member.score) == (1, score)
 
 
-def test_half_are_drawn_from_the_newest_the_rest_by_the_square_of_their_wins() -> None:
+def test_half_the_opponents_are_the_newest_the_others_are_drawn_by_the_square_of_their_wins() -> (
+    None
+):
     with VectorEnv(2) as env:
         pool = opponents(env, share=0.5, recent=1, history=2)
         for iteration, score in enumerate((0.2, 0.6, 0.5)):
@@ -180,7 +182,7 @@ def test_a_frozen_network_answers_all_its_games_in_one_batch(
         )
 
 
-def test_a_rating_forgets() -> None:
+def test_a_rating_forgets_old_results() -> None:
     member = Member(1, 0)
     assert member.loss_rate == 0.5
     for _ in range(20 * MEMORY):
@@ -194,7 +196,7 @@ def test_a_rating_forgets() -> None:
 POOL = SMALL | {"opponents.share": 0.5, "opponents.every": 2, "opponents.recent": 2}
 
 
-def test_their_plies_are_not_learned_from() -> None:
+def test_an_opponents_plies_are_not_learned_from() -> None:
     one = Learner(Settings.load(None, POOL), CPU, torch.float32)
     reports = [iterate(one) for _ in range(8)]
     gained = np.diff([report.step for report in reports])
@@ -206,7 +208,7 @@ def test_their_plies_are_not_learned_from() -> None:
     assert reports[-1].values["train/ratio_error"] < 1e-5
 
 
-def test_without_a_share_there_are_none() -> None:
+def test_without_a_share_there_are_no_opponents() -> None:
     one = Learner(Settings.load(None, SMALL | {"opponents.share": 0}), CPU, torch.float32)
     values = iterate(one).values
     assert one.tensors()["pool"] == {}
@@ -214,7 +216,7 @@ def test_without_a_share_there_are_none() -> None:
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
-def test_a_learner_that_is_not_finite_is_not_taken_in(number: float) -> None:
+def test_a_learner_with_weights_that_are_not_finite_is_not_frozen(number: float) -> None:
     with VectorEnv(4, max_ply=16, seed=1) as env:
         pool = opponents(env, share=0.5)
         weight = next(pool._like.parameters()).detach().view(-1)

@@ -1,4 +1,4 @@
-"""From a rollout to what is learned: signs, discount and the hint of material."""
+"""From a rollout to a batch: signs, discount, the material hint; the summary of the value head."""
 
 from typing import Any
 
@@ -7,41 +7,20 @@ import pytest
 import torch
 
 from keisei.config import Settings
-from keisei.env import MASK_WORDS, VectorEnv
+from keisei.env import MASK_WORDS
 from keisei.ppo.material import material_balance
-from keisei.ppo.prepare import prepare_batch
+from keisei.ppo.prepare import prepare_batch, summary
 from keisei.ppo.rollout import Rollout
 from keisei.ppo.update import Batch
+
+from .positions import seen
 
 EVEN = "4k4/9/9/9/9/9/9/9/4K4 b - 1"
 ROOK_DOWN = "4k4/9/9/9/4R4/9/9/9/4K4 w - 2"
 
 
-def seen(*sfens: str) -> torch.Tensor:
-    """Observations of positions."""
-    env = VectorEnv(len(sfens), reset_pool=0)
-    env.start_from(sfens)
-    return torch.from_numpy(env.observation)
-
-
-@pytest.mark.parametrize(
-    ("sfen", "points"),
-    [
-        ("4k4/9/9/9/4R4/9/9/9/4K4 b - 1", 9),
-        ("4k4/9/9/9/4R4/9/9/9/4K4 w - 1", -9),
-        ("4k4/9/9/9/4r4/9/9/9/4K4 w - 1", 9),
-        ("4k4/9/9/9/9/9/9/9/4K4 b G 1", 5),
-        ("4k4/9/9/9/9/9/9/9/4K4 b B 1", 8),
-        ("4k4/9/9/9/9/9/9/9/4K4 w g 1", 5),
-        ("4k4/9/9/9/9/9/9/9/4K4 w Gp 1", -4),
-    ],
-)
-def test_material_is_the_movers(sfen: str, points: int) -> None:
-    assert torch.atanh(material_balance(seen(sfen)))[0] * 15 == pytest.approx(points, abs=1e-3)
-
-
 def prepared(material: float) -> tuple[Batch, Any]:
-    """Two plies of one game, of values 0.2, -0.4 and then 0.3; the first one takes a rook."""
+    """Prepare two plies of one game; the first takes a rook. The values are 0.2, -0.4, then 0.3."""
 
     def outcome(*values: float) -> torch.Tensor:
         return torch.tensor([[[(1 + v) / 2, 0, (1 - v) / 2]] for v in values])
@@ -68,7 +47,7 @@ def prepared(material: float) -> tuple[Batch, Any]:
     return prepare_batch(rollout, settings, material)
 
 
-def test_advantages_and_targets_by_hand() -> None:
+def test_advantages_and_targets_equal_those_computed_by_hand() -> None:
     """delta = 0.16, 0.13; A = 0.16 - 0.9 * 0.5 * 0.13, 0.13; the target is V + A."""
     batch, _ = prepared(0.0)
     advantage = torch.tensor([0.1015, 0.13])
@@ -88,3 +67,27 @@ def test_the_hint_praises_the_capture_and_leaves_the_target_alone() -> None:
     torch.testing.assert_close(batch.target, prepared(0.0)[0].target)
     rms = np.sqrt((first**2 + second**2) / 2)
     assert summary["advantage_rms"] == pytest.approx(rms)
+
+
+def test_the_summary_tells_a_good_value_head_from_a_bad_one() -> None:
+    """One head knows the targets, one answers their mean, one the opposite."""
+    won, lost = torch.tensor([0.9, 0.05, 0.05]), torch.tensor([0.05, 0.05, 0.9])
+    target = torch.stack((won, won, won, lost)).repeat(8, 1)[None]
+    rate = target.mean((0, 1))
+    base = float(-(rate * rate.log()).sum())
+    shown = {}
+    for name, outcome in {
+        "knows": target, "mean": rate.expand_as(target), "opposite": target.flip(-1)
+    }.items():  # fmt: skip
+        value = outcome[..., 0] - outcome[..., 2]
+        shown[name] = summary(outcome, torch.zeros(1, 32), target, value)
+        assert float(shown[name]["value_base_rate"]) == pytest.approx(base)
+        assert float(shown[name]["draw_probability"]) == pytest.approx(0.05)
+    assert float(shown["knows"]["explained_variance"]) == pytest.approx(1)
+    assert float(shown["mean"]["explained_variance"]) == pytest.approx(0, abs=1e-6)
+    assert float(shown["opposite"]["explained_variance"]) == pytest.approx(-3)
+    assert float(shown["knows"]["value_unseen"]) < base
+    assert float(shown["mean"]["value_unseen"]) == pytest.approx(base)
+    assert float(shown["opposite"]["value_unseen"]) > base
+    returns = torch.tensor([0.85, 0.85, 0.85, -0.85]).repeat(8)
+    assert float(shown["mean"]["return_variance"]) == pytest.approx(float(returns.var()))

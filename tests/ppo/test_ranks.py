@@ -1,4 +1,4 @@
-"""Two processes that train together, over gloo on the CPU."""
+"""Two processes train together, connected by gloo on the CPU."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def start(folder: Path, what: str) -> list[subprocess.Popen[str]]:
 
 
 def results(folder: Path, what: str) -> list[dict[str, Any]]:
-    """What both ranks found."""
+    """Run both ranks; return what each saved."""
     processes = start(folder, what)
     try:
         errors = [process.communicate(timeout=150)[1] for process in processes]
@@ -66,14 +66,14 @@ def joined(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     return results(tmp_path_factory.mktemp("ranks"), "join")
 
 
-def test_the_ranks_play_other_games_and_learn_the_same(joined: list[dict[str, Any]]) -> None:
-    """After iterations of many minibatches, with other numbers of plies to learn from on each."""
+def test_the_ranks_play_different_games_and_learn_the_same(joined: list[dict[str, Any]]) -> None:
+    """So after iterations of many minibatches, with different numbers of learned plies."""
     first, second = joined
     assert first["games"] != second["games"]
     for state in ("many", "after"):
         for group in ("weights", "optimizer"):
             assert same(first[state][group], second[state][group])
-    assert first["shared"] == second["shared"], "metrics, on which the detectors decide"
+    assert first["shared"] == second["shared"], "the detectors decide on these metrics"
     assert len(first["rows"]["choice"]) != len(second["rows"]["choice"])
 
 
@@ -105,7 +105,7 @@ def test_the_update_is_that_of_one_process_with_the_joined_batch(
     assert means["loss_policy"].item() == pytest.approx(first["loss_policy"], rel=1e-4)
 
 
-def test_what_one_rank_must_skip_all_skip(tmp_path: Path) -> None:
+def test_all_ranks_skip_a_step_that_one_must_skip(tmp_path: Path) -> None:
     first, second = results(tmp_path, "spoil")
     assert first["skipped"] == second["skipped"] == 1
     for group in ("weights", "optimizer"):
@@ -114,9 +114,7 @@ def test_what_one_rank_must_skip_all_skip(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("what", "seconds"), [("dead", 2.5), ("stuck", 12.0)])
-def test_a_rank_that_is_lost_is_told_and_not_waited_for(
-    tmp_path: Path, what: str, seconds: float
-) -> None:
+def test_a_lost_rank_raises_an_error_soon(tmp_path: Path, what: str, seconds: float) -> None:
     leader, lost = start(tmp_path, what)
     try:
         out, error = leader.communicate(timeout=100)
@@ -129,7 +127,7 @@ def test_a_rank_that_is_lost_is_told_and_not_waited_for(
     assert waited < seconds
 
 
-def test_alone_nothing_is_asked_or_copied() -> None:
+def test_a_process_that_trains_alone_gets_its_own_numbers_back() -> None:
     numbers = torch.ones(3)
     assert ALONE.sum(numbers) is numbers
     assert ALONE.mean(numbers) is numbers

@@ -1,4 +1,4 @@
-"""Learning from games: the losses, what is held out, and that it learns."""
+"""Training on recorded games: losses, held-out games, learning rate, best weights."""
 
 import math
 import random
@@ -30,7 +30,7 @@ CPU = torch.device("cpu")
 
 
 def games(count: int, plies: int = 12) -> list[GameRecord]:
-    """Random openings, won by either side in turn."""
+    """Return random openings, won by black and white in turn."""
     rng = random.Random(5)
     found = []
     for number in range(count):
@@ -66,8 +66,8 @@ def draw_probability(net: nn.Module, positions: Positions) -> float:
         return float(evaluate(net, seen, torch.float32)[1].softmax(1)[:, 1].mean())
 
 
-def test_losses_are_those_of_the_textbook(positions: Positions) -> None:
-    """Against a softmax over all 2,187 actions with the illegal ones masked."""
+def test_losses_equal_those_of_the_textbook(positions: Positions) -> None:
+    """Compare with a softmax over all 2,187 actions in which the illegal ones are masked."""
     model = net()
     policy, outcome = evaluate(model, torch.from_numpy(positions.observation), torch.float32)
     bits = np.unpackbits(positions.mask.view(np.uint8), axis=1, bitorder="little")[:, : 27 * 81]
@@ -123,8 +123,10 @@ def test_it_learns_a_few_games_by_heart() -> None:
     assert after.accuracy > 0.8
     assert after.loss_policy < before.loss_policy / 3
     assert after.loss_value < before.loss_value / 3
-    assert 0.005 < draw_probability(model, positions) < 0.05  # never seen, never ruled out
-    # What it reports on the way is what it learned from.
+    assert (
+        0.005 < draw_probability(model, positions) < 0.05
+    )  # no draw was seen, yet none is excluded
+    # The yielded means are those of the minibatches learned from.
     assert seen[-1][3] > seen[0][3]
     assert seen[0].tolist()[:2] == pytest.approx([before.loss_policy, before.loss_value], rel=0.2)
 
@@ -132,7 +134,7 @@ def test_it_learns_a_few_games_by_heart() -> None:
 def trained(
     positions: Positions, ppo: PPO, *, epochs: int = 3, stop_after: int = 10**6
 ) -> tuple[Trained, nn.Module, list[int]]:
-    """The result of ``train``, the network at its end, and the numbers of its minibatches."""
+    """Return the result of ``train``, the network afterwards, and its minibatches' numbers."""
     model, done = net(), []
     examined: list[Examination] = []
     result = train(
@@ -219,7 +221,7 @@ def test_games_are_held_out_whole() -> None:
     assert hold_out(collection, 0.25, seed=2)[1] != held_out
 
 
-def test_a_game_that_is_there_twice_is_not_on_both_sides() -> None:
+def test_a_repeated_game_is_not_on_both_sides() -> None:
     collection = games(4)
     learned, held_out = hold_out(collection * 3, 0.5, seed=1)
     assert len(learned) + len(held_out) == 4
@@ -227,7 +229,7 @@ def test_a_game_that_is_there_twice_is_not_on_both_sides() -> None:
 
 
 @pytest.mark.parametrize(("share", "held"), [(0.001, 1), (0.999, 2)])
-def test_there_is_something_on_either_side(share: float, held: int) -> None:
+def test_at_least_one_game_is_on_either_side(share: float, held: int) -> None:
     assert len(hold_out(games(3), share, seed=1)[1]) == held
 
 

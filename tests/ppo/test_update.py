@@ -1,4 +1,4 @@
-"""The loss and the optimiser's step."""
+"""The PPO loss and the optimiser's step."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def net() -> torch.nn.Module:
 
 @pytest.fixture
 def batch(net: torch.nn.Module) -> Batch:
-    """Plies with advantages and targets at random; log-probabilities are the network's own."""
+    """Return plies with random advantages and targets, and the network's own log-probabilities."""
     env = VectorEnv(GAMES, seed=2)
     env.stagger()
     generator = torch.Generator().manual_seed(3)
@@ -94,7 +94,7 @@ def test_the_clip_stops_the_gradient_of_moves_far_from_the_old_policy(
 ) -> None:
     far = replaced(
         batch, log_prob=batch.log_prob - 0.5, advantage=torch.ones(GAMES)
-    )  # ratio 1.65, and better than average: enough of it
+    )  # ratio 1.65 with a positive advantage: clipped
     loss, stats = loss_of(net, far, value_coefficient=0.0, entropy_weight=0.0)
     assert stats["clip_fraction"] == 1
     loss.backward()

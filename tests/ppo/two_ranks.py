@@ -1,4 +1,4 @@
-"""One of two processes that train together: ``two_ranks.py FOLDER WHAT``, started by test_ranks.py."""
+"""One of two processes that train together. test_ranks.py runs ``two_ranks.py FOLDER WHAT``."""
 
 import json
 import os
@@ -43,19 +43,19 @@ def make(group: Group, minibatch: int) -> Learner:
     return Learner(settings, torch.device("cpu"), torch.float32, group)
 
 
-def told(report: IterationReport) -> str:
-    """What must be the same on both ranks: not the clock, nor how the pool's members fare."""
+def shared_metrics(report: IterationReport) -> str:
+    """Return the metrics that must be equal on both ranks: all but speeds and opponents' scores."""
     own = ("speed/", "opponents/")
     return json.dumps({k: v for k, v in report.values.items() if not k.startswith(own)})
 
 
 def join(group: Group, folder: Path) -> None:
-    """Some iterations of many minibatches, then one of a single minibatch, all of it kept."""
+    """Save five iterations of many minibatches, then one of a single minibatch."""
     one = make(group, minibatch=6)
-    shared = [told(iterate(one)) for _ in range(5)]
+    shared = [shared_metrics(iterate(one)) for _ in range(5)]
     two = make(group, minibatch=100_000)
     two.roll_back(one.tensors(), one.step)
-    for _ in range(3):  # until opponents have come in
+    for _ in range(3):  # until some games have opponents
         iterate(two)
     before, step = two.tensors(), two.step
     learned: list[torch.Tensor] = []
@@ -75,7 +75,7 @@ def join(group: Group, folder: Path) -> None:
     rows = kept["batch"].select(learned[0])
     torch.save(
         {
-            "shared": [*shared, told(report)],
+            "shared": [*shared, shared_metrics(report)],
             "many": one.tensors(),
             "step": step,
             "taken": report.step - step,
@@ -92,7 +92,7 @@ def join(group: Group, folder: Path) -> None:
 
 
 def spoil(group: Group, folder: Path) -> None:
-    """The loss of rank 1 is infinite in the second minibatch of an iteration, its gradients are not."""
+    """Make the loss, not the gradients, of rank 1 infinite in the second minibatch."""
     one = make(group, minibatch=50)
     count = 0
     ppo_loss = learning.ppo_loss
@@ -109,7 +109,7 @@ def spoil(group: Group, folder: Path) -> None:
 
 
 def lose(group: Group, stuck: bool) -> None:
-    """Rank 1 ends, or does nothing, in mid-iteration; rank 0 prints what it is told and when."""
+    """Let rank 1 end or hang within an iteration; rank 0 prints its error and when it came."""
     one = make(group, minibatch=50)
     iterate(one)
     turns = one.iterate()
@@ -131,7 +131,7 @@ def main() -> None:
     torch.set_num_threads(1)
     if what == "stuck":
         grouping.TIMEOUT = timedelta(seconds=5)
-        (folder / os.environ["RANK"]).touch()  # so little is too little for starting Python
+        (folder / os.environ["RANK"]).touch()  # starting Python takes longer than this timeout
         while len(list(folder.iterdir())) < 2:
             time.sleep(0.01)
     group = Group(int(os.environ["RANK"]), 2, 0)
@@ -143,13 +143,13 @@ def main() -> None:
         case _:
             lose(group, stuck=what == "stuck")
     if group.rank == 1:
-        assert group.receive_order() == (
-            "end",
-            "",
-        )  # who leaves while the other still talks may be aborted
+        # A process that leaves the group before the other has finished may abort.
+        assert group.receive_order() == ("end", "")
     group.close()
     threads = [(task / "comm").read_text() for task in Path("/proc/self/task").iterdir()]
-    assert not [name for name in threads if "gloo" in name], "they may abort the process at exit"
+    assert not [name for name in threads if "gloo" in name], (
+        "gloo's threads may abort the process at exit"
+    )
 
 
 if __name__ == "__main__":

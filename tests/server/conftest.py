@@ -1,4 +1,4 @@
-"""A fake run, its application, and clients of both."""
+"""A fake run, its application, and a client."""
 
 from collections.abc import AsyncIterator
 
@@ -14,7 +14,7 @@ HOST = "http://localhost:8700"
 
 @pytest.fixture
 async def run() -> AsyncIterator[FakeRun]:
-    """A fake run that trains already."""
+    """A fake run whose training has begun."""
     async with FakeRun(
         history=20, compile_seconds=0, iteration_seconds=0.05, board_seconds=0.05
     ) as run:
@@ -24,13 +24,13 @@ async def run() -> AsyncIterator[FakeRun]:
 
 @pytest.fixture
 def app(run: FakeRun) -> Starlette:
-    """Its application."""
+    """The application of the fake run."""
     return create_app(run)
 
 
 @pytest.fixture
 async def client(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
-    """A client without a network between."""
+    """A client that calls the application without a network."""
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url=HOST) as client:
         yield client

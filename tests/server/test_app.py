@@ -1,4 +1,4 @@
-"""Whatever a client sends, the answer blames the client, in a document that says why."""
+"""The whole application: no request may cause an error of the server."""
 
 import json
 import string
@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 
+from keisei.errors import InboxFull
 from keisei.server.models import EvalRequest
 from keisei.testing import FakeRun
 
@@ -61,9 +62,9 @@ async def ask(
     headers: dict[str, str] | None = None,
     body: bytes | None = b"",
 ) -> tuple[int, dict[bytes, bytes], bytes]:
-    """Status, headers and body of an answer. The client leaves after its body, or, None, in it.
+    """Return status, headers and body of an answer. With ``body=None`` the client leaves within it.
 
-    Without a client library between, which would refuse half of what is sent here.
+    No client library is used: it would refuse half of these requests.
     """
     sent = {"host": "localhost", "content-type": "application/json", **(headers or {})}
     if body and "content-length" not in sent:
@@ -85,13 +86,13 @@ async def ask(
     async def send(message: Any) -> None:
         answer.append(message)
 
-    await app(scope, receive, send)  # an error of ours would be raised here
+    await app(scope, receive, send)  # raises if the application fails
     start, *rest = answer
     return start["status"], dict(start["headers"]), b"".join(part.get("body", b"") for part in rest)
 
 
 def check(answer: tuple[int, dict[bytes, bytes], bytes], method: str) -> None:
-    """No fault of the server; errors are problem documents."""
+    """Assert that the server made no error and that an error answer is a problem document."""
     status, headers, body = answer
     assert status < 500 or (status == 503 and b"retry-after" in headers), (status, body)
     if status >= 400:
@@ -116,7 +117,7 @@ def check(answer: tuple[int, dict[bytes, bytes], bytes], method: str) -> None:
 @example("GET", "/board.js", "", {}, {"if-modified-since": f"Mon, {LONG} Jan {LONG}"}, b"")
 @example("GET", "/api/nope", "", {}, {"host": "localhost:[x"}, b"")
 @example("GET", "/{}", "y" * 256, {}, {}, b"")
-async def test_no_request_is_answered_by_an_error_of_the_server(
+async def test_no_request_causes_a_server_error(
     app: Starlette, method: str, path: str, part: str, query: Any, headers: Any, body: Any
 ) -> None:
     content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
@@ -128,7 +129,7 @@ async def test_no_request_is_answered_by_an_error_of_the_server(
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(body=st.dictionaries(FIELDS, JSON, max_size=3), named=st.sampled_from(NAMES))
-async def test_no_evaluation_asked_for_is_answered_by_an_error_of_the_server(
+async def test_no_body_of_an_evaluation_causes_a_server_error(
     app: Starlette, body: Any, named: str
 ) -> None:
     for wanted in (body, body | {"opponent": named}, body | {"opponents": ["random", named]}):
@@ -136,7 +137,9 @@ async def test_no_evaluation_asked_for_is_answered_by_an_error_of_the_server(
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_no_name_of_an_opponent_is_too_odd(app: Starlette, run: FakeRun, name: str) -> None:
+async def test_an_odd_name_of_an_opponent_is_answered_422(
+    app: Starlette, run: FakeRun, name: str
+) -> None:
     body = json.dumps({"opponent": name}).encode()
     status, _, _ = await ask(app, "POST", "/api/eval", body=body)
     assert status == 422
@@ -155,7 +158,7 @@ async def test_no_name_of_an_opponent_is_too_odd(app: Starlette, run: FakeRun, n
         json.dumps({f"field{n}": 0 for n in range(4000)}).encode(),
     ],
 )
-async def test_bodies_of_every_kind_are_refused_in_few_words(app: Starlette, body: bytes) -> None:
+async def test_bad_bodies_get_short_answers(app: Starlette, body: bytes) -> None:
     status, _, answer = await ask(app, "POST", "/api/eval", body=body)
     assert status == 422
     assert len(json.loads(answer)["errors"]) <= 20
@@ -172,7 +175,7 @@ async def test_a_body_that_is_too_long_is_refused(app: Starlette) -> None:
 @pytest.mark.parametrize(
     ("method", "path"), [("POST", "/api/eval"), ("GET", "/api/games"), ("DELETE", "/api/eval/x")]
 )
-async def test_a_client_that_leaves_in_mid_body_is_no_error(
+async def test_a_client_that_disconnects_within_its_body_causes_no_error(
     app: Starlette, run: FakeRun, method: str, path: str
 ) -> None:
     status, _, _ = await ask(app, method, path, headers={"content-length": "100"}, body=None)
@@ -180,18 +183,25 @@ async def test_a_client_that_leaves_in_mid_body_is_no_error(
     assert run.evaluations() == []
 
 
-async def test_metrics_are_asked_for_in_bounds(client: httpx.AsyncClient) -> None:
-    keys = ",".join(f"k{n}" for n in range(9000))
-    for query in (f"keys={keys}", f"keys={'k' * 101}", "max_points=20001"):
-        answer = await client.get(f"/api/metrics?{query}")
-        assert answer.status_code == 422
-        assert len(answer.text) < 1000
-
-
-async def test_what_has_no_utf_8_form_is_told_as_an_escape(
-    client: httpx.AsyncClient, run: FakeRun
+async def test_a_full_inbox_is_answered_503_with_a_time_to_retry(
+    client: httpx.AsyncClient, run: FakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    message = "runs/\udcff\udc80"  # as Python writes the name of a file that is not UTF-8
-    run.fail(message)
-    answer = await client.get("/api/status")
-    assert answer.json()["message"] == message
+    def full(kind: str) -> None:
+        raise InboxFull("eight commands wait")
+
+    monkeypatch.setattr(run, "submit", full)
+    answer = await client.post("/api/control/pause")
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "1"
+    assert "eight commands wait" in answer.json()["detail"]
+
+
+async def test_the_page_is_served_and_revalidated(client: httpx.AsyncClient) -> None:
+    page = await client.get("/")
+    assert page.status_code == 200
+    assert "Keisei" in page.text
+    assert page.headers["cache-control"] == "no-cache"
+    again = await client.get("/", headers={"If-None-Match": page.headers["etag"]})
+    assert again.status_code == 304
+    for path in ("/../pyproject.toml", "/%2e%2e/pyproject.toml", "//etc/passwd"):
+        assert (await client.get(path)).status_code == 404

@@ -1,4 +1,4 @@
-"""Who may ask for what."""
+"""Access rules: loopback addresses, Host names, other sites, bodies."""
 
 import httpx
 import pytest
@@ -26,14 +26,14 @@ HOSTILE = [
     "[::1",
     "localhost:8700:8700",
     "localhost, evil.com",
-    "lоcalhost",  # a Cyrillic o
+    "lоcalhost",  # with a Cyrillic o
     " ",
     "",
 ]
 
 
 async def request(app: Starlette, method: str, path: str, headers: dict[str, str]) -> int:
-    """The status of an answer, with exactly these headers."""
+    """Send a request with exactly these headers; return the status of the answer."""
     scope = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.4"},
@@ -64,17 +64,17 @@ async def request(app: Starlette, method: str, path: str, headers: dict[str, str
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:8700", "127.0.0.1:9", "[::1]:8700"])
-async def test_our_own_names_are_answered(app: Starlette, host: str) -> None:
+async def test_own_host_names_are_answered(app: Starlette, host: str) -> None:
     assert await request(app, "GET", "/api/status", {"Host": host}) == 200
 
 
 @pytest.mark.parametrize("host", HOSTILE)
-async def test_other_names_are_not(app: Starlette, host: str) -> None:
+async def test_other_host_names_are_answered_400(app: Starlette, host: str) -> None:
     for path in ("/api/status", "/api/events", "/", "/healthz"):
         assert await request(app, "GET", path, {"Host": host}) == 400
 
 
-async def test_a_missing_name_is_not(app: Starlette) -> None:
+async def test_a_missing_host_name_is_answered_400(app: Starlette) -> None:
     assert await request(app, "GET", "/api/status", {}) == 400
 
 
@@ -127,7 +127,7 @@ async def test_a_large_body_is_refused(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/api/status", "/nope", "/api/events?topics=x"])
-async def test_every_answer_carries_the_policy(client: httpx.AsyncClient, path: str) -> None:
+async def test_every_answer_has_the_security_headers(client: httpx.AsyncClient, path: str) -> None:
     headers = (await client.get(path)).headers
     assert "default-src 'none'" in headers["content-security-policy"]
     assert "unsafe" not in headers["content-security-policy"]
@@ -137,30 +137,30 @@ async def test_every_answer_carries_the_policy(client: httpx.AsyncClient, path: 
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.53", "localhost", "::1", "[::1]"])
-async def test_loopback_may_be_listened_on(host: str) -> None:
+async def test_the_server_may_listen_on_a_loopback_address(host: str) -> None:
     check_host(Server(host=host))
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.org", ""])
-async def test_nothing_else_may(host: str) -> None:
+async def test_the_server_may_not_listen_on_another_address(host: str) -> None:
     with pytest.raises(HostRefusedError, match=r"server\.host.*loopback"):
         check_host(Server(host=host))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.2", "::1", "0:0:0:0:0:0:0:1"])
-async def test_the_address_listened_on_is_answered(host: str) -> None:
+async def test_the_own_address_is_an_allowed_host_name(host: str) -> None:
     app = create_app(FakeRun(Settings(server=Server(host=host, allowed_hosts=("localhost",)))))
     shown = "127.0.0.2:8700" if host == "127.0.0.2" else "[::1]:8700"
     assert await request(app, "GET", "/api/status", {"Host": shown}) == 200
     assert await request(app, "GET", "/api/status", {"Host": "127.0.0.3:8700"}) == 400
 
 
-async def test_an_address_of_other_machines_is_not_answered_for_being_listened_on() -> None:
+async def test_an_own_address_beyond_loopback_is_not_an_allowed_host_name() -> None:
     app = create_app(FakeRun(Settings(server=Server(host="0.0.0.0"))))
     assert await request(app, "GET", "/api/status", {"Host": "0.0.0.0:8700"}) == 400
 
 
-async def test_every_name_may_not_be_allowed() -> None:
+async def test_a_wildcard_for_all_host_names_is_refused() -> None:
     server = Server(allowed_hosts=("localhost", "*"))
     with pytest.raises(HostRefusedError, match=r"server\.allowed_hosts"):
         check_host(server)

@@ -1,77 +1,20 @@
-"""The stream and the server around it, over real sockets."""
+"""The event stream, over real sockets."""
 
-import errno
-import json
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
-from typing import Any
 
 import anyio
 import httpx
 import pytest
 from starlette.applications import Starlette
+from stream_client import listening, served, take, until
 
 from keisei.config import Server, Settings
 from keisei.server import create_app, stream
-from keisei.server.serve import PortInUseError, address_of, bind, run_server
 from keisei.testing import FakeRun
 
 pytestmark = pytest.mark.anyio
-
-Event = tuple[str, str, dict[str, Any]]
-
-
-@asynccontextmanager
-async def served(app: Starlette) -> AsyncIterator[str]:
-    """The address of the application; the server is stopped in order."""
-    stop = anyio.Event()
-    with bind("127.0.0.1", 0) as sock:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(run_server, app, sock, stop)
-            yield address_of(sock)
-            stop.set()
-
-
-async def events(answer: httpx.Response) -> AsyncIterator[Event]:
-    """(id, name, data) of each event."""
-    fields: dict[str, str] = {}
-    async for line in answer.aiter_lines():
-        name, _, value = line.partition(": ")
-        if name:
-            fields[name] = value
-        elif "event" in fields:
-            yield fields.get("id", ""), fields["event"], json.loads(fields["data"])
-            fields = {}
-
-
-@asynccontextmanager
-async def listening(
-    url: str, query: str = "", headers: dict[str, str] | None = None
-) -> AsyncIterator[AsyncIterator[Event]]:
-    """The events of a stream of its own."""
-    async with (
-        httpx.AsyncClient(timeout=10) as client,
-        client.stream("GET", f"{url}api/events{query}", headers=headers) as answer,
-    ):
-        assert answer.status_code == 200
-        assert answer.headers["content-type"].startswith("text/event-stream")
-        assert answer.headers["cache-control"] == "no-store"
-        yield events(answer)
-
-
-async def take(found: AsyncIterator[Event], number: int) -> list[Event]:
-    """So many events."""
-    with anyio.fail_after(10):
-        return [await anext(found) for _ in range(number)]
-
-
-async def until(true: Callable[[], bool]) -> None:
-    """Wait for what nothing tells of."""
-    while not true():  # noqa: ASYNC110
-        await anyio.sleep(0.02)
 
 
 async def test_a_stream_begins_with_hello_and_goes_on(app: Starlette) -> None:
@@ -84,7 +27,7 @@ async def test_a_stream_begins_with_hello_and_goes_on(app: Starlette) -> None:
     assert steps == list(range(steps[0], steps[0] + 5 * 4096, 4096))
 
 
-async def test_topics_are_told_apart(app: Starlette) -> None:
+async def test_a_stream_has_only_the_topics_of_its_query(app: Starlette) -> None:
     async with served(app) as url, listening(url, "?topics=board&topics=status") as found:
         names = {name for _, name, _ in await take(found, 8)}
     assert "board" in names
@@ -92,14 +35,17 @@ async def test_topics_are_told_apart(app: Starlette) -> None:
 
 
 @pytest.mark.parametrize("by_header", [True, False])
-async def test_a_stream_resumes_without_gap_or_repetition(app: Starlette, by_header: bool) -> None:
+async def test_a_stream_resumes_without_gap_or_repetition(
+    app: Starlette, run: FakeRun, by_header: bool
+) -> None:
     async with served(app) as url:
         async with listening(url, "?topics=metrics") as found:
             seen = await take(found, 3)
-        await anyio.sleep(0.5)
+        with anyio.fail_after(5):
+            await until(lambda: run.step > seen[-1][2]["step"] + 3 * 4096)
         last = seen[-1][0]
         query = "?topics=metrics" if by_header else f"?topics=metrics&after={last}"
-        # A browser keeps its first URL, so the header must win over an old after=.
+        # A browser reconnects with its first URL, so the header must win over an old after=.
         headers = {"Last-Event-ID": last} if by_header else {}
         async with listening(url, query, headers) as found:
             hello, *more = await take(found, 8)
@@ -108,7 +54,7 @@ async def test_a_stream_resumes_without_gap_or_repetition(app: Starlette, by_hea
     assert steps == list(range(steps[0], steps[0] + len(steps) * 4096, 4096))
 
 
-async def test_an_id_of_another_boot_is_told_by_reset(app: Starlette) -> None:
+async def test_an_event_id_of_another_process_is_answered_with_reset(app: Starlette) -> None:
     async with served(app) as url, listening(url, "?after=deadbeef-5") as found:
         assert [name for _, name, _ in await take(found, 2)] == ["hello", "reset"]
 
@@ -120,7 +66,7 @@ async def test_head_opens_no_stream(app: Starlette) -> None:
         assert app.state.streams.open == 0
 
 
-async def test_streams_are_counted_and_capped() -> None:
+async def test_a_stream_above_the_limit_is_answered_503() -> None:
     settings = Settings(server=Server(max_streams=2))
     async with FakeRun(settings, compile_seconds=0) as run:
         app = create_app(run)
@@ -139,7 +85,7 @@ async def test_streams_are_counted_and_capped() -> None:
                 await take(again, 1)
 
 
-async def test_a_silent_stream_is_pinged(
+async def test_a_stream_without_events_gets_pings(
     app: Starlette, run: FakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "PING_SECONDS", 0.1)
@@ -156,7 +102,7 @@ async def test_a_silent_stream_is_pinged(
                 break
     first, *more = text.split("\r\n\r\n")
     assert first.startswith("retry: 2000\r\n")
-    # Clients such as httpx-sse make an event of every block that has a field.
+    # Clients such as httpx-sse make an event from every block that has a field.
     blocks = [first, *(block for block in more if block and block != ": ping")]
     assert all("\r\nevent: " in f"\r\n{block}" for block in blocks)
     assert all("\r\ndata: {" in block for block in blocks)
@@ -182,9 +128,7 @@ async def test_a_client_that_reads_nothing_is_dropped(
                 await until(lambda: not app.state.streams.open)
 
 
-async def test_the_end_of_the_run_says_bye_and_the_server_leaves(
-    app: Starlette, run: FakeRun
-) -> None:
+async def test_the_end_of_the_run_ends_its_streams_with_bye(app: Starlette, run: FakeRun) -> None:
     names: list[str] = []
     with anyio.fail_after(5):
         async with served(app) as url, listening(url, "?topics=status") as found:
@@ -213,7 +157,7 @@ uvicorn.run(Starlette(lifespan=lifespan), port=int(sys.argv[1]), log_level="warn
 
 
 @pytest.mark.parametrize("topics", ["status", "metrics,board", "alert"])
-def test_a_page_in_an_application_of_somebody_else_is_told_bye(topics: str) -> None:
+def test_a_stream_in_a_host_application_ends_with_bye(topics: str) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -233,7 +177,7 @@ def test_a_page_in_an_application_of_somebody_else_is_told_bye(topics: str) -> N
         assert host.stderr.read() == b""
 
 
-async def test_a_failure_reaches_the_clients(app: Starlette, run: FakeRun) -> None:
+async def test_a_failure_of_the_run_reaches_its_streams(app: Starlette, run: FakeRun) -> None:
     async with served(app) as url, listening(url, "?topics=status") as found:
         await take(found, 1)
         run.fail("out of luck")
@@ -243,41 +187,3 @@ async def test_a_failure_reaches_the_clients(app: Starlette, run: FakeRun) -> No
                 if name == "failed":
                     break
     assert data["message"] == "out of luck"
-
-
-async def test_a_cancelled_server_ends_its_streams_and_can_start_again(app: Starlette) -> None:
-    async def serve(sock: socket.socket, scope: anyio.CancelScope) -> None:
-        with scope:
-            await run_server(app, sock, anyio.Event())
-
-    with bind("127.0.0.1", 0) as sock:
-        url = address_of(sock)
-        for _ in range(2):
-            async with anyio.create_task_group() as tasks:
-                scope = anyio.CancelScope()
-                tasks.start_soon(serve, sock, scope)
-                async with listening(url) as found:
-                    await take(found, 2)
-                    scope.cancel()
-                    with anyio.fail_after(5), suppress(httpx.RemoteProtocolError):
-                        async for _ in found:
-                            pass
-            assert app.state.streams.open == 0
-
-
-def test_a_taken_port_is_named() -> None:
-    with bind("127.0.0.1", 0) as sock:
-        port = sock.getsockname()[1]
-        with pytest.raises(PortInUseError, match=f"127.0.0.1:{port}") as caught:
-            bind("127.0.0.1", port)
-    assert caught.value.errno == errno.EADDRINUSE
-
-
-def test_ipv6_is_bound_with_and_without_brackets() -> None:
-    for host in ("::1", "[::1]"):
-        try:
-            sock = bind(host, 0)
-        except OSError as error:
-            pytest.skip(f"no IPv6 here: {error}")
-        with sock:
-            assert address_of(sock).startswith("http://[::1]:")

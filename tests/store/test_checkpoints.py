@@ -152,7 +152,7 @@ def test_groups_that_are_not_asked_for_are_not_read(run: RunDirectory) -> None:
     found = load_checkpoint(new, only="weights")
     assert found.state == {"step": 2, "rng": "00ff"}
     assert found.tensors.keys() == {"weights"}
-    for name in ("state.json", "weights.safetensors"):  # by the manifest weights come first
+    for name in ("state.json", "weights.safetensors"):  # the manifest lists weights first
         (new / name).write_bytes(b"x")
         assert find_checkpoint(run.path, only="weights")[0] == old
         with pytest.raises(CheckpointError, match=name):
@@ -164,7 +164,7 @@ def test_damaged_newer_checkpoints_never_push_out_a_good_one(run: RunDirectory) 
         (save(run, step) / "state.json").write_bytes(b"x")
     good = save(run, 10)
     assert find_checkpoint(run.path)[0] == good
-    save(run, 20)  # reached again: replaces the damaged one
+    save(run, 20)  # the run reaches this step again, and replaces the damaged one
     assert_is(find_checkpoint(run.path)[0], 20)
 
 
@@ -283,7 +283,7 @@ def test_pipes_folders_and_nonsense_are_refused_without_waiting(
     assert name in str(error)
     assert "\n" not in str(error)
     assert_is(save(run, 3), 3)
-    save(run, 4)  # and it may go as the oldest does
+    save(run, 4)  # removes the damaged one as the oldest
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "[]", "7", "{", '{"a": ' + "9" * 5000 + "}", ""])
@@ -450,7 +450,7 @@ def sweep(
         assert_is(found, int(found.name))
         assert int(found.name) in (before[-1], 30)
         assert not refused
-        for path in run.checkpoints():  # a save that broke off leaves no damaged one
+        for path in run.checkpoints():  # a save that failed leaves no damaged checkpoint
             assert_is(path, int(path.name))
         save(run, 40)  # the run goes on
         assert_is(find_checkpoint(run.path)[0], 40)

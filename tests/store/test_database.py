@@ -38,7 +38,7 @@ def game(number: int, step: int = 0) -> Game:
 
 
 def fields(event: Event) -> dict[str, Any]:
-    """What is kept of an evaluation's event: all but the event's name."""
+    """Return what the database keeps of an event: all but its name."""
     return {key: value for key, value in event.to_dict().items() if key != "event"}
 
 
@@ -172,7 +172,7 @@ def test_a_batch_is_written_whole_or_not_at_all(db: Database, reader: RunReader)
             db.append([iteration(2, a=2), game(1), iteration(3, a=3)])
         assert reader.metrics()["series"]["a"]["value"] == [1]
         other.execute("DROP TRIGGER full")
-    db.append([iteration(2, a=2)])  # and the next batch is
+    db.append([iteration(2, a=2)])  # the next batch is written
     assert reader.metrics()["series"]["a"]["value"] == [1, 2]
 
 
@@ -205,7 +205,7 @@ def test_an_event_that_cannot_be_written_does_not_hold_up_others(
     (why,) = db.append([iteration(2, a=2), bad, game(1), iteration(3, a=3), alert(3)])
     assert why.startswith(f"{bad.topic}: ")
     assert said in why
-    why.encode()  # it is told as an alert, which must be fit to be written
+    why.encode()  # an alert will hold it, which must be writable
     found = reader.metrics()["series"]
     assert found["a"]["value"] == [1, 2, 3]
     assert found.keys() == {"a"}, "nothing is left of it"

@@ -11,6 +11,7 @@ from keisei.store import (
     DamagedRunError,
     RunDirectory,
     RunError,
+    RunReader,
     find_checkpoint,
     read_settings,
 )
@@ -143,6 +144,23 @@ def test_settings_of_earlier_versions_and_edited_ones_open_without_a_checksum(
     older = [line for line in lines[:-1] if not line.startswith("promotion_games")]
     file.write_text("".join(older))
     assert read_settings(file.parent) == KEPT
+
+
+def test_the_settings_of_an_earlier_version_are_read_by_their_old_names_with_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    RunDirectory.create(KEPT, tmp_path / "run").close()
+    file = tmp_path / "run" / "run.toml"
+    lines = file.read_text().splitlines(keepends=True)[:-1]
+    old = "".join(lines).replace("declaration_reward = 0.3", "declaration = 0.4")
+    file.write_text(old)
+    assert read_settings(file.parent).ppo.declaration_reward == 0.4
+    assert RunReader(file.parent).config()["ppo"]["declaration_reward"] == 0.4
+    assert not caplog.messages
+    with RunDirectory.open(file.parent) as run:
+        assert run.settings.ppo.declaration_reward == 0.4
+    text = "ppo.declaration is an old name; it is read as ppo.declaration_reward"
+    assert caplog.messages == [f"{file}: {text}"]
 
 
 def test_the_last_key_of_the_settings_stays_the_last() -> None:

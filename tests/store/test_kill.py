@@ -27,7 +27,7 @@ with RunDirectory.open(Path(sys.argv[1])) as run:
 
 
 def killed(path: Path, first: int, seconds: float) -> int:
-    """Save from step ``first`` on, and kill that after ``seconds``; return the last step told."""
+    """Save from step ``first`` on, kill it after ``seconds``; return the last step told."""
     command = [sys.executable, "-c", SAVE, str(path), str(first)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as saver:
         assert saver.stdout

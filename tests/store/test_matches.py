@@ -42,7 +42,7 @@ def table(tmp_path: Path) -> Iterator[MatchTable]:
 
 @pytest.fixture
 def live(tmp_path: Path, table: MatchTable) -> Iterator[Database]:
-    """The run's own writer, at the same file."""
+    """The run's own writer of the same file."""
     database = Database(tmp_path / "keisei.db")
     yield database
     database.close()
@@ -203,7 +203,7 @@ def test_a_resumed_run_removes_only_the_games_of_later_steps(
     assert (cut["state"], cut["message"]) == ("failed", "interrupted by the end of the process")
     assert cut["finished"] > cut["created"]
 
-    table.begin("cut", 100, {"games": 4})  # its finished pair needs no second play
+    table.begin("cut", 100, {"games": 4})  # goes on after its finished pair
     again = reader.evaluation("cut")
     assert again
     assert (again["state"], again["games"]) == ("running", 4)

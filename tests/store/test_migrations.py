@@ -75,7 +75,7 @@ def test_a_reader_reads_an_old_database_and_does_not_change_it(run: Path) -> Non
 def test_a_writer_brings_an_old_database_up_to_date(
     run: Path, opens: Callable[[Path], Database | MatchTable]
 ) -> None:
-    for _ in range(2):  # and leaves a new one alone
+    for _ in range(2):  # the second time it is up to date
         opens(run).close()
         assert version(run) == VERSION == 2
         check_rows(run)
@@ -90,7 +90,7 @@ def test_a_writer_brings_an_old_database_up_to_date(
 
 
 def test_a_live_writer_of_the_old_tables_continues(run: Path) -> None:
-    """As when ``keisei evaluate`` is newer than the training beside it."""
+    """``keisei evaluate`` may be newer than the training process beside it."""
     with closing(sqlite3.connect(run / "keisei.db", isolation_level=None)) as old:
         MatchTable(run).close()
         old.execute("INSERT INTO iteration VALUES (2, 200, 2.0)")

@@ -1,4 +1,4 @@
-"""A resumed run keeps its settings but for those that may change."""
+"""A resumed run keeps its settings, except those that may change."""
 
 from keisei.config import Settings
 from keisei.store import resumed_settings

@@ -9,7 +9,7 @@ from keisei.config import Settings
 from keisei.nets.planes import PLANES
 from keisei.nets.registry import build
 
-FOLDER = Path(__file__).parents[2] / "configs"
+FOLDER = Path(__file__).parents[1] / "configs"
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.toml")), ids=lambda path: path.name)
@@ -29,7 +29,7 @@ def test_the_network_of_a_shipped_configuration_answers(path: Path) -> None:
     assert (policy.shape, outcome.shape) == ((1, 2187), (1, 3))
 
 
-def test_the_expected_ones_are_there() -> None:
+def test_the_documented_configurations_are_shipped() -> None:
     names = {path.name for path in FOLDER.glob("*.toml")}
     assert names >= {"quickstart.toml", "base.toml", "h100.toml"}
 
