@@ -30,7 +30,6 @@ class Job:
     match: Match
     networks: tuple[LoadedNetwork | None, LoadedNetwork | None]
     """Agent's and opponent's; None where that is a local player."""
-    greedy: bool
     on_games: Callable[[list[PlayedGame]], None]
     """Called on the loop with the games that have ended since the last call."""
     finished: Reply[None] = field(default_factory=Reply)
@@ -143,7 +142,8 @@ class Matches:
             for side, network in enumerate(job.networks):
                 rows = found.opponents == bool(side)
                 if network is not None and rows.any():
-                    batches.setdefault((network.id, job.greedy), []).append((index, found, rows))
+                    key = network.id, job.match.spec.greedy
+                    batches.setdefault(key, []).append((index, found, rows))
         actions = [np.zeros(len(found.mask), np.int16) for _, found in wanted]
         values = [np.zeros(len(found.mask), np.float32) for _, found in wanted]
         failed: dict[int, Exception] = {}
@@ -195,7 +195,7 @@ class Matches:
         """Answer single positions; those to the same network in one batch."""
         groups: dict[tuple[int, bool], list[PlyRequest]] = {}
         for request in requests:
-            groups.setdefault((request.network, request.greedy), []).append(request)
+            groups.setdefault((request.network, request.rules.greedy), []).append(request)
         for (id, greedy), group in groups.items():
             answers: Iterable[Any]
             try:
