@@ -5,7 +5,7 @@
 """
 
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 RESIGN_AFTER = 3
 """Hopeless moves of a network in a row after which it resigns, where resigning is allowed."""
@@ -14,6 +14,12 @@ RESIGN_AFTER = 3
 def rule(default: Any, description: str) -> Any:
     """Return a field of ``MatchRules``. The description is one sentence and stands alone."""
     return field(default=default, metadata={"description": description})
+
+
+class Choice(NamedTuple):
+    """How a network chooses a move: arguments of ``keisei.nets.policy.Agent.choose``."""
+
+    greedy: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +56,11 @@ class MatchRules:
     def rules(self) -> dict[str, Any]:
         """Return the rules alone, by name, without what an extending class adds."""
         return {rule.name: getattr(self, rule.name) for rule in fields(MatchRules)}
+
+    @property
+    def choice(self) -> Choice:
+        """How networks choose their moves."""
+        return Choice(self.greedy)
 
     @property
     def style(self) -> str:
