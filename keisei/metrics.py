@@ -71,7 +71,11 @@ METRICS = (
     Metric("games/no_moves", "Ended games in which a side had no legal move.", "share"),
     Metric("games/repetition", "Ended games drawn by fourfold repetition.", "share"),
     Metric("games/perpetual_check", "Ended games lost by perpetual check.", "share"),
-    Metric("games/declaration", "Ended games won by declaration (27-point rule).", "share"),
+    Metric(
+        "games/declaration",
+        "Ended games won by declaration, by the rule of `env.declaration`.",
+        "share",
+    ),
     Metric("games/truncated", "Ended games cut off at `env.max_ply`.", "share", "lower"),
     Metric("opponents/members", "Frozen networks in the pool.", "count", when=_ON_OPPONENTS),
     Metric(

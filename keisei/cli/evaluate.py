@@ -7,15 +7,17 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import Field, fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from keisei.cli import process
 from keisei.cli.errors import CommandError, EnvironmentProblem, UsageError
 from keisei.cli.evaluation_report import as_json, as_text, live_table, matches_of
 from keisei.cli.settings import whole
 from keisei.hint import did_you_mean
+from keisei.match_rules import MatchRules
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -59,34 +61,16 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
         "(default: single)",
     )
     parser.add_argument(
-        "--games",
-        type=whole,
-        default=200,
-        help="games of each match, half from each seat (default: 200)",
-    )
-    parser.add_argument(
         "--sprt",
         metavar="ELO0,ELO1",
         help="sequential test between these two Elo differences: a match ends when it is decided "
         f"(write --sprt=-5,0 if the first is negative); exit code {REJECTED} if ELO0 is accepted",
     )
     parser.add_argument(
-        "--resign",
-        type=float,
-        default=0.0,
-        metavar="VALUE",
-        help="a network resigns when its value was this or lower at three of its moves in a row, from "
-        "-1 (surely lost) to 0: --resign=-0.95 (default: 0, never)",
-    )
-    parser.add_argument(
         "--openings", type=Path, metavar="FILE", help="file of openings (default: the shipped book)"
     )
-    parser.add_argument(
-        "--greedy",
-        action="store_true",
-        help="networks play their most probable move (default: they sample)",
-    )
-    parser.add_argument("--seed", type=whole, default=0, help="seed of all players (default: 0)")
+    for rule in fields(MatchRules):
+        _add_rule(parser, rule)
     parser.add_argument("--device", default="auto", type=_device, help="auto, cpu, cuda or cuda:N")
     parser.add_argument(
         "--threads",
@@ -101,6 +85,22 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
         help="games at once where an engine plays, one process each (default: 2)",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def _add_rule(parser: argparse.ArgumentParser, rule: "Field[Any]") -> None:
+    """Add the flag of a rule. A rule that is not given is the run's, or the default."""
+    flag = f"--{rule.name.replace('_', '-')}"
+    text = rule.metadata["description"].rstrip(".")
+    text = text[0].lower() + text[1:]
+    if rule.type is bool:
+        parser.add_argument(flag, action="store_true", default=None, help=text)
+        return
+    choices = get_args(rule.type)
+    kind: dict[str, Any] = {"choices": choices} if choices else {"metavar": "VALUE"}
+    if not choices:
+        kind["type"] = whole if rule.type is int else float
+    default = "the first agent's" if rule.name == "declaration" else rule.default
+    parser.add_argument(flag, **kind, help=f"{text} (default: {default})")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -148,23 +148,22 @@ def _spec(args: argparse.Namespace, **more: Any) -> "EvaluationSpec":
     except ValueError as error:
         raise UsageError(f"--sprt: {error}") from None
     opponents = args.opponent or ([] if args.strategy == "benchmark" else ["random"])
-    fields = {
+    settings = {
         "agents": tuple(map(str, args.agents)),
         "opponents": tuple(opponents),
         "strategy": args.strategy,
-        "games": args.games,
-        "greedy": args.greedy,
-        "seed": args.seed,
-        "resign": args.resign,
         "sprt": (sprt.elo0, sprt.elo1) if sprt else None,
         "openings": args.openings and str(args.openings.absolute()),
         "concurrency": args.concurrency,
     }
+    given = {rule.name: getattr(args, rule.name) for rule in fields(MatchRules)}
+    rules = {name: value for name, value in given.items() if value is not None}
     try:
-        return EvaluationSpec(**fields | more)
+        return EvaluationSpec(**settings | more | rules)
     except ValueError as error:
         field, _, message = str(error).partition(": ")
-        flag = {"agents": "RUN|CHECKPOINT", "opponents": "--opponent"}.get(field, f"--{field}")
+        flag = {"agents": "RUN|CHECKPOINT", "opponents": "--opponent"}.get(field)
+        flag = flag or f"--{field.replace('_', '-')}"
         raise UsageError(f"{flag}: {message}") from None
 
 

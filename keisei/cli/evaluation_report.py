@@ -29,11 +29,7 @@ def as_json(
     return {
         "checkpoints": list(spec.agents),
         "strategy": spec.strategy,
-        "greedy": spec.greedy,
-        "seed": spec.seed,
-        "max_ply": spec.max_ply,
-        "declaration": spec.declaration,
-        "resign": spec.resign,
+        **spec.rules(),
         "device": args.device,
         **result,
     }
@@ -41,7 +37,7 @@ def as_json(
 
 def as_text(report: dict[str, Any], spec: "EvaluationSpec") -> str:
     """Return the result for a person."""
-    how = "most probable moves" if spec.greedy else "moves drawn from the policy"
+    how = "most probable moves" if spec.greedy else "moves sampled from the policy"
     lines = [f"{how}, seed {spec.seed}, {report['seconds']:.1f} s"]
     for match in matches_of(report):
         lines += ["", *_describe(match, spec)]

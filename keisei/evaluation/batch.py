@@ -11,7 +11,8 @@ from keisei.env import Reason, VectorEnv
 from keisei.env.observe import PLY_COLUMN, ply_byte
 from keisei.evaluation.game import Colour, Opening, PlayedGame, Result
 from keisei.evaluation.local import local_move
-from keisei.evaluation.match_spec import RESIGN_AFTER, MatchSpec
+from keisei.evaluation.match_spec import MatchSpec
+from keisei.match_rules import RESIGN_AFTER
 
 
 @dataclass(frozen=True, slots=True)

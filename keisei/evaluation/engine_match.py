@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 from keisei.env import observe_position
 from keisei.evaluation.game import Colour, PlayedGame, Result, write_line
-from keisei.evaluation.match_spec import RESIGN_AFTER, MatchSpec
+from keisei.evaluation.match_spec import MatchSpec
 from keisei.evaluation.result import MatchResult, tally
+from keisei.match_rules import RESIGN_AFTER
 from keisei.shogi import IllegalMoveError, Position
 from keisei.shogi.sfen import read_sfen
 

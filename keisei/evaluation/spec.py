@@ -1,12 +1,13 @@
 """The settings of one evaluation, which can be stored and sent as JSON."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self
+from typing import Any, Self
 
+from keisei.config import Settings
 from keisei.evaluation.local import LOCAL_PLAYERS
-from keisei.evaluation.match_spec import check_games, check_max_ply, check_resign, check_seed
 from keisei.evaluation.sprt import Sprt
 from keisei.evaluation.strategies import find_strategy
+from keisei.match_rules import MatchRules
 
 LOCAL: tuple[str, ...] = LOCAL_PLAYERS
 """Players that need no file."""
@@ -19,8 +20,10 @@ ENGINE = "usi:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluationSpec:
-    """Players and how they meet. Raises ValueError that names the field, its bounds and the value.
+class EvaluationSpec(MatchRules):
+    """Players, how they meet, and the rules of their games.
+
+    Raises ValueError that names the field, its bounds and the value.
 
     A player is ``random``, ``material``, a run or checkpoint (its path), or an engine
     (``usi:PATH?...``); while a run trains also ``current`` and ``best``.
@@ -30,27 +33,17 @@ class EvaluationSpec:
     """Players that are measured; the score of the first one is the evaluation's score."""
     opponents: tuple[str, ...] = ("random",)
     strategy: str = "single"
-    games: int = 200
-    """Games of each match, an even number: each opening is played from both seats."""
-    greedy: bool = False
-    """Whether networks play their most probable move; else they draw a move from their policy."""
-    seed: int = 0
-    """Seed of all random numbers."""
     sprt: tuple[float, float] | None = None
     """(elo0, elo1) of ``Sprt``: end each match as soon as the test decides."""
     promote: bool = False
     """Make ``current`` the run's ``best`` if the sequential test accepts it."""
-    max_ply: int = 512
-    """Plies after which a game is capped."""
-    declaration: Literal["27", "24", "none"] = "27"
-    resign: float = 0.0
-    """Value, -1 to 0, at which networks resign (see ``MatchSpec.resign``); 0: they never do."""
     openings: str | None = None
     """Path of a file of openings; None: the shipped book."""
     concurrency: int = 2
     """Games at a time in matches with engines; each game has its own process of each engine."""
 
     def __post_init__(self) -> None:
+        MatchRules.__post_init__(self)  # super() fails in a dataclass with slots
         strategy = find_strategy(self.strategy)
         for name, single in ("agents", strategy.one_agent), ("opponents", strategy.one_opponent):
             players = getattr(self, name)
@@ -65,12 +58,8 @@ class EvaluationSpec:
             raise ValueError("promote: only for the agent current against the opponent best")
         if self.promote and (self.sprt is None or self.strategy != "single"):
             raise ValueError("promote: needs sprt and the strategy single")
-        check_games(self.games)
-        check_seed(self.seed)
-        check_max_ply(self.max_ply)
         if self.concurrency < 1:
             raise ValueError(f"concurrency: 1 or more (got {self.concurrency})")
-        check_resign(self.resign)
         if self.sprt is not None:
             Sprt(*self.sprt)  # raises ValueError if out of bounds
 
@@ -87,3 +76,13 @@ class EvaluationSpec:
             for key, value in data.items()
         }
         return cls(**fields)
+
+
+def rules_in(settings: Settings) -> dict[str, Any]:
+    """Return the rules that a run's settings fix for its evaluations, by name."""
+    wanted = settings.evaluation
+    return {
+        "games": wanted.games,
+        "max_ply": wanted.max_ply,
+        "declaration": settings.env.declaration,
+    }

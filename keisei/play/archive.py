@@ -1,6 +1,5 @@
 """The games of an evaluation in a run's database, whoever plays them."""
 
-import json
 import secrets
 from collections.abc import Sequence
 from contextlib import closing
@@ -49,7 +48,7 @@ class Archive:
         unfinished = [
             row["id"]
             for row in RunReader(run).evaluations()
-            if row.get("command") and row["state"] != "done" and row.get("spec") == _as_kept(spec)
+            if row.get("command") and row["state"] != "done" and _asks_for(row, spec)
         ]
         archive = cls(run, unfinished[0] if unfinished else secrets.token_hex(4))
         step = read_manifest(Path(spec.agents[0]))["step"]
@@ -71,6 +70,9 @@ class Archive:
             table.update(self.id, state, fields)
 
 
-def _as_kept(spec: EvaluationSpec) -> Any:
-    """Return the spec as JSON gives it back."""
-    return json.loads(json.dumps(spec.to_dict()))
+def _asks_for(row: dict[str, Any], spec: EvaluationSpec) -> bool:
+    """Return whether a kept evaluation is the same as ``spec``."""
+    try:
+        return EvaluationSpec.from_dict(row["spec"]) == spec
+    except (TypeError, ValueError):  # one of another version
+        return False

@@ -13,6 +13,7 @@ import torch
 from keisei.config import Env
 from keisei.errors import InboxFull, NotRunning
 from keisei.evaluation import Match, PlayedGame
+from keisei.match_rules import MatchRules
 from keisei.play.background import in_background
 from keisei.play.engines import Observed
 from keisei.play.mailbox import Command, Mailbox, PlyRequest
@@ -44,13 +45,11 @@ class Arena(Protocol):
         match: Match,
         networks: Pair,
         on_games: Callable[[list[PlayedGame]], None],
-        *,
-        greedy: bool,
     ) -> None:
         """Play a match; ``on_games`` gets games as they end. A cancelled match ends early."""
 
     async def choose(
-        self, network: LoadedNetwork, observed: Observed, draw: float, *, greedy: bool
+        self, network: LoadedNetwork, observed: Observed, draw: float, rules: MatchRules
     ) -> tuple[int, float]:
         """Return action and value in one position."""
 
@@ -76,11 +75,9 @@ class DeviceArena:
         match: Match,
         networks: Pair,
         on_games: Callable[[list[PlayedGame]], None],
-        *,
-        greedy: bool,
     ) -> None:
         """Play a match to its end; when cancelled, end it early. Raises NotRunning."""
-        job = Job(match, networks, greedy, on_games)
+        job = Job(match, networks, on_games)
         try:
             await self._do(PlayMatch(job))
             await job.finished
@@ -90,10 +87,10 @@ class DeviceArena:
             raise
 
     async def choose(
-        self, network: LoadedNetwork, observed: Observed, draw: float, *, greedy: bool
+        self, network: LoadedNetwork, observed: Observed, draw: float, rules: MatchRules
     ) -> tuple[int, float]:
         """Return action and value in one position. Raises NotRunning."""
-        request = PlyRequest(network.id, *observed, draw=draw, greedy=greedy)
+        request = PlyRequest(network.id, *observed, draw=draw, rules=rules)
         await self._send(request)
         return await request.answer
 

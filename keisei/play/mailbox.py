@@ -12,6 +12,7 @@ from anyio import from_thread
 from numpy.typing import NDArray
 
 from keisei.errors import InboxFull, NotRunning
+from keisei.match_rules import MatchRules
 
 INBOX = 8
 """Commands that may wait for the device thread."""
@@ -105,7 +106,8 @@ class PlyRequest:
     """[1, 35]"""
     draw: float
     """The random number in [0, 1) to sample by."""
-    greedy: bool
+    rules: MatchRules
+    """MatchRules of the match; they say how to choose."""
     answer: Reply[tuple[int, float]] = field(default_factory=Reply)
     """Action and value."""
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from keisei.config import Env
 from keisei.evaluation.spec import CURRENT
+from keisei.match_rules import Choice
 from keisei.nets.policy import Agent
 from keisei.play.players import load_within
 
@@ -88,8 +89,7 @@ class Networks:
         observation: NDArray[np.uint8],
         mask: NDArray[np.uint64],
         draw: NDArray[np.float32],
-        *,
-        greedy: bool,
+        choice: Choice,
     ) -> Moves:
         """Return a network's moves and values (see ``Agent.choose``).
 
@@ -101,7 +101,7 @@ class Networks:
             parts = [slice(low, low + self._batch) for low in range(0, len(mask), self._batch)]
             try:
                 found = [
-                    agent.choose(observation[p], mask[p], greedy=greedy, draw=draw[p])
+                    agent.choose(observation[p], mask[p], draw=draw[p], **choice._asdict())
                     for p in parts
                 ]
             except torch.OutOfMemoryError:

@@ -163,7 +163,7 @@ class Tournament:
         homes = {
             player.name: player.network.home for player in self._players.values() if player.network
         }
-        name = network.name + (" greedy" if self.spec.greedy else "")
+        name = network.name + self.spec.style
         for parent in network.home.parents:
             if homes.get(name, network.home) == network.home:
                 break
@@ -178,13 +178,9 @@ class Tournament:
         games = MatchSpec(
             agent=agent.kind,
             opponent=opponent.kind,
-            games=spec.games,
-            seed=spec.seed,
             openings=choose(self._openings, spec.games // 2, spec.seed),
-            max_ply=spec.max_ply,
-            declaration=spec.declaration,
-            resign=spec.resign,
             trained_max_ply=(_cap(networks[0]), _cap(networks[1])),
+            **spec.rules(),
         )
         match = MatchStanding(agent, opponent, games, first=sum(m.spec.games for m in self.matches))
         self.matches.append(match)
@@ -213,9 +209,7 @@ class Tournament:
         agent, opponent = match.agent, match.opponent
         if agent.engine is None and opponent.engine is None:
             whole = Match(match.spec, pairs)
-            await self._arena.play(
-                whole, (agent.network, opponent.network), on_games, greedy=self.spec.greedy
-            )
+            await self._arena.play(whole, (agent.network, opponent.network), on_games)
         else:
             await play_match(
                 EngineMatch(match.spec, pairs),
@@ -230,7 +224,7 @@ class Tournament:
         network = player.network
         if network is None:
             return Seat(player.kind, self.spec.seed, player.engine)
-        choose = partial(self._arena.choose, network, greedy=self.spec.greedy)
+        choose = partial(self._arena.choose, network, rules=self.spec)
         return Seat(player.kind, self.spec.seed, choose=choose)
 
     def _count(self, match: MatchStanding, *, at_most_once_a_second: bool = False) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from keisei.errors import NotRunning
 from keisei.evaluation import Match, PlayedGame, Wanted
+from keisei.match_rules import Choice
 from keisei.nets.policy import Agent
 from keisei.play.mailbox import Command, PlyRequest, Reply, deliver
 from keisei.play.networks import LoadedNetwork, Networks
@@ -30,7 +31,6 @@ class Job:
     match: Match
     networks: tuple[LoadedNetwork | None, LoadedNetwork | None]
     """Agent's and opponent's; None where that is a local player."""
-    greedy: bool
     on_games: Callable[[list[PlayedGame]], None]
     """Called on the loop with the games that have ended since the last call."""
     finished: Reply[None] = field(default_factory=Reply)
@@ -138,18 +138,19 @@ class Matches:
 
     def _play(self, wanted: list[tuple[Job, Wanted]]) -> None:
         """Answer the requests of matches; those to the same network in one batch."""
-        batches: dict[tuple[int, bool], Batch] = {}
+        batches: dict[tuple[int, Choice], Batch] = {}
         for index, (job, found) in enumerate(wanted):
             for side, network in enumerate(job.networks):
                 rows = found.opponents == bool(side)
                 if network is not None and rows.any():
-                    batches.setdefault((network.id, job.greedy), []).append((index, found, rows))
+                    key = network.id, job.match.spec.choice
+                    batches.setdefault(key, []).append((index, found, rows))
         actions = [np.zeros(len(found.mask), np.int16) for _, found in wanted]
         values = [np.zeros(len(found.mask), np.float32) for _, found in wanted]
         failed: dict[int, Exception] = {}
-        for (id, greedy), batch in batches.items():
+        for (id, choice), batch in batches.items():
             try:
-                self._ask(id, batch, actions, values, greedy=greedy)
+                self._ask(id, choice, batch, actions, values)
             except Exception as error:  # noqa: BLE001 (the error becomes these matches' result)
                 failed |= {index: error for index, _, _ in batch}
         for index, (job, _) in enumerate(wanted):
@@ -161,11 +162,10 @@ class Matches:
     def _ask(
         self,
         id: int,
+        choice: Choice,
         batch: Batch,
         actions: list[NDArray[np.int16]],
         values: list[NDArray[np.float32]],
-        *,
-        greedy: bool,
     ) -> None:
         """Write a network's answers into the rows of ``actions`` and ``values`` that are its own."""
         chosen, expected = self._networks.choose(
@@ -173,7 +173,7 @@ class Matches:
             np.concatenate([found.observation[rows] for _, found, rows in batch]),
             np.concatenate([found.mask[rows] for _, found, rows in batch]),
             np.concatenate([found.draw[rows] for _, found, rows in batch]),
-            greedy=greedy,
+            choice,
         )
         ends = np.cumsum([rows.sum() for _, _, rows in batch])[:-1]
         parts = zip(batch, np.split(chosen, ends), np.split(expected, ends), strict=True)
@@ -193,10 +193,10 @@ class Matches:
 
     def _answer(self, requests: list[PlyRequest]) -> None:
         """Answer single positions; those to the same network in one batch."""
-        groups: dict[tuple[int, bool], list[PlyRequest]] = {}
+        groups: dict[tuple[int, Choice], list[PlyRequest]] = {}
         for request in requests:
-            groups.setdefault((request.network, request.greedy), []).append(request)
-        for (id, greedy), group in groups.items():
+            groups.setdefault((request.network, request.rules.choice), []).append(request)
+        for (id, choice), group in groups.items():
             answers: Iterable[Any]
             try:
                 actions, values = self._networks.choose(
@@ -204,7 +204,7 @@ class Matches:
                     np.concatenate([request.observation for request in group]),
                     np.concatenate([request.mask for request in group]),
                     np.array([request.draw for request in group], np.float32),
-                    greedy=greedy,
+                    choice,
                 )
                 answers = zip(actions.tolist(), values.tolist(), strict=True)
             except Exception as error:  # noqa: BLE001 (the error belongs to those who asked)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from keisei.config import Settings
 from keisei.errors import InboxFull, NotRunning
-from keisei.evaluation.spec import BEST, CURRENT, ENGINE, LOCAL, EvaluationSpec
+from keisei.evaluation.spec import BEST, CURRENT, ENGINE, LOCAL, EvaluationSpec, rules_in
 from keisei.hint import did_you_mean
 from keisei.runtime.book import EvaluationRecord
 from keisei.runtime.evaluations import Evaluations
@@ -59,10 +59,8 @@ def regular_spec(settings: Settings) -> EvaluationSpec:
         return EvaluationSpec(
             opponents=tuple(wanted.engines.get(name, name) for name in wanted.opponents),
             strategy=wanted.strategy,
-            games=wanted.games,
-            max_ply=wanted.max_ply,
-            declaration=settings.env.declaration,
             concurrency=wanted.concurrency,
+            **rules_in(settings),
         )
     except ValueError as error:
         raise ValueError(f"evaluation.{error}") from None
@@ -73,11 +71,9 @@ def promotion_spec(settings: Settings) -> EvaluationSpec:
     wanted = settings.evaluation
     return EvaluationSpec(
         opponents=(BEST,),
-        games=wanted.promotion_games,
         sprt=(0.0, wanted.promotion_elo),
         promote=True,
-        max_ply=wanted.max_ply,
-        declaration=settings.env.declaration,
+        **rules_in(settings) | {"games": wanted.promotion_games},
     )
 
 

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from keisei.evaluation.spec import BEST, CURRENT, ENGINE, LOCAL, EvaluationSpec
+from keisei.evaluation.spec import BEST, CURRENT, ENGINE, LOCAL, EvaluationSpec, rules_in
 from keisei.events import dumps
 from keisei.hint import did_you_mean
 from keisei.server.answers import Json, in_thread
@@ -111,15 +111,10 @@ def _make_spec(wanted: EvalRequest, source: Source) -> EvaluationSpec:
         return EvaluationSpec(
             opponents=tuple(_find_opponent(text, settings.engines) for text in opponents),
             strategy=wanted.strategy,
-            games=wanted.games or settings.games,
-            greedy=wanted.greedy,
-            seed=wanted.seed,
             sprt=wanted.sprt,
             promote=wanted.promote,
-            resign=wanted.resign,
-            max_ply=settings.max_ply,
-            declaration=source.settings.env.declaration,
             concurrency=settings.concurrency,
+            **rules_in(source.settings) | wanted.given_rules(),
         )
     except ValueError as error:
         field, _, message = str(error).partition(": ")

@@ -1,11 +1,13 @@
 """Models of query strings and bodies. Anything else is refused with 422."""
 
-from typing import Annotated, TypeVar
+from dataclasses import fields
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 from starlette.requests import Request
 
 from keisei.events import TOPICS, Topic
+from keisei.match_rules import MatchRules
 from keisei.server.problems import invalid
 
 MAX_ID = 2**63 - 1
@@ -75,27 +77,49 @@ class WaitQuery(Request_):
     wait: Annotated[float, Field(ge=0, le=MAX_WAIT)] = 0
 
 
-class EvalRequest(Request_):
-    """Body of ``POST /api/eval``: an evaluation of the current network, which plays both seats."""
+_LIMITS: dict[str, dict[str, Any]] = {"games": {"ge": 2, "le": 10_000}, "seed": {"lt": 2**32}}
+"""Bounds that requests have beyond those of ``MatchRules``."""
+
+_RulesBody = create_model(
+    "_RulesBody",
+    __base__=Request_,
+    **{
+        rule.name: (
+            Annotated[
+                rule.type,
+                Field(description=rule.metadata["description"], **_LIMITS.get(rule.name, {})),
+            ]
+            | None,
+            None,
+        )
+        for rule in fields(MatchRules)
+    },
+)  # type: ignore[call-overload]
+
+
+class EvalRequest(_RulesBody):  # type: ignore[misc, valid-type]
+    """Body of ``POST /api/eval``: an evaluation of the current network.
+
+    It takes every rule of ``MatchRules``. A rule that is not given is the run's, or the default.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     opponent: PlayerText | None = None
     """``random``, ``material``, ``current``, ``best``, the folder of a run or checkpoint, or the
     name of an engine in the settings."""
-    opponents: Annotated[list[PlayerText], Field(max_length=100)] = []
+    opponents: Annotated[list[PlayerText], Field(max_length=100)] = []  # noqa: RUF012 (pydantic copies it)
     """More opponents, for strategies that take more than one."""
-    games: Annotated[int, Field(ge=2, le=10_000, multiple_of=2)] | None = None
-    """Default: the run's ``evaluation.games``."""
-    greedy: bool = False
     strategy: Annotated[str, Field(max_length=100)] = "single"
     sprt: tuple[float, float] | None = None
     """[elo0, elo1]: end a match as soon as the test has accepted one of the two hypotheses."""
     promote: bool = False
     """Make the network the run's ``best`` if the sequential test accepts it."""
-    resign: Annotated[float, Field(ge=-1, le=0)] = 0
-    """Value at or below which the network resigns, such as -0.95; 0: never."""
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+    def given_rules(self) -> dict[str, Any]:
+        """Return the rules that the request gives, by name."""
+        rules = {rule.name: getattr(self, rule.name) for rule in fields(MatchRules)}
+        return {name: value for name, value in rules.items() if value is not None}
 
 
 Model = TypeVar("Model", bound=BaseModel)

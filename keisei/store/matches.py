@@ -56,7 +56,7 @@ _BLANK = {
 }
 """Fields of ``keisei.events.Evaluation`` before the first game."""
 
-_NETWORK = re.compile(r"@\d+( greedy)?$")
+_NETWORK = re.compile(r"@\d+( greedy| T=\S+)?$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

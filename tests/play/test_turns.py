@@ -67,7 +67,7 @@ class Table:
         on_games: Callable[..., None] = print,
     ) -> Job:
         both = networks[0], networks[1] if len(networks) > 1 else None
-        job = Job(Match(spec), both, greedy=False, on_games=on_games)
+        job = Job(Match(spec), both, on_games=on_games)
         self.matches.obey(PlayMatch(job))
         return job
 
@@ -123,7 +123,7 @@ async def test_no_network_is_asked_more_than_the_limit_at_once() -> None:
 
 async def test_players_without_a_network_take_many_short_turns(table: Table) -> None:
     spec = MatchSpec("random", agent="random", games=40, max_ply=200)
-    job = Job(Match(spec), (None, None), greedy=False, on_games=print)
+    job = Job(Match(spec), (None, None), on_games=print)
     table.matches.obey(PlayMatch(job))
     turns = 0
     while table.matches.running:
@@ -160,7 +160,7 @@ async def test_all_that_ask_one_network_share_a_batch(table: Table) -> None:
     spec = MatchSpec("network", games=8, max_ply=12)
     jobs = [await table.start(network, network, spec=spec) for _ in range(3)]
     observation, mask = _first_look(spec)
-    ply = PlyRequest(network.id, observation, mask, draw=0.5, greedy=False)
+    ply = PlyRequest(network.id, observation, mask, draw=0.5, rules=spec)
     table.matches.turn([ply])
     assert agent.batches == [24, 1]
     action, value = await ply.answer

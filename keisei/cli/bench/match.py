@@ -120,7 +120,7 @@ async def _play(
     for pairs in [[pair] for pair in every_pair] if one_by_one else [every_pair]:
         began = time.perf_counter()
         match = Match(spec, pairs)
-        job = Job(match, (networks[0], networks[1]), greedy=False, on_games=_ignore)
+        job = Job(match, (networks[0], networks[1]), on_games=_ignore)
         matches.obey(PlayMatch(job))
         while matches.running:
             matches.turn([])

@@ -1,0 +1,68 @@
+"""The rules of an evaluation's games: one value from the request to the move.
+
+``EvaluationSpec`` and ``MatchSpec`` extend it; the flags of ``keisei evaluate`` and the body of
+``POST /api/eval`` are made from it. A new rule is a new field here, and the code that obeys it.
+"""
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, NamedTuple
+
+RESIGN_AFTER = 3
+"""Hopeless moves of a network in a row after which it resigns, where resigning is allowed."""
+
+
+def rule(default: Any, description: str) -> Any:
+    """Return a field of ``MatchRules``. The description is one sentence and stands alone."""
+    return field(default=default, metadata={"description": description})
+
+
+class Choice(NamedTuple):
+    """How a network chooses a move: arguments of ``keisei.nets.policy.Agent.choose``."""
+
+    greedy: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchRules:
+    """How games are played. Raises ValueError that names the field, its bounds and the value."""
+
+    games: int = rule(200, "Games of each match, an even number: half from each seat.")
+    seed: int = rule(0, "Seed of all random numbers.")
+    max_ply: int = rule(512, "Plies after which a game is capped, those of the opening included.")
+    declaration: Literal["27", "24", "none"] = rule(
+        "27", "Entering-king rule; both sides declare as soon as they can."
+    )
+    resign: float = rule(
+        0.0,
+        "Value, -1 (a certain loss) to 0, at or below which a network resigns when it has expected "
+        f"it at {RESIGN_AFTER} of its moves in a row; 0: never.",
+    )
+    greedy: bool = rule(
+        False, "Networks play their most probable move; else they sample from their policy."
+    )
+
+    def __post_init__(self) -> None:
+        if self.games < 2 or self.games % 2:
+            raise ValueError(f"games: an even number, 2 or more (got {self.games})")
+        if not 0 <= self.seed < 2**64:
+            raise ValueError(f"seed: 0 to 2**64 - 1 (got {self.seed})")
+        if not 1 <= self.max_ply <= 32_767:
+            raise ValueError(f"max_ply: 1 to 32767 (got {self.max_ply})")
+        if self.declaration not in {"27", "24", "none"}:
+            raise ValueError(f"declaration: 27, 24 or none (got {self.declaration!r})")
+        if not -1 <= self.resign <= 0:
+            raise ValueError(f"resign: -1 to 0 (got {self.resign})")
+
+    def rules(self) -> dict[str, Any]:
+        """Return the rules alone, by name, without what an extending class adds."""
+        return {rule.name: getattr(self, rule.name) for rule in fields(MatchRules)}
+
+    @property
+    def choice(self) -> Choice:
+        """How networks choose their moves."""
+        return Choice(self.greedy)
+
+    @property
+    def style(self) -> str:
+        """How networks choose their moves, as their names in tables end; empty: they sample."""
+        return " greedy" if self.greedy else ""
