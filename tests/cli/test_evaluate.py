@@ -104,7 +104,7 @@ def test_the_seed_decides_all_but_the_time(alone: Path, capsys: pytest.CaptureFi
     assert first != other
 
 
-def test_greedy_plays_otherwise(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_greedy_play_leads_to_other_games(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = (run, "--opponent", "material", "--games", 4)
     found, drawn = report(capsys, *words, "--greedy"), report(capsys, *words)
     assert (found["greedy"], found["agent"]) == (True, "run@20 greedy")
@@ -116,7 +116,9 @@ def test_greedy_plays_otherwise(run: Path, capsys: pytest.CaptureFixture[str]) -
     assert plies[0] != plies[1]
 
 
-def test_text_for_people(run: Path, quick: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_report_as_text_has_scores_sprt_and_ratings(
+    run: Path, quick: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["evaluate", str(run), "--opponent", "material", "--games", "10"]
     assert main([*words, "--sprt", "0,5"]) == 0
     text = capsys.readouterr().out
@@ -135,7 +137,7 @@ def test_text_for_people(run: Path, quick: list[str], capsys: pytest.CaptureFixt
         assert said in text
 
 
-def test_a_damaged_checkpoint_is_told_and_the_older_one_plays(
+def test_a_damaged_checkpoint_is_reported_and_the_older_one_plays(
     run: Path, quick: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     damaged = run / "checkpoints" / "000000000020"
@@ -156,7 +158,7 @@ def test_a_damaged_checkpoint_is_told_and_the_older_one_plays(
         ("benchmark", ["20 random", "20 material", "10 random", "10 material"]),
     ],
 )  # fmt: skip
-def test_several_agents_and_opponents(
+def test_several_agents_meet_several_opponents(
     run: Path, quick: list[str], capsys: pytest.CaptureFixture[str], strategy: str, met: list[str]
 ) -> None:
     agents = run, run / "checkpoints" / "000000000010"
@@ -190,7 +192,7 @@ def test_checkpoints_and_runs_are_opponents(
     assert [match["pentanomial"] for match in found["matches"]] == [[0, 0, 2, 0, 0]] * 2
 
 
-def test_what_was_played_lies_in_the_run(
+def test_the_games_are_stored_in_the_run(
     run: Path, openings: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = (run, "--opponent", "material", "--games", 6, "--openings", openings)
@@ -255,7 +257,7 @@ def test_a_sequential_test_says_by_its_exit_code_what_it_found(
 
 
 @pytest.mark.timeout(180)  # where other work has the cores
-def test_broken_off_the_same_command_goes_on(
+def test_the_same_command_resumes_an_interrupted_evaluation(
     run: Path, alone: Path, openings: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     opponents = ["--opponent", "material", "--opponent", "random"]
@@ -298,7 +300,7 @@ def test_broken_off_the_same_command_goes_on(
         assert one["score"] == pytest.approx(other["score"], abs=0.05)
 
 
-def test_an_engine_plays(
+def test_an_engine_is_an_opponent(
     run: Path, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     engine = fake("play", tmp_path)
@@ -311,7 +313,7 @@ def test_an_engine_plays(
     assert len(RunReader(run).match_games()) == 2
 
 
-def test_an_engine_that_fails_is_told_and_the_same_command_goes_on(
+def test_an_engine_failure_is_reported_and_the_same_command_resumes(
     run: Path, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     engine = fake("exit", tmp_path)
@@ -344,7 +346,7 @@ def test_a_match_that_fails_before_its_first_game_is_reported_as_json(
     assert captured.err == f"keisei: {found['error']}\n"
 
 
-def test_what_was_played_before_an_engine_failed_is_reported(
+def test_the_games_before_an_engine_failure_are_reported(
     run: Path, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     engine = f"usi:{fake('exit', tmp_path).path}?nodes=1"
@@ -384,7 +386,7 @@ def test_a_result_that_cannot_be_kept_is_reported(
     assert len(lines) == 1 + failing
 
 
-def test_fairy_stockfish_on_two_rungs_and_its_games_read_by_others(
+def test_other_programs_read_the_games_of_two_levels_of_fairy_stockfish(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     engine = debian("fairy-stockfish", "fairy-stockfish")
@@ -461,7 +463,7 @@ def test_a_bad_opening_is_named_by_file_and_line(
         ([], 2, "RUN|CHECKPOINT"),
     ],
 )
-def test_what_is_wrong_is_one_line(
+def test_an_error_is_one_line_with_its_exit_code(
     run: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int, said: str
 ) -> None:
     assert main(["evaluate", *(str(run) if word == "RUN" else word for word in words)]) == code
