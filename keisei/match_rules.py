@@ -20,6 +20,7 @@ class Choice(NamedTuple):
     """How a network chooses a move: arguments of ``keisei.nets.policy.Agent.choose``."""
 
     greedy: bool
+    temperature: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,11 @@ class MatchRules:
     greedy: bool = rule(
         False, "Networks play their most probable move; else they sample from their policy."
     )
+    temperature: float = rule(
+        1.0,
+        "Temperature at which networks sample: below 1 they prefer probable moves more than their "
+        "policy does, above 1 less.",
+    )
 
     def __post_init__(self) -> None:
         if self.games < 2 or self.games % 2:
@@ -52,6 +58,10 @@ class MatchRules:
             raise ValueError(f"declaration: 27, 24 or none (got {self.declaration!r})")
         if not -1 <= self.resign <= 0:
             raise ValueError(f"resign: -1 to 0 (got {self.resign})")
+        if not 0.01 <= self.temperature <= 100:
+            raise ValueError(f"temperature: 0.01 to 100 (got {self.temperature})")
+        if self.greedy and self.temperature != 1:
+            raise ValueError("temperature: greedy networks do not sample; give one of the two")
 
     def rules(self) -> dict[str, Any]:
         """Return the rules alone, by name, without what an extending class adds."""
@@ -60,9 +70,11 @@ class MatchRules:
     @property
     def choice(self) -> Choice:
         """How networks choose their moves."""
-        return Choice(self.greedy)
+        return Choice(self.greedy, self.temperature)
 
     @property
     def style(self) -> str:
         """How networks choose their moves, as their names in tables end; empty: they sample."""
-        return " greedy" if self.greedy else ""
+        if self.greedy:
+            return " greedy"
+        return "" if self.temperature == 1 else f" T={self.temperature:g}"

@@ -10,10 +10,12 @@ from keisei.evaluation import MatchSpec
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.match_rules import MatchRules
 from keisei.server.models import EvalRequest
+from keisei.store.matches import player_kind
 
 RULES = [rule.name for rule in fields(MatchRules)]
 ODD: dict[str, Any] = {
     "games": 6, "seed": 9, "max_ply": 77, "declaration": "24", "resign": -0.5, "greedy": True,
+    "temperature": 0.5,
 }  # fmt: skip
 """A value of each rule that is not the default."""
 
@@ -33,6 +35,8 @@ def test_the_examples_cover_every_rule() -> None:
         ("declaration", "28", "declaration: 27, 24 or none"),
         ("resign", 0.1, "resign: -1 to 0"),
         ("resign", -1.1, "resign: -1 to 0"),
+        ("temperature", 0, r"temperature: 0.01 to 100 \(got 0\)"),
+        ("temperature", 101, "temperature: 0.01 to 100"),
     ],
 )
 def test_a_rule_out_of_bounds_is_refused(rule: str, value: Any, message: str) -> None:
@@ -41,10 +45,23 @@ def test_a_rule_out_of_bounds_is_refused(rule: str, value: Any, message: str) ->
 
 
 def test_a_match_and_an_evaluation_have_the_same_rules() -> None:
-    spec = EvaluationSpec(**ODD)
-    assert spec.rules() == ODD
-    assert MatchSpec("random", **spec.rules()).rules() == ODD
+    odd = ODD | {"greedy": False}
+    spec = EvaluationSpec(**odd)
+    assert spec.rules() == odd
+    assert MatchSpec("random", **spec.rules()).rules() == odd
     assert EvaluationSpec.from_dict(spec.to_dict()) == spec
+
+
+def test_greedy_networks_have_no_temperature() -> None:
+    with pytest.raises(ValueError, match="temperature: greedy networks do not sample"):
+        MatchRules(greedy=True, temperature=0.5)
+
+
+def test_a_networks_style_tells_it_from_others_of_the_same_weights() -> None:
+    assert MatchRules().style == ""
+    assert MatchRules(greedy=True).style == " greedy"
+    assert MatchRules(temperature=0.5).style == " T=0.5"
+    assert player_kind(f"run@100{MatchRules(temperature=0.5).style}") == "network"
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -177,13 +177,14 @@ class Agent:
         mask: NDArray[np.uint64],
         *,
         greedy: bool = False,
+        temperature: float = 1.0,
         draw: NDArray[np.float32] | None = None,
     ) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
         """Choose moves for ``observation: uint8[M, 131]`` and ``mask: uint64[M, 35]``.
 
-        Returns actions ``int16[M]``, sampled or (``greedy``) the most probable ones, and values
-        ``float32[M]``: P(win) - P(loss) for the mover. ``draw`` is ``float32[M]`` in [0, 1), the
-        random numbers for sampling; if None, the agent draws them itself.
+        Returns actions ``int16[M]``, sampled at a ``temperature`` or (``greedy``) the most probable
+        ones, and values ``float32[M]``: P(win) - P(loss) for the mover. ``draw`` is ``float32[M]`` in
+        [0, 1), the random numbers for sampling; if None, the agent draws them itself.
         """
         count = len(observation)
         if count == 0:
@@ -194,7 +195,8 @@ class Agent:
         if greedy:
             column = logits.argmax(1, keepdim=True)
         else:
-            column, _ = sample(logits, torch.from_numpy(draw[_padded_rows(count)]).to(self.device))
+            random = torch.from_numpy(draw[_padded_rows(count)]).to(self.device)
+            column, _ = sample(logits / temperature, random)
         actions = legal.gather(1, column)[:, 0]
         return actions[:count].to("cpu", torch.int16).numpy(), value[:count].cpu().numpy()
 

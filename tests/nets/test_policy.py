@@ -148,6 +148,29 @@ def test_an_agent_samples_by_its_own_generator(games: VectorEnv) -> None:
     np.testing.assert_array_equal(second.choose(games.observation, games.mask)[0], moves)
 
 
+def test_the_temperature_lies_between_greedy_and_uniform(games: VectorEnv) -> None:
+    net = build("mlp", blocks=1, channels=16)
+    for weights in net.parameters():
+        weights.data *= 4  # a policy that is not nearly uniform
+    agent = Agent(net, CPU, torch.float32)
+    one = slice(0, 1)
+    rows = np.zeros(4000, np.intp)
+    seen, mask = games.observation[one][rows], games.mask[one][rows]
+    draw = np.random.default_rng(1).random(4000, np.float32)
+    (moves,) = agent.top(games.observation[one], games.mask[one], k=600)
+    best, legal = moves[0][0], len(moves)
+
+    def share_of_best(**how: Any) -> float:
+        actions, _ = agent.choose(seen, mask, draw=draw, **how)
+        return float((actions == best).mean())
+
+    assert share_of_best(temperature=0.01) > 0.9
+    assert share_of_best(temperature=1.0) == share_of_best()
+    assert abs(share_of_best() - moves[0][1]) < 0.02
+    assert abs(share_of_best(temperature=100.0) - 1 / legal) < 0.02
+    assert share_of_best(temperature=0.5) > share_of_best() > share_of_best(temperature=2.0)
+
+
 def test_the_error_of_a_missing_gpu_names_the_device() -> None:
     with pytest.raises(DeviceError, match="cuda:99 was asked for, but torch sees"):
         policy.resolve_device("cuda:99")
