@@ -13,7 +13,7 @@ import anyio.to_thread
 from keisei.evaluation import Match, MatchSpec, PlayedGame, tally
 from keisei.evaluation.engine_match import EngineMatch
 from keisei.evaluation.game import Opening
-from keisei.evaluation.openings import choose, load_openings
+from keisei.evaluation.openings import choose_openings, load_openings
 from keisei.evaluation.spec import ENGINE, LOCAL, EvaluationSpec
 from keisei.evaluation.sprt import Sprt
 from keisei.evaluation.strategies import Pairing, find_strategy
@@ -178,7 +178,7 @@ class Tournament:
         games = MatchSpec(
             agent=agent.kind,
             opponent=opponent.kind,
-            openings=choose(self._openings, spec.games // 2, spec.seed),
+            openings=choose_openings(self._openings, spec.games // 2, spec.seed),
             trained_max_ply=(_cap(networks[0]), _cap(networks[1])),
             **spec.rules(),
         )
