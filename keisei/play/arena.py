@@ -64,7 +64,10 @@ class DeviceArena:
         self._mailbox = mailbox
 
     async def open(self, source: str) -> LoadedNetwork:
-        """Load a network. Raises CheckpointError, RunError, DeviceError, MemoryError, NotRunning."""
+        """Load a network.
+
+        Raises CheckpointError, RunError, DeviceError, MemoryError, NotRunning.
+        """
         command = OpenNetwork(source)
         await self._send(command)
         network: LoadedNetwork = await command.finished

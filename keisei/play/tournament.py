@@ -68,11 +68,15 @@ class Tournament:
         keep: Callable[[list[MatchGame]], Any] | None = None,
         kept: Sequence[MatchGame] = (),
     ) -> None:
-        """``names`` says what the names in ``spec`` stand for. ``on_progress`` is called as games end.
+        """Prepare an evaluation; ``run`` plays it.
 
-        ``keep`` writes games that have ended. It may block: it is called in a thread. If it raises,
-        it gets the same games again. ``kept`` are games written before the evaluation was broken
-        off; they are not played again.
+        Args:
+            spec: what to play. arena: where networks play. names: paths of the checkpoints that
+            names in ``spec`` stand for. on_progress: called as games end. keep: writes games that
+            have ended. It may block: it is called in a thread. If it raises,
+                it gets the same games again.
+            kept: games that were written before the evaluation was interrupted; they are not played
+                again.
         """
         self.spec = spec
         self.matches: list[MatchStanding] = []
@@ -87,8 +91,8 @@ class Tournament:
     async def run(self) -> dict[str, Any]:
         """Play the evaluation and return its result, for JSON.
 
-        All players are made ready before the first game. Raises what keeps one of them from playing,
-        and what the last call of ``keep`` raises; ``result`` then returns what was played until then.
+        All players are made ready before the first game. Raises what keeps one of them from playing
+        and what the last call of ``keep`` raises; ``result`` still returns what was played.
         """
         spec = self.spec
         self._openings = await anyio.to_thread.run_sync(_openings, spec.openings)

@@ -167,7 +167,7 @@ class Matches:
         actions: list[NDArray[np.int16]],
         values: list[NDArray[np.float32]],
     ) -> None:
-        """Write a network's answers into the rows of ``actions`` and ``values`` that are its own."""
+        """Write a network's answers into its own rows of ``actions`` and ``values``."""
         chosen, expected = self._networks.choose(
             id,
             np.concatenate([found.observation[rows] for _, found, rows in batch]),

@@ -52,7 +52,7 @@ class EvaluationRecord:
             self.fields["finished"] = None
 
     def change(self, **changed: Any) -> None:
-        """Change fields and wake who follows. Use ``EvaluationBook.change``, which also publishes."""
+        """Change fields and wake the followers. ``EvaluationBook.change`` also publishes."""
         self.fields |= tuples_as_lists(changed)
         if self.fields["state"] in EVALUATION_ENDED and not self.done.is_set():
             self.fields["finished"] = time.time()

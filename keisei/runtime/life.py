@@ -84,7 +84,7 @@ class RunLife:
     async def live(self) -> None:
         """Train to the end, then close everything, in the order in which events flow.
 
-        The device thread ends first; then evaluations, the outbox, the sinks, the streams, the files.
+        The device thread ends first, then evaluations, the outbox, the sinks, streams and files.
         """
         try:
             async with create_task_group() as supervised:
@@ -142,7 +142,7 @@ class RunLife:
                 group.cancel_scope.cancel()
 
     async def _leave_if_compiling(self, waiting: CancelScope) -> None:
-        """Stop waiting for a thread that compiles: nothing can interrupt it, and nothing is lost."""
+        """Stop waiting for a thread that compiles: it can't be interrupted, and nothing is lost."""
         await self._stopping.wait()
         await anyio.sleep(COMPILE_SECONDS)
         if self.worker.beat[0] in {"start", "compile"}:
@@ -177,7 +177,7 @@ class RunLife:
                 self._losses.add(feed.name, text)
 
     async def _crashed(self, crash: Exception) -> None:
-        """Report a failure of the loop's own part to whoever still listens; serve on if asked to."""
+        """Report a failure on the loop to everyone who still listens; go on serving if asked to."""
         _log.error("the run failed", exc_info=crash)
         failed, self.outcome = failure(crash, self._state.run, self._state.step)
         self._state.update(failed)

@@ -187,7 +187,7 @@ def _start(checkpoint: Path, ranks: Ranks) -> StartPoint:
 
 
 def _check_evaluation(settings: Settings) -> None:
-    """Check the settings of evaluations now, not hours later when one is due. Raises SettingsError."""
+    """Check the settings of evaluations now, not when one is due. Raises SettingsError."""
     from keisei.runtime.regular import check_opponents, regular_spec
     from keisei.usi import EngineSpec, EngineSpecError
 

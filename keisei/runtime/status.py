@@ -48,7 +48,7 @@ class StatusReport:
     """Parts beside training that have stopped working: a sink, a database on a full disk."""
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the fields, for JSON."""
         return asdict(self)
 
 
@@ -102,7 +102,7 @@ class RunState:
         dropped: int,
         degraded: tuple[str, ...],
     ) -> StatusReport:
-        """Return the status. With ``stopping`` (a stop was requested) the state says so until the end."""
+        """Return the status. ``stopping``: a stop was requested, and the state says so."""
         net = self._settings.net
         stopping = stopping and self.state not in {"stopped", "finished", "failed"}
         return StatusReport(
