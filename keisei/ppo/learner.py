@@ -226,7 +226,6 @@ class Learner:
             "train/lr": now.learning_rate,
             "train/material": now.material,
             "train/entropy_weight": now.entropy,
-            "speed/steps_per_second": steps / seconds,
         }
         values |= {f"speed/share_{k}": v / seconds for k, v in self.clock.seconds.items()}
         # The network's share of the time; `keisei bench train` measures it apart.
