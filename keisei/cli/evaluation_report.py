@@ -1,4 +1,4 @@
-"""What ``keisei evaluate`` prints: the result as text and JSON, and a live table of the matches."""
+"""The output of ``keisei evaluate``: the result as text and JSON, and a live table of matches."""
 
 import argparse
 import sys

@@ -21,7 +21,7 @@ LOCAL_PLIES = 16
 """Plies that players without a network make in one turn."""
 
 Batch = list[tuple[int, Wanted, NDArray[np.bool_]]]
-"""What one network is asked: index of the match, its request, and which of its rows."""
+"""One network's share of the requests: index of the match, its request, and the rows."""
 
 
 @dataclass(slots=True, eq=False)

@@ -26,7 +26,7 @@ _OF_THE_EVENT = {"event", "run", "step", "time"}
 
 
 class EvaluationRecord:
-    """What is known of one evaluation. Event loop only."""
+    """One evaluation: its state, its players, its result. Event loop only."""
 
     def __init__(
         self, known: dict[str, Any], spec: "EvaluationSpec | None" = None, key: str | None = None
@@ -143,7 +143,7 @@ class EvaluationBook:
         return record, True
 
     def change(self, record: EvaluationRecord, **changed: Any) -> None:
-        """Change a record, then publish it: nobody hears of what its record does not say."""
+        """Change a record, then publish it. An event never says more than the record."""
         record.change(**changed)
         names = {field.name for field in fields(Evaluation)}
         self._publish(Evaluation, **{name: record.fields[name] for name in names - _OF_THE_EVENT})

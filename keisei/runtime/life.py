@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 
 class RunLife:
-    """Everything of a run that lives on the event loop. ``live`` is its whole life."""
+    """The part of a run on the event loop. ``live`` runs it from start to end."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class RunLife:
                     await to_thread.run_sync(release)
 
     def _supervise(self, group: anyio.abc.TaskGroup) -> None:
-        """Start what may crash without ending training."""
+        """Start the tasks whose crash must not end training."""
         for name, run in (
             ("stream", self.hub.run),
             ("heartbeat", self._heartbeat.run),
@@ -151,7 +151,7 @@ class RunLife:
             waiting.cancel()
 
     async def _pump(self) -> None:
-        """Hand on every event until the outbox ends; after a crash have the device thread end."""
+        """Hand on all events until the outbox ends. A crash here stops the device thread."""
         try:
             while events := await self._outbox.drain():
                 for event in events:
@@ -233,7 +233,7 @@ class RunLife:
 
 @contextmanager
 def _logged() -> Iterator[None]:
-    """Log an exception in the block, so that what is closed next is closed too."""
+    """Log an exception in the block, so that the next thing is closed too."""
     try:
         yield
     except Exception:  # noqa: BLE001 (the run's outcome stands, whatever fails to close)

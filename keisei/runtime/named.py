@@ -1,4 +1,4 @@
-"""Which checkpoint each named player of a run's evaluation stands for, ``best`` among them."""
+"""Finds the checkpoint that each named player of an evaluation stands for, also ``best``."""
 
 from pathlib import Path
 

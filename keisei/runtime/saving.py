@@ -110,7 +110,7 @@ class Saver:
             raise DivergedError(f"{error}: {self._refused} checkpoints in a row were not written")
 
     def _alert_refusal(self, step: int, error: NotFiniteError) -> None:
-        """Tell people once, until a save succeeds; tell everyone who asked for this checkpoint."""
+        """Send one alert until a save succeeds; answer everyone who asked for this checkpoint."""
         if self._refused == 0:
             text = f"no checkpoint at step {step:,}: {error}"
             self._emitter.alert("checkpoint_failed", "error", text)

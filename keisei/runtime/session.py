@@ -256,7 +256,7 @@ class Keisei:
         except DatabaseError:
             if not recent:
                 raise
-            kept = []  # one of the recent alerts tells of the failure
+            kept = []  # one of the recent alerts says so
         newest = kept[0]["time"] if kept else 0.0
         unkept = [event for event in recent if event.time > newest]
         return [*({**event.to_dict(), "topic": event.topic} for event in unkept), *kept]
