@@ -25,7 +25,7 @@ FILES = 10
 RUN_LOGGER = "keisei"
 """Name of the logger that a run's events are written to."""
 ALSO_EVENTS = (RUN_LOGGER, "keisei.feed.supervise")
-"""Loggers whose warnings are also events of the run; ``forward`` skips them to avoid doubles."""
+"""Loggers whose warnings are also events of the run; ``forward`` skips them: no duplicates."""
 WAITING = 10_000
 """Largest number of log records that wait for the disk; more are dropped and counted."""
 BURST, A_SECOND = 100, 10
@@ -100,8 +100,8 @@ class Logging:
     def forward(self, on_warning: OnWarning) -> None:
         """Also pass warnings and errors to ``on_warning(name, level, message)``, from any thread.
 
-        ``Keisei.log`` is such a function: it shows them to the people who watch the run. Lines that
-        are also events of the run are skipped.
+        ``Keisei.log`` is such a function: it shows the messages to the people who watch the run.
+        Lines that are also events of the run are skipped.
         """
         self._add(_Forwarder(on_warning))
 
@@ -201,7 +201,7 @@ class _Console(logging.StreamHandler[Any]):
     _patience = CONSOLE_SECONDS
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the record. If the pipe or terminal stays full, drop it; the file contains it."""
+        """Write the record, or drop it if the pipe or terminal stays full. The log file has it."""
         try:
             room = select.poll()
             room.register(self.stream, select.POLLOUT)

@@ -259,7 +259,7 @@ def first_not_finite(tensors: Mapping[str, "Tensor"]) -> str | None:
     """Return the name of the first tensor that holds NaN or an infinity.
 
     The function looks at each tensor's minimum and maximum, which are NaN if any number is NaN. It
-    is as fast as the memory and makes no copy (under 1 ms for a million numbers on one core).
+    reads each number once and makes no copy (under 1 ms for a million numbers on one core).
     """
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and tensor.numel():
@@ -328,7 +328,7 @@ def _in_group(name: str, only: str | None) -> bool:
 
 
 def _read_tensors(file: Path) -> dict[str, "Tensor"]:
-    """Read a safetensors file. Raises CheckpointError if it is damaged or a number not finite."""
+    """Read a safetensors file. Raises CheckpointError if it is damaged or not finite."""
     from safetensors.torch import load
 
     try:
@@ -342,7 +342,7 @@ def _read_tensors(file: Path) -> dict[str, "Tensor"]:
 
 
 def _name(file: str, rank: int) -> str:
-    """Return the name of a rank's own file: ``env.safetensors``, ``env.1.safetensors`` ..."""
+    """Return the name of a rank's own file, such as ``env.safetensors``, ``env.1.safetensors``."""
     stem, _, suffix = file.partition(".")
     return f"{stem}.{rank}.{suffix}" if rank else file
 

@@ -1,4 +1,4 @@
-"""``keisei.db`` (SQLite, WAL): metrics, games, evaluations and events, written in batches.
+"""Write ``keisei.db`` (SQLite, WAL): metrics, games, evaluations and events, in batches.
 
 ``keisei.store.matches`` writes the tables of matches; any process may use it. A file's ``PRAGMA
 user_version`` is the number of ``MIGRATIONS`` that were applied to the file.
@@ -20,14 +20,14 @@ from keisei.store.migrations import VERSION, create_tables
 GAMES_KEPT = 10_000
 EVENTS_KEPT = 10_000
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
-"""Error codes of a damaged file. SQLITE_ERROR: a table or column that we need is missing."""
+"""Error codes of a damaged file. SQLITE_ERROR means that a table or column is missing."""
 ERRORS = (sqlite3.Error, UnicodeDecodeError)
-"""Exceptions of SQLite. UnicodeDecodeError: SQLite's message quotes bytes of a damaged file."""
+"""Exceptions that SQLite raises. UnicodeDecodeError comes from bytes of a damaged file."""
 _UNFIT = (
     *(ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError),
     *(sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError),
 )
-"""Exceptions that mean that one event can't be written. Any other is an error of the database."""
+"""Exceptions that mean that one event can't be written; others are errors of the database."""
 
 
 class DatabaseError(RuntimeError):

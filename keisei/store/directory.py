@@ -29,7 +29,7 @@ from keisei.store.lock import Lock
 from keisei.toml import to_toml
 
 _CHECKSUM = re.compile(rb"# sha256: ([0-9a-f]{64})\n")
-"""Pattern of the last line of ``run.toml``, the checksum of all lines before it.
+"""Pattern of the last line of ``run.toml``, which is a checksum of all lines before it.
 
 Earlier versions of Keisei wrote no checksum.
 """
@@ -53,7 +53,7 @@ class RunDirectory:
         """Acquire the lock. ``settings``: settings of a new run; None if the run exists."""
         self.path = path.absolute()
         self.pinned: dict[str, set[int]] = {}
-        """Steps of checkpoints that must stay, by whoever needs them. Any thread may write."""
+        """Steps of checkpoints that must stay; keys tell who needs them. Any thread may write."""
         self._lock = Lock(path / LOCK_FILE)
         try:
             if settings is not None:
@@ -133,7 +133,7 @@ class RunDirectory:
 
     @property
     def best_checkpoint(self) -> Path | None:
-        """The checkpoint at ``best``, or None. In a copy of a run ``best`` may be a folder."""
+        """Path of the checkpoint at ``best``, or None. In a copied run ``best`` may be a folder."""
         if not self.best.exists():
             return None
         return self.path / self.best.readlink() if self.best.is_symlink() else self.best
@@ -175,7 +175,8 @@ class RunDirectory:
 def read_settings(path: Path) -> Settings:
     """Read the settings that a run was created with. Raises RunError.
 
-    ``run.toml`` contains every key, so the environment and today's defaults change nothing.
+    ``run.toml`` contains every key, so the environment and today's defaults do not
+    change the result.
     """
     file = path / SETTINGS_FILE
     try:

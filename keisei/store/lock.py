@@ -20,7 +20,7 @@ class Lock:
     When a process ends for any reason, the kernel releases its lock, and another process can
     acquire it. A lock file that names *another* host can't be acquired, because on a network file
     system we can't know whether the process on that host is alive. ``release`` empties the file but
-    does not remove it: otherwise two processes might lock two files of this name on two inodes.
+    does not remove it, because two processes might then lock two different files of this name.
     """
 
     def __init__(self, path: Path) -> None:

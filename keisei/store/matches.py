@@ -77,14 +77,16 @@ class MatchGame:
     white: str
     result: Literal["black", "white", "draw", "capped"]
     reason: str
-    """checkmate, no_moves, repetition, perpetual_check, declaration, max_ply, illegal_move ..."""
+    """Reason: checkmate, no_moves, repetition, perpetual_check, declaration, max_ply or another."""
     plies: int
     start: str
     """``startpos`` or ``sfen ...``: the position before the first of ``moves``."""
     moves: str
     """All moves in USI, also those of the opening, separated by spaces."""
     values: tuple[float | None, ...] = ()
-    """Each mover's value of the position before its move, -1 to 1. None: unknown; may be empty."""
+    """Value that the mover expected before each move, in [-1, 1]; None if it is unknown.
+
+    Empty if all values are unknown."""
     time: float = field(default_factory=now)
     """Time at which the game ended, in seconds since the epoch."""
 
@@ -126,7 +128,7 @@ class MatchTable:
         self._connection = open_database(self._path)
 
     def begin(self, id: str, step: int, data: dict[str, Any]) -> None:
-        """Record that an evaluation is running; it may be an interrupted one that goes on.
+        """Record that an evaluation runs. It may be new, or interrupted before.
 
         Args:
             id: the evaluation's id.

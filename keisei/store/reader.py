@@ -92,9 +92,9 @@ class RunReader:
             start: first step to return; None: from the beginning.
             end: last step to return; None: to the end.
             max_points: largest number of points in a series, 5 or more. A longer series is cut
-                into spans of equally many iterations. Of each span its smallest value, its largest
-                value and one value that is not finite are kept; of the series its first and last
-                value. While the series grows, its spans stay the same until their length doubles.
+                into spans of equally many iterations. The result contains each span's smallest
+                value, largest value and one value that is not finite, and the first and last value
+                of the series. As the series grows, its spans stay until their length doubles.
             after: return only later iterations than this one. Pass the ``cursor`` of the previous
                 result to get only what is new.
 
@@ -235,7 +235,7 @@ class RunReader:
 
     @contextmanager
     def _open_matches(self) -> Iterator[sqlite3.Connection]:
-        """Open the database; if it has version 1, without tables of matches, use empty tables."""
+        """Open the database. Version 1 has no tables of matches: open empty tables instead."""
         with self._open() as db:
             if read_version(db, self._database) >= 2:
                 yield db

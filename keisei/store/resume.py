@@ -1,4 +1,4 @@
-"""The settings of a resumed run: its old settings, with the new ones that may change."""
+"""The settings of a resumed run: its own settings, plus those changes that are allowed."""
 
 from typing import Any
 
@@ -17,14 +17,14 @@ MAY_CHANGE = (
 """Settings and whole sections that may change on ``--resume``; all others keep their values."""
 
 _DECIDED = {"device": "auto", "compute.dtype": "auto", "compute.threads": 0}
-"""Values that let Keisei decide. The run has decided already, so they are no conflict."""
+"""Values that leave the choice to Keisei. They never conflict with a run's choice."""
 
 
 def resumed_settings(kept: Settings, given: Settings) -> tuple[Settings, list[str]]:
     """Merge the settings of a run with the settings that are given on ``--resume``.
 
-    Only explicit settings are merged, which a file, the environment or a flag gives (pydantic's
-    ``model_fields_set``).
+    Only explicit settings are merged. A setting is explicit if a file, the environment or a flag
+    gives it (pydantic's ``model_fields_set``).
 
     Args:
         kept: the settings in ``run.toml``.

@@ -18,13 +18,15 @@ from keisei.usi.protocol import Lines, printable
 NICENESS = 10
 """Niceness of engines, so that training beside them has priority."""
 OUTPUT_LIMIT = 16 * 2**20
-"""Bytes that a program may write to output and standard error between two calls of ``listen``.
+"""Bytes that a program may write between two calls of ``listen``, standard error included.
 
 A program that writes more is killed."""
 TAIL = 2_000
-"""Number of bytes that are kept of the end of standard error."""
+"""Number of bytes at the end of standard error that are kept."""
 _OUTPUT_GRACE = 0.3
-"""Seconds between the exit and the end of output. A forked child may keep the output open."""
+"""Seconds to wait for the second of two events: the exit and the end of output.
+
+Without this limit, a forked child could keep the output open for ever."""
 _REAP_SECONDS = 5.0
 """Seconds to wait until the system reports that the process has ended."""
 
@@ -62,7 +64,7 @@ class Child(asyncio.SubprocessProtocol):
         """
         loop = asyncio.get_running_loop()
         command = await anyio.to_thread.run_sync(_command, path)
-        with anyio.CancelScope(shield=True):  # else the process might lose its owner
+        with anyio.CancelScope(shield=True):  # a cancelled start could leave a process
             _, child = await loop.subprocess_exec(
                 lambda: cls(on_line, on_gone), *command, cwd=path.parent, start_new_session=True
             )
@@ -114,7 +116,7 @@ class Child(asyncio.SubprocessProtocol):
                 await self._closed.wait()
 
     def _kill(self) -> None:
-        # After the exit is reported, the system may give its id to another process.
+        # After the exit is reported, another process may get the same id.
         if not self._exited.is_set():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._transport.get_pid(), signal.SIGKILL)
@@ -131,7 +133,7 @@ class Child(asyncio.SubprocessProtocol):
     # --- called by the loop -----------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Store the transport: the program has started."""
+        """Store the transport of the program, which has just started."""
         self._transport = cast("asyncio.SubprocessTransport", transport)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
@@ -147,7 +149,7 @@ class Child(asyncio.SubprocessProtocol):
                 self._on_line(line)
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        """Count the end of output: the program closed the pipe or ended."""
+        """Count the end of standard output. The program closed the pipe or ended."""
         if fd == 1:
             self._count_end()
 

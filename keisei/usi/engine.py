@@ -1,4 +1,4 @@
-"""Drive a USI engine: start it, ask it for moves, and handle every failure of it."""
+"""Drive a USI engine: start it, ask it for moves, and handle its failures."""
 
 import asyncio
 import difflib
@@ -28,11 +28,11 @@ from keisei.usi.spec import EngineSpec
 
 _Answer = TypeVar("_Answer", UsiOk, ReadyOk, BestMove)
 _DEBIAN = {"fairy-stockfish": "fairy-stockfish", "gpsusi": "gpsshogi"}
-"""Debian packages by engine. They install to a folder that is often not in ``PATH``."""
+"""Debian package of each engine. The package's folder is often not in ``PATH``."""
 
 
 class EngineError(Exception):
-    """An engine failed. The message names it and quotes the end of its standard error."""
+    """An engine failed. The message names the engine and quotes its last error output."""
 
 
 class EngineStartError(EngineError):
@@ -88,7 +88,7 @@ class Engine:
         self.info: Info | None = None
         """The newest ``info`` of the current or last search that has a score or a variation.
 
-        Lines of MultiPV other than the best, and scores that are only bounds, are ignored."""
+        Only the best variation of MultiPV counts, and no score that is only a bound."""
         self._timeouts = timeouts or Timeouts()
         self._greeted = False
         self._awaited: tuple[type[Message], asyncio.Future[Any]] | None = None
@@ -125,7 +125,7 @@ class Engine:
         """Tell the engine to quit. If an exception ends the block, kill the engine at once."""
         self._handle_gone("was closed")
         if kind is None:
-            self._child.listen()  # it reads no input while it waits for us to read its output
+            self._child.listen()  # an engine whose output is full would not read "quit"
             self._child.send("quit")
         await self._child.close(self._timeouts.quit if kind is None else 0)
 
@@ -164,7 +164,7 @@ class Engine:
         self._child.send("stop")
 
     def game_over(self, result: Literal["win", "lose", "draw"]) -> None:
-        """Tell the engine how the game ended for it."""
+        """Tell the engine whether it won, lost or drew the game."""
         self._child.send(f"gameover {result}")
 
     async def _greet(self) -> None:
@@ -172,7 +172,7 @@ class Engine:
         self._greeted = True
         chosen = dict(self.spec.options)
         given = {name.lower() for name in chosen}
-        for name in ("USI_Ponder", "Ponder"):  # else it thinks on its opponent's time
+        for name in ("USI_Ponder", "Ponder"):  # else the engine thinks on its opponent's time
             option = self.options.get(name.lower())
             if option and option.type == "check" and name.lower() not in given:
                 chosen[name] = "false"
@@ -257,7 +257,7 @@ class Engine:
 
 
 def find_engine(name: str) -> Path:
-    """Return the path of the program with this name or path. Raises EngineStartError."""
+    """Find a program by its name or path, and return its path. Raises EngineStartError."""
     found = shutil.which(str(Path(name).expanduser()) if name.startswith("~/") else name)
     if found is None and "/" not in name:
         package = _DEBIAN.get(name)

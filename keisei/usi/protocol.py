@@ -105,11 +105,11 @@ class Info:
     cp: int | None = None
     """Score in hundredths of a pawn."""
     mate: int | None = None
-    """Plies to mate, negative if the engine is mated; +-``UNKNOWN_MATE`` if without a number."""
+    """Plies to mate, negative if the engine is mated; +-``UNKNOWN_MATE``: number unknown."""
     pv: tuple[str, ...] = ()
     """The principal variation, in which some engines write words such as ``pass``."""
     best: bool = True
-    """Whether this is the best variation (MultiPV 1) and its score is more than a bound."""
+    """Whether this is the best variation (MultiPV 1) and its score is not just a bound."""
 
 
 Message = Identity | Option | UsiOk | ReadyOk | BestMove | Checkmate | Info

@@ -162,7 +162,7 @@ class Session:
 
     def _go(self, words: list[str]) -> Iterator[str]:
         yield from self._stop()  # every ``go`` needs a ``bestmove``
-        if "mate" in words:  # before ``infinite``: ``go mate infinite``
+        if "mate" in words:  # before ``infinite``, for ``go mate infinite``
             yield "checkmate notimplemented"
             return
         thinker = yield from self._ready()
@@ -193,8 +193,9 @@ class Session:
         return f"bestmove {answer.move}"
 
     def _choose(self, thinker: Thinker) -> Generator[str, None, _Answer]:
-        """Yield ``info`` lines on the position, and return the chosen move."""
-        from keisei.shogi import IllegalMoveError, Position, SfenError  # late: slow to import
+        """Yield ``info`` lines about the position, and return the chosen move."""
+        # Imported only when needed, because it loads Numba, which takes time.
+        from keisei.shogi import IllegalMoveError, Position, SfenError
 
         try:
             position = _set_up(self._position)
