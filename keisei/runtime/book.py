@@ -28,7 +28,7 @@ _EVENT_ONLY = {"event", "run", "step", "time"}
 
 
 class EvaluationRecord:
-    """The state of one evaluation. Event loop only."""
+    """One evaluation: its state, its players, its result. Event loop only."""
 
     def __init__(
         self, known: dict[str, Any], spec: "EvaluationSpec | None" = None, key: str | None = None
