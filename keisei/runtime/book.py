@@ -26,7 +26,7 @@ _OF_THE_EVENT = {"event", "run", "step", "time"}
 
 
 class EvaluationRecord:
-    """What is known of one evaluation. Event loop only."""
+    """One evaluation: its state, its players, its result. Event loop only."""
 
     def __init__(
         self, known: dict[str, Any], spec: "EvaluationSpec | None" = None, key: str | None = None
@@ -52,7 +52,7 @@ class EvaluationRecord:
             self.fields["finished"] = None
 
     def change(self, **changed: Any) -> None:
-        """Change fields and wake who follows. Use ``EvaluationBook.change``, which also publishes."""
+        """Change fields and wake the followers. ``EvaluationBook.change`` also publishes."""
         self.fields |= tuples_as_lists(changed)
         if self.fields["state"] in EVALUATION_ENDED and not self.done.is_set():
             self.fields["finished"] = time.time()
@@ -143,7 +143,7 @@ class EvaluationBook:
         return record, True
 
     def change(self, record: EvaluationRecord, **changed: Any) -> None:
-        """Change a record, then publish it: nobody hears of what its record does not say."""
+        """Change a record, then publish it. An event never says more than the record."""
         record.change(**changed)
         names = {field.name for field in fields(Evaluation)}
         self._publish(Evaluation, **{name: record.fields[name] for name in names - _OF_THE_EVENT})

@@ -54,7 +54,7 @@ class Evaluations:
 
     @asynccontextmanager
     async def play(self) -> AsyncIterator[None]:
-        """Play evaluations while the block runs; leaving it interrupts those that have not ended."""
+        """Play evaluations while the block runs; leaving it interrupts the unfinished ones."""
         async with anyio.create_task_group() as self._group:
             self._open.set()
             for record in self._unfinished:
@@ -65,7 +65,10 @@ class Evaluations:
                 self._group.cancel_scope.cancel()
 
     async def start(self, spec: EvaluationSpec, key: str | None = None) -> EvaluationRecord:
-        """Start one; the same key gives the same record. Raises InboxFull, KeyReused, NotRunning."""
+        """Start an evaluation; the same key gives the same record.
+
+        Raises InboxFull, KeyReused, NotRunning.
+        """
         await self._open.wait()
         record, new = self._book.add(spec, key)
         if new:
@@ -102,7 +105,7 @@ class Evaluations:
                     ending = await self._play(record, archive)
                 end = await self._settle(record, archive, ending)
             if scope.cancelled_caught:
-                end = {"state": "cancelled"}  # first: the run may end while the players are rated
+                end = {"state": "cancelled"}  # before the rating, in which the run may end
                 end["message"] = await _rate(archive)
         except NotRunning:
             if scope.cancel_called:
@@ -136,12 +139,12 @@ class Evaluations:
         self._know(record, measured=step, players=players)
 
     def _know(self, record: EvaluationRecord, **known: Any) -> None:
-        """Keep which checkpoints play, in the record and on disk; published with its next change."""
+        """Record and pin the checkpoints that play. The next change of the record publishes it."""
         record.change(**known)
         self._pin(record)
 
     def _pin(self, record: EvaluationRecord) -> None:
-        """Keep the run's checkpoints that the evaluation plays with from being pruned."""
+        """Protect the run's checkpoints that the evaluation plays with from pruning."""
         own = [path for path in record.fields["players"].values() if path.startswith(CHECKPOINTS)]
         self._run.pinned[record.id] = {int(Path(path).name) for path in own}
 

@@ -39,8 +39,8 @@ class Keisei:
 
     Use it on one event loop. It changes nothing process-wide, and several may be open at once.
     Entering the block raises what keeps the run from starting (the errors of ``keisei.store``,
-    ``DeviceError``, OSError). If training fails later, the block goes on: ``events()`` yields Failed
-    and ends, and leaving the block raises TrainingFailed unless the block itself raised.
+    ``DeviceError``, OSError). If training fails later, the block goes on, ``events()`` yields
+    Failed and ends, and leaving the block raises TrainingFailed unless the block itself raised.
     """
 
     def __init__(
@@ -139,9 +139,9 @@ class Keisei:
     async def _run(self) -> None:
         """Open the run, let it live, close it.
 
-        This is a task of its own, and shielded: whatever happens to the host's block, the run ends in
-        its own order. It is not in a task group of the host, which only the task that entered the
-        group could leave.
+        This is a task of its own, and shielded: whatever happens to the host's block, the run ends
+        in its own order. It is not in a task group of the host, because only the task that entered
+        a group can leave it.
         """
         with CancelScope(shield=True):
             try:
@@ -223,7 +223,7 @@ class Keisei:
 
     # ------------------------------------------------------------------ watching
     def events(self, topics: Collection[Topic] | None = None) -> AsyncGenerator[Event, None]:
-        """Yield events from now to the end of the run. Reset tells a slow reader that it missed some."""
+        """Yield events from now to the end of the run. A reader that was too slow gets Reset."""
         return self._entered.readers.read(TOPICS if topics is None else topics)
 
     @asynccontextmanager
@@ -256,7 +256,7 @@ class Keisei:
         except DatabaseError:
             if not recent:
                 raise
-            kept = []  # one of the recent alerts tells of the failure
+            kept = []  # one of the recent alerts says so
         newest = kept[0]["time"] if kept else 0.0
         unkept = [event for event in recent if event.time > newest]
         return [*({**event.to_dict(), "topic": event.topic} for event in unkept), *kept]

@@ -1,4 +1,4 @@
-"""What a run is doing now."""
+"""The state of a run now."""
 
 import time
 from dataclasses import asdict, dataclass
@@ -11,7 +11,7 @@ from keisei.runtime.plan import StartPoint
 
 @dataclass(frozen=True, slots=True)
 class StatusReport:
-    """What a run is doing at one moment."""
+    """The state of a run at one moment."""
 
     run: str
     """Id of the run."""
@@ -33,7 +33,7 @@ class StatusReport:
     net: str
     """Kind and size of the network."""
     phase: str
-    """What the device thread does: compile, iteration, evaluation, save, idle ..."""
+    """Phase of the device thread: compile, iteration, evaluation, save, idle ..."""
     beat_age: float
     """Seconds since the device thread last showed life."""
     clients: int
@@ -48,12 +48,12 @@ class StatusReport:
     """Parts beside training that have stopped working: a sink, a database on a full disk."""
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the fields, for JSON."""
         return asdict(self)
 
 
 class RunState:
-    """What the loop knows of the run from the events that have passed. Event loop only."""
+    """The state of a run, as the events that have passed show it. Event loop only."""
 
     def __init__(self, run: str, settings: Settings, start: StartPoint) -> None:
         self.run = run
@@ -102,7 +102,7 @@ class RunState:
         dropped: int,
         degraded: tuple[str, ...],
     ) -> StatusReport:
-        """Return the status. With ``stopping`` (a stop was requested) the state says so until the end."""
+        """Return the status. ``stopping``: a stop was requested, and the state says so."""
         net = self._settings.net
         stopping = stopping and self.state not in {"stopped", "finished", "failed"}
         return StatusReport(

@@ -75,7 +75,8 @@ async def test_good_weights_are_kept_however_long_the_trouble_lasts(tmp_path: Pa
 async def test_trouble_that_was_long_in_coming_goes_back_to_weights_that_had_proven_good(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kept: int
 ) -> None:
-    # on trial: iteration 1, proven by 5; 5, proven by 9; 9, which led to the trouble of iteration 12
+    # on trial: iteration 1, proven by 5; 5, proven by 9; 9, which led to the trouble of iteration
+    # 12
     monkeypatch.setattr(rollback, "LOOKS_BACK", 4)
 
     def few(steps: int) -> Settings:
