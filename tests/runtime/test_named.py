@@ -1,9 +1,14 @@
 """Names of players and the checkpoints that they stand for."""
 
+import shutil
 from contextlib import closing
 from pathlib import Path
 
-from keisei import Settings
+import pytest
+from anyio import to_thread
+from run_tools import newest, tiny
+
+from keisei import Keisei, Settings
 from keisei.config import Run
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.runtime.named import NamedCheckpoints
@@ -48,3 +53,14 @@ def test_a_runs_own_checkpoints_are_named_from_its_folder_on(tmp_path: Path) -> 
         assert named.absolute(named.relative(other)) == str(other)
         assert not Path(named.relative(own)).is_absolute()
         assert named.absolute("material") == "material"
+
+
+@pytest.mark.anyio
+async def test_a_copied_run_whose_best_is_a_folder_trains_on(tmp_path: Path) -> None:
+    async with Keisei(tiny(tmp_path, **{"run.steps": 256})) as first:
+        await first.wait()
+    folder = await newest(first)
+    await to_thread.run_sync(shutil.copytree, folder, first.run.best)
+    more = Settings.load(overrides={"run.steps": 1024, "run.checkpoint_seconds": 0.01})
+    async with Keisei(more, run=first.run.path, resume=True) as again:
+        assert (await again.wait()).kind == "finished"

@@ -1,11 +1,102 @@
-"""What a run is told before it starts."""
+"""What is decided, checked and reported before a run starts."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import anyio
 import pytest
+import torch
+from anyio import to_thread
+from run_tools import Learners, settings, tiny, until
+
+from keisei import Alert, Keisei, Settings, Status
+from keisei.config import Run, SettingsError
+from keisei.store import (
+    CheckpointError,
+    RunDirectory,
+    save_checkpoint,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "said"),
+    [
+        ({"strategy": "best"}, "evaluation.strategy: one of single"),
+        (
+            {"opponents": ["materail"]},
+            "evaluation.opponents: materail: no such file or folder, did",
+        ),
+        ({"opponents": ["fairi"], "engines": {"fairy": "usi:x?nodes=1"}}, "did you mean fairy?"),
+        ({"engines": {"a": "usi:x?nodes=many"}}, "evaluation.engines.a: nodes: a whole number"),
+    ],
+)
+async def test_evaluations_that_could_not_begin_are_refused_at_once(
+    tmp_path: Path, evaluation: dict[str, Any], said: str
+) -> None:
+    wrong = Settings(run=Run(root=tmp_path), evaluation=evaluation)  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match=said):
+        async with Keisei(wrong, _learner=Learners()):
+            raise AssertionError("entered")
+    assert await anyio.to_thread.run_sync(os.listdir, tmp_path) == []
+
+
+async def test_initial_weights_of_another_network_are_refused_before_there_is_a_run(
+    tmp_path: Path,
+) -> None:
+    def make() -> Path:
+        wanted = settings(tmp_path)
+        with RunDirectory.create(wanted, tmp_path / "other") as run:
+            weights = {"weights": {"w": torch.tensor([1.0])}}
+            good = {"net": wanted.net.model_dump()}
+            save_checkpoint(run, 1, weights, good)
+            path = save_checkpoint(run, 2, weights, good)
+            (path / "weights.safetensors").write_bytes(b"x")
+        with RunDirectory.create(wanted, tmp_path / "bigger") as run:
+            bad = {"net": wanted.net.model_dump() | {"channels": 64}}
+            save_checkpoint(run, 1, weights, bad)
+        return tmp_path
+
+    await to_thread.run_sync(make)
+    keisei = Keisei(settings(tmp_path / "runs"), init=tmp_path / "bigger", _learner=Learners())
+    with pytest.raises(CheckpointError, match=r"'channels': 64.*'channels': 32"):
+        async with keisei:
+            raise AssertionError("entered")
+    assert not await anyio.Path(tmp_path / "runs").exists()
+    keisei = Keisei(settings(tmp_path / "runs"), init=tmp_path / "other", _learner=Learners())
+    async with keisei:
+        alert = await until(keisei, Alert)
+        assert "refused" in alert.message
+        assert "damaged" in alert.message
+
+
+async def test_what_was_chosen_for_the_machine_is_told(tmp_path: Path) -> None:
+    async with Keisei(tiny(tmp_path, **{"run.steps": 1, "compute.dtype": "auto"})) as keisei:
+        told = [e async for e in keisei.events({"status"}) if isinstance(e, Status)]
+    (running,) = [event.message for event in told if event.kind == "running"]
+    chosen = keisei.settings
+    assert "auto" not in {chosen.device, chosen.compute.dtype}
+    assert running == f"on {chosen.device}, {chosen.compute.dtype}, 1 thread"
+    assert keisei.status().threads == 1
+
+
+async def test_the_newest_run_is_resumed_and_its_database_goes_on(tmp_path: Path) -> None:
+    async with Keisei(tiny(tmp_path, **{"run.steps": 256})) as keisei:
+        await keisei.wait()
+    async with Keisei(tiny(tmp_path, **{"run.steps": 512}), resume=True) as again:
+        assert again.run.path == keisei.run.path
+        await again.wait()
+    metrics = await to_thread.run_sync(again.reader.metrics)
+    assert metrics["series"]["train/kl"]["step"] == [128, 256, 384, 512]
+    games = await to_thread.run_sync(again.reader.games)
+    assert games
+    assert len({game["id"] for game in games}) == len(games)
+
 
 WORKER = """
 import asyncio, json, sys

@@ -1,134 +1,76 @@
-"""The runtime joined to the real learner, matches and store, all of them tiny."""
+"""Evaluations that are played beside training."""
+# ruff: noqa: PT012 (what raises is the end of the `async with`, so its body must be inside)
 
-import shutil
+import threading
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
 import torch
 from anyio import to_thread
 from engine_tools import fake, nothing_left
+from fake_learner import FakeLearner
+from run_tools import (
+    Learners,
+    newest,
+    played,
+    read_checkpoint,
+    settings,
+    tiny,
+    until,
+    until_step,
+)
 
-from keisei import Evaluation, Iteration, Keisei, Settings, Status
+from keisei import Iteration, Keisei, Settings, Status, TrainingFailed
 from keisei import load as keisei_load
 from keisei.errors import KeyReused
 from keisei.evaluation.spec import EvaluationSpec
+from keisei.events import Evaluation
 from keisei.play import engines
 from keisei.play.tournament import _openings
-from keisei.shogi import Position, SfenError
-from keisei.store import load_checkpoint
 from keisei.usi import Timeouts
 
 pytestmark = pytest.mark.anyio
+
+
 FAULTS = {
     "exit": "failed", "hang": "failed", "flood": "failed", "crash-once": "done", "junk": "done",
     "illegal": "done", "nonsense": "done", "stderr-flood": "failed",
 }  # fmt: skip
-"""What fake engines do, and what becomes of an evaluation against them."""
+"""What fake engines do, and how an evaluation against them ends."""
 
 
-def tiny(path: Path, **overrides: Any) -> Settings:
-    keys = {
-        "run.root": path,
-        "run.games_recorded": 1,
-        "env.games": 8,
-        "env.max_ply": 32,
-        "env.reset_pool": 16,
-        "net.blocks": 1,
-        "net.channels": 8,
-        "ppo.rollout_plies": 16,
-        "opponents.share": 0.0,
-        "ppo.minibatch": 64,
-        "compute.dtype": "float32",
-        "compute.threads": 1,
-    }
-    return Settings.load(overrides=keys | overrides)
+async def step_of(checkpoint: Path) -> int:
+    """Load a checkpoint as ``keisei.load`` does; return its step."""
+    return (await to_thread.run_sync(keisei_load, checkpoint)).step
 
 
-async def read(path: Path) -> Any:
-    return await to_thread.run_sync(load_checkpoint, path)
+async def test_the_newest_evaluations_score_is_a_metric(tmp_path: Path) -> None:
+    async with Keisei(settings(tmp_path), _learner=Learners()) as keisei:
+        await keisei.evaluate(EvaluationSpec(opponents=("random",), games=2, max_ply=4))
+        await until(keisei, Evaluation, state="done")
+        event = await until(keisei, Iteration)
+        assert event.values["eval/score"] == 0.5  # games that are cut count half
 
 
-async def played(keisei: Keisei, evaluation: str) -> dict[int, dict[str, Any]]:
-    """The games that are kept of an evaluation, by number."""
-    games = partial(keisei.reader.match_games, evaluation, limit=10_000)
-    return {game["number"]: game for game in await to_thread.run_sync(games)}
+async def test_evaluations_that_a_failed_worker_never_took_are_ended(tmp_path: Path) -> None:
+    gate = threading.Event()
 
+    def on_turn(learner: FakeLearner, turn: int) -> None:
+        gate.wait(5)
+        raise ArithmeticError("loss is not finite")
 
-async def until_step(keisei: Keisei, step: int) -> None:
-    async for event in keisei.events({"metrics"}):
-        if event.step >= step:
-            return
-
-
-async def loaded(path: Path) -> Any:
-    return await to_thread.run_sync(keisei_load, path)
-
-
-async def newest(keisei: Keisei) -> Path:
-    return (await to_thread.run_sync(keisei.run.checkpoints))[-1]
-
-
-async def test_what_was_chosen_for_the_machine_is_told(tmp_path: Path) -> None:
-    async with Keisei(tiny(tmp_path, **{"run.steps": 1, "compute.dtype": "auto"})) as keisei:
-        told = [e async for e in keisei.events({"status"}) if isinstance(e, Status)]
-    (running,) = [event.message for event in told if event.kind == "running"]
-    chosen = keisei.settings
-    assert "auto" not in {chosen.device, chosen.compute.dtype}
-    assert running == f"on {chosen.device}, {chosen.compute.dtype}, 1 thread"
-    assert keisei.status().threads == 1
-
-
-async def test_resuming_continues_the_same_games_at_the_same_step(tmp_path: Path) -> None:
-    """Stopped and continued equals never stopped: weights, optimiser, games and metrics, by bit."""
-    stop, end = 3 * 8 * 16, 6 * 8 * 16
-    async with Keisei(tiny(tmp_path, **{"run.steps": end})) as whole:
-        straight = [e async for e in whole.events({"metrics"}) if isinstance(e, Iteration)]
-    async with Keisei(tiny(tmp_path, **{"run.steps": stop}), run=tmp_path / "part") as part:
-        first = [e async for e in part.events({"metrics"}) if isinstance(e, Iteration)]
-    settings = tiny(tmp_path, **{"run.steps": end, "ppo.gamma": 0.5})
-    async with Keisei(settings, run=part.run.path, resume=True) as resumed:
-        assert resumed.settings.ppo.gamma == part.settings.ppo.gamma, "the run keeps its own"
-        assert resumed.status().step == stop
-        second = [e async for e in resumed.events({"metrics"}) if isinstance(e, Iteration)]
-    assert [e.step for e in first + second] == [e.step for e in straight]
-    for one, other in zip(first + second, straight, strict=True):
-        for name in ("train/loss_policy", "train/entropy", "games/length"):
-            assert repr(one.values[name]) == repr(other.values[name]), (one.iteration, name)
-    here, there = [await read(await newest(keisei)) for keisei in (resumed, whole)]
-    assert here.step == there.step == end
-    for group in here.tensors:
-        for name, tensor in here.tensors[group].items():
-            assert torch.equal(tensor, there.tensors[group][name]), f"{group}/{name}"
-
-
-async def test_the_newest_run_is_resumed_and_its_database_goes_on(tmp_path: Path) -> None:
-    async with Keisei(tiny(tmp_path, **{"run.steps": 256})) as keisei:
-        await keisei.wait()
-    async with Keisei(tiny(tmp_path, **{"run.steps": 512}), resume=True) as again:
-        assert again.run.path == keisei.run.path
-        await again.wait()
-    metrics = await to_thread.run_sync(again.reader.metrics)
-    assert metrics["series"]["train/kl"]["step"] == [128, 256, 384, 512]
-    games = await to_thread.run_sync(again.reader.games)
-    assert games
-    assert len({game["id"] for game in games}) == len(games)
-
-
-async def test_init_starts_a_new_run_with_the_weights_of_another(tmp_path: Path) -> None:
-    async with Keisei(tiny(tmp_path, **{"run.steps": 128})) as first:
-        await first.wait()
-    settings = tiny(tmp_path, **{"run.steps": 128, "ppo.learning_rate": 1e-12})
-    async with Keisei(settings, init=first.run.path) as second:
-        await second.wait()
-    assert second.run.path != first.run.path
-    (one, two) = [await read(await newest(keisei)) for keisei in (first, second)]
-    assert one.step == two.step == 128, "a new run counts from nothing"
-    for name, tensor in one.tensors["weights"].items():
-        assert torch.allclose(tensor, two.tensors["weights"][name], atol=1e-6), name
+    keisei = Keisei(settings(tmp_path), _learner=Learners(on_turn=on_turn), keep_serving=True)
+    with pytest.raises(TrainingFailed):
+        async with keisei:
+            await until(keisei, Status, kind="running")
+            await anyio.sleep(0.02)
+            evaluation = await keisei.evaluate(EvaluationSpec(opponents=("random",), games=2))
+            gate.set()
+            with anyio.fail_after(2):
+                assert (await evaluation.result())["state"] == "interrupted"
 
 
 async def test_a_match_is_played_beside_training_while_it_goes_on(tmp_path: Path) -> None:
@@ -163,27 +105,6 @@ async def test_a_match_is_played_beside_training_while_it_goes_on(tmp_path: Path
         async for event in events:  # training was not stopped by it
             if isinstance(event, Iteration) and event.values["speed/share_evaluation"] < 0.5:
                 break
-
-
-async def test_evaluations_come_back_every_so_many_steps(tmp_path: Path) -> None:
-    regular = {
-        "every_steps": 256, "games": 2, "max_ply": 32, "opponents": "random", "promotion_games": 4,
-    }  # fmt: skip
-    wanted = tiny(tmp_path, **{f"evaluation.{key}": value for key, value in regular.items()})
-    async with Keisei(wanted) as keisei:
-        seen: dict[str, int] = {}
-        async for event in keisei.events({"eval"}):
-            if isinstance(event, Evaluation) and event.state == "done":
-                assert event.result is not None
-                seen[event.id] = int(event.result["agent"].partition("@")[2])
-                if len(seen) == 4:
-                    break
-    first, test, second, later = seen.values()
-    assert 256 <= first <= test < second <= later
-    asked = [found["spec"] for found in reversed(keisei.evaluations())][:4]
-    assert [spec["promote"] for spec in asked] == [False, True, False, True]
-    assert list(asked[1]["opponents"]) == ["best"]
-    assert list(asked[1]["sprt"]) == [0, 20]
 
 
 async def test_matches_can_be_cancelled_and_end_with_the_run(tmp_path: Path) -> None:
@@ -247,11 +168,11 @@ async def test_a_network_that_passes_the_test_becomes_best_and_stays(tmp_path: P
         for _ in range(3):
             await until_step(keisei, keisei.status().step + 1)
             await keisei.checkpoint()
-        assert (await loaded(best)).step == found["measured"] < keisei.status().step
+        assert await step_of(best) == found["measured"] < keisei.status().step
         after = await (await keisei.evaluate(replace(wanted, sprt=hard))).result()
         assert after["result"]["opponent"] == found["result"]["agent"]
         assert after["result"]["sprt"]["decision"] == "reject"
-        assert (await loaded(best)).step == found["measured"]
+        assert await step_of(best) == found["measured"]
         event = await anext(keisei.events({"metrics"}))
         assert "eval/score" not in event.values, "a moving opponent's score is no curve"
 
@@ -271,16 +192,6 @@ async def test_a_stop_leaves_the_checkpoint_that_an_interrupted_evaluation_needs
         await keisei.checkpoint()
     assert (await handle.result())["state"] == "interrupted"
     assert await to_thread.run_sync(keisei.run.checkpoint(found["measured"]).exists)
-
-
-async def test_a_copied_run_whose_best_is_a_folder_trains_on(tmp_path: Path) -> None:
-    async with Keisei(tiny(tmp_path, **{"run.steps": 256})) as first:
-        await first.wait()
-    folder = await newest(first)
-    await to_thread.run_sync(shutil.copytree, folder, first.run.best)
-    more = Settings.load(overrides={"run.steps": 1024, "run.checkpoint_seconds": 0.01})
-    async with Keisei(more, run=first.run.path, resume=True) as again:
-        assert (await again.wait()).kind == "finished"
 
 
 @pytest.mark.parametrize("how", FAULTS)
@@ -324,28 +235,8 @@ async def test_evaluations_change_nothing_of_the_training(tmp_path: Path) -> Non
     games = await to_thread.run_sync(watched.reader.match_games)
     assert len(games) >= 2
     assert all(game["plies"] > len(game["opening"].split()) - 2 for game in games)
-    one, other = [await read(await newest(keisei)) for keisei in (alone, watched)]
+    one, other = [await read_checkpoint(await newest(keisei)) for keisei in (alone, watched)]
     assert one.step == other.step == 1024
     for group in ("weights", "optimizer", "env"):
         for name, tensor in one.tensors[group].items():
             assert torch.equal(tensor, other.tensors[group][name]), name
-
-
-async def test_a_match_plays_on_while_training_is_paused(tmp_path: Path) -> None:
-    async with Keisei(tiny(tmp_path)) as keisei:
-        await keisei.pause()
-        handle = await keisei.evaluate(EvaluationSpec(opponents=("random",), games=2, max_ply=20))
-        with anyio.fail_after(30):
-            assert (await handle.result())["state"] == "done"
-        assert keisei.status().state == "paused"
-
-
-async def test_the_live_network_answers_with_a_move(tmp_path: Path) -> None:
-    async with Keisei(tiny(tmp_path)) as keisei:
-        sfen = Position().sfen()
-        with anyio.fail_after(30):
-            assert await keisei.best_move(sfen) in Position().legal_moves()
-            await keisei.pause()
-            assert await keisei.best_move(sfen, greedy=False) in Position().legal_moves()
-            with pytest.raises(SfenError):
-                await keisei.best_move("nonsense")
