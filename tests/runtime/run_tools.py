@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from inspect import isawaitable
 from pathlib import Path
 from typing import Any
 
@@ -107,9 +108,12 @@ async def until_step(keisei: Keisei, step: int) -> None:
 
 
 async def becomes(condition: Callable[[], Any]) -> None:
-    """Wait until the condition is true. For conditions that no event announces."""
+    """Wait until a function returns something true. It may be async; no event announces its change."""
     with anyio.fail_after(10):
-        while not condition():  # noqa: ASYNC110 (no event announces it)
+        while True:
+            found = condition()
+            if await found if isawaitable(found) else found:
+                return
             await anyio.sleep(0.01)
 
 

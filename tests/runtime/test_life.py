@@ -1,22 +1,21 @@
 """What runs on the event loop: parts that crash, sinks, the order of closing."""
 # ruff: noqa: PT012 (what raises is the end of the `async with`, so its body must be inside)
 
-import time
+import threading
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 from anyio import to_thread
+from fake_learner import FakeLearner
 from run_tools import Learners, Sink, becomes, raising, saved, settings, until
 
 from keisei import Alert, Failed, Iteration, Keisei, NotRunning, Status, TrainingFailed
-from keisei.events import Event
-from keisei.feed.sinks import DatabaseSink
-from keisei.store import (
-    RunDirectory,
-    RunReader,
-)
+from keisei.feed.outbox import KEPT
+from keisei.feed.sinks import DatabaseSink, Feed
+from keisei.runtime.regular import RegularEvaluations
+from keisei.store import RunDirectory, RunReader
 
 pytestmark = pytest.mark.anyio
 
@@ -36,24 +35,24 @@ async def test_metrics_reach_the_database_with_what_the_loop_adds(tmp_path: Path
     assert min(series["system/rss_bytes"]["value"]) > 1e7
 
 
-async def test_kept_serving_it_stays_up_after_the_end(tmp_path: Path) -> None:
+# ---------------------------------------------------------------------- keep_serving
+async def test_a_run_that_keeps_serving_stays_up_after_the_end(tmp_path: Path) -> None:
     keisei = Keisei(settings(tmp_path, steps=200), _learner=Learners(), keep_serving=True)
     async with keisei:
         await until(keisei, Status, kind="finished")
-        await anyio.sleep(0.1)
-        assert keisei.status().phase == "idle"
+        await becomes(lambda: keisei.status().phase == "idle")
         with pytest.raises(NotRunning, match="finished"):
             await keisei.pause()
         keisei.stop()
         assert (await keisei.wait()).kind == "finished"
 
 
-async def test_kept_serving_a_failed_run_still_answers(tmp_path: Path) -> None:
+async def test_a_failed_run_that_keeps_serving_still_answers(tmp_path: Path) -> None:
     keisei = Keisei(settings(tmp_path), _learner=Learners(on_turn=raising(1)), keep_serving=True)
     with pytest.raises(TrainingFailed):
         async with keisei:
             await until(keisei, Failed)
-            await anyio.sleep(0.05)
+            await becomes(lambda: keisei.status().phase == "ended")
             assert keisei.status().state == "failed"
             assert "not finite" in keisei.status().message
             async with keisei.subscribe([]) as chunks:
@@ -68,7 +67,8 @@ async def test_kept_serving_a_failed_run_still_answers(tmp_path: Path) -> None:
             await keisei.wait()
 
 
-async def test_what_stands_beside_training_does_not_end_it(
+# ---------------------------------------------------------------------- crashes
+async def test_a_crash_of_the_stream_does_not_end_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def crash(self: Any) -> None:
@@ -81,32 +81,32 @@ async def test_what_stands_beside_training_does_not_end_it(
         assert (await keisei.wait()).kind == "finished"
 
 
-async def test_a_crash_of_the_loops_part_is_the_runs_state(
+def crash_of_the_pump(self: RegularEvaluations, step: int) -> None:
+    """Raise where the pump hands on the events of an iteration."""
+    raise ValueError("pump")
+
+
+async def test_a_crash_of_the_pump_stops_the_device_thread_and_fails_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    learners = Learners()
     with pytest.raises(TrainingFailed, match="pump"):
-        async with Keisei(settings(tmp_path), _learner=Learners()) as keisei:
-
-            def crash(event: Event) -> None:
-                raise ValueError("pump")
-
-            monkeypatch.setattr(keisei._life, "_hand_on", crash)
-            await keisei.wait()
+        async with Keisei(settings(tmp_path), _learner=learners) as keisei:
+            monkeypatch.setattr(RegularEvaluations, "reached", crash_of_the_pump)
+            with anyio.fail_after(10):
+                await keisei.wait()
+            assert learners.made[0].env.closed
             assert keisei.status().state == "failed"
 
 
-async def test_kept_serving_a_crash_of_the_loops_part_leaves_a_failed_run_up(
+async def test_after_a_crash_of_the_pump_a_run_that_keeps_serving_saves_and_stays_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     learners = Learners()
     with pytest.raises(TrainingFailed, match="pump"):
         async with Keisei(settings(tmp_path), _learner=learners, keep_serving=True) as keisei:
-
-            def crash(event: Event) -> None:
-                raise ValueError("pump")
-
             await until(keisei, Iteration)
-            monkeypatch.setattr(keisei._life, "_hand_on", crash)
+            monkeypatch.setattr(RegularEvaluations, "reached", crash_of_the_pump)
             async for event in keisei.events():
                 if isinstance(event, Failed):
                     break
@@ -129,7 +129,7 @@ async def test_kept_serving_a_crash_of_the_loops_part_leaves_a_failed_run_up(
         "keisei.store.Database.close",
     ],
 )
-async def test_what_fails_to_close_does_not_change_how_a_run_ended(
+async def test_a_part_that_fails_to_close_does_not_change_how_a_run_ended(
     broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def crash(self: Any) -> None:
@@ -143,6 +143,7 @@ async def test_what_fails_to_close_does_not_change_how_a_run_ended(
     (await to_thread.run_sync(RunDirectory.open, keisei.run.path)).close()  # not locked any more
 
 
+# ---------------------------------------------------------------------- leave_compile
 @pytest.mark.parametrize("leave", [True, False])
 async def test_a_stop_waits_for_a_compile_only_if_the_program_goes_on(
     leave: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -161,7 +162,31 @@ async def test_a_stop_waits_for_a_compile_only_if_the_program_goes_on(
     await becomes(lambda: learners.made[0].env.closed)
 
 
-async def test_what_was_given_up_is_told_by_the_status(
+async def test_a_stop_always_waits_for_an_iteration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keisei.runtime.life.COMPILE_SECONDS", 0.0)
+    inside, gate = threading.Event(), threading.Event()
+
+    def on_turn(learner: FakeLearner, turn: int) -> None:
+        inside.set()
+        gate.wait(5)
+
+    learners = Learners(on_turn=on_turn)
+    async with Keisei(settings(tmp_path), _learner=learners, leave_compile=True) as keisei:
+        await to_thread.run_sync(inside.wait, 5)
+        keisei.stop()
+        with anyio.move_on_after(0.3) as waiting:
+            await keisei.wait()
+        assert waiting.cancelled_caught, "the run ended though its device thread trained"
+        gate.set()
+        await keisei.wait()
+        assert learners.made[0].env.closed
+    assert not keisei.left_behind
+
+
+# ---------------------------------------------------------------------- sinks
+async def test_the_status_names_a_sink_that_was_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("keisei.feed.supervise.PAUSES", (0.0, 0.0, 0.0))
@@ -173,7 +198,7 @@ async def test_what_was_given_up_is_told_by_the_status(
         assert keisei.status().degraded == ("sink test: OSError: broken pipe; given up",)
 
 
-async def test_a_database_that_is_written_again_is_no_longer_told_as_lost(
+async def test_the_status_names_a_database_only_while_it_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = True
@@ -184,25 +209,32 @@ async def test_a_database_that_is_written_again_is_no_longer_told_as_lost(
             raise OSError(28, "No space left on device")
         await write(sink, events)
 
+    async def states(*, in_database: bool) -> list[str]:
+        """Return the oldest three states that the history holds, newest first."""
+        rows = await to_thread.run_sync(keisei.history)
+        kept = [
+            row for row in rows if row["topic"] == "status" and ("id" in row or not in_database)
+        ]
+        return [row["event"] for row in kept][-3:]
+
+    async def is_written() -> bool:
+        return await states(in_database=True) == ["running", "compiling", "started"]
+
     monkeypatch.setattr(DatabaseSink, "write", shaky)
     monkeypatch.setattr("keisei.feed.supervise.PAUSES", (0.0, 0.0, 0.0))
     monkeypatch.setattr("keisei.feed.sinks.RETRY_SECONDS", 0.02)
     async with Keisei(settings(tmp_path), _learner=Learners()) as keisei:
         await becomes(lambda: keisei.status().degraded)
         assert "No space left" in keisei.status().degraded[0]
-        told = await to_thread.run_sync(keisei.history)
-        alert = next(event for event in told if event["topic"] == "alert")
+        history = await to_thread.run_sync(keisei.history)
+        alert = next(event for event in history if event["topic"] == "alert")
         assert "No space left" in alert["message"]
         assert "id" not in alert
-        states = [event["event"] for event in told if event["topic"] == "status"]
-        assert states[-3:] == ["running", "compiling", "started"]
+        assert await states(in_database=False) == ["running", "compiling", "started"]
         full = False
         await becomes(lambda: not keisei.status().degraded)
         await keisei.checkpoint()
-        await anyio.sleep(0.1)
-        told = await to_thread.run_sync(keisei.history)
-        states = [event["event"] for event in told if event["topic"] == "status" and "id" in event]
-        assert states[-3:] == ["running", "compiling", "started"]
+        await becomes(is_written)
 
 
 async def test_a_sink_that_raises_is_started_again_and_misses_nothing(tmp_path: Path) -> None:
@@ -215,7 +247,7 @@ async def test_a_sink_that_raises_is_started_again_and_misses_nothing(tmp_path: 
     assert [e.step for e in sink.events if isinstance(e, Iteration)] == list(range(100, 1001, 100))
 
 
-async def test_a_sink_that_is_beyond_help_does_not_stop_training(tmp_path: Path) -> None:
+async def test_a_sink_that_always_raises_does_not_stop_training(tmp_path: Path) -> None:
     async with Keisei(
         settings(tmp_path, steps=500), _learner=Learners(), sinks=[Sink(failures=999)]
     ) as keisei:
@@ -223,7 +255,7 @@ async def test_a_sink_that_is_beyond_help_does_not_stop_training(tmp_path: Path)
             assert (await keisei.wait()).kind == "finished"
 
 
-async def test_crashes_far_apart_never_end_a_sink(
+async def test_a_sink_that_raises_now_and_then_is_never_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Shaky(Sink):
@@ -266,7 +298,7 @@ async def test_the_database_is_written_again_once_the_disk_has_room(
     assert series["train/kl"]["step"] == list(range(100, 1001, 100))
 
 
-async def test_a_disk_that_stays_full_does_not_hold_up_the_end(
+async def test_a_disk_that_stays_full_does_not_delay_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def full(sink: DatabaseSink, events: Any) -> None:
@@ -279,26 +311,41 @@ async def test_a_disk_that_stays_full_does_not_hold_up_the_end(
             assert (await keisei.wait()).kind == "finished"
 
 
-async def test_a_sink_that_hangs_is_told_once_of(
+class StuckSink(Sink):
+    """Its first write does not end before ``gate`` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = anyio.Event()
+
+    async def write(self, events: Any) -> None:
+        await self.gate.wait()
+        await super().write(events)
+
+
+async def test_events_that_a_stuck_sink_misses_give_one_alert(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with Keisei(settings(tmp_path), _learner=Learners(), sinks=[Sink(delay=1e6)]) as keisei:
-        hanging = keisei._life._feeds[-1]
-        hanging._box._limit = 3
-        alerts: list[Alert] = []
-        with anyio.move_on_after(0.5):
-            async for event in keisei.events({"alert"}):
-                assert isinstance(event, Alert)
-                alerts.append(event)
-        assert [alert.name for alert in alerts] == ["sink test"]
-        assert hanging.dropped > 1
-        monkeypatch.setattr("keisei.runtime.life.CLOSE_SECONDS", 0.1)
+    feeds: list[Feed] = []
+
+    def make_feed(sink: Any) -> Feed:
+        feeds.append(Feed(sink, kept=3 if isinstance(sink, StuckSink) else KEPT))
+        return feeds[-1]
+
+    monkeypatch.setattr("keisei.runtime.life.Feed", make_feed)
+    monkeypatch.setattr("keisei.runtime.life.CLOSE_SECONDS", 0.1)
+    async with Keisei(settings(tmp_path), _learner=Learners(), sinks=[StuckSink()]) as keisei:
+        alerts = keisei.events({"alert"})
+        await becomes(lambda: feeds[-1].dropped > 1)
+    assert [event.name async for event in alerts if isinstance(event, Alert)] == ["sink test"]
 
 
-async def test_a_slow_sink_holds_up_nobody(tmp_path: Path) -> None:
-    sink = Sink(delay=0.3)
+async def test_training_does_not_wait_for_a_stuck_sink(tmp_path: Path) -> None:
+    sink = StuckSink()
     async with Keisei(settings(tmp_path), _learner=Learners(), sinks=[sink]) as keisei:
-        begin = time.monotonic()
         for _ in range(5):
             await until(keisei, Iteration)
-        assert time.monotonic() - begin < 1
+        assert sink.events == []
+        sink.gate.set()
+    assert sink.closed
+    assert sum(isinstance(event, Iteration) for event in sink.events) >= 5
