@@ -3,6 +3,8 @@
 
 import threading
 import time
+import weakref
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,37 +12,63 @@ import anyio
 import pytest
 import torch
 from anyio import to_thread
-from fake_learner import FakeLearner
-from run_tools import Learners, saved, settings, tiny, until
+from fake_learner import FakeAgent, FakeEnv, FakeLearner
+from run_tools import Learners, becomes, saved, settings, tiny, until
 
 from keisei import Alert, InboxFull, Iteration, Keisei, NotRunning, Settings, Status, TrainingFailed
 from keisei.config import Compute
 from keisei.evaluation.spec import EvaluationSpec
+from keisei.play.mailbox import Command
+from keisei.runtime.commands import COMMANDS
+from keisei.runtime.turns import Pace
 from keisei.shogi import Position, SfenError
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_an_iteration_too_long_to_finish_is_given_up(tmp_path: Path) -> None:
+class Gate:
+    """An ``on_turn`` that waits in one turn of an iteration until the test opens it."""
+
+    def __init__(self, iteration: int = 0, turn: int = 0) -> None:
+        self._where = iteration, turn
+        self._reached, self._opened = threading.Event(), threading.Event()
+
+    def __call__(self, learner: FakeLearner, turn: int) -> None:
+        if (learner.iteration, turn) == self._where:
+            self._reached.set()
+            self._opened.wait(5)
+
+    async def reached(self) -> None:
+        """Wait until the device thread waits here."""
+        assert await to_thread.run_sync(self._reached.wait, 5)
+
+    def open(self) -> None:
+        self._opened.set()
+
+
+# ---------------------------------------------------------------------- stop
+async def test_an_iteration_too_long_to_finish_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # as if earlier iterations had taken ten seconds
+    monkeypatch.setattr("keisei.runtime.worker.Pace", partial(Pace, typical=10.0))
     learners = Learners(turns=1000, seconds=0.01)
     async with Keisei(settings(tmp_path), _learner=learners) as keisei:
-        await until(keisei, Status, kind="running")
-        await anyio.sleep(0.1)
-        keisei._life.worker.pace.add(0.0)
-        keisei._life.worker.pace._typical = 10.0  # as if earlier ones had taken ten seconds
-        begin = time.monotonic()
+        await becomes(lambda: keisei.status().phase == "iteration")
         keisei.stop()
-        await keisei.wait()
-        assert time.monotonic() - begin < 1
+        with anyio.fail_after(5):
+            await keisei.wait()
     assert learners.made[0].given_up == 1
     assert await saved(keisei) == []
 
 
 async def test_an_iteration_nearly_done_is_finished_and_saved(tmp_path: Path) -> None:
-    learners = Learners(turns=40, seconds=0.01)
+    gate = Gate(iteration=1, turn=10)
+    learners = Learners(turns=40, seconds=0.01, on_turn=gate)
     async with Keisei(settings(tmp_path), _learner=learners) as keisei:
-        await until(keisei, Iteration)
-        await anyio.sleep(0.1)
+        await gate.reached()
+        keisei.stop()
+        gate.open()
     assert learners.made[0].given_up == 0
     assert (await saved(keisei))[-1] == learners.made[0].step >= 200
 
@@ -70,7 +98,8 @@ async def test_stop_is_quick_in_every_phase(tmp_path: Path, phase: str) -> None:
     assert outcome.kind == ("finished" if phase == "finished" else "stopped")
 
 
-async def test_pause_resume_and_checkpoint_have_two_ends(tmp_path: Path) -> None:
+# ---------------------------------------------------------------------- commands
+async def test_a_command_is_accepted_at_once_and_finished_later(tmp_path: Path) -> None:
     learners = Learners()
     async with Keisei(settings(tmp_path, checkpoint_seconds=1000), _learner=learners) as keisei:
         await until(keisei, Iteration)
@@ -80,49 +109,59 @@ async def test_pause_resume_and_checkpoint_have_two_ends(tmp_path: Path) -> None
         assert keisei.status().state == "paused"
         step, iteration = learners.made[0].step, learners.made[0].iteration
         elapsed = keisei.status().elapsed
-        await anyio.sleep(0.1)
+        await anyio.sleep(0.1)  # time passes, but no time of training
         assert keisei.status().elapsed == elapsed > 0
         assert (learners.made[0].step, learners.made[0].iteration) == (step, iteration)
         command = keisei.submit("checkpoint")  # accepted; the iteration in progress ends first
         assert not command.finished.done
         path = await command.finished
         assert int(path.name) == (await saved(keisei))[-1] == learners.made[0].step
-        await anyio.sleep(0.05)
+        await becomes(lambda: keisei.status().checkpoint == learners.made[0].step)
+        await becomes(lambda: keisei.status().phase == "idle")
         assert keisei.status().state == "paused", "a checkpoint does not end a pause"
-        assert keisei.status().checkpoint == learners.made[0].step
         await keisei.resume()
         event = await until(keisei, Iteration)
         assert event.step > step
-        await keisei.resume()  # no harm
+        await keisei.resume()  # it runs already
         assert keisei.status().state == "running"
         assert keisei.status().message == chosen
 
 
-async def test_a_full_inbox_refuses(tmp_path: Path) -> None:
-    gate = threading.Event()
-    learners = Learners(on_turn=lambda learner, turn: gate.wait(5) and None)
-    async with Keisei(settings(tmp_path), _learner=learners) as keisei:
-        await until(keisei, Status, kind="running")
-        await anyio.sleep(0.05)
+async def test_a_full_inbox_refuses_commands(tmp_path: Path) -> None:
+    gate = Gate()
+    async with Keisei(settings(tmp_path), _learner=Learners(on_turn=gate)) as keisei:
+        await gate.reached()
         commands = [keisei.submit("resume") for _ in range(8)]
         with pytest.raises(InboxFull):
             keisei.submit("resume")
-        gate.set()
+        gate.open()
         for command in commands:
             await command.finished
+
+
+async def test_a_command_that_a_run_does_not_know_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Dance(Command):
+        """No run can do this."""
+
+    monkeypatch.setitem(COMMANDS, "dance", Dance)
+    async with Keisei(settings(tmp_path), _learner=Learners()) as keisei:
+        await until(keisei, Iteration)
+        with pytest.raises(TypeError, match="Dance"):
+            await keisei.submit("dance").finished  # type: ignore[arg-type]
+        await until(keisei, Iteration)
 
 
 @pytest.mark.parametrize("end", ["steps", "stop", "raise", "save"])
 async def test_a_checkpoints_reply_comes_however_the_run_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
-    """Asked for within the last iteration."""
-    inside, gate = threading.Event(), threading.Event()
+    """The checkpoint is asked for within the last iteration."""
+    gate = Gate(turn=2)
 
     def on_turn(learner: FakeLearner, turn: int) -> None:
-        if turn == 2:
-            inside.set()
-            gate.wait(5)
+        gate(learner, turn)
         if turn == 3 and end == "raise":
             raise ArithmeticError("loss is not finite")
 
@@ -136,14 +175,14 @@ async def test_a_checkpoints_reply_comes_however_the_run_ends(
     )
     try:
         async with keisei:
-            await to_thread.run_sync(inside.wait, 5)
+            await gate.reached()
             command = keisei.submit("checkpoint")
             if end == "stop":
-                keisei._life.worker._worth_finishing = lambda: False  # type: ignore[method-assign]
+                monkeypatch.setattr("keisei.runtime.worker.FINISH_SECONDS", -1.0)
                 keisei.stop()
                 assert keisei.status().state == "stopping"
-                assert keisei.status().message == "", "not that of the state before"
-            gate.set()
+                assert keisei.status().message == "", "the message of the state before is gone"
+            gate.open()
             with anyio.fail_after(2):
                 if end == "steps":
                     assert int((await command.finished).name) == 100
@@ -154,35 +193,39 @@ async def test_a_checkpoints_reply_comes_however_the_run_ends(
         assert end in {"raise", "save"}
 
 
-async def test_a_learner_that_cannot_warm_up_is_closed_and_let_go(tmp_path: Path) -> None:
+# ---------------------------------------------------------------------- the learner
+async def test_a_learner_that_cannot_warm_up_is_closed_and_freed(tmp_path: Path) -> None:
     class Cold(FakeLearner):
         def warm_up(self) -> None:
             raise MemoryError("no room")
 
-    made: list[FakeLearner] = []
+    envs: list[FakeEnv] = []
+    learners: list[weakref.ref[FakeLearner]] = []
 
     def build(settings: Settings) -> FakeLearner:
-        made.append(Cold(settings))
-        return made[0]
+        learner = Cold(settings)
+        envs.append(learner.env)
+        learners.append(weakref.ref(learner))
+        return learner
 
     with pytest.raises(TrainingFailed, match="no room"):
         async with Keisei(settings(tmp_path), _learner=build) as keisei:
             await keisei.wait()
-            assert made[0].env.closed
-            assert not hasattr(keisei._life.worker, "_learner")
+            assert envs[0].closed
+            assert learners[0]() is None
 
 
-async def test_a_network_that_runs_uncompiled_is_told(tmp_path: Path) -> None:
+async def test_a_network_that_runs_uncompiled_gives_an_alert(tmp_path: Path) -> None:
     learners = Learners(compile_failure="no C++ compiler")
     async with Keisei(settings(tmp_path, steps=500), _learner=learners) as keisei:
         alert = await until(keisei, Alert, name="compile")
         assert "no C++ compiler" in alert.message
 
 
-async def test_a_failed_runs_tensors_are_let_go(tmp_path: Path) -> None:
-    import weakref
-
-    error = ValueError("kept by somebody, and with it the frames it passed")
+async def test_a_failed_runs_tensors_are_freed_though_someone_keeps_its_exception(
+    tmp_path: Path,
+) -> None:
+    error = ValueError("keeps the frames that it passed")
     kept: list[Any] = []
 
     class Big:
@@ -201,15 +244,16 @@ async def test_a_failed_runs_tensors_are_let_go(tmp_path: Path) -> None:
             assert kept[0]() is None
 
 
-async def test_two_runs_give_the_threads_back_as_the_host_had_them(tmp_path: Path) -> None:
-    def fresh() -> int:  # what torch would give a thread of the host's that starts now
+async def test_after_two_runs_the_host_has_its_own_number_of_threads_again(tmp_path: Path) -> None:
+    def threads_of_a_new_thread() -> int:
+        """Return torch's number of threads in a thread that starts now."""
         found: list[int] = []
         thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
         thread.start()
         thread.join()
         return found[0]
 
-    before = await to_thread.run_sync(fresh)
+    before = await to_thread.run_sync(threads_of_a_new_thread)
     number = before + 1
     wanted = settings(tmp_path).model_copy(update={"compute": Compute(threads=number)})
     async with (
@@ -218,10 +262,48 @@ async def test_two_runs_give_the_threads_back_as_the_host_had_them(tmp_path: Pat
     ):
         await until(first, Iteration)
         await until(second, Iteration)
-        assert await to_thread.run_sync(fresh) == number
+        assert await to_thread.run_sync(threads_of_a_new_thread) == number
         first.stop()
         await first.wait()
-    assert await to_thread.run_sync(fresh) == torch.get_num_threads() == before
+    assert await to_thread.run_sync(threads_of_a_new_thread) == torch.get_num_threads() == before
+
+
+# ---------------------------------------------------------------------- evaluation and moves
+class WatchedAgent(FakeAgent):
+    """Records whether its learner was inside an iteration when its weights were copied."""
+
+    def __init__(self, learner: "WatchedLearner") -> None:
+        super().__init__()
+        self.learner = learner
+
+    def snapshot(self) -> FakeAgent:
+        self.learner.copied_inside.append(self.learner.inside)
+        return super().snapshot()
+
+
+class WatchedLearner(FakeLearner):
+    """``inside`` says whether one is in progress."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, turns=40, seconds=0.01)
+        self.inside = False
+        self.copied_inside: list[bool] = []
+        self.agent = WatchedAgent(self)
+
+    def iterate(self) -> Any:
+        self.inside = True
+        report = yield from super().iterate()
+        self.inside = False
+        return report
+
+
+async def test_weights_for_an_evaluation_are_copied_between_iterations(tmp_path: Path) -> None:
+    learners = Learners(WatchedLearner)
+    async with Keisei(settings(tmp_path), _learner=learners) as keisei:
+        await becomes(lambda: keisei.status().phase == "iteration")
+        handle = await keisei.evaluate(EvaluationSpec(opponents=("random",), games=2, max_ply=4))
+        assert (await handle.result())["measured"] % 100 == 0
+        assert learners.made[0].copied_inside == [False]
 
 
 async def test_a_match_plays_on_while_training_is_paused(tmp_path: Path) -> None:
@@ -233,7 +315,7 @@ async def test_a_match_plays_on_while_training_is_paused(tmp_path: Path) -> None
         assert keisei.status().state == "paused"
 
 
-async def test_the_live_network_answers_with_a_move(tmp_path: Path) -> None:
+async def test_the_network_in_training_answers_with_a_move(tmp_path: Path) -> None:
     async with Keisei(tiny(tmp_path)) as keisei:
         sfen = Position().sfen()
         with anyio.fail_after(30):
