@@ -1,5 +1,6 @@
 """Helpers for tests of a run: fake learners, small settings, waiting for events."""
 
+import threading
 from collections.abc import Callable
 from functools import partial
 from inspect import isawaitable
@@ -47,6 +48,26 @@ class Sink:
 
     async def close(self) -> None:
         self.closed = True
+
+
+class Gate:
+    """An ``on_turn`` that waits in one turn of an iteration until the test opens it."""
+
+    def __init__(self, iteration: int = 0, turn: int = 0) -> None:
+        self._where = iteration, turn
+        self._reached, self._opened = threading.Event(), threading.Event()
+
+    def __call__(self, learner: FakeLearner, turn: int) -> None:
+        if (learner.iteration, turn) == self._where:
+            self._reached.set()
+            self._opened.wait(5)
+
+    async def reached(self) -> None:
+        """Wait until the device thread waits here."""
+        assert await to_thread.run_sync(self._reached.wait, 5)
+
+    def open(self) -> None:
+        self._opened.set()
 
 
 # ---------------------------------------------------------------------- settings

@@ -13,7 +13,7 @@ import pytest
 import torch
 from anyio import to_thread
 from fake_learner import FakeAgent, FakeEnv, FakeLearner
-from run_tools import Learners, becomes, saved, settings, tiny, until
+from run_tools import Gate, Learners, becomes, saved, settings, tiny, until
 
 from keisei import Alert, InboxFull, Iteration, Keisei, NotRunning, Settings, Status, TrainingFailed
 from keisei.config import Compute
@@ -24,26 +24,6 @@ from keisei.runtime.turns import Pace
 from keisei.shogi import Position, SfenError
 
 pytestmark = pytest.mark.anyio
-
-
-class Gate:
-    """An ``on_turn`` that waits in one turn of an iteration until the test opens it."""
-
-    def __init__(self, iteration: int = 0, turn: int = 0) -> None:
-        self._where = iteration, turn
-        self._reached, self._opened = threading.Event(), threading.Event()
-
-    def __call__(self, learner: FakeLearner, turn: int) -> None:
-        if (learner.iteration, turn) == self._where:
-            self._reached.set()
-            self._opened.wait(5)
-
-    async def reached(self) -> None:
-        """Wait until the device thread waits here."""
-        assert await to_thread.run_sync(self._reached.wait, 5)
-
-    def open(self) -> None:
-        self._opened.set()
 
 
 # ---------------------------------------------------------------------- stop
