@@ -12,7 +12,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_resuming_continues_the_same_games_at_the_same_step(tmp_path: Path) -> None:
-    """Stopped and continued equals never stopped: weights, optimiser, games and metrics, by bit."""
+    """A run that was stopped and resumed equals one that was not, bit by bit."""
     stop, end = 3 * 8 * 16, 6 * 8 * 16
     async with Keisei(tiny(tmp_path, **{"run.steps": end})) as whole:
         straight = [e async for e in whole.events({"metrics"}) if isinstance(e, Iteration)]
@@ -20,7 +20,7 @@ async def test_resuming_continues_the_same_games_at_the_same_step(tmp_path: Path
         first = [e async for e in part.events({"metrics"}) if isinstance(e, Iteration)]
     settings = tiny(tmp_path, **{"run.steps": end, "ppo.gamma": 0.5})
     async with Keisei(settings, run=part.run.path, resume=True) as resumed:
-        assert resumed.settings.ppo.gamma == part.settings.ppo.gamma, "the run keeps its own"
+        assert resumed.settings.ppo.gamma == part.settings.ppo.gamma, "the run keeps its own value"
         assert resumed.status().step == stop
         second = [e async for e in resumed.events({"metrics"}) if isinstance(e, Iteration)]
     assert [e.step for e in first + second] == [e.step for e in straight]
@@ -34,7 +34,7 @@ async def test_resuming_continues_the_same_games_at_the_same_step(tmp_path: Path
             assert torch.equal(tensor, there.tensors[group][name]), f"{group}/{name}"
 
 
-async def test_init_starts_a_new_run_with_the_weights_of_another(tmp_path: Path) -> None:
+async def test_init_starts_a_new_run_from_the_weights_of_another(tmp_path: Path) -> None:
     async with Keisei(tiny(tmp_path, **{"run.steps": 128})) as first:
         await first.wait()
     settings = tiny(tmp_path, **{"run.steps": 128, "ppo.learning_rate": 1e-12})
@@ -42,6 +42,6 @@ async def test_init_starts_a_new_run_with_the_weights_of_another(tmp_path: Path)
         await second.wait()
     assert second.run.path != first.run.path
     (one, two) = [await read_checkpoint(await newest(keisei)) for keisei in (first, second)]
-    assert one.step == two.step == 128, "a new run counts from nothing"
+    assert one.step == two.step == 128, "a new run counts from 0"
     for name, tensor in one.tensors["weights"].items():
         assert torch.allclose(tensor, two.tensors["weights"][name], atol=1e-6), name

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize(
-    ("evaluation", "said"),
+    ("evaluation", "message"),
     [
         ({"strategy": "best"}, "evaluation.strategy: one of single"),
         (
@@ -36,14 +36,14 @@ pytestmark = pytest.mark.anyio
         ({"engines": {"a": "usi:x?nodes=many"}}, "evaluation.engines.a: nodes: a whole number"),
     ],
 )
-async def test_evaluations_that_could_not_begin_are_refused_at_once(
-    tmp_path: Path, evaluation: dict[str, Any], said: str
+async def test_settings_of_evaluations_that_could_not_begin_are_refused_before_there_is_a_run(
+    tmp_path: Path, evaluation: dict[str, Any], message: str
 ) -> None:
     wrong = Settings(run=Run(root=tmp_path), evaluation=evaluation)  # type: ignore[arg-type]
-    with pytest.raises(SettingsError, match=said):
+    with pytest.raises(SettingsError, match=message):
         async with Keisei(wrong, _learner=Learners()):
             raise AssertionError("entered")
-    assert await anyio.to_thread.run_sync(os.listdir, tmp_path) == []
+    assert await to_thread.run_sync(os.listdir, tmp_path) == []
 
 
 async def test_initial_weights_of_another_network_are_refused_before_there_is_a_run(
@@ -75,17 +75,17 @@ async def test_initial_weights_of_another_network_are_refused_before_there_is_a_
         assert "damaged" in alert.message
 
 
-async def test_what_was_chosen_for_the_machine_is_told(tmp_path: Path) -> None:
+async def test_what_is_chosen_for_the_machine_is_in_the_status(tmp_path: Path) -> None:
     async with Keisei(tiny(tmp_path, **{"run.steps": 1, "compute.dtype": "auto"})) as keisei:
-        told = [e async for e in keisei.events({"status"}) if isinstance(e, Status)]
-    (running,) = [event.message for event in told if event.kind == "running"]
+        events = [e async for e in keisei.events({"status"}) if isinstance(e, Status)]
+    (running,) = [event.message for event in events if event.kind == "running"]
     chosen = keisei.settings
     assert "auto" not in {chosen.device, chosen.compute.dtype}
     assert running == f"on {chosen.device}, {chosen.compute.dtype}, 1 thread"
     assert keisei.status().threads == 1
 
 
-async def test_the_newest_run_is_resumed_and_its_database_goes_on(tmp_path: Path) -> None:
+async def test_the_newest_run_is_resumed_and_its_database_continues(tmp_path: Path) -> None:
     async with Keisei(tiny(tmp_path, **{"run.steps": 256})) as keisei:
         await keisei.wait()
     async with Keisei(tiny(tmp_path, **{"run.steps": 512}), resume=True) as again:
@@ -120,7 +120,7 @@ asyncio.run(train())
 
 
 def worker(root: Path, run: str = "", *, shell: bool = False) -> "subprocess.Popen[str]":
-    """A process that trains until its standard input closes; from a shell of its own or from us."""
+    """Start a process that trains until its standard input closes, from us or from a shell."""
     here = str(Path(__file__).parent)
     command = [sys.executable, "-c", WORKER, here, str(root), run]
     if shell:
@@ -132,15 +132,15 @@ def worker(root: Path, run: str = "", *, shell: bool = False) -> "subprocess.Pop
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
-    ("run", "shell", "told"), [("", False, 1), ("", True, 0), ("named", False, 0)]
+    ("run", "shell", "alerts"), [("", False, 1), ("", True, 0), ("named", False, 0)]
 )
-def test_a_second_worker_of_one_server_is_told_that_it_trains_a_run_of_its_own(
-    run: str, shell: bool, told: int, tmp_path: Path
+def test_a_second_worker_of_one_server_gets_an_alert_that_it_trains_a_run_of_its_own(
+    run: str, shell: bool, alerts: int, tmp_path: Path
 ) -> None:
     with worker(tmp_path) as first, worker_after(first, tmp_path, run, shell) as second:
         assert second.stdout is not None
-        alerts = json.loads(second.stdout.readline())
-        assert sum("another process of the same server trains" in text for text in alerts) == told
+        found = json.loads(second.stdout.readline())
+        assert sum("another process of the same server trains" in text for text in found) == alerts
         for process in (second, first):
             assert process.stdin is not None
             process.stdin.close()
@@ -149,7 +149,7 @@ def test_a_second_worker_of_one_server_is_told_that_it_trains_a_run_of_its_own(
 def worker_after(
     first: "subprocess.Popen[str]", root: Path, run: str, shell: bool
 ) -> "subprocess.Popen[str]":
-    """A second process, once the first one trains."""
+    """Start a second process once the first one trains."""
     assert first.stdout is not None
     assert json.loads(first.stdout.readline()) == []
     return worker(root, str(root / run) if run else "", shell=shell)

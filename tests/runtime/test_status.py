@@ -1,18 +1,76 @@
-"""What a run says about itself."""
+"""What a run says about itself: from its events, and before the first one."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from run_tools import Learners, settings, until
 
-from keisei import Iteration, Keisei
+from keisei import Alert, Iteration, Keisei, Settings, Status
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.events import Evaluation
+from keisei.runtime.plan import StartPoint
+from keisei.runtime.status import RunState, StatusReport
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_resumed_run_shows_what_it_has_before_it_does_anything(tmp_path: Path) -> None:
+START = StartPoint(step=300, iteration=3, elapsed=7.5, saved=1000.0)
+
+
+def status(kind: Any, state: Any, step: int, message: str = "") -> Status:
+    return Status(run="run", step=step, time=2000.0, kind=kind, state=state, message=message)
+
+
+def report(state: RunState, *, stopping: bool = False) -> StatusReport:
+    return state.report(
+        stopping=stopping, elapsed=7.5, phase="iteration", beat_age=0.0, clients=0, dropped=0,
+        degraded=(),
+    )  # fmt: skip
+
+
+def test_the_step_never_goes_back() -> None:
+    state = RunState("run", Settings(), StartPoint())
+    state.update(status("running", "running", 200))
+    state.update(Alert(run="run", step=100, time=0.0, name="x", level="warning", message="late"))
+    assert report(state).step == 200
+    state.update(status("paused", "paused", 300))
+    assert report(state).step == 300
+
+
+def test_a_checkpoint_event_changes_neither_the_message_nor_a_pause() -> None:
+    state = RunState("run", Settings(), START)
+    state.update(status("paused", "paused", 300, "by the operator"))
+    state.update(status("checkpoint", "paused", 300, "checkpoints/000000000300"))
+    found = report(state)
+    assert (found.state, found.message, found.checkpoint) == ("paused", "by the operator", 300)
+
+
+def test_an_iteration_gives_its_number_and_speed() -> None:
+    state = RunState("run", Settings(), START)
+    assert (report(state).iteration, report(state).steps_per_second) == (3, 0.0)
+    values = {"speed/steps_per_second": 25.0}
+    state.update(Iteration(run="run", step=400, time=0.0, iteration=4, values=values))
+    assert (report(state).iteration, report(state).steps_per_second) == (4, 25.0)
+
+
+def test_a_requested_stop_shows_until_the_run_has_ended() -> None:
+    state = RunState("run", Settings(), StartPoint())
+    state.update(status("running", "running", 0, "on cpu"))
+    assert (report(state, stopping=True).state, report(state, stopping=True).message) == (
+        "stopping",
+        "",
+    )
+    state.update(status("finished", "finished", 100, "done"))
+    assert (report(state, stopping=True).state, report(state, stopping=True).message) == (
+        "finished",
+        "done",
+    )
+
+
+async def test_a_resumed_run_shows_its_checkpoint_and_evaluations_before_it_trains(
+    tmp_path: Path,
+) -> None:
     async with Keisei(settings(tmp_path), _learner=Learners()) as first:
         await until(first, Iteration)
         await first.evaluate(EvaluationSpec(opponents=("random",), games=2, max_ply=4))
