@@ -1,4 +1,4 @@
-"""Names of players and the checkpoints that they stand for."""
+"""Which checkpoints the names of players stand for, and how ``best`` changes."""
 
 import shutil
 from contextlib import closing
@@ -22,7 +22,7 @@ def new_run(root: Path) -> RunDirectory:
     return run
 
 
-def test_the_best_is_replaced_only_by_who_has_beaten_it(tmp_path: Path) -> None:
+def test_only_a_network_that_beat_the_present_best_replaces_it(tmp_path: Path) -> None:
     with closing(new_run(tmp_path)) as run:
         named = NamedCheckpoints(run)
         one, two = [named.relative(run.checkpoint(step)) for step in (1, 2)]
@@ -30,7 +30,9 @@ def test_the_best_is_replaced_only_by_who_has_beaten_it(tmp_path: Path) -> None:
         assert named.promote(against_random) == "is the run's best now"
         assert "another network" in named.promote({"current": one, "best": "random"})
         assert run.best.resolve() == run.checkpoint(2)
-        assert named.promote(against_random) == "is the run's best now", "killed before it was told"
+        assert named.promote(against_random) == "is the run's best now", (
+            "again, after a kill between promotion and report"
+        )
         run.checkpoint(1).rmdir()
         assert "could not become the run's best" in named.promote({"current": one, "best": two})
 
@@ -42,10 +44,12 @@ def test_best_is_random_before_the_first_promotion(tmp_path: Path) -> None:
         assert named.resolve(spec, {}) == {"best": "random"}
         run.promote(2)
         assert named.resolve(spec, {}) == {"best": "checkpoints/000000000002"}
-        assert named.resolve(spec, {"best": "random"}) == {}, "a resumed evaluation keeps its own"
+        assert named.resolve(spec, {"best": "random"}) == {}, (
+            "a resumed evaluation keeps its checkpoint"
+        )
 
 
-def test_a_runs_own_checkpoints_are_named_from_its_folder_on(tmp_path: Path) -> None:
+def test_paths_of_a_runs_own_checkpoints_are_relative_to_its_folder(tmp_path: Path) -> None:
     with closing(new_run(tmp_path)) as run:
         named = NamedCheckpoints(run)
         own, other = run.checkpoint(1), tmp_path / "elsewhere"
