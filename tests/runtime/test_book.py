@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Published:
-    """A book, and what it published."""
+    """A book and the events that it published."""
 
     def __init__(self) -> None:
         self.events: list[Evaluation] = []
@@ -45,7 +45,7 @@ async def test_a_change_is_in_the_record_before_it_is_published(published: Publi
     record.change(measured=512, players={"current": "checkpoints/000000000512"})
     published.book.change(record, state="running", progress=0.5, score=0.75)
     (event,) = published.events
-    assert event.measured == 512, "what was known before is published as well"
+    assert event.measured == 512, "fields that changed before are published too"
     assert event.players == {"current": "checkpoints/000000000512"}
     assert (event.id, event.state, event.progress) == (record.id, "running", 0.5)
     found = event.to_dict()
@@ -54,7 +54,7 @@ async def test_a_change_is_in_the_record_before_it_is_published(published: Publi
     }
 
 
-async def test_the_end_is_stamped_once(published: Published) -> None:
+async def test_the_time_of_the_end_is_set_once(published: Published) -> None:
     record, _ = published.book.add(EvaluationSpec(games=4), None)
     assert record.fields["finished"] is None
     published.book.change(record, state="done")
@@ -64,7 +64,9 @@ async def test_the_end_is_stamped_once(published: Published) -> None:
     assert (record.fields["state"], record.fields["finished"]) == ("done", finished)
 
 
-async def test_closing_the_book_interrupts_what_has_not_ended(published: Published) -> None:
+async def test_closing_the_book_interrupts_evaluations_that_have_not_ended(
+    published: Published,
+) -> None:
     record, _ = published.book.add(EvaluationSpec(games=4), None)
     published.book.close()
     assert record.done.is_set()
@@ -89,7 +91,7 @@ async def test_too_many_unfinished_evaluations_are_refused(published: Published)
     published.book.add(EvaluationSpec(games=4), None)
 
 
-async def test_only_ended_evaluations_are_forgotten(
+async def test_only_ended_evaluations_make_room(
     published: Published, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_RECORDS", 2)
@@ -121,6 +123,6 @@ async def test_leaving_a_handles_block_cancels_its_evaluation(published: Publish
         async with EvaluationHandle(record) as handle:
             assert not record.done.is_set()
     assert (await handle.result())["state"] == "cancelled"
-    async with handle:  # again: it has ended, so nothing is cancelled
+    async with handle:  # it has ended, so nothing is cancelled
         pass
     assert [event.state for event in published.events] == ["cancelled"]
