@@ -15,8 +15,8 @@ from keisei.events import TOPICS, Event, Level, Topic
 from keisei.feed.hub import Hub
 from keisei.feed.sinks import Sink
 from keisei.play.mailbox import Command, Mailbox, MoveRequest
-from keisei.runtime.book import EvaluationBook, EvaluationHandle, EvaluationMethods
 from keisei.runtime.commands import COMMANDS
+from keisei.runtime.evaluation_records import EvaluationHandle, EvaluationMethods, EvaluationRecords
 from keisei.runtime.plan import RunPlan, RunRequest
 from keisei.runtime.status import StatusReport
 
@@ -271,9 +271,9 @@ class Keisei(EvaluationMethods):
         return EvaluationHandle(record)
 
     @property
-    def evaluation_book(self) -> EvaluationBook:
+    def evaluation_records(self) -> EvaluationRecords:
         """The run's evaluations; ``evaluations``, ``evaluation`` and others read them."""
-        return self._entered.book
+        return self._entered.records
 
     async def best_move(self, sfen: str, *, greedy: bool = True) -> str | None:
         """Return the current network's move (USI), ``"win"`` to declare, None if there is no move.

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 from keisei.config import Settings
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.feed.hub import Hub
-from keisei.runtime.book import EvaluationBook, EvaluationHandle
+from keisei.runtime.evaluation_records import EvaluationHandle, EvaluationRecords
 from keisei.runtime.status import StatusReport
 
 
@@ -76,7 +76,7 @@ class Source(Protocol):
         """The run's events, encoded as server-sent events for the streams of clients."""
 
     @property
-    def evaluation_book(self) -> EvaluationBook:
+    def evaluation_records(self) -> EvaluationRecords:
         """The run's evaluations: to read, to follow and to cancel. ``evaluate`` adds one."""
 
     def status(self) -> StatusReport:

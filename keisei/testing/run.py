@@ -15,7 +15,7 @@ from keisei.errors import NotRunning
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.events import Alert, Board, Event, Failed, Iteration, Level, State, Status
 from keisei.feed.hub import Hub
-from keisei.runtime.book import EvaluationBook, EvaluationHandle, EvaluationMethods
+from keisei.runtime.evaluation_records import EvaluationHandle, EvaluationMethods, EvaluationRecords
 from keisei.runtime.plan import StartPoint
 from keisei.runtime.status import RunState, StatusReport
 from keisei.testing import evaluations
@@ -67,7 +67,7 @@ class FakeRun(EvaluationMethods):
         self._iteration_seconds = iteration_seconds
         self._board_seconds = board_seconds
         self._state.started -= history * iteration_seconds
-        self._book = EvaluationBook(self._emit)
+        self._records = EvaluationRecords(self._emit)
         self._task: asyncio.Task[None] | None = None
         self._tasks: TaskGroup
         self._begun = anyio.Event()
@@ -112,9 +112,9 @@ class FakeRun(EvaluationMethods):
     # ------------------------------------------------------------ what the server uses
 
     @property
-    def evaluation_book(self) -> EvaluationBook:
+    def evaluation_records(self) -> EvaluationRecords:
         """The run's evaluations."""
-        return self._book
+        return self._records
 
     def status(self) -> StatusReport:
         """Return what the run pretends to do now."""
@@ -149,7 +149,7 @@ class FakeRun(EvaluationMethods):
         """End the run, its evaluations and its streams. May be called again."""
         if not self.ended.is_set():
             self._change_state("stopped", "failed" if self.state == "failed" else "stopped")
-            self._book.close()
+            self._records.close()
             self.hub.close()
             self.ended.set()
 
@@ -159,10 +159,10 @@ class FakeRun(EvaluationMethods):
         The same ``key`` gives the same evaluation. Raises InboxFull, NotRunning, KeyReused.
         """
         self._require("running", "paused")
-        record, new = self._book.add(spec, key)
+        record, new = self._records.add(spec, key)
         if new:
-            evaluations.report(self._book, record, spec, 0, "queued")
-            self._tasks.start_soon(evaluations.play, self._book, record, spec)
+            evaluations.report(self._records, record, spec, 0, "queued")
+            self._tasks.start_soon(evaluations.play, self._records, record, spec)
         return EvaluationHandle(record)
 
     # ------------------------------------------------------------ for tests

@@ -20,7 +20,7 @@ from keisei.config import Compute
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.play.mailbox import Command
 from keisei.runtime.commands import COMMANDS
-from keisei.runtime.turns import Pace
+from keisei.runtime.share import Pace
 from keisei.shogi import Position, SfenError
 
 pytestmark = pytest.mark.anyio
