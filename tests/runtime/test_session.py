@@ -10,8 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from run_tools import (
     raising,
     saved,
     settings,
+    subscribed,
     until,
 )
 
@@ -39,13 +39,6 @@ from keisei import (
     Status,
     TrainingFailed,
 )
-<<<<<<< HEAD
-from keisei.config import Compute, Run, SettingsError
-from keisei.evaluation.spec import EvaluationSpec
-from keisei.events import Evaluation, Event, Topic
-from keisei.feed.sinks import DatabaseSink
-=======
->>>>>>> rtests
 from keisei.store import (
     DatabaseError,
     RunLockedError,
@@ -56,62 +49,6 @@ from keisei.store import (
 pytestmark = pytest.mark.anyio
 
 
-<<<<<<< HEAD
-class Learners:
-    """Makes fakes and keeps them for the test to look at."""
-
-    def __init__(self, **options: Any) -> None:
-        self.options = options
-        self.made: list[FakeLearner] = []
-
-    def __call__(self, settings: Settings) -> FakeLearner:
-        self.made.append(FakeLearner(settings, **self.options))
-        return self.made[-1]
-
-
-def settings(path: Path, **run: Any) -> Settings:
-    return Settings(run=Run(root=path, **run))
-
-
-def raising(at: int) -> Callable[[FakeLearner, int], None]:
-    def on_turn(learner: FakeLearner, turn: int) -> None:
-        if learner.iteration == at:
-            raise ArithmeticError("loss is not finite")
-
-    return on_turn
-
-
-async def until(keisei: Keisei, wanted: type[Event], /, **fields: Any) -> Any:
-    async for event in keisei.events():
-        if isinstance(event, wanted) and all(getattr(event, k) == v for k, v in fields.items()):
-            return event
-    raise AssertionError(f"the run ended without {wanted.__name__} {fields}")
-
-
-@asynccontextmanager
-async def subscribed(keisei: Keisei, topics: Collection[Topic]) -> AsyncIterator[Any]:
-    """Open a stream of encoded events, as a client of the server does."""
-    with keisei.hub.subscribe(topics) as chunks:
-        async with aclosing(chunks):
-            yield chunks
-
-
-async def becomes(condition: Callable[[], Any]) -> None:
-    """Wait until it is so."""
-    with anyio.fail_after(10):
-        while not condition():  # noqa: ASYNC110 (nobody tells of it)
-            await anyio.sleep(0.01)
-
-
-async def saved(keisei: Keisei) -> list[int]:
-    """Steps of the run's checkpoints, each read whole."""
-    return await to_thread.run_sync(
-        lambda: [load_checkpoint(path).step for path in keisei.run.checkpoints()]
-    )
-
-
-=======
->>>>>>> rtests
 def open_files() -> int:
     """Return how many file descriptors this process has open."""
     return len(list(Path("/proc/self/fd").iterdir()))
@@ -196,193 +133,7 @@ async def test_an_exception_of_the_block_itself_is_raised_as_it_is(tmp_path: Pat
             raise KeyError("mine")
 
 
-<<<<<<< HEAD
-async def test_kept_serving_a_failed_run_still_answers(tmp_path: Path) -> None:
-    keisei = Keisei(settings(tmp_path), _learner=Learners(on_turn=raising(1)), keep_serving=True)
-    with pytest.raises(TrainingFailed):
-        async with keisei:
-            await until(keisei, Failed)
-            await anyio.sleep(0.05)
-            assert keisei.status().state == "failed"
-            assert "not finite" in keisei.status().message
-            async with subscribed(keisei, []) as chunks:
-                assert b'"state":"failed"' in await anext(chunks)
-                with anyio.move_on_after(0.6) as waiting:
-                    async for _ in chunks:
-                        pass
-                assert waiting.cancelled_caught, "the stream did not stay open"
-            with pytest.raises(NotRunning):
-                await keisei.pause()
-            keisei.stop()
-            await keisei.wait()
-
-
-async def test_evaluations_that_a_failed_worker_never_took_are_ended(tmp_path: Path) -> None:
-    gate = threading.Event()
-
-    def on_turn(learner: FakeLearner, turn: int) -> None:
-        gate.wait(5)
-        raise ArithmeticError("loss is not finite")
-
-    keisei = Keisei(settings(tmp_path), _learner=Learners(on_turn=on_turn), keep_serving=True)
-    with pytest.raises(TrainingFailed):
-        async with keisei:
-            await until(keisei, Status, kind="running")
-            await anyio.sleep(0.02)
-            evaluation = await keisei.evaluate(EvaluationSpec(opponents=("random",), games=2))
-            gate.set()
-            with anyio.fail_after(10):
-                assert (await evaluation.result())["state"] == "interrupted"
-
-
-async def test_a_learner_that_cannot_warm_up_is_closed_and_let_go(tmp_path: Path) -> None:
-    class Cold(FakeLearner):
-        def warm_up(self) -> None:
-            raise MemoryError("no room")
-
-    made: list[FakeLearner] = []
-
-    def build(settings: Settings) -> FakeLearner:
-        made.append(Cold(settings))
-        return made[0]
-
-    with pytest.raises(TrainingFailed, match="no room"):
-        async with Keisei(settings(tmp_path), _learner=build) as keisei:
-            await keisei.wait()
-            assert made[0].env.closed
-            assert not hasattr(keisei._life.worker, "_learner")
-
-
-async def test_a_network_that_runs_uncompiled_is_told(tmp_path: Path) -> None:
-    learners = Learners(compile_failure="no C++ compiler")
-    async with Keisei(settings(tmp_path, steps=500), _learner=learners) as keisei:
-        alert = await until(keisei, Alert, name="compile")
-        assert "no C++ compiler" in alert.message
-
-
-async def test_what_stands_beside_training_does_not_end_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def crash(self: Any) -> None:
-        raise ValueError("telemetry")
-
-    monkeypatch.setattr("keisei.feed.hub.Hub.run", crash)
-    async with Keisei(settings(tmp_path, steps=500), _learner=Learners()) as keisei:
-        alert = await until(keisei, Alert, name="stream")
-        assert "telemetry" in alert.message
-        assert (await keisei.wait()).kind == "finished"
-
-
-async def test_a_crash_of_the_loops_part_is_the_runs_state(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(TrainingFailed, match="pump"):
-        async with Keisei(settings(tmp_path), _learner=Learners()) as keisei:
-
-            def crash(event: Event) -> None:
-                raise ValueError("pump")
-
-            monkeypatch.setattr(keisei._life, "_hand_on", crash)
-            await keisei.wait()
-            assert keisei.status().state == "failed"
-
-
-async def test_kept_serving_a_crash_of_the_loops_part_leaves_a_failed_run_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    learners = Learners()
-    with pytest.raises(TrainingFailed, match="pump"):
-        async with Keisei(settings(tmp_path), _learner=learners, keep_serving=True) as keisei:
-
-            def crash(event: Event) -> None:
-                raise ValueError("pump")
-
-            await until(keisei, Iteration)
-            monkeypatch.setattr(keisei._life, "_hand_on", crash)
-            async for event in keisei.events():
-                if isinstance(event, Failed):
-                    break
-            assert learners.made[0].env.closed
-            with anyio.move_on_after(0.3) as waiting:
-                await keisei.wait()
-            assert waiting.cancelled_caught, "the run did not stay up"
-            assert keisei.status().state == "failed"
-            keisei.stop()
-            with anyio.fail_after(5):
-                await keisei.wait()
-    assert (await saved(keisei))[-1] == learners.made[0].step > 0
-
-
-@pytest.mark.parametrize(
-    "broken",
-    [
-        "keisei.feed.hub.Hub._flush",
-        "keisei.feed.readers.Readers.close",
-        "keisei.store.Database.close",
-    ],
-)
-async def test_what_fails_to_close_does_not_change_how_a_run_ended(
-    broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def crash(self: Any) -> None:
-        raise ValueError("cannot close")
-
-    async with Keisei(settings(tmp_path, steps=500), _learner=Learners()) as keisei:
-        monkeypatch.setattr(broken, crash)
-        with anyio.fail_after(10):
-            assert (await keisei.wait()).kind == "finished"
-    assert "closing the run failed" in caplog.text or "given up" in caplog.text
-    (await to_thread.run_sync(RunDirectory.open, keisei.run.path)).close()  # not locked any more
-
-
-async def test_what_was_given_up_is_told_by_the_status(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("keisei.feed.supervise.PAUSES", (0.0, 0.0, 0.0))
-    async with Keisei(
-        settings(tmp_path), _learner=Learners(), sinks=[Sink(failures=999)]
-    ) as keisei:
-        assert keisei.status().degraded == ()
-        await becomes(lambda: keisei.status().degraded)
-        assert keisei.status().degraded == ("sink test: OSError: broken pipe; given up",)
-
-
-async def test_a_database_that_is_written_again_is_no_longer_told_as_lost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    full = True
-    write = DatabaseSink.write
-
-    async def shaky(sink: DatabaseSink, events: Any) -> None:
-        if full:
-            raise OSError(28, "No space left on device")
-        await write(sink, events)
-
-    monkeypatch.setattr(DatabaseSink, "write", shaky)
-    monkeypatch.setattr("keisei.feed.supervise.PAUSES", (0.0, 0.0, 0.0))
-    monkeypatch.setattr("keisei.feed.sinks.RETRY_SECONDS", 0.02)
-    async with Keisei(settings(tmp_path), _learner=Learners()) as keisei:
-        await becomes(lambda: keisei.status().degraded)
-        assert "No space left" in keisei.status().degraded[0]
-        told = await to_thread.run_sync(keisei.history)
-        alert = next(event for event in told if event["topic"] == "alert")
-        assert "No space left" in alert["message"]
-        assert "id" not in alert
-        states = [event["event"] for event in told if event["topic"] == "status"]
-        assert states[-3:] == ["running", "compiling", "started"]
-        full = False
-        await becomes(lambda: not keisei.status().degraded)
-        await keisei.checkpoint()
-        await anyio.sleep(0.1)
-        told = await to_thread.run_sync(keisei.history)
-        states = [event["event"] for event in told if event["topic"] == "status" and "id" in event]
-        assert states[-3:] == ["running", "compiling", "started"]
-
-
-async def test_a_database_that_cannot_be_read_does_not_hide_why(
-=======
 async def test_the_history_of_a_damaged_database_still_shows_recent_alerts(
->>>>>>> rtests
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def damaged(*_: Any) -> None:
