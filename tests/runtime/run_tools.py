@@ -138,7 +138,7 @@ async def until_step(keisei: Keisei, step: int) -> None:
 
 
 async def becomes(condition: Callable[[], Any]) -> None:
-    """Wait until a function returns something true. It may be async; no event announces its change."""
+    """Wait until a function, which may be async, returns something true. No event announces it."""
     with anyio.fail_after(10):
         while True:
             found = condition()

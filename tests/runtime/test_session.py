@@ -259,7 +259,7 @@ async def test_a_slow_reader_of_events_gets_reset(tmp_path: Path) -> None:
     assert got[-1].event == "finished"
 
 
-# ---------------------------------------------------------------------- several runs, and the host's process
+# ------------------------------------------------------------ several runs, the host's process
 async def test_two_runs_in_one_process_do_not_disturb_each_other(tmp_path: Path) -> None:
     one, two = Learners(), Learners(steps=7)
     async with (
