@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from keisei.config import Settings, SettingsError
     from keisei.errors import InboxFull, NotRunning, TrainingFailed
+    from keisei.evaluation.openings import choose_openings, load_openings
     from keisei.evaluation.spec import EvaluationSpec
     from keisei.evaluation.strategies import Pairing, Strategy
     from keisei.events import (
@@ -23,13 +24,19 @@ if TYPE_CHECKING:
         Reset,
         Status,
     )
+    from keisei.nets.network import Network
+    from keisei.play.arena import local_arena
     from keisei.play.players import load
+    from keisei.play.tournament import Tournament
     from keisei.process import prepare_process
     from keisei.runtime.session import Keisei
+    from keisei.usi import Engine, EngineSpec
 
 __all__ = [
     "Alert",
     "Board",
+    "Engine",
+    "EngineSpec",
     "Evaluation",
     "EvaluationSpec",
     "Event",
@@ -39,6 +46,7 @@ __all__ = [
     "Iteration",
     "Keisei",
     "Log",
+    "Network",
     "NotRunning",
     "Pairing",
     "Reset",
@@ -46,13 +54,18 @@ __all__ = [
     "SettingsError",
     "Status",
     "Strategy",
+    "Tournament",
     "TrainingFailed",
+    "choose_openings",
     "load",
+    "load_openings",
+    "local_arena",
     "prepare_process",
 ]
 
 _HOMES = {
     "keisei.config": ("Settings", "SettingsError"),
+    "keisei.evaluation.openings": ("choose_openings", "load_openings"),
     "keisei.evaluation.spec": ("EvaluationSpec",),
     "keisei.evaluation.strategies": ("Pairing", "Strategy"),
     "keisei.events": (
@@ -67,10 +80,14 @@ _HOMES = {
         "Reset",
         "Status",
     ),
-    "keisei.process": ("prepare_process",),
     "keisei.errors": ("InboxFull", "NotRunning", "TrainingFailed"),
+    "keisei.nets.network": ("Network",),
+    "keisei.play.arena": ("local_arena",),
     "keisei.play.players": ("load",),
+    "keisei.play.tournament": ("Tournament",),
+    "keisei.process": ("prepare_process",),
     "keisei.runtime.session": ("Keisei",),
+    "keisei.usi": ("Engine", "EngineSpec"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

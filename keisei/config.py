@@ -25,7 +25,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from keisei.sources import (
+from keisei.settings_sources import (
     ENV_PREFIX,
     SettingsError,
     explain,

@@ -10,7 +10,7 @@ class InboxFull(RuntimeError):
 
 
 class OutboxOverflow(RuntimeError):
-    """The event loop has taken no events for so long that there is no room for one that must be kept."""
+    """The event loop has taken no events for so long that one which must be kept finds no room."""
 
 
 class KeyReused(ValueError):
@@ -18,7 +18,7 @@ class KeyReused(ValueError):
 
 
 class TrainingFailed(RuntimeError):
-    """The device thread raised. The message holds type and text; ``details`` holds the traceback."""
+    """The device thread raised. The message holds type and text, ``details`` the traceback."""
 
     def __init__(self, message: str, details: str = "") -> None:
         super().__init__(message)

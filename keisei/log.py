@@ -185,7 +185,7 @@ class _Writer(QueueHandler):
         return True
 
     def _count_of_dropped(self) -> logging.LogRecord:
-        """Return a record that tells how many were dropped, and begin to count anew."""
+        """Return a record of how many were dropped, and reset the count."""
         count, self._dropped = self._dropped, 0
         text = "%d log lines dropped: more than %d a second, or more than the disk takes"
         return logging.LogRecord(

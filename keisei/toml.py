@@ -38,7 +38,7 @@ def _value(value: Any) -> str:
         case int() | float():
             return repr(value)
         case str():
-            # TOML has the escapes of JSON. But it forbids a bare DEL, which JSON allows, and
+            # TOML has the escapes of JSON. It forbids a bare DEL, which JSON allows, and
             # surrogate pairs, which JSON's ASCII form uses.
             return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
         case list() | tuple():

@@ -53,9 +53,9 @@ def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> Iterator[None]
     """Let a timeout fail its test and no other.
 
     pytest-timeout raises an exception in the main thread, once. asyncio drops it if a callback runs
-    at that moment, so here it repeats. The stacks of the loop's tasks are printed first, because the
-    exception often shows only the loop. If C code never returns to Python, all stacks are dumped and
-    the process ends.
+    at that moment, so here it repeats. The stacks of the loop's tasks are printed first, because
+    the exception often shows only the loop. If C code never returns to Python, all stacks are
+    dumped and the process ends.
     """
     result = yield
     if settings.method == "signal":

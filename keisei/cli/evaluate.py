@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 REJECTED = 4
 """Exit code when a sequential test has decided against the agent."""
 _KEPT = (
-    "If the first agent is a run, or a checkpoint in a run's folder, games, result and ratings are kept "
-    "there: see keisei games and keisei ratings. If you interrupt the command, give it again to go on."
+    "If the first agent is a run, or a checkpoint in a run's folder, the games, the result and the "
+    "ratings are kept there: see keisei games and keisei ratings. If you interrupt the command, give "
+    "it again to continue."
 )
 
 
@@ -168,7 +169,7 @@ def _spec(args: argparse.Namespace, **more: Any) -> "EvaluationSpec":
 
 
 def _resolve(args: argparse.Namespace) -> tuple["EvaluationSpec", Path | None]:
-    """Return the spec with checkpoints for runs, and the run whose database keeps the games, if any.
+    """Return the spec with checkpoints for runs, and the run that keeps the games, if any.
 
     Raises CheckpointError, RunError, UsageError.
     """

@@ -1,4 +1,4 @@
-"""What ``keisei evaluate`` prints: the result as text and JSON, and a live table of the matches."""
+"""The output of ``keisei evaluate``: the result as text and JSON, and a live table of matches."""
 
 import argparse
 import sys
@@ -37,7 +37,11 @@ def as_json(
 
 def as_text(report: dict[str, Any], spec: "EvaluationSpec") -> str:
     """Return the result for a person."""
-    how = "most probable moves" if spec.greedy else "moves sampled from the policy"
+    how = (
+        "most probable moves"
+        if spec.greedy
+        else f"moves sampled at temperature {spec.temperature:g}"
+    )
     lines = [f"{how}, seed {spec.seed}, {report['seconds']:.1f} s"]
     for match in matches_of(report):
         lines += ["", *_describe(match, spec)]

@@ -40,7 +40,7 @@ def table(report: dict[str, Any]) -> str:
     for line in report["players"]:
         low, high = line["interval"]
         span = f"{round(low):+} to {round(high):+}"
-        note = {"one-sided": "  (size by the prior)", "prior": "  (no game against the others)"}
+        note = {"one-sided": "  (size unknown)", "prior": "  (no game against the others)"}
         lines.append(
             f"{round(line['elo']):>+7}  {span:<17}{line['games']:>6}  {line['score']:>5.3f}"
             f"  {line['player']}{note.get(line['basis'], '')}"

@@ -112,7 +112,7 @@ def _find(name: str) -> Path:
 
 def whole(text: str) -> int:
     """Read a whole number such as ``1000`` or ``1e3``. It is a type for argparse."""
-    from keisei.sources import parse_whole_number
+    from keisei.settings_sources import parse_whole_number
 
     try:
         return parse_whole_number(text)

@@ -35,7 +35,7 @@ class Reason(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What one step did in each of N games. The next step overwrites these arrays."""
+    """The result of one step in each of N games. The next step overwrites these arrays."""
 
     reward: NDArray[np.float32]
     """[N] Result for the side that just moved: +1 won, -1 lost, 0 otherwise."""

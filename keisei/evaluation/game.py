@@ -16,7 +16,7 @@ Result = Literal["black", "white", "draw", "capped"]
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """Where the games of a pair start. Replayed once, when it is read: 0.1 ms a move."""
+    """The start of a pair's games. Replayed once, when it is read: 0.1 ms a move."""
 
     line: str = "startpos"
     """``startpos moves ...`` or ``sfen ... moves ...``"""

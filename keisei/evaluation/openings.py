@@ -53,7 +53,7 @@ def load_openings(path: Path | None = None) -> tuple[str, ...]:
     return tuple(openings)
 
 
-def choose(openings: Sequence[T], pairs: int, seed: int) -> tuple[T, ...]:
+def choose_openings(openings: Sequence[T], pairs: int, seed: int) -> tuple[T, ...]:
     """Return an opening for each pair: all of them in random order, repeated as often as needed.
 
     No opening comes a second time before all have come once. A longer match with the same seed

@@ -3,9 +3,9 @@
 The model is R. R. Davidson's (1970, JASA 65:317) extension of the Bradley-Terry model with the
 order term of Davidson and R. J. Beaver (1977, Biometrics 33:693): the odds of a win of the first
 player, a draw and a win of the second are exp(d/2) : v : exp(-d/2), where d is the difference of
-the strengths plus the worth of the first move. Davidson's model is preferred to Rao and Kupper's: in it
-a draw is exactly half a win and half a loss, as in our score, and its log-likelihood is concave, so
-it has one maximum, which Newton's method finds.
+the strengths plus the worth of the first move. Davidson's model is preferred to Rao and Kupper's:
+in it a draw is exactly half a win and half a loss, as in our score, and its log-likelihood is
+concave, so it has one maximum, which Newton's method finds.
 """
 
 import math

@@ -20,10 +20,10 @@ _Item = tuple[int, Event]
 class Outbox:
     """A bounded queue into the event loop that never makes its writers wait.
 
-    Events that may be dropped push out the oldest of their kind; ``dropped`` counts them. The others
-    are never lost: if there is no room, the writer gets OutboxOverflow. At most one wake-up is on
-    its way to the loop at a time, because asyncio runs its whole ready list in one turn: a callback
-    for each event would freeze the loop for seconds in a flood.
+    An event that may be dropped pushes out the oldest one of this kind; ``dropped`` counts them.
+    The other events are never lost: if there is no room, the writer gets OutboxOverflow. At most
+    one wake-up is on its way to the loop at a time. Asyncio runs its whole ready list in one turn,
+    so a callback for each event would freeze the loop for seconds in a flood.
     """
 
     def __init__(self, *, droppable: int = DROPPABLE, kept: int = KEPT) -> None:
@@ -35,8 +35,8 @@ class Outbox:
         self._number = 0
         self._armed = False
         self._closed = False
-        # Reentrant: garbage collection may start at any allocation while a thread holds the lock, and
-        # a finaliser that logs calls `emit` again. Each step below allows for that.
+        # Reentrant: garbage collection may start while a thread holds the lock, and a finaliser
+        # that logs calls `emit` again. Each step below allows for that.
         self._lock = threading.RLock()
         self._loop = asyncio.get_running_loop()
         self._ready = asyncio.Event()

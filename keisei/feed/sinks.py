@@ -22,8 +22,8 @@ class Sink(Protocol):
     """Takes a run's events. Slow is allowed; raising is an alert, and it is tried again.
 
     Events are told apart by their class (``isinstance(event, keisei.Iteration)``), by
-    ``event.topic`` (``metrics``) or by ``event.event``, their name on the stream (``iteration``; of a
-    ``Status`` its kind, as ``paused``). ``event.to_dict()`` is their JSON and holds that name.
+    ``event.topic`` (``metrics``) or by ``event.event``, their name on the stream (``iteration``; of
+    a ``Status`` its kind, as ``paused``). ``event.to_dict()`` is their JSON and holds that name.
     """
 
     @property

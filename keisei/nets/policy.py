@@ -182,9 +182,9 @@ class Agent:
     ) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
         """Choose moves for ``observation: uint8[M, 131]`` and ``mask: uint64[M, 35]``.
 
-        Returns actions ``int16[M]``, sampled at a ``temperature`` or (``greedy``) the most probable
-        ones, and values ``float32[M]``: P(win) - P(loss) for the mover. ``draw`` is ``float32[M]`` in
-        [0, 1), the random numbers for sampling; if None, the agent draws them itself.
+        Returns actions ``int16[M]`` and values ``float32[M]``: P(win) - P(loss) for the mover. The
+        actions are sampled at ``temperature``, or the most probable ones if ``greedy``. ``draw`` is
+        ``float32[M]`` in [0, 1), the random numbers for sampling; if None, the agent draws them.
         """
         count = len(observation)
         if count == 0:

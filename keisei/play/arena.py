@@ -1,4 +1,4 @@
-"""Where networks play: a thread that owns the device, asked from the event loop."""
+"""The place where networks play: a thread that owns the device, asked from the event loop."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -35,7 +35,7 @@ Pair = tuple[LoadedNetwork | None, LoadedNetwork | None]
 
 
 class Arena(Protocol):
-    """What a tournament needs of the place where networks play."""
+    """The place where networks play, as a tournament needs it."""
 
     async def open(self, source: str) -> LoadedNetwork:
         """Load ``current``, or the network of a run or checkpoint. Raises why it can't be used."""
@@ -64,7 +64,10 @@ class DeviceArena:
         self._mailbox = mailbox
 
     async def open(self, source: str) -> LoadedNetwork:
-        """Load a network. Raises CheckpointError, RunError, DeviceError, MemoryError, NotRunning."""
+        """Load a network.
+
+        Raises CheckpointError, RunError, DeviceError, MemoryError, NotRunning.
+        """
         command = OpenNetwork(source)
         await self._send(command)
         network: LoadedNetwork = await command.finished

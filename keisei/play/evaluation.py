@@ -16,7 +16,7 @@ class Ending:
     result: dict[str, Any]
     """Result of the games that were played, for JSON; empty if there were none."""
     message: str = ""
-    """What ended the evaluation early; empty if nothing did."""
+    """Reason why the evaluation ended early; empty if it did not."""
     error: Exception | None = None
     """The exception behind ``message``, where there is one."""
 
@@ -27,7 +27,7 @@ class Ending:
 
 
 async def play_to_the_end(tournament: Tournament) -> Ending:
-    """Play an evaluation. What goes wrong with it is part of its ending.
+    """Play an evaluation. Its ending says what went wrong.
 
     Raises NotRunning when the device thread ends: the evaluation can go on later.
     """

@@ -49,7 +49,7 @@ class Reply(Generic[T]):
         deliver([(self, error)])
 
     def settle(self, value: T | BaseException) -> None:
-        """Answer with a value, or raise it where it is an exception. Loop only."""
+        """Answer with a value or an exception. Loop only."""
         if self._future.done():
             return
         if isinstance(value, BaseException):
@@ -76,7 +76,7 @@ def deliver(answers: Iterable[tuple[Reply[Any], Any]]) -> None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Command:
-    """Base of what the device thread can be told to do.
+    """Base class of commands to the device thread.
 
     A command is accepted when it is queued; ``finished`` is settled when it is done or refused.
     """
@@ -107,7 +107,7 @@ class PlyRequest:
     draw: float
     """The random number in [0, 1) to sample by."""
     rules: MatchRules
-    """MatchRules of the match; they say how to choose."""
+    """Rules of the match; they say how to choose."""
     answer: Reply[tuple[int, float]] = field(default_factory=Reply)
     """Action and value."""
 

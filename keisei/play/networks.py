@@ -50,10 +50,15 @@ class Networks:
         memory_mib: float = math.inf,
         batch: int = BATCH,
     ) -> None:
-        """``run`` and ``env`` belong to the network in training. ``alert(name, level, text)`` warns.
+        """Start without networks.
 
-        ``memory_mib`` limits the weights of all networks together; ``batch`` the positions that are
-        asked about at once.
+        Args:
+            run: id of the run, which names the copies of its network.
+            env: settings of the games that the network in training plays.
+            device: where networks are loaded.
+            alert: sends an alert; takes its name, level and text.
+            memory_mib: most MiB that the weights of all networks may take together.
+            batch: most positions that are asked about at once.
         """
         self._run, self._env, self._device, self._alert = run, env, device, alert
         self._memory = memory_mib
@@ -62,7 +67,8 @@ class Networks:
         self._agents: dict[int, Agent] = {}
 
     def open(self, source: str, live: Agent | None = None, step: int = 0) -> LoadedNetwork:
-        """Copy ``live``, trained for ``step`` steps, if ``source`` is ``current``; else load a file.
+        """Copy ``live`` (trained for ``step`` steps) if ``source`` is ``current``; else load a
+        file.
 
         Raises CheckpointError, RunError, DeviceError; MemoryError where it exceeds ``memory_mib``.
         """

@@ -50,13 +50,13 @@ class Player:
 
     @property
     def home(self) -> Path:
-        """The run that it comes from; of a checkpoint that was moved out of its run, its own folder."""
+        """The run that it comes from; a checkpoint outside a run is its own home."""
         folder = (self.checkpoint or Path("unknown")).absolute()
         return folder.parent.parent if folder.parent.name == CHECKPOINTS else folder
 
     @property
     def name(self) -> str:
-        """``<run>@<step>``, or of a checkpoint that was moved out of its run ``<folder>@<step>``."""
+        """``<run>@<step>``; a checkpoint outside a run has the name of its folder instead."""
         return f"{self.home.name}@{self.step}"
 
     def best_move(self, sfen: str, greedy: bool = True) -> str | None:
@@ -107,9 +107,9 @@ def load(path: str | Path, device: str = "auto", *, seed: int = 0) -> Player:
         seed: of the moves it draws when it does not play greedily.
 
     Raises:
-        CheckpointError: there is none, it is damaged or not finite, or its weights don't fit its network.
-        RunError: the settings of the checkpoint's run can't be read.
-        DeviceError: the device can't be used.
+        CheckpointError: there is none, it is damaged or not finite, or its weights don't fit its
+        network. RunError: the settings of the checkpoint's run can't be read. DeviceError: the
+        device can't be used.
     """
     return load_within(Path(path), device, lambda nbytes: None, seed=seed)
 

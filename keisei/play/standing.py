@@ -60,7 +60,7 @@ class MatchStanding:
     def advance_test(self, sprt: Sprt) -> None:
         """Advance the test over complete pairs in order; stop at the first decision.
 
-        Short games end first: a test that took pairs in the order in which they end would be biased.
+        Short games end first: a test that took pairs as they end would be biased.
         """
         pairs = self.points.reshape(-1, 2).sum(1)[self._tested.sum() :]  # NaN if one of the two is
         ended = np.logical_and.accumulate(np.isfinite(pairs))

@@ -13,7 +13,7 @@ import anyio.to_thread
 from keisei.evaluation import Match, MatchSpec, PlayedGame, tally
 from keisei.evaluation.engine_match import EngineMatch
 from keisei.evaluation.game import Opening
-from keisei.evaluation.openings import choose, load_openings
+from keisei.evaluation.openings import choose_openings, load_openings
 from keisei.evaluation.spec import ENGINE, LOCAL, EvaluationSpec
 from keisei.evaluation.sprt import Sprt
 from keisei.evaluation.strategies import Pairing, find_strategy
@@ -68,11 +68,15 @@ class Tournament:
         keep: Callable[[list[MatchGame]], Any] | None = None,
         kept: Sequence[MatchGame] = (),
     ) -> None:
-        """``names`` says what the names in ``spec`` stand for. ``on_progress`` is called as games end.
+        """Prepare an evaluation; ``run`` plays it.
 
-        ``keep`` writes games that have ended. It may block: it is called in a thread. If it raises,
-        it gets the same games again. ``kept`` are games written before the evaluation was broken
-        off; they are not played again.
+        Args:
+            spec: what to play. arena: where networks play. names: paths of the checkpoints that
+            names in ``spec`` stand for. on_progress: called as games end. keep: writes games that
+            have ended. It may block: it is called in a thread. If it raises,
+                it gets the same games again.
+            kept: games that were written before the evaluation was interrupted; they are not played
+                again.
         """
         self.spec = spec
         self.matches: list[MatchStanding] = []
@@ -87,8 +91,8 @@ class Tournament:
     async def run(self) -> dict[str, Any]:
         """Play the evaluation and return its result, for JSON.
 
-        All players are made ready before the first game. Raises what keeps one of them from playing,
-        and what the last call of ``keep`` raises; ``result`` then returns what was played until then.
+        All players are made ready before the first game. Raises what keeps one of them from playing
+        and what the last call of ``keep`` raises; ``result`` still returns what was played.
         """
         spec = self.spec
         self._openings = await anyio.to_thread.run_sync(_openings, spec.openings)
@@ -178,7 +182,7 @@ class Tournament:
         games = MatchSpec(
             agent=agent.kind,
             opponent=opponent.kind,
-            openings=choose(self._openings, spec.games // 2, spec.seed),
+            openings=choose_openings(self._openings, spec.games // 2, spec.seed),
             trained_max_ply=(_cap(networks[0]), _cap(networks[1])),
             **spec.rules(),
         )

@@ -21,7 +21,7 @@ LOCAL_PLIES = 16
 """Plies that players without a network make in one turn."""
 
 Batch = list[tuple[int, Wanted, NDArray[np.bool_]]]
-"""What one network is asked: index of the match, its request, and which of its rows."""
+"""One network's share of the requests: index of the match, its request, and the rows."""
 
 
 @dataclass(slots=True, eq=False)
@@ -167,7 +167,7 @@ class Matches:
         actions: list[NDArray[np.int16]],
         values: list[NDArray[np.float32]],
     ) -> None:
-        """Write a network's answers into the rows of ``actions`` and ``values`` that are its own."""
+        """Write a network's answers into its own rows of ``actions`` and ``values``."""
         chosen, expected = self._networks.choose(
             id,
             np.concatenate([found.observation[rows] for _, found, rows in batch]),

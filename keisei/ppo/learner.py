@@ -33,7 +33,7 @@ TURN_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class IterationReport:
-    """What one iteration did."""
+    """The result of one iteration."""
 
     step: int
     iteration: int
@@ -45,7 +45,7 @@ class IterationReport:
 
 
 class Learner:
-    """What learns in a run. Call it from the thread that made it.
+    """The learner of a run. Call it from the thread that made it.
 
     All random numbers come from its own generators, which ``run.seed`` seeds. On a CPU the same
     settings, torch threads and state give the same weights, bit for bit. With several ``ranks``
@@ -226,7 +226,6 @@ class Learner:
             "train/lr": now.learning_rate,
             "train/material": now.material,
             "train/entropy_weight": now.entropy,
-            "speed/steps_per_second": steps / seconds,
         }
         values |= {f"speed/share_{k}": v / seconds for k, v in self.clock.seconds.items()}
         # The network's share of the time; `keisei bench train` measures it apart.

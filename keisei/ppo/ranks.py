@@ -24,7 +24,7 @@ TIMEOUT = timedelta(minutes=10)
 _SEED_STRIDE = 1_000_003  # not 2**32: a generator on the CPU uses only 32 bits of its seed
 
 Order = Literal["start", "train", "idle", "save", "rollback", "end"]
-"""What rank 0 orders the others to do. ``idle`` only shows that rank 0 is alive."""
+"""An order of rank 0 to the other ranks. ``idle`` only shows that rank 0 is alive."""
 _ORDERS: tuple[Order, ...] = get_args(Order)
 
 

@@ -1,1 +1,1 @@
-"""Where the device thread and the event loop meet: worker, queues, outbox, hub, session, sinks."""
+"""A run: its device thread, its tasks on the event loop, its checkpoints and evaluations."""

@@ -1,4 +1,4 @@
-"""What a run's device thread can be told to do about training."""
+"""Commands to the device thread that concern training."""
 
 from dataclasses import dataclass
 

@@ -23,9 +23,9 @@ class Emitter:
 
     def __init__(self, run: str, step: int, outbox: Outbox) -> None:
         self.state: State = "starting"
-        """The state that was last told."""
+        """The state in the newest status event."""
         self.step = step
-        """Step that events are told at."""
+        """Step that events carry."""
         self._run = run
         self._outbox = outbox
         self._marks = (step, 0.0, 0.0)
@@ -89,7 +89,7 @@ class Emitter:
                 self._emit(Board, **board)
 
     def last_words(self, event: Event) -> None:
-        """Send an event that finds room however many wait."""
+        """Send a last event, without the limit of the outbox."""
         self._outbox.emit(event, always=True)
 
     @contextmanager

@@ -47,14 +47,13 @@ class Evaluations:
         self._named = NamedCheckpoints(run)
         self._unfinished = unfinished
         self._places = anyio.Semaphore(AT_ONCE)
-        self._scopes: dict[str, anyio.CancelScope] = {}
         self._open = anyio.Event()
         for record in unfinished:
             self._pin(record)
 
     @asynccontextmanager
     async def play(self) -> AsyncIterator[None]:
-        """Play evaluations while the block runs; leaving it interrupts those that have not ended."""
+        """Play evaluations while the block runs; leaving it interrupts the unfinished ones."""
         async with anyio.create_task_group() as self._group:
             self._open.set()
             for record in self._unfinished:
@@ -65,7 +64,10 @@ class Evaluations:
                 self._group.cancel_scope.cancel()
 
     async def start(self, spec: EvaluationSpec, key: str | None = None) -> EvaluationRecord:
-        """Start one; the same key gives the same record. Raises InboxFull, KeyReused, NotRunning."""
+        """Start an evaluation; the same key gives the same record.
+
+        Raises InboxFull, KeyReused, NotRunning.
+        """
         await self._open.wait()
         record, new = self._book.add(spec, key)
         if new:
@@ -80,15 +82,7 @@ class Evaluations:
         if self._open.is_set():
             self._group.start_soon(start)
 
-    def cancel(self, id: str) -> None:
-        """End one early. Does nothing if it has ended. Raises KeyError."""
-        if self._book.get(id) is None:
-            raise KeyError(id)
-        if id in self._scopes:
-            self._scopes[id].cancel()
-
     def _begin(self, record: EvaluationRecord) -> None:
-        self._scopes[record.id] = anyio.CancelScope()
         self._book.change(record, state="queued", message="")
         self._group.start_soon(self._evaluate, record)
 
@@ -97,12 +91,12 @@ class Evaluations:
         archive = Archive(self._run.path, record.id)
         end: dict[str, Any] = {"state": "interrupted", "message": INTERRUPTED}
         try:
-            with self._scopes[record.id] as scope:
+            with record.scope as scope:
                 async with self._places:
                     ending = await self._play(record, archive)
                 end = await self._settle(record, archive, ending)
             if scope.cancelled_caught:
-                end = {"state": "cancelled"}  # first: the run may end while the players are rated
+                end = {"state": "cancelled"}  # before the rating, in which the run may end
                 end["message"] = await _rate(archive)
         except NotRunning:
             if scope.cancel_called:
@@ -110,7 +104,6 @@ class Evaluations:
         except Exception as error:  # noqa: BLE001 (it becomes the evaluation's result)
             end = {"state": "failed", "message": _join(describe(error), await _rate(archive))}
         finally:
-            del self._scopes[record.id]
             if end["state"] != "interrupted":
                 self._run.pinned.pop(record.id, None)
             self._book.change(record, **end)
@@ -136,12 +129,12 @@ class Evaluations:
         self._know(record, measured=step, players=players)
 
     def _know(self, record: EvaluationRecord, **known: Any) -> None:
-        """Keep which checkpoints play, in the record and on disk; published with its next change."""
+        """Record and pin the checkpoints that play. The next change of the record publishes it."""
         record.change(**known)
         self._pin(record)
 
     def _pin(self, record: EvaluationRecord) -> None:
-        """Keep the run's checkpoints that the evaluation plays with from being pruned."""
+        """Protect the run's checkpoints that the evaluation plays with from pruning."""
         own = [path for path in record.fields["players"].values() if path.startswith(CHECKPOINTS)]
         self._run.pinned[record.id] = {int(Path(path).name) for path in own}
 

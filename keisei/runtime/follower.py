@@ -1,7 +1,7 @@
-"""Rank 0 and the others: what it has them do, and how they do it.
+"""Training on several ranks: the orders that rank 0 sends, and how the other ranks obey them.
 
-Rank 0 is a whole run. The others have no event loop, database or clock of their own: between two turns
-they wait for the next order. What rank 0 sends with an order and what comes back stands here side by side.
+Rank 0 is a whole run. The other ranks have no event loop, database or clock of their own: between
+two turns they wait for the next order. This module holds both sides of each order.
 """
 
 import json
@@ -17,13 +17,16 @@ from keisei.store.checkpoints import Files, write_part
 
 
 def start_others(ranks: Ranks, run: Path, resumed: Path | None, init: Path | None) -> None:
-    """On rank 0: have the others begin where we do."""
+    """On rank 0: order the other ranks to begin where rank 0 begins."""
     paths = {"run": run, "resumed": resumed, "init": init}
     ranks.send_order("start", json.dumps({k: str(v.absolute()) for k, v in paths.items() if v}))
 
 
 def collect_parts(ranks: Ranks, folder: Path) -> Files:
-    """On rank 0: have the others write their files of a checkpoint. Raises OSError if one could not."""
+    """On rank 0: order the other ranks to write their files of a checkpoint.
+
+    Raises OSError if one of them can't.
+    """
     ranks.send_order("save", str(folder))
     files: Files = {}
     for rank, answer in enumerate(map(json.loads, ranks.gather("{}"))):
@@ -34,7 +37,7 @@ def collect_parts(ranks: Ranks, folder: Path) -> Files:
 
 
 def follow(ranks: Group) -> None:
-    """On the others: do as told until the end. Raises RankError, and whatever ends training."""
+    """On the other ranks: obey until the end. Raises RankError, and whatever ends training."""
     order, text = ranks.receive_order()
     if order == "end":  # stopped before it began
         return
@@ -73,7 +76,7 @@ def _follow(ranks: Group, learner: Learner) -> None:
 
 
 def _write(folder: Path, rank: int, learner: Learner) -> Files | str:
-    """Write our part of a checkpoint. What it came to, or why it could not be done."""
+    """Write this rank's part of a checkpoint. Return its files, or why it can't be written."""
     from keisei.ppo.checkpoint import RANK_GROUPS
 
     tensors = learner.tensors()

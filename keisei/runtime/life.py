@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 
 class RunLife:
-    """Everything of a run that lives on the event loop. ``live`` is its whole life."""
+    """The part of a run on the event loop. ``live`` runs it from start to end."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class RunLife:
     async def live(self) -> None:
         """Train to the end, then close everything, in the order in which events flow.
 
-        The device thread ends first; then evaluations, the outbox, the sinks, the streams, the files.
+        The device thread ends first, then evaluations, the outbox, the sinks, streams and files.
         """
         try:
             async with create_task_group() as supervised:
@@ -103,7 +103,7 @@ class RunLife:
                     await to_thread.run_sync(release)
 
     def _supervise(self, group: anyio.abc.TaskGroup) -> None:
-        """Start what may crash without ending training."""
+        """Start the tasks whose crash must not end training."""
         for name, run in (
             ("stream", self.hub.run),
             ("heartbeat", self._heartbeat.run),
@@ -142,7 +142,7 @@ class RunLife:
                 group.cancel_scope.cancel()
 
     async def _leave_if_compiling(self, waiting: CancelScope) -> None:
-        """Stop waiting for a thread that compiles: nothing can interrupt it, and nothing is lost."""
+        """Stop waiting for a thread that compiles: it can't be interrupted, and nothing is lost."""
         await self._stopping.wait()
         await anyio.sleep(COMPILE_SECONDS)
         if self.worker.beat[0] in {"start", "compile"}:
@@ -151,7 +151,7 @@ class RunLife:
             waiting.cancel()
 
     async def _pump(self) -> None:
-        """Hand on every event until the outbox ends; after a crash have the device thread end."""
+        """Hand on all events until the outbox ends. A crash here stops the device thread."""
         try:
             while events := await self._outbox.drain():
                 for event in events:
@@ -177,7 +177,7 @@ class RunLife:
                 self._losses.add(feed.name, text)
 
     async def _crashed(self, crash: Exception) -> None:
-        """Report a failure of the loop's own part to whoever still listens; serve on if asked to."""
+        """Report a failure on the loop to everyone who still listens; go on serving if asked to."""
         _log.error("the run failed", exc_info=crash)
         failed, self.outcome = failure(crash, self._state.run, self._state.step)
         self._state.update(failed)
@@ -198,9 +198,7 @@ class RunLife:
 
     def emit(self, kind: type[Event], /, **fields: Any) -> None:
         """Send an event of this class, at the run's present step. From any thread."""
-        state = self._state
-        event = kind(run=state.run, step=state.step, time=time.time(), **fields)
-        self._outbox.emit(event, always=True)
+        self._outbox.emit(self._state.event(kind, **fields), always=True)
 
     def status(self) -> StatusReport:
         """Return what the run is doing now."""
@@ -227,13 +225,12 @@ class RunLife:
         }
 
     def _reset(self) -> Reset:
-        now = self._state.status("reset")
-        return Reset(run=now.run, step=now.step, time=now.time, state=now.state)
+        return self._state.event(Reset, state=self._state.state)
 
 
 @contextmanager
 def _logged() -> Iterator[None]:
-    """Log an exception in the block, so that what is closed next is closed too."""
+    """Log an exception in the block, so that the next thing is closed too."""
     try:
         yield
     except Exception:  # noqa: BLE001 (the run's outcome stands, whatever fails to close)

@@ -1,4 +1,4 @@
-"""Which checkpoint each named player of a run's evaluation stands for, ``best`` among them."""
+"""Finds the checkpoint that each named player of an evaluation stands for, also ``best``."""
 
 from pathlib import Path
 
@@ -16,8 +16,8 @@ class NamedCheckpoints:
     def resolve(self, spec: EvaluationSpec, known: dict[str, str]) -> dict[str, str]:
         """Return the checkpoint of each run that plays, by name, without those that are ``known``.
 
-        A resumed evaluation must go on with the same checkpoints. ``best`` is ``random`` while there
-        is none. Raises CheckpointError.
+        A resumed evaluation must go on with the same checkpoints. ``best`` is ``random`` before the
+        first promotion. Raises CheckpointError.
         """
         found = {}
         for name in {*spec.agents, *spec.opponents} - {CURRENT, *LOCAL} - known.keys():
@@ -42,7 +42,7 @@ class NamedCheckpoints:
         return "is the run's best now"
 
     def relative(self, folder: Path) -> str:
-        """Return a path that still holds after the run is moved, where it is one of the run's own."""
+        """Return a path; one of the run's own is relative, so that the run can be moved."""
         folder, run = folder.absolute(), self._run.path
         return str(folder.relative_to(run) if folder.is_relative_to(run) else folder)
 

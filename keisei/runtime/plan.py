@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What a program asks for when it makes a ``Keisei``."""
+    """The arguments of ``Keisei``."""
 
     settings: Settings
     run: Path | None = None
@@ -31,7 +31,7 @@ class RunRequest:
 
 @dataclass(frozen=True, slots=True)
 class StartPoint:
-    """Where training begins: at 0, or at a checkpoint."""
+    """The point where training begins: step 0, or a checkpoint."""
 
     step: int = 0
     iteration: int = 0
@@ -43,7 +43,7 @@ class StartPoint:
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """A run that is about to start. Who holds it closes ``run`` and ``database``."""
+    """A run that is about to start. Its holder closes ``run`` and ``database``."""
 
     settings: Settings
     """Settings as they will be used; nothing is left to decide."""
@@ -57,7 +57,7 @@ class RunPlan:
     evaluations: list[dict[str, Any]]
     """Evaluations of the run's earlier processes, newest first; some have not ended."""
     remarks: tuple[str, ...]
-    """What the user should be told: settings ignored, checkpoints refused."""
+    """Remarks for the user: settings ignored, checkpoints refused."""
     keep_serving: bool
     build: "Callable[[Settings], Learner]"
     ranks: "Ranks"

@@ -8,7 +8,7 @@ from typing import Any
 
 import psutil
 
-# Saving a checkpoint imports it. Later no file descriptor might be left for that.
+# Saving a checkpoint needs it. Import it now: later no file descriptor might be left.
 import safetensors.torch  # noqa: F401
 import torch
 
@@ -47,7 +47,7 @@ def open_run(request: RunRequest) -> RunPlan:
     """
     ranks = CONTEXT_RANKS.get()
     settings = request.settings
-    settings_text(settings)  # refuse what no file can hold before there is a folder
+    settings_text(settings)  # refuse settings that no file can hold before making a folder
     _check_evaluation(settings)
     opened = _resume(request, ranks) if request.resume else _create(request, ranks)
     if opened.settings.device == "cpu" and _spins(opened.settings):
@@ -61,7 +61,7 @@ def open_run(request: RunRequest) -> RunPlan:
 
 @dataclass(slots=True)
 class _Opened:
-    """A run directory that is ours, and where its training begins."""
+    """A run directory whose lock this process holds, and where training begins."""
 
     settings: Settings
     run: RunDirectory
@@ -87,7 +87,7 @@ def _create(request: RunRequest, ranks: Ranks) -> _Opened:
 
 
 def _resume(request: RunRequest, ranks: Ranks) -> _Opened:
-    """Continue a run with its own settings, but for those that may change."""
+    """Continue a run with its own settings, except those that may change."""
     run = RunDirectory.open(request.run or RunDirectory.newest(request.settings.run.root))
     try:
         settings, ignored = resumed_settings(run.settings, request.settings)
@@ -156,7 +156,7 @@ def _other_workers(path: Path) -> list[str]:
         siblings = {child.pid for child in parent.children()} - {os.getpid()}
         locks = [lock for lock in path.parent.glob(f"*/{LOCK_FILE}") if lock.parent != path]
         others = [lock.parent for lock in locks if holder_pid(lock) in siblings]
-    except (OSError, psutil.Error):  # a process or a run that has just ended
+    except (OSError, psutil.Error):  # a process or a run ended meanwhile
         return []
     return [
         f"another process of the same server trains {other} as well: serve with one worker, or "
@@ -187,7 +187,7 @@ def _start(checkpoint: Path, ranks: Ranks) -> StartPoint:
 
 
 def _check_evaluation(settings: Settings) -> None:
-    """Check the settings of evaluations now, not hours later when one is due. Raises SettingsError."""
+    """Check the settings of evaluations now, not when one is due. Raises SettingsError."""
     from keisei.runtime.regular import check_opponents, regular_spec
     from keisei.usi import EngineSpec, EngineSpecError
 

@@ -88,7 +88,7 @@ class Rollback:
         self._good.saved(step, state)
 
     def roll_back(self, learner: Learner, problem: str) -> None:
-        """Go back because of a detector's problem. Raises DivergedError when that is not possible."""
+        """Go back because of a detector's problem. Raises DivergedError if that is not possible."""
         if self._count == self._allowed:
             raise DivergedError(f"{problem}: came back after {self._allowed} rollbacks")
         good, refused = self._good.find(problem)

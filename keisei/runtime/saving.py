@@ -55,9 +55,9 @@ class Saver:
         return step > 0 and step != self.saved_step and time.monotonic() >= self._due
 
     def save_or_alert(self, learner: Learner, elapsed: float) -> None:
-        """Save. A full disk becomes an alert, for training must go on.
+        """Save a checkpoint. A full disk becomes an alert, and training goes on.
 
-        Weights that are not finite are treated as ``detectors.nonfinite`` says. Raises DivergedError.
+        If weights are not finite, do what ``detectors.nonfinite`` says. Raises DivergedError.
         """
         try:
             self._save(learner, elapsed, self._emitter.state)
@@ -96,8 +96,8 @@ class Saver:
     def _react(self, learner: Learner, error: NotFiniteError) -> None:
         """Do what ``detectors.nonfinite`` says, because weights or moments are not finite.
 
-        An infinite moment does not show in the loss: after an alert alone, training would go on
-        without checkpoints. So as many refused saves in a row end the run as refused minibatches do.
+        An infinite moment does not show in the loss. After an alert alone, training would go on
+        without checkpoints, so ``nonfinite_stop`` refused saves in a row end the run.
         """
         self._alert_refusal(learner.step, error)
         self._refused += 1
@@ -110,7 +110,7 @@ class Saver:
             raise DivergedError(f"{error}: {self._refused} checkpoints in a row were not written")
 
     def _alert_refusal(self, step: int, error: NotFiniteError) -> None:
-        """Tell people once, until a save succeeds; tell everyone who asked for this checkpoint."""
+        """Send one alert until a save succeeds; answer everyone who asked for this checkpoint."""
         if self._refused == 0:
             text = f"no checkpoint at step {step:,}: {error}"
             self._emitter.alert("checkpoint_failed", "error", text)

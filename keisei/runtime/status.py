@@ -1,17 +1,19 @@
-"""What a run is doing now."""
+"""The state of a run now."""
 
 import time
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from keisei.config import Settings
 from keisei.events import Event, Iteration, State, Status
 from keisei.runtime.plan import StartPoint
 
+AnyEvent = TypeVar("AnyEvent", bound=Event)
+
 
 @dataclass(frozen=True, slots=True)
 class StatusReport:
-    """What a run is doing at one moment."""
+    """The state of a run at one moment."""
 
     run: str
     """Id of the run."""
@@ -33,7 +35,7 @@ class StatusReport:
     net: str
     """Kind and size of the network."""
     phase: str
-    """What the device thread does: compile, iteration, evaluation, save, idle ..."""
+    """Phase of the device thread: compile, iteration, evaluation, save, idle ..."""
     beat_age: float
     """Seconds since the device thread last showed life."""
     clients: int
@@ -48,12 +50,12 @@ class StatusReport:
     """Parts beside training that have stopped working: a sink, a database on a full disk."""
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the fields, for JSON."""
         return asdict(self)
 
 
 class RunState:
-    """What the loop knows of the run from the events that have passed. Event loop only."""
+    """The state of a run, as the events that have passed show it. Event loop only."""
 
     def __init__(self, run: str, settings: Settings, start: StartPoint) -> None:
         self.run = run
@@ -80,16 +82,13 @@ class RunState:
             self.iteration = event.iteration
             self.steps_per_second = event.values["speed/steps_per_second"]
 
+    def event(self, kind: type[AnyEvent], /, **fields: Any) -> AnyEvent:
+        """Return an event of this class, at the present time and step. From any thread."""
+        return kind(run=self.run, step=self.step, time=time.time(), **fields)
+
     def status(self, kind: Any) -> Status:
         """Return a status event of this kind with the present state."""
-        return Status(
-            run=self.run,
-            step=self.step,
-            time=time.time(),
-            kind=kind,
-            state=self.state,
-            message=self.message,
-        )
+        return self.event(Status, kind=kind, state=self.state, message=self.message)
 
     def report(
         self,
@@ -102,7 +101,7 @@ class RunState:
         dropped: int,
         degraded: tuple[str, ...],
     ) -> StatusReport:
-        """Return the status. With ``stopping`` (a stop was requested) the state says so until the end."""
+        """Return the status. ``stopping``: a stop was requested, and the state says so."""
         net = self._settings.net
         stopping = stopping and self.state not in {"stopped", "finished", "failed"}
         return StatusReport(

@@ -1,14 +1,15 @@
-"""Whose turn it is on the device, and how long an iteration still takes."""
+"""The share of device time that evaluations get, and how long an iteration still takes."""
 
 SAVED_SECONDS = 0.25
 """Evaluation time that may be earned in advance; more would stop training when a match begins."""
 
 
 class Share:
-    """Bounds the device time that evaluation takes from training.
+    """Limits the device time that evaluation takes from training.
 
-    A second of evaluation must be earned by ``(1 - share) / share`` seconds of training. Time in
-    which training wants no turn is free: ask ``evaluation_due`` only while it wants one.
+    Training must earn each second of evaluation by ``(1 - share) / share`` seconds of its own.
+    While training wants no turn, evaluation is free: ask ``evaluation_due`` only while training
+    wants one.
     """
 
     def __init__(self, share: float) -> None:
@@ -21,23 +22,23 @@ class Share:
         self._debt = 0.0
 
     def evaluation_due(self) -> bool:
-        """Whether evaluation may take the next turn from training."""
+        """Return whether evaluation may take the next turn from training."""
         return self.share > 0 and self._debt <= 0
 
     def trained(self, seconds: float) -> None:
-        """A training turn took so long."""
+        """Count a training turn."""
         self.training += seconds
         earned = seconds * self.share / (1 - self.share) if self.share < 1 else float("inf")
         self._debt = max(-SAVED_SECONDS, self._debt - earned)
 
     def evaluated(self, seconds: float) -> None:
-        """An evaluation turn that training wanted took so long."""
+        """Count an evaluation turn that training wanted."""
         self.evaluation += seconds
         self._debt += seconds
 
 
 class Pace:
-    """Estimates what is left of the iteration in progress, from the ones before."""
+    """Estimates the time that the iteration in progress still needs, from earlier iterations."""
 
     def __init__(self, typical: float = 0.0) -> None:
         """``typical``: seconds of training in an iteration; 0 if none has ended yet."""
@@ -46,19 +47,19 @@ class Pace:
         self._longest = 0.0
 
     def add(self, seconds: float) -> None:
-        """A training turn took so long."""
+        """Count a training turn of the iteration in progress."""
         self._spent += seconds
         self._longest = max(self._longest, seconds)
 
     def done(self) -> None:
-        """The iteration ended."""
+        """Count the iteration as complete."""
         new = self._spent
         self._typical = 0.7 * self._typical + 0.3 * new if self._typical else new
         self._spent = self._longest = 0.0
 
     def left(self) -> float:
-        """Seconds of training still needed: those of one more turn at least.
+        """Return the seconds of training that the iteration still needs.
 
-        A run's first iteration is not known to need more.
+        This is at least the time of its longest turn. In a run's first iteration it is only that.
         """
         return max(self._longest, self._typical - self._spent)

@@ -48,7 +48,7 @@ class Worker:
 
     def __init__(self, plan: RunPlan, mailbox: Mailbox, outbox: Outbox) -> None:
         self.beat: tuple[Phase, float] = ("start", time.monotonic())
-        """Phase, and when the thread last showed life (monotonic seconds); the watchdog reads it."""
+        """Phase, and when the thread last showed life (monotonic seconds), for the watchdog."""
         self.elapsed = plan.start.elapsed
         """Seconds trained so far, in all processes of the run; the loop reads it."""
         self._plan = plan

@@ -237,11 +237,10 @@ def _insert(connection: sqlite3.Connection, event: Event) -> None:
                 (id, event.step, event.time, result, reason, plies, black, white, event.record),
             )
         case Evaluation():
-            # Progress takes another way than the final state and may arrive after it.
             connection.execute(
                 "INSERT INTO evaluation VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
                 " time = excluded.time, step = excluded.step, state = excluded.state,"
-                " data = excluded.data WHERE state IN ('queued', 'running', 'interrupted')",
+                " data = excluded.data",
                 (event.id, event.time, event.time, event.step, event.state, _json(event)),
             )
         case Status() | Alert():

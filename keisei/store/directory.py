@@ -13,7 +13,7 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from keisei.config import Settings
-from keisei.sources import warn_of_old_names, with_new_names
+from keisei.settings_sources import warn_of_old_names, with_new_names
 from keisei.store.files import read_file, replace_synced, sync_folder
 from keisei.store.layout import (
     BEST,

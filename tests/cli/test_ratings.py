@@ -43,8 +43,8 @@ def test_the_table_lists_all_players_strongest_first(
     assert main(["ratings", str(run)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["Elo", "95", "%", "interval", "games", "score", "player"]
-    assert [line.split()[-1] for line in lines[1:4]] == ["prior)", "run@20", "random"]
-    assert "material  (size by the prior)" in lines[1]
+    assert [line.split()[-1] for line in lines[1:4]] == ["unknown)", "run@20", "random"]
+    assert "material  (size unknown)" in lines[1]
     assert lines[3].split()[:2] == ["+0", "+0"]
     assert lines[4].startswith("random is 0. Moving first is worth ")
 

@@ -61,7 +61,8 @@ if os.environ["RANK"] == "1":
     follower.write_part = full
     learner.Learner.compile_failure = "no C++ compiler"
 """
-"""Iteration 6 ends in a rollback. Rank 1 finds no disk space for its files of the first checkpoint, and
+"""Iteration 6 ends in a rollback. Rank 1 finds no disk space for its files of the first checkpoint,
+and
 cannot compile the network."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]

@@ -7,7 +7,7 @@ import pytest
 from rsshogi.core import Board
 
 from keisei.evaluation.game import Opening
-from keisei.evaluation.openings import OpeningsError, choose, load_openings
+from keisei.evaluation.openings import OpeningsError, choose_openings, load_openings
 from keisei.shogi import Position
 
 SFEN = "4k4/9/4P4/9/9/9/9/9/4K4 b G 1"
@@ -136,7 +136,7 @@ def test_a_file_without_openings_is_refused(
 
 def test_no_opening_comes_again_before_all_have_come() -> None:
     openings = [f"startpos moves {usi}" for usi in Position().legal_moves()]
-    drawn = choose(openings, 75, seed=1)
+    drawn = choose_openings(openings, 75, seed=1)
     assert sorted(drawn[:30]) == sorted(drawn[30:60]) == openings
     assert drawn[60:] == drawn[:15]
     assert list(drawn[:30]) != openings
@@ -144,5 +144,5 @@ def test_no_opening_comes_again_before_all_have_come() -> None:
 
 def test_the_order_of_openings_depends_on_the_seed_alone() -> None:
     openings = [f"startpos moves {usi}" for usi in Position().legal_moves()]
-    assert choose(openings, 40, seed=7)[:12] == choose(openings, 12, seed=7)
-    assert choose(openings, 30, seed=7) != choose(openings, 30, seed=8)
+    assert choose_openings(openings, 40, seed=7)[:12] == choose_openings(openings, 12, seed=7)
+    assert choose_openings(openings, 30, seed=7) != choose_openings(openings, 30, seed=8)

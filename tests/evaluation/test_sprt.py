@@ -35,10 +35,10 @@ def deviation(chance: NDArray[Any]) -> float:
 def forecast(test: Sprt, score: float, deviation: float) -> tuple[float, float]:
     """Probability of acceptance and expected number of pairs, by theory.
 
-    The ratio is taken for a Brownian motion (Van den Bergh, equation 2.1): with s0, s1 the scores of
-    the hypotheses and v = deviation^2, a pair adds (s1 - s0)(score - (s0 + s1) / 2) / v on
-    average, with variance (s1 - s0)^2 / v. Probability and time to leave the bounds are Wald's;
-    the bounds lie 0.583 deviations of a step farther out, because the last step overshoots (D.
+    The ratio is taken for a Brownian motion (Van den Bergh, equation 2.1): with s0, s1 the scores
+    of the hypotheses and v = deviation^2, a pair adds (s1 - s0)(score - (s0 + s1) / 2) / v on
+    average, with variance (s1 - s0)^2 / v. Probability and time to leave the bounds are Wald's; the
+    bounds lie 0.583 deviations of a step farther out, because the last step overshoots (D.
     Siegmund, Sequential Analysis, 1985, chapter X).
 
     Args:

@@ -1,7 +1,8 @@
 """Helpers for tests of a run: fake learners, small settings, waiting for events."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from inspect import isawaitable
 from pathlib import Path
@@ -13,7 +14,7 @@ from fake_learner import FakeLearner
 
 from keisei import Keisei, Settings
 from keisei.config import Run
-from keisei.events import Event
+from keisei.events import Event, Topic
 from keisei.store import load_checkpoint
 
 
@@ -27,6 +28,14 @@ class Learners:
     def __call__(self, settings: Settings) -> Any:
         self.made.append(self.kind(settings, **self.options))
         return self.made[-1]
+
+
+@asynccontextmanager
+async def subscribed(keisei: Keisei, topics: Collection[Topic]) -> AsyncIterator[Any]:
+    """Open a stream of encoded events, as a client of the server does."""
+    with keisei.hub.subscribe(topics) as chunks:
+        async with aclosing(chunks):
+            yield chunks
 
 
 class Sink:
@@ -129,7 +138,7 @@ async def until_step(keisei: Keisei, step: int) -> None:
 
 
 async def becomes(condition: Callable[[], Any]) -> None:
-    """Wait until a function returns something true. It may be async; no event announces its change."""
+    """Wait until a function, which may be async, returns something true. No event announces it."""
     with anyio.fail_after(10):
         while True:
             found = condition()

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import anyio
 import pytest
 
 from keisei.errors import InboxFull, KeyReused
@@ -82,7 +83,7 @@ async def test_the_same_key_gives_the_same_evaluation(published: Published) -> N
 
 
 async def test_too_many_unfinished_evaluations_are_refused(published: Published) -> None:
-    for _ in range(module.UNDONE):
+    for _ in range(module.MAX_UNFINISHED):
         record, _ = published.book.add(EvaluationSpec(games=4), None)
     with pytest.raises(InboxFull, match="32 evaluations"):
         published.book.add(EvaluationSpec(games=4), None)
@@ -93,7 +94,7 @@ async def test_too_many_unfinished_evaluations_are_refused(published: Published)
 async def test_only_ended_evaluations_make_room(
     published: Published, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "KEPT", 2)
+    monkeypatch.setattr(module, "MAX_RECORDS", 2)
     first, _ = published.book.add(EvaluationSpec(games=4), None)
     second, _ = published.book.add(EvaluationSpec(games=4), None)
     published.book.change(second, state="done")
@@ -112,12 +113,15 @@ async def test_restored_evaluations_go_on_unless_they_had_ended(published: Publi
 async def test_leaving_a_handles_block_cancels_its_evaluation(published: Published) -> None:
     record, _ = published.book.add(EvaluationSpec(games=4), None)
 
-    def cancel(id: str) -> None:
-        assert id == record.id
+    async def play() -> None:
+        with record.scope:
+            await anyio.sleep_forever()
         published.book.change(record, state="cancelled")
 
-    async with EvaluationHandle(record, cancel) as handle:
-        assert not record.done.is_set()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(play)
+        async with EvaluationHandle(record) as handle:
+            assert not record.done.is_set()
     assert (await handle.result())["state"] == "cancelled"
     async with handle:  # it has ended, so nothing is cancelled
         pass

@@ -9,7 +9,7 @@ import anyio
 import pytest
 from anyio import to_thread
 from fake_learner import FakeLearner
-from run_tools import Learners, Sink, becomes, raising, saved, settings, until
+from run_tools import Learners, Sink, becomes, raising, saved, settings, subscribed, until
 
 from keisei import Alert, Failed, Iteration, Keisei, NotRunning, Status, TrainingFailed
 from keisei.feed.outbox import KEPT
@@ -55,7 +55,7 @@ async def test_a_failed_run_that_keeps_serving_still_answers(tmp_path: Path) -> 
             await becomes(lambda: keisei.status().phase == "ended")
             assert keisei.status().state == "failed"
             assert "not finite" in keisei.status().message
-            async with keisei.subscribe([]) as chunks:
+            async with subscribed(keisei, []) as chunks:
                 assert b'"state":"failed"' in await anext(chunks)
                 with anyio.move_on_after(0.6) as waiting:
                     async for _ in chunks:

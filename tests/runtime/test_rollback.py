@@ -70,7 +70,8 @@ def keeping(checkpoints: int, steps: int, root: Path) -> Settings:
 async def test_a_problem_that_shows_late_goes_back_to_weights_that_are_proven_good(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kept: int
 ) -> None:
-    # On trial: iteration 1, proven by 5; 5, proven by 9; 9, which led to the problem of iteration 12.
+    # On trial are iteration 1, proven by 5; then 5, proven by 9; then 9, which led to the problem
+    # of iteration 12.
     monkeypatch.setattr(rollback, "LOOKS_BACK", 4)
     await train(keeping(kept, 700, tmp_path), finding("rollback", 12))
     learner, _ = await train(

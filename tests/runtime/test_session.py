@@ -26,6 +26,7 @@ from run_tools import (
     raising,
     saved,
     settings,
+    subscribed,
     until,
 )
 
@@ -91,7 +92,7 @@ async def test_a_failure_reaches_readers_and_streams_within_a_second(tmp_path: P
     frames: list[bytes] = []
 
     async def stream(keisei: Keisei) -> None:
-        async with keisei.subscribe(["status"]) as chunks:
+        async with subscribed(keisei, ["status"]) as chunks:
             async for chunk in chunks:
                 frames.append(chunk)
                 if b"event: failed" in chunk:
@@ -258,7 +259,7 @@ async def test_a_slow_reader_of_events_gets_reset(tmp_path: Path) -> None:
     assert got[-1].event == "finished"
 
 
-# ---------------------------------------------------------------------- several runs, and the host's process
+# ------------------------------------------------------------ several runs, the host's process
 async def test_two_runs_in_one_process_do_not_disturb_each_other(tmp_path: Path) -> None:
     one, two = Learners(), Learners(steps=7)
     async with (
@@ -292,7 +293,7 @@ async def test_a_host_cancelled_at_any_moment_leaves_nothing_behind(tmp_path: Pa
     async def host(learners: Learners) -> None:
         async with (
             Keisei(settings(tmp_path, steps=300), _learner=learners) as keisei,
-            keisei.subscribe([]) as chunks,
+            subscribed(keisei, []) as chunks,
         ):
             async for _ in keisei.events():
                 pass

@@ -80,7 +80,7 @@ def play(choose: Choose, sfen: str, plies: int, rng: random.Random) -> tuple[int
 
 
 class History:
-    """A slow record of repetitions: the plies of each position, and whether each ply was a check."""
+    """A slow record of repetitions: plies of each position, and whether each was a check."""
 
     def __init__(self) -> None:
         self.seen: dict[str, list[int]] = {}
@@ -98,7 +98,7 @@ class History:
         return all(later - earlier <= 16 for earlier, later in pairwise(self.times))
 
     def verdict(self, position: Position) -> tuple[str, str | None]:
-        """Apply the rule: a side that gave check with every move since the first occurrence loses."""
+        """Apply the rule: a side that checked with every move since the first occurrence loses."""
         first, last = self.times[0], self.times[-1]
         other = "white" if position.side == "black" else "black"
         if all(self.checks[first + 2 : last + 1 : 2]):

@@ -154,7 +154,7 @@ def test_any_text_is_a_legal_move_or_refused(text: str) -> None:
 @given(st.lists(st.integers(0, 2**31), max_size=60))
 @settings(max_examples=60, deadline=None)
 def test_play_keeps_all_pieces_and_its_sfen_reads_back(choices: list[int]) -> None:
-    """In any game: 40 pieces, one action a move, and an SFEN that reads back as the same position."""
+    """Any game has 40 pieces, one action a move, and an SFEN that reads back the same."""
     position = Position()
     for choice in choices:
         moves = position.legal_moves()

@@ -21,7 +21,7 @@ def test_an_sfen_is_written_as_it_was_read(sfen: str) -> None:
 
 
 def test_the_record_holds_the_view_of_the_side_to_move() -> None:
-    """White's king on 5a and black's on 5i, with a pawn on 5g; white sees its own king at the bottom."""
+    """White's king on 5a, black's on 5i, a pawn on 5g; white sees its king at the bottom."""
     black = read_sfen("4k4/9/9/9/9/9/4P4/9/4K4 b R2p 1")[0][0]
     assert (black["side"], black["board"][44], black["board"][36], black["board"][42]) == (
         0,

@@ -65,7 +65,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def measure(settings: Settings, repeats: int) -> dict[str, Any]:
-    """Measure both sides in turns. All figures are medians: steps per second, seconds per iteration.
+    """Measure both sides in turns. All figures are medians: steps per second, seconds per
+    iteration.
 
     ``others`` is the share of the processors' time that other processes used meanwhile; if it is
     large, do not trust the figures. ``other`` is the time of an iteration outside its phases.

@@ -259,7 +259,7 @@ class PPO:
 
     @torch.no_grad()
     def rollout(self) -> Tensor:
-        """Play T plies in every game. Return outcome probabilities of the next positions, [T, N, 3]."""
+        """Play T plies in every game. Return outcome probabilities of what follows, [T, N, 3]."""
         finals = []
         for t in range(len(self.reward)):
             with self.clock.phase("env"):
@@ -293,7 +293,7 @@ class PPO:
 
     @torch.no_grad()
     def prepare(self, following: Tensor) -> Batch:
-        """Compute advantages and targets (the opponent moves next); return all plies in one batch."""
+        """Compute advantages and targets (the opponent moves next); return one batch."""
         gamma, lam = self.ppo.gamma, self.ppo.gae_lambda
         value = self.outcome[..., 0] - self.outcome[..., 2]
         next_value = following[..., 0] - following[..., 2]

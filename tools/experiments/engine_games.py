@@ -85,7 +85,7 @@ def opening(plies: int, rng: random.Random) -> tuple[Position, list[str]]:
 
 
 def play(engines: tuple[Engine, Engine], args: argparse.Namespace, rng: random.Random) -> list[str]:
-    """Play one game. Return its moves, and an end word if the rules don't show the end (``resign``)."""
+    """Play one game. Return its moves, and ``resign`` if that ended it."""
     position, moves = opening(args.random_plies, rng)
     for engine in engines:
         engine.begin(rng.randint(*args.skill))

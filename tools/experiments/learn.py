@@ -68,7 +68,7 @@ def iterate(learner: Learner) -> IterationReport:
 
 
 def terminal_targets(reward: Tensor, terminated: Tensor, *rest: object) -> Tensor:
-    """Replace ``outcome_targets``: the target is the result where a game ended, else there is none."""
+    """Replace ``outcome_targets``: only the last position of a game has a target, the result."""
     result = torch.stack((reward.clamp(min=0), 1 - reward.abs(), -reward.clamp(max=0)), -1)
     return result * terminated[..., None]
 

@@ -102,7 +102,7 @@ async def _play(
     """Play a match on this thread, as a device thread does. Return games and plies per second."""
     from keisei.config import Env
     from keisei.evaluation import Match, MatchSpec
-    from keisei.evaluation.openings import choose
+    from keisei.evaluation.openings import choose_openings
     from keisei.evaluation.spec import CURRENT
     from keisei.play.networks import Networks
     from keisei.play.turns import Job, Matches, PlayMatch
@@ -112,7 +112,7 @@ async def _play(
     networks = [loaded.open(CURRENT, agent, number) for number, agent in enumerate(agents)]
     spec = MatchSpec(
         "network", games=games, seed=seed, max_ply=MAX_PLY,
-        openings=choose(openings, games // 2, seed),
+        openings=choose_openings(openings, games // 2, seed),
     )  # fmt: skip
     skipped = [len(opening.actions) for opening in spec.openings]
     plies, seconds = 0, 0.0

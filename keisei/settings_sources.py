@@ -1,4 +1,4 @@
-"""Where settings come from: TOML files, the environment and the command line, in layers."""
+"""The sources of settings: TOML files, the environment and the command line, in layers."""
 
 import json
 import logging

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from keisei.config import Settings, SettingsError
-from keisei.sources import parse_whole_number
+from keisei.settings_sources import parse_whole_number
 
 
 def toml(folder: Path, text: str) -> Path:
