@@ -60,7 +60,6 @@ def test_help_is_light() -> None:
 
 
 def test_the_loop_belongs_to_the_entry_point() -> None:
-    entries = {PACKAGE / "cli", PACKAGE / "testing.py"}  # the latter as python -m keisei.testing
     below = [path for path in SOURCES if not entries & {path, *path.parents}]
     starters = {"asyncio.run", "anyio.run", "asyncio.new_event_loop", "anyio.from_thread.run"}
     assert found(starters, below) == []

@@ -18,7 +18,7 @@ from keisei.play.evaluation import Ending, describe, play_to_the_end
 from keisei.play.mailbox import Mailbox
 from keisei.play.networks import LoadedNetwork
 from keisei.play.tournament import Progress, Tournament
-from keisei.runtime.book import INTERRUPTED, EvaluationBook, EvaluationRecord
+from keisei.runtime.evaluation_records import INTERRUPTED, EvaluationRecord, EvaluationRecords
 from keisei.runtime.named import NamedCheckpoints
 from keisei.store import DatabaseError, RunDirectory
 from keisei.store.layout import CHECKPOINTS
@@ -37,17 +37,16 @@ class Evaluations:
         self,
         run: RunDirectory,
         mailbox: Mailbox,
-        book: EvaluationBook,
+        records: EvaluationRecords,
         unfinished: Sequence[EvaluationRecord] = (),
     ) -> None:
         """``unfinished``: evaluations of the run's earlier processes, to be played on."""
         self.values: dict[str, float] = {}
         """Metrics of the evaluation that ended last and was not a test for ``best``."""
-        self._run, self._mailbox, self._book = run, mailbox, book
+        self._run, self._mailbox, self._records = run, mailbox, records
         self._named = NamedCheckpoints(run)
         self._unfinished = unfinished
         self._places = anyio.Semaphore(AT_ONCE)
-        self._scopes: dict[str, anyio.CancelScope] = {}
         self._open = anyio.Event()
         for record in unfinished:
             self._pin(record)
@@ -70,10 +69,10 @@ class Evaluations:
         Raises InboxFull, KeyReused, NotRunning.
         """
         await self._open.wait()
-        record, new = self._book.add(spec, key)
+        record, new = self._records.add(spec, key)
         if new:
             if self._mailbox.closed:
-                self._book.drop(record)
+                self._records.drop(record)
                 raise NotRunning("the run has ended")
             self._begin(record)
         return record
@@ -83,16 +82,8 @@ class Evaluations:
         if self._open.is_set():
             self._group.start_soon(start)
 
-    def cancel(self, id: str) -> None:
-        """End one early. Does nothing if it has ended. Raises KeyError."""
-        if self._book.get(id) is None:
-            raise KeyError(id)
-        if id in self._scopes:
-            self._scopes[id].cancel()
-
     def _begin(self, record: EvaluationRecord) -> None:
-        self._scopes[record.id] = anyio.CancelScope()
-        self._book.change(record, state="queued", message="")
+        self._records.change(record, state="queued", message="")
         self._group.start_soon(self._evaluate, record)
 
     async def _evaluate(self, record: EvaluationRecord) -> None:
@@ -100,7 +91,7 @@ class Evaluations:
         archive = Archive(self._run.path, record.id)
         end: dict[str, Any] = {"state": "interrupted", "message": INTERRUPTED}
         try:
-            with self._scopes[record.id] as scope:
+            with record.scope as scope:
                 async with self._places:
                     ending = await self._play(record, archive)
                 end = await self._settle(record, archive, ending)
@@ -113,10 +104,9 @@ class Evaluations:
         except Exception as error:  # noqa: BLE001 (it becomes the evaluation's result)
             end = {"state": "failed", "message": _join(describe(error), await _rate(archive))}
         finally:
-            del self._scopes[record.id]
             if end["state"] != "interrupted":
                 self._run.pinned.pop(record.id, None)
-            self._book.change(record, **end)
+            self._records.change(record, **end)
 
     async def _play(self, record: EvaluationRecord, archive: Archive) -> Ending:
         spec = record.spec or EvaluationSpec.from_dict(record.fields["spec"])
@@ -164,7 +154,7 @@ class Evaluations:
         return {"state": "done", "result": result, "message": message, "progress": 1.0}
 
     def _on_progress(self, record: EvaluationRecord, progress: Progress) -> None:
-        self._book.change(record, state="running", **progress.to_fields())
+        self._records.change(record, state="running", **progress.to_fields())
 
 
 class _Arena(DeviceArena):

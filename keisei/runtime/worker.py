@@ -26,7 +26,7 @@ from keisei.runtime.learners import begin
 from keisei.runtime.plan import RunPlan
 from keisei.runtime.rollback import Rollback
 from keisei.runtime.saving import Saver
-from keisei.runtime.turns import Pace, Share
+from keisei.runtime.share import Pace, Share
 
 FINISH_SECONDS = 3.0
 """When a stop is requested, an iteration is finished if no more than this is left of it."""
@@ -69,7 +69,7 @@ class Worker:
         self._rollback = Rollback(plan.run, allowed, plan.ranks, emitter)
         self._saver = Saver(plan.run, settings, plan.ranks, self._rollback, emitter)
         self._share = Share(settings.evaluation.share)
-        self.pace = Pace()
+        self._pace = Pace()
         self._matches = Matches(
             Networks(
                 plan.run.id,
@@ -212,10 +212,10 @@ class Worker:
             report = end.value
         spent = time.monotonic() - since
         self._share.trained(spent)
-        self.pace.add(spent)
+        self._pace.add(spent)
         if report is not None:
             self._iteration = None
-            self.pace.done()
+            self._pace.done()
             self._emitter.iteration(report, self._share, self._settings.device)
             self._react(report)
         self._emitter.board(self._learner)
@@ -233,7 +233,7 @@ class Worker:
         now = time.monotonic()
         if self._stop_seen is None:
             self._stop_seen = now
-        return now - self._stop_seen + self.pace.left() <= FINISH_SECONDS
+        return now - self._stop_seen + self._pace.left() <= FINISH_SECONDS
 
     def _between_iterations(self, *, stopping: bool) -> None:
         """End the run if it is time, save if it is time, copy weights for evaluations."""

@@ -3,15 +3,14 @@
 ``keisei.Keisei`` (the live session) and ``keisei.testing.FakeRun`` implement it.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from keisei.config import Settings
 from keisei.evaluation.spec import EvaluationSpec
-from keisei.events import Topic
-from keisei.runtime.book import EvaluationHandle
+from keisei.feed.hub import Hub
+from keisei.runtime.evaluation_records import EvaluationHandle, EvaluationRecords
 from keisei.runtime.status import StatusReport
 
 
@@ -72,24 +71,21 @@ class Source(Protocol):
     def reader(self) -> Reader:
         """The stored data of the run."""
 
+    @property
+    def hub(self) -> Hub:
+        """The run's events, encoded as server-sent events for the streams of clients."""
+
+    @property
+    def evaluation_records(self) -> EvaluationRecords:
+        """The run's evaluations: to read, to follow and to cancel. ``evaluate`` adds one."""
+
     def status(self) -> StatusReport:
         """Return the state of the run now."""
 
-    def history(self, limit: int, after: int | None) -> list[dict[str, Any]]:
+    def history(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
         """Return a page of statuses and alerts, newest first. Blocks: called in a thread."""
 
-    def subscribe(
-        self, topics: Collection[Topic], after: str | None
-    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """Return a context manager of encoded server-sent events of ``topics``.
-
-        They begin after the event with id ``after``, or now, and end with the run.
-        """
-
-    def dismiss(self) -> None:
-        """End all subscriptions with ``bye``, because the server stops; the run continues."""
-
-    def submit(self, kind: Literal["pause", "resume", "checkpoint"]) -> Any:
+    def submit(self, name: Literal["pause", "resume", "checkpoint"]) -> Any:
         """Queue a command. On return it is accepted but not yet done."""
 
     def stop(self) -> None:
@@ -100,15 +96,3 @@ class Source(Protocol):
 
         Raises KeyReused if ``key`` was used with another ``spec``.
         """
-
-    def evaluations(self) -> list[dict[str, Any]]:
-        """Return all evaluations, newest first."""
-
-    def evaluation(self, id: str) -> dict[str, Any] | None:
-        """Return one evaluation, or None."""
-
-    def follow_evaluation(self, id: str) -> AsyncGenerator[dict[str, Any], None]:
-        """Yield the evaluation now and after each change, until it ends."""
-
-    def cancel_evaluation(self, id: str) -> None:
-        """Cancel an evaluation; do nothing if it has ended."""

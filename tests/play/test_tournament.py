@@ -62,15 +62,15 @@ class Arena:
 def networks(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    def opened(self: Networks, source: str, live: Any, step: int) -> LoadedNetwork:
-        home, _, name = source.rpartition(":")
+    def load(self: Networks, path: Path) -> LoadedNetwork:
+        home, _, name = str(path).rpartition(":")
         number = int(name.removeprefix("net-"))
         net = build("mlp", blocks=1, channels=16, seed=number).eval()
         id = next(self._ids)
         self._agents[id] = Agent(net, torch.device("cpu"), torch.float32)
         return LoadedNetwork(id, f"run@{number}", number, 256, Path(home))
 
-    monkeypatch.setattr(Networks, "open", opened)
+    monkeypatch.setattr(Networks, "load", load)
 
 
 @asynccontextmanager

@@ -2,23 +2,24 @@
 
 from typing import Any
 
+import anyio
 import pytest
 
 from keisei.errors import InboxFull, KeyReused
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.events import Evaluation
-from keisei.runtime import book as module
-from keisei.runtime.book import EvaluationBook, EvaluationHandle, EvaluationRecord
+from keisei.runtime import evaluation_records as module
+from keisei.runtime.evaluation_records import EvaluationHandle, EvaluationRecord, EvaluationRecords
 
 pytestmark = pytest.mark.anyio
 
 
 class Published:
-    """A book, and what it published."""
+    """A book and the events that it published."""
 
     def __init__(self) -> None:
         self.events: list[Evaluation] = []
-        self.book = EvaluationBook(self.publish)
+        self.records = EvaluationRecords(self.publish)
 
     def publish(self, kind: Any, **fields: Any) -> None:
         self.events.append(kind(run="run", step=0, time=0.0, **fields))
@@ -40,11 +41,11 @@ async def test_a_slow_follower_still_sees_the_end() -> None:
 
 
 async def test_a_change_is_in_the_record_before_it_is_published(published: Published) -> None:
-    record, _ = published.book.add(EvaluationSpec(games=4), None)
+    record, _ = published.records.add(EvaluationSpec(games=4), None)
     record.change(measured=512, players={"current": "checkpoints/000000000512"})
-    published.book.change(record, state="running", progress=0.5, score=0.75)
+    published.records.change(record, state="running", progress=0.5, score=0.75)
     (event,) = published.events
-    assert event.measured == 512, "what was known before is published as well"
+    assert event.measured == 512, "fields that changed before are published too"
     assert event.players == {"current": "checkpoints/000000000512"}
     assert (event.id, event.state, event.progress) == (record.id, "running", 0.5)
     found = event.to_dict()
@@ -53,70 +54,75 @@ async def test_a_change_is_in_the_record_before_it_is_published(published: Publi
     }
 
 
-async def test_the_end_is_stamped_once(published: Published) -> None:
-    record, _ = published.book.add(EvaluationSpec(games=4), None)
+async def test_the_time_of_the_end_is_set_once(published: Published) -> None:
+    record, _ = published.records.add(EvaluationSpec(games=4), None)
     assert record.fields["finished"] is None
-    published.book.change(record, state="done")
+    published.records.change(record, state="done")
     finished = record.fields["finished"]
     assert finished is not None
-    published.book.close()
+    published.records.close()
     assert (record.fields["state"], record.fields["finished"]) == ("done", finished)
 
 
-async def test_closing_the_book_interrupts_what_has_not_ended(published: Published) -> None:
-    record, _ = published.book.add(EvaluationSpec(games=4), None)
-    published.book.close()
+async def test_closing_the_book_interrupts_evaluations_that_have_not_ended(
+    published: Published,
+) -> None:
+    record, _ = published.records.add(EvaluationSpec(games=4), None)
+    published.records.close()
     assert record.done.is_set()
     assert record.fields["state"] == "interrupted"
     assert "--resume" in record.fields["message"]
 
 
 async def test_the_same_key_gives_the_same_evaluation(published: Published) -> None:
-    record, new = published.book.add(EvaluationSpec(games=4), "key")
+    record, new = published.records.add(EvaluationSpec(games=4), "key")
     assert new
-    assert published.book.add(EvaluationSpec(games=4), "key") == (record, False)
+    assert published.records.add(EvaluationSpec(games=4), "key") == (record, False)
     with pytest.raises(KeyReused, match="'key'"):
-        published.book.add(EvaluationSpec(games=6), "key")
+        published.records.add(EvaluationSpec(games=6), "key")
 
 
 async def test_too_many_unfinished_evaluations_are_refused(published: Published) -> None:
-    for _ in range(module.UNDONE):
-        record, _ = published.book.add(EvaluationSpec(games=4), None)
+    for _ in range(module.MAX_UNFINISHED):
+        record, _ = published.records.add(EvaluationSpec(games=4), None)
     with pytest.raises(InboxFull, match="32 evaluations"):
-        published.book.add(EvaluationSpec(games=4), None)
-    published.book.change(record, state="done")
-    published.book.add(EvaluationSpec(games=4), None)
+        published.records.add(EvaluationSpec(games=4), None)
+    published.records.change(record, state="done")
+    published.records.add(EvaluationSpec(games=4), None)
 
 
-async def test_only_ended_evaluations_are_forgotten(
+async def test_only_ended_evaluations_make_room(
     published: Published, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "KEPT", 2)
-    first, _ = published.book.add(EvaluationSpec(games=4), None)
-    second, _ = published.book.add(EvaluationSpec(games=4), None)
-    published.book.change(second, state="done")
-    third, _ = published.book.add(EvaluationSpec(games=4), None)
-    assert [row["id"] for row in published.book.list()] == [third.id, first.id]
+    monkeypatch.setattr(module, "MAX_RECORDS", 2)
+    first, _ = published.records.add(EvaluationSpec(games=4), None)
+    second, _ = published.records.add(EvaluationSpec(games=4), None)
+    published.records.change(second, state="done")
+    third, _ = published.records.add(EvaluationSpec(games=4), None)
+    assert [row["id"] for row in published.records.list()] == [third.id, first.id]
 
 
 async def test_restored_evaluations_go_on_unless_they_had_ended(published: Published) -> None:
     rows = [{"id": "b", "state": "running", "games": 8}, {"id": "a", "state": "done"}]
-    unfinished = published.book.restore(rows)
+    unfinished = published.records.restore(rows)
     assert [record.id for record in unfinished] == ["b"]
-    assert [row["id"] for row in published.book.list()] == ["b", "a"]
+    assert [row["id"] for row in published.records.list()] == ["b", "a"]
     assert not unfinished[0].done.is_set()
 
 
 async def test_leaving_a_handles_block_cancels_its_evaluation(published: Published) -> None:
-    record, _ = published.book.add(EvaluationSpec(games=4), None)
+    record, _ = published.records.add(EvaluationSpec(games=4), None)
 
-    def cancel(id: str) -> None:
-        assert id == record.id
-        published.book.change(record, state="cancelled")
+    async def play() -> None:
+        with record.scope:
+            await anyio.sleep_forever()
+        published.records.change(record, state="cancelled")
 
-    async with EvaluationHandle(record, cancel) as handle:
-        assert not record.done.is_set()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(play)
+        async with EvaluationHandle(record) as handle:
+            assert not record.done.is_set()
     assert (await handle.result())["state"] == "cancelled"
-    async with handle:  # again: it has ended, so nothing is cancelled
+    async with handle:  # it has ended, so nothing is cancelled
         pass
     assert [event.state for event in published.events] == ["cancelled"]
