@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Published:
-    """A book and the events that it published."""
+    """Evaluation records, and the events that they published."""
 
     def __init__(self) -> None:
         self.events: list[Evaluation] = []
@@ -136,12 +136,12 @@ async def test_leaving_a_handles_block_cancels_its_evaluation(published: Publish
 class Run(EvaluationMethods):
     """A run that is only its evaluations."""
 
-    def __init__(self, book: EvaluationRecords) -> None:
-        self._book = book
+    def __init__(self, records: EvaluationRecords) -> None:
+        self._records = records
 
     @property
     def evaluation_records(self) -> EvaluationRecords:
-        return self._book
+        return self._records
 
 
 async def test_a_run_lists_follows_and_cancels_the_evaluations_of_its_book(
