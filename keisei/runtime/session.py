@@ -5,7 +5,7 @@ import warnings
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from anyio import CancelScope, to_thread
 
@@ -15,7 +15,7 @@ from keisei.events import TOPICS, Event, Level, Topic
 from keisei.feed.hub import Hub
 from keisei.feed.sinks import Sink
 from keisei.play.mailbox import Command, Mailbox, MoveRequest
-from keisei.runtime.commands import COMMANDS
+from keisei.runtime.commands import COMMANDS, CommandName
 from keisei.runtime.evaluation_records import EvaluationHandle, EvaluationMethods, EvaluationRecords
 from keisei.runtime.plan import RunPlan, RunRequest
 from keisei.runtime.status import StatusReport
@@ -167,7 +167,7 @@ class Keisei(EvaluationMethods):
         )
 
     # ------------------------------------------------------------------ control
-    def submit(self, name: Literal["pause", "resume", "checkpoint"]) -> Command:
+    def submit(self, name: CommandName) -> Command:
         """Queue a command. Returning means accepted; ``await command.finished`` waits for its end.
 
         Raises InboxFull, NotRunning, KeyError.
