@@ -194,16 +194,16 @@ class Keisei(EvaluationMethods):
         return path
 
     def stop(self) -> None:
-        """Ask the run to end. May be called again. ``wait`` returns when it has ended."""
+        """Ask the run to end. May be called again. ``wait`` waits for the end."""
         self._mailbox.request_stop()
         self._stopping.set()
 
     async def stopping(self) -> None:
-        """Return when the run has been asked to end, by anyone, or has ended."""
+        """Wait until anyone asks the run to end, or until it has ended."""
         await self._stopping.wait()
 
     async def wait(self) -> "RunOutcome":
-        """Return how the run ended, when it has ended and all events have been handed on."""
+        """Wait until the run has ended and all events are delivered; return how it ended."""
         life = self._entered
         await self._closed.wait()
         return life.outcome
@@ -218,7 +218,7 @@ class Keisei(EvaluationMethods):
         self._entered.alert(name, level, message)
 
     def log(self, name: str, level: Level, message: str) -> None:
-        """Send a log line to whoever watches the run; it may be dropped. From any thread."""
+        """Send a log line to the readers of events. It may be dropped. From any thread."""
         self._entered.log(name, level, message)
 
     # ------------------------------------------------------------------ watching
@@ -255,7 +255,7 @@ class Keisei(EvaluationMethods):
 
     @property
     def reader(self) -> "RunReader":
-        """What is kept of the run. Its queries block: ask in a thread."""
+        """The stored data of the run. Its methods block: call them in a thread."""
         from keisei.store import RunReader
 
         self._check_entered()
@@ -272,7 +272,7 @@ class Keisei(EvaluationMethods):
 
     @property
     def evaluation_records(self) -> EvaluationRecords:
-        """The run's evaluations; ``evaluations``, ``evaluation`` and others read them."""
+        """The records of the run's evaluations. Users need only ``evaluations`` and its like."""
         return self._entered.records
 
     async def best_move(self, sfen: str, *, greedy: bool = True) -> str | None:

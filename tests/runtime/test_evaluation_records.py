@@ -9,13 +9,18 @@ from keisei.errors import InboxFull, KeyReused
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.events import Evaluation
 from keisei.runtime import evaluation_records as module
-from keisei.runtime.evaluation_records import EvaluationHandle, EvaluationRecord, EvaluationRecords
+from keisei.runtime.evaluation_records import (
+    EvaluationHandle,
+    EvaluationMethods,
+    EvaluationRecord,
+    EvaluationRecords,
+)
 
 pytestmark = pytest.mark.anyio
 
 
 class Published:
-    """A book and the events that it published."""
+    """Evaluation records, and the events that they published."""
 
     def __init__(self) -> None:
         self.events: list[Evaluation] = []
@@ -126,3 +131,45 @@ async def test_leaving_a_handles_block_cancels_its_evaluation(published: Publish
     async with handle:  # it has ended, so nothing is cancelled
         pass
     assert [event.state for event in published.events] == ["cancelled"]
+
+
+class Run(EvaluationMethods):
+    """A run that is only its evaluations."""
+
+    def __init__(self, records: EvaluationRecords) -> None:
+        self._records = records
+
+    @property
+    def evaluation_records(self) -> EvaluationRecords:
+        return self._records
+
+
+async def test_a_run_lists_follows_and_cancels_the_evaluations_of_its_book(
+    published: Published,
+) -> None:
+    run = Run(published.records)
+    record, _ = published.records.add(EvaluationSpec(games=4), None)
+    other, _ = published.records.add(EvaluationSpec(games=6), None)
+    assert [found["id"] for found in run.evaluations()] == [other.id, record.id]
+    assert run.evaluation(record.id) == record.fields
+    assert await anext(run.follow_evaluation(record.id)) == record.fields
+    run.cancel_evaluation(record.id)
+    assert record.scope.cancel_called
+    assert not other.scope.cancel_called
+
+
+async def test_an_ended_evaluation_is_not_cancelled(published: Published) -> None:
+    record, _ = published.records.add(EvaluationSpec(games=4), None)
+    published.records.change(record, state="done")
+    Run(published.records).cancel_evaluation(record.id)
+    assert not record.scope.cancel_called
+
+
+async def test_an_unknown_evaluation_is_none_and_cannot_be_followed_or_cancelled(
+    published: Published,
+) -> None:
+    run = Run(published.records)
+    assert run.evaluation("nope") is None
+    for method in (run.follow_evaluation, run.cancel_evaluation):
+        with pytest.raises(KeyError, match="nope"):
+            method("nope")
