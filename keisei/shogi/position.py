@@ -290,7 +290,7 @@ class Position:
         return "a pawn drop may not give mate"
 
     def __str__(self) -> str:
-        """Return board and hands as text; black's pieces are capitals, promoted pieces have ``+``."""
+        """Return board and hands as text; capitals are black's pieces, ``+`` means promoted."""
         board = self._board()
         hands = self._game["hands"][0].reshape(2, 7)[:: 1 if self.side == "black" else -1]
         lines = [f"White in hand: {_held(hands[1])}", "  9  8  7  6  5  4  3  2  1"]
