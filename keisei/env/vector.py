@@ -272,7 +272,7 @@ class VectorEnv:
         self._play_random(plies, rng.integers(0, 2**63, 1).astype(np.uint64))
 
     def _play_random(self, plies: NDArray[np.int64], rng: NDArray[np.uint64]) -> None:
-        """Move at random until game i has ``plies[i]`` plies. A new game replaces a finished one."""
+        """Move at random until each game i has ``plies[i]`` plies; a finished game is replaced."""
         while (waiting := self.games["ply"] < plies).any():
             moves = random_actions(self.mask, rng).astype(np.int64)
             moves[~waiting] = -1
