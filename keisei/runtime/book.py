@@ -1,4 +1,4 @@
-"""The evaluations of a run: one record each, which changes here and is then published."""
+"""The evaluations of a run: a record of each one, and an event for each change."""
 
 import secrets
 import time
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from keisei.evaluation.spec import EvaluationSpec
 
 KEPT = 1000
-"""Records that are kept; the oldest that have ended make room."""
+"""Number of records that are kept; beyond it, the oldest ended evaluations are removed."""
 UNDONE = 32
-"""Evaluations that may wait or play at once."""
+"""Largest number of evaluations that have not ended."""
 INTERRUPTED = "the run ended before this did; keisei serve --resume goes on with it"
 
 _OF_THE_EVENT = {"event", "run", "step", "time"}
-"""Fields of an event that say nothing about the evaluation."""
+"""Fields of an event that do not belong to the evaluation."""
 
 
 class EvaluationRecord:
@@ -31,12 +31,12 @@ class EvaluationRecord:
     def __init__(
         self, known: dict[str, Any], spec: "EvaluationSpec | None" = None, key: str | None = None
     ) -> None:
-        """``known``: fields of ``keisei.events.Evaluation`` that differ from its defaults."""
+        """``known``: values for fields of ``keisei.events.Evaluation``; others get defaults."""
         self.spec = spec
         self.key = key
         """Idempotency key of the request."""
         self.done = anyio.Event()
-        """Set when nothing more comes of it in this process."""
+        """Set when the evaluation has ended or was interrupted in this process."""
         self._changed = anyio.Event()
         now = time.time()
         blank = Evaluation(run="", step=0, time=now, id=secrets.token_hex(4)).to_dict()
@@ -52,7 +52,7 @@ class EvaluationRecord:
             self.fields["finished"] = None
 
     def change(self, **changed: Any) -> None:
-        """Change fields and wake the followers. ``EvaluationBook.change`` also publishes."""
+        """Change fields and wake the followers. ``EvaluationBook.change`` also sends an event."""
         self.fields |= tuples_as_lists(changed)
         if self.fields["state"] in EVALUATION_ENDED and not self.done.is_set():
             self.fields["finished"] = time.time()
@@ -61,7 +61,7 @@ class EvaluationRecord:
         self._changed = anyio.Event()
 
     async def follow(self) -> AsyncGenerator[dict[str, Any], None]:
-        """Yield the fields now and after each change, to the end; a slow reader misses some."""
+        """Yield the fields now and after each change until the end; slow readers miss changes."""
         while True:
             changed, over = self._changed, self.done.is_set()
             yield dict(self.fields)
@@ -71,9 +71,9 @@ class EvaluationRecord:
 
 
 class EvaluationHandle:
-    """An evaluation that was started. Iterate over it to follow it; await ``result`` for its end.
+    """A started evaluation. Iterate over it to follow the changes; await ``result()`` for the end.
 
-    Leaving its ``async with`` cancels it unless it has ended.
+    Leaving its ``async with`` block cancels the evaluation unless it has ended.
     """
 
     def __init__(self, record: EvaluationRecord, cancel: Callable[[str], None]) -> None:
@@ -98,18 +98,18 @@ class EvaluationHandle:
         return self._record.follow()
 
     def cancel(self) -> None:
-        """End it early. Does nothing if it has ended."""
+        """End the evaluation early. Does nothing if it has already ended."""
         if not self._record.done.is_set():
             self._cancel(self.id)
 
     async def result(self) -> dict[str, Any]:
-        """Wait for the end; return state, score, interval, counts and ends by reason."""
+        """Wait for the end of the evaluation; return the fields of its record."""
         await self._record.done.wait()
         return dict(self._record.fields)
 
 
 class EvaluationBook:
-    """All evaluations of a run, up to the newest ``KEPT``. Event loop only."""
+    """The records of a run's evaluations; only the newest ``KEPT`` stay. Event loop only."""
 
     def __init__(self, publish: Callable[..., None]) -> None:
         """``publish(Evaluation, id=..., ...)`` sends an event."""
@@ -117,7 +117,7 @@ class EvaluationBook:
         self._records: dict[str, EvaluationRecord] = {}
 
     def add(self, spec: "EvaluationSpec", key: str | None) -> tuple[EvaluationRecord, bool]:
-        """Return a record for ``spec`` and whether it is new: the same key gives the same record.
+        """Return a record for ``spec`` and whether it is new. A known key returns its old record.
 
         Raises KeyReused, InboxFull.
         """
@@ -143,19 +143,19 @@ class EvaluationBook:
         return record, True
 
     def change(self, record: EvaluationRecord, **changed: Any) -> None:
-        """Change a record, then publish it. An event never says more than the record."""
+        """Change a record first, then send its fields as an event."""
         record.change(**changed)
         names = {field.name for field in fields(Evaluation)}
         self._publish(Evaluation, **{name: record.fields[name] for name in names - _OF_THE_EVENT})
 
     def restore(self, rows: Sequence[dict[str, Any]]) -> list[EvaluationRecord]:
-        """Add records from the database, given newest first; return those that have not ended."""
+        """Add records for database rows (newest first); return the records that have not ended."""
         for row in reversed(rows[:KEPT]):
             self._records[row["id"]] = EvaluationRecord(row)
         return [record for record in self._records.values() if not record.done.is_set()]
 
     def drop(self, record: EvaluationRecord) -> None:
-        """Remove a record that could not be started."""
+        """Remove the record of an evaluation that could not be started."""
         del self._records[record.id]
 
     def get(self, id: str) -> EvaluationRecord | None:
@@ -167,7 +167,7 @@ class EvaluationBook:
         return [dict(record.fields) for record in reversed(self._records.values())]
 
     def close(self) -> None:
-        """Mark what has not ended as interrupted, because the run has ended."""
+        """Mark all evaluations that have not ended as interrupted, because the run has ended."""
         for record in self._records.values():
             if not record.done.is_set():
                 record.change(state="interrupted", message=INTERRUPTED)
