@@ -10,7 +10,7 @@ from anyio import CapacityLimiter, to_thread
 
 from keisei.errors import OutboxOverflow
 from keisei.events import Alert, Board, Event, Iteration, Log, Status
-from keisei.feed.outbox import Outbox
+from keisei.feed.outbox import KEPT, Outbox
 from keisei.feed.supervise import Losses, Report, supervise
 from keisei.log import RUN_LOGGER
 
@@ -100,12 +100,13 @@ class LogSink:
 class Feed:
     """A sink and what waits for it, so that the slowest sink holds up nobody."""
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: Sink, *, kept: int = KEPT) -> None:
+        """``kept``: events that may wait for the sink and must not be lost; see ``Outbox``."""
         self.sink = sink
         self.name = f"sink {sink.name}"
         """For alerts."""
         self._written = 0
-        self._box = Outbox()
+        self._box = Outbox(kept=kept)
         self._batch: list[Event] = []
         self._closing = anyio.Event()
         self._full = False

@@ -47,7 +47,6 @@ class Evaluations:
         self._named = NamedCheckpoints(run)
         self._unfinished = unfinished
         self._places = anyio.Semaphore(AT_ONCE)
-        self._scopes: dict[str, anyio.CancelScope] = {}
         self._open = anyio.Event()
         for record in unfinished:
             self._pin(record)
@@ -83,15 +82,7 @@ class Evaluations:
         if self._open.is_set():
             self._group.start_soon(start)
 
-    def cancel(self, id: str) -> None:
-        """End an evaluation early. Does nothing if it has already ended. Raises KeyError."""
-        if self._book.get(id) is None:
-            raise KeyError(id)
-        if id in self._scopes:
-            self._scopes[id].cancel()
-
     def _begin(self, record: EvaluationRecord) -> None:
-        self._scopes[record.id] = anyio.CancelScope()
         self._book.change(record, state="queued", message="")
         self._group.start_soon(self._evaluate, record)
 
@@ -100,7 +91,7 @@ class Evaluations:
         archive = Archive(self._run.path, record.id)
         end: dict[str, Any] = {"state": "interrupted", "message": INTERRUPTED}
         try:
-            with self._scopes[record.id] as scope:
+            with record.scope as scope:
                 async with self._places:
                     ending = await self._play(record, archive)
                 end = await self._settle(record, archive, ending)
@@ -113,7 +104,6 @@ class Evaluations:
         except Exception as error:  # noqa: BLE001 (it becomes the evaluation's result)
             end = {"state": "failed", "message": _join(describe(error), await _rate(archive))}
         finally:
-            del self._scopes[record.id]
             if end["state"] != "interrupted":
                 self._run.pinned.pop(record.id, None)
             self._book.change(record, **end)

@@ -205,9 +205,7 @@ class RunLife:
 
     def emit(self, kind: type[Event], /, **fields: Any) -> None:
         """Send an event of class ``kind`` with the run's current step. From any thread."""
-        state = self._state
-        event = kind(run=state.run, step=state.step, time=time.time(), **fields)
-        self._outbox.emit(event, always=True)
+        self._outbox.emit(self._state.event(kind, **fields), always=True)
 
     def status(self) -> StatusReport:
         """Return the state of the run now."""
@@ -234,8 +232,7 @@ class RunLife:
         }
 
     def _reset(self) -> Reset:
-        now = self._state.status("reset")
-        return Reset(run=now.run, step=now.step, time=now.time, state=now.state)
+        return self._state.event(Reset, state=self._state.state)
 
 
 @contextmanager

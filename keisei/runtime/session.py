@@ -2,8 +2,7 @@
 
 import asyncio
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -13,9 +12,10 @@ from anyio import CancelScope, to_thread
 from keisei.config import Settings
 from keisei.errors import NotRunning, TrainingFailed
 from keisei.events import TOPICS, Event, Level, Topic
+from keisei.feed.hub import Hub
 from keisei.feed.sinks import Sink
 from keisei.play.mailbox import Command, Mailbox, MoveRequest
-from keisei.runtime.book import EvaluationHandle
+from keisei.runtime.book import EvaluationBook, EvaluationHandle, EvaluationMethods
 from keisei.runtime.commands import COMMANDS
 from keisei.runtime.plan import RunPlan, RunRequest
 from keisei.runtime.status import StatusReport
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from keisei.store import RunReader
 
 
-class Keisei:
+class Keisei(EvaluationMethods):
     """A run that trains inside an ``async with`` block; leaving the block stops the run.
 
     ::
@@ -231,18 +231,10 @@ class Keisei:
         """Yield events from now to the end of the run. A reader that is too slow gets a Reset."""
         return self._entered.readers.read(TOPICS if topics is None else topics)
 
-    @asynccontextmanager
-    async def subscribe(
-        self, topics: Collection[Topic], after: str | None = None
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Open a stream of encoded server-sent events. ``Hub.subscribe`` explains ``after``."""
-        with self._entered.hub.subscribe(topics, after) as chunks:
-            async with aclosing(chunks):
-                yield chunks
-
-    def dismiss(self) -> None:
-        """End all open streams of ``subscribe`` with a ``bye`` event; the run goes on."""
-        self._entered.hub.dismiss()
+    @property
+    def hub(self) -> Hub:
+        """The run's events, encoded as server-sent events."""
+        return self._entered.hub
 
     def status(self) -> StatusReport:
         """Return the state of the run now."""
@@ -283,27 +275,12 @@ class Keisei:
         KeyReused.
         """
         record = await self._entered.evaluations.start(spec, key)
-        return EvaluationHandle(record, self.cancel_evaluation)
+        return EvaluationHandle(record)
 
-    def evaluations(self) -> list[dict[str, Any]]:
-        """Return the fields of the run's evaluations, newest first."""
-        return self._entered.book.list()
-
-    def evaluation(self, id: str) -> dict[str, Any] | None:
-        """Return the fields of one evaluation, or None if there is none with this id."""
-        record = self._entered.book.get(id)
-        return dict(record.fields) if record else None
-
-    def follow_evaluation(self, id: str) -> AsyncGenerator[dict[str, Any], None]:
-        """Yield an evaluation's fields now and after each change until its end. Raises KeyError."""
-        record = self._entered.book.get(id)
-        if record is None:
-            raise KeyError(id)
-        return record.follow()
-
-    def cancel_evaluation(self, id: str) -> None:
-        """End an evaluation early. Does nothing if it has already ended. Raises KeyError."""
-        self._entered.evaluations.cancel(id)
+    @property
+    def evaluation_book(self) -> EvaluationBook:
+        """The run's evaluations; ``evaluations``, ``evaluation`` and others read them."""
+        return self._entered.book
 
     async def best_move(self, sfen: str, *, greedy: bool = True) -> str | None:
         """Return the current network's move in USI notation, or None if no move is legal.

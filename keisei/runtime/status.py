@@ -2,11 +2,13 @@
 
 import time
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from keisei.config import Settings
 from keisei.events import Event, Iteration, State, Status
 from keisei.runtime.plan import StartPoint
+
+AnyEvent = TypeVar("AnyEvent", bound=Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +82,13 @@ class RunState:
             self.iteration = event.iteration
             self.steps_per_second = event.values["speed/steps_per_second"]
 
+    def event(self, kind: type[AnyEvent], /, **fields: Any) -> AnyEvent:
+        """Return an event of this class, at the present time and step. From any thread."""
+        return kind(run=self.run, step=self.step, time=time.time(), **fields)
+
     def status(self, kind: Any) -> Status:
         """Return a status event of this kind with the current state."""
-        return Status(
-            run=self.run,
-            step=self.step,
-            time=time.time(),
-            kind=kind,
-            state=self.state,
-            message=self.message,
-        )
+        return self.event(Status, kind=kind, state=self.state, message=self.message)
 
     def report(
         self,

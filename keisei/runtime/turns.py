@@ -41,8 +41,9 @@ class Share:
 class Pace:
     """Estimates the time that the iteration in progress still needs, from earlier iterations."""
 
-    def __init__(self) -> None:
-        self._typical = 0.0
+    def __init__(self, typical: float = 0.0) -> None:
+        """``typical``: seconds of training in an iteration; 0 if none has ended yet."""
+        self._typical = typical
         self._spent = 0.0
         self._longest = 0.0
 

@@ -69,7 +69,7 @@ class Worker:
         self._rollback = Rollback(plan.run, allowed, plan.ranks, emitter)
         self._saver = Saver(plan.run, settings, plan.ranks, self._rollback, emitter)
         self._share = Share(settings.evaluation.share)
-        self.pace = Pace()
+        self._pace = Pace()
         self._matches = Matches(
             Networks(
                 plan.run.id,
@@ -212,10 +212,10 @@ class Worker:
             report = end.value
         spent = time.monotonic() - since
         self._share.trained(spent)
-        self.pace.add(spent)
+        self._pace.add(spent)
         if report is not None:
             self._iteration = None
-            self.pace.done()
+            self._pace.done()
             self._emitter.iteration(report, self._share, self._settings.device)
             self._react(report)
         self._emitter.board(self._learner)
@@ -234,7 +234,7 @@ class Worker:
         now = time.monotonic()
         if self._stop_seen is None:
             self._stop_seen = now
-        return now - self._stop_seen + self.pace.left() <= FINISH_SECONDS
+        return now - self._stop_seen + self._pace.left() <= FINISH_SECONDS
 
     def _between_iterations(self, *, stopping: bool) -> None:
         """End the run or save a checkpoint if either is due; copy weights for evaluations."""

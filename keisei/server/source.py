@@ -3,15 +3,14 @@
 ``keisei.Keisei`` (the live session) and ``keisei.testing.FakeRun`` implement it.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from keisei.config import Settings
 from keisei.evaluation.spec import EvaluationSpec
-from keisei.events import Topic
-from keisei.runtime.book import EvaluationHandle
+from keisei.feed.hub import Hub
+from keisei.runtime.book import EvaluationBook, EvaluationHandle
 from keisei.runtime.status import StatusReport
 
 
@@ -72,25 +71,21 @@ class Source(Protocol):
     def reader(self) -> Reader:
         """Reader of the run's stored data."""
 
+    @property
+    def hub(self) -> Hub:
+        """Hub that encodes the run's events as server-sent events for the clients' streams."""
+
+    @property
+    def evaluation_book(self) -> EvaluationBook:
+        """Records of the run's evaluations, to read, follow and cancel. ``evaluate`` adds one."""
+
     def status(self) -> StatusReport:
         """Return the state of the run now."""
 
-    def history(self, limit: int, after: int | None) -> list[dict[str, Any]]:
+    def history(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
         """Return a page of statuses and alerts, newest first. Blocks; is called in a thread."""
 
-    def subscribe(
-        self, topics: Collection[Topic], after: str | None
-    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """Return a context manager that gives encoded server-sent events of ``topics``.
-
-        The events begin after the event with id ``after``, or now if it is None. They end when the
-        run ends.
-        """
-
-    def dismiss(self) -> None:
-        """End all subscriptions with ``bye``, because the server stops. The run continues."""
-
-    def submit(self, kind: Literal["pause", "resume", "checkpoint"]) -> Any:
+    def submit(self, name: Literal["pause", "resume", "checkpoint"]) -> Any:
         """Put a command into the queue. It may be carried out after this method returns."""
 
     def stop(self) -> None:
@@ -101,15 +96,3 @@ class Source(Protocol):
 
         Raises KeyReused if ``key`` was used with a different ``spec``.
         """
-
-    def evaluations(self) -> list[dict[str, Any]]:
-        """Return all evaluations, newest first."""
-
-    def evaluation(self, id: str) -> dict[str, Any] | None:
-        """Return one evaluation, or None if there is none with this id."""
-
-    def follow_evaluation(self, id: str) -> AsyncGenerator[dict[str, Any], None]:
-        """Yield the evaluation now and after each change, until it ends."""
-
-    def cancel_evaluation(self, id: str) -> None:
-        """Cancel an evaluation. Does nothing if the evaluation has already ended."""

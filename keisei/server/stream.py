@@ -1,6 +1,7 @@
 """``/api/events``: the events of the run as server-sent events."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import anyio
@@ -92,7 +93,7 @@ async def events(request: Request) -> Response:
     async def dismiss() -> None:
         """End the streams with ``bye`` when the server stops, which happens before the run ends."""
         await ending.wait()
-        state.source.dismiss()
+        state.source.hub.dismiss()
 
     return EventStream(
         _frames(state.source, query, after),
@@ -104,11 +105,12 @@ async def events(request: Request) -> Response:
 
 
 async def _frames(source: Source, query: EventsQuery, after: str | None) -> AsyncIterator[bytes]:
-    async with source.subscribe(query.topics, after) as frames:
-        start = RETRY
-        async for frame in frames:
-            yield start + frame
-            start = b""
+    with source.hub.subscribe(query.topics, after) as chunks:
+        async with aclosing(chunks):
+            start = RETRY
+            async for chunk in chunks:
+                yield start + chunk
+                start = b""
 
 
 ROUTES = [Route("/api/events", events)]

@@ -21,12 +21,6 @@ pytestmark = pytest.mark.anyio
 SPEC = MatchSpec("engine", games=6, openings=random_openings(3), max_ply=30)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def rules() -> None:
-    """The tests' own player, compiled before they look for what blocks the loop."""
-    random_actions(np.ones((1, 35), np.uint64), np.array([1], np.uint64))
-
-
 def random_agent(seed: int = 1) -> Seat:
     rng = np.array([seed], np.uint64)
 

@@ -13,7 +13,6 @@ import pytest
 from engine_tools import Interrupted, fake, nothing_left
 
 from keisei.config import Settings
-from keisei.evaluation import Match, MatchSpec
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.nets.policy import Agent
 from keisei.nets.registry import build
@@ -21,19 +20,12 @@ from keisei.play import tournament as tournament_module
 from keisei.play.archive import Archive
 from keisei.play.arena import DeviceArena, local_arena
 from keisei.play.networks import LoadedNetwork, Networks
-from keisei.play.tournament import Progress, Tournament, _openings
+from keisei.play.tournament import Progress, Tournament
 from keisei.store import Database, DatabaseError, RunDirectory
 from keisei.store.matches import MatchGame, MatchTable
 from keisei.usi import EngineStartError
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(scope="module", autouse=True)
-def rules() -> None:
-    """Compiled before the tests look for what blocks the loop."""
-    Match(MatchSpec("random", agent="material", games=2, max_ply=60)).request()
-    _openings(None)
 
 
 class Arena:

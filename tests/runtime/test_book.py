@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import anyio
 import pytest
 
 from keisei.errors import InboxFull, KeyReused
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Published:
-    """A book, and what it published."""
+    """A book and the events that it published."""
 
     def __init__(self) -> None:
         self.events: list[Evaluation] = []
@@ -44,7 +45,7 @@ async def test_a_change_is_in_the_record_before_it_is_published(published: Publi
     record.change(measured=512, players={"current": "checkpoints/000000000512"})
     published.book.change(record, state="running", progress=0.5, score=0.75)
     (event,) = published.events
-    assert event.measured == 512, "what was known before is published as well"
+    assert event.measured == 512, "fields that changed before are published too"
     assert event.players == {"current": "checkpoints/000000000512"}
     assert (event.id, event.state, event.progress) == (record.id, "running", 0.5)
     found = event.to_dict()
@@ -53,7 +54,7 @@ async def test_a_change_is_in_the_record_before_it_is_published(published: Publi
     }
 
 
-async def test_the_end_is_stamped_once(published: Published) -> None:
+async def test_the_time_of_the_end_is_set_once(published: Published) -> None:
     record, _ = published.book.add(EvaluationSpec(games=4), None)
     assert record.fields["finished"] is None
     published.book.change(record, state="done")
@@ -63,7 +64,9 @@ async def test_the_end_is_stamped_once(published: Published) -> None:
     assert (record.fields["state"], record.fields["finished"]) == ("done", finished)
 
 
-async def test_closing_the_book_interrupts_what_has_not_ended(published: Published) -> None:
+async def test_closing_the_book_interrupts_evaluations_that_have_not_ended(
+    published: Published,
+) -> None:
     record, _ = published.book.add(EvaluationSpec(games=4), None)
     published.book.close()
     assert record.done.is_set()
@@ -80,7 +83,7 @@ async def test_the_same_key_gives_the_same_evaluation(published: Published) -> N
 
 
 async def test_too_many_unfinished_evaluations_are_refused(published: Published) -> None:
-    for _ in range(module.UNDONE):
+    for _ in range(module.MAX_UNFINISHED):
         record, _ = published.book.add(EvaluationSpec(games=4), None)
     with pytest.raises(InboxFull, match="32 evaluations"):
         published.book.add(EvaluationSpec(games=4), None)
@@ -88,10 +91,10 @@ async def test_too_many_unfinished_evaluations_are_refused(published: Published)
     published.book.add(EvaluationSpec(games=4), None)
 
 
-async def test_only_ended_evaluations_are_forgotten(
+async def test_only_ended_evaluations_make_room(
     published: Published, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "KEPT", 2)
+    monkeypatch.setattr(module, "MAX_RECORDS", 2)
     first, _ = published.book.add(EvaluationSpec(games=4), None)
     second, _ = published.book.add(EvaluationSpec(games=4), None)
     published.book.change(second, state="done")
@@ -110,13 +113,16 @@ async def test_restored_evaluations_go_on_unless_they_had_ended(published: Publi
 async def test_leaving_a_handles_block_cancels_its_evaluation(published: Published) -> None:
     record, _ = published.book.add(EvaluationSpec(games=4), None)
 
-    def cancel(id: str) -> None:
-        assert id == record.id
+    async def play() -> None:
+        with record.scope:
+            await anyio.sleep_forever()
         published.book.change(record, state="cancelled")
 
-    async with EvaluationHandle(record, cancel) as handle:
-        assert not record.done.is_set()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(play)
+        async with EvaluationHandle(record) as handle:
+            assert not record.done.is_set()
     assert (await handle.result())["state"] == "cancelled"
-    async with handle:  # again: it has ended, so nothing is cancelled
+    async with handle:  # it has ended, so nothing is cancelled
         pass
     assert [event.state for event in published.events] == ["cancelled"]
