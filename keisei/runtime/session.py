@@ -233,7 +233,7 @@ class Keisei(EvaluationMethods):
 
     @property
     def hub(self) -> Hub:
-        """The run's events, encoded as server-sent events."""
+        """Hub that encodes the run's events as server-sent events."""
         return self._entered.hub
 
     def status(self) -> StatusReport:
@@ -279,7 +279,7 @@ class Keisei(EvaluationMethods):
 
     @property
     def evaluation_book(self) -> EvaluationBook:
-        """The run's evaluations; ``evaluations``, ``evaluation`` and others read them."""
+        """Records of the run's evaluations. Methods such as ``evaluations`` read them."""
         return self._entered.book
 
     async def best_move(self, sfen: str, *, greedy: bool = True) -> str | None:

@@ -83,7 +83,7 @@ class RunState:
             self.steps_per_second = event.values["speed/steps_per_second"]
 
     def event(self, kind: type[AnyEvent], /, **fields: Any) -> AnyEvent:
-        """Return an event of this class, at the present time and step. From any thread."""
+        """Return an event of class ``kind`` with the current time and step. From any thread."""
         return kind(run=self.run, step=self.step, time=time.time(), **fields)
 
     def status(self, kind: Any) -> Status:
