@@ -66,7 +66,7 @@ class Examination:
     """Number of passes over the learned games so far; not whole if training ended within a pass."""
     score: Score
     loss: float
-    """``Score.loss`` with the value coefficient of training; the best network has the lowest loss."""
+    """``Score.loss`` with the value coefficient of training; the best network has the lowest."""
 
 
 @dataclass(frozen=True, slots=True)

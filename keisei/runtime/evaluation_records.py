@@ -64,7 +64,7 @@ class EvaluationRecord:
             self.scope.cancel()
 
     def change(self, **changed: Any) -> None:
-        """Change fields and wake the followers. ``EvaluationRecords.change`` also sends an event."""
+        """Change fields and wake the followers. Does not publish: see ``EvaluationRecords``."""
         self.fields |= tuples_as_lists(changed)
         if self.fields["state"] in EVALUATION_ENDED and not self.done.is_set():
             self.fields["finished"] = time.time()
