@@ -128,7 +128,7 @@ class MatchTable:
         self._connection = open_database(self._path)
 
     def begin(self, id: str, step: int, data: dict[str, Any]) -> None:
-        """Record that an evaluation runs. It may be new, or interrupted before.
+        """Record that a new or an interrupted evaluation is running.
 
         Args:
             id: the evaluation's id.
