@@ -32,7 +32,7 @@ class LoadedNetwork:
     step: int
     """Number of steps for which the network was trained."""
     max_ply: int
-    """Maximum ply of the network's training games. Its input is the ply divided by this number."""
+    """Maximum ply of the network's training games. The network sees the ply divided by it."""
     home: Path = Path()
     """Directory of the network's run. It tells apart two runs with the same name."""
 

@@ -127,7 +127,7 @@ class EvaluationBook:
         self._records: dict[str, EvaluationRecord] = {}
 
     def add(self, spec: "EvaluationSpec", key: str | None) -> tuple[EvaluationRecord, bool]:
-        """Return a record for ``spec`` and whether it is new. A known key returns its old record.
+        """Return the record with this ``key``, or else a new record, and whether it is new.
 
         Raises KeyReused if the key was used with another ``spec``, and InboxFull.
         """
