@@ -5,7 +5,7 @@ import warnings
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from anyio import CancelScope, to_thread
 
@@ -15,8 +15,8 @@ from keisei.events import TOPICS, Event, Level, Topic
 from keisei.feed.hub import Hub
 from keisei.feed.sinks import Sink
 from keisei.play.mailbox import Command, Mailbox, MoveRequest
-from keisei.runtime.book import EvaluationBook, EvaluationHandle, EvaluationMethods
-from keisei.runtime.commands import COMMANDS
+from keisei.runtime.commands import COMMANDS, CommandName
+from keisei.runtime.evaluation_records import EvaluationHandle, EvaluationMethods, EvaluationRecords
 from keisei.runtime.plan import RunPlan, RunRequest
 from keisei.runtime.status import StatusReport
 
@@ -172,7 +172,7 @@ class Keisei(EvaluationMethods):
         )
 
     # ------------------------------------------------------------------ control
-    def submit(self, name: Literal["pause", "resume", "checkpoint"]) -> Command:
+    def submit(self, name: CommandName) -> Command:
         """Put a command into the queue and return it. ``await command.finished`` gives its result.
 
         Raises InboxFull, NotRunning, KeyError.
@@ -278,9 +278,9 @@ class Keisei(EvaluationMethods):
         return EvaluationHandle(record)
 
     @property
-    def evaluation_book(self) -> EvaluationBook:
+    def evaluation_records(self) -> EvaluationRecords:
         """Records of the run's evaluations. Methods such as ``evaluations`` read them."""
-        return self._entered.book
+        return self._entered.records
 
     async def best_move(self, sfen: str, *, greedy: bool = True) -> str | None:
         """Return the current network's move in USI notation, or None if no move is legal.
