@@ -23,7 +23,7 @@ def decode(data: bytes) -> tuple[str, str]:
 
 
 def _likeness(text: str) -> int:
-    """Return a score, which is higher if the text looks more like a game record."""
+    """Return a score; a higher score means that the text looks more like a game record."""
     return len(_TYPICAL.findall(text)) - text.count("\ufffd")
 
 
