@@ -66,8 +66,8 @@ class _CsaReader:
     def begun(self, sign: str = "+") -> Moves:
         """Return the moves read so far. The first call completes the start position.
 
-        ``sign`` is the side that moves first: ``+`` is black, ``-`` is white. It is ignored if a line
-        of the record has named the side that moves first.
+        ``sign`` is the side that moves first: ``+`` is black, ``-`` is white. It is ignored if the
+        record has named the side that moves first.
         """
         if self._moves is None:
             origin = "taken from the P lines"
