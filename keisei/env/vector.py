@@ -46,7 +46,7 @@ class StepResult:
     reason: NDArray[np.uint8]
     """[N] Number of the ``Reason`` why the game ended; 0 if it has not ended."""
     winner: NDArray[np.int8]
-    """[N] Winner: +1 is black (sente), -1 is white, 0 is neither."""
+    """[N] Winner: +1 is black (sente), -1 is white, 0 means no winner."""
     plies: NDArray[np.int16]
     """[N] Number of moves made in the game, including the move of this step."""
     final_observation: NDArray[np.uint8]
@@ -288,14 +288,14 @@ class VectorEnv:
         return write_sfen(self._starts[i], 1)
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return copies of all arrays that are needed to continue bit for bit.
+        """Return copies of all arrays that a bit-identical continuation needs.
 
         The copies are contiguous. An array of records becomes an array of bytes [N, itemsize].
         """
         return {name: _plain(array).copy() for name, array in self._state().items()}
 
     def load_state(self, state: dict[str, NDArray[Any]]) -> None:
-        """Restore the arrays that ``state`` returned in an environment of the same sizes.
+        """Restore a state, which must come from an environment of the same sizes.
 
         Raises:
             ValueError: an array is missing, unknown, or of a wrong shape or dtype. Nothing changes.

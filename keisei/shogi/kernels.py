@@ -210,7 +210,7 @@ def slide(typing, squares, empty, delta):
 
 @intrinsic
 def store_squares(typing, array, row, column, squares):
-    """Write a set as 11 bytes from ``array[row, column]`` (uint8) on, lowest square first."""
+    """Write a set, lowest square first, as 11 bytes that begin at ``array[row, column]``."""
 
     def codegen(context, builder, sig, args):
         store = context.make_array(sig.args[0])(context, builder, args[0])
@@ -516,7 +516,7 @@ def find_threats(mine, theirs):
     """Return the checks, pins and forbidden squares of the mover's king as a ``Threat``."""
     king = mine.king
     empty = const(ALL) & ~(mine.men | theirs.men)
-    through = empty | king  # attacks pass through the king: it may not retreat along a line
+    through = empty | king  # attack through the king: it may not retreat along the line
     straight = theirs.rook | theirs.dragon
     diagonal = theirs.bishop | theirs.horse
     down = slide(straight | theirs.lance, through, DOWN)
@@ -938,7 +938,7 @@ def repetition_result(game, earliest):
 
 @njit(inline="always")
 def survey(view, game, tags, keys, g, rule):
-    """Update check and history for the position just reached; find its moves and its end.
+    """Update the check and the history for a new position; return its moves and its result.
 
     ``view`` is the board of the position. Returns the rows of legal moves; the sets of attacked
     squares; the reason why the game is over, or 0 if it is not; and the result for the side to
@@ -951,7 +951,7 @@ def survey(view, game, tags, keys, g, rule):
         last = 1 - game.side  # the side that has just moved
         game.checks[last] = game.checks[last] + 1 if in_check else 0
     found, earliest = earlier_occurrences(tags, keys, g, ply, game.key)
-    # Store the position after the search. Before it, the search would have to wait for the store.
+    # Store the position after the search. If it were first, the search would have to wait.
     remember(tags, keys, g, ply, game.key)
     game.earlier = min(found, 255)
     if found >= 3:
@@ -1105,7 +1105,7 @@ def step_games(
             game.key = full_key(game)
             number[g] += len(games)
             view = load_view(game.board)
-            # The loop surveys the new game: a second call of ``survey`` would be compiled, too.
+            # The loop surveys the new game, because a second call would double the compiled code.
             fresh = True
         pack(mask, g, rows)
 
