@@ -14,7 +14,7 @@ def ranks() -> int:
 
 
 def lead(command: Callable[[], int]) -> int:
-    """Run a command that trains. With several ranks only rank 0 runs it; the others follow rank 0.
+    """Run a training command on rank 0 and let the other ranks follow it; without torchrun, run it.
 
     Returns the exit code. Raises CommandError if a rank ended training.
     """
