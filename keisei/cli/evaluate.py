@@ -274,7 +274,7 @@ async def _play(
 
 
 def _fail(error: Exception) -> NoReturn:
-    """Raise the error as a CommandError, which has an exit code."""
+    """Raise the error, as a CommandError with an exit code if its kind is known."""
     from keisei.usi import EngineError, EngineStartError
 
     with process.problems():

@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _chosen(text: str | None, known: list[str]) -> list[str]:
-    """Return the metrics that ``text`` names; all if it is None. Raises UsageError."""
+    """Return the metrics that ``text`` names, or all if it is None. Raises UsageError."""
     if text is None:
         return known
     keys = [key.strip() for key in text.split(",")]

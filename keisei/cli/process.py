@@ -27,7 +27,7 @@ LEAVE_SECONDS = 25.0
 """Seconds that a stop may take. Service managers kill a process after 30 seconds or more."""
 
 ECHO_SECONDS = 0.5
-"""Seconds in which a repeated signal does not count as a second one.
+"""Seconds within which a repeated signal does not count as a second signal.
 
 ``timeout`` sends each signal twice: to the command, and then to its process group."""
 
@@ -102,7 +102,9 @@ def problems() -> Iterator[None]:
             raise EnvironmentProblem(where + error.strerror) from error
         if isinstance(error, RunLockedError | DatabaseError | OSError):
             raise EnvironmentProblem(str(error)) from error
-        from keisei.nets.policy import DeviceError  # imported late, because they import torch
+        from keisei.nets.policy import (
+            DeviceError,
+        )  # imported last, because these modules import torch
         from keisei.nets.registry import NetError
         from keisei.server.security import HostRefusedError
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from keisei.config import Settings
 
 PLAIN_SECONDS = 10
-"""Seconds between two text lines of metrics. A line for each short iteration is too much."""
+"""Seconds between two text lines of metrics, so that short iterations do not flood stderr."""
 
 HURRY_SECONDS = 2
 """Longest time in seconds that an unread pipe may delay the end of a run after a stop."""
@@ -35,7 +35,7 @@ _SHOWN = (
 
 _WORDS = {
     "compiling": "compiling; about fifteen seconds the first time",
-    "checkpoint": "checkpoint saved",  # without the event's message, which is a path
+    "checkpoint": "checkpoint saved",  # the event's message, a path, is left out
 }
 
 
@@ -70,7 +70,7 @@ class ProgressTable:
         """The error that stopped the printing of events; None while events are printed."""
 
     def hurry(self) -> None:
-        """Wait at most ``HURRY_SECONDS`` more for a full pipe. Call this when the run is to stop."""
+        """Wait at most ``HURRY_SECONDS`` more for a full pipe. Call this when the run must stop."""
         self._give_up = time.monotonic() + HURRY_SECONDS
 
     async def write(self, events: Sequence[Event]) -> None:

@@ -92,7 +92,7 @@ def _open(port: int, *, reads: bool) -> socket.socket:
     """Connect and request the event stream; do not wait for the answer."""
     stream = socket.socket()
     stream.settimeout(CONNECT_SECONDS)
-    if not reads:  # before connecting, which fixes the window size
+    if not reads:  # set before connecting, which fixes the window size
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, NEVER_READ_BUFFER)
     stream.connect(("127.0.0.1", port))
     request = (

@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def one_core() -> Iterator[int | None]:
-    """Pin this thread to the last core that it may use. Yield its number, or None without pinning."""
+    """Pin this thread to its last core and yield the core; yield None if it cannot be pinned."""
     if not hasattr(os, "sched_setaffinity"):
         yield None
         return

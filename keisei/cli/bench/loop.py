@@ -132,7 +132,8 @@ async def _blocks(keisei: "Keisei", clients: Clients, args: argparse.Namespace) 
     speeds: dict[bool, list[float]] = {True: [], False: []}
     stalled, left = [], []
     for number in range(args.blocks):
-        connected = number % 4 in (1, 2)  # off, on, on, off: drift affects both alike
+        # Four blocks are without, with, with and without clients, so that drift affects both alike.
+        connected = number % 4 in (1, 2)
         await _wait_for_clients(keisei, 0)
         if connected:
             await anyio.to_thread.run_sync(clients.connect)
@@ -172,7 +173,7 @@ async def _wait_for_clients(keisei: "Keisei", count: int) -> None:
     import anyio
 
     with anyio.move_on_after(CONNECT_SECONDS):
-        while keisei.status().clients != count:  # noqa: ASYNC110 (no event announces it)
+        while keisei.status().clients != count:  # noqa: ASYNC110 (no event announces this)
             await anyio.sleep(0.05)
         return
     raise RuntimeError(f"the run counts {keisei.status().clients} clients, not {count}")
@@ -195,7 +196,7 @@ async def block(keisei: "Keisei", seconds: float) -> tuple[list[float], float]:
     async def follow() -> None:
         async for event in keisei.events({"metrics"}):
             if isinstance(event, Iteration):
-                marks.append((event.time, event.step))  # noqa: PERF401 (read while it grows)
+                marks.append((event.time, event.step))  # noqa: PERF401 (the list is read while it grows)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(follow)

@@ -93,7 +93,7 @@ def _measure(learner: "Learner", settings: "Settings", repeats: int) -> dict[str
     phases: dict[str, list[float]] = {}
     times: dict[str, list[float]] = {name: [] for name in parts}
     for repeat in range(WARM_UP + repeats):
-        for name, part in parts.items():  # in turns: a slower machine slows all
+        for name, part in parts.items():  # the parts alternate: a slower machine slows all
             seconds = timed(part, learner.device)
             if repeat >= WARM_UP:
                 times[name].append(seconds)
@@ -146,7 +146,7 @@ def _fill_pool(learner: "Learner") -> None:
 
 def _iterate(learner: "Learner") -> int:
     """Run one iteration. Return its number of steps."""
-    learner.iteration = 1  # avoids a refill of the reset pool, which is measured apart
+    learner.iteration = 1  # avoids a refill of the reset pool, which is measured separately
     before = learner.step
     for _ in learner.iterate():
         pass
@@ -296,7 +296,7 @@ def _minibatch(settings: "Settings") -> int:
 
 
 def _forward_flops(learner: "Learner") -> float:
-    """Return the floating-point operations of the network's forward pass for one position."""
+    """Return the number of floating-point operations of a forward pass for one position."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
