@@ -45,9 +45,7 @@ class _Parser(argparse.ArgumentParser):
     """A parser that refuses abbreviated flags and raises each error as a UsageError of one line."""
 
     def __init__(self, **options: Any) -> None:
-        text = (options.pop("description", None) or "").replace(
-            "``", ""
-        )  # it comes from a docstring
+        text = (options.pop("description", None) or "").replace("``", "")  # a docstring
         super().__init__(**options, description=text, allow_abbrev=False)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:

@@ -102,9 +102,8 @@ def problems() -> Iterator[None]:
             raise EnvironmentProblem(where + error.strerror) from error
         if isinstance(error, RunLockedError | DatabaseError | OSError):
             raise EnvironmentProblem(str(error)) from error
-        from keisei.nets.policy import (
-            DeviceError,
-        )  # imported last, because these modules import torch
+        # These modules import torch, so they are imported last.
+        from keisei.nets.policy import DeviceError
         from keisei.nets.registry import NetError
         from keisei.server.security import HostRefusedError
 

@@ -61,9 +61,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         still = {"ppo.learning_rate": 1e-12, "ppo.learning_rate_final": 0}
         settings = settings_in(folder, args, still)
         share = settings.evaluation.share
-        require(
-            "evaluation.share", share, share > 0, "more than 0"
-        )  # a share of 0 prevents evaluations
+        # If the share is 0, evaluations never run.
+        require("evaluation.share", share, share > 0, "more than 0")
         process.set_up()
         import anyio
 

@@ -196,7 +196,7 @@ async def block(keisei: "Keisei", seconds: float) -> tuple[list[float], float]:
     async def follow() -> None:
         async for event in keisei.events({"metrics"}):
             if isinstance(event, Iteration):
-                marks.append((event.time, event.step))  # noqa: PERF401 (the list is read while it grows)
+                marks.append((event.time, event.step))  # noqa: PERF401 (read while it grows)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(follow)
