@@ -130,10 +130,10 @@ class RunReader:
             del game["record"]
         return games
 
-    def game(self, number: int) -> dict[str, Any] | None:
+    def game(self, id: int) -> dict[str, Any] | None:
         """Return a recorded game with its ``record`` (``sfen ... moves ...``), or None."""
         with self._open() as db:
-            row = db.execute(f"{_GAME} WHERE id = ?", (number,)).fetchone()
+            row = db.execute(f"{_GAME} WHERE id = ?", (id,)).fetchone()
         return dict(row) if row else None
 
     def evaluations(self) -> list[dict[str, Any]]:
