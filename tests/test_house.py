@@ -1,4 +1,4 @@
-"""The house rules that no single module can keep: layers, light imports, no pickle."""
+"""Rules for the whole package: layers, light imports, no pickle, a test file for each module."""
 
 import ast
 import subprocess
@@ -60,7 +60,7 @@ def test_help_is_light() -> None:
 
 
 def test_the_loop_belongs_to_the_entry_point() -> None:
-    entries = {PACKAGE / "cli", PACKAGE / "testing.py"}  # the latter as python -m keisei.testing
+    entries = {PACKAGE / "cli", PACKAGE / "testing/__main__.py"}
     below = [path for path in SOURCES if not entries & {path, *path.parents}]
     starters = {"asyncio.run", "anyio.run", "asyncio.new_event_loop", "anyio.from_thread.run"}
     assert found(starters, below) == []
@@ -109,3 +109,28 @@ def test_the_readme_maps_every_module() -> None:
     listed = [line.split()[0] for line in tree.splitlines() if line.startswith("  ")]
     files = [path.name for path in SOURCES if path.name != "__init__.py" or path.parent == PACKAGE]
     assert sorted(name for name in listed if name.endswith(".py")) == sorted(files)
+
+
+COVERED_ELSEWHERE = {
+    "__main__.py": "tests/cli runs it as python -m keisei",
+    "cli/errors.py": "cli/test_main",
+    "nets/mlp.py": "nets/test_network runs over every kind",
+    "records/game.py": "the tests of every reader",
+    "runtime/plan.py": "dataclasses only; runtime/test_prepare makes them",
+    "testing/__main__.py": "server/test_connections runs it as python -m keisei.testing",
+}
+"""Modules without a test file of their name, and where they are tested or why they need none."""
+
+
+def test_every_module_has_a_test_file_of_its_name() -> None:
+    """``tests/a/test_b.py``, or several ``test_b_*.py``, for ``keisei/a/b.py``."""
+    modules = [path.relative_to(PACKAGE) for path in SOURCES if path.name != "__init__.py"]
+    without = {
+        module.as_posix()
+        for module in modules
+        for folder in [ROOT / "tests" / module.parent]
+        if not (folder / f"test_{module.stem}.py").exists()
+        and not list(folder.glob(f"test_{module.stem}_*.py"))
+    }
+    assert sorted(without - {*COVERED_ELSEWHERE}) == [], "write a test file or add a reason"
+    assert sorted({*COVERED_ELSEWHERE} - without) == [], "these entries are no longer needed"

@@ -18,36 +18,35 @@ from keisei.play.evaluation import Ending, describe, play_to_the_end
 from keisei.play.mailbox import Mailbox
 from keisei.play.networks import LoadedNetwork
 from keisei.play.tournament import Progress, Tournament
-from keisei.runtime.book import INTERRUPTED, EvaluationBook, EvaluationRecord
+from keisei.runtime.evaluation_records import INTERRUPTED, EvaluationRecord, EvaluationRecords
 from keisei.runtime.named import NamedCheckpoints
 from keisei.store import DatabaseError, RunDirectory
 from keisei.store.layout import CHECKPOINTS
 
 AT_ONCE = 4
-"""Evaluations that play at once; more wait for their turn."""
+"""Number of evaluations that play at the same time; the others wait in a queue."""
 
 
 class Evaluations:
     """Starts, plays and ends the evaluations of a run. Event loop only.
 
-    Each is a task on the loop; its networks play on the device thread.
+    Each evaluation is a task on the event loop; its networks compute on the device thread.
     """
 
     def __init__(
         self,
         run: RunDirectory,
         mailbox: Mailbox,
-        book: EvaluationBook,
+        records: EvaluationRecords,
         unfinished: Sequence[EvaluationRecord] = (),
     ) -> None:
-        """``unfinished``: evaluations of the run's earlier processes, to be played on."""
+        """``unfinished``: evaluations that earlier processes of the run began; they continue."""
         self.values: dict[str, float] = {}
-        """Metrics of the evaluation that ended last and was not a test for ``best``."""
-        self._run, self._mailbox, self._book = run, mailbox, book
+        """Metrics of the last evaluation that ended and was not a test for promotion."""
+        self._run, self._mailbox, self._records = run, mailbox, records
         self._named = NamedCheckpoints(run)
         self._unfinished = unfinished
         self._places = anyio.Semaphore(AT_ONCE)
-        self._scopes: dict[str, anyio.CancelScope] = {}
         self._open = anyio.Event()
         for record in unfinished:
             self._pin(record)
@@ -65,47 +64,39 @@ class Evaluations:
                 self._group.cancel_scope.cancel()
 
     async def start(self, spec: EvaluationSpec, key: str | None = None) -> EvaluationRecord:
-        """Start an evaluation; the same key gives the same record.
+        """Start an evaluation and return its record, or return the record that has this ``key``.
 
         Raises InboxFull, KeyReused, NotRunning.
         """
         await self._open.wait()
-        record, new = self._book.add(spec, key)
+        record, new = self._records.add(spec, key)
         if new:
             if self._mailbox.closed:
-                self._book.drop(record)
+                self._records.drop(record)
                 raise NotRunning("the run has ended")
             self._begin(record)
         return record
 
     def start_soon(self, start: Callable[[], Any]) -> None:
-        """Run a coroutine function that starts evaluations, in a task beside them."""
+        """Run ``start``, a coroutine function that starts evaluations, in a new task."""
         if self._open.is_set():
             self._group.start_soon(start)
 
-    def cancel(self, id: str) -> None:
-        """End one early. Does nothing if it has ended. Raises KeyError."""
-        if self._book.get(id) is None:
-            raise KeyError(id)
-        if id in self._scopes:
-            self._scopes[id].cancel()
-
     def _begin(self, record: EvaluationRecord) -> None:
-        self._scopes[record.id] = anyio.CancelScope()
-        self._book.change(record, state="queued", message="")
+        self._records.change(record, state="queued", message="")
         self._group.start_soon(self._evaluate, record)
 
     async def _evaluate(self, record: EvaluationRecord) -> None:
-        """Play one evaluation. However it ends, its record says so."""
+        """Play one evaluation to its end. Its record always gets the state in which it ended."""
         archive = Archive(self._run.path, record.id)
         end: dict[str, Any] = {"state": "interrupted", "message": INTERRUPTED}
         try:
-            with self._scopes[record.id] as scope:
+            with record.scope as scope:
                 async with self._places:
                     ending = await self._play(record, archive)
                 end = await self._settle(record, archive, ending)
             if scope.cancelled_caught:
-                end = {"state": "cancelled"}  # before the rating, in which the run may end
+                end = {"state": "cancelled"}  # set first: the run may end during the rating
                 end["message"] = await _rate(archive)
         except NotRunning:
             if scope.cancel_called:
@@ -113,10 +104,9 @@ class Evaluations:
         except Exception as error:  # noqa: BLE001 (it becomes the evaluation's result)
             end = {"state": "failed", "message": _join(describe(error), await _rate(archive))}
         finally:
-            del self._scopes[record.id]
             if end["state"] != "interrupted":
                 self._run.pinned.pop(record.id, None)
-            self._book.change(record, **end)
+            self._records.change(record, **end)
 
     async def _play(self, record: EvaluationRecord, archive: Archive) -> Ending:
         spec = record.spec or EvaluationSpec.from_dict(record.fields["spec"])
@@ -139,19 +129,19 @@ class Evaluations:
         self._know(record, measured=step, players=players)
 
     def _know(self, record: EvaluationRecord, **known: Any) -> None:
-        """Record and pin the checkpoints that play. The next change of the record publishes it."""
+        """Record the checkpoints that play and pin them. The record's next event shows them."""
         record.change(**known)
         self._pin(record)
 
     def _pin(self, record: EvaluationRecord) -> None:
-        """Protect the run's checkpoints that the evaluation plays with from pruning."""
+        """Protect the run's checkpoints that play in this evaluation from being pruned."""
         own = [path for path in record.fields["players"].values() if path.startswith(CHECKPOINTS)]
         self._run.pinned[record.id] = {int(Path(path).name) for path in own}
 
     async def _settle(
         self, record: EvaluationRecord, archive: Archive, ending: Ending
     ) -> dict[str, Any]:
-        """Rate the players, promote ``current`` if asked to; return what changes in the record."""
+        """Rate the players; if asked to, promote ``current``. Return the record's new fields."""
         result, message = ending.result, _join(ending.message, await _rate(archive))
         if ending.state == "failed":
             return {"state": "failed", "result": result or None, "message": message}
@@ -164,11 +154,11 @@ class Evaluations:
         return {"state": "done", "result": result, "message": message, "progress": 1.0}
 
     def _on_progress(self, record: EvaluationRecord, progress: Progress) -> None:
-        self._book.change(record, state="running", **progress.to_fields())
+        self._records.change(record, state="running", **progress.to_fields())
 
 
 class _Arena(DeviceArena):
-    """Reports which weights were copied for ``current``."""
+    """A ``DeviceArena`` that reports which weights were copied for ``current``."""
 
     def __init__(self, mailbox: Mailbox, run: Path, on_copy: Callable[[int], None]) -> None:
         """``on_copy`` is called with the step of the copied weights."""
@@ -184,7 +174,7 @@ class _Arena(DeviceArena):
 
 
 async def _rate(archive: Archive) -> str:
-    """Rate all players of the run again. Return why the ratings were not kept, or nothing."""
+    """Rate all players of the run. Return why the ratings could not be written, or ``""``."""
     try:
         await to_thread.run_sync(archive.rate)
     except DatabaseError as error:

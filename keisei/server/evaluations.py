@@ -16,6 +16,7 @@ from starlette.routing import Route
 from keisei.evaluation.spec import BEST, CURRENT, ENGINE, LOCAL, EvaluationSpec, rules_in
 from keisei.events import dumps
 from keisei.hint import did_you_mean
+from keisei.runtime.evaluation_records import EvaluationRecord
 from keisei.server.answers import Json, in_thread
 from keisei.server.models import (
     EvalRequest,
@@ -41,20 +42,21 @@ class EvaluationList(HTTPEndpoint):
     async def get(self, request: Request) -> Response:
         """List the evaluations, newest first."""
         parse_query(NoQuery, request)
-        found = {"evaluations": _source(request).evaluations()}
+        found = {"evaluations": _source(request).evaluation_records.list()}
         return await in_thread(request, Json, found)
 
     async def post(self, request: Request) -> Response:
-        """Start an evaluation. Answer 202 with the address at which to follow it."""
+        """Start an evaluation. Answer 202 with the address of the new evaluation."""
         parse_query(NoQuery, request)
         wanted = await parse_body(EvalRequest, request)
         source = _source(request)
         spec = await in_thread(request, _make_spec, wanted, source)  # reads the disk
         handle = await source.evaluate(spec, _idempotency_key(request))
         here = f"{request.scope.get('root_path', '')}/api/eval/{handle.id}"
+        record = source.evaluation_records.get(handle.id)
         body = {
             "id": handle.id,
-            **(source.evaluation(handle.id) or {}),
+            **(record.fields if record else {}),
             "message": f"{spec.games} games {_describe_opponents(spec)}, played beside training.",
             "follow": f"{here}?wait=30",
         }
@@ -65,27 +67,25 @@ class EvaluationReply(HTTPEndpoint):
     """``/api/eval/{id}``: one evaluation."""
 
     async def get(self, request: Request) -> Response:
-        """Return state and score; ``wait=30`` waits at most 30 seconds for the end."""
+        """Return the evaluation; ``wait=30`` first waits at most 30 seconds for its end."""
         query = parse_query(WaitQuery, request)
-        found = _find(request)
+        record = _requested(request)
         with anyio.move_on_after(query.wait):
-            async with aclosing(_source(request).follow_evaluation(found["id"])) as changes:
-                async for change in changes:
-                    found = change
-        return Json(found)
+            await record.done.wait()
+        return Json(record.fields)
 
     async def delete(self, request: Request) -> Response:
         """Cancel the evaluation."""
         parse_query(NoQuery, request)
-        found = _find(request)
-        _source(request).cancel_evaluation(found["id"])
-        return Json(_find(request), 202)
+        record = _requested(request)
+        record.cancel()
+        return Json(record.fields, 202)
 
 
 async def events(request: Request) -> Response:
     """Stream the evaluation's state, now and after each change, until it ends."""
     parse_query(NoQuery, request)
-    changes = _source(request).follow_evaluation(_find(request)["id"])
+    changes = _requested(request).follow()
     return EventStream(_frames(changes), request.app.state.streams)
 
 
@@ -98,7 +98,7 @@ async def _frames(changes: AsyncGenerator[dict[str, Any], None]) -> AsyncIterato
 
 async def games(request: Request) -> Response:
     """Return a page of the evaluation's games so far, newest first, without their moves."""
-    query, id = parse_query(PageQuery, request), _find(request)["id"]
+    query, id = parse_query(PageQuery, request), _requested(request).id
     read = partial(_source(request).reader.match_games, id, **query.model_dump())
     return await in_thread(request, lambda: Json({"games": read()}))
 
@@ -130,14 +130,14 @@ def _describe_opponents(spec: EvaluationSpec) -> str:
 def _find_opponent(text: str, engines: Mapping[str, str]) -> str:
     """Return the player specification that ``text`` names. Raises ValueError if it names none.
 
-    A request may name an engine of the settings but not describe one: a description holds a
-    command line, and would let a client run any program.
+    A request may name an engine of the settings but may not describe an engine, because a
+    description contains a command line and would let a client run any program.
     """
     if text in (*LOCAL, CURRENT, BEST):
         return text
     if text in engines:
         return engines[text]
-    if not text.startswith(ENGINE) and os.path.isdir(text):  # noqa: PTH112 (Path's raises)
+    if not text.startswith(ENGINE) and os.path.isdir(text):  # noqa: PTH112 (Path.is_dir may raise)
         return text
     hint = did_you_mean(text, [*LOCAL, CURRENT, BEST, *engines]) or "."
     raise ValueError(
@@ -154,13 +154,13 @@ def _idempotency_key(request: Request) -> str | None:
     return key
 
 
-def _find(request: Request) -> dict[str, Any]:
+def _requested(request: Request) -> EvaluationRecord:
     """Return the evaluation that the path names. Raises Problem 404."""
     id: str = request.path_params["id"]
-    found = _source(request).evaluation(id)
-    if found is None:
+    record = _source(request).evaluation_records.get(id)
+    if record is None:
         raise Problem(404, f"There is no evaluation {id!r}.")
-    return found
+    return record
 
 
 def _source(request: Request) -> Source:

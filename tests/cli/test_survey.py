@@ -38,7 +38,7 @@ def test_a_dry_run_lists_every_file_and_game(
     assert lines[6].split()[:4] == ["USI", "UTF-8", "1", "1"]
     assert lines[9].split()[:4] == ["KI2", "UTF-8", "0", "1"]
     assert "did you mean 左七枚落ち or 右七枚落ち?" in lines[10]
-    assert lines[11].endswith("notes.txt: passed over: no ending of game records")
+    assert lines[11].endswith("notes.txt: skipped: not a file of game records")
     assert lines[12:] == ["5 files, 1 of them not read; 3 games with 4 plies, 3 refused"]
     assert not (tmp_path / "warm").exists()
 
@@ -61,7 +61,7 @@ def test_a_dry_run_prints_one_json_object(
     assert kif["games"][1]["refused"].startswith(f"{collection}/a.kif:6: ply 2: ")
     assert csa["encoding"] == "EUC-JP"
     assert (notes["format"], notes["games"]) == (None, [])
-    assert notes["problem"] == "passed over: no ending of game records"
+    assert notes["problem"] == "skipped: not a file of game records"
 
 
 def test_a_dry_run_prints_results_starts_and_harmless_file_names(

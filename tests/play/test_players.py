@@ -5,15 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
 import torch
 
 from keisei.config import Settings
 from keisei.nets.policy import DeviceError
 from keisei.nets.registry import build
-from keisei.play.mailbox import MoveRequest
-from keisei.play.moves import choose_moves
 from keisei.play.players import load, load_within
 from keisei.shogi import Position, SfenError
 from keisei.store import CheckpointError, RunDirectory, save_checkpoint
@@ -33,7 +30,7 @@ def save(run: RunDirectory, step: int, net: dict[str, Any] = NET, **changed: Any
     return save_checkpoint(run, step, {"weights": weights}, {"net": net})
 
 
-def test_the_network_of_a_run_is_its_newest(run: RunDirectory) -> None:
+def test_a_run_is_played_by_its_newest_checkpoint(run: RunDirectory) -> None:
     save(run, 1)
     path = save(run, 2)
     for source in (run.path, path, str(path)):
@@ -46,7 +43,7 @@ def test_the_network_of_a_run_is_its_newest(run: RunDirectory) -> None:
         assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
-def test_a_player_needs_no_more_than_its_weights(run: RunDirectory) -> None:
+def test_a_player_needs_only_the_weights_of_a_checkpoint(run: RunDirectory) -> None:
     weights = build(**NET, seed=1).state_dict()
     groups = {"weights": weights, "optimizer": {"x": torch.zeros(3)}}
     path = save_checkpoint(run, 1, groups, {"net": NET})
@@ -55,7 +52,7 @@ def test_a_player_needs_no_more_than_its_weights(run: RunDirectory) -> None:
         assert load(source, "cpu").step == 1
 
 
-def test_room_is_asked_for_before_the_weights_go_to_the_device(
+def test_a_caller_can_refuse_the_weights_before_they_go_to_the_device(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(run, 1)
@@ -76,7 +73,9 @@ def test_room_is_asked_for_before_the_weights_go_to_the_device(
         load_within(run.path, "cpu", none)
 
 
-def test_the_home_of_a_player_is_its_run(run: RunDirectory, tmp_path: Path) -> None:
+def test_the_home_of_a_player_is_its_run_or_else_its_own_folder(
+    run: RunDirectory, tmp_path: Path
+) -> None:
     path = save(run, 1)
     assert load(path, "cpu").home == run.path
     moved = shutil.copytree(path, tmp_path / "moved")
@@ -84,7 +83,9 @@ def test_the_home_of_a_player_is_its_run(run: RunDirectory, tmp_path: Path) -> N
     assert (found.home, found.name) == (moved, "moved@1")
 
 
-def test_a_damaged_newest_is_told_and_the_one_before_plays(run: RunDirectory) -> None:
+def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_plays(
+    run: RunDirectory,
+) -> None:
     path = save(run, 1)
     (save(run, 2) / "weights.safetensors").write_bytes(b"x")
     player = load(run.path, "cpu")
@@ -93,7 +94,7 @@ def test_a_damaged_newest_is_told_and_the_one_before_plays(run: RunDirectory) ->
 
 
 @pytest.mark.parametrize(
-    ("net", "said"),
+    ("net", "message"),
     [
         (NET | {"channels": 32}, "size mismatch"),
         (NET | {"blocks": 2}, "Missing key"),
@@ -105,10 +106,10 @@ def test_a_damaged_newest_is_told_and_the_one_before_plays(run: RunDirectory) ->
     ],
 )
 def test_a_network_that_does_not_fit_is_refused(
-    run: RunDirectory, net: dict[str, Any], said: str
+    run: RunDirectory, net: dict[str, Any], message: str
 ) -> None:
     path = save(run, 1, net)
-    with pytest.raises(CheckpointError, match=f"(?s)000000000001: no network in it: .*{said}"):
+    with pytest.raises(CheckpointError, match=f"(?s)000000000001: no network in it: .*{message}"):
         load(path, "cpu")
 
 
@@ -127,7 +128,9 @@ def test_checkpoints_without_weights_or_with_nan_are_refused(
         load(path, "cpu")
 
 
-def test_what_is_missing_is_told(tmp_path: Path, run: RunDirectory) -> None:
+def test_a_missing_file_checkpoint_or_device_is_named_in_the_error(
+    tmp_path: Path, run: RunDirectory
+) -> None:
     with pytest.raises(CheckpointError, match="no such file or folder"):
         load(tmp_path / "nowhere")
     with pytest.raises(CheckpointError, match="no checkpoint yet"):
@@ -136,7 +139,7 @@ def test_what_is_missing_is_told(tmp_path: Path, run: RunDirectory) -> None:
         load(save(run, 1), "cuda:99")
 
 
-def test_best_move_is_legal_and_greedy_is_always_the_same(run: RunDirectory) -> None:
+def test_a_best_move_is_legal_and_the_greedy_one_is_always_the_same(run: RunDirectory) -> None:
     save(run, 1)
     player = load(run.path, "cpu", seed=1)
     position = Position()
@@ -170,7 +173,9 @@ MATED = "4k4/4G4/4P4/9/9/9/9/9/4K4 w - 1"
 ENTERED = "LNSGKGSNL/1R5B1/PPPPPPPPP/9/9/9/9/9/4k4 b RB 1"
 
 
-def test_best_move_where_there_is_none_and_where_a_declaration_wins(run: RunDirectory) -> None:
+def test_there_is_no_best_move_after_mate_and_a_win_where_a_declaration_wins(
+    run: RunDirectory,
+) -> None:
     save(run, 1)
     player = load(run.path, "cpu")
     assert player.best_move(MATED) is None
@@ -180,34 +185,6 @@ def test_best_move_where_there_is_none_and_where_a_declaration_wins(run: RunDire
     assert player.best_move(ENTERED) == "win"
     with pytest.raises(SfenError):
         player.best_move("nonsense")
-
-
-def test_questions_are_answered_together_each_with_its_own_answer(run: RunDirectory) -> None:
-    save(run, 1)
-    player = load(run.path, "cpu")
-    second = "lnsgkgsnl/1r5b1/ppppppppp/9/9/2P6/PP1PPPPPP/1B5R1/LNSGKGSNL w - 2"
-    sfens = ["startpos", MATED, "nonsense", ENTERED, second]
-    calls: list[int] = []
-    choose = player.agent.choose
-
-    def counted(observation: Any, mask: Any, **how: Any) -> Any:
-        calls.append(len(mask))
-        return choose(observation, mask, **how)
-
-    player.agent.choose = counted  # type: ignore[method-assign]
-    env = Settings.model_validate({"env": {"max_ply": 300}}).env
-
-    async def ask() -> list[MoveRequest]:  # a reply is made on a loop
-        return [MoveRequest(sfen, True) for sfen in sfens] + [MoveRequest(second, False)]
-
-    questions = anyio.run(ask)
-    moves = [move for _, move in choose_moves(player.agent, env, questions)]
-    assert calls == [2, 1]
-    assert moves[0] == player.best_move("startpos")
-    assert (moves[1], moves[3]) == (None, "win")
-    assert isinstance(moves[2], SfenError)
-    assert moves[4] == player.best_move(second)
-    assert moves[5] in Position(second).legal_moves()
 
 
 def test_a_learners_checkpoint_is_a_player(tmp_path: Path) -> None:

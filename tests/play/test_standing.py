@@ -1,4 +1,4 @@
-"""A match as its games end: the sequential test, the standing, who is 0 Elo."""
+"""A match as its games end: its score, its sequential test and the games kept before."""
 
 from typing import Any
 
@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 from keisei.evaluation import MatchSpec, PlayedGame
-from keisei.evaluation.ratings import GameScore
 from keisei.evaluation.sprt import Sprt
-from keisei.play.ratings import rate_all
 from keisei.play.standing import Contestant, MatchStanding, total_score
 
 
@@ -26,7 +24,7 @@ def match(games: int, first: int = 0) -> MatchStanding:
     return MatchStanding(agent, opponent, MatchSpec("random", agent="random", games=games), first)
 
 
-def test_the_test_looks_at_each_pair_once_and_says_what_a_look_at_all_says(
+def test_the_sequential_test_counts_each_pair_once_and_agrees_with_a_test_of_all_pairs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     looked: list[int] = []
@@ -59,7 +57,7 @@ def test_the_test_looks_at_each_pair_once_and_says_what_a_look_at_all_says(
     assert (complete, score) == (first + 1, points[: 2 * (first + 1)].mean())
 
 
-def test_the_standing_is_of_the_first_agents_games_in_all_its_matches() -> None:
+def test_the_total_score_counts_the_first_agents_games_in_all_its_matches() -> None:
     one, other = match(4), match(4, first=4)
     other.agent = one.agent
     one.add([game(0, 1.0), game(1, 0.5), game(2, 0.0)])
@@ -69,20 +67,10 @@ def test_the_standing_is_of_the_first_agents_games_in_all_its_matches() -> None:
     assert total_score([match(2)]) == (None, None, 0)
 
 
-@pytest.mark.parametrize(
-    ("players", "anchor"),
-    [
-        ("net-1 net-2 net-1 material net-1 random", "random"),
-        ("net-1 net-2 net-1 material", "material"),
-        ("net-1 net-2 net-1 net-3", "net-2"),
-        ("net-1 net-1", "net-1"),
-    ],
-)
-def test_who_is_measured_is_not_the_zero(players: str, anchor: str) -> None:
-    names = players.split()
-    games = [GameScore(*pair, 1) for pair in zip(names[::2], names[1::2], strict=True)]
-    rated = rate_all(games, "net-1")
-    assert rated.anchor == anchor
-    elo = {line.player: line.elo for line in rated.players}
-    assert elo[anchor] == 0
-    assert elo["net-1"] > 0 or anchor == "net-1"
+def test_the_total_score_leaves_out_matches_between_other_players() -> None:
+    one, other = match(2), match(2, first=2)
+    one.add([game(0, 1.0), game(1, 0.5)])
+    other.add([game(0, 0.0), game(1, 0.0)])
+    assert other.agent is not one.agent
+    assert total_score([one, other]) == total_score([one])
+    assert total_score([one, other])[::2] == (0.75, 1)

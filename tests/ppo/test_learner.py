@@ -12,7 +12,7 @@ import torch
 from keisei.evaluation import Match, MatchSpec
 from keisei.nets.registry import kinds
 from keisei.ppo import learner as learning
-from keisei.ppo.detectors import DivergedError
+from keisei.ppo.detectors import WINDOW, DivergedError
 from keisei.ppo.forward import Forward
 from keisei.ppo.update import ppo_loss
 from keisei.shogi import Position
@@ -78,6 +78,18 @@ def test_after_a_rollback_only_games_since_then_are_counted() -> None:
     counted = [iterate(one).values["games/ended"] for _ in range(6)]
     one.roll_back(taken, step)
     assert iterate(one).values["games/ended"] < counted[-1] / 2
+
+
+def test_after_a_rollback_the_detectors_start_anew() -> None:
+    one = learner()
+    taken, step = one.tensors(), one.step
+    iterate(one)
+    assert one.state()["quiet"]
+    one.roll_back(taken, step)
+    assert not one.state()["quiet"], "the weights are not yet proven good"
+    for _ in range(WINDOW):
+        iterate(one)
+    assert one.state()["quiet"]
 
 
 def test_only_its_own_generators_are_used() -> None:

@@ -1,4 +1,4 @@
-"""A learner that learns nothing, for tests of everything around it."""
+"""A learner that learns nothing, for tests of the code around it."""
 
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -51,7 +51,7 @@ class FakeEnv:
 
 @dataclass
 class FakeLearner:
-    """Iterations of ``turns`` turns that sleep (as GIL-free work does) ``seconds`` each."""
+    """Its iterations have ``turns`` turns, which sleep ``seconds`` each, without the GIL."""
 
     settings: Settings
     turns: int = 4
@@ -60,7 +60,7 @@ class FakeLearner:
     warm_up_seconds: float = 0.0
     compile_failure: str = ""
     alerts: Callable[[int], tuple[Finding, ...]] = lambda iteration: ()
-    """Of an iteration, by its number."""
+    """Takes an iteration's number, counted from 1; returns its alerts."""
     on_turn: Callable[["FakeLearner", int], None] = lambda learner, turn: None
     step: int = 0
     iteration: int = 0

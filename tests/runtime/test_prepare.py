@@ -1,11 +1,102 @@
-"""What a run is told before it starts."""
+"""What is decided, checked and reported before a run starts."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import anyio
 import pytest
+import torch
+from anyio import to_thread
+from run_tools import Learners, settings, tiny, until
+
+from keisei import Alert, Keisei, Settings, Status
+from keisei.config import Run, SettingsError
+from keisei.store import (
+    CheckpointError,
+    RunDirectory,
+    save_checkpoint,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "message"),
+    [
+        ({"strategy": "best"}, "evaluation.strategy: one of single"),
+        (
+            {"opponents": ["materail"]},
+            "evaluation.opponents: materail: no such file or folder, did",
+        ),
+        ({"opponents": ["fairi"], "engines": {"fairy": "usi:x?nodes=1"}}, "did you mean fairy?"),
+        ({"engines": {"a": "usi:x?nodes=many"}}, "evaluation.engines.a: nodes: a whole number"),
+    ],
+)
+async def test_settings_of_evaluations_that_could_not_begin_are_refused_before_there_is_a_run(
+    tmp_path: Path, evaluation: dict[str, Any], message: str
+) -> None:
+    wrong = Settings(run=Run(root=tmp_path), evaluation=evaluation)  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match=message):
+        async with Keisei(wrong, _learner=Learners()):
+            raise AssertionError("entered")
+    assert await to_thread.run_sync(os.listdir, tmp_path) == []
+
+
+async def test_initial_weights_of_another_network_are_refused_before_there_is_a_run(
+    tmp_path: Path,
+) -> None:
+    def make() -> Path:
+        wanted = settings(tmp_path)
+        with RunDirectory.create(wanted, tmp_path / "other") as run:
+            weights = {"weights": {"w": torch.tensor([1.0])}}
+            good = {"net": wanted.net.model_dump()}
+            save_checkpoint(run, 1, weights, good)
+            path = save_checkpoint(run, 2, weights, good)
+            (path / "weights.safetensors").write_bytes(b"x")
+        with RunDirectory.create(wanted, tmp_path / "bigger") as run:
+            bad = {"net": wanted.net.model_dump() | {"channels": 64}}
+            save_checkpoint(run, 1, weights, bad)
+        return tmp_path
+
+    await to_thread.run_sync(make)
+    keisei = Keisei(settings(tmp_path / "runs"), init=tmp_path / "bigger", _learner=Learners())
+    with pytest.raises(CheckpointError, match=r"'channels': 64.*'channels': 32"):
+        async with keisei:
+            raise AssertionError("entered")
+    assert not await anyio.Path(tmp_path / "runs").exists()
+    keisei = Keisei(settings(tmp_path / "runs"), init=tmp_path / "other", _learner=Learners())
+    async with keisei:
+        alert = await until(keisei, Alert)
+        assert "refused" in alert.message
+        assert "damaged" in alert.message
+
+
+async def test_what_is_chosen_for_the_machine_is_in_the_status(tmp_path: Path) -> None:
+    async with Keisei(tiny(tmp_path, **{"run.steps": 1, "compute.dtype": "auto"})) as keisei:
+        events = [e async for e in keisei.events({"status"}) if isinstance(e, Status)]
+    (running,) = [event.message for event in events if event.kind == "running"]
+    chosen = keisei.settings
+    assert "auto" not in {chosen.device, chosen.compute.dtype}
+    assert running == f"on {chosen.device}, {chosen.compute.dtype}, 1 thread"
+    assert keisei.status().threads == 1
+
+
+async def test_the_newest_run_is_resumed_and_its_database_continues(tmp_path: Path) -> None:
+    async with Keisei(tiny(tmp_path, **{"run.steps": 256})) as keisei:
+        await keisei.wait()
+    async with Keisei(tiny(tmp_path, **{"run.steps": 512}), resume=True) as again:
+        assert again.run.path == keisei.run.path
+        await again.wait()
+    metrics = await to_thread.run_sync(again.reader.metrics)
+    assert metrics["series"]["train/kl"]["step"] == [128, 256, 384, 512]
+    games = await to_thread.run_sync(again.reader.games)
+    assert games
+    assert len({game["id"] for game in games}) == len(games)
+
 
 WORKER = """
 import asyncio, json, sys
@@ -29,7 +120,7 @@ asyncio.run(train())
 
 
 def worker(root: Path, run: str = "", *, shell: bool = False) -> "subprocess.Popen[str]":
-    """A process that trains until its standard input closes; from a shell of its own or from us."""
+    """Start a process that trains until its standard input closes, from us or from a shell."""
     here = str(Path(__file__).parent)
     command = [sys.executable, "-c", WORKER, here, str(root), run]
     if shell:
@@ -41,15 +132,15 @@ def worker(root: Path, run: str = "", *, shell: bool = False) -> "subprocess.Pop
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
-    ("run", "shell", "told"), [("", False, 1), ("", True, 0), ("named", False, 0)]
+    ("run", "shell", "alerts"), [("", False, 1), ("", True, 0), ("named", False, 0)]
 )
-def test_a_second_worker_of_one_server_is_told_that_it_trains_a_run_of_its_own(
-    run: str, shell: bool, told: int, tmp_path: Path
+def test_a_second_worker_of_one_server_gets_an_alert_that_it_trains_a_run_of_its_own(
+    run: str, shell: bool, alerts: int, tmp_path: Path
 ) -> None:
     with worker(tmp_path) as first, worker_after(first, tmp_path, run, shell) as second:
         assert second.stdout is not None
-        alerts = json.loads(second.stdout.readline())
-        assert sum("another process of the same server trains" in text for text in alerts) == told
+        found = json.loads(second.stdout.readline())
+        assert sum("another process of the same server trains" in text for text in found) == alerts
         for process in (second, first):
             assert process.stdin is not None
             process.stdin.close()
@@ -58,7 +149,7 @@ def test_a_second_worker_of_one_server_is_told_that_it_trains_a_run_of_its_own(
 def worker_after(
     first: "subprocess.Popen[str]", root: Path, run: str, shell: bool
 ) -> "subprocess.Popen[str]":
-    """A second process, once the first one trains."""
+    """Start a second process once the first one trains."""
     assert first.stdout is not None
     assert json.loads(first.stdout.readline()) == []
     return worker(root, str(root / run) if run else "", shell=shell)

@@ -1,59 +1,326 @@
-"""The device thread: what it tells beside training never ends a run."""
+"""The device thread: its turns, its commands, its end."""
+# ruff: noqa: PT012 (what raises is the end of the `async with`, so its body must be inside)
 
+import threading
+import time
+import weakref
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
-from fake_learner import FakeLearner
+import torch
+from anyio import to_thread
+from fake_learner import FakeAgent, FakeEnv, FakeLearner
+from run_tools import Gate, Learners, becomes, saved, settings, tiny, until
 
-from keisei import Alert, Board, Iteration, Keisei, Settings
-from keisei.config import Run
+from keisei import Alert, InboxFull, Iteration, Keisei, NotRunning, Settings, Status, TrainingFailed
+from keisei.config import Compute
+from keisei.evaluation.spec import EvaluationSpec
+from keisei.play.mailbox import Command, Mailbox
+from keisei.play.turns import OpenNetwork
+from keisei.runtime.commands import COMMANDS
+from keisei.runtime.share import Pace
+from keisei.shogi import Position, SfenError
 
 pytestmark = pytest.mark.anyio
 
-ERRORS = (OSError(24, "Too many open files"), ImportError("No module named x"), KeyError("rss"))
+
+# ---------------------------------------------------------------------- stop
+async def test_an_iteration_too_long_to_finish_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # as if earlier iterations had taken ten seconds
+    monkeypatch.setattr("keisei.runtime.worker.Pace", partial(Pace, typical=10.0))
+    learners = Learners(turns=1000, seconds=0.01)
+    async with Keisei(settings(tmp_path), _learner=learners) as keisei:
+        await becomes(lambda: keisei.status().phase == "iteration")
+        keisei.stop()
+        with anyio.fail_after(5):
+            await keisei.wait()
+    assert learners.made[0].given_up == 1
+    assert await saved(keisei) == []
 
 
-def raising(error: Exception) -> Callable[..., Any]:
-    def fail(*_: Any) -> None:
+async def test_an_iteration_nearly_done_is_finished_and_saved(tmp_path: Path) -> None:
+    gate = Gate(iteration=1, turn=10)
+    learners = Learners(turns=40, seconds=0.01, on_turn=gate)
+    async with Keisei(settings(tmp_path), _learner=learners) as keisei:
+        await gate.reached()
+        keisei.stop()
+        gate.open()
+    assert learners.made[0].given_up == 0
+    assert (await saved(keisei))[-1] == learners.made[0].step >= 200
+
+
+@pytest.mark.parametrize("phase", ["start", "compile", "iteration", "pause", "finished"])
+async def test_stop_is_quick_in_every_phase(tmp_path: Path, phase: str) -> None:
+    learners = Learners(warm_up_seconds=0.2 if phase == "compile" else 0.0)
+    steps = 100 if phase == "finished" else 0
+    keisei = Keisei(
+        settings(tmp_path, steps=steps), _learner=learners, keep_serving=phase == "finished"
+    )
+    async with keisei:
+        if phase == "iteration":
+            await until(keisei, Iteration)
+        elif phase == "pause":
+            await until(keisei, Iteration)
+            await keisei.pause()
+        elif phase == "compile":
+            await until(keisei, Status, kind="compiling")
+        elif phase == "finished":
+            await until(keisei, Status, kind="finished")
+        begin = time.monotonic()
+        keisei.stop()
+        with anyio.fail_after(2):
+            outcome = await keisei.wait()
+        assert time.monotonic() - begin < 1
+    assert outcome.kind == ("finished" if phase == "finished" else "stopped")
+
+
+# ---------------------------------------------------------------------- commands
+async def test_a_command_is_accepted_at_once_and_finished_later(tmp_path: Path) -> None:
+    learners = Learners()
+    async with Keisei(settings(tmp_path, checkpoint_seconds=1000), _learner=learners) as keisei:
+        await until(keisei, Iteration)
+        chosen = keisei.status().message
+        assert "threads" in chosen
+        await keisei.pause()
+        assert keisei.status().state == "paused"
+        step, iteration = learners.made[0].step, learners.made[0].iteration
+        elapsed = keisei.status().elapsed
+        await anyio.sleep(0.1)  # time passes, but no time of training
+        assert keisei.status().elapsed == elapsed > 0
+        assert (learners.made[0].step, learners.made[0].iteration) == (step, iteration)
+        command = keisei.submit("checkpoint")  # accepted; the iteration in progress ends first
+        assert not command.finished.done
+        path = await command.finished
+        assert int(path.name) == (await saved(keisei))[-1] == learners.made[0].step
+        await becomes(lambda: keisei.status().checkpoint == learners.made[0].step)
+        await becomes(lambda: keisei.status().phase == "idle")
+        assert keisei.status().state == "paused", "a checkpoint does not end a pause"
+        await keisei.resume()
+        event = await until(keisei, Iteration)
+        assert event.step > step
+        await keisei.resume()  # it runs already
+        assert keisei.status().state == "running"
+        assert keisei.status().message == chosen
+
+
+async def test_a_full_inbox_refuses_commands(tmp_path: Path) -> None:
+    gate = Gate()
+    async with Keisei(settings(tmp_path), _learner=Learners(on_turn=gate)) as keisei:
+        await gate.reached()
+        commands = [keisei.submit("resume") for _ in range(8)]
+        with pytest.raises(InboxFull):
+            keisei.submit("resume")
+        gate.open()
+        for command in commands:
+            await command.finished
+
+
+async def test_a_command_that_a_run_does_not_know_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Dance(Command):
+        """No run can do this."""
+
+    monkeypatch.setitem(COMMANDS, "dance", Dance)
+    async with Keisei(settings(tmp_path), _learner=Learners()) as keisei:
+        await until(keisei, Iteration)
+        with pytest.raises(TypeError, match="Dance"):
+            await keisei.submit("dance").finished  # type: ignore[arg-type]
+        await until(keisei, Iteration)
+
+
+@pytest.mark.parametrize("end", ["steps", "stop", "raise", "save"])
+async def test_a_checkpoints_reply_comes_however_the_run_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """The checkpoint is asked for within the last iteration."""
+    gate = Gate(turn=2)
+
+    def on_turn(learner: FakeLearner, turn: int) -> None:
+        gate(learner, turn)
+        if turn == 3 and end == "raise":
+            raise ArithmeticError("loss is not finite")
+
+    def save(*args: Any) -> Path:
+        raise RuntimeError("not an OSError")
+
+    if end == "save":
+        monkeypatch.setattr("keisei.runtime.saving.save_checkpoint", save)
+    keisei = Keisei(
+        settings(tmp_path, steps=100 if end == "steps" else 0), _learner=Learners(on_turn=on_turn)
+    )
+    try:
+        async with keisei:
+            await gate.reached()
+            command = keisei.submit("checkpoint")
+            if end == "stop":
+                monkeypatch.setattr("keisei.runtime.worker.FINISH_SECONDS", -1.0)
+                keisei.stop()
+                assert keisei.status().state == "stopping"
+                assert keisei.status().message == "", "the message of the state before is gone"
+            gate.open()
+            with anyio.fail_after(2):
+                if end == "steps":
+                    assert int((await command.finished).name) == 100
+                else:
+                    with pytest.raises(NotRunning):
+                        await command.finished
+    except TrainingFailed:
+        assert end in {"raise", "save"}
+
+
+# ---------------------------------------------------------------------- the learner
+async def test_a_learner_that_cannot_warm_up_is_closed_and_freed(tmp_path: Path) -> None:
+    class Cold(FakeLearner):
+        def warm_up(self) -> None:
+            raise MemoryError("no room")
+
+    envs: list[FakeEnv] = []
+    learners: list[weakref.ref[FakeLearner]] = []
+
+    def build(settings: Settings) -> FakeLearner:
+        learner = Cold(settings)
+        envs.append(learner.env)
+        learners.append(weakref.ref(learner))
+        return learner
+
+    with pytest.raises(TrainingFailed, match="no room"):
+        async with Keisei(settings(tmp_path), _learner=build) as keisei:
+            await keisei.wait()
+            assert envs[0].closed
+            assert learners[0]() is None
+
+
+async def test_a_network_that_runs_uncompiled_gives_an_alert(tmp_path: Path) -> None:
+    learners = Learners(compile_failure="no C++ compiler")
+    async with Keisei(settings(tmp_path, steps=500), _learner=learners) as keisei:
+        alert = await until(keisei, Alert, name="compile")
+        assert "no C++ compiler" in alert.message
+
+
+async def test_a_failed_runs_tensors_are_freed_though_someone_keeps_its_exception(
+    tmp_path: Path,
+) -> None:
+    error = ValueError("keeps the frames that it passed")
+    kept: list[Any] = []
+
+    class Big:
+        pass
+
+    def on_turn(learner: FakeLearner, turn: int) -> None:
+        big = Big()
+        kept.append(weakref.ref(big))
         raise error
 
-    return fail
+    keisei = Keisei(settings(tmp_path), _learner=Learners(on_turn=on_turn))
+    with pytest.raises(TrainingFailed):
+        async with keisei:
+            await keisei.wait()
+            assert error.__traceback__ is not None
+            assert kept[0]() is None
 
 
-async def run(tmp_path: Path) -> list[Any]:
-    """Train for ten iterations of a learner that learns nothing; all events."""
-    settings = Settings(run=Run(root=tmp_path, steps=1000))
-    learner = partial(FakeLearner, seconds=0.02)
-    async with Keisei(settings, _learner=learner) as keisei:
-        events = [event async for event in keisei.events()]
-        assert (await keisei.wait()).kind == "finished"
-    return events
+async def test_after_two_runs_the_host_has_its_own_number_of_threads_again(tmp_path: Path) -> None:
+    def threads_of_a_new_thread() -> int:
+        """Return torch's number of threads in a thread that starts now."""
+        found: list[int] = []
+        thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+        return found[0]
+
+    before = await to_thread.run_sync(threads_of_a_new_thread)
+    number = before + 1
+    wanted = settings(tmp_path).model_copy(update={"compute": Compute(threads=number)})
+    async with (
+        Keisei(wanted, _learner=Learners()) as first,
+        Keisei(wanted, _learner=Learners()) as second,
+    ):
+        await until(first, Iteration)
+        await until(second, Iteration)
+        assert await to_thread.run_sync(threads_of_a_new_thread) == number
+        first.stop()
+        await first.wait()
+    assert await to_thread.run_sync(threads_of_a_new_thread) == torch.get_num_threads() == before
 
 
-@pytest.mark.parametrize("error", ERRORS)
-async def test_training_goes_on_without_the_memory_metrics_if_they_cannot_be_read(
-    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+# ---------------------------------------------------------------------- evaluation and moves
+class WatchedAgent(FakeAgent):
+    """Calls ``on_copy`` when its weights are copied."""
+
+    def __init__(self, on_copy: Callable[[], None]) -> None:
+        super().__init__()
+        self.on_copy = on_copy
+
+    def snapshot(self) -> FakeAgent:
+        self.on_copy()
+        return super().snapshot()
+
+
+class WatchedLearner(FakeLearner):
+    """Records whether an iteration is in progress at each copy of the weights.
+
+    Its first iteration lasts until ``requested`` is set, and then four turns more.
+    """
+
+    def __init__(self, settings: Settings, requested: threading.Event) -> None:
+        super().__init__(settings)
+        self.requested = requested
+        self.inside = False
+        self.copied_inside: list[bool] = []
+        self.agent = WatchedAgent(lambda: self.copied_inside.append(self.inside))
+
+    def iterate(self) -> Any:
+        self.inside = True
+        while not self.requested.is_set():
+            time.sleep(0.005)
+            yield
+        report = yield from super().iterate()
+        self.inside = False
+        return report
+
+
+async def test_weights_for_an_evaluation_are_copied_between_iterations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("psutil.Process.memory_info", raising(error))
-    events = await run(tmp_path)
-    iterations = [event for event in events if isinstance(event, Iteration)]
-    assert len(iterations) == 10
-    assert not any("system/rss_bytes" in event.values for event in iterations)
-    assert all("speed/steps_per_second" in event.values for event in iterations)
-    (alert,) = (event for event in events if isinstance(event, Alert))
-    assert (alert.name, alert.level) == ("telemetry", "warning")
-    assert alert.message == f"memory is not shown: {type(error).__name__}: {error}"
+    requested = threading.Event()
+    send = Mailbox.send
+
+    def watched_send(self: Mailbox, item: Any) -> None:
+        send(self, item)
+        if isinstance(item, OpenNetwork):
+            requested.set()
+
+    monkeypatch.setattr(Mailbox, "send", watched_send)
+    learners = Learners(WatchedLearner, requested=requested)
+    async with Keisei(settings(tmp_path), _learner=learners) as keisei:
+        await becomes(lambda: learners.made and learners.made[0].inside)
+        handle = await keisei.evaluate(EvaluationSpec(opponents=("random",), games=2, max_ply=4))
+        assert (await handle.result())["measured"] % 100 == 0
+        assert learners.made[0].copied_inside == [False]
 
 
-@pytest.mark.parametrize("error", ERRORS)
-async def test_training_goes_on_without_boards_if_they_cannot_be_made(
-    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(FakeLearner, "board", raising(error))
-    events = await run(tmp_path)
-    assert not any(isinstance(event, Board) for event in events)
-    assert sum(isinstance(event, Iteration) for event in events) == 10
-    assert sum(isinstance(event, Alert) for event in events) == 1
+async def test_a_match_plays_on_while_training_is_paused(tmp_path: Path) -> None:
+    async with Keisei(tiny(tmp_path)) as keisei:
+        await keisei.pause()
+        handle = await keisei.evaluate(EvaluationSpec(opponents=("random",), games=2, max_ply=20))
+        with anyio.fail_after(30):
+            assert (await handle.result())["state"] == "done"
+        assert keisei.status().state == "paused"
+
+
+async def test_the_network_in_training_answers_with_a_move(tmp_path: Path) -> None:
+    async with Keisei(tiny(tmp_path)) as keisei:
+        sfen = Position().sfen()
+        with anyio.fail_after(30):
+            assert await keisei.best_move(sfen) in Position().legal_moves()
+            await keisei.pause()
+            assert await keisei.best_move(sfen, greedy=False) in Position().legal_moves()
+            with pytest.raises(SfenError):
+                await keisei.best_move("nonsense")

@@ -1,9 +1,11 @@
-"""The evaluations of a run: one record each, which changes here and is then published."""
+"""The evaluations of a run: a record of each one, and an event for each change."""
 
 import secrets
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import fields
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,14 +17,14 @@ from keisei.events import EVALUATION_ENDED, EVALUATION_OVER, Evaluation, tuples_
 if TYPE_CHECKING:
     from keisei.evaluation.spec import EvaluationSpec
 
-KEPT = 1000
-"""Records that are kept; the oldest that have ended make room."""
-UNDONE = 32
-"""Evaluations that may wait or play at once."""
-INTERRUPTED = "the run ended before this did; keisei serve --resume goes on with it"
+MAX_RECORDS = 1000
+"""Maximum number of records; beyond it, the oldest ended evaluation is removed."""
+MAX_UNFINISHED = 32
+"""Maximum number of evaluations that have not ended."""
+INTERRUPTED = "the run ended before this evaluation; keisei serve --resume continues it"
 
-_OF_THE_EVENT = {"event", "run", "step", "time"}
-"""Fields of an event that say nothing about the evaluation."""
+_EVENT_ONLY = {"event", "run", "step", "time"}
+"""Fields of an Evaluation event that are not fields of a record."""
 
 
 class EvaluationRecord:
@@ -31,16 +33,16 @@ class EvaluationRecord:
     def __init__(
         self, known: dict[str, Any], spec: "EvaluationSpec | None" = None, key: str | None = None
     ) -> None:
-        """``known``: fields of ``keisei.events.Evaluation`` that differ from its defaults."""
+        """``known``: values for fields of ``keisei.events.Evaluation``; others get defaults."""
         self.spec = spec
         self.key = key
-        """Idempotency key of the request."""
+        """Idempotency key of the request; None if it had none."""
         self.done = anyio.Event()
-        """Set when nothing more comes of it in this process."""
+        """Set when the evaluation has ended, or this process will not continue it."""
         self._changed = anyio.Event()
         now = time.time()
         blank = Evaluation(run="", step=0, time=now, id=secrets.token_hex(4)).to_dict()
-        self.fields = {key: value for key, value in blank.items() if key not in _OF_THE_EVENT}
+        self.fields = {key: value for key, value in blank.items() if key not in _EVENT_ONLY}
         self.fields |= {"created": now, "finished": None}
         self.fields |= tuples_as_lists(
             {key: known[key] for key in self.fields.keys() & known.keys()}
@@ -51,8 +53,18 @@ class EvaluationRecord:
         else:
             self.fields["finished"] = None
 
+    @cached_property
+    def scope(self) -> anyio.CancelScope:
+        """Scope in which the evaluation plays; ``cancel`` cancels it."""
+        return anyio.CancelScope()
+
+    def cancel(self) -> None:
+        """End the evaluation early. Does nothing if it has already ended."""
+        if not self.done.is_set():
+            self.scope.cancel()
+
     def change(self, **changed: Any) -> None:
-        """Change fields and wake the followers. ``EvaluationBook.change`` also publishes."""
+        """Change fields and wake the followers, but send no event: see ``EvaluationRecords``."""
         self.fields |= tuples_as_lists(changed)
         if self.fields["state"] in EVALUATION_ENDED and not self.done.is_set():
             self.fields["finished"] = time.time()
@@ -61,7 +73,7 @@ class EvaluationRecord:
         self._changed = anyio.Event()
 
     async def follow(self) -> AsyncGenerator[dict[str, Any], None]:
-        """Yield the fields now and after each change, to the end; a slow reader misses some."""
+        """Yield the fields now and after each change until the end; slow readers miss changes."""
         while True:
             changed, over = self._changed, self.done.is_set()
             yield dict(self.fields)
@@ -71,15 +83,14 @@ class EvaluationRecord:
 
 
 class EvaluationHandle:
-    """An evaluation that was started. Iterate over it to follow it; await ``result`` for its end.
+    """A started evaluation. Iterate over it to follow the changes; await ``result()`` for the end.
 
-    Leaving its ``async with`` cancels it unless it has ended.
+    Leaving its ``async with`` block cancels the evaluation unless it has ended.
     """
 
-    def __init__(self, record: EvaluationRecord, cancel: Callable[[str], None]) -> None:
+    def __init__(self, record: EvaluationRecord) -> None:
         self.id = record.id
         self._record = record
-        self._cancel = cancel
 
     async def __aenter__(self) -> Self:
         return self
@@ -98,18 +109,17 @@ class EvaluationHandle:
         return self._record.follow()
 
     def cancel(self) -> None:
-        """End it early. Does nothing if it has ended."""
-        if not self._record.done.is_set():
-            self._cancel(self.id)
+        """End the evaluation early. Does nothing if it has already ended."""
+        self._record.cancel()
 
     async def result(self) -> dict[str, Any]:
-        """Wait for the end; return state, score, interval, counts and ends by reason."""
+        """Wait for the end of the evaluation; return all fields of its record."""
         await self._record.done.wait()
         return dict(self._record.fields)
 
 
-class EvaluationBook:
-    """All evaluations of a run, up to the newest ``KEPT``. Event loop only."""
+class EvaluationRecords:
+    """The newest ``MAX_RECORDS`` evaluations of a run. Event loop only."""
 
     def __init__(self, publish: Callable[..., None]) -> None:
         """``publish(Evaluation, id=..., ...)`` sends an event."""
@@ -117,9 +127,9 @@ class EvaluationBook:
         self._records: dict[str, EvaluationRecord] = {}
 
     def add(self, spec: "EvaluationSpec", key: str | None) -> tuple[EvaluationRecord, bool]:
-        """Return a record for ``spec`` and whether it is new: the same key gives the same record.
+        """Return the record with this ``key``, or else a new record, and whether it is new.
 
-        Raises KeyReused, InboxFull.
+        Raises KeyReused if the key was used with another ``spec``, and InboxFull.
         """
         if key is not None:
             for known in self._records.values():
@@ -127,8 +137,10 @@ class EvaluationBook:
                     if known.spec != spec:
                         raise KeyReused(f"idempotency key {key!r} was used for another request")
                     return known, False
-        if sum(not record.done.is_set() for record in self._records.values()) >= UNDONE:
-            raise InboxFull(f"{UNDONE} evaluations already wait")
+        if sum(not record.done.is_set() for record in self._records.values()) >= MAX_UNFINISHED:
+            raise InboxFull(
+                f"{MAX_UNFINISHED} evaluations already wait or play: try again when one has ended"
+            )
         fields = {
             "strategy": spec.strategy,
             "opponent": ", ".join(spec.opponents) or spec.strategy,
@@ -138,24 +150,24 @@ class EvaluationBook:
         record = EvaluationRecord(fields, spec, key)
         self._records[record.id] = record
         ended = [old.id for old in self._records.values() if old.done.is_set()]
-        for id in ended[: max(0, len(self._records) - KEPT)]:
+        for id in ended[: max(0, len(self._records) - MAX_RECORDS)]:
             del self._records[id]
         return record, True
 
     def change(self, record: EvaluationRecord, **changed: Any) -> None:
-        """Change a record, then publish it. An event never says more than the record."""
+        """Change a record first, then send its fields as an event."""
         record.change(**changed)
         names = {field.name for field in fields(Evaluation)}
-        self._publish(Evaluation, **{name: record.fields[name] for name in names - _OF_THE_EVENT})
+        self._publish(Evaluation, **{name: record.fields[name] for name in names - _EVENT_ONLY})
 
     def restore(self, rows: Sequence[dict[str, Any]]) -> list[EvaluationRecord]:
-        """Add records from the database, given newest first; return those that have not ended."""
-        for row in reversed(rows[:KEPT]):
+        """Add records for database rows (newest first); return the records that have not ended."""
+        for row in reversed(rows[:MAX_RECORDS]):
             self._records[row["id"]] = EvaluationRecord(row)
         return [record for record in self._records.values() if not record.done.is_set()]
 
     def drop(self, record: EvaluationRecord) -> None:
-        """Remove a record that could not be started."""
+        """Remove the record of an evaluation that could not be started."""
         del self._records[record.id]
 
     def get(self, id: str) -> EvaluationRecord | None:
@@ -167,7 +179,39 @@ class EvaluationBook:
         return [dict(record.fields) for record in reversed(self._records.values())]
 
     def close(self) -> None:
-        """Mark what has not ended as interrupted, because the run has ended."""
+        """Mark all evaluations that have not ended as interrupted, because the run has ended."""
         for record in self._records.values():
             if not record.done.is_set():
                 record.change(state="interrupted", message=INTERRUPTED)
+
+
+class EvaluationMethods(ABC):
+    """Methods by which the users of a run read, follow and cancel its evaluations."""
+
+    @property
+    @abstractmethod
+    def evaluation_records(self) -> EvaluationRecords:
+        """Records of the run's evaluations. Raises NotRunning before the run is entered."""
+
+    def evaluations(self) -> list[dict[str, Any]]:
+        """Return the fields of the run's evaluations, newest first."""
+        return self.evaluation_records.list()
+
+    def evaluation(self, id: str) -> dict[str, Any] | None:
+        """Return the fields of one evaluation, or None if there is none with this id."""
+        record = self.evaluation_records.get(id)
+        return dict(record.fields) if record else None
+
+    def follow_evaluation(self, id: str) -> AsyncGenerator[dict[str, Any], None]:
+        """Yield an evaluation's fields now and after each change until its end. Raises KeyError."""
+        return self._record(id).follow()
+
+    def cancel_evaluation(self, id: str) -> None:
+        """End an evaluation early. Does nothing if it has already ended. Raises KeyError."""
+        self._record(id).cancel()
+
+    def _record(self, id: str) -> EvaluationRecord:
+        record = self.evaluation_records.get(id)
+        if record is None:
+            raise KeyError(id)
+        return record

@@ -1,0 +1,106 @@
+"""The stored data of a fake run, which are only in memory."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from keisei.events import Alert, Iteration
+from keisei.testing.games import scripted_game
+
+STEPS = 4096
+"""Steps of an iteration."""
+GAMES = 3
+"""Number of recorded games."""
+
+
+class FakeReader:
+    """What ``keisei.store.RunReader`` reads from a run directory, from memory."""
+
+    path: Path | None = None
+    """None: nothing is written."""
+
+    def __init__(self) -> None:
+        self.iterations: list[Iteration] = []
+        self.alerts: list[Alert] = []
+
+    def metrics(
+        self,
+        keys: Sequence[str] | None = None,
+        start: int | None = None,
+        end: int | None = None,
+        max_points: int = 2000,
+        after: int | None = None,
+    ) -> dict[str, Any]:
+        """Return the metric history; a long one is thinned to every n-th iteration."""
+        chosen = [
+            item
+            for item in self.iterations
+            if (start is None or item.step >= start)
+            and (end is None or item.step <= end)
+            and (after is None or item.iteration > after)
+        ]
+        chosen = chosen[:: max(1, math.ceil(len(chosen) / max_points))]
+        recorded = {name: None for item in self.iterations for name in item.values}
+        names = list(recorded) if keys is None else keys
+        cursor = self.iterations[-1].iteration if self.iterations else 0
+        return {
+            "series": {name: _column(name, chosen) for name in names},
+            "nonfinite": [],
+            "cursor": cursor,
+        }
+
+    def games(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
+        """Return recorded games, newest first."""
+        games = [self.game(id) for id in range(GAMES, 0, -1) if after is None or id < after]
+        return [game for game in games if game][:limit]
+
+    def game(self, id: int) -> dict[str, Any] | None:
+        """Return one recorded game, or None."""
+        if not 1 <= id <= GAMES:
+            return None
+        moves = [usi for _, usi in scripted_game(id)][1:]
+        return {
+            "id": id,
+            "step": id * STEPS,
+            "time": 0.0,
+            "result": "capped",
+            "reason": "max_ply",
+            "plies": len(moves),
+            "black": "self",
+            "white": "self",
+            "record": f"startpos moves {' '.join(str(usi) for usi in moves)}",
+        }
+
+    def events(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
+        """Return alerts, newest first."""
+        found = [
+            {**alert.to_dict(), "id": id, "topic": "alert", "event": "alert"}
+            for id, alert in enumerate(self.alerts, 1)
+            if after is None or id < after
+        ]
+        return found[::-1][:limit]
+
+    def checkpoints(self) -> list[dict[str, Any]]:
+        """Return no checkpoints, because nothing is written."""
+        return []
+
+    def ratings(self) -> list[dict[str, Any]]:
+        """Return no ratings, because nobody plays."""
+        return []
+
+    def match_games(
+        self, evaluation: str | None = None, limit: int = 100, after: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Return no games, because evaluations play none."""
+        return []
+
+
+def _column(name: str, iterations: list[Iteration]) -> dict[str, list[Any]]:
+    held = [item for item in iterations if name in item.values]
+    return {
+        "iteration": [item.iteration for item in held],
+        "step": [item.step for item in held],
+        "time": [item.time for item in held],
+        "value": [item.values[name] for item in held],
+    }

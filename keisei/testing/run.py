@@ -1,0 +1,246 @@
+"""``FakeRun``: a run with made-up metrics, games and evaluations."""
+
+import asyncio
+import random
+from dataclasses import replace
+from itertools import count
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+from anyio.abc import TaskGroup
+
+from keisei.config import Settings
+from keisei.errors import NotRunning
+from keisei.evaluation.spec import EvaluationSpec
+from keisei.events import Alert, Board, Event, Failed, Iteration, Level, State, Status
+from keisei.feed.hub import Hub
+from keisei.runtime.commands import CommandName
+from keisei.runtime.evaluation_records import EvaluationHandle, EvaluationMethods, EvaluationRecords
+from keisei.runtime.plan import StartPoint
+from keisei.runtime.status import RunState, StatusReport
+from keisei.testing import evaluations
+from keisei.testing.games import made_up_boards
+from keisei.testing.metrics import made_up_metrics
+from keisei.testing.reader import STEPS, FakeReader
+
+RUN = "20240229-120000-fake"
+"""Id of every fake run."""
+ALERT_EVERY = 40
+"""Iterations between two alerts."""
+
+
+class FakeRun(EvaluationMethods):
+    """A run that emits plausible metrics, boards, alerts and evaluations while it is entered.
+
+    It has everything that the server uses of a run (``keisei.server.source.Source``), so
+    ``create_app(FakeRun())`` is the real service with made-up numbers.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        history: int = 0,
+        compile_seconds: float = 0.2,
+        iteration_seconds: float = 0.5,
+        board_seconds: float = 0.25,
+        seed: int = 0,
+    ) -> None:
+        """Prepare a fake run; it begins when it is entered.
+
+        Args:
+            settings: the settings that it shows; None means the defaults.
+            history: number of iterations in the past.
+            compile_seconds: time until training starts.
+            iteration_seconds: time of an iteration.
+            board_seconds: time of a move of the game that is shown.
+            seed: seed of the made-up numbers.
+        """
+        self.settings = settings or Settings()
+        self.reader = FakeReader()
+        self._state = RunState(RUN, self.settings, StartPoint())
+        self.hub = Hub(self._state.status)
+        self.checkpoint_age: float | None = None
+        """Age of the newest checkpoint that ``status`` shows, in seconds."""
+        self._random = random.Random(seed)
+        self._compile_seconds = compile_seconds
+        self._iteration_seconds = iteration_seconds
+        self._board_seconds = board_seconds
+        self._state.started -= history * iteration_seconds
+        self._records = EvaluationRecords(self._emit)
+        self._task: asyncio.Task[None] | None = None
+        self._tasks: TaskGroup
+        self._begun = anyio.Event()
+        self._training = anyio.Event()
+        """Set while training goes on: not before it starts, in a pause, or after a failure."""
+        self._changed = anyio.Event()
+        self.ended = anyio.Event()
+        """Set when the run has been stopped."""
+        for _ in range(history):
+            self._state.update(self._next_iteration())
+
+    async def start(self) -> Self:
+        """Begin, as entering the block does; ``aclose`` may be called from another task."""
+        self._task = asyncio.create_task(self._live())
+        await self._begun.wait()
+        return self
+
+    async def aclose(self) -> None:
+        """Stop the run and wait for its end. May be called again."""
+        if self._task:
+            self.stop()
+            self._tasks.cancel_scope.cancel()
+            await self._task
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def _live(self) -> None:
+        async with anyio.create_task_group() as self._tasks:
+            for task in (self.hub.run, self._train, self._show_games):
+                self._tasks.start_soon(task)
+            self._begun.set()
+
+    # ------------------------------------------------------------ what the server uses
+
+    @property
+    def evaluation_records(self) -> EvaluationRecords:
+        """The run's evaluations."""
+        return self._records
+
+    def status(self) -> StatusReport:
+        """Return what the run pretends to do now."""
+        report = self._state.report(
+            stopping=False,
+            elapsed=self._state.iteration * self._iteration_seconds,
+            phase="idle" if self.state == "paused" else "iteration",
+            beat_age=0.0,
+            clients=self.hub.clients,
+            dropped=0,
+            degraded=(),
+        )
+        return replace(report, checkpoint_age=self.checkpoint_age)
+
+    def history(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
+        """Return alerts, newest first."""
+        return self.reader.events(limit, after)
+
+    def submit(self, name: CommandName) -> None:
+        """Obey a command at once. Raises NotRunning."""
+        self._require("running", "paused")
+        if name == "checkpoint":
+            self._change_state("checkpoint", self.state)
+        elif name == "pause":
+            self._training = anyio.Event()
+            self._change_state("paused", "paused")
+        else:
+            self._training.set()
+            self._change_state("resumed", "running")
+
+    def stop(self) -> None:
+        """End the run, its evaluations and its streams. May be called again."""
+        if not self.ended.is_set():
+            self._change_state("stopped", "failed" if self.state == "failed" else "stopped")
+            self._records.close()
+            self.hub.close()
+            self.ended.set()
+
+    async def evaluate(self, spec: EvaluationSpec, key: str | None = None) -> EvaluationHandle:
+        """Pretend to play an evaluation, in a few seconds.
+
+        The same ``key`` gives the same evaluation. Raises InboxFull, NotRunning, KeyReused.
+        """
+        self._require("running", "paused")
+        record, new = self._records.add(spec, key)
+        if new:
+            evaluations.report(self._records, record, spec, 0, "queued")
+            self._tasks.start_soon(evaluations.play, self._records, record, spec)
+        return EvaluationHandle(record)
+
+    # ------------------------------------------------------------ for tests
+
+    @property
+    def state(self) -> State:
+        """The state that the run pretends to be in."""
+        return self._state.state
+
+    @property
+    def step(self) -> int:
+        """The number of plies that the run pretends to have trained on."""
+        return self._state.step
+
+    def fail(self, message: str = "made to fail") -> None:
+        """Pretend that the training failed with a RuntimeError."""
+        self._training = anyio.Event()  # never set again
+        self._emit(Failed, message=message, type="RuntimeError")
+
+    def alert(self, name: str, level: Level, message: str) -> None:
+        """Send an alert, and keep it in ``reader``."""
+        alert = self._state.event(Alert, name=name, level=level, message=message)
+        self.reader.alerts.append(alert)
+        self._publish(alert)
+
+    async def until(self, state: State) -> None:
+        """Wait until the run is in this state."""
+        while self.state != state:
+            self._changed = anyio.Event()
+            await self._changed.wait()
+
+    # ------------------------------------------------------------ tasks
+
+    async def _train(self) -> None:
+        self._change_state("compiling", "compiling", "the first start takes about half a minute")
+        await anyio.sleep(self._compile_seconds)
+        self._change_state("running", "running")
+        self._training.set()
+        while True:
+            await self._training.wait()
+            self._publish(self._next_iteration())
+            if self._state.iteration % ALERT_EVERY == 8:
+                self.alert("first_mover_bias", "warning", "sente scored 0.58 of late")
+            await anyio.sleep(self._iteration_seconds)
+
+    def _next_iteration(self) -> Iteration:
+        number = self._state.iteration + 1
+        item = Iteration(
+            run=RUN,
+            step=number * STEPS,
+            time=self._state.started + number * self._iteration_seconds,
+            iteration=number,
+            values=made_up_metrics(number, self._random),
+        )
+        self.reader.iterations.append(item)
+        return item
+
+    async def _show_games(self) -> None:
+        for number in count(1):
+            for fields in made_up_boards(number, self._random):
+                await self._training.wait()
+                self._emit(Board, **fields)
+                await anyio.sleep(self._board_seconds)
+
+    # ------------------------------------------------------------ events
+
+    def _require(self, *states: State) -> None:
+        if self.state not in states:
+            raise NotRunning(f"The run is {self.state}.")
+
+    def _change_state(self, kind: Any, state: State, message: str = "") -> None:
+        self._emit(Status, kind=kind, state=state, message=message)
+
+    def _emit(self, kind: type[Event], /, **fields: Any) -> None:
+        self._publish(self._state.event(kind, **fields))
+
+    def _publish(self, event: Event) -> None:
+        self._state.update(event)
+        self.hub.publish(event)
+        self._changed.set()

@@ -1,0 +1,79 @@
+"""Single moves of the network in training: many requests, few forward passes."""
+
+from typing import Any
+
+import anyio
+import pytest
+import torch
+
+from keisei.config import Env
+from keisei.nets.policy import Agent
+from keisei.nets.registry import build
+from keisei.play.mailbox import MoveRequest
+from keisei.play.moves import Answer, choose_moves
+from keisei.play.players import Player
+from keisei.shogi import Position, SfenError
+
+MATED = "4k4/4G4/4P4/9/9/9/9/9/4K4 w - 1"
+ENTERED = "LNSGKGSNL/1R5B1/PPPPPPPPP/9/9/9/9/9/4k4 b RB 1"
+SECOND = "lnsgkgsnl/1r5b1/ppppppppp/9/9/2P6/PP1PPPPPP/1B5R1/LNSGKGSNL w - 2"
+ENV = Env(max_ply=300)
+
+
+@pytest.fixture
+def agent() -> Agent:
+    net = build("mlp", blocks=1, channels=16, seed=1).eval()
+    return Agent(net, torch.device("cpu"), torch.float32)
+
+
+def answer(agent: Any, *wanted: tuple[str, bool]) -> list[Answer]:
+    async def make() -> list[MoveRequest]:  # a reply is made on a loop
+        return [MoveRequest(sfen, greedy) for sfen, greedy in wanted]
+
+    requests = anyio.run(make)
+    found = choose_moves(agent, ENV, requests)
+    assert [id(reply) for reply, _ in found] == [
+        id(request.answer) for request in sorted(requests, key=lambda r: not r.greedy)
+    ]
+    return found
+
+
+def test_requests_are_answered_in_two_forward_passes_each_with_its_own_answer(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    player = Player(agent, max_ply=ENV.max_ply, declaration=ENV.declaration)
+    sfens = ["startpos", MATED, "nonsense", ENTERED, SECOND]
+    batches: list[int] = []
+    choose = agent.choose
+
+    def counted(observation: Any, mask: Any, **how: Any) -> Any:
+        batches.append(len(mask))
+        return choose(observation, mask, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(agent, "choose", counted)
+        found = answer(agent, *((sfen, True) for sfen in sfens), (SECOND, False))
+    moves = [move for _, move in found]
+    assert batches == [2, 1]
+    assert moves[0] == player.best_move("startpos")
+    assert (moves[1], moves[3]) == (None, "win")
+    assert isinstance(moves[2], SfenError)
+    assert moves[4] == player.best_move(SECOND)
+    assert moves[5] in Position(SECOND).legal_moves()
+
+
+def test_an_error_of_the_network_is_the_answer_to_every_request_of_its_pass(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose = agent.choose
+
+    def greedy_fails(observation: Any, mask: Any, *, greedy: bool) -> Any:
+        if greedy:
+            raise ZeroDivisionError("agent")
+        return choose(observation, mask, greedy=greedy)
+
+    monkeypatch.setattr(agent, "choose", greedy_fails)
+    found = answer(agent, ("startpos", False), ("startpos", True), (SECOND, True))
+    moves = [move for _, move in found]
+    assert [type(move) for move in moves[:2]] == [ZeroDivisionError] * 2
+    assert moves[2] in Position().legal_moves()
