@@ -50,7 +50,7 @@ class IterationReport:
 class Learner:
     """The learner of a run. Make all calls in the thread that made the learner.
 
-    All random numbers come from the learner's own generators, whose seed is ``run.seed``. On a CPU
+    All random numbers come from the learner's own generators, seeded from ``run.seed``. On a CPU
     the same settings, number of torch threads and state give the same weights, bit for bit. Each of
     several ``ranks`` has its own learner. The learners' games differ; their weights are equal.
     """
