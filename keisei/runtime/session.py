@@ -218,7 +218,7 @@ class Keisei(EvaluationMethods):
         self._entered.alert(name, level, message)
 
     def log(self, name: str, level: Level, message: str) -> None:
-        """Send a log line to the readers of the run's events; it may be dropped. From any thread."""
+        """Send a log line to the readers of events; it may be dropped. From any thread."""
         self._entered.log(name, level, message)
 
     # ------------------------------------------------------------------ watching
