@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from keisei.events import Alert, Board, Evaluation, Event, Failed, Iteration, Reset, Status, dumps
-from keisei.runtime.book import EvaluationRecord
+from keisei.runtime.evaluation_records import EvaluationRecord
 
 
 def test_json_has_null_for_nan_and_infinities() -> None:

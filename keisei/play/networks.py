@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 
 from keisei.config import Env
-from keisei.evaluation.spec import CURRENT
 from keisei.match_rules import Choice
 from keisei.nets.policy import Agent
 from keisei.play.players import load_within
@@ -66,18 +65,23 @@ class Networks:
         self._ids = itertools.count()
         self._agents: dict[int, Agent] = {}
 
-    def open(self, source: str, live: Agent | None = None, step: int = 0) -> LoadedNetwork:
-        """Copy ``live`` (trained for ``step`` steps) if ``source`` is ``current``; else load a
-        file.
+    def copy(self, live: Agent, step: int) -> LoadedNetwork:
+        """Copy the weights of the network in training, which has trained for ``step`` steps.
 
-        Raises CheckpointError, RunError, DeviceError; MemoryError where it exceeds ``memory_mib``.
+        Raises MemoryError if the copy exceeds ``memory_mib``.
         """
+        self._check_memory(live.nbytes)
         id = next(self._ids)
-        if source == CURRENT and live is not None:
-            self._check_memory(live.nbytes)
-            self._agents[id] = live.snapshot()
-            return LoadedNetwork(id, f"{self._run}@{step}", step, self._env.max_ply)
-        player = load_within(Path(source), self._device, self._check_memory)
+        self._agents[id] = live.snapshot()
+        return LoadedNetwork(id, f"{self._run}@{step}", step, self._env.max_ply)
+
+    def load(self, path: Path) -> LoadedNetwork:
+        """Load the network of a run or checkpoint.
+
+        Raises CheckpointError, RunError, DeviceError; MemoryError if it exceeds ``memory_mib``.
+        """
+        player = load_within(path, self._device, self._check_memory)
+        id = next(self._ids)
         self._agents[id] = player.agent
         return LoadedNetwork(id, player.name, player.step, player.max_ply, player.home)
 

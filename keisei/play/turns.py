@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from keisei.errors import NotRunning
 from keisei.evaluation import Match, PlayedGame, Wanted
+from keisei.evaluation.spec import CURRENT
 from keisei.match_rules import Choice
 from keisei.nets.policy import Agent
 from keisei.play.mailbox import Command, PlyRequest, Reply, deliver
@@ -101,8 +103,10 @@ class Matches:
         answer: LoadedNetwork | None = None
         try:
             match command:
+                case OpenNetwork(source=source) if source == CURRENT and live is not None:
+                    answer = self._networks.copy(live, step)
                 case OpenNetwork(source=source):
-                    answer = self._networks.open(source, live, step)
+                    answer = self._networks.load(Path(source))
                 case CloseNetwork(id=id):
                     self._networks.close(id)
                 case PlayMatch(job=job):

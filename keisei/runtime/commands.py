@@ -1,6 +1,7 @@
 """Commands to the device thread that concern training."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from keisei.play.mailbox import Command
 
@@ -20,5 +21,10 @@ class SaveCheckpoint(Command):
     """Save when the iteration in progress has ended; the answer is the checkpoint's path."""
 
 
-COMMANDS = {"pause": Pause, "resume": Resume, "checkpoint": SaveCheckpoint}
+CommandName = Literal["pause", "resume", "checkpoint"]
+COMMANDS: dict[CommandName, type[Command]] = {
+    "pause": Pause,
+    "resume": Resume,
+    "checkpoint": SaveCheckpoint,
+}
 """Commands by the names that ``Keisei.submit`` and the HTTP API use."""

@@ -12,7 +12,7 @@ from keisei.events import Alert, Board, Event, Game, Iteration, State, Status
 from keisei.feed.outbox import Outbox
 from keisei.ppo.learner import IterationReport, Learner
 from keisei.process import heap_bytes
-from keisei.runtime.turns import Share
+from keisei.runtime.share import Share
 
 BOARD_SECONDS = 0.5
 """Time between two boards."""

@@ -18,7 +18,7 @@ from keisei.play.evaluation import Ending, describe, play_to_the_end
 from keisei.play.mailbox import Mailbox
 from keisei.play.networks import LoadedNetwork
 from keisei.play.tournament import Progress, Tournament
-from keisei.runtime.book import INTERRUPTED, EvaluationBook, EvaluationRecord
+from keisei.runtime.evaluation_records import INTERRUPTED, EvaluationRecord, EvaluationRecords
 from keisei.runtime.named import NamedCheckpoints
 from keisei.store import DatabaseError, RunDirectory
 from keisei.store.layout import CHECKPOINTS
@@ -37,13 +37,13 @@ class Evaluations:
         self,
         run: RunDirectory,
         mailbox: Mailbox,
-        book: EvaluationBook,
+        records: EvaluationRecords,
         unfinished: Sequence[EvaluationRecord] = (),
     ) -> None:
         """``unfinished``: evaluations of the run's earlier processes, to be played on."""
         self.values: dict[str, float] = {}
         """Metrics of the evaluation that ended last and was not a test for ``best``."""
-        self._run, self._mailbox, self._book = run, mailbox, book
+        self._run, self._mailbox, self._records = run, mailbox, records
         self._named = NamedCheckpoints(run)
         self._unfinished = unfinished
         self._places = anyio.Semaphore(AT_ONCE)
@@ -69,10 +69,10 @@ class Evaluations:
         Raises InboxFull, KeyReused, NotRunning.
         """
         await self._open.wait()
-        record, new = self._book.add(spec, key)
+        record, new = self._records.add(spec, key)
         if new:
             if self._mailbox.closed:
-                self._book.drop(record)
+                self._records.drop(record)
                 raise NotRunning("the run has ended")
             self._begin(record)
         return record
@@ -83,7 +83,7 @@ class Evaluations:
             self._group.start_soon(start)
 
     def _begin(self, record: EvaluationRecord) -> None:
-        self._book.change(record, state="queued", message="")
+        self._records.change(record, state="queued", message="")
         self._group.start_soon(self._evaluate, record)
 
     async def _evaluate(self, record: EvaluationRecord) -> None:
@@ -106,7 +106,7 @@ class Evaluations:
         finally:
             if end["state"] != "interrupted":
                 self._run.pinned.pop(record.id, None)
-            self._book.change(record, **end)
+            self._records.change(record, **end)
 
     async def _play(self, record: EvaluationRecord, archive: Archive) -> Ending:
         spec = record.spec or EvaluationSpec.from_dict(record.fields["spec"])
@@ -154,7 +154,7 @@ class Evaluations:
         return {"state": "done", "result": result, "message": message, "progress": 1.0}
 
     def _on_progress(self, record: EvaluationRecord, progress: Progress) -> None:
-        self._book.change(record, state="running", **progress.to_fields())
+        self._records.change(record, state="running", **progress.to_fields())
 
 
 class _Arena(DeviceArena):

@@ -22,7 +22,7 @@ from keisei.feed.readers import Readers
 from keisei.feed.sinks import DatabaseSink, Feed, Sink
 from keisei.feed.supervise import Heartbeat, Losses, supervise, watch
 from keisei.play.mailbox import Mailbox
-from keisei.runtime.book import EvaluationBook
+from keisei.runtime.evaluation_records import EvaluationRecords
 from keisei.runtime.evaluations import Evaluations
 from keisei.runtime.plan import RunPlan
 from keisei.runtime.regular import RegularEvaluations
@@ -65,9 +65,9 @@ class RunLife:
         self._stopping, self._leave_compile = stopping, leave_compile
         self._outbox = Outbox()
         self._state = RunState(plan.run.id, plan.settings, plan.start)
-        self.book = EvaluationBook(self.emit)
-        unfinished = self.book.restore(plan.evaluations)
-        self.evaluations = Evaluations(plan.run, mailbox, self.book, unfinished)
+        self.records = EvaluationRecords(self.emit)
+        unfinished = self.records.restore(plan.evaluations)
+        self.evaluations = Evaluations(plan.run, mailbox, self.records, unfinished)
         self._regular = RegularEvaluations(
             plan.settings, self.evaluations, plan.start.step, unfinished
         )
@@ -95,7 +95,7 @@ class RunLife:
                     await self._crashed(crash)
                 supervised.cancel_scope.cancel()
         finally:
-            for close in (self.book.close, self.hub.close, self.readers.close):
+            for close in (self.records.close, self.hub.close, self.readers.close):
                 with _logged():
                     close()
             for release in (self._plan.database.close, self._plan.run.close):

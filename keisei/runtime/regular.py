@@ -9,7 +9,7 @@ from keisei.config import Settings
 from keisei.errors import InboxFull, NotRunning
 from keisei.evaluation.spec import BEST, CURRENT, ENGINE, LOCAL, EvaluationSpec, rules_in
 from keisei.hint import did_you_mean
-from keisei.runtime.book import EvaluationRecord
+from keisei.runtime.evaluation_records import EvaluationRecord
 from keisei.runtime.evaluations import Evaluations
 
 

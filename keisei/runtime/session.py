@@ -5,7 +5,7 @@ import warnings
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from anyio import CancelScope, to_thread
 
@@ -15,8 +15,8 @@ from keisei.events import TOPICS, Event, Level, Topic
 from keisei.feed.hub import Hub
 from keisei.feed.sinks import Sink
 from keisei.play.mailbox import Command, Mailbox, MoveRequest
-from keisei.runtime.book import EvaluationBook, EvaluationHandle, EvaluationMethods
-from keisei.runtime.commands import COMMANDS
+from keisei.runtime.commands import COMMANDS, CommandName
+from keisei.runtime.evaluation_records import EvaluationHandle, EvaluationMethods, EvaluationRecords
 from keisei.runtime.plan import RunPlan, RunRequest
 from keisei.runtime.status import StatusReport
 
@@ -167,7 +167,7 @@ class Keisei(EvaluationMethods):
         )
 
     # ------------------------------------------------------------------ control
-    def submit(self, name: Literal["pause", "resume", "checkpoint"]) -> Command:
+    def submit(self, name: CommandName) -> Command:
         """Queue a command. Returning means accepted; ``await command.finished`` waits for its end.
 
         Raises InboxFull, NotRunning, KeyError.
@@ -218,7 +218,7 @@ class Keisei(EvaluationMethods):
         self._entered.alert(name, level, message)
 
     def log(self, name: str, level: Level, message: str) -> None:
-        """Send a log line to the readers of events; it may be dropped. From any thread."""
+        """Send a log line to the readers of events. It may be dropped. From any thread."""
         self._entered.log(name, level, message)
 
     # ------------------------------------------------------------------ watching
@@ -271,9 +271,9 @@ class Keisei(EvaluationMethods):
         return EvaluationHandle(record)
 
     @property
-    def evaluation_book(self) -> EvaluationBook:
+    def evaluation_records(self) -> EvaluationRecords:
         """The records of the run's evaluations. Users need only ``evaluations`` and its like."""
-        return self._entered.book
+        return self._entered.records
 
     async def best_move(self, sfen: str, *, greedy: bool = True) -> str | None:
         """Return the current network's move (USI), ``"win"`` to declare, None if there is no move.

@@ -26,7 +26,7 @@ from keisei.runtime.learners import begin
 from keisei.runtime.plan import RunPlan
 from keisei.runtime.rollback import Rollback
 from keisei.runtime.saving import Saver
-from keisei.runtime.turns import Pace, Share
+from keisei.runtime.share import Pace, Share
 
 FINISH_SECONDS = 3.0
 """When a stop is requested, an iteration is finished if no more than this is left of it."""

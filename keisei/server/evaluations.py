@@ -16,7 +16,7 @@ from starlette.routing import Route
 from keisei.evaluation.spec import BEST, CURRENT, ENGINE, LOCAL, EvaluationSpec, rules_in
 from keisei.events import dumps
 from keisei.hint import did_you_mean
-from keisei.runtime.book import EvaluationRecord
+from keisei.runtime.evaluation_records import EvaluationRecord
 from keisei.server.answers import Json, in_thread
 from keisei.server.models import (
     EvalRequest,
@@ -42,7 +42,7 @@ class EvaluationList(HTTPEndpoint):
     async def get(self, request: Request) -> Response:
         """List the evaluations, newest first."""
         parse_query(NoQuery, request)
-        found = {"evaluations": _source(request).evaluation_book.list()}
+        found = {"evaluations": _source(request).evaluation_records.list()}
         return await in_thread(request, Json, found)
 
     async def post(self, request: Request) -> Response:
@@ -53,7 +53,7 @@ class EvaluationList(HTTPEndpoint):
         spec = await in_thread(request, _make_spec, wanted, source)  # reads the disk
         handle = await source.evaluate(spec, _idempotency_key(request))
         here = f"{request.scope.get('root_path', '')}/api/eval/{handle.id}"
-        record = source.evaluation_book.get(handle.id)
+        record = source.evaluation_records.get(handle.id)
         body = {
             "id": handle.id,
             **(record.fields if record else {}),
@@ -157,7 +157,7 @@ def _idempotency_key(request: Request) -> str | None:
 def _requested(request: Request) -> EvaluationRecord:
     """Return the evaluation that the path names. Raises Problem 404."""
     id: str = request.path_params["id"]
-    record = _source(request).evaluation_book.get(id)
+    record = _source(request).evaluation_records.get(id)
     if record is None:
         raise Problem(404, f"There is no evaluation {id!r}.")
     return record

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Literal
+from typing import Any
 
 import anyio
 from starlette.requests import Request
@@ -17,6 +17,7 @@ from starlette.routing import Route
 from keisei.feed.supervise import ALLOWANCE
 from keisei.hint import did_you_mean
 from keisei.metrics import METRICS, NAMES
+from keisei.runtime.commands import CommandName
 from keisei.server.answers import Json, in_thread
 from keisei.server.models import MAX_DIGITS, MetricsQuery, NoQuery, PageQuery, parse_query
 from keisei.server.problems import Problem
@@ -180,9 +181,7 @@ async def _page(request: Request, name: str, read: Callable[..., list[dict[str, 
     return await in_thread(request, Json, {name: found, "next": more})
 
 
-def _submit(
-    request: Request, kind: Literal["pause", "resume", "checkpoint"], message: str
-) -> Response:
+def _submit(request: Request, kind: CommandName, message: str) -> Response:
     parse_query(NoQuery, request)
     _source(request).submit(kind)
     return _accepted(request, message)

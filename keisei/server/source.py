@@ -5,12 +5,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from keisei.config import Settings
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.feed.hub import Hub
-from keisei.runtime.book import EvaluationBook, EvaluationHandle
+from keisei.runtime.commands import CommandName
+from keisei.runtime.evaluation_records import EvaluationHandle, EvaluationRecords
 from keisei.runtime.status import StatusReport
 
 
@@ -76,7 +77,7 @@ class Source(Protocol):
         """The run's events, encoded as server-sent events for the streams of clients."""
 
     @property
-    def evaluation_book(self) -> EvaluationBook:
+    def evaluation_records(self) -> EvaluationRecords:
         """The run's evaluations: to read, to follow and to cancel. ``evaluate`` adds one."""
 
     def status(self) -> StatusReport:
@@ -85,7 +86,7 @@ class Source(Protocol):
     def history(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
         """Return a page of statuses and alerts, newest first. Blocks: called in a thread."""
 
-    def submit(self, name: Literal["pause", "resume", "checkpoint"]) -> Any:
+    def submit(self, name: CommandName) -> Any:
         """Queue a command. On return it is accepted but not yet done."""
 
     def stop(self) -> None:

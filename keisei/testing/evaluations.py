@@ -7,25 +7,25 @@ import numpy as np
 
 from keisei.evaluation import score_interval
 from keisei.evaluation.spec import EvaluationSpec
-from keisei.runtime.book import EvaluationBook, EvaluationRecord
+from keisei.runtime.evaluation_records import EvaluationRecord, EvaluationRecords
 
 SECONDS = 0.2
 """Seconds between two changes of an evaluation."""
 
 
-async def play(book: EvaluationBook, record: EvaluationRecord, spec: EvaluationSpec) -> None:
+async def play(records: EvaluationRecords, record: EvaluationRecord, spec: EvaluationSpec) -> None:
     """Change the record again and again, until all games have ended or it is cancelled."""
     ended = 0
     with record.scope as scope:
         while ended < spec.games:
             await anyio.sleep(SECONDS)
             ended = min(spec.games, ended + max(2, spec.games // 16))
-            report(book, record, spec, ended, "running")
-    report(book, record, spec, ended, "cancelled" if scope.cancelled_caught else "done")
+            report(records, record, spec, ended, "running")
+    report(records, record, spec, ended, "cancelled" if scope.cancelled_caught else "done")
 
 
 def report(
-    book: EvaluationBook,
+    records: EvaluationRecords,
     record: EvaluationRecord,
     spec: EvaluationSpec,
     ended: int,
@@ -33,7 +33,7 @@ def report(
 ) -> None:
     """Change the record to this state after ``ended`` games."""
     over = state in {"done", "cancelled"}
-    book.change(record, state=state, **made_up_score(spec, ended, over=over))
+    records.change(record, state=state, **made_up_score(spec, ended, over=over))
 
 
 def made_up_score(spec: EvaluationSpec, ended: int, *, over: bool) -> dict[str, Any]:

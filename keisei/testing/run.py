@@ -5,7 +5,7 @@ import random
 from dataclasses import replace
 from itertools import count
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import anyio
 from anyio.abc import TaskGroup
@@ -15,7 +15,8 @@ from keisei.errors import NotRunning
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.events import Alert, Board, Event, Failed, Iteration, Level, State, Status
 from keisei.feed.hub import Hub
-from keisei.runtime.book import EvaluationBook, EvaluationHandle, EvaluationMethods
+from keisei.runtime.commands import CommandName
+from keisei.runtime.evaluation_records import EvaluationHandle, EvaluationMethods, EvaluationRecords
 from keisei.runtime.plan import StartPoint
 from keisei.runtime.status import RunState, StatusReport
 from keisei.testing import evaluations
@@ -67,7 +68,7 @@ class FakeRun(EvaluationMethods):
         self._iteration_seconds = iteration_seconds
         self._board_seconds = board_seconds
         self._state.started -= history * iteration_seconds
-        self._book = EvaluationBook(self._emit)
+        self._records = EvaluationRecords(self._emit)
         self._task: asyncio.Task[None] | None = None
         self._tasks: TaskGroup
         self._begun = anyio.Event()
@@ -112,9 +113,9 @@ class FakeRun(EvaluationMethods):
     # ------------------------------------------------------------ what the server uses
 
     @property
-    def evaluation_book(self) -> EvaluationBook:
+    def evaluation_records(self) -> EvaluationRecords:
         """The run's evaluations."""
-        return self._book
+        return self._records
 
     def status(self) -> StatusReport:
         """Return what the run pretends to do now."""
@@ -133,7 +134,7 @@ class FakeRun(EvaluationMethods):
         """Return alerts, newest first."""
         return self.reader.events(limit, after)
 
-    def submit(self, name: Literal["pause", "resume", "checkpoint"]) -> None:
+    def submit(self, name: CommandName) -> None:
         """Obey a command at once. Raises NotRunning."""
         self._require("running", "paused")
         if name == "checkpoint":
@@ -149,7 +150,7 @@ class FakeRun(EvaluationMethods):
         """End the run, its evaluations and its streams. May be called again."""
         if not self.ended.is_set():
             self._change_state("stopped", "failed" if self.state == "failed" else "stopped")
-            self._book.close()
+            self._records.close()
             self.hub.close()
             self.ended.set()
 
@@ -159,10 +160,10 @@ class FakeRun(EvaluationMethods):
         The same ``key`` gives the same evaluation. Raises InboxFull, NotRunning, KeyReused.
         """
         self._require("running", "paused")
-        record, new = self._book.add(spec, key)
+        record, new = self._records.add(spec, key)
         if new:
-            evaluations.report(self._book, record, spec, 0, "queued")
-            self._tasks.start_soon(evaluations.play, self._book, record, spec)
+            evaluations.report(self._records, record, spec, 0, "queued")
+            self._tasks.start_soon(evaluations.play, self._records, record, spec)
         return EvaluationHandle(record)
 
     # ------------------------------------------------------------ for tests

@@ -1,5 +1,6 @@
-"""The pipe from the device thread to the loop."""
+"""The queue of events from the device thread to the event loop."""
 
+import asyncio
 import threading
 import time
 from collections import deque
@@ -26,7 +27,8 @@ def status(number: int) -> Event:
     return Status(run="r", step=number, time=0.0, kind="running", state="running")
 
 
-async def everything(outbox: Outbox) -> list[int]:
+async def drain_all(outbox: Outbox) -> list[int]:
+    """Return the numbers of all events until the end of the stream."""
     got: list[int] = []
     while events := await outbox.drain():
         got += [event.step for event in events]
@@ -38,7 +40,7 @@ async def test_events_come_in_the_order_they_were_emitted() -> None:
     for number in range(10):
         outbox.emit((log if number % 3 else status)(number))
     outbox.close()
-    assert await everything(outbox) == list(range(10))
+    assert await drain_all(outbox) == list(range(10))
 
 
 async def test_a_finaliser_that_logs_while_the_lock_is_held_does_not_deadlock() -> None:
@@ -59,10 +61,10 @@ async def test_a_finaliser_that_logs_while_the_lock_is_held_does_not_deadlock() 
     await anyio.to_thread.run_sync(thread.join, 2)
     assert not thread.is_alive()
     outbox.close()
-    assert sorted(await everything(outbox)) == [0, 1]
+    assert sorted(await drain_all(outbox)) == [0, 1]
 
 
-async def test_a_flood_drops_the_oldest_counts_them_and_leaves_the_loop_responsive() -> None:
+async def test_a_flood_drops_the_oldest_events_counts_them_and_leaves_the_loop_responsive() -> None:
     outbox, heartbeat = Outbox(), Heartbeat(0.01)
     done = threading.Event()
 
@@ -79,7 +81,7 @@ async def test_a_flood_drops_the_oldest_counts_them_and_leaves_the_loop_responsi
         threading.Thread(target=flood).start()
         while events := await outbox.drain():
             for event in events:
-                time.sleep(0.0002)  # noqa: ASYNC251 what handling an event may cost
+                time.sleep(0.0002)  # noqa: ASYNC251 (what handling an event may cost)
                 got.append(event.step)
                 await anyio.lowlevel.checkpoint()
         tasks.cancel_scope.cancel()
@@ -90,7 +92,7 @@ async def test_a_flood_drops_the_oldest_counts_them_and_leaves_the_loop_responsi
     assert heartbeat.worst_lag() < 0.25
 
 
-async def test_one_wake_up_at_most_is_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_events_wake_the_loop_once(monkeypatch: pytest.MonkeyPatch) -> None:
     outbox = Outbox()
     wakes = []
     monkeypatch.setattr(outbox, "_wake", lambda: wakes.append(1))
@@ -99,7 +101,7 @@ async def test_one_wake_up_at_most_is_on_its_way(monkeypatch: pytest.MonkeyPatch
     assert len(wakes) == 1
 
 
-async def test_what_must_be_kept_overflows_aloud() -> None:
+async def test_an_event_that_must_be_kept_and_finds_no_room_is_an_error() -> None:
     outbox = Outbox(kept=3)
     for number in range(3):
         outbox.emit(status(number))
@@ -107,30 +109,58 @@ async def test_what_must_be_kept_overflows_aloud() -> None:
         outbox.emit(status(3))
     outbox.emit(status(4), always=True)
     outbox.close()
-    assert await everything(outbox) == [0, 1, 2, 4]
+    assert await drain_all(outbox) == [0, 1, 2, 4]
+
+
+async def test_drain_sleeps_while_there_are_no_events() -> None:
+    class Bell(asyncio.Event):
+        waits = 0
+
+        async def wait(self) -> Any:
+            self.waits += 1
+            assert self.waits < 10, "drain spins"
+            return await super().wait()
+
+    outbox = Outbox()
+    outbox._ready = bell = Bell()
+    outbox.emit(log(1))
+    assert [event.step for event in await outbox.drain()] == [1]
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(outbox.drain)
+        await anyio.wait_all_tasks_blocked()
+        assert bell.waits <= 3
+        tasks.cancel_scope.cancel()
 
 
 async def test_events_of_one_call_come_together_or_not_at_all() -> None:
     outbox = Outbox(kept=3)
-    told = [status(0), log(1), status(2)]
-    threading.Timer(0.05, outbox.emit, told).start()
-    with anyio.fail_after(1):
-        assert await outbox.drain() == told
+    together = [status(0), log(1), status(2)]
+    threading.Thread(target=outbox.emit, args=together).start()
+    with anyio.fail_after(5):
+        assert await outbox.drain() == together
     outbox.emit(status(3))
     with pytest.raises(OutboxOverflow, match="3 events: running"):
         outbox.emit(*(status(number) for number in (4, 5, 6)))
     outbox.close()
-    assert await everything(outbox) == [3]
+    assert await drain_all(outbox) == [3]
 
 
 async def test_an_event_wakes_a_loop_that_sleeps() -> None:
     outbox = Outbox()
-    threading.Timer(0.05, outbox.emit, [log(7)]).start()
-    with anyio.fail_after(1):
-        assert [event.step for event in await outbox.drain()] == [7]
+    got: list[int] = []
+
+    async def drain() -> None:
+        got.extend(event.step for event in await outbox.drain())
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(drain)
+            await anyio.wait_all_tasks_blocked()
+            threading.Thread(target=outbox.emit, args=[log(7)]).start()
+    assert got == [7]
 
 
-async def test_events_after_the_end_are_counted_not_raised() -> None:
+async def test_events_after_close_are_dropped_and_counted() -> None:
     outbox = Outbox()
     outbox.close()
     outbox.emit(status(1))
@@ -138,7 +168,7 @@ async def test_events_after_the_end_are_counted_not_raised() -> None:
     assert await outbox.drain() == []
 
 
-def test_a_closed_loop_is_no_error_for_the_thread() -> None:
+def test_emitting_to_a_closed_loop_is_no_error() -> None:
     async def make() -> Outbox:
         return Outbox()
 

@@ -1,4 +1,4 @@
-"""Events as objects, inside the program."""
+"""Events as objects, for readers inside the program."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ async def rest(events: Any) -> list[Event]:
         return [event async for event in events]
 
 
-async def test_reading_begins_with_the_call_and_ends_with_the_run() -> None:
+async def test_a_reader_gets_the_events_of_its_topics_from_its_call_to_the_end_of_the_run() -> None:
     readers = Readers(reset)
     events = readers.read({"metrics"})
     readers.publish(metric(1))
@@ -38,7 +38,7 @@ async def test_reading_begins_with_the_call_and_ends_with_the_run() -> None:
     assert await rest(readers.read({"metrics"})) == []
 
 
-async def test_a_slow_reader_gets_reset_and_goes_on_at_the_newest() -> None:
+async def test_a_reader_that_falls_behind_gets_reset_and_goes_on_with_the_newest() -> None:
     readers = Readers(reset, buffer=10)
     slow = readers.read({"metrics"})
     for step in range(25):
@@ -51,7 +51,7 @@ async def test_a_slow_reader_gets_reset_and_goes_on_at_the_newest() -> None:
     assert sum(isinstance(event, Reset) for event in got) == 1
 
 
-async def test_failure_reaches_every_reader_whatever_its_topics_as_the_last_event() -> None:
+async def test_failed_reaches_readers_of_all_topics_as_the_last_event() -> None:
     readers = Readers(reset)
     before = readers.read({"board"})
     readers.publish(failed())

@@ -1,4 +1,4 @@
-"""What the sinks do with events."""
+"""Sinks: what is written, what is counted, and a slow sink that holds up nobody."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from keisei.events import Board, Event, Game, Iteration, Log
+from keisei.feed.outbox import KEPT
 from keisei.feed.sinks import DatabaseSink, Feed
 from keisei.feed.supervise import Losses
 
@@ -18,7 +19,7 @@ ITERATION = Iteration(run="r", step=1, time=1.0, iteration=1, values={})
 
 
 class Store:
-    """Takes all but iterations without values."""
+    """A database that writes everything but iterations without values."""
 
     def __init__(self) -> None:
         self.batches: list[list[Event]] = []
@@ -31,7 +32,7 @@ class Store:
         pass
 
 
-async def test_the_databases_thread_is_not_woken_for_what_it_does_not_keep() -> None:
+async def test_boards_and_log_lines_do_not_reach_the_database() -> None:
     store = Store()
     sink = DatabaseSink(store, lambda *alert: None)
     await sink.write([BOARD, LOG])
@@ -40,7 +41,7 @@ async def test_the_databases_thread_is_not_woken_for_what_it_does_not_keep() -> 
     assert store.batches == [[ITERATION]]
 
 
-async def test_what_cannot_be_written_is_counted_and_told_once() -> None:
+async def test_events_that_cannot_be_written_are_counted_and_reported_once() -> None:
     told: list[Any] = []
     sink = DatabaseSink(Store(), lambda *alert: told.append(alert))
     feed = Feed(sink)
@@ -51,3 +52,11 @@ async def test_what_cannot_be_written_is_counted_and_told_once() -> None:
     await feed.run(lambda *alert: told.append(alert), Losses())
     assert feed.dropped == 3
     assert told == [("database", "error", "metrics: no values; what can't be written is left out")]
+
+
+async def test_events_without_room_are_counted_and_only_the_first_is_told_to_the_caller() -> None:
+    feed = Feed(DatabaseSink(Store(), lambda *alert: None))
+    for _ in range(KEPT):
+        assert feed.put(GAME)
+    assert [feed.put(GAME) for _ in range(3)] == [False, True, True]
+    assert feed.dropped == 3

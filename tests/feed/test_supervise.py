@@ -1,4 +1,4 @@
-"""What stands beside training may crash; a device thread that stands still is noticed."""
+"""Crashes beside training are reported and retried; a device thread that hangs is noticed."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from keisei.feed import supervise as module
-from keisei.feed.supervise import Heartbeat, supervise, watch
+from keisei.feed.supervise import Heartbeat, Losses, supervise, watch
 
 pytestmark = pytest.mark.anyio
 
@@ -18,7 +18,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PAUSES", (0.0, 0.0, 0.0))
 
 
-async def test_a_crash_is_an_alert_and_three_new_starts() -> None:
+async def test_a_crash_is_an_alert_and_leads_to_three_restarts() -> None:
     alerts: list[tuple[str, str, str]] = []
     starts = 0
 
@@ -35,7 +35,7 @@ async def test_a_crash_is_an_alert_and_three_new_starts() -> None:
     assert "given up" in alerts[3][2]
 
 
-async def test_one_that_recovers_goes_on() -> None:
+async def test_a_part_that_recovers_goes_on() -> None:
     starts = 0
 
     async def shaky() -> None:
@@ -48,7 +48,34 @@ async def test_one_that_recovers_goes_on() -> None:
     assert starts == 3
 
 
-async def test_a_task_groups_single_error_is_told_by_its_own_name(
+async def test_only_crashes_without_progress_between_them_count_as_in_a_row() -> None:
+    alerts: list[str] = []
+    losses = Losses()
+    written = 0
+
+    async def crash() -> None:
+        nonlocal written
+        written += written < 8  # progress before each of the first eight crashes
+        raise OSError("full")
+
+    ended = await supervise(
+        "sink",
+        crash,
+        lambda *alert: alerts.append(alert[2]),
+        progress=lambda: written,
+        losses=losses,
+    )
+    assert not ended
+    assert [alert.split("; ")[1] for alert in alerts] == [
+        *["starting again"] * 10,
+        "given up after 3 restarts",
+    ]
+    assert losses.now() == ("sink: OSError: full; given up",)
+    written += 1
+    assert losses.now() == (), "it writes again"
+
+
+async def test_a_single_error_in_a_task_group_is_reported_by_its_own_name(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     alerts: list[str] = []
@@ -74,23 +101,25 @@ asyncio.run(module.supervise("sink mine", crash, lambda *alert: None))
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         ("OSError(28, 'No space left on device', '/x')", "OSError: [Errno 28] No space left on"),
         ("ValueError('no such column')", "ValueError: no such column; "),
         ("ConnectionResetError()", "ConnectionResetError; "),
     ],
 )
-def test_a_program_without_logging_reads_on_stderr_what_crashed(error: str, said: str) -> None:
+def test_a_crash_is_on_stderr_if_the_program_has_not_set_up_logging(
+    error: str, message: str
+) -> None:
     command = [sys.executable, "-c", EMBEDDED.format(error=error)]
     ended = subprocess.run(command, check=True, capture_output=True, text=True)
     lines = ended.stderr.splitlines()
     assert len(lines) == 4, "no traceback"
-    assert all(line.startswith(f"sink mine: {said}") for line in lines)
+    assert all(line.startswith(f"sink mine: {message}") for line in lines)
     assert lines[3].endswith("given up after 3 restarts")
 
 
-async def test_tries_beyond_the_restarts_are_told_no_more(caplog: pytest.LogCaptureFixture) -> None:
+async def test_tries_after_the_restarts_are_not_reported(caplog: pytest.LogCaptureFixture) -> None:
     tries = iter(range(9))
 
     async def again() -> bool:
@@ -106,12 +135,18 @@ async def test_tries_beyond_the_restarts_are_told_no_more(caplog: pytest.LogCapt
 
 async def test_cancellation_is_no_crash() -> None:
     alerts: list[object] = []
-    with anyio.move_on_after(0.02):
+
+    async def run() -> None:
         await supervise("server", anyio.sleep_forever, lambda *alert: alerts.append(alert))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run)
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
     assert not alerts
 
 
-async def test_the_watchdog_tells_once_of_each_standstill() -> None:
+async def test_the_watchdog_reports_each_standstill_once() -> None:
     beat = ("iteration", time.monotonic() - 100)
     alerts: list[str] = []
     async with anyio.create_task_group() as tasks:

@@ -1,4 +1,4 @@
-"""For tests with engines: fake and real ones, and a look at what they leave behind."""
+"""Fake and real engines for tests, and a check that nothing outlives a block."""
 
 import shlex
 import sys
@@ -22,9 +22,9 @@ FAKE = Path(__file__).parents[1] / "usi" / "fake_engine.py"
 
 
 def fake(how: str, folder: Path, query: str = "nodes=1", script: str = "") -> EngineSpec:
-    """An engine that behaves as ``fake_engine.py`` says, or as the shell script given.
+    """Return an engine that behaves as ``fake_engine.py`` says, or as the shell script ``script``.
 
-    The former writes what it hears in ``folder``.
+    ``fake_engine.py`` writes the lines that it gets to ``folder/heard``.
     """
     path = folder / how
     command = shlex.join([sys.executable, str(FAKE), how, str(folder)])
@@ -34,7 +34,7 @@ def fake(how: str, folder: Path, query: str = "nodes=1", script: str = "") -> En
 
 
 def debian(name: str, package: str) -> Path:
-    """A real engine, or a test that is skipped."""
+    """Return the path of an installed engine, or skip the test."""
     path = Path("/usr/games") / name
     if not path.exists():
         pytest.skip(f"no {path}: `tools/test --system`, or apt-get install {package}")
@@ -42,7 +42,7 @@ def debian(name: str, package: str) -> Path:
 
 
 def lives(pid: int) -> bool:
-    """Whether a process still runs (nobody may be there to reap an orphan)."""
+    """Return whether a process still runs. An orphan that was not reaped does not."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -50,21 +50,21 @@ def lives(pid: int) -> bool:
 
 
 def _ours() -> tuple[list[int], set[str]]:
-    """Children, alive or not yet reaped, and descriptors."""
+    """Return the children, alive or not yet reaped, and the open descriptors."""
     children = psutil.Process().children(recursive=True)
     return [child.pid for child in children], {*map(str, DESCRIPTORS.iterdir())}
 
 
 def _waiting() -> list[str]:
-    """Threads in which asyncio waits for a child."""
+    """Return the threads in which asyncio waits for a child."""
     return [thread.name for thread in threading.enumerate() if "waitpid" in thread.name]
 
 
 @asynccontextmanager
 async def nothing_left(grace: float = 0.0) -> AsyncIterator[None]:
-    """Fails if a process or a descriptor outlives the block by more than ``grace`` seconds.
+    """Fail if a process or a descriptor outlives the block by more than ``grace`` seconds.
 
-    Or a thread by a second: it has told of the end of its process just before its own.
+    A thread that waits for a child may outlive it by a second: it ends just after the child.
     """
     before = _ours()
     yield
@@ -80,7 +80,7 @@ async def nothing_left(grace: float = 0.0) -> AsyncIterator[None]:
 
 
 class Interrupted:
-    """Awaits a coroutine and calls ``cancel`` when it waits for the n-th time."""
+    """An awaitable that awaits ``work`` and calls ``cancel`` when that waits for the n-th time."""
 
     def __init__(self, work: Coroutine[Any, Any, None], n: int, cancel: Callable[[], Any]) -> None:
         self.work, self.n, self.cancel = work, n, cancel

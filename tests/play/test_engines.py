@@ -1,10 +1,11 @@
-"""Whole matches against engines, good ones and bad ones."""
+"""Matches with engines: good ones, and ones that cheat, crash, hang or cannot be used."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import numpy as np
 import pytest
 from engine_tools import debian, fake, nothing_left, random_openings
@@ -24,11 +25,11 @@ SPEC = MatchSpec("engine", games=6, openings=random_openings(3), max_ply=30)
 def random_agent(seed: int = 1) -> Seat:
     rng = np.array([seed], np.uint64)
 
-    async def choose(look: Any, draw: float) -> tuple[int, float]:
-        observation, mask = look
+    async def choose(observed: Any, draw: float) -> tuple[int, float]:
+        observation, mask = observed
         assert observation.shape == (1, 131)
         assert 0 <= draw < 1
-        await anyio.sleep(0.001)
+        await anyio.lowlevel.checkpoint()
         return int(random_actions(mask, rng)[0]), 0.25
 
     return Seat("network", choose=choose)
@@ -38,36 +39,38 @@ async def play(
     spec: MatchSpec,
     engine: EngineSpec,
     agent: Seat | None = None,
-    tell: Callable[[Any], None] = lambda games: None,
+    on_games: Callable[[Any], None] = lambda games: None,
     **more: Any,
 ) -> tuple[MatchResult, dict[str, Any]]:
     match = EngineMatch(spec)
     seat = Seat("engine", engine=engine)
-    found = await play_match(match, agent or random_agent(), seat, tell, **more)
+    found = await play_match(match, agent or random_agent(), seat, on_games, **more)
     return match.result(), found
 
 
-async def test_a_match(tmp_path: Path) -> None:
-    told: list[Any] = []
+async def test_a_match_with_an_engine_has_results_moves_values_and_a_report(tmp_path: Path) -> None:
+    reported: list[Any] = []
     async with nothing_left():
-        result, found = await play(SPEC, fake("plain", tmp_path), tell=told.append)
+        result, found = await play(SPEC, fake("plain", tmp_path), on_games=reported.append)
     assert result.games == result.wins + result.draws + result.losses + result.capped == 6
     assert [game.agent for game in result.played] == ["black", "white"] * 3
     assert found["faults"] == {"timeout": 0, "crash": 0}
     assert (found["engines"], found["error"]) == (["Fake engine 1.0"], None)
     assert found["engine_cpu_seconds"] > 0
-    assert [len(games) for games in told] == [1] * 6
+    assert [len(games) for games in reported] == [1] * 6
     for game in result.played:
         position = Position()
         for ply, usi in enumerate(game.moves()):
-            told = 0.25 if position.side == game.agent else np.tanh(-31 / 1200)  # its "cp -31"
-            assert game.values[ply] == pytest.approx(told if ply >= 4 else np.nan, nan_ok=True)
+            value = 0.25 if position.side == game.agent else np.tanh(-31 / 1200)  # its "cp -31"
+            assert game.values[ply] == pytest.approx(value if ply >= 4 else np.nan, nan_ok=True)
             position.push(usi)
         assert position.ply == game.plies
 
 
 @pytest.mark.parametrize("kind", ["random", "material"])
-async def test_local_players_and_engines_meet(kind: Any, tmp_path: Path) -> None:
+async def test_games_of_a_local_player_against_an_engine_are_decided_by_the_seed(
+    kind: Any, tmp_path: Path
+) -> None:
     async with nothing_left():
         result, _ = await play(SPEC, fake("plain", tmp_path), Seat(kind, seed=3), concurrency=1)
         again, _ = await play(SPEC, fake("plain", tmp_path), Seat(kind, seed=3), concurrency=1)
@@ -75,7 +78,7 @@ async def test_local_players_and_engines_meet(kind: Any, tmp_path: Path) -> None
     assert [g.record() for g in result.played] == [g.record() for g in again.played]
 
 
-async def test_engines_meet(tmp_path: Path) -> None:
+async def test_two_engines_play_a_match(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     one, other = fake("plain", tmp_path), fake("resign", tmp_path / "b")
     async with nothing_left():
@@ -86,14 +89,16 @@ async def test_engines_meet(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("answer", ["illegal", "empty", "win", "nonsense"])
-async def test_illegal_moves_lose_and_are_no_faults(answer: str, tmp_path: Path) -> None:
+async def test_an_illegal_move_loses_the_game_and_is_no_fault(answer: str, tmp_path: Path) -> None:
     result, found = await play(SPEC, fake(answer, tmp_path))
     assert result.by_reason["wins"] == {"illegal_move": 6}
     assert found["faults"] == {"timeout": 0, "crash": 0}
 
 
 @pytest.mark.parametrize(("how", "fault"), [("crash-once", "crash"), ("hang-once", "timeout")])
-async def test_a_fault_is_no_result(how: str, fault: str, tmp_path: Path) -> None:
+async def test_after_a_fault_the_engine_restarts_and_the_game_is_replayed(
+    how: str, fault: str, tmp_path: Path
+) -> None:
     async with nothing_left():
         result, found = await play(SPEC, fake(how, tmp_path), timeouts=Timeouts(move=2.0))
     assert result.games == 6
@@ -102,7 +107,7 @@ async def test_a_fault_is_no_result(how: str, fault: str, tmp_path: Path) -> Non
     assert not {"timeout", "crash"} & {game.reason for game in result.played}
 
 
-async def test_after_three_restarts_the_match_fails(tmp_path: Path) -> None:
+async def test_a_match_fails_after_three_restarts_of_its_engine(tmp_path: Path) -> None:
     async with nothing_left():
         with pytest.raises(EngineGone, match="exited with code 3; its last words: out of patience"):
             await play(SPEC, fake("exit", tmp_path), concurrency=1)
@@ -113,7 +118,7 @@ async def test_after_three_restarts_the_match_fails(tmp_path: Path) -> None:
             await play(SPEC, fake("hang", tmp_path), timeouts=short)
 
 
-async def test_finished_games_outlive_the_engine(tmp_path: Path) -> None:
+async def test_games_that_ended_before_an_engine_failed_are_the_result(tmp_path: Path) -> None:
     """The engine resigns its games as black and exits as white: one game a start ends."""
     spec = fake("plain", tmp_path, script=RESIGNS_AS_BLACK)
     match = MatchSpec("engine", games=20, openings=(Opening.read("startpos moves 7g7f"), Opening()))
@@ -139,7 +144,7 @@ done
 
 
 @pytest.mark.parametrize("query", ["nodes=1&Skil=3", "nodes=1&Skill Level=99"])
-async def test_an_engine_that_cannot_be_used_is_told_once(query: str, tmp_path: Path) -> None:
+async def test_an_engine_that_cannot_be_used_is_an_error(query: str, tmp_path: Path) -> None:
     async with nothing_left():
         with pytest.raises(EngineStartError):
             await play(SPEC, fake("plain", tmp_path, query), concurrency=2)
@@ -147,11 +152,11 @@ async def test_an_engine_that_cannot_be_used_is_told_once(query: str, tmp_path: 
             await play(SPEC, EngineSpec.parse("usi:/none?nodes=1"))
 
 
-async def test_errors_of_the_network_are_its_own(tmp_path: Path) -> None:
-    async def fails(look: Any, draw: float) -> Any:
+async def test_an_error_of_the_network_is_raised_as_it_is(tmp_path: Path) -> None:
+    async def fails(observed: Any, draw: float) -> Any:
         raise MemoryError("no room")
 
-    async def cheats(look: Any, draw: float) -> Any:
+    async def cheats(observed: Any, draw: float) -> Any:
         return 0, 0.0
 
     async with nothing_left():
@@ -161,7 +166,7 @@ async def test_errors_of_the_network_are_its_own(tmp_path: Path) -> None:
             await play(SPEC, fake("plain", tmp_path), Seat("network", choose=cheats))
 
 
-async def test_cancelled_at_any_time(tmp_path: Path) -> None:
+async def test_a_match_cancelled_at_any_time_leaves_no_process(tmp_path: Path) -> None:
     for milliseconds in range(0, 400, 25):
         async with nothing_left():
             with anyio.move_on_after(milliseconds / 1000):
@@ -180,7 +185,7 @@ async def test_fairy_stockfish_beats_random_play() -> None:
     assert found["engines"][0].startswith("Fairy-Stockfish")
 
 
-async def test_many_matches_leave_nothing(tmp_path: Path) -> None:
+async def test_many_matches_leave_no_process_and_no_descriptor(tmp_path: Path) -> None:
     async with nothing_left():
         for _ in range(3):
             await play(SPEC, fake("resign", tmp_path), concurrency=3)

@@ -65,3 +65,12 @@ def test_the_total_score_counts_the_first_agents_games_in_all_its_matches() -> N
     other.add([game(0, 1.0), game(1, 1.0)])
     assert total_score([one, other])[::2] == (0.7, 2)
     assert total_score([match(2)]) == (None, None, 0)
+
+
+def test_the_total_score_leaves_out_matches_between_other_players() -> None:
+    one, other = match(2), match(2, first=2)
+    one.add([game(0, 1.0), game(1, 0.5)])
+    other.add([game(0, 0.0), game(1, 0.0)])
+    assert other.agent is not one.agent
+    assert total_score([one, other]) == total_score([one])
+    assert total_score([one, other])[::2] == (0.75, 1)

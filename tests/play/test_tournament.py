@@ -1,4 +1,4 @@
-"""Evaluations from the loop: who plays, what is kept, what ends them early, what goes on later."""
+"""Whole evaluations: players, results, kept games, early ends and continued evaluations."""
 
 import time
 from collections.abc import Callable
@@ -12,7 +12,6 @@ import anyio.to_thread
 import pytest
 from engine_tools import Interrupted, fake, nothing_left
 
-from keisei.config import Settings
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.nets.policy import Agent
 from keisei.nets.registry import build
@@ -21,7 +20,7 @@ from keisei.play.archive import Archive
 from keisei.play.arena import DeviceArena, local_arena
 from keisei.play.networks import LoadedNetwork, Networks
 from keisei.play.tournament import Progress, Tournament
-from keisei.store import Database, DatabaseError, RunDirectory
+from keisei.store import DatabaseError
 from keisei.store.matches import MatchGame, MatchTable
 from keisei.usi import EngineStartError
 
@@ -29,10 +28,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Arena:
-    """A local arena whose networks are made here: ``net-1`` is one with seed 1.
-
-    ``/exp/run:net-1`` is one of that run.
-    """
+    """A local arena that counts its open networks and can be told when a match may end."""
 
     def __init__(self, inner: DeviceArena) -> None:
         self._inner = inner
@@ -60,17 +56,18 @@ class Arena:
 
 @pytest.fixture
 def networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make networks instead of loading them: ``net-1`` has seed 1; a path may precede the name."""
     import torch
 
-    def opened(self: Networks, source: str, live: Any, step: int) -> LoadedNetwork:
-        home, _, name = source.rpartition(":")
+    def load(self: Networks, path: Path) -> LoadedNetwork:
+        home, _, name = str(path).rpartition(":")
         number = int(name.removeprefix("net-"))
         net = build("mlp", blocks=1, channels=16, seed=number).eval()
         id = next(self._ids)
         self._agents[id] = Agent(net, torch.device("cpu"), torch.float32)
         return LoadedNetwork(id, f"run@{number}", number, 256, Path(home))
 
-    monkeypatch.setattr(Networks, "open", opened)
+    monkeypatch.setattr(Networks, "load", load)
 
 
 @asynccontextmanager
@@ -90,7 +87,7 @@ def spec(**fields: Any) -> EvaluationSpec:
     return EvaluationSpec(**{"agents": ("material",), "games": 20, "max_ply": 200} | fields)
 
 
-async def test_one_match(networks: None) -> None:
+async def test_the_result_of_one_match_has_counts_score_and_all_games(networks: None) -> None:
     kept: list[MatchGame] = []
     seen: list[Progress] = []
     result = await play(spec(agents=("net-1",)), keep=kept.extend, on_progress=seen.append)
@@ -102,13 +99,13 @@ async def test_one_match(networks: None) -> None:
     for game in kept:
         assert {game.black, game.white} == {"run@1", "random"}
         assert game.moves.startswith(game.opening.removeprefix("startpos moves "))
-        told = [value for value in game.values if value == value and value is not None]  # noqa: PLR0124
-        assert told
-        assert all(abs(value) <= 1 for value in told)
+        known = [value for value in game.values if value == value and value is not None]  # noqa: PLR0124
+        assert known
+        assert all(abs(value) <= 1 for value in known)
     assert (seen[-1].ended, seen[-1].games, seen[-1].score) == (20, 20, result["score"])
 
 
-async def test_self_against_self_is_exactly_even(networks: None) -> None:
+async def test_a_network_against_itself_is_exactly_even(networks: None) -> None:
     result = await play(spec(agents=("net-1",), opponents=("net-1",), games=40))
     assert result["score"] == 0.5
     assert result["pentanomial"] == [0, 0, 20, 0, 0]
@@ -129,7 +126,9 @@ async def test_several_matches_are_rated_together(networks: None) -> None:
 
 
 @pytest.mark.parametrize("agent", ["random", "net-1"])
-async def test_an_engine_among_the_others(networks: None, tmp_path: Path, agent: str) -> None:
+async def test_an_engine_plays_among_other_players(
+    networks: None, tmp_path: Path, agent: str
+) -> None:
     engine = f"usi:{fake('plain', tmp_path).path}?nodes=1"
     async with nothing_left():
         result = await play(
@@ -154,7 +153,7 @@ async def test_an_engine_among_the_others(networks: None, tmp_path: Path, agent:
     assert (result["elo"] == 0) == (agent == "random")
 
 
-async def test_what_an_engine_did_is_told_though_a_test_ended_the_match(tmp_path: Path) -> None:
+async def test_a_match_that_a_test_ended_still_reports_its_engine(tmp_path: Path) -> None:
     engine = f"usi:{fake('plain', tmp_path).path}?nodes=1"
     result = await play(
         spec(opponents=(engine,), games=2000, max_ply=30, sprt=(-800, -400), agents=("random",))
@@ -166,7 +165,7 @@ async def test_what_an_engine_did_is_told_though_a_test_ended_the_match(tmp_path
     assert result["faults"] == {"timeout": 0, "crash": 0}
 
 
-async def test_an_engine_that_is_not_there_is_told_before_anything_is_played() -> None:
+async def test_a_missing_engine_is_an_error_before_the_first_game() -> None:
     kept: list[MatchGame] = []
     missing = spec(opponents=("random", "usi:/no/engine?nodes=1"), strategy="gauntlet")
     with pytest.raises(EngineStartError, match="/no/engine: no such engine"):
@@ -174,7 +173,7 @@ async def test_an_engine_that_is_not_there_is_told_before_anything_is_played() -
     assert kept == []
 
 
-async def test_an_option_that_an_engine_lacks_is_told_before_anything_is_played(
+async def test_an_option_that_an_engine_lacks_is_an_error_before_the_first_game(
     tmp_path: Path,
 ) -> None:
     kept: list[MatchGame] = []
@@ -186,7 +185,7 @@ async def test_an_option_that_an_engine_lacks_is_told_before_anything_is_played(
     assert kept == []
 
 
-async def test_all_networks_are_there_before_the_first_game(networks: None) -> None:
+async def test_all_networks_are_loaded_before_the_first_game(networks: None) -> None:
     wanted = spec(agents=("net-1",), opponents=("net-2", "net-3"), strategy="gauntlet", games=2)
     there: list[int] = []
     async with arena() as place:
@@ -195,7 +194,7 @@ async def test_all_networks_are_there_before_the_first_game(networks: None) -> N
     assert there == [3, 3]
 
 
-async def test_networks_of_runs_with_one_name_are_told_apart(networks: None) -> None:
+async def test_networks_of_runs_with_the_same_name_get_different_names(networks: None) -> None:
     result = await play(
         spec(
             agents=("/a/run:net-1",),
@@ -213,7 +212,7 @@ async def test_networks_of_runs_with_one_name_are_told_apart(networks: None) -> 
 
 
 @pytest.mark.parametrize("whole", [0, 1, 2])
-async def test_what_was_played_before_a_match_failed_is_the_result(whole: int) -> None:
+async def test_the_matches_before_one_that_failed_are_the_result(whole: int) -> None:
     wanted = spec(opponents=("random", "material", "random"), strategy="gauntlet", max_ply=30)
     kept: list[MatchGame] = []
 
@@ -238,17 +237,17 @@ async def test_what_was_played_before_a_match_failed_is_the_result(whole: int) -
     assert tournament.matches[-1].to_dict()["error"] == "no room"
 
 
-async def test_a_sequential_test_ends_a_match_and_counts_the_pairs_up_to_there() -> None:
+async def test_a_sequential_test_ends_a_match_and_only_the_pairs_it_saw_count() -> None:
     wanted = spec(sprt=(0, 50), games=2000, seed=3)
     result = await play(wanted)
     test = result["sprt"]
     assert test["decision"] == "accept"
     assert result["pairs"] == test["pairs"] < 300
     again = await play(wanted)
-    assert again["sprt"] == test, "the pairs are looked at in their order, not as games end"
+    assert again["sprt"] == test, "pairs count in their order, not as games end"
 
 
-async def test_a_sequential_test_that_did_not_decide_says_how_it_stands() -> None:
+async def test_the_result_of_an_undecided_sequential_test_has_its_ratio() -> None:
     result = await play(spec(sprt=(0, 1), games=20))
     assert result["sprt"]["decision"] is None
     assert result["sprt"]["pairs"] == result["pairs"] == 10
@@ -264,7 +263,7 @@ async def test_progress_never_falls(networks: None) -> None:
     assert [found.ended for found in seen] == sorted(found.ended for found in seen)
 
 
-async def test_what_was_kept_is_not_played_again() -> None:
+async def test_kept_games_are_not_played_again() -> None:
     kept: list[MatchGame] = []
     whole = await play(spec(), keep=kept.extend)
     fresh: list[MatchGame] = []
@@ -277,7 +276,7 @@ async def test_what_was_kept_is_not_played_again() -> None:
     assert nothing == []
 
 
-async def test_games_of_other_players_are_not_taken_over() -> None:
+async def test_kept_games_of_other_players_are_played_again() -> None:
     kept: list[MatchGame] = []
     whole = await play(spec(), keep=kept.extend)
     others = [replace(game, black=game.white, white=game.black) for game in kept]
@@ -288,7 +287,9 @@ async def test_games_of_other_players_are_not_taken_over() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-async def test_cancelled_at_every_await(networks: None, tmp_path: Path) -> None:
+async def test_an_evaluation_cancelled_at_any_await_leaves_nothing_and_keeps_what_ended(
+    networks: None, tmp_path: Path
+) -> None:
     engine = f"usi:{fake('plain', tmp_path).path}?nodes=1"
     wanted = spec(agents=("net-1",), opponents=(engine,), games=2, max_ply=26, concurrency=1)
     cancelled = 0
@@ -308,17 +309,15 @@ async def test_cancelled_at_every_await(networks: None, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Path:
-    """A run in whose database an evaluation has begun."""
-    with RunDirectory.create(Settings(), tmp_path / "run") as made:
-        Database(made.database).close()
-    with closing(MatchTable(made.path)) as table:
+def run(recorded_run: Path) -> Path:
+    """Return a run in whose database the evaluation ``id`` has begun."""
+    with closing(MatchTable(recorded_run)) as table:
         table.begin("id", 0, {})
-    return made.path
+    return recorded_run
 
 
 @pytest.mark.parametrize("milliseconds", range(0, 60, 10))
-async def test_cancelled_while_games_are_written_it_loses_none(
+async def test_an_evaluation_cancelled_while_games_are_written_loses_none(
     run: Path, milliseconds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The database is locked for a moment: writing fails once, and then takes long."""
@@ -352,7 +351,9 @@ async def test_cancelled_while_games_are_written_it_loses_none(
     assert {game.number for game in found} == played(tournament) != set()
 
 
-async def test_keeping_that_fails_once_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_games_are_kept_after_a_first_try_that_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(tournament_module, "WRITE_SECONDS", 0.01)
     kept: list[MatchGame] = []
     failed: list[MatchGame] = []
@@ -369,7 +370,7 @@ async def test_keeping_that_fails_once_is_tried_again(monkeypatch: pytest.Monkey
     assert sorted(game.number for game in kept) == list(range(200))
 
 
-async def test_cancelled_at_any_time_it_leaves_nothing_and_keeps_what_ended(
+async def test_an_evaluation_cancelled_at_any_time_leaves_nothing_and_keeps_no_game_twice(
     networks: None,
 ) -> None:
     ended = 0
@@ -387,7 +388,7 @@ async def test_cancelled_at_any_time_it_leaves_nothing_and_keeps_what_ended(
     assert ended > 0
 
 
-async def test_errors_are_told_once_and_nothing_is_left(networks: None) -> None:
+async def test_an_error_is_raised_without_a_group_and_leaves_nothing(networks: None) -> None:
     async with nothing_left(), arena() as place:
         with pytest.raises(ValueError, match="invalid literal"):
             await Tournament(spec(agents=("net-x",)), place).run()
@@ -398,7 +399,7 @@ async def test_errors_are_told_once_and_nothing_is_left(networks: None) -> None:
         assert place.open_now == 0
 
 
-async def test_keeping_may_fail_and_then_says_so() -> None:
+async def test_games_that_cannot_be_kept_are_an_error() -> None:
     def full(games: list[MatchGame]) -> None:
         raise OSError("no space left on device")
 
@@ -408,7 +409,7 @@ async def test_keeping_may_fail_and_then_says_so() -> None:
 
 
 def played(tournament: Tournament) -> set[int]:
-    """Numbers of the games that ended."""
+    """Return the numbers of the games that ended."""
     return {match.first + number for match in tournament.matches for number in match.games}
 
 

@@ -14,7 +14,7 @@ from keisei.feed.outbox import Outbox
 from keisei.ppo.detectors import Finding
 from keisei.runtime import emitter as module
 from keisei.runtime.emitter import Emitter
-from keisei.runtime.turns import Share
+from keisei.runtime.share import Share
 
 pytestmark = pytest.mark.anyio
 

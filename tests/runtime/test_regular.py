@@ -10,7 +10,7 @@ from run_tools import tiny
 from keisei import Keisei, Settings
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.events import Evaluation
-from keisei.runtime.book import EvaluationRecord
+from keisei.runtime.evaluation_records import EvaluationRecord
 from keisei.runtime.regular import RegularEvaluations
 
 pytestmark = pytest.mark.anyio

@@ -37,7 +37,7 @@ async def test_a_full_disk_gives_an_alert_and_training_goes_on(
     async with Keisei(settings(tmp_path), _learner=Learners()) as keisei:
         alert = await until(keisei, Alert, name="checkpoint_failed")
         assert "No space left" in alert.message
-        with pytest.raises(OSError, match="No space left"):
+        with anyio.fail_after(10), pytest.raises(OSError, match="No space left"):
             await keisei.checkpoint()
         await until(keisei, Iteration)
         full = False

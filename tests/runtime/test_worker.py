@@ -4,6 +4,7 @@
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ from run_tools import Gate, Learners, becomes, saved, settings, tiny, until
 from keisei import Alert, InboxFull, Iteration, Keisei, NotRunning, Settings, Status, TrainingFailed
 from keisei.config import Compute
 from keisei.evaluation.spec import EvaluationSpec
-from keisei.play.mailbox import Command
+from keisei.play.mailbox import Command, Mailbox
+from keisei.play.turns import OpenNetwork
 from keisei.runtime.commands import COMMANDS
-from keisei.runtime.turns import Pace
+from keisei.runtime.share import Pace
 from keisei.shogi import Position, SfenError
 
 pytestmark = pytest.mark.anyio
@@ -250,37 +252,55 @@ async def test_after_two_runs_the_host_has_its_own_number_of_threads_again(tmp_p
 
 # ---------------------------------------------------------------------- evaluation and moves
 class WatchedAgent(FakeAgent):
-    """Records whether its learner was inside an iteration when its weights were copied."""
+    """Calls ``on_copy`` when its weights are copied."""
 
-    def __init__(self, learner: "WatchedLearner") -> None:
+    def __init__(self, on_copy: Callable[[], None]) -> None:
         super().__init__()
-        self.learner = learner
+        self.on_copy = on_copy
 
     def snapshot(self) -> FakeAgent:
-        self.learner.copied_inside.append(self.learner.inside)
+        self.on_copy()
         return super().snapshot()
 
 
 class WatchedLearner(FakeLearner):
-    """``inside`` says whether one is in progress."""
+    """Records whether an iteration is in progress at each copy of the weights.
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings, turns=40, seconds=0.01)
+    Its first iteration lasts until ``requested`` is set, and then four turns more.
+    """
+
+    def __init__(self, settings: Settings, requested: threading.Event) -> None:
+        super().__init__(settings)
+        self.requested = requested
         self.inside = False
         self.copied_inside: list[bool] = []
-        self.agent = WatchedAgent(self)
+        self.agent = WatchedAgent(lambda: self.copied_inside.append(self.inside))
 
     def iterate(self) -> Any:
         self.inside = True
+        while not self.requested.is_set():
+            time.sleep(0.005)
+            yield
         report = yield from super().iterate()
         self.inside = False
         return report
 
 
-async def test_weights_for_an_evaluation_are_copied_between_iterations(tmp_path: Path) -> None:
-    learners = Learners(WatchedLearner)
+async def test_weights_for_an_evaluation_are_copied_between_iterations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requested = threading.Event()
+    send = Mailbox.send
+
+    def watched_send(self: Mailbox, item: Any) -> None:
+        send(self, item)
+        if isinstance(item, OpenNetwork):
+            requested.set()
+
+    monkeypatch.setattr(Mailbox, "send", watched_send)
+    learners = Learners(WatchedLearner, requested=requested)
     async with Keisei(settings(tmp_path), _learner=learners) as keisei:
-        await becomes(lambda: keisei.status().phase == "iteration")
+        await becomes(lambda: learners.made and learners.made[0].inside)
         handle = await keisei.evaluate(EvaluationSpec(opponents=("random",), games=2, max_ply=4))
         assert (await handle.result())["measured"] % 100 == 0
         assert learners.made[0].copied_inside == [False]

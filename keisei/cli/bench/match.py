@@ -103,13 +103,12 @@ async def _play(
     from keisei.config import Env
     from keisei.evaluation import Match, MatchSpec
     from keisei.evaluation.openings import choose_openings
-    from keisei.evaluation.spec import CURRENT
     from keisei.play.networks import Networks
     from keisei.play.turns import Job, Matches, PlayMatch
 
     loaded = Networks("net", Env(max_ply=MAX_PLY), "cpu", lambda name, level, text: None)
     matches = Matches(loaded)
-    networks = [loaded.open(CURRENT, agent, number) for number, agent in enumerate(agents)]
+    networks = [loaded.copy(agent, number) for number, agent in enumerate(agents)]
     spec = MatchSpec(
         "network", games=games, seed=seed, max_ply=MAX_PLY,
         openings=choose_openings(openings, games // 2, seed),

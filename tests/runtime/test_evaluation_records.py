@@ -8,23 +8,23 @@ import pytest
 from keisei.errors import InboxFull, KeyReused
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.events import Evaluation
-from keisei.runtime import book as module
-from keisei.runtime.book import (
-    EvaluationBook,
+from keisei.runtime import evaluation_records as module
+from keisei.runtime.evaluation_records import (
     EvaluationHandle,
     EvaluationMethods,
     EvaluationRecord,
+    EvaluationRecords,
 )
 
 pytestmark = pytest.mark.anyio
 
 
 class Published:
-    """A book and the events that it published."""
+    """Evaluation records, and the events that they published."""
 
     def __init__(self) -> None:
         self.events: list[Evaluation] = []
-        self.book = EvaluationBook(self.publish)
+        self.records = EvaluationRecords(self.publish)
 
     def publish(self, kind: Any, **fields: Any) -> None:
         self.events.append(kind(run="run", step=0, time=0.0, **fields))
@@ -46,9 +46,9 @@ async def test_a_slow_follower_still_sees_the_end() -> None:
 
 
 async def test_a_change_is_in_the_record_before_it_is_published(published: Published) -> None:
-    record, _ = published.book.add(EvaluationSpec(games=4), None)
+    record, _ = published.records.add(EvaluationSpec(games=4), None)
     record.change(measured=512, players={"current": "checkpoints/000000000512"})
-    published.book.change(record, state="running", progress=0.5, score=0.75)
+    published.records.change(record, state="running", progress=0.5, score=0.75)
     (event,) = published.events
     assert event.measured == 512, "fields that changed before are published too"
     assert event.players == {"current": "checkpoints/000000000512"}
@@ -60,68 +60,68 @@ async def test_a_change_is_in_the_record_before_it_is_published(published: Publi
 
 
 async def test_the_time_of_the_end_is_set_once(published: Published) -> None:
-    record, _ = published.book.add(EvaluationSpec(games=4), None)
+    record, _ = published.records.add(EvaluationSpec(games=4), None)
     assert record.fields["finished"] is None
-    published.book.change(record, state="done")
+    published.records.change(record, state="done")
     finished = record.fields["finished"]
     assert finished is not None
-    published.book.close()
+    published.records.close()
     assert (record.fields["state"], record.fields["finished"]) == ("done", finished)
 
 
 async def test_closing_the_book_interrupts_evaluations_that_have_not_ended(
     published: Published,
 ) -> None:
-    record, _ = published.book.add(EvaluationSpec(games=4), None)
-    published.book.close()
+    record, _ = published.records.add(EvaluationSpec(games=4), None)
+    published.records.close()
     assert record.done.is_set()
     assert record.fields["state"] == "interrupted"
     assert "--resume" in record.fields["message"]
 
 
 async def test_the_same_key_gives_the_same_evaluation(published: Published) -> None:
-    record, new = published.book.add(EvaluationSpec(games=4), "key")
+    record, new = published.records.add(EvaluationSpec(games=4), "key")
     assert new
-    assert published.book.add(EvaluationSpec(games=4), "key") == (record, False)
+    assert published.records.add(EvaluationSpec(games=4), "key") == (record, False)
     with pytest.raises(KeyReused, match="'key'"):
-        published.book.add(EvaluationSpec(games=6), "key")
+        published.records.add(EvaluationSpec(games=6), "key")
 
 
 async def test_too_many_unfinished_evaluations_are_refused(published: Published) -> None:
     for _ in range(module.MAX_UNFINISHED):
-        record, _ = published.book.add(EvaluationSpec(games=4), None)
+        record, _ = published.records.add(EvaluationSpec(games=4), None)
     with pytest.raises(InboxFull, match="32 evaluations"):
-        published.book.add(EvaluationSpec(games=4), None)
-    published.book.change(record, state="done")
-    published.book.add(EvaluationSpec(games=4), None)
+        published.records.add(EvaluationSpec(games=4), None)
+    published.records.change(record, state="done")
+    published.records.add(EvaluationSpec(games=4), None)
 
 
 async def test_only_ended_evaluations_make_room(
     published: Published, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_RECORDS", 2)
-    first, _ = published.book.add(EvaluationSpec(games=4), None)
-    second, _ = published.book.add(EvaluationSpec(games=4), None)
-    published.book.change(second, state="done")
-    third, _ = published.book.add(EvaluationSpec(games=4), None)
-    assert [row["id"] for row in published.book.list()] == [third.id, first.id]
+    first, _ = published.records.add(EvaluationSpec(games=4), None)
+    second, _ = published.records.add(EvaluationSpec(games=4), None)
+    published.records.change(second, state="done")
+    third, _ = published.records.add(EvaluationSpec(games=4), None)
+    assert [row["id"] for row in published.records.list()] == [third.id, first.id]
 
 
 async def test_restored_evaluations_go_on_unless_they_had_ended(published: Published) -> None:
     rows = [{"id": "b", "state": "running", "games": 8}, {"id": "a", "state": "done"}]
-    unfinished = published.book.restore(rows)
+    unfinished = published.records.restore(rows)
     assert [record.id for record in unfinished] == ["b"]
-    assert [row["id"] for row in published.book.list()] == ["b", "a"]
+    assert [row["id"] for row in published.records.list()] == ["b", "a"]
     assert not unfinished[0].done.is_set()
 
 
 async def test_leaving_a_handles_block_cancels_its_evaluation(published: Published) -> None:
-    record, _ = published.book.add(EvaluationSpec(games=4), None)
+    record, _ = published.records.add(EvaluationSpec(games=4), None)
 
     async def play() -> None:
         with record.scope:
             await anyio.sleep_forever()
-        published.book.change(record, state="cancelled")
+        published.records.change(record, state="cancelled")
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(play)
@@ -136,20 +136,20 @@ async def test_leaving_a_handles_block_cancels_its_evaluation(published: Publish
 class Run(EvaluationMethods):
     """A run that is only its evaluations."""
 
-    def __init__(self, book: EvaluationBook) -> None:
-        self._book = book
+    def __init__(self, records: EvaluationRecords) -> None:
+        self._records = records
 
     @property
-    def evaluation_book(self) -> EvaluationBook:
-        return self._book
+    def evaluation_records(self) -> EvaluationRecords:
+        return self._records
 
 
 async def test_a_run_lists_follows_and_cancels_the_evaluations_of_its_book(
     published: Published,
 ) -> None:
-    run = Run(published.book)
-    record, _ = published.book.add(EvaluationSpec(games=4), None)
-    other, _ = published.book.add(EvaluationSpec(games=6), None)
+    run = Run(published.records)
+    record, _ = published.records.add(EvaluationSpec(games=4), None)
+    other, _ = published.records.add(EvaluationSpec(games=6), None)
     assert [found["id"] for found in run.evaluations()] == [other.id, record.id]
     assert run.evaluation(record.id) == record.fields
     assert await anext(run.follow_evaluation(record.id)) == record.fields
@@ -159,16 +159,16 @@ async def test_a_run_lists_follows_and_cancels_the_evaluations_of_its_book(
 
 
 async def test_an_ended_evaluation_is_not_cancelled(published: Published) -> None:
-    record, _ = published.book.add(EvaluationSpec(games=4), None)
-    published.book.change(record, state="done")
-    Run(published.book).cancel_evaluation(record.id)
+    record, _ = published.records.add(EvaluationSpec(games=4), None)
+    published.records.change(record, state="done")
+    Run(published.records).cancel_evaluation(record.id)
     assert not record.scope.cancel_called
 
 
 async def test_an_unknown_evaluation_is_none_and_cannot_be_followed_or_cancelled(
     published: Published,
 ) -> None:
-    run = Run(published.book)
+    run = Run(published.records)
     assert run.evaluation("nope") is None
     for method in (run.follow_evaluation, run.cancel_evaluation):
         with pytest.raises(KeyError, match="nope"):

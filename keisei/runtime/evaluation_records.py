@@ -64,7 +64,7 @@ class EvaluationRecord:
             self.scope.cancel()
 
     def change(self, **changed: Any) -> None:
-        """Change fields and wake the followers. ``EvaluationBook.change`` also publishes."""
+        """Change fields and wake the followers. ``EvaluationRecords.change`` also publishes."""
         self.fields |= tuples_as_lists(changed)
         if self.fields["state"] in EVALUATION_ENDED and not self.done.is_set():
             self.fields["finished"] = time.time()
@@ -118,7 +118,7 @@ class EvaluationHandle:
         return dict(self._record.fields)
 
 
-class EvaluationBook:
+class EvaluationRecords:
     """The newest ``MAX_RECORDS`` evaluations of a run. Event loop only."""
 
     def __init__(self, publish: Callable[..., None]) -> None:
@@ -190,16 +190,16 @@ class EvaluationMethods(ABC):
 
     @property
     @abstractmethod
-    def evaluation_book(self) -> EvaluationBook:
+    def evaluation_records(self) -> EvaluationRecords:
         """The run's evaluations. Raises NotRunning before the run is entered."""
 
     def evaluations(self) -> list[dict[str, Any]]:
         """Return all evaluations of the run, newest first."""
-        return self.evaluation_book.list()
+        return self.evaluation_records.list()
 
     def evaluation(self, id: str) -> dict[str, Any] | None:
         """Return one evaluation, or None."""
-        record = self.evaluation_book.get(id)
+        record = self.evaluation_records.get(id)
         return dict(record.fields) if record else None
 
     def follow_evaluation(self, id: str) -> AsyncGenerator[dict[str, Any], None]:
@@ -211,7 +211,7 @@ class EvaluationMethods(ABC):
         self._record(id).cancel()
 
     def _record(self, id: str) -> EvaluationRecord:
-        record = self.evaluation_book.get(id)
+        record = self.evaluation_records.get(id)
         if record is None:
             raise KeyError(id)
         return record

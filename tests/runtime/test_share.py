@@ -2,7 +2,7 @@
 
 import pytest
 
-from keisei.runtime.turns import Pace, Share
+from keisei.runtime.share import Pace, Share
 
 
 @pytest.mark.parametrize("wanted", [0.05, 0.1, 0.5, 0.9])
