@@ -169,7 +169,7 @@ class PPO(Section):
     material_final: float = Field(default=0.2, ge=0)
     """Weight of material in the bootstrap value at the end of the schedule."""
     declaration_reward: Share = 0.3
-    """Reward of a win by declaration; a mate gives 1. With less here, agents still learn to mate."""
+    """Reward of a win by declaration; a mate gives 1. Below 1, agents still learn to mate."""
 
 
 class OpponentSettings(Section):

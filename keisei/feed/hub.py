@@ -1,4 +1,4 @@
-"""Server-sent events for any number of clients, from one ring of encoded events."""
+"""Sends encoded events from one ring buffer to any number of clients (server-sent events)."""
 
 import asyncio
 import secrets
@@ -14,32 +14,36 @@ from keisei.events import TOPICS, Board, Evaluation, Event, Reset, Status, Topic
 RING = 8192
 TICK = 0.25
 BUDGET = 128
-"""Chunks a second at most, over all clients: with more than 32 of them ticks are farther apart. A
-chunk costs the processor some 80 us, which training would miss."""
+"""Maximum number of chunks per second for all clients together.
+
+With more than 32 clients, the ticks are therefore farther apart. A chunk takes about 80 us of
+processor time, which training then lacks.
+"""
 GROUP = 8
-"""Clients woken at once. All 64 in one turn of the loop would hold it for 10 ms and more."""
+"""Number of clients that are woken at once. Waking 64 at once blocks the loop for over 10 ms."""
 DIGITS = 18
-"""Of an event's number at most; Python refuses to read one of thousands."""
+"""Maximum number of digits of an event's number. ``int`` raises for thousands of digits."""
 CHUNK = 512
-"""Events in one chunk at most, when a client catches up."""
+"""Maximum number of events in one chunk, for clients that are behind."""
 
 Describe = Callable[[Literal["hello", "reset", "bye"]], Status]
 
 
 class Hub:
-    """Encodes each event once and lets every client read at its own pace. Loop only.
+    """Encodes each event once and lets every client read at its own pace. Event loop only.
 
-    A client is a cursor into the ring: one that never reads costs nothing, and one so slow that the
-    ring has passed its cursor is cut with ``reset``; it comes back by the id it saw last. Every
-    250 ms new events get their ids, ``<boot>-<number>``, and go out as one chunk; with many clients
-    more seldom, but a change of the run's state still within 250 ms. Of boards and of progress
-    reports only the newest of a tick is sent.
+    A client is a cursor into a ring buffer, so a client that never reads costs nothing. If the
+    buffer has overwritten the event at a client's cursor, the client gets ``reset`` and its stream
+    ends; it may reconnect with the id of the last event that it received. Every 250 ms, the new
+    events get their ids, ``<boot>-<number>``, and are sent as one chunk. With many clients, this
+    interval (a tick) is longer, unless the state of the run has changed. Within a tick, only the
+    newest board and the newest progress report of each evaluation are sent.
     """
 
     def __init__(
         self, describe: Describe, *, ring: int = RING, tick: float = TICK, budget: float = BUDGET
     ) -> None:
-        """``describe(kind)`` makes the events that only one client gets."""
+        """``describe(kind)`` creates the events that only one client receives."""
         self.boot = secrets.token_hex(4)
         self.closed = False
         self._describe = describe
@@ -53,11 +57,11 @@ class Hub:
 
     @property
     def clients(self) -> int:
-        """Streams now open."""
+        """Number of open streams."""
         return len(self._clients)
 
     def publish(self, event: Event) -> None:
-        """Send an event with the next tick. After ``close`` nobody is left to get it."""
+        """Send an event with the next tick. After ``close``, no client receives it."""
         key = _conflated(event) or object()
         self._pending.pop(key, None)
         self._pending[key] = event
@@ -65,7 +69,7 @@ class Hub:
             self._urgent.set()
 
     async def run(self) -> None:
-        """Tick until closed."""
+        """Send the new events in every tick, until the hub is closed."""
         while not self.closed:
             await anyio.sleep(self._tick)
             if (longer := self.clients / self._budget - self._tick) > 0:
@@ -76,7 +80,7 @@ class Hub:
                 await self._wake()
 
     def close(self) -> None:
-        """Send what is pending; every stream ends with ``bye``. May be called again."""
+        """Send the pending events and end every stream with ``bye``. May be called repeatedly."""
         closed, self.closed = self.closed, True
         try:
             if not closed:
@@ -86,7 +90,7 @@ class Hub:
                 client.wake.set()
 
     def dismiss(self) -> None:
-        """Send what is pending; the streams that are open end with ``bye``. New ones may come."""
+        """Send the pending events and end all open streams with ``bye``. New streams may follow."""
         self._flush()
         for client in self._clients:
             client.dismissed = True
@@ -96,10 +100,10 @@ class Hub:
     def subscribe(
         self, topics: Collection[Topic], after: str | None = None
     ) -> Iterator[AsyncGenerator[bytes, None]]:
-        """A client's chunks, from the event after id ``after`` or, without it, from now on.
+        """Open a stream of chunks from the event after id ``after``, or without ``after`` from now.
 
-        First comes ``hello``. If ``after`` can no longer be had, or is not of this boot, ``reset``
-        follows and the stream goes on with the newest event.
+        The first event is ``hello``. If the events after ``after`` are no longer available, or the
+        id belongs to a different boot, ``reset`` follows and the stream continues from now.
         """
         client = _Client(frozenset(topics) or frozenset(TOPICS), self._next)
         lost = False
@@ -127,7 +131,7 @@ class Hub:
             if chunk:
                 yield chunk
             elif client.cursor < self._next:
-                continue  # nothing of this client's topics in that stretch
+                continue  # these events had none of this client's topics
             elif self.closed or client.dismissed:
                 yield self._own("bye")
                 return
@@ -163,7 +167,7 @@ class Hub:
 
     def _flush(self) -> bool:
         flushed = bool(self._pending)
-        while self._pending:  # one that cannot be encoded is out before it raises
+        while self._pending:  # remove the event first: encoding it may raise
             event = self._pending.pop(next(iter(self._pending)))
             self._ring.append((event.topic, _frame(event, f"{self.boot}-{self._next}")))
             self._next += 1
@@ -185,7 +189,10 @@ class _Client:
 
 
 def _conflated(event: Event) -> object | None:
-    """Events of the same key replace each other. Lifecycle, metrics, games and alerts never do."""
+    """Return the key of an event that newer events with the same key replace, or None.
+
+    Lifecycle events, metrics, games and alerts are never replaced.
+    """
     if isinstance(event, Board):
         return Board
     if isinstance(event, Evaluation) and event.state == "running":

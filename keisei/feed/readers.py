@@ -1,4 +1,4 @@
-"""Events as objects, for the program that the run lives in: ``Keisei.events()``."""
+"""Gives events as objects to readers in the same program (``Keisei.events()``)."""
 
 import asyncio
 from collections import deque
@@ -11,21 +11,21 @@ BUFFER = 256
 
 
 class Readers:
-    """Hands each event to every reader at once. Loop only.
+    """Passes each event to every reader at once. Event loop only.
 
-    A reader that falls ``BUFFER`` events behind loses what waits for it and is told by a Reset.
+    A reader that is ``BUFFER`` events behind loses these events and gets a Reset instead.
     """
 
     def __init__(self, reset: Callable[[], Reset], *, buffer: int = BUFFER) -> None:
-        """``reset()`` makes the event that says that some were lost."""
+        """``reset()`` creates the event that reports lost events."""
         self._reset = reset
         self._buffer = buffer
-        self._readers: WeakSet[_Reader] = WeakSet()  # one whose iterator was dropped goes by itself
+        self._readers: WeakSet[_Reader] = WeakSet()  # forgets readers whose iterator was deleted
         self._closed = False
         self._failed: Failed | None = None
 
     def publish(self, event: Event) -> None:
-        """Hand it out. A Failed reaches every reader, whatever its topics, as the last event."""
+        """Pass an event to the readers of its topic. Failed is the last event of every reader."""
         if isinstance(event, Failed):
             self._failed = event
         for reader in self._readers:
@@ -37,13 +37,13 @@ class Readers:
                 reader.wake.set()
 
     def close(self) -> None:
-        """Every reader ends after what waits for it. May be called again."""
+        """Let every reader end after its waiting events. May be called more than once."""
         self._closed = True
         for reader in self._readers:
             reader.wake.set()
 
     def read(self, topics: Collection[Topic]) -> AsyncGenerator[Event, None]:
-        """Events of ``topics`` from now on; ends with the run, or after Failed."""
+        """Yield the events of ``topics`` from now on. Ends when the run ends, or after Failed."""
         reader = _Reader(frozenset(topics))
         if self._failed:
             reader.waiting.append(self._failed)

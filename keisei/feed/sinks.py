@@ -1,4 +1,4 @@
-"""Where events go besides the clients: the database, and whatever the program adds."""
+"""Sinks, which receive all events of a run: the database, the log, and sinks of the program."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,26 +15,27 @@ from keisei.feed.supervise import Losses, Report, supervise
 from keisei.log import RUN_LOGGER
 
 RETRY_SECONDS = 30.0
-"""Between tries of a database that failed too often in a row."""
+"""Seconds between attempts to write after the database has failed several times in succession."""
 
 
 class Sink(Protocol):
-    """Takes a run's events. Slow is allowed; raising is an alert, and it is tried again.
+    """Receives the events of a run. It may be slow; after an exception, the write is repeated.
 
-    Events are told apart by their class (``isinstance(event, keisei.Iteration)``), by
-    ``event.topic`` (``metrics``) or by ``event.event``, their name on the stream (``iteration``; of
-    a ``Status`` its kind, as ``paused``). ``event.to_dict()`` is their JSON and holds that name.
+    To distinguish events, use their class (``isinstance(event, keisei.Iteration)``), their
+    ``event.topic`` (such as ``metrics``) or their ``event.event``. This is the name in server-sent
+    events, such as ``iteration``, or for a ``Status`` its kind, such as ``paused``.
+    ``event.to_dict()`` returns the event for JSON; it contains this name.
     """
 
     @property
     def name(self) -> str:
-        """For alerts."""
+        """Name of the sink in alerts."""
 
     async def write(self, events: Sequence[Event]) -> None:
-        """Take events, in order."""
+        """Write events, which come in order."""
 
     async def close(self) -> None:
-        """The run is over and everything has been written."""
+        """Release resources. Called after the last events were written."""
 
 
 class _Store(Protocol):
@@ -43,20 +44,20 @@ class _Store(Protocol):
 
 
 class DatabaseSink:
-    """Writes events to the run's database, in a thread of its own."""
+    """Writes events to the run's database in a separate thread."""
 
     name = "database"
 
     def __init__(self, database: _Store, report: Report) -> None:
-        """``report`` tells people of the first event that could not be written."""
+        """``report`` sends an alert about the first event that the database could not store."""
         self._database = database
         self._report = report
         self._limiter = CapacityLimiter(1)
         self.unfit = 0
-        """Events that the database could not hold."""
+        """Number of events that the database could not store."""
 
     async def write(self, events: Sequence[Event]) -> None:
-        """One transaction. Boards and log lines are not kept."""
+        """Write events in one transaction, without boards and log lines."""
         kept = [event for event in events if not isinstance(event, Board | Log)]
         if not kept:
             return
@@ -66,7 +67,7 @@ class DatabaseSink:
         self.unfit += len(unfit)
 
     async def close(self) -> None:
-        """Commit and close."""
+        """Commit and close the database."""
         await self._call(self._database.close)
 
     async def _call(self, function: Callable[[], Any]) -> Any:
@@ -74,7 +75,7 @@ class DatabaseSink:
 
 
 class LogSink:
-    """Writes the lifecycle, metrics and alerts to the log, one line each."""
+    """Writes lifecycle events, metrics and alerts to the log, one line for each event."""
 
     name = "log"
 
@@ -82,7 +83,7 @@ class LogSink:
         self._log = structlog.get_logger(RUN_LOGGER)
 
     async def write(self, events: Sequence[Event]) -> None:
-        """One line an event."""
+        """Write one line for each event."""
         for event in events:
             log = self._log.bind(run=event.run, step=event.step)
             if isinstance(event, Iteration):
@@ -94,17 +95,17 @@ class LogSink:
                 level(event.kind, state=event.state, message=event.message)
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing, because there is nothing to release."""
 
 
 class Feed:
-    """A sink and what waits for it, so that the slowest sink holds up nobody."""
+    """A sink and a queue of events for it, so that a slow sink delays nothing else."""
 
     def __init__(self, sink: Sink, *, kept: int = KEPT) -> None:
-        """``kept``: events that may wait for the sink and must not be lost; see ``Outbox``."""
+        """``kept``: maximum number of waiting events that must not be dropped; see ``Outbox``."""
         self.sink = sink
         self.name = f"sink {sink.name}"
-        """For alerts."""
+        """Name of the sink in alerts."""
         self._written = 0
         self._box = Outbox(kept=kept)
         self._batch: list[Event] = []
@@ -113,12 +114,12 @@ class Feed:
 
     @property
     def dropped(self) -> int:
-        """Events that found no room, or that the sink could not hold."""
+        """Number of events that the queue had no room for, or that the database could not store."""
         unfit = self.sink.unfit if isinstance(self.sink, DatabaseSink) else 0
         return self._box.dropped + unfit
 
     def put(self, event: Event) -> bool:
-        """Hand over an event; the sink's task takes it. False if it is the first without room."""
+        """Add an event to the queue. Return False for the first event that finds the queue full."""
         try:
             self._box.emit(event)
         except OutboxOverflow:  # training must not wait for a sink
@@ -128,12 +129,12 @@ class Feed:
         return True
 
     def close(self) -> None:
-        """No more events come."""
+        """Accept no more events."""
         self._box.close()
         self._closing.set()
 
     async def _again(self) -> bool:
-        """Wait until another try is worth it: some time, or the end. False if that has been."""
+        """Wait ``RETRY_SECONDS`` or until ``close``. Return False if already closed before."""
         if self._closing.is_set():
             return False
         with anyio.move_on_after(RETRY_SECONDS):
@@ -141,10 +142,10 @@ class Feed:
         return True
 
     async def run(self, report: Report, losses: Losses) -> None:
-        """Write until closed, whatever the sink raises; ``report`` tells people of it.
+        """Write events until the feed is closed. ``report`` sends alerts about the sink's errors.
 
-        A sink that failed too often in a row is given up, but not the database: what it does not
-        get is lost, and a full disk may be cleared after hours.
+        A sink that fails several times in succession is given up. The database is an exception and
+        is tried again until the end, because a full disk may be cleared after hours.
         """
         await supervise(
             self.name,
@@ -156,7 +157,7 @@ class Feed:
         )
 
     async def _write(self) -> None:
-        """Write until the feed is closed. Started again after an error, it repeats that batch."""
+        """Write events until the feed is closed. After an error, a new call repeats the batch."""
         while True:
             if self._batch:
                 await self.sink.write(self._batch)

@@ -1,4 +1,4 @@
-"""From a run or a checkpoint to a player: its network as it was trained, never another."""
+"""Loads players from runs and checkpoints, with the network and precision of their training."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ from keisei.store.layout import CHECKPOINTS
 
 
 class Player:
-    """An agent that answers with moves in USI. All calls belong on one thread."""
+    """An agent that answers with moves in USI notation. Call its methods on one thread only."""
 
     def __init__(
         self,
@@ -42,28 +42,28 @@ class Player:
         self.declaration: Rule = declaration
         """Entering-king rule of the agent's training games."""
         self.checkpoint = checkpoint
-        """Where the agent comes from."""
+        """Checkpoint from which the agent was loaded."""
         self.step = step
-        """How long it had trained, in steps."""
+        """Number of steps for which the agent had been trained."""
         self.refused = refused
-        """Newer checkpoints of the run that are damaged."""
+        """Errors of newer checkpoints of the run, which are damaged."""
 
     @property
     def home(self) -> Path:
-        """The run that it comes from; a checkpoint outside a run is its own home."""
+        """Directory of the player's run; for a checkpoint outside a run, that of the checkpoint."""
         folder = (self.checkpoint or Path("unknown")).absolute()
         return folder.parent.parent if folder.parent.name == CHECKPOINTS else folder
 
     @property
     def name(self) -> str:
-        """``<run>@<step>``; a checkpoint outside a run has the name of its folder instead."""
+        """Name ``<run>@<step>``; outside a run, the checkpoint's folder replaces ``<run>``."""
         return f"{self.home.name}@{self.step}"
 
     def best_move(self, sfen: str, greedy: bool = True) -> str | None:
-        """The agent's move (USI) in a position; sampled from its policy if not ``greedy``.
+        """Return the agent's move in a position, in USI notation, or None if no move is legal.
 
-        ``"win"``, as in USI, where the side to move may win by declaring; None where it has no
-        legal move. Raises SfenError.
+        If the side to move may declare a win, the result is ``"win"``, as in USI. If not
+        ``greedy``, the move is sampled from the agent's policy. Raises SfenError.
         """
         (move,) = self.best_moves([sfen], greedy=greedy)
         if isinstance(move, SfenError):
@@ -73,7 +73,7 @@ class Player:
     def best_moves(
         self, sfens: Sequence[str], *, greedy: bool = True
     ) -> list[str | SfenError | None]:
-        """As ``best_move`` for many positions at once; errors are given back, not raised."""
+        """Return the result of ``best_move`` for each position; errors are returned, not raised."""
         found: list[str | SfenError | None] = []
         wanted: list[tuple[int, Position]] = []
         seen: list[tuple[NDArray[np.uint8], NDArray[np.uint64]]] = []
@@ -99,25 +99,26 @@ class Player:
 
 
 def load(path: str | Path, device: str = "auto", *, seed: int = 0) -> Player:
-    """The player in a checkpoint, or in a run's newest valid one.
+    """Return the player in a checkpoint, or in the newest valid checkpoint of a run.
 
     Args:
-        path: a checkpoint's folder, or a run's.
+        path: folder of a checkpoint or of a run.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        seed: of the moves it draws when it does not play greedily.
+        seed: seed of the random numbers by which moves that are not greedy are sampled.
 
     Raises:
-        CheckpointError: there is none, it is damaged or not finite, or its weights don't fit its
-        network. RunError: the settings of the checkpoint's run can't be read. DeviceError: the
-        device can't be used.
+        CheckpointError: no checkpoint was found, or it is damaged or not finite, or its weights do
+            not fit its network.
+        RunError: the settings of the checkpoint's run can't be read.
+        DeviceError: the device can't be used.
     """
     return load_within(Path(path), device, lambda nbytes: None, seed=seed)
 
 
 def load_within(path: Path, device: str, room: Callable[[int], None], *, seed: int = 0) -> Player:
-    """As ``load``; ``room`` is called before its weights, of so many bytes, go to the device.
+    """Do the same as ``load``, but call ``room`` before the weights are copied to the device.
 
-    What it raises keeps them from going there.
+    ``room`` gets the size of the weights in bytes. If it raises an exception, they are not copied.
     """
     folder, refused = find_checkpoint(path, only=WEIGHTS)
     checkpoint = load_checkpoint(folder, only=WEIGHTS)
@@ -139,7 +140,7 @@ def load_within(path: Path, device: str, room: Callable[[int], None], *, seed: i
 
 
 def _rebuild(checkpoint: Checkpoint) -> torch.nn.Module:
-    """The network that the checkpoint says it is, with its weights."""
+    """Return the network that the checkpoint describes, with the checkpoint's weights."""
     try:
         net = build(**checkpoint.state["net"])
         net.load_state_dict(checkpoint.tensors[WEIGHTS], strict=True)

@@ -42,7 +42,8 @@ class Forward:
         return policy, outcome
 
     def bring_up(self, use: Callable[[], None]) -> None:
-        """Run ``use``, which calls this object; if the compiled network fails, switch to the plain one.
+        """Run ``use``, which calls this object; if the compiled network fails, switch to the plain
+        one.
 
         Raises any exception that ``use`` raises with the plain network.
         """

@@ -182,7 +182,8 @@ class Learner:
             self._ply(t)
 
     def _shuffle(self, learned: Tensor) -> tuple[Tensor, ...]:
-        """Return the minibatches of one epoch, as indices into the rollout. Their sizes are similar.
+        """Return the minibatches of one epoch, as indices into the rollout. Their sizes are
+        similar.
 
         All ranks have the same number of minibatches, even if their numbers of ``learned`` plies
         differ.

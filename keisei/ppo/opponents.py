@@ -128,7 +128,7 @@ class Opponents:
 
     @torch.no_grad()
     def play(self, actions: NDArray[np.int16], frozen: NDArray[np.bool_]) -> None:
-        """Sample the opponents' moves. Write them into ``actions[N]`` where ``frozen[N]`` is true."""
+        """Sample the opponents' moves into ``actions[N]``, where ``frozen[N]`` is true."""
         env = self._env
         playing = np.abs(env.games["opponent"])
         for number in np.unique(playing[frozen]).tolist():

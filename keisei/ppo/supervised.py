@@ -66,7 +66,7 @@ class Examination:
     """Number of passes over the learned games so far; not whole if training ended within a pass."""
     score: Score
     loss: float
-    """``Score.loss`` with the value coefficient of training; the best network has the lowest loss."""
+    """``Score.loss`` with the value coefficient of training; the best network has the lowest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,8 @@ def train(
     on_minibatch: Callable[[int, Tensor], None],
     on_examination: Callable[[Examination], None],
 ) -> Trained:
-    """Train ``net`` on the learned positions; return the weights that are best on the held-out ones.
+    """Train ``net`` on the learned positions; return the weights that are best on the held-out
+    ones.
 
     The network is examined before the first minibatch, after each epoch and at the end.
     ``on_minibatch`` gets the number of minibatches so far and the tensor that ``teach`` yields.

@@ -8,17 +8,17 @@ from keisei.play.mailbox import Command
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pause(Command):
-    """Stop training turns; evaluations and moves go on."""
+    """Pause training; evaluations and moves go on."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Resume(Command):
-    """Go on training."""
+    """Continue training after a pause."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SaveCheckpoint(Command):
-    """Save when the iteration in progress has ended; the answer is the checkpoint's path."""
+    """Save a checkpoint after the iteration in progress. The answer is the checkpoint's path."""
 
 
 CommandName = Literal["pause", "resume", "checkpoint"]
@@ -27,4 +27,4 @@ COMMANDS: dict[CommandName, type[Command]] = {
     "resume": Resume,
     "checkpoint": SaveCheckpoint,
 }
-"""Commands by the names that ``Keisei.submit`` and the HTTP API use."""
+"""Command classes by the names that ``Keisei.submit`` and the HTTP API use."""

@@ -1,4 +1,4 @@
-"""The routes that read a run, the four commands, and the health checks."""
+"""The routes that read a run's data, send the four commands, and check the server's health."""
 
 import math
 import platform
@@ -24,7 +24,7 @@ from keisei.server.problems import Problem
 from keisei.server.source import Reader, Source
 
 FREE_BYTES = 2**30
-"""Free disk space below which a run is not ready."""
+"""Free disk space, in bytes, below which ``/readyz`` answers 503."""
 
 
 async def status(request: Request) -> Response:
@@ -48,7 +48,8 @@ async def config(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """Return the history of the metrics ``keys=a,b`` between the steps ``from=`` and ``to=``.
 
-    ``max_points=`` limits the points of a metric; ``after=`` continues at an earlier ``cursor``.
+    ``max_points=`` limits the number of points per metric. ``after=`` takes the ``cursor`` of an
+    earlier answer and continues from there.
     """
     query = parse_query(MetricsQuery, request)
     return await in_thread(request, _read_metrics, _source(request).reader, query)
@@ -74,7 +75,7 @@ def _read_metrics(reader: Reader, query: MetricsQuery) -> Response:
 
 
 async def catalog(request: Request) -> Response:
-    """Return the table of all metrics: name, meaning, unit, better direction, condition."""
+    """Return the name, meaning, unit, better direction and condition of each metric."""
     parse_query(NoQuery, request)
     return Json({"metrics": [asdict(metric) for metric in METRICS]})
 
@@ -87,7 +88,7 @@ async def games(request: Request) -> Response:
 async def log(request: Request) -> Response:
     """Return statuses and alerts, newest first, at most ``limit=``; ``after=`` gives the next page.
 
-    The first page begins with those that the database does not hold (yet); they have no ``id``.
+    The first page begins with events that are not (yet) in the database; they have no ``id``.
     """
     return await _page(request, "events", _source(request).history)
 
@@ -112,7 +113,7 @@ async def checkpoints(request: Request) -> Response:
 
 
 async def ratings(request: Request) -> Response:
-    """Return the ratings of the players of the run's evaluations, the strongest first."""
+    """Return the ratings of all players in the run's evaluations, strongest player first."""
     parse_query(NoQuery, request)
     found = await in_thread(request, _source(request).reader.ratings)
     return Json({"ratings": found})
@@ -129,28 +130,29 @@ async def resume(request: Request) -> Response:
 
 
 async def checkpoint(request: Request) -> Response:
-    """Save a checkpoint after this iteration."""
+    """Save a checkpoint after the iteration in progress."""
     return _submit(request, "checkpoint", "A checkpoint will be saved after this iteration.")
 
 
 async def stop(request: Request) -> Response:
-    """End the run, as SIGTERM does."""
+    """Ask the run to end, as SIGTERM does."""
     parse_query(NoQuery, request)
     _source(request).stop()
     return _accepted(request, "The run saves a checkpoint and ends.")
 
 
 async def healthz(request: Request) -> Response:
-    """Answer 200: the event loop runs."""
+    """Answer 200, which shows that the event loop runs."""
     parse_query(NoQuery, request)
     return Json({"status": "ok"})
 
 
 async def readyz(request: Request) -> Response:
-    """Answer 200 if the run works, else 503 with the reason.
+    """Answer 200 if the run works, otherwise 503 with the reason.
 
-    The run is not ready if it failed or ended early, if its worker is silent, if a sink or another
-    part beside training was given up, if the disk is nearly full, or if checkpoints are overdue.
+    The run is not ready if it failed or was stopped, if its device thread is silent, if a sink or
+    another part outside training has failed, if the disk is nearly full, or if checkpoints are
+    overdue.
     """
     parse_query(NoQuery, request)
     source = _source(request)

@@ -236,7 +236,7 @@ def some(typing, squares):
 
 @intrinsic
 def where(typing, number, squares):
-    """Return the set if ``number`` is not zero, else the empty set. The compiled code has no branch."""
+    """Return the set if ``number`` is not zero, else the empty set; compiled without a branch."""
 
     def codegen(context, builder, sig, args):
         flag = builder.icmp_unsigned("!=", args[0], ir.Constant(args[0].type, 0))
