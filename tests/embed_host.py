@@ -76,6 +76,9 @@ signal.signal(signal.SIGTERM, lambda number, frame: None)
 before, opened = process_state(), files()
 uvicorn.run(Starlette(lifespan=lifespan), port=port, log_level="warning")
 after, left = process_state(), files()
+for thread in threading.enumerate():
+    if thread.name == "AnyIO worker thread":
+        thread.join(5)  # it ends soon after the event loop; one that does not is reported below
 gc.freeze()  # else the last garbage collection over torch's objects takes seconds
 print(
     json.dumps(
