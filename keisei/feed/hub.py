@@ -12,16 +12,18 @@ import anyio
 from keisei.events import TOPICS, Board, Evaluation, Event, Reset, Status, Topic, dumps
 
 RING = 8192
+"""Events that a client can resume from."""
 TICK = 0.25
+"""Seconds between two chunks."""
 BUDGET = 128
-"""Chunks a second at most, over all clients: with more than 32 of them ticks are farther apart. A
-chunk costs the processor some 80 us, which training would miss."""
+"""Most chunks a second to all clients together: with more than 32 clients, ticks take longer. A
+chunk costs about 80 us of processor time, which training loses."""
 GROUP = 8
-"""Clients woken at once. All 64 in one turn of the loop would hold it for 10 ms and more."""
+"""Clients woken in one turn of the loop. 64 clients at once would block it for over 10 ms."""
 DIGITS = 18
-"""Of an event's number at most; Python refuses to read one of thousands."""
+"""Most digits of an event's number; Python refuses to parse a number of thousands of digits."""
 CHUNK = 512
-"""Events in one chunk at most, when a client catches up."""
+"""Most events in one chunk, when a client catches up."""
 
 Describe = Callable[[Literal["hello", "reset", "bye"]], Status]
 
@@ -29,17 +31,18 @@ Describe = Callable[[Literal["hello", "reset", "bye"]], Status]
 class Hub:
     """Encodes each event once and lets every client read at its own pace. Loop only.
 
-    A client is a cursor into the ring: one that never reads costs nothing, and one so slow that the
-    ring has passed its cursor is cut with ``reset``; it comes back by the id it saw last. Every
-    250 ms new events get their ids, ``<boot>-<number>``, and go out as one chunk; with many clients
-    more seldom, but a change of the run's state still within 250 ms. Of boards and of progress
-    reports only the newest of a tick is sent.
+    A client is a cursor into the ring. A client that never reads costs nothing. If a client is so
+    slow that the ring has passed its cursor, its stream ends with ``reset``; it can resume with the
+    last id that it got. Every 250 ms, new events get their ids, ``<boot>-<number>``, and are sent
+    as one chunk. With many clients this happens less often, but a change of the run's state is
+    still sent within 250 ms. Only the newest board and the newest progress report of a tick are
+    sent.
     """
 
     def __init__(
         self, describe: Describe, *, ring: int = RING, tick: float = TICK, budget: float = BUDGET
     ) -> None:
-        """``describe(kind)`` makes the events that only one client gets."""
+        """Make an empty hub. ``describe(kind)`` returns the run's status for a single client."""
         self.boot = secrets.token_hex(4)
         self.closed = False
         self._describe = describe
@@ -53,11 +56,11 @@ class Hub:
 
     @property
     def clients(self) -> int:
-        """Streams now open."""
+        """Number of open streams."""
         return len(self._clients)
 
     def publish(self, event: Event) -> None:
-        """Send an event with the next tick. After ``close`` nobody is left to get it."""
+        """Send an event with the next tick. After ``close`` it is not sent."""
         key = _conflated(event) or object()
         self._pending.pop(key, None)
         self._pending[key] = event
@@ -65,7 +68,7 @@ class Hub:
             self._urgent.set()
 
     async def run(self) -> None:
-        """Tick until closed."""
+        """Send new events, tick by tick, until closed."""
         while not self.closed:
             await anyio.sleep(self._tick)
             if (longer := self.clients / self._budget - self._tick) > 0:
@@ -76,7 +79,7 @@ class Hub:
                 await self._wake()
 
     def close(self) -> None:
-        """Send what is pending; every stream ends with ``bye``. May be called again."""
+        """Send pending events and end every stream with ``bye``. May be called again."""
         closed, self.closed = self.closed, True
         try:
             if not closed:
@@ -86,7 +89,7 @@ class Hub:
                 client.wake.set()
 
     def dismiss(self) -> None:
-        """Send what is pending; the streams that are open end with ``bye``. New ones may come."""
+        """Send pending events and end the open streams with ``bye``. New streams may start."""
         self._flush()
         for client in self._clients:
             client.dismissed = True
@@ -96,10 +99,11 @@ class Hub:
     def subscribe(
         self, topics: Collection[Topic], after: str | None = None
     ) -> Iterator[AsyncGenerator[bytes, None]]:
-        """A client's chunks, from the event after id ``after`` or, without it, from now on.
+        """Open a stream; give its chunks, from the event after id ``after``, or from now on.
 
-        First comes ``hello``. If ``after`` can no longer be had, or is not of this boot, ``reset``
-        follows and the stream goes on with the newest event.
+        The stream begins with ``hello``. If the events after ``after`` are no longer in the ring,
+        or ``after`` is an id of another process, ``reset`` follows and the stream goes on with new
+        events. Without ``topics`` the client gets all topics.
         """
         client = _Client(frozenset(topics) or frozenset(TOPICS), self._next)
         lost = False
@@ -127,7 +131,7 @@ class Hub:
             if chunk:
                 yield chunk
             elif client.cursor < self._next:
-                continue  # nothing of this client's topics in that stretch
+                continue  # those events have none of this client's topics
             elif self.closed or client.dismissed:
                 yield self._own("bye")
                 return
@@ -163,7 +167,7 @@ class Hub:
 
     def _flush(self) -> bool:
         flushed = bool(self._pending)
-        while self._pending:  # one that cannot be encoded is out before it raises
+        while self._pending:  # remove first: an event that cannot be encoded must not stay
             event = self._pending.pop(next(iter(self._pending)))
             self._ring.append((event.topic, _frame(event, f"{self.boot}-{self._next}")))
             self._next += 1
@@ -185,7 +189,7 @@ class _Client:
 
 
 def _conflated(event: Event) -> object | None:
-    """Events of the same key replace each other. Lifecycle, metrics, games and alerts never do."""
+    """Return a key if a newer event with the same key replaces this one in a tick, else None."""
     if isinstance(event, Board):
         return Board
     if isinstance(event, Evaluation) and event.state == "running":

@@ -1,4 +1,4 @@
-"""Events as objects, for the program that the run lives in: ``Keisei.events()``."""
+"""Events as objects, for the program that runs the training: ``Keisei.events()``."""
 
 import asyncio
 from collections import deque
@@ -8,24 +8,25 @@ from weakref import WeakSet
 from keisei.events import Event, Failed, Reset, Topic
 
 BUFFER = 256
+"""Most events that wait for a reader."""
 
 
 class Readers:
     """Hands each event to every reader at once. Loop only.
 
-    A reader that falls ``BUFFER`` events behind loses what waits for it and is told by a Reset.
+    A reader that falls ``buffer`` events behind loses the events that wait for it and gets a Reset.
     """
 
     def __init__(self, reset: Callable[[], Reset], *, buffer: int = BUFFER) -> None:
-        """``reset()`` makes the event that says that some were lost."""
+        """``reset()`` makes the event that says that events were lost."""
         self._reset = reset
         self._buffer = buffer
-        self._readers: WeakSet[_Reader] = WeakSet()  # one whose iterator was dropped goes by itself
+        self._readers: WeakSet[_Reader] = WeakSet()  # drops a reader with its iterator
         self._closed = False
         self._failed: Failed | None = None
 
     def publish(self, event: Event) -> None:
-        """Hand it out. A Failed reaches every reader, whatever its topics, as the last event."""
+        """Hand an event to the readers of its topic. Failed goes to all, as their last event."""
         if isinstance(event, Failed):
             self._failed = event
         for reader in self._readers:
@@ -37,13 +38,13 @@ class Readers:
                 reader.wake.set()
 
     def close(self) -> None:
-        """Every reader ends after what waits for it. May be called again."""
+        """End every reader after the events that wait for it. May be called again."""
         self._closed = True
         for reader in self._readers:
             reader.wake.set()
 
     def read(self, topics: Collection[Topic]) -> AsyncGenerator[Event, None]:
-        """Events of ``topics`` from now on; ends with the run, or after Failed."""
+        """Return the events of ``topics`` from now on. They end with the run, or after Failed."""
         reader = _Reader(frozenset(topics))
         if self._failed:
             reader.waiting.append(self._failed)

@@ -1,4 +1,4 @@
-"""Where events go besides the clients: the database, and whatever the program adds."""
+"""Consumers of events besides clients: the database, the log, and sinks of the program."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,26 +15,27 @@ from keisei.feed.supervise import Losses, Report, supervise
 from keisei.log import RUN_LOGGER
 
 RETRY_SECONDS = 30.0
-"""Between tries of a database that failed too often in a row."""
+"""Time between two tries to write to a database that failed too often in a row."""
 
 
 class Sink(Protocol):
-    """Takes a run's events. Slow is allowed; raising is an alert, and it is tried again.
+    """Takes a run's events. It may be slow. If it raises, an alert is sent and it is called again.
 
-    Events are told apart by their class (``isinstance(event, keisei.Iteration)``), by
-    ``event.topic`` (``metrics``) or by ``event.event``, their name on the stream (``iteration``; of
-    a ``Status`` its kind, as ``paused``). ``event.to_dict()`` is their JSON and holds that name.
+    The kind of an event is its class (``isinstance(event, keisei.Iteration)``), its
+    ``event.topic`` (``metrics``), or ``event.event``, its name on the stream (``iteration``; the
+    name of a ``Status`` is its kind, such as ``paused``). ``event.to_dict()`` returns the event for
+    JSON, with that name.
     """
 
     @property
     def name(self) -> str:
-        """For alerts."""
+        """Name of the sink in alerts."""
 
     async def write(self, events: Sequence[Event]) -> None:
-        """Take events, in order."""
+        """Take events, oldest first."""
 
     async def close(self) -> None:
-        """The run is over and everything has been written."""
+        """End. Called when the run has ended and all events have been written."""
 
 
 class _Store(Protocol):
@@ -43,20 +44,20 @@ class _Store(Protocol):
 
 
 class DatabaseSink:
-    """Writes events to the run's database, in a thread of its own."""
+    """Writes events to the run's database, in a worker thread."""
 
     name = "database"
 
     def __init__(self, database: _Store, report: Report) -> None:
-        """``report`` tells people of the first event that could not be written."""
+        """``report`` sends an alert for the first event that could not be written."""
         self._database = database
         self._report = report
         self._limiter = CapacityLimiter(1)
         self.unfit = 0
-        """Events that the database could not hold."""
+        """Number of events that the database could not hold."""
 
     async def write(self, events: Sequence[Event]) -> None:
-        """One transaction. Boards and log lines are not kept."""
+        """Write events in one transaction, without boards and log lines."""
         kept = [event for event in events if not isinstance(event, Board | Log)]
         if not kept:
             return
@@ -66,7 +67,7 @@ class DatabaseSink:
         self.unfit += len(unfit)
 
     async def close(self) -> None:
-        """Commit and close."""
+        """Commit and close the database."""
         await self._call(self._database.close)
 
     async def _call(self, function: Callable[[], Any]) -> Any:
@@ -74,7 +75,7 @@ class DatabaseSink:
 
 
 class LogSink:
-    """Writes the lifecycle, metrics and alerts to the log, one line each."""
+    """Writes status, metrics and alerts to the log, one line each."""
 
     name = "log"
 
@@ -82,7 +83,7 @@ class LogSink:
         self._log = structlog.get_logger(RUN_LOGGER)
 
     async def write(self, events: Sequence[Event]) -> None:
-        """One line an event."""
+        """Write one line for each event."""
         for event in events:
             log = self._log.bind(run=event.run, step=event.step)
             if isinstance(event, Iteration):
@@ -94,17 +95,17 @@ class LogSink:
                 level(event.kind, state=event.state, message=event.message)
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing."""
 
 
 class Feed:
-    """A sink and what waits for it, so that the slowest sink holds up nobody."""
+    """A sink with its own queue of events: a slow sink delays neither training nor other sinks."""
 
     def __init__(self, sink: Sink, *, kept: int = KEPT) -> None:
-        """``kept``: events that may wait for the sink and must not be lost; see ``Outbox``."""
+        """``kept``: most events that wait for the sink and must not be dropped; see ``Outbox``."""
         self.sink = sink
         self.name = f"sink {sink.name}"
-        """For alerts."""
+        """Name in alerts."""
         self._written = 0
         self._box = Outbox(kept=kept)
         self._batch: list[Event] = []
@@ -113,12 +114,12 @@ class Feed:
 
     @property
     def dropped(self) -> int:
-        """Events that found no room, or that the sink could not hold."""
+        """Number of events for which the queue had no room, or that the database could not hold."""
         unfit = self.sink.unfit if isinstance(self.sink, DatabaseSink) else 0
         return self._box.dropped + unfit
 
     def put(self, event: Event) -> bool:
-        """Hand over an event; the sink's task takes it. False if it is the first without room."""
+        """Queue an event for the sink. Return False if it is the first that finds no room."""
         try:
             self._box.emit(event)
         except OutboxOverflow:  # training must not wait for a sink
@@ -128,12 +129,12 @@ class Feed:
         return True
 
     def close(self) -> None:
-        """No more events come."""
+        """End the queue: no more events come."""
         self._box.close()
         self._closing.set()
 
-    async def _again(self) -> bool:
-        """Wait until another try is worth it: some time, or the end. False if that has been."""
+    async def _wait_for_retry(self) -> bool:
+        """Wait before another try; return False if there is none, after the last try at the end."""
         if self._closing.is_set():
             return False
         with anyio.move_on_after(RETRY_SECONDS):
@@ -141,22 +142,22 @@ class Feed:
         return True
 
     async def run(self, report: Report, losses: Losses) -> None:
-        """Write until closed, whatever the sink raises; ``report`` tells people of it.
+        """Write until closed. ``report`` sends an alert for each error of the sink.
 
-        A sink that failed too often in a row is given up, but not the database: what it does not
-        get is lost, and a full disk may be cleared after hours.
+        A sink that fails too often in a row is given up, except the database: its events would be
+        lost, and a full disk may have room again after hours.
         """
         await supervise(
             self.name,
             self._write,
             report,
             progress=lambda: self._written,
-            again=self._again if isinstance(self.sink, DatabaseSink) else None,
+            again=self._wait_for_retry if isinstance(self.sink, DatabaseSink) else None,
             losses=losses,
         )
 
     async def _write(self) -> None:
-        """Write until the feed is closed. Started again after an error, it repeats that batch."""
+        """Write until the feed is closed. A restart after an error writes the same batch again."""
         while True:
             if self._batch:
                 await self.sink.write(self._batch)

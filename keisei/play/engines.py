@@ -1,4 +1,4 @@
-"""Matches in which engines play: asynchronous, several games at once."""
+"""Matches in which engines play, several games at once. Event loop only."""
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,12 +17,12 @@ from keisei.evaluation.local import LOCAL_PLAYERS, Kind, local_move
 from keisei.usi import Engine, EngineError, EngineGone, EngineSpec, EngineTimeout, Info, Timeouts
 
 RESTARTS = 3
-"""Times that a match restarts an engine that crashed or did not answer."""
+"""Most restarts in one match of an engine that crashed or did not answer."""
 
 Observed = tuple[NDArray[np.uint8], NDArray[np.uint64]]
 """A position as a network sees it: observation uint8[1, 131] and legal mask uint64[1, 35]."""
 Choose = Callable[[Observed, float], Awaitable[tuple[int, float]]]
-"""A network: takes a position and a random number in [0, 1), returns action and value."""
+"""Calls a network: takes a position and a random number in [0, 1), returns action and value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,9 @@ class Seat:
     seed: int = 0
     """Seed of the random numbers of a network or a local player."""
     engine: EngineSpec | None = None
+    """The engine, if an engine plays."""
     choose: Choose | None = None
-    """Set if it is a network."""
+    """The network, if a network plays."""
 
 
 async def play_match(
@@ -47,19 +48,19 @@ async def play_match(
     timeouts: Timeouts | None = None,
     report: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Play a match between any two players; ``on_games`` is called with each game that ended.
+    """Play a match between any two players.
 
     An engine that makes an illegal move loses the game. After a crash or a timeout the fault is
-    counted, the engine is started again and the game is replayed. One fault more than ``RESTARTS``
-    ends the match: the report then holds the ``error``, and the games that have ended stand.
+    counted, the engine is restarted and the game is replayed. One fault more than ``RESTARTS`` ends
+    the match: the report then holds the ``error``, and the games that have ended still count.
 
     Args:
         match: the match to play.
         agent, opponent: its players.
-        on_games: gets the games that ended.
-        concurrency: games at once, and so processes of each engine.
+        on_games: called with each game that has ended.
+        concurrency: games at once, which is also the number of processes of each engine.
         timeouts: how long to wait for engines.
-        report: a dict to fill with what is returned, also when the match is cancelled.
+        report: a dict that is filled with the result, also when the match is cancelled.
 
     Returns:
         ``engines`` (the names they give themselves), ``faults``, ``engine_cpu_seconds``, ``error``.
@@ -91,7 +92,7 @@ async def play_match(
 
 
 def _load_rules(match: EngineMatch, kinds: tuple[Kind, Kind]) -> None:
-    """Compile or load the rules: their first use would stop the loop for seconds."""
+    """Compile or load the rules, because their first use would block the loop for seconds."""
     game = GameInPlay(match.spec, 0)
     _, mask = game.observe()
     for kind in {*kinds} & {*LOCAL_PLAYERS}:
@@ -111,7 +112,7 @@ class _Play:
     cpu_seconds: float = 0.0
 
     async def serve(self) -> None:
-        """Play games, one after another, until every game of the match has begun."""
+        """Play one game after another until every game of the match has begun."""
         while (game := self.match.begin()) is not None:
             try:
                 await self._engines_play(game)
@@ -176,7 +177,7 @@ class _Play:
 
 
 def _cause(failed: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the first error, but prefer one that is not an engine's: several games may fail."""
+    """Return the first error that is not an engine's, or else the first error."""
     cause: BaseException = failed.split(EngineError)[1] or failed
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
@@ -184,10 +185,10 @@ def _cause(failed: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 def expected(info: Info | None) -> float:
-    """Return the value in [-1, 1] that an engine's score stands for; NaN if it wrote no score.
+    """Return an engine's score as a value in [-1, 1]; NaN if the engine wrote no score.
 
-    A score in hundredths of a pawn means a win with probability 1 / (1 + exp(-score / 600)), as
-    shogi engines usually read theirs (Ponanza's constant).
+    A score in hundredths of a pawn means a win with probability 1 / (1 + exp(-score / 600)), the
+    usual scale of shogi engines (Ponanza's constant).
     """
     if info is not None and info.mate is not None:
         return math.copysign(1, info.mate)

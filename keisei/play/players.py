@@ -1,4 +1,4 @@
-"""From a run or a checkpoint to a player: its network as it was trained, never another."""
+"""A player from a run or a checkpoint: its network as it was trained, or an error."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ from keisei.store.layout import CHECKPOINTS
 
 
 class Player:
-    """An agent that answers with moves in USI. All calls belong on one thread."""
+    """An agent that answers with moves in USI. Call it from one thread only."""
 
     def __init__(
         self,
@@ -42,27 +42,27 @@ class Player:
         self.declaration: Rule = declaration
         """Entering-king rule of the agent's training games."""
         self.checkpoint = checkpoint
-        """Where the agent comes from."""
+        """Folder of the checkpoint that the agent was loaded from."""
         self.step = step
-        """How long it had trained, in steps."""
+        """Steps that the agent was trained for."""
         self.refused = refused
-        """Newer checkpoints of the run that are damaged."""
+        """Errors of newer checkpoints of the run, which are damaged."""
 
     @property
     def home(self) -> Path:
-        """The run that it comes from; a checkpoint outside a run is its own home."""
+        """Folder of the agent's run; for a checkpoint outside a run, the checkpoint's folder."""
         folder = (self.checkpoint or Path("unknown")).absolute()
         return folder.parent.parent if folder.parent.name == CHECKPOINTS else folder
 
     @property
     def name(self) -> str:
-        """``<run>@<step>``; a checkpoint outside a run has the name of its folder instead."""
+        """``<run>@<step>``; for a checkpoint outside a run, ``<folder>@<step>``."""
         return f"{self.home.name}@{self.step}"
 
     def best_move(self, sfen: str, greedy: bool = True) -> str | None:
-        """The agent's move (USI) in a position; sampled from its policy if not ``greedy``.
+        """Return the agent's move (USI) in a position; sampled from its policy if not ``greedy``.
 
-        ``"win"``, as in USI, where the side to move may win by declaring; None where it has no
+        Returns ``"win"``, as in USI, if the side to move can declare a win, and None if it has no
         legal move. Raises SfenError.
         """
         (move,) = self.best_moves([sfen], greedy=greedy)
@@ -73,7 +73,7 @@ class Player:
     def best_moves(
         self, sfens: Sequence[str], *, greedy: bool = True
     ) -> list[str | SfenError | None]:
-        """As ``best_move`` for many positions at once; errors are given back, not raised."""
+        """Return ``best_move`` of many positions; an SfenError is returned instead of raised."""
         found: list[str | SfenError | None] = []
         wanted: list[tuple[int, Position]] = []
         seen: list[tuple[NDArray[np.uint8], NDArray[np.uint64]]] = []
@@ -99,25 +99,28 @@ class Player:
 
 
 def load(path: str | Path, device: str = "auto", *, seed: int = 0) -> Player:
-    """The player in a checkpoint, or in a run's newest valid one.
+    """Load the player of a checkpoint, or of a run's newest valid checkpoint.
 
     Args:
-        path: a checkpoint's folder, or a run's.
+        path: folder of a checkpoint or of a run.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        seed: of the moves it draws when it does not play greedily.
+        seed: seed of the moves that are sampled.
 
     Raises:
-        CheckpointError: there is none, it is damaged or not finite, or its weights don't fit its
-        network. RunError: the settings of the checkpoint's run can't be read. DeviceError: the
-        device can't be used.
+        CheckpointError: there is no checkpoint, it is damaged or not finite, or its weights don't
+            fit its network.
+        RunError: the settings of the checkpoint's run can't be read.
+        DeviceError: the device can't be used.
     """
     return load_within(Path(path), device, lambda nbytes: None, seed=seed)
 
 
-def load_within(path: Path, device: str, room: Callable[[int], None], *, seed: int = 0) -> Player:
-    """As ``load``; ``room`` is called before its weights, of so many bytes, go to the device.
+def load_within(
+    path: Path, device: str, check_memory: Callable[[int], None], *, seed: int = 0
+) -> Player:
+    """Load a player as ``load`` does, unless ``check_memory`` raises.
 
-    What it raises keeps them from going there.
+    ``check_memory(nbytes)`` gets the size of the weights before they are copied to the device.
     """
     folder, refused = find_checkpoint(path, only=WEIGHTS)
     checkpoint = load_checkpoint(folder, only=WEIGHTS)
@@ -125,7 +128,7 @@ def load_within(path: Path, device: str, room: Callable[[int], None], *, seed: i
     trained = trained_with(folder)
     dtype = resolve_dtype(trained.compute.dtype, place)
     net = _rebuild(checkpoint)
-    room(sum(tensor.nbytes for tensor in net.state_dict().values()))
+    check_memory(sum(tensor.nbytes for tensor in net.state_dict().values()))
     agent = Agent(net.to(place), place, dtype, seed)
     env = trained.env
     return Player(
@@ -139,7 +142,7 @@ def load_within(path: Path, device: str, room: Callable[[int], None], *, seed: i
 
 
 def _rebuild(checkpoint: Checkpoint) -> torch.nn.Module:
-    """The network that the checkpoint says it is, with its weights."""
+    """Build the network that a checkpoint describes and load its weights into it."""
     try:
         net = build(**checkpoint.state["net"])
         net.load_state_dict(checkpoint.tensors[WEIGHTS], strict=True)

@@ -71,10 +71,12 @@ class Tournament:
         """Prepare an evaluation; ``run`` plays it.
 
         Args:
-            spec: what to play. arena: where networks play. names: paths of the checkpoints that
-            names in ``spec`` stand for. on_progress: called as games end. keep: writes games that
-            have ended. It may block: it is called in a thread. If it raises,
-                it gets the same games again.
+            spec: what to play.
+            arena: where networks play.
+            names: paths of the checkpoints that names in ``spec`` stand for.
+            on_progress: called as games end.
+            keep: writes games that have ended. It may block: it is called in a thread. If it
+                raises, it gets the same games again.
             kept: games that were written before the evaluation was interrupted; they are not played
                 again.
         """
