@@ -1,6 +1,7 @@
-"""The settings of a run: one frozen tree, from defaults < TOML < environment < command line.
+"""The settings of a run: defaults, TOML files, environment variables, command-line flags.
 
-Environment variables are named ``KEISEI_PPO__GAMMA``. Unknown keys are errors everywhere.
+Each of these sources overrides the ones before it. Environment variables have names such as
+``KEISEI_PPO__GAMMA``. An unknown key is an error in every source.
 """
 
 import re
@@ -49,7 +50,7 @@ Device = Annotated[
     str,
     AfterValidator(_check_device),
     Field(
-        description="Device that computes the networks: auto (the first CUDA device, else the "
+        description="Device that computes the networks: auto (the first CUDA device, or else the "
         "CPU), cpu, cuda or cuda:N."
     ),
 ]
@@ -60,7 +61,7 @@ Engines = Annotated[dict[str, str], BeforeValidator(parse_table), NoDecode]
 
 
 class Section(BaseModel):
-    """A group of settings. The docstring behind a setting, one line, is its description."""
+    """A group of settings. The docstring below a setting has one line and is its description."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
@@ -69,80 +70,80 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _read_whole_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """Read the text that a flag or the environment gives for a whole number."""
+        """Turn the text that a flag or the environment gives for a whole number into a number."""
         wanted = cls.model_fields[info.field_name or ""].annotation
         return parse_whole_number(value) if wanted is int and isinstance(value, str) else value
 
 
 class Run(Section):
-    """How long a run lasts, and what it keeps."""
+    """How long a run lasts, and which checkpoints and games it keeps."""
 
     root: Path = Path("runs")
-    """Folder that holds the run directories."""
+    """Folder that contains the run directories."""
     steps: int = Field(default=0, ge=0)
-    """The run ends after this many steps (plies); 0 = no limit."""
+    """Steps (plies) after which the run ends; 0 = no limit."""
     minutes: float = Field(default=0, ge=0)
-    """The run ends after this many minutes; 0 = no limit."""
+    """Minutes after which the run ends; 0 = no limit."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of all random generators of the run."""
     checkpoint_seconds: float = Field(default=60, gt=0)
     """Seconds between checkpoints."""
     checkpoints_kept: int = Field(default=5, ge=1)
-    """Newest checkpoints that are kept; an older one stays while it is needed."""
+    """Number of newest checkpoints to keep; older ones stay while the run needs them."""
     games_recorded: int = Field(default=32, ge=1)
-    """One self-play game in this many is recorded."""
+    """Number of self-play games per recorded game."""
 
 
 class Schedule(Section):
-    """How settings with a ``*_final`` value move: in a straight line from first to final value."""
+    """Settings with a ``*_final`` value change linearly from the first value to the final one."""
 
     steps: int = Field(default=1_500_000, gt=0)
-    """Steps in which a scheduled setting moves from its first to its final value."""
+    """Steps over which a scheduled setting changes from its first value to its final value."""
 
 
 class Env(Section):
-    """The games of self-play."""
+    """The self-play games."""
 
     games: int = Field(default=128, ge=1, le=65_536)
-    """Games played side by side."""
+    """Number of games that are played at the same time."""
     max_ply: int = Field(default=256, ge=16, le=512)
-    """Plies after which a game is truncated, which is not a draw."""
+    """Plies after which a game is truncated; a truncated game does not count as a draw."""
     declaration: Literal["27", "24", "none"] = "27"
     """Entering-king declaration rule: 27 or 24 points, or none."""
     reset_share: Share = 0.65
-    """Share of games that begin from a mid-game position, at the start of the schedule."""
+    """Share of games that begin from a mid-game position: value at the start of the schedule."""
     reset_share_final: Share = 0.65
-    """Share of games that begin from a mid-game position, at the end of the schedule."""
+    """Share of games that begin from a mid-game position: value at the end of the schedule."""
     reset_depth: int = Field(default=180, ge=0, le=512)
-    """Mid-game positions come from random play of at most this many plies."""
+    """Largest number of random plies that lead to a mid-game position."""
     reset_pool: int = Field(default=2048, ge=1)
-    """Mid-game positions in the pool that games begin from."""
+    """Number of mid-game positions in the pool that games begin from."""
     reset_refresh: int = Field(default=20, ge=1)
-    """Iterations after which a new pool of mid-game positions is drawn."""
+    """Number of iterations after which a new pool of mid-game positions is made."""
     threads: int = Field(default=1, ge=1, le=64)
-    """CPU threads that step the games."""
+    """Number of CPU threads that advance the games."""
 
 
 class Net(Section):
     """The network."""
 
     kind: str = "se_resnet"
-    """Kind of the network: se_resnet, resnet, transformer, mlp or one of an installed package."""
+    """Kind of network: se_resnet, resnet, transformer, mlp or one from an installed package."""
     blocks: int = Field(default=2, ge=1, le=80)
-    """Blocks of the network's trunk."""
+    """Number of blocks in the network's trunk."""
     channels: int = Field(default=32, ge=8, le=1024, multiple_of=8)
-    """Channels of the network's trunk, a multiple of 8."""
+    """Number of channels in the network's trunk, a multiple of 8."""
 
 
 class PPO(Section):
     """Proximal policy optimisation."""
 
     rollout_plies: int = Field(default=32, ge=1, le=1024)
-    """Plies of each game in one rollout."""
+    """Number of plies that each game adds to a rollout."""
     minibatch: int = Field(default=1024, ge=1)
-    """Positions in a minibatch."""
+    """Number of positions in a minibatch."""
     epochs: int = Field(default=2, ge=1, le=20)
-    """Passes over each rollout."""
+    """Number of training passes over each rollout."""
     learning_rate: float = Field(default=1e-3, gt=0)
     """AdamW's learning rate at the start of the schedule."""
     learning_rate_final: float = Field(default=3e-4, ge=0)
@@ -150,11 +151,11 @@ class PPO(Section):
     weight_decay: float = Field(default=1e-4, ge=0)
     """AdamW's decoupled weight decay."""
     gamma: float = Field(default=0.98, gt=0, le=1)
-    """Discount factor per ply: a sooner win is worth more."""
+    """Discount factor per ply; below 1, an early win is worth more than a late one."""
     gae_lambda: Share = 0.8
     """Lambda of the negamax GAE (generalised advantage estimation)."""
     clip: float = Field(default=0.2, gt=0, lt=1)
-    """Clip range of the probability ratio."""
+    """Clip range of PPO's probability ratio."""
     value_coefficient: float = Field(default=1.0, ge=0)
     """Weight of the value loss."""
     entropy: float = Field(default=0.01, ge=0)
@@ -162,77 +163,77 @@ class PPO(Section):
     entropy_final: float = Field(default=0.01, ge=0)
     """Weight of the entropy bonus at the end of the schedule."""
     grad_clip: float = Field(default=0.5, gt=0)
-    """Largest gradient norm; a longer gradient is scaled down to it."""
+    """Largest gradient norm; a larger gradient is scaled down to this norm."""
     material: float = Field(default=0.5, ge=0)
     """Weight of material in the bootstrap value at the start of the schedule."""
     material_final: float = Field(default=0.2, ge=0)
     """Weight of material in the bootstrap value at the end of the schedule."""
     declaration_reward: Share = 0.3
-    """Reward of a win by declaration. Below 1 (a mate's), games do not become races of kings."""
+    """Reward of a win by declaration; a mate gives 1. Below 1, agents still learn to mate."""
 
 
 class OpponentSettings(Section):
     """Frozen copies of the network, which play some of the training games."""
 
     share: Share = 0.0
-    """Share of games against a frozen copy of the network; 0 = none."""
+    """Share of games that are played against a frozen copy of the network; 0 = none."""
     every: int = Field(default=50, ge=1)
-    """Iterations between two copies, and between two draws of the copies that play."""
+    """Iterations after which a copy is made and the copies that play are chosen anew."""
     recent: int = Field(default=4, ge=1)
-    """Newest copies that are kept; each is drawn with equal probability."""
+    """Number of newest copies to keep; all of them are equally likely to be chosen."""
     history: int = Field(default=12, ge=0)
-    """Older copies that are kept; a copy that still wins is drawn more often."""
+    """Number of older copies to keep; a copy that still wins is chosen more often."""
     active: int = Field(default=2, ge=1)
-    """Copies that play at a time."""
+    """Number of copies that play at the same time."""
 
 
 class DetectorSettings(Section):
     """How the run reacts when learning goes wrong: one setting for each detector.
 
-    ``ignore``: nothing. ``alert``: send an alert. ``rollback``: send an alert and go back to the
-    weights of the newest good checkpoint. ``stop``: send an alert and end the run; its checkpoints
+    ``ignore`` does nothing. ``alert`` sends an alert. ``rollback`` sends an alert and goes back to
+    the weights of a good checkpoint. ``stop`` sends an alert and ends the run, whose checkpoints
     stay.
     """
 
     entropy_collapse: Reaction = "alert"
     """Reaction when the policy's entropy falls below 5 % of its maximum."""
     entropy_swamp: Reaction = "alert"
-    """Reaction when the policy's entropy rises by 25 % of its maximum."""
+    """Reaction when the policy's entropy has risen from its lowest value by 25 % of its maximum."""
     draws: Reaction = "alert"
     """Reaction when more than 30 % of the games end by repetition."""
     declarations: Reaction = "alert"
     """Reaction when more than 70 % of the games end by declaration."""
     truncation: Reaction = "alert"
-    """Reaction when over half of the games are truncated, 30 points more than at the lowest."""
+    """Reaction when over 50 % of games are truncated, after a rise by 30 percentage points."""
     value_useless: Reaction = "alert"
-    """Reaction when the value head predicts results worse than their mean does."""
+    """Reaction when the value head predicts worse than a constant, the mean result, would."""
     explained_variance: Reaction = "alert"
     """Reaction when the explained variance of the returns is negative."""
     first_mover: Reaction = "alert"
-    """Reaction when black's share of the wins is surely above 60 % or below 45 %."""
+    """Reaction when black clearly wins over 60 % or under 45 % of the decisive games."""
     ratio: Reaction = "alert"
     """Reaction when the probability ratio is not 1 before the first optimiser step."""
     nonfinite: Reaction = "alert"
-    """Reaction when a loss or gradient is not finite; its minibatch is always skipped."""
+    """Reaction when a loss or gradient is not finite; the minibatch is skipped in any case."""
     nonfinite_stop: int = Field(default=10, ge=1)
-    """Skipped minibatches in a row after which the run ends."""
+    """Number of consecutive skipped minibatches after which the run ends."""
     rollbacks: int = Field(default=3, ge=0)
-    """Rollbacks after which the run ends."""
+    """Number of rollbacks after which the run ends."""
 
 
 class Compute(Section):
-    """How the machine is used. ``auto`` is resolved once and the result kept in ``run.toml``."""
+    """How the machine is used. ``auto`` is resolved once, and ``run.toml`` keeps the result."""
 
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the network's layers: auto, float32 or bfloat16; weights stay float32."""
     threads: int = Field(default=0, ge=0, le=256)
-    """Torch's CPU threads; 0 = one for each core."""
+    """Number of torch's CPU threads; 0 = one for each core."""
     compile: bool = False
-    """Use torch.compile, on a GPU with CUDA graphs."""
+    """Whether to use torch.compile; on a GPU it uses CUDA graphs."""
 
 
 class EvaluationSettings(Section):
-    """Matches that are played beside training."""
+    """Evaluation matches that are played during training."""
 
     share: Share = 0.1
     """Largest share of the device's time that evaluations take from training."""
@@ -243,23 +244,23 @@ class EvaluationSettings(Section):
     strategy: str = "gauntlet"
     """Strategy of the regular evaluations: gauntlet, or another that is installed."""
     opponents: Names = ("random", "material")
-    """Opponents in regular evaluations: random, material, a run, a checkpoint, an engine's name."""
+    """Opponents in regular evaluations: random, material, runs, checkpoints or engines' names."""
     games: int = Field(default=200, ge=2, multiple_of=2)
-    """Games of each match in the regular evaluations."""
+    """Number of games in each match of the regular evaluations."""
     promotion_games: int = Field(default=1000, ge=0, multiple_of=2)
-    """Most games of the SPRT against the run's best network, in each evaluation; 0 = no test."""
+    """Largest number of games in each SPRT against the run's best network; 0 = no SPRT."""
     promotion_elo: float = Field(default=20, gt=0, le=800)
     """Elo difference of H1 in the SPRT against the run's best network; H0 is +0."""
     memory_mib: int = Field(default=1024, ge=1)
-    """Most MiB that the weights of networks loaded for evaluations may take."""
+    """Memory limit, in MiB, for the weights of the networks that evaluations load."""
     batch: int = Field(default=4096, ge=1)
-    """Most positions that evaluations send to a network at once."""
+    """Largest number of positions that evaluations send to a network at once."""
     engines: Engines = {}
-    """Engines by name, each as usi:PATH?nodes=500&OPTION=VALUE."""
+    """Engines by name; each value is written usi:PATH?nodes=500&OPTION=VALUE."""
     concurrency: int = Field(default=1, ge=1, le=64)
-    """Games played at once against an engine; each has its own engine process."""
+    """Number of games played at once against an engine; each game has its own engine process."""
     max_ply: int = Field(default=512, ge=16, le=512)
-    """Plies after which a game of an evaluation is capped."""
+    """Plies after which a game of an evaluation is stopped and counts as capped."""
 
 
 class Server(Section):
@@ -268,18 +269,18 @@ class Server(Section):
     host: str = "127.0.0.1"
     """Address that the server listens on; only loopback is allowed."""
     port: int = Field(default=8700, ge=0, le=65_535)
-    """Port that the server listens on; 0 = any free one."""
+    """Port that the server listens on; 0 = any free port."""
     allowed_hosts: Names = ("localhost", "127.0.0.1", "[::1]")
-    """Host headers that the server answers."""
+    """Values of the Host header that the server accepts."""
     max_streams: int = Field(default=256, ge=1)
-    """Event streams that are served at once."""
+    """Largest number of event streams that are served at once."""
 
 
 class LogSettings(Section):
     """Logging."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """Lowest level that is logged: debug, info, warning or error."""
+    """Lowest level of log lines that are written: debug, info, warning or error."""
 
 
 class Settings(BaseSettings):
@@ -315,7 +316,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Let the constructor use its arguments alone; ``load`` reads the other sources."""
+        """Make the constructor use only its arguments; ``load`` reads the other sources."""
         return (init_settings,)
 
     @classmethod
@@ -324,10 +325,11 @@ class Settings(BaseSettings):
         path: str | Path | Sequence[str | Path] | None = None,
         overrides: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Read the settings from TOML files, the environment and ``overrides``; the later wins.
+        """Read the settings from TOML files, the environment and ``overrides``.
 
-        ``path``: one file or several. ``overrides`` maps dotted keys (``"ppo.gamma"``) to values or
-        their text. Raises SettingsError, which names the source, key, bound and value.
+        Each source overrides the ones before it. ``path``: one file or several. ``overrides`` maps
+        dotted keys (``"ppo.gamma"``) to values or to texts that are parsed. Raises SettingsError,
+        which names the source, key, bound and value.
         """
         paths = [path] if isinstance(path, str | Path) else path or []
         layers = read_layers(cls, paths, overrides or {})

@@ -2,15 +2,15 @@
 
 
 class NotRunning(RuntimeError):
-    """The run's state does not allow this: it has not started, or it has ended."""
+    """The run cannot do this now, because it has not started yet or has already ended."""
 
 
 class InboxFull(RuntimeError):
-    """The device thread has not yet taken earlier requests. Try again in a moment."""
+    """Too many requests are waiting for the device thread. Try again in a moment."""
 
 
 class OutboxOverflow(RuntimeError):
-    """The event loop has taken no events for so long that one which must be kept finds no room."""
+    """The queue to the event loop has no room for an event that must be kept: the loop is slow."""
 
 
 class KeyReused(ValueError):
@@ -18,7 +18,7 @@ class KeyReused(ValueError):
 
 
 class TrainingFailed(RuntimeError):
-    """The device thread raised. The message holds type and text, ``details`` the traceback."""
+    """The device thread raised an exception. ``details`` is the traceback of that exception."""
 
     def __init__(self, message: str, details: str = "") -> None:
         super().__init__(message)
@@ -26,7 +26,10 @@ class TrainingFailed(RuntimeError):
 
 
 def unwrap(error: BaseException) -> BaseException:
-    """Return the exception inside groups of one, because its name says what happened."""
+    """Return the inner exception if an exception group has only one; else return ``error``.
+
+    Groups may be nested. The inner exception's name says what happened, the group's does not.
+    """
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error

@@ -1,8 +1,8 @@
-"""The events that a run publishes: metrics, boards, games, evaluations, alerts, its state.
+"""The events of a run: its state, metrics, boards, games, evaluations, alerts and log lines.
 
 Every event is a frozen dataclass. Clients subscribe to its ``topic``. ``event`` is its name in the
-event stream (the ``event:`` line), and ``to_dict()`` returns its JSON payload, which holds the name
-too. This module imports nothing else of Keisei.
+event stream (the ``event:`` line), and ``to_dict()`` returns its JSON payload, which contains the
+name too. This module imports no other module of Keisei.
 """
 
 import json
@@ -36,24 +36,24 @@ TOPICS: tuple[Topic, ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something that happened in a run: the base class of all events."""
+    """Base class of all events; an event is something that happened in a run."""
 
     topic: ClassVar[Topic]
     run: str
     """Id of the run."""
     step: int
-    """Plies that the run had trained on, summed over all games."""
+    """Plies that the run had trained on by then, summed over all games."""
     time: float
     """Seconds since the epoch (1970-01-01 UTC)."""
 
     @property
     def event(self) -> str:
-        """Name of the event: ``iteration``, ``board`` ...; the name of a Status is its ``kind``."""
+        """Name of the event, such as ``iteration``; the name of a Status is its ``kind``."""
         return type(self).__name__.lower()
 
     @property
     def keep(self) -> bool:
-        """Whether the event always reaches the loop. Under load, others are dropped and counted."""
+        """Whether the event must never be dropped. Others are dropped under load, and counted."""
         return True
 
     def to_dict(self) -> dict[str, Any]:
@@ -93,7 +93,8 @@ class Status(Event):
 class Failed(Status):
     """The run failed with an exception.
 
-    It carries text only: a traceback object would keep its frames' tensors in memory.
+    The event contains only text, because a traceback object would keep the tensors of its stack
+    frames in memory.
     """
 
     kind: Literal["failed"] = "failed"
@@ -105,11 +106,11 @@ class Failed(Status):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reset(Status):
-    """This reader missed events. Read the history again, then continue with the next event."""
+    """Tells a client that it missed events: it must read the history again, then go on reading."""
 
     kind: Literal["reset"] = "reset"
     oldest: str = ""
-    """Id of the oldest event that the server still holds."""
+    """Id of the oldest event that the server still has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,12 +120,12 @@ class Iteration(Event):
     topic: ClassVar[Topic] = "metrics"
     iteration: int
     values: dict[str, float]
-    """Metric name (``train/kl`` ...) to value; may hold NaN."""
+    """Values by name of the metric (``train/kl`` ...); a value may be NaN."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON payload, with null for NaN and infinities, which JSON does not have.
 
-        ``nonfinite`` lists the names of these metrics.
+        The payload's ``nonfinite`` lists the names of the metrics that became null.
         """
         bad = sorted(key for key, value in self.values.items() if not math.isfinite(value))
         payload = Event.to_dict(self)
@@ -142,7 +143,7 @@ class Board(Event):
     game: int
     """Number of the game within the run."""
     sfen: str
-    """The position."""
+    """The position, as SFEN."""
     last_move: str | None
     """The move that led to the position, in USI; None at the start of a game."""
     ply: int
@@ -170,7 +171,7 @@ class Game(Event):
     black: str = "self"
     white: str = "self"
     record: str = field(default="", repr=False)
-    """``sfen ... moves ...`` as in USI's ``position``; stored, but not part of the payload."""
+    """The game as ``sfen ... moves ...``; stored in the database, but not part of the payload."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,11 +181,11 @@ class Evaluation(Event):
     topic: ClassVar[Topic] = "eval"
     id: str
     state: Literal["queued", "running", "done", "failed", "cancelled", "interrupted"] = "queued"
-    """``interrupted``: the process ended first; a resumed run continues the evaluation."""
+    """``interrupted``: the process ended before the evaluation did; a resumed run continues it."""
     opponent: str = ""
     """The opponent's name."""
     games: int = 0
-    """Games that the evaluation plays in all."""
+    """Number of games that the evaluation plays in total."""
     progress: float = 0.0
     """Share of the games that have ended, 0 to 1."""
     score: float | None = None
@@ -192,12 +193,12 @@ class Evaluation(Event):
     interval: tuple[float, float] | None = None
     """95 % confidence interval of the score."""
     result: dict[str, Any] | None = None
-    """Counts of results and of the reasons for them, once ``done``.
+    """When ``done``: how many games ended with each result and for each reason.
 
     An evaluation of several matches has an entry for each match, and ratings.
     """
     message: str = ""
-    """Why the evaluation failed, or another remark for people."""
+    """Reason why the evaluation failed, or another remark for people."""
     strategy: str = "single"
     """Name of the strategy that decides who plays whom."""
     spec: dict[str, Any] | None = None
@@ -205,7 +206,7 @@ class Evaluation(Event):
     measured: int | None = None
     """Step of the weights that play as ``current``; None until they are copied."""
     players: dict[str, str] = field(default_factory=dict)
-    """Network's name to its checkpoint; checkpoints of this run are relative to its folder."""
+    """Checkpoints' paths by the network's name; paths of this run are relative to its folder."""
 
     @property
     def keep(self) -> bool:
@@ -213,7 +214,7 @@ class Evaluation(Event):
 
 
 EVALUATION_OVER = ("done", "failed", "cancelled")
-"""States that an evaluation never leaves."""
+"""Final states: an evaluation in one of them never changes its state again."""
 EVALUATION_ENDED = (*EVALUATION_OVER, "interrupted")
 """States after which this process sends no more events of the evaluation."""
 
@@ -247,7 +248,8 @@ class Log(Event):
 def dumps(content: Any, **style: Any) -> str:
     """Return ``content`` as JSON, with null for NaN and infinities.
 
-    JSON has neither, and a browser's parser refuses them. ``style`` goes to ``json.dumps``.
+    JSON has no such numbers, and a browser's parser rejects them. ``style``: keyword arguments
+    for ``json.dumps``.
     """
     try:
         return json.dumps(content, allow_nan=False, **style)
@@ -264,7 +266,7 @@ def _null_for_nonfinite(value: Any) -> Any:
 
 
 def tuples_as_lists(value: Any) -> Any:
-    """Return a value as JSON gives it back."""
+    """Return a copy of a value in which all tuples are lists, as JSON would give it back."""
     if isinstance(value, tuple | list):
         return [tuples_as_lists(item) for item in value]
     if isinstance(value, dict):

@@ -1,10 +1,10 @@
-"""Suggest the known name that is most like a mistyped one."""
+"""Suggest the known name that is most similar to a mistyped name."""
 
 import difflib
 from collections.abc import Iterable
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ``, did you mean gamma?``, or nothing if no known name is similar."""
-    near = difflib.get_close_matches(name[:100], known, 1)  # a long one would take milliseconds
+    """Return ``, did you mean gamma?``, or an empty text if no known name is similar."""
+    near = difflib.get_close_matches(name[:100], known, 1)  # a long name would take milliseconds
     return f", did you mean {near[0]}?" if near else ""

@@ -1,18 +1,19 @@
-"""The rules of an evaluation's games: one value from the request to the move.
+"""The rules of an evaluation's games, in one object from the request to each move.
 
-``EvaluationSpec`` and ``MatchSpec`` extend it; the flags of ``keisei evaluate`` and the body of
-``POST /api/eval`` are made from it. A new rule is a new field here, and the code that obeys it.
+``EvaluationSpec`` and ``MatchSpec`` extend ``MatchRules``. The flags of ``keisei evaluate`` and the
+body of ``POST /api/eval`` are made from its fields. To add a rule, add a field here and the code
+that applies it.
 """
 
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, NamedTuple
 
 RESIGN_AFTER = 3
-"""Hopeless moves of a network in a row after which it resigns, where resigning is allowed."""
+"""Number of consecutive hopeless moves after which a network resigns, if it may resign."""
 
 
 def rule(default: Any, description: str) -> Any:
-    """Return a field of ``MatchRules``. The description is one sentence and stands alone."""
+    """Return a field of ``MatchRules``. ``description``: one sentence that needs no context."""
     return field(default=default, metadata={"description": description})
 
 
@@ -25,7 +26,7 @@ class Choice(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchRules:
-    """How games are played. Raises ValueError that names the field, its bounds and the value."""
+    """How games are played. Raises ValueError, which names a wrong field, its bounds and value."""
 
     games: int = rule(200, "Games of each match, an even number: half from each seat.")
     seed: int = rule(0, "Seed of all random numbers.")
@@ -64,7 +65,7 @@ class MatchRules:
             raise ValueError("temperature: greedy networks do not sample; give one of the two")
 
     def rules(self) -> dict[str, Any]:
-        """Return the rules alone, by name, without what an extending class adds."""
+        """Return the rules by name, without the fields that a subclass adds."""
         return {rule.name: getattr(self, rule.name) for rule in fields(MatchRules)}
 
     @property
@@ -74,7 +75,7 @@ class MatchRules:
 
     @property
     def style(self) -> str:
-        """How networks choose their moves, as their names in tables end; empty: they sample."""
+        """End of a network's name in tables: how it chooses moves; empty for plain sampling."""
         if self.greedy:
             return " greedy"
         return "" if self.temperature == 1 else f" T={self.temperature:g}"

@@ -1,4 +1,4 @@
-"""The table of all metrics: each one's name, meaning, unit, and which direction is better."""
+"""The table of all metrics: name, meaning, unit, and whether higher or lower is better."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,9 +12,9 @@ class Metric:
     meaning: str
     unit: str
     better: Literal["higher", "lower", ""] = ""
-    """Empty where neither direction is better in itself."""
+    """Whether higher or lower values are better; empty if neither are."""
     when: str = ""
-    """Condition under which a run writes it; empty if every run does."""
+    """Condition under which a run writes the metric; empty if every run writes it."""
 
 
 _ON_OPPONENTS = "with `opponents.share` above 0"
@@ -24,21 +24,37 @@ METRICS = (
     Metric("train/loss_policy", "Clipped surrogate loss of the policy (PPO).", "none"),
     Metric("train/loss_value", "Cross-entropy of the win/draw/loss head.", "nats", "lower"),
     Metric("train/entropy", "Entropy of the policy over legal moves.", "nats"),
-    Metric("train/entropy_ratio", "Entropy over its maximum, the log of the legal moves.", "share"),
+    Metric(
+        "train/entropy_ratio",
+        "Entropy divided by its maximum, the log of the number of legal moves.",
+        "share",
+    ),
     Metric("train/entropy_weight", "Weight of the entropy bonus, by its schedule.", "none"),
-    Metric("train/kl", "Estimated KL divergence of the policy from the rollout's.", "nats"),
-    Metric("train/clip_fraction", "Plies whose probability ratio was outside the clip.", "share"),
+    Metric("train/kl", "Estimated KL divergence of the policy from the rollout's policy.", "nats"),
+    Metric(
+        "train/clip_fraction",
+        "Share of plies whose probability ratio was outside the clip range.",
+        "share",
+    ),
     Metric(
         "train/ratio_error",
-        "Mean distance of the probability ratio from 1 before the first step: numerical error.",
+        "Mean numerical error: distance of the probability ratio from 1 before the first step.",
         "none",
         "lower",
     ),
     Metric("train/grad_norm", "Norm of the gradient before it is clipped.", "none"),
     Metric(
-        "train/skipped", "Minibatches skipped: loss or gradient was not finite.", "count", "lower"
+        "train/skipped",
+        "Minibatches that were skipped because the loss or gradient was not finite.",
+        "count",
+        "lower",
     ),
-    Metric("train/skipped_in_a_row", "Longest row of skipped minibatches.", "count", "lower"),
+    Metric(
+        "train/skipped_in_a_row",
+        "Largest number of consecutive skipped minibatches.",
+        "count",
+        "lower",
+    ),
     Metric("train/lr", "Learning rate, by its schedule.", "none"),
     Metric("train/material", "Weight of material in the bootstrap value, by its schedule.", "none"),
     Metric(
@@ -50,33 +66,49 @@ METRICS = (
     Metric("train/return_variance", "Variance of the returns, which are in [-1, 1].", "none"),
     Metric(
         "train/value_unseen",
-        "Cross-entropy of the value head on the rollout, before it learns from it.",
+        "Cross-entropy of the value head on the rollout, before it learns from this rollout.",
         "nats",
         "lower",
     ),
     Metric(
         "train/value_base_rate",
-        "Cross-entropy of a constant prediction: the mean target. Compare `train/value_unseen`.",
+        "Cross-entropy of a constant, the mean target: compare `train/value_unseen` with it.",
         "nats",
     ),
     Metric("train/advantage_rms", "Root mean square of the advantages before scaling.", "none"),
-    Metric("train/draw_probability", "Mean probability of a draw, by the value head.", "share"),
-    Metric("games/ended", "Self-play games that ended in the last 20 iterations.", "count"),
-    Metric("games/length", "Mean length of ended games.", "plies"),
-    Metric("games/decisive", "Ended games that have a winner.", "share", "higher"),
-    Metric("games/black_score", "Mean score of black (sente); any other end counts half.", "share"),
-    Metric("games/black_wins", "Games that black (sente) won.", "count"),
-    Metric("games/white_wins", "Games that white (gote) won.", "count"),
-    Metric("games/checkmate", "Ended games that ended by checkmate.", "share"),
-    Metric("games/no_moves", "Ended games in which a side had no legal move.", "share"),
-    Metric("games/repetition", "Ended games drawn by fourfold repetition.", "share"),
-    Metric("games/perpetual_check", "Ended games lost by perpetual check.", "share"),
     Metric(
-        "games/declaration",
-        "Ended games won by declaration, by the rule of `env.declaration`.",
+        "train/draw_probability",
+        "Mean probability of a draw that the value head predicts.",
         "share",
     ),
-    Metric("games/truncated", "Ended games cut off at `env.max_ply`.", "share", "lower"),
+    Metric("games/ended", "Self-play games that ended in the last 20 iterations.", "count"),
+    Metric("games/length", "Mean length of ended games.", "plies"),
+    Metric("games/decisive", "Share of ended games that have a winner.", "share", "higher"),
+    Metric(
+        "games/black_score",
+        "Mean score of black (sente): win 1, loss 0, any other end 1/2.",
+        "share",
+    ),
+    Metric("games/black_wins", "Games that black (sente) won.", "count"),
+    Metric("games/white_wins", "Games that white (gote) won.", "count"),
+    Metric("games/checkmate", "Share of games that ended by checkmate.", "share"),
+    Metric(
+        "games/no_moves", "Share of games that ended because a side had no legal move.", "share"
+    ),
+    Metric(
+        "games/repetition", "Share of games that ended as a draw by fourfold repetition.", "share"
+    ),
+    Metric(
+        "games/perpetual_check", "Share of games that ended as a loss by perpetual check.", "share"
+    ),
+    Metric(
+        "games/declaration",
+        "Share of games that ended by a declaration under the rule `env.declaration`.",
+        "share",
+    ),
+    Metric(
+        "games/truncated", "Share of games that were truncated at `env.max_ply`.", "share", "lower"
+    ),
     Metric("opponents/members", "Frozen networks in the pool.", "count", when=_ON_OPPONENTS),
     Metric(
         "opponents/score_recent",
@@ -103,10 +135,10 @@ METRICS = (
     ),
     Metric(
         "eval/elo",
-        "Elo in the newest evaluation: over its opponent, or over the anchor of several matches.",
+        "Elo in the newest evaluation, relative to the opponent or, with several, to the anchor.",
         "Elo",
         "higher",
-        "after an evaluation that was not won or lost entirely",
+        "after an evaluation that is neither all wins nor all losses",
     ),
     Metric(
         "speed/steps_per_second",
@@ -114,18 +146,30 @@ METRICS = (
         "steps/s",
         "higher",
     ),
-    Metric("speed/share_evaluation", "Share of the time that evaluation took.", "share"),
     Metric(
-        "speed/share_inference", "Time of the iteration spent in the network's answers.", "share"
+        "speed/share_evaluation", "Share of the total time that was spent on evaluations.", "share"
     ),
-    Metric("speed/share_sampling", "Time of the iteration spent drawing moves.", "share"),
-    Metric("speed/share_opponents", "Time of the iteration spent on frozen networks.", "share"),
-    Metric("speed/share_env", "Time of the iteration spent on the rules.", "share"),
-    Metric("speed/share_gae", "Time of the iteration spent on advantages and targets.", "share"),
-    Metric("speed/share_update", "Time of the iteration spent on the update.", "share"),
+    Metric(
+        "speed/share_inference",
+        "Share of the iteration's time spent on network inference.",
+        "share",
+    ),
+    Metric(
+        "speed/share_sampling", "Share of the iteration's time spent on sampling moves.", "share"
+    ),
+    Metric(
+        "speed/share_opponents", "Share of the iteration's time spent on frozen networks.", "share"
+    ),
+    Metric(
+        "speed/share_env", "Share of the iteration's time spent on the rules of shogi.", "share"
+    ),
+    Metric(
+        "speed/share_gae", "Share of the iteration's time spent on advantages and targets.", "share"
+    ),
+    Metric("speed/share_update", "Share of the iteration's time spent on the update.", "share"),
     Metric(
         "speed/limit_ratio",
-        "Time of the iteration spent in the network: its answers and its update.",
+        "Share of the iteration's time spent on the network: inference and update.",
         "share",
         "higher",
         "on the CPU",
@@ -135,12 +179,17 @@ METRICS = (
     Metric("system/device_bytes", "GPU memory that torch has allocated; 0 on the CPU.", "bytes"),
     Metric(
         "system/loop_lag_ms",
-        "Largest delay of the event loop since the iteration before.",
+        "Largest delay of the event loop since the previous iteration.",
         "ms",
         "lower",
     ),
     Metric("system/clients", "Open event streams.", "count"),
-    Metric("system/dropped", "Events that full queues dropped since the start.", "count", "lower"),
+    Metric(
+        "system/dropped",
+        "Events that were dropped since the start because a queue was full.",
+        "count",
+        "lower",
+    ),
 )
 """Every metric that Keisei writes, grouped by the part of the name before the slash."""
 
@@ -148,7 +197,7 @@ NAMES = frozenset(metric.name for metric in METRICS)
 
 
 def markdown_table() -> str:
-    """Return the table as Markdown, as ``docs/guide/metrics.md`` holds it."""
+    """Return the table in Markdown. ``docs/guide/metrics.md`` contains this text."""
     rows = ["| metric | meaning | unit | better | written |", "|---|---|---|---|---|"]
     rows += [
         f"| `{m.name}` | {m.meaning} | {m.unit} | {m.better or '–'} | {m.when or 'always'} |"

@@ -1,6 +1,6 @@
 """Set up the whole process for training: OpenMP's threads, the GIL's interval, the heap.
 
-Only the program that owns the process does this. Importing Keisei or opening a run never does.
+Only the program that owns the process calls this. Importing Keisei or opening a run never does.
 """
 
 import ctypes
@@ -11,7 +11,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # mallopt(3)
 
 
 class _Mallinfo2(ctypes.Structure):
-    """mallinfo(3)"""
+    """The C structure that ``mallinfo2`` returns; see mallinfo(3)."""
 
     _fields_ = tuple(
         (name, ctypes.c_size_t)
@@ -25,17 +25,17 @@ class _Mallinfo2(ctypes.Structure):
 def prepare_process() -> None:
     """Prepare the process for training beside an event loop. Call it before torch is imported.
 
-    Without it, training on a CPU that other programs use too is several times slower: OpenMP's
-    threads spin where they should sleep. The ``keisei`` command calls it; a program that embeds
-    ``Keisei`` decides for itself. Environment variables that are already set are not changed.
+    Without this call, training on a CPU that other programs use too is several times slower,
+    because OpenMP's threads spin where they should sleep. The ``keisei`` command makes this call; a
+    program that embeds ``Keisei`` may make it. Environment variables that are already set stay.
 
     Raises:
         RuntimeError: torch has been imported, so OpenMP has already read the environment.
     """
     if "torch" in sys.modules:
         raise RuntimeError("prepare_process() must be called before torch is imported")
-    # With libgomp's default, training beside one other busy process is several times slower;
-    # without any spinning, a quarter slower on free cores.
+    # With libgomp's default, training beside one other busy process is several times slower.
+    # Without any spinning, training on free cores is a quarter slower.
     if not openmp_is_set():
         os.environ["GOMP_SPINCOUNT"] = "6000"
     keep_freed_memory()
@@ -44,21 +44,21 @@ def prepare_process() -> None:
 
 
 def openmp_is_set() -> bool:
-    """Whether the environment says how long OpenMP's threads spin before they sleep (libgomp)."""
+    """Whether the environment sets how long OpenMP's threads spin before they sleep (libgomp)."""
     return not os.environ.keys().isdisjoint({"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"})
 
 
 def keep_freed_memory() -> bool:
-    """Make glibc keep freed memory instead of returning it to the system. Return whether it does.
+    """Make glibc keep freed memory instead of returning it to the system. Return whether it will.
 
     A training step on the CPU frees and allocates blocks of some megabytes. By default glibc maps
-    each new block afresh and its pages fault in one by one, which takes a fifth of the step. This
-    affects the whole process, so call it before threads start.
+    new memory for each block, and the page faults in it take a fifth of the step's time. The
+    function changes the whole process; call it before any thread starts.
     """
     if not sys.platform.startswith("linux"):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:  # musl
+    if mallopt is None:  # the C library is musl
         return False
     wanted = ((_MMAP_THRESHOLD, 1 << 25), (_TRIM_THRESHOLD, 1 << 30), (_ARENA_MAX, 1))
     accepted = [mallopt(option, value) for option, value in wanted]
@@ -68,8 +68,8 @@ def keep_freed_memory() -> bool:
 def heap_bytes() -> int:
     """Return the bytes of the C heap that are in use; 0 if the C library cannot tell.
 
-    A leak of torch or other C code shows here at once. Python keeps objects of up to 512 bytes
-    elsewhere: their leaks show only in the process's resident memory.
+    A memory leak in torch or other C code raises this number at once. Python keeps objects of up
+    to 512 bytes outside the C heap, so their leaks raise only the process's resident memory.
     """
     mallinfo2 = getattr(ctypes.CDLL(None), "mallinfo2", None) if sys.platform == "linux" else None
     if mallinfo2 is None:  # musl, or glibc before 2.33

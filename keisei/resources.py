@@ -19,7 +19,7 @@ def page_directory() -> Path:
 def config_file(name: str) -> Path:
     """Return the file of a shipped configuration. Raises ResourceError.
 
-    ``name``: with or without ``.toml``.
+    ``name``: the configuration's name, with or without ``.toml``.
     """
     folder = _folder("configs", "quickstart.toml")
     file = folder / f"{name.removesuffix('.toml')}.toml"
@@ -33,7 +33,7 @@ def config_file(name: str) -> Path:
 
 
 def _folder(name: str, must_hold: str) -> Path:
-    """Find a folder: a wheel has it in the package's ``_data``, a checkout beside the package."""
+    """Return a folder's path: in ``_data`` of the package (a wheel), or beside it (a checkout)."""
     for folder in (_PACKAGE / "_data" / name, _PACKAGE.parent / name):
         if (folder / must_hold).is_file():
             return folder

@@ -1,4 +1,4 @@
-"""The sources of settings: TOML files, the environment and the command line, in layers."""
+"""Read settings from their sources: TOML files, the environment and the command line."""
 
 import json
 import logging
@@ -17,7 +17,7 @@ from keisei.hint import did_you_mean
 
 ENV_PREFIX = "KEISEI_"
 RENAMED = {"ppo.declaration": "ppo.declaration_reward"}
-"""New names of settings by their old ones, which are still read. The section stays the same."""
+"""New name of each renamed setting by its old name, which still works. The section is the same."""
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ Tree = dict[str, Any]
 
 
 class SettingsError(ValueError):
-    """The settings cannot be used. One line a problem: source, key, what is wrong, value."""
+    """The settings cannot be used. Each line of the message: source, key, what is wrong, value."""
 
 
 class Layer(NamedTuple):
@@ -40,10 +40,10 @@ class Layer(NamedTuple):
 def read_layers(
     settings: type[BaseSettings], paths: Sequence[str | Path], overrides: Mapping[str, Any]
 ) -> list[Layer]:
-    """Read all sources of ``settings``, the weakest first. Raises SettingsError.
+    """Read all sources of ``settings``; later layers override earlier ones. Raises SettingsError.
 
-    ``overrides`` maps dotted keys (``"ppo.gamma"``) to values or their text. A warning in the log
-    names each old name that a source uses.
+    ``overrides`` maps dotted keys (``"ppo.gamma"``) to values or to texts that are parsed. A
+    warning in the log names each old name that a source uses.
     """
     layers = [
         *(Layer(str(path), _read_toml(Path(path))) for path in paths),
@@ -56,9 +56,9 @@ def read_layers(
 
 
 def with_new_names(tree: Tree) -> Tree:
-    """Return the tree with the new names of renamed settings.
+    """Return the tree with new names in place of the old names of renamed settings.
 
-    An old name beside its new one stays, which makes it an unknown setting.
+    If both names are given, the old one stays, and validation then reports an unknown setting.
     """
     renamed = dict(tree)
     for section, old, new in _old_names(tree):
@@ -67,14 +67,14 @@ def with_new_names(tree: Tree) -> Tree:
 
 
 def warn_of_old_names(source: str, tree: Tree) -> None:
-    """Write a line to the log for each setting that ``tree`` gives by its old name."""
+    """Log a warning for each setting that ``tree`` contains under its old name only."""
     for section, old, new in _old_names(tree):
         text = "%s: %s.%s is an old name; it is read as %s.%s"
         _log.warning(text, source, section, old, section, new)
 
 
 def _old_names(tree: Tree) -> list[tuple[str, str, str]]:
-    """Return section, old key and new key of the settings in ``tree`` that were renamed."""
+    """Return section, old key and new key of settings that have only the old name in ``tree``."""
     names = ((*old.split("."), new.split(".")[1]) for old, new in RENAMED.items())
     return [
         (section, old, new)
@@ -84,7 +84,7 @@ def _old_names(tree: Tree) -> list[tuple[str, str, str]]:
 
 
 def merge(layers: Sequence[Layer]) -> Tree:
-    """Return one tree of all layers. A later layer wins, key by key."""
+    """Merge all layers into one tree. Each key has the value of the last layer that gives it."""
     merged: Tree = {}
     for layer in layers:
         merged = _merge_trees(merged, layer.tree)
@@ -115,7 +115,7 @@ def explain(
 def parse_whole_number(text: str) -> int:
     """Read ``1000000``, ``1_000_000`` or ``1e6`` as a whole number. Raises ValueError."""
     with suppress(ValueError):
-        return int(text)  # exact, however long
+        return int(text)  # exact even for long numbers, unlike float
     with suppress(ValueError):
         number = float(text)
         if number.is_integer():
@@ -124,17 +124,17 @@ def parse_whole_number(text: str) -> int:
 
 
 def parse_list(value: Any) -> Any:
-    """Read a list from text, ``a,b`` or JSON; return anything but text unchanged."""
+    """Read a list from text (``a,b`` or JSON); return a value that is not text unchanged."""
     if not isinstance(value, str):
         return value
-    address = re.match(r"\[[\da-fA-F]*:", value)  # "[::1]" is no JSON
+    address = re.match(r"\[[\da-fA-F]*:", value)  # "[::1]" is not JSON
     if value.startswith("[") and not address:
         return _parse_json(value, 'a list: a,b or, as JSON, ["a", "b"]')
     return [part.strip() for part in value.split(",")]
 
 
 def parse_table(value: Any) -> Any:
-    """Read a table from JSON text; return anything but text unchanged."""
+    """Read a table from JSON text; return a value that is not text unchanged."""
     if not isinstance(value, str):
         return value
     return _parse_json(value, 'a table, as JSON: {"name": "usi:PATH?nodes=500"}')
@@ -149,7 +149,7 @@ def _parse_json(text: str, wanted: str) -> Any:
 
 def _read_toml(path: Path) -> Tree:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows writes a mark first
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows may write a BOM
     except FileNotFoundError:
         raise SettingsError(f"{path}: no such file or folder") from None
     except OSError as error:
@@ -159,7 +159,7 @@ def _read_toml(path: Path) -> Tree:
 
 
 def _read_environment(settings: type[BaseSettings]) -> Tree:
-    """Read the variables; refuse one with our prefix that is no setting (pydantic ignores it)."""
+    """Read the environment. Refuse unknown names with our prefix: pydantic would ignore them."""
     known = {
         f"{ENV_PREFIX}{name}__{key}".upper()
         for name, field in settings.model_fields.items()
@@ -177,7 +177,7 @@ def _read_environment(settings: type[BaseSettings]) -> Tree:
 
 
 def _nest(flat: Mapping[str, Any]) -> Tree:
-    """Turn dotted keys into nested trees."""
+    """Turn a mapping with dotted keys into nested trees."""
     tree: Tree = {}
     for key, value in flat.items():
         *sections, leaf = key.split(".")

@@ -1,4 +1,4 @@
-"""Write the part of TOML 1.0 that the settings need; the standard library only reads it."""
+"""Write the part of TOML 1.0 that the settings need; the standard library only reads TOML."""
 
 import json
 from collections.abc import Mapping
@@ -10,8 +10,8 @@ def to_toml(tree: Mapping[str, Any], notes: Mapping[str, Any] | None = None) -> 
 
     ``tree`` maps bare keys (letters, digits, ``_``, ``-``) to strings, booleans, numbers, lists of
     these, or tables with any keys. A table at the top level becomes a section. ``notes`` has the
-    same shape and gives comments of one line, written behind their keys. Raises TypeError for any
-    other value.
+    shape of ``tree`` and contains one-line comments, which are written behind the values. Raises
+    TypeError for a value of any other type.
     """
     notes = notes or {}
     lines = [_line(key, v, notes.get(key)) for key, v in tree.items() if not isinstance(v, Mapping)]
@@ -38,8 +38,8 @@ def _value(value: Any) -> str:
         case int() | float():
             return repr(value)
         case str():
-            # TOML has the escapes of JSON. It forbids a bare DEL, which JSON allows, and
-            # surrogate pairs, which JSON's ASCII form uses.
+            # TOML has the same escapes as JSON, but it forbids an unescaped DEL, which JSON
+            # allows, and surrogate pairs, which JSON's ASCII form uses.
             return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
         case list() | tuple():
             return f"[{', '.join(_value(item) for item in value)}]"

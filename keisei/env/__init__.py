@@ -1,4 +1,4 @@
-"""Many games of shogi played at once, and players that need no network."""
+"""Many games of shogi played at once, and players that need no neural network."""
 
 from keisei.env.choose import legal_lists, material_actions, random_actions
 from keisei.env.observe import observe_position, observe_sfen

@@ -1,4 +1,4 @@
-"""List the legal actions of many positions; choose random and material moves."""
+"""List the legal actions of many positions; choose moves at random or by material."""
 
 from typing import Any
 
@@ -14,12 +14,13 @@ def legal_lists(
     """Return the legal actions of each row of a packed mask.
 
     Args:
-        mask: uint64[M, 35].
-        multiple: L is a multiple of this.
+        mask: legal actions as packed bits, uint64[M, 35].
+        multiple: number of which L, the length of the returned rows, is a multiple.
 
     Returns:
-        The actions int64[M, L], ascending and padded with -1, and their counts int32[M]. L is the
-        length of the longest list, rounded up to ``multiple``.
+        The legal actions, int64[M, L], in ascending order and padded with -1; and the number of
+        legal actions of each row, int32[M]. L is the largest of these numbers, rounded up to a
+        multiple of ``multiple``.
     """
     counts = np.empty(len(mask), np.int32)
     kernels.count_legal(mask, counts)
@@ -33,8 +34,8 @@ def random_actions(mask: NDArray[np.uint64], rng: NDArray[np.uint64]) -> NDArray
     """Return a uniformly random legal action for each row of a packed mask.
 
     Args:
-        mask: uint64[M, 35].
-        rng: uint64[1], the state of the random generator; it is advanced.
+        mask: legal actions as packed bits, uint64[M, 35].
+        rng: uint64[1], the state of the random generator; the call advances it.
 
     Raises:
         ValueError: a row has no legal action.
@@ -45,15 +46,15 @@ def random_actions(mask: NDArray[np.uint64], rng: NDArray[np.uint64]) -> NDArray
 
 
 def material_actions(games: NDArray[Any], rng: NDArray[np.uint64]) -> NDArray[np.int16]:
-    """Return the move of the ``material`` player in each game. It looks one ply ahead.
+    """Return the move of the ``material`` player in each game. The player looks one ply ahead.
 
-    It plays a move that leaves the opponent without a legal move, if there is one. Otherwise it
-    makes the capture of the highest value (P 1, L 3, N 3, S 4, G 5, B 8, R 9, promoted P L N S 4,
-    +B 11, +R 13), otherwise any move. It breaks ties at random.
+    If a move leaves the opponent without a legal move, the player makes that move. Otherwise, it
+    makes the capture of the highest value (P 1, L 3, N 3, S 4, G 5, B 8, R 9, promoted P, L, N and
+    S 4, +B 11, +R 13). If it cannot capture, it makes any legal move. It breaks ties at random.
 
     Args:
-        games: GAME[M].
-        rng: uint64[1], the state of the random generator; it is advanced.
+        games: records of the games, GAME[M].
+        rng: uint64[1], the state of the random generator; the call advances it.
 
     Raises:
         ValueError: a game has no legal move.
@@ -65,6 +66,6 @@ def material_actions(games: NDArray[Any], rng: NDArray[np.uint64]) -> NDArray[np
 
 
 def _refuse_empty(row: int) -> None:
-    """Raise ValueError for the row that a kernel found without legal actions (-1: none)."""
+    """Raise ValueError unless ``row``, the first row without a legal action, is -1."""
     if row >= 0:
         raise ValueError(f"row {row} has no legal action")

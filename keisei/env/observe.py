@@ -1,4 +1,4 @@
-"""The compact observation of a single position, equal to what ``VectorEnv`` shows."""
+"""Compute the compact observation of one position, as ``VectorEnv`` computes it."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,20 +7,20 @@ from keisei.shogi import Position, kernels
 from keisei.shogi.sfen import read_sfen
 
 EARLIER_COLUMN = 95
-"""Column of the compact observation: earlier occurrences of the position in its game."""
+"""Column of the compact observation with the number of earlier occurrences in the game."""
 PLY_COLUMN = 97
-"""Column of the compact observation: the ply as a share of the maximum, 0 to 255 (``ply_byte``)."""
+"""Column of the compact observation with the ply, in 255ths of the maximum (``ply_byte``)."""
 
 Observed = tuple[NDArray[np.uint8], NDArray[np.uint64]]
 """Compact observation uint8[1, 131] and legal-move mask uint64[1, 35]."""
 
 
 def observe_position(position: Position, max_ply: int) -> Observed:
-    """Observe a position with its history.
+    """Return the observation and the legal-move mask of a position with its history.
 
     Args:
-        position: the ply counts from the position that it was set up with.
-        max_ply: maximum ply of the games that the observer was trained on.
+        position: the position; its ply is the number of moves made since it was set up.
+        max_ply: maximum ply of the games that the network was trained on.
     """
     return observe_sfen(
         position.sfen(), max_ply, ply=position.ply, earlier=position.occurrences - 1
@@ -28,13 +28,13 @@ def observe_position(position: Position, max_ply: int) -> Observed:
 
 
 def observe_sfen(sfen: str, max_ply: int, *, ply: int | None = None, earlier: int = 0) -> Observed:
-    """Observe the position of an SFEN.
+    """Return the observation and the legal-move mask of the position of an SFEN.
 
     Args:
         sfen: the position.
-        max_ply: maximum ply of the games that the observer was trained on.
-        ply: moves made in the game; None: the SFEN's move number less 1.
-        earlier: how often the position occurred earlier in the game.
+        max_ply: maximum ply of the games that the network was trained on.
+        ply: number of moves made in the game; None means the SFEN's move number minus 1.
+        earlier: number of earlier occurrences of the position in the game.
 
     Raises:
         SfenError: the text is not a position.
@@ -48,12 +48,12 @@ def observe_sfen(sfen: str, max_ply: int, *, ply: int | None = None, earlier: in
         0, 1, np.array([-1]), game, tags, keys, observation, mask, reason, result,
         kernels.NO_RULE, max_ply,
     )  # fmt: skip
-    # The record that was read has no history: the kernel wrote 0 into both columns.
+    # A record that was read from an SFEN has no history, so the kernel wrote 0 to both columns.
     observation[0, EARLIER_COLUMN] = earlier
     observation[0, PLY_COLUMN] = ply_byte(np.array(number - 1 if ply is None else ply), max_ply)
     return observation, mask
 
 
 def ply_byte(ply: NDArray[np.integer], max_ply: int) -> NDArray[np.int64]:
-    """The ply as a share of the maximum, in 255 parts, as the kernels write it: [...]."""
+    """Return plies (any shape) in 255ths of ``max_ply``, rounded down, as the kernels do."""
     return np.minimum(ply.astype(np.int64) * 255 // max_ply, 255)

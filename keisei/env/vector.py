@@ -1,4 +1,4 @@
-"""VectorEnv: N games of shogi side by side; each call makes one move in every game."""
+"""VectorEnv: N games of shogi side by side; each step makes one move in every game."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ from keisei.shogi.sfen import START_SFEN, read_sfen, write_sfen
 
 
 class Reason(IntEnum):
-    """Why a game ended, as numbered in ``StepResult.reason``."""
+    """Why a game ended; ``StepResult.reason`` contains these numbers."""
 
     NONE = 0
     CHECKMATE = kernels.CHECKMATE
@@ -29,7 +29,7 @@ class Reason(IntEnum):
 
     @property
     def label(self) -> str:
-        """The name that events and databases use, such as ``perpetual_check``."""
+        """Name of the reason in events and databases, such as ``perpetual_check``."""
         return self.name.lower()
 
 
@@ -38,49 +38,53 @@ class StepResult:
     """The result of one step in each of N games. The next step overwrites these arrays."""
 
     reward: NDArray[np.float32]
-    """[N] Result for the side that just moved: +1 won, -1 lost, 0 otherwise."""
+    """[N] Reward of the side that has just moved: +1 if it won, -1 if it lost, 0 otherwise."""
     terminated: NDArray[np.bool_]
-    """[N] Whether the rules ended the game, by a decision or a draw."""
+    """[N] Whether the game ended by the rules, with a winner or as a draw."""
     truncated: NDArray[np.bool_]
-    """[N] Whether the game reached the maximum ply, which is not a draw."""
+    """[N] Whether the game was stopped at the maximum ply; such a game is not a draw."""
     reason: NDArray[np.uint8]
-    """[N] Why the game ended, as a ``Reason``."""
+    """[N] Why the game ended, as a number of ``Reason``; 0 if it goes on."""
     winner: NDArray[np.int8]
-    """[N] +1 black (sente), -1 white, 0 neither."""
+    """[N] Winner: +1 is black (sente), -1 is white, 0 is neither."""
     plies: NDArray[np.int16]
-    """[N] Length of the game so far."""
+    """[N] Number of moves made in the game, including the move of this step."""
     final_observation: NDArray[np.uint8]
-    """[N, 131] Position after the move and before the reset; undefined where no game ended."""
+    """[N, 131] Observation after the move, before the reset; undefined if the game goes on."""
     number: NDArray[np.int64]
     """[N] Number of the game in which the move was made."""
 
 
 class VectorEnv:
-    """N games of shogi side by side. A finished game is replaced by a new one at once.
+    """N games of shogi, played side by side. A new game replaces a finished one at once.
 
-    A game ends by the rules of shogi, or is truncated at ``max_ply``. The side to move declares as
-    soon as it can win by declaration; it never makes a declaration that only draws (24-point rule).
-    Results depend only on ``seed`` and the actions, not on ``threads``.
+    A game ends by the rules of shogi, or is truncated at ``max_ply``. As soon as the side to move
+    can win by declaration, the game ends with this win. A declaration that would only give a draw
+    (24-point rule) is never made. The same ``seed`` and actions
+    give the same results, with any number of threads.
 
     Args:
         games: the number of games, N.
-        max_ply: plies after which a game is truncated, 1..32767.
+        max_ply: number of plies after which a game is truncated, 1..32767.
         declaration: the entering-king rule.
-        seed: seed of the resets and of ``stagger``.
-        threads: number of threads that run the kernels; 1 = the caller's thread.
-        reset_share: probability that a new game starts from the reset pool; may be changed later.
-        reset_depth: pool positions come from uniformly random play of 0..reset_depth plies.
-        reset_pool: number of positions in the pool.
+        seed: seed of all random choices: those of resets and those of ``stagger``.
+        threads: number of threads that run the kernels; with 1, the caller's thread runs them.
+        reset_share: probability that a new game starts from the reset pool; it can be changed.
+        reset_depth: largest number of random plies that lead to a position of the pool.
+        reset_pool: number of positions in the reset pool.
     """
 
     games: NDArray[Any]
-    """GAME[N]; see ``keisei.shogi.kernels.GAME`` for the fields."""
+    """[N] Records of the games; ``keisei.shogi.kernels.GAME`` lists their fields."""
     observation: NDArray[np.uint8]
     """[N, 131] Compact observation of the current position; each step overwrites it."""
     mask: NDArray[np.uint64]
-    """[N, 35] Legal actions: in a row, a is legal iff ``mask[a // 64] >> (a % 64) & 1``."""
+    """[N, 35] Legal actions as packed bits.
+
+    In each row, action ``a`` is legal if and only if bit ``a % 64`` of word ``a // 64`` is 1.
+    """
     game_number: NDArray[np.int64]
-    """[N] Number of the current game, from 0; unique within the run."""
+    """[N] Number of the current game, counted from 0; it is unique within the run."""
 
     def __init__(
         self,
@@ -121,7 +125,7 @@ class VectorEnv:
     def _allocate(self, n: int) -> None:
         self.games = np.zeros(n, GAME)
         self._starts = np.zeros(n, GAME)
-        # The kernel reads the tags of one parity in blocks of 64.
+        # The kernel reads the tags of even plies, and those of odd plies, in blocks of 64.
         blocks = -(-(self.max_ply // 2 + 1) // 64)
         self._tags = np.zeros((n, 2, blocks * 64), np.uint16)
         self._keys = np.zeros((n, self.max_ply + 1), np.uint64)
@@ -141,7 +145,7 @@ class VectorEnv:
 
     @property
     def reset_share(self) -> float:
-        """Probability that a new game starts from the reset pool; may be changed at any time."""
+        """Probability that a new game starts from the reset pool; it can be changed at any time."""
         return float(self._share[0])
 
     @reset_share.setter
@@ -161,10 +165,10 @@ class VectorEnv:
         """Make one move in every game.
 
         Args:
-            actions: integers [N], each legal in its game.
+            actions: integers [N]; action i must be legal in game i.
 
         Raises:
-            ValueError: an action is not legal; the message names game and action. No game changed.
+            ValueError: an action is not legal; the message names it and its game. No game changes.
         """
         if np.shape(actions) != (len(self),):
             raise ValueError(f"actions have shape {np.shape(actions)}, not ({len(self)},)")
@@ -177,8 +181,8 @@ class VectorEnv:
     def step_some(self, actions: NDArray[np.integer[Any]]) -> StepResult:
         """Make one move in each game whose action is not -1.
 
-        As ``step``; games with the action -1 stay as they are, and their rows in the result are
-        undefined.
+        Games with the action -1 stay as they are, and their rows in the result are undefined. In
+        all else, this method does the same as ``step``.
         """
         moves = np.ascontiguousarray(actions, np.int64)
         rows = np.flatnonzero(moves != -1)
@@ -189,9 +193,9 @@ class VectorEnv:
         return self._step(moves)
 
     def start_from(self, sfens: Sequence[str]) -> None:
-        """Start every game anew; game i starts at ``sfens[i]``, an SFEN or ``startpos``.
+        """Start all games again: game i starts at ``sfens[i]``, an SFEN or ``startpos``.
 
-        In these positions the game must not be over. Raises SfenError.
+        The game must not be over in any of these positions. Raises SfenError if one is not valid.
         """
         for i, sfen in enumerate(sfens):
             start = read_sfen(START_SFEN if sfen == "startpos" else sfen)[0][0]
@@ -201,16 +205,16 @@ class VectorEnv:
         self._recompute_views()
 
     def seat(self, i: int, opponent: int) -> None:
-        """Give a seat in game ``i``, which has just begun, to a frozen opponent.
+        """Let a frozen opponent play one side of game ``i``, which has just begun.
 
-        Opponent k > 0 plays white, -k plays black. The next game in this row has the same start
-        position, and the opponent in the other seat.
+        ``opponent`` is k if opponent number k (from 1) plays white, and -k if it plays black. The
+        next game in this row has the same start position, and the opponent plays the other side.
         """
         self.games[i]["opponent"] = self._starts[i]["opponent"] = opponent
         self._starts[i]["again"] = 1
 
     def _step(self, moves: NDArray[np.int64]) -> StepResult:
-        """Make the moves without checking them; a negative action leaves its game as it is."""
+        """Make the moves without checking them. A negative action leaves its game unchanged."""
         r = self._result
 
         def work(lo: int, hi: int) -> None:
@@ -225,14 +229,14 @@ class VectorEnv:
         return r
 
     def _run(self, work: Callable[[int, int], None]) -> None:
-        """Call ``work(lo, hi)`` for the games of each thread, and wait for all."""
+        """Call ``work(lo, hi)`` in each thread for a part of the games; wait until all are done."""
         if self._threads is None:
             work(0, len(self))
         else:
             list(self._threads.map(lambda span: work(*span), self._spans))
 
     def _recompute_views(self) -> None:
-        """Recompute key, history, mask and observation from the start positions in ``games``."""
+        """Recompute keys, history, masks and observations from the start positions in ``games``."""
         n = len(self)
         none, over, result = np.full(n, -1), np.zeros(n, np.int64), np.zeros(n, np.int64)
         kernels.visit_games(
@@ -241,10 +245,10 @@ class VectorEnv:
         )  # fmt: skip
 
     def refill_reset_pool(self) -> None:
-        """Fill the pool with new positions from uniformly random play.
+        """Fill the reset pool with new positions from uniformly random play.
 
-        The play begins at the usual start. The positions have no history, their ply is 0, and the
-        game is not over in any of them.
+        The random play begins at the usual start position. The positions in the pool have no
+        history, their ply is 0, and the game is not over in any of them.
         """
         size, depth = len(self._pool), self.reset_depth
         self._pool_rng[0] += np.uint64(1)
@@ -257,10 +261,10 @@ class VectorEnv:
             self._pool[field] = 0
 
     def stagger(self) -> None:
-        """Advance each game by a random number of random plies, so that games do not end together.
+        """Advance each game by a random number of random plies, so that not all games end together.
 
-        The numbers are uniform in 0..max_ply // 2. A game that ends before its number is replaced
-        by a new one, which is played to that number.
+        The number is uniform in 0..max_ply // 2. If a game ends before it has its number of plies,
+        a new game replaces it and is played to the same number.
         """
         rng = np.random.Generator(np.random.PCG64(int(self._rng[0])))
         self._rng[0] += np.uint64(1)
@@ -268,32 +272,32 @@ class VectorEnv:
         self._play_random(plies, rng.integers(0, 2**63, 1).astype(np.uint64))
 
     def _play_random(self, plies: NDArray[np.int64], rng: NDArray[np.uint64]) -> None:
-        """Play at random until game i is ``plies[i]`` long; a game that ends is replaced first."""
+        """Move at random until each game i has ``plies[i]`` plies; a finished game is replaced."""
         while (waiting := self.games["ply"] < plies).any():
             moves = random_actions(self.mask, rng).astype(np.int64)
             moves[~waiting] = -1
             self._step(moves)
 
     def sfen(self, i: int) -> str:
-        """Return the position of game ``i``; its move number counts from the start of the game."""
+        """Return game ``i``'s position as an SFEN. The move number is 1 at the game's start."""
         return write_sfen(self.games[i], int(self.games[i]["ply"]) + 1)
 
     def start_sfen(self, i: int) -> str:
-        """Return the start position of game ``i``."""
+        """Return the start position of game ``i`` as an SFEN."""
         return write_sfen(self._starts[i], 1)
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return copies of all that a bit-identical continuation needs, as plain arrays.
+        """Return copies of all arrays that are needed to continue bit for bit.
 
-        The arrays are contiguous; records become bytes [N, itemsize].
+        The copies are contiguous. An array of records becomes an array of bytes [N, itemsize].
         """
         return {name: _plain(array).copy() for name, array in self._state().items()}
 
     def load_state(self, state: dict[str, NDArray[Any]]) -> None:
-        """Continue from what ``state`` returned in an environment of the same sizes.
+        """Restore the arrays that ``state`` returned in an environment of the same sizes.
 
         Raises:
-            ValueError: an array is missing, unknown, or of another shape or dtype. Nothing changed.
+            ValueError: an array is missing, unknown, or of a wrong shape or dtype. Nothing changes.
         """
         own = {name: _plain(array) for name, array in self._state().items()}
         if own.keys() != state.keys():
@@ -309,7 +313,7 @@ class VectorEnv:
             array[...] = state[name]
 
     def _state(self) -> dict[str, NDArray[Any]]:
-        """Return the arrays of ``state`` themselves, by name."""
+        """Return by name the arrays that ``state`` copies."""
         return {
             "games": self.games,
             "starts": self._starts,
@@ -331,7 +335,7 @@ class VectorEnv:
 
 
 def _plain(array: NDArray[Any]) -> NDArray[Any]:
-    """Return records as a view of bytes [N, itemsize]; other arrays as they are."""
+    """Return an array of records as a view of bytes [N, itemsize], other arrays unchanged."""
     if array.dtype.names is None:
         return array
     return array.view(np.uint8).reshape(len(array), array.itemsize)

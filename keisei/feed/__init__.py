@@ -1,1 +1,1 @@
-"""Events on their way out of a run: to streams, to readers in the program, to sinks."""
+"""Carries the events of a run to streams, to readers in the same program, and to sinks."""

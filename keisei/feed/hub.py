@@ -1,4 +1,4 @@
-"""Server-sent events for any number of clients, from one ring of encoded events."""
+"""Sends encoded events from one ring buffer to any number of clients (server-sent events)."""
 
 import asyncio
 import secrets
@@ -12,37 +12,38 @@ import anyio
 from keisei.events import TOPICS, Board, Evaluation, Event, Reset, Status, Topic, dumps
 
 RING = 8192
-"""Events that a client can resume from."""
 TICK = 0.25
-"""Seconds between two chunks."""
 BUDGET = 128
-"""Most chunks a second to all clients together: with more than 32 clients, ticks take longer. A
-chunk costs about 80 us of processor time, which training loses."""
+"""Maximum number of chunks per second for all clients together.
+
+With more than 32 clients, the ticks are therefore farther apart. A chunk takes about 80 us of
+processor time, which training then lacks.
+"""
 GROUP = 8
-"""Clients woken in one turn of the loop. 64 clients at once would block it for over 10 ms."""
+"""Number of clients that are woken at once. Waking 64 at once blocks the loop for over 10 ms."""
 DIGITS = 18
-"""Most digits of an event's number; Python refuses to parse a number of thousands of digits."""
+"""Maximum number of digits of an event's number. ``int`` raises for thousands of digits."""
 CHUNK = 512
-"""Most events in one chunk, when a client catches up."""
+"""Maximum number of events in one chunk, for clients that are behind."""
 
 Describe = Callable[[Literal["hello", "reset", "bye"]], Status]
 
 
 class Hub:
-    """Encodes each event once and lets every client read at its own pace. Loop only.
+    """Encodes each event once and lets every client read at its own pace. Event loop only.
 
-    A client is a cursor into the ring. A client that never reads costs nothing. If a client is so
-    slow that the ring has passed its cursor, its stream ends with ``reset``; it can resume with the
-    last id that it got. Every 250 ms, new events get their ids, ``<boot>-<number>``, and are sent
-    as one chunk. With many clients this happens less often, but a change of the run's state is
-    still sent within 250 ms. Only the newest board and the newest progress report of a tick are
-    sent.
+    A client is a cursor into a ring buffer, so a client that never reads costs nothing. If the
+    buffer has overwritten the event at a client's cursor, the client gets ``reset`` and its stream
+    ends; it may reconnect with the id of the last event that it received. Every 250 ms, the new
+    events get their ids, ``<boot>-<number>``, and are sent as one chunk. With many clients, this
+    interval (a tick) is longer, unless the state of the run has changed. Within a tick, only the
+    newest board and the newest progress report of each evaluation are sent.
     """
 
     def __init__(
         self, describe: Describe, *, ring: int = RING, tick: float = TICK, budget: float = BUDGET
     ) -> None:
-        """Make an empty hub. ``describe(kind)`` returns the run's status for a single client."""
+        """``describe(kind)`` creates the events that only one client receives."""
         self.boot = secrets.token_hex(4)
         self.closed = False
         self._describe = describe
@@ -60,7 +61,7 @@ class Hub:
         return len(self._clients)
 
     def publish(self, event: Event) -> None:
-        """Send an event with the next tick. After ``close`` it is not sent."""
+        """Send an event with the next tick. After ``close``, no client receives it."""
         key = _conflated(event) or object()
         self._pending.pop(key, None)
         self._pending[key] = event
@@ -68,7 +69,7 @@ class Hub:
             self._urgent.set()
 
     async def run(self) -> None:
-        """Send new events, tick by tick, until closed."""
+        """Send the new events in every tick, until the hub is closed."""
         while not self.closed:
             await anyio.sleep(self._tick)
             if (longer := self.clients / self._budget - self._tick) > 0:
@@ -79,7 +80,7 @@ class Hub:
                 await self._wake()
 
     def close(self) -> None:
-        """Send pending events and end every stream with ``bye``. May be called again."""
+        """Send the pending events and end every stream with ``bye``. May be called repeatedly."""
         closed, self.closed = self.closed, True
         try:
             if not closed:
@@ -89,7 +90,7 @@ class Hub:
                 client.wake.set()
 
     def dismiss(self) -> None:
-        """Send pending events and end the open streams with ``bye``. New streams may start."""
+        """Send the pending events and end all open streams with ``bye``. New streams may follow."""
         self._flush()
         for client in self._clients:
             client.dismissed = True
@@ -99,11 +100,10 @@ class Hub:
     def subscribe(
         self, topics: Collection[Topic], after: str | None = None
     ) -> Iterator[AsyncGenerator[bytes, None]]:
-        """Open a stream; give its chunks, from the event after id ``after``, or from now on.
+        """Open a stream of chunks from the event after id ``after``, or without ``after`` from now.
 
-        The stream begins with ``hello``. If the events after ``after`` are no longer in the ring,
-        or ``after`` is an id of another process, ``reset`` follows and the stream goes on with new
-        events. Without ``topics`` the client gets all topics.
+        The first event is ``hello``. If the events after ``after`` are no longer available, or the
+        id belongs to a different boot, ``reset`` follows and the stream continues from now.
         """
         client = _Client(frozenset(topics) or frozenset(TOPICS), self._next)
         lost = False
@@ -131,7 +131,7 @@ class Hub:
             if chunk:
                 yield chunk
             elif client.cursor < self._next:
-                continue  # those events have none of this client's topics
+                continue  # these events had none of this client's topics
             elif self.closed or client.dismissed:
                 yield self._own("bye")
                 return
@@ -167,7 +167,7 @@ class Hub:
 
     def _flush(self) -> bool:
         flushed = bool(self._pending)
-        while self._pending:  # remove first: an event that cannot be encoded must not stay
+        while self._pending:  # remove the event first: encoding it may raise
             event = self._pending.pop(next(iter(self._pending)))
             self._ring.append((event.topic, _frame(event, f"{self.boot}-{self._next}")))
             self._next += 1
@@ -189,7 +189,10 @@ class _Client:
 
 
 def _conflated(event: Event) -> object | None:
-    """Return a key if a newer event with the same key replaces this one in a tick, else None."""
+    """Return the key of an event that newer events with the same key replace, or None.
+
+    Lifecycle events, metrics, games and alerts are never replaced.
+    """
     if isinstance(event, Board):
         return Board
     if isinstance(event, Evaluation) and event.state == "running":

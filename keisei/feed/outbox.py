@@ -9,25 +9,26 @@ from keisei.errors import OutboxOverflow
 from keisei.events import Event
 
 DROPPABLE = 256
-"""Events that may be dropped and wait at most; a newer one pushes out the oldest."""
+"""Maximum number of waiting events that may be dropped; a new one replaces the oldest one."""
 KEPT = 10_000
-"""Events that must be kept and wait at most; one more is a failure."""
+"""Maximum number of waiting events that must not be dropped; one more raises OutboxOverflow."""
 
 _Item = tuple[int, Event]
-"""An event and its number in the order of all events."""
+"""An event and its sequence number among all events."""
 
 
 class Outbox:
     """A bounded queue into the event loop that never makes its writers wait.
 
-    An event that may be dropped pushes out the oldest one of this kind; ``dropped`` counts them.
-    The other events are never lost: if there is no room, the writer gets OutboxOverflow. At most
-    one wake-up is on its way to the loop at a time. Asyncio runs its whole ready list in one turn,
-    so a callback for each event would freeze the loop for seconds in a flood.
+    If too many events that may be dropped are waiting, a new one replaces the oldest one;
+    ``dropped`` counts the lost events. The other events are never lost: if there is no room, the
+    writer gets OutboxOverflow. At most one wake-up of the loop is pending at a time. A callback for
+    each event could freeze the loop for seconds, because asyncio runs all waiting callbacks in one
+    iteration of the loop.
     """
 
     def __init__(self, *, droppable: int = DROPPABLE, kept: int = KEPT) -> None:
-        """Make it on the loop that will drain it."""
+        """Create the outbox on the event loop that will call ``drain``."""
         self.dropped = 0
         self._limit = kept
         self._kept: deque[_Item] = deque()
@@ -35,17 +36,17 @@ class Outbox:
         self._number = 0
         self._armed = False
         self._closed = False
-        # Reentrant: garbage collection may start while a thread holds the lock, and a finaliser
-        # that logs calls `emit` again. Each step below allows for that.
+        # Reentrant: garbage collection may start while a thread holds the lock, and then a
+        # finaliser that logs calls `emit` again. The steps below work in this case too.
         self._lock = threading.RLock()
         self._loop = asyncio.get_running_loop()
         self._ready = asyncio.Event()
 
     def emit(self, *events: Event, always: bool = False) -> None:
-        """Hand over events. From any thread; events in one call wake the loop once.
+        """Add events. May be called from any thread. All events of one call wake the loop once.
 
-        After ``close`` they are dropped and counted. With ``always`` the limit does not apply, for
-        the last events of a run. Raises OutboxOverflow.
+        After ``close``, events are dropped and counted. With ``always``, which is for a run's last
+        events, the limit does not apply. Raises OutboxOverflow.
         """
         kept = [event.event for event in events if event.keep]
         with self._lock:
@@ -61,19 +62,22 @@ class Outbox:
             self._wake()
 
     def close(self) -> None:
-        """End the stream after what it holds. From any thread; may be called again."""
+        """Accept no more events; ``drain`` still returns the waiting ones.
+
+        May be called from any thread, and more than once.
+        """
         with self._lock:
             self._closed = True
         self._wake()
 
     async def drain(self) -> list[Event]:
-        """Wait for events and return them in order; an empty list means the stream has ended."""
+        """Wait for events and return them in order; return an empty list when no more can come."""
         while True:
             await self._ready.wait()
             kept, loose = deque[_Item](), deque[_Item](maxlen=self._loose.maxlen)
             with self._lock:
                 closed = self._closed
-                self._armed = False  # before the swap: an event that comes now wakes us again
+                self._armed = False  # before the swap, so that a later event wakes the loop again
                 if not closed:
                     self._ready.clear()
                 kept, self._kept = self._kept, kept
@@ -91,7 +95,7 @@ class Outbox:
     def _wake(self) -> None:
         try:
             self._loop.call_soon_threadsafe(self._ready.set)
-        except RuntimeError:  # the loop is closed: nobody listens any more
+        except RuntimeError:  # the loop is closed, so nobody reads the events
             return
 
 

@@ -1,4 +1,4 @@
-"""Events as objects, for the program that runs the training: ``Keisei.events()``."""
+"""Gives events as objects to readers in the same program (``Keisei.events()``)."""
 
 import asyncio
 from collections import deque
@@ -8,25 +8,24 @@ from weakref import WeakSet
 from keisei.events import Event, Failed, Reset, Topic
 
 BUFFER = 256
-"""Most events that wait for a reader."""
 
 
 class Readers:
-    """Hands each event to every reader at once. Loop only.
+    """Passes each event to every reader at once. Event loop only.
 
-    A reader that falls ``buffer`` events behind loses the events that wait for it and gets a Reset.
+    A reader that is ``BUFFER`` events behind loses these events and gets a Reset instead.
     """
 
     def __init__(self, reset: Callable[[], Reset], *, buffer: int = BUFFER) -> None:
-        """``reset()`` makes the event that says that events were lost."""
+        """``reset()`` creates the event that reports lost events."""
         self._reset = reset
         self._buffer = buffer
-        self._readers: WeakSet[_Reader] = WeakSet()  # drops a reader with its iterator
+        self._readers: WeakSet[_Reader] = WeakSet()  # forgets readers whose iterator was deleted
         self._closed = False
         self._failed: Failed | None = None
 
     def publish(self, event: Event) -> None:
-        """Hand an event to the readers of its topic. Failed goes to all, as their last event."""
+        """Pass an event to the readers of its topic. Failed is the last event of every reader."""
         if isinstance(event, Failed):
             self._failed = event
         for reader in self._readers:
@@ -38,13 +37,13 @@ class Readers:
                 reader.wake.set()
 
     def close(self) -> None:
-        """End every reader after the events that wait for it. May be called again."""
+        """Let every reader end after its waiting events. May be called more than once."""
         self._closed = True
         for reader in self._readers:
             reader.wake.set()
 
     def read(self, topics: Collection[Topic]) -> AsyncGenerator[Event, None]:
-        """Return the events of ``topics`` from now on. They end with the run, or after Failed."""
+        """Yield the events of ``topics`` from now on. Ends when the run ends, or after Failed."""
         reader = _Reader(frozenset(topics))
         if self._failed:
             reader.waiting.append(self._failed)

@@ -1,4 +1,4 @@
-"""Consumers of events besides clients: the database, the log, and sinks of the program."""
+"""Sinks, which receive all events of a run: the database, the log, and sinks of the program."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,16 +15,16 @@ from keisei.feed.supervise import Losses, Report, supervise
 from keisei.log import RUN_LOGGER
 
 RETRY_SECONDS = 30.0
-"""Time between two tries to write to a database that failed too often in a row."""
+"""Seconds between attempts to write after the database has failed several times in succession."""
 
 
 class Sink(Protocol):
-    """Takes a run's events. It may be slow. If it raises, an alert is sent and it is called again.
+    """Receives the events of a run. It may be slow; after an exception, the write is repeated.
 
-    The kind of an event is its class (``isinstance(event, keisei.Iteration)``), its
-    ``event.topic`` (``metrics``), or ``event.event``, its name on the stream (``iteration``; the
-    name of a ``Status`` is its kind, such as ``paused``). ``event.to_dict()`` returns the event for
-    JSON, with that name.
+    To distinguish events, use their class (``isinstance(event, keisei.Iteration)``), their
+    ``event.topic`` (such as ``metrics``) or their ``event.event``. This is the name in server-sent
+    events, such as ``iteration``, or for a ``Status`` its kind, such as ``paused``.
+    ``event.to_dict()`` returns the event for JSON; it contains this name.
     """
 
     @property
@@ -32,10 +32,10 @@ class Sink(Protocol):
         """Name of the sink in alerts."""
 
     async def write(self, events: Sequence[Event]) -> None:
-        """Take events, oldest first."""
+        """Write events, which come in order."""
 
     async def close(self) -> None:
-        """End. Called when the run has ended and all events have been written."""
+        """Release resources. Called after the last events were written."""
 
 
 class _Store(Protocol):
@@ -44,17 +44,17 @@ class _Store(Protocol):
 
 
 class DatabaseSink:
-    """Writes events to the run's database, in a worker thread."""
+    """Writes events to the run's database in a separate thread."""
 
     name = "database"
 
     def __init__(self, database: _Store, report: Report) -> None:
-        """``report`` sends an alert for the first event that could not be written."""
+        """``report`` sends an alert about the first event that the database could not store."""
         self._database = database
         self._report = report
         self._limiter = CapacityLimiter(1)
         self.unfit = 0
-        """Number of events that the database could not hold."""
+        """Number of events that the database could not store."""
 
     async def write(self, events: Sequence[Event]) -> None:
         """Write events in one transaction, without boards and log lines."""
@@ -75,7 +75,7 @@ class DatabaseSink:
 
 
 class LogSink:
-    """Writes status, metrics and alerts to the log, one line each."""
+    """Writes lifecycle events, metrics and alerts to the log, one line for each event."""
 
     name = "log"
 
@@ -95,17 +95,17 @@ class LogSink:
                 level(event.kind, state=event.state, message=event.message)
 
     async def close(self) -> None:
-        """Do nothing."""
+        """Do nothing, because there is nothing to release."""
 
 
 class Feed:
-    """A sink with its own queue of events: a slow sink delays neither training nor other sinks."""
+    """A sink and a queue of events for it, so that a slow sink delays nothing else."""
 
     def __init__(self, sink: Sink, *, kept: int = KEPT) -> None:
-        """``kept``: most events that wait for the sink and must not be dropped; see ``Outbox``."""
+        """``kept``: maximum number of waiting events that must not be dropped; see ``Outbox``."""
         self.sink = sink
         self.name = f"sink {sink.name}"
-        """Name in alerts."""
+        """Name of the sink in alerts."""
         self._written = 0
         self._box = Outbox(kept=kept)
         self._batch: list[Event] = []
@@ -114,12 +114,12 @@ class Feed:
 
     @property
     def dropped(self) -> int:
-        """Number of events for which the queue had no room, or that the database could not hold."""
+        """Number of events that the queue had no room for, or that the database could not store."""
         unfit = self.sink.unfit if isinstance(self.sink, DatabaseSink) else 0
         return self._box.dropped + unfit
 
     def put(self, event: Event) -> bool:
-        """Queue an event for the sink. Return False if it is the first that finds no room."""
+        """Add an event to the queue. Return False for the first event that finds the queue full."""
         try:
             self._box.emit(event)
         except OutboxOverflow:  # training must not wait for a sink
@@ -129,12 +129,12 @@ class Feed:
         return True
 
     def close(self) -> None:
-        """End the queue: no more events come."""
+        """Accept no more events."""
         self._box.close()
         self._closing.set()
 
-    async def _wait_for_retry(self) -> bool:
-        """Wait before another try; return False if there is none, after the last try at the end."""
+    async def _again(self) -> bool:
+        """Wait ``RETRY_SECONDS`` or until ``close``. Return False if already closed before."""
         if self._closing.is_set():
             return False
         with anyio.move_on_after(RETRY_SECONDS):
@@ -142,22 +142,22 @@ class Feed:
         return True
 
     async def run(self, report: Report, losses: Losses) -> None:
-        """Write until closed. ``report`` sends an alert for each error of the sink.
+        """Write events until the feed is closed. ``report`` sends alerts about the sink's errors.
 
-        A sink that fails too often in a row is given up, except the database: its events would be
-        lost, and a full disk may have room again after hours.
+        A sink that fails several times in succession is given up. The database is an exception and
+        is tried again until the end, because a full disk may be cleared after hours.
         """
         await supervise(
             self.name,
             self._write,
             report,
             progress=lambda: self._written,
-            again=self._wait_for_retry if isinstance(self.sink, DatabaseSink) else None,
+            again=self._again if isinstance(self.sink, DatabaseSink) else None,
             losses=losses,
         )
 
     async def _write(self) -> None:
-        """Write until the feed is closed. A restart after an error writes the same batch again."""
+        """Write events until the feed is closed. After an error, a new call repeats the batch."""
         while True:
             if self._batch:
                 await self.sink.write(self._batch)

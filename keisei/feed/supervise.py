@@ -1,4 +1,4 @@
-"""Keeps failures beside training from ending it, and notices when training stands still."""
+"""Restarts failed tasks so that training goes on, and detects a silent device thread."""
 
 import logging
 import time
@@ -14,7 +14,7 @@ _log = logging.getLogger(__name__)
 
 RESTARTS = 3
 PAUSES = (0.1, 0.5, 2.0)
-"""Seconds before each restart."""
+"""Seconds to wait before each restart."""
 
 ALLOWANCE: Mapping[str, float] = {
     "start": 120,
@@ -25,24 +25,24 @@ ALLOWANCE: Mapping[str, float] = {
     "rollback": 120,
     "idle": 10,
 }
-"""Seconds that the device thread may take between two signs of life, by phase."""
+"""Seconds after which a device thread that has not reported a phase counts as silent, by phase."""
 
 Report = Callable[[str, Level, str], None]
-"""Sends an alert: takes its name, level and message."""
+"""Function that sends an alert; it takes the alert's name, level and message."""
 
 
 class Losses:
-    """Parts of a run beside training that have stopped working."""
+    """The parts of a run, outside training, that have stopped working."""
 
     def __init__(self) -> None:
         self._found: dict[str, tuple[str, Callable[[], int], int]] = {}
 
     def add(self, name: str, text: str, progress: Callable[[], int] = lambda: 0) -> None:
-        """Add a part that stopped working. It counts until ``progress`` changes."""
+        """Add a part that has stopped working. It works again when ``progress()`` has changed."""
         self._found[name] = text, progress, progress()
 
     def now(self) -> tuple[str, ...]:
-        """Return what does not work now, for a person: ``sink x: OSError: ...``."""
+        """Return texts about the parts that do not work now, such as ``sink x: OSError: ...``."""
         found = self._found.items()
         return tuple(f"{name}: {text}" for name, (text, get, then) in found if get() == then)
 
@@ -56,13 +56,13 @@ async def supervise(
     again: Callable[[], Awaitable[bool]] | None = None,
     losses: Losses | None = None,
 ) -> bool:
-    """Run to the end. After a crash send an alert and start again, up to three times in a row.
+    """Await ``run()``. After an exception, send an alert and call it again, at most three times.
 
-    A crash after ``progress`` has changed counts as the first in a row. ``again`` is awaited before
-    each try beyond the three; it returns whether to make it. These crashes send no alerts. A part
-    that three restarts did not help is added to ``losses``.
+    If ``progress()`` has changed since the last exception, the count of exceptions begins again.
+    After three restarts without progress, the part is added to ``losses``. Then ``again`` is
+    awaited before each further restart and returns whether to try; these restarts send no alerts.
 
-    Returns whether ``run`` came to its end. Raises nothing but cancellation.
+    Returns whether ``run()`` has ended without an exception. Raises only cancellation.
     """
     crashes, reached = 0, progress()
 
@@ -102,7 +102,7 @@ async def watch(
     allowance: Mapping[str, float] = ALLOWANCE,
     every: float = 1.0,
 ) -> None:
-    """Send an alert, once, whenever the device thread exceeds the allowance of its phase."""
+    """Send an alert each time that the device thread is silent longer than ``allowance``."""
     reported: tuple[str, float] | None = None
     while True:
         await anyio.sleep(every)
@@ -121,13 +121,13 @@ class Heartbeat:
         self._worst = 0.0
 
     async def run(self) -> None:
-        """Beat until cancelled."""
+        """Measure until cancelled."""
         while True:
             due = time.perf_counter() + self._every
             await anyio.sleep(self._every)
             self._worst = max(self._worst, time.perf_counter() - due)
 
     def worst_lag(self) -> float:
-        """Return the worst lag in seconds since the last call."""
+        """Return the longest delay since the last call, in seconds."""
         worst, self._worst = self._worst, 0.0
         return worst

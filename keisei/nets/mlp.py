@@ -8,7 +8,7 @@ from keisei.nets.planes import PLANES
 
 
 class Residual(nn.Module):
-    """Two layers and a skip connection; it starts as the identity."""
+    """A block of two linear layers and a skip connection; before training it is the identity."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class Residual(nn.Module):
 
 
 class MLP(Network):
-    """Residual blocks over the flattened board, of ``8 * channels`` features."""
+    """Residual blocks of ``8 * channels`` features over the flattened board."""
 
     start_at_zero = ("layer2.weight",)
 

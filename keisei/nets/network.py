@@ -1,4 +1,4 @@
-"""The base class of networks: two heads over a trunk, and initial weights."""
+"""The base class of networks: a trunk, two heads, and the initial weights."""
 
 import torch
 from torch import Tensor, nn
@@ -15,15 +15,15 @@ class Network(nn.Module):
     """A trunk over planes ``[B, 48, 9, 9]`` with a policy head and a win/draw/loss head.
 
     It returns policy logits ``[B, 2187]`` (27 move types x 81 squares) and win/draw/loss logits
-    ``[B, 3]``, both for the mover.
+    ``[B, 3]``, both in the mover's view.
     """
 
     start_at_zero: tuple[str, ...] = ()
-    """Weights whose names end so start at zero; a residual branch then starts as the identity."""
+    """Name endings of the weights that start at zero, so that a residual block is the identity."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        # Each head starts with a 1x1 convolution; one for both saves a pass over the board.
+        # Each head starts with a 1x1 convolution. A joint one for both heads saves time.
         self.heads = nn.Conv2d(channels, MOVE_TYPES + _VALUE_CHANNELS, 1)
         self.hidden = nn.Linear(_VALUE_CHANNELS * SQUARES, _VALUE_HIDDEN)
         self.outcome = nn.Linear(_VALUE_HIDDEN, 3)
@@ -38,10 +38,11 @@ class Network(nn.Module):
         return policy.flatten(1), self.outcome(hidden)
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw all matrices and kernels from ``generator`` (He et al., 2015) and zero the biases.
+        """Set matrices and kernels to random numbers (He et al., 2015), and biases to zero.
 
-        Other vectors and scalars, for example a normalisation's scale, are not changed. The heads
-        start small, for a nearly uniform policy and a value near zero.
+        The random numbers come from ``generator``. Other vectors and scalars, for example a
+        normalisation's scale, are not changed. The heads' weights start small, so that the first
+        policy is nearly uniform and the first values are near zero.
         """
         for name, parameter in self.named_parameters():
             if name.endswith(("bias", *self.start_at_zero)):

@@ -1,17 +1,17 @@
-"""Expand compact observations to input planes, on the device that holds them."""
+"""Expand compact observations to input planes, on the device of the observations."""
 
 import torch
 from torch import Tensor
 
 PIECES = 28
-"""Planes of pieces: 14 kinds of the mover, then 14 of the opponent."""
+"""Number of piece planes: 14 for the kinds of the mover's pieces, then 14 for the opponent's."""
 PLANES = PIECES + 14 + 3 + 3
-"""All planes: pieces; hands; earlier occurrences, check, ply; three planes of attacked squares.
+"""Number of all planes: pieces, hands, earlier occurrences, check, ply, and attacked squares.
 
-These are the squares that the opponent attacks, that the mover attacks, and that two or more of the
-mover's pieces attack."""
+Three planes mark attacked squares: those that the opponent attacks, those that the mover attacks,
+and those that two or more of the mover's pieces attack."""
 
-# Scales to about 0..1: P L N S G B R in each hand, then repetition, check and ply.
+# Divisors that bring bytes to about 0..1: P L N S G B R in each hand, then repetition, check, ply.
 _HAND = (9.0, 4.0, 4.0, 4.0, 4.0, 2.0, 2.0)
 _SCALE = tuple(1 / x for x in (*_HAND, *_HAND, 3.0, 1.0, 255.0))
 
@@ -21,7 +21,7 @@ _tables: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor, Tensor]] =
 def expand(observation: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """Expand compact observations ``uint8[B, 131]`` to planes ``dtype[B, 48, 9, 9]``.
 
-    The last two axes are file and rank as the mover sees them. The layout is channels_last.
+    The last two axes are file and rank as the mover sees them. The memory layout is channels_last.
     """
     pieces, scale, powers = _table(observation.device, dtype)
     planes = pieces[observation[:, :81].int()]
@@ -32,7 +32,7 @@ def expand(observation: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
 
 
 def _table(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the planes of each piece code, the scales of bytes 81 to 97, the bits of a byte."""
+    """Return the planes of each piece code, the factors of bytes 81 to 97, and the powers of 2."""
     key = device, dtype
     if key not in _tables:
         pieces = torch.zeros(PIECES + 1, PLANES, device=device, dtype=dtype)

@@ -13,19 +13,22 @@ from keisei.env import ACTIONS, legal_lists
 from keisei.nets.planes import expand
 
 ILLEGAL = -1e9
-"""Logit of padding: finite, since minus infinity turns entropy and gradients into NaN."""
+"""Logit of padding. It is finite, because minus infinity makes entropy and gradients NaN."""
 MOST_LEGAL = 593
-"""Most legal moves of any position (proved by Computer Shogi Kiso Joho Kenkyujo)."""
+"""Largest number of legal moves in a position (proved by Computer Shogi Kiso Joho Kenkyujo)."""
 _BATCH = 32
-"""Agents pad larger batches to a multiple of this, so that only few shapes occur."""
+"""Agents pad larger batches to a multiple of this size, so that only few shapes occur."""
 
 
 class DeviceError(RuntimeError):
-    """The requested device is not available here."""
+    """The requested device is not available on this machine."""
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device of ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. Raises DeviceError."""
+    """Return the device that ``name`` asks for: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises DeviceError if torch does not see the device.
+    """
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
         return torch.device("cuda:0" if count else "cpu")
@@ -36,7 +39,10 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Return the dtype of ``float32``, ``bfloat16`` or ``auto``: bfloat16 if the device has it."""
+    """Return the dtype that ``name`` asks for: ``float32``, ``bfloat16`` or ``auto``.
+
+    ``auto`` means bfloat16 if the device computes it natively, else float32.
+    """
     if name != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
     if device.type == "cuda":
@@ -63,15 +69,16 @@ def legal_columns(mask: Tensor) -> Tensor:
     """Return legal actions ``int64[B, L]``, padded with -1, from packed masks ``int64[B, 35]``.
 
     On the CPU, each row lists its actions in ascending order and is padded at the end. L is about
-    the length of the longest list: softmax over some 100 columns is far cheaper than over 2,187.
-    On a GPU, L is 2,187 and column a holds action a or padding, so that shapes never change and
-    nothing waits for the device.
+    the length of the longest list, because a softmax over some 100 columns is far cheaper than one
+    over 2,187. On a GPU, L is 2,187, and column ``a`` contains action ``a`` or padding. Shapes then
+    never change, and the CPU does not wait for the GPU.
 
-    Raises ValueError if a position has no legal action, on the CPU alone: this check would make a
-    GPU wait.
+    Raises ValueError if a position has no legal action. This is checked only on the CPU, because
+    the check would have to wait for a GPU.
     """
     if mask.device.type == "cpu":
-        # Multiples of 32: tensors of ever new sizes fragment the heap, and memory grows for hours.
+        # L is a multiple of 32, because tensors of ever new sizes fragment the heap: its memory
+        # would grow for hours.
         lists, counts = legal_lists(mask.numpy().view(np.uint64), multiple=32)
         if counts.min(initial=1) == 0:
             raise ValueError(f"position {int(counts.argmin())} of the batch has no legal action")
@@ -80,17 +87,17 @@ def legal_columns(mask: Tensor) -> Tensor:
 
 
 def _unpack(mask: Tensor) -> Tensor:
-    """Return ``int64[B, 2187]``: column a holds a if action a is legal, else -1."""
+    """Return ``int64[B, 2187]``: column ``a`` contains ``a`` if that action is legal, else -1."""
     bits = (mask[:, :, None] >> torch.arange(64, device=mask.device)) & 1
     actions = torch.arange(ACTIONS, device=mask.device)
     return torch.where(bits.flatten(1)[:, :ACTIONS].bool(), actions, -1)
 
 
 class _Gather(torch.autograd.Function):
-    """``logits.gather(1, index)`` as float32, with a backward that overwrites instead of adding.
+    """``logits.gather(1, index)`` as float32; its backward pass overwrites gradients.
 
-    This is ten times faster on a CPU. It is correct because only padding repeats an index, and
-    padding carries no gradient of its own.
+    Overwriting is ten times faster on a CPU than adding. It is correct, because only padding
+    repeats an index, and padding has no gradient of its own.
     """
 
     @staticmethod
@@ -131,9 +138,9 @@ def sample(logits: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
     """Sample columns ``int64[B, 1]`` from the softmax of ``logits[B, L]``.
 
     Returns the columns and their log-probabilities. ``draw`` is ``float32[B]``, uniform in [0, 1);
-    the method inverts the cumulative distribution. Padding is never sampled: the sum starts at 0
-    and does not grow there, and ``draw`` times the total is below the total. If the network returns
-    NaN, any legal move may be sampled; the update detects the NaN.
+    the function inverts the cumulative distribution. Padding is never sampled, because the
+    cumulative sum does not grow in its columns. If the network returns NaN, any legal move may be
+    sampled; the update detects the NaN.
     """
     logits = logits.nan_to_num(posinf=0, neginf=0)
     below = logits.softmax(1).cumsum(1)
@@ -142,7 +149,7 @@ def sample(logits: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def most_probable(legal: Tensor, logits: Tensor, k: int = 5) -> list[list[tuple[int, float]]]:
-    """Return the ``k`` most probable (action, probability) of each row, best first.
+    """Return the ``k`` most probable actions of each row as (action, probability), best first.
 
     ``legal[B, L]`` comes from ``legal_columns``, ``logits[B, L]`` from ``legal_logits``.
     """
@@ -160,7 +167,7 @@ def outcome_value(outcome: Tensor) -> Tensor:
 
 
 class Agent:
-    """A network that chooses moves and never trains. Make all calls in one thread."""
+    """A network that chooses moves. The agent never trains it. Make all calls in one thread."""
 
     def __init__(
         self, net: nn.Module, device: torch.device, dtype: torch.dtype, seed: int = 0
@@ -182,9 +189,10 @@ class Agent:
     ) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
         """Choose moves for ``observation: uint8[M, 131]`` and ``mask: uint64[M, 35]``.
 
-        Returns actions ``int16[M]`` and values ``float32[M]``: P(win) - P(loss) for the mover. The
-        actions are sampled at ``temperature``, or the most probable ones if ``greedy``. ``draw`` is
-        ``float32[M]`` in [0, 1), the random numbers for sampling; if None, the agent draws them.
+        Returns actions ``int16[M]`` and values ``float32[M]``: P(win) - P(loss) for the mover. If
+        ``greedy``, the actions are the most probable ones; else they are sampled at
+        ``temperature``. ``draw`` is ``float32[M]`` in [0, 1), the random numbers for sampling; if
+        it is None, the agent makes the random numbers.
         """
         count = len(observation)
         if count == 0:
@@ -203,31 +211,37 @@ class Agent:
     def top(
         self, observation: NDArray[np.uint8], mask: NDArray[np.uint64], k: int = 5
     ) -> list[list[tuple[int, float]]]:
-        """Return the ``k`` most probable (action, probability) of each position, best first."""
+        """Return the ``k`` most probable actions of each position, best first.
+
+        Each is a pair of action and probability.
+        """
         return self.top_and_values(observation, mask, k)[0]
 
     def top_and_values(
         self, observation: NDArray[np.uint8], mask: NDArray[np.uint64], k: int = 5
     ) -> tuple[list[list[tuple[int, float]]], NDArray[np.float32]]:
-        """Return what ``top`` returns, and the values ``float32[M]``."""
+        """Return the result of ``top``, and the values ``float32[M]`` of the positions."""
         count = len(observation)
         legal, logits, value = self._infer(observation, mask)
         return most_probable(legal, logits, k)[:count], value[:count].cpu().numpy()
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the weights."""
+        """Size of the weights in bytes."""
         return sum(tensor.nbytes for tensor in self.net.state_dict().values())
 
     def snapshot(self) -> "Agent":
-        """Return an agent with a copy of the weights, which training does not change."""
+        """Return an agent with a copy of the weights. Training does not change the copy."""
         return Agent(copy.deepcopy(self.net), self.device, self.dtype, self._seed)
 
     @torch.no_grad()
     def _infer(
         self, observation: NDArray[np.uint8], mask: NDArray[np.uint64]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return legal actions, their logits and values. Rows past M repeat the last position."""
+        """Return the legal actions, their logits, and the positions' values.
+
+        The results have a padded number of rows: those after row M - 1 repeat the last position.
+        """
         rows = _padded_rows(len(mask))
         seen = torch.from_numpy(observation[rows]).to(self.device)
         legal = legal_columns(torch.from_numpy(mask[rows].view(np.int64)).to(self.device))
@@ -236,9 +250,9 @@ class Agent:
 
 
 def _padded_rows(count: int) -> NDArray[np.intp]:
-    """Return the row numbers of a batch that repeats its last row up to a padded size.
+    """Return row numbers that pad a batch of ``count`` rows by repeating its last row.
 
-    The size is a power of two up to 32, and a multiple of 32 above.
+    The padded size is a power of two up to 32, and a multiple of 32 above that.
     """
     size = 1 << (count - 1).bit_length() if count <= _BATCH else -(-count // _BATCH) * _BATCH
     return np.minimum(np.arange(size), count - 1)

@@ -1,8 +1,9 @@
 """Build networks by name: Keisei's own, and those of installed packages.
 
 A package adds a network by an entry point in the group ``keisei.nets``. The entry point's name is
-the kind. Its object takes ``blocks`` and ``channels`` and returns a network: a subclass of
-``keisei.nets.network.Network``, or a module with the same ``forward`` and ``initialise``.
+the network's kind. The entry point refers to a callable that takes ``blocks`` and ``channels`` and
+returns a network. This is an instance of a subclass of ``keisei.nets.network.Network``, or a module
+with the same ``forward`` and ``initialise``.
 """
 
 from collections.abc import Callable
@@ -30,7 +31,7 @@ _BUILT_IN: dict[str, Constructor] = {
 
 
 class NetError(ValueError):
-    """The network cannot be built: unknown kind, impossible size, or a package that fails."""
+    """The network can't be built, because its kind, its size or its package is wrong."""
 
 
 def kinds() -> tuple[str, ...]:
@@ -42,7 +43,7 @@ def kinds() -> tuple[str, ...]:
 
 
 def check(kind: str, *, blocks: int, channels: int) -> None:
-    """Raise NetError if ``build`` would, without computing weights."""
+    """Raise NetError if ``build`` would raise it. No weights are computed."""
     with torch.device("meta"):
         _construct(kind, blocks, channels)
 
@@ -52,7 +53,7 @@ def build(kind: str, *, blocks: int, channels: int, seed: int = 0) -> nn.Module:
 
     Raises NetError for an unknown kind, an impossible size, or a package that cannot be loaded.
     """
-    with torch.random.fork_rng(devices=[]):  # constructors draw from the process-wide generator
+    with torch.random.fork_rng(devices=[]):  # constructors advance the process-wide generator
         net = _construct(kind, blocks, channels)
     net.initialise(torch.Generator().manual_seed(seed))
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stub
@@ -64,7 +65,7 @@ def _construct(kind: str, blocks: int, channels: int) -> Network:
         raise NetError(f"net.kind: {kind!r} is not one of {', '.join(kinds())}")
     try:
         return _constructor(kind)(blocks, channels)
-    except Exception as error:  # a package's code may raise anything
+    except Exception as error:  # a package's code may raise any exception
         raise NetError(f"net: {kind} of {blocks} x {channels} can't be built: {error}") from error
 
 

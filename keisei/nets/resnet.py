@@ -1,4 +1,4 @@
-"""Residual networks, with and without squeeze-and-excitation (the default has it)."""
+"""Residual networks, with squeeze-and-excitation (the default network) or without it."""
 
 from typing import Any
 
@@ -11,7 +11,10 @@ from keisei.nets.planes import PLANES
 
 
 class _BoardMean(torch.autograd.Function):
-    """Mean over the squares, ``[B, C]``. torch's backward loses channels_last: 40 % slower."""
+    """Mean over the squares, ``[B, C]``, with a backward pass that keeps channels_last.
+
+    torch's own backward pass loses this layout, which makes it 40 % slower.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -23,7 +26,7 @@ class _BoardMean(torch.autograd.Function):
 
 
 class SqueezeExcite(nn.Module):
-    """Scales each channel by a gate that depends on the board's mean (Hu et al., 2018)."""
+    """Scales each channel by a gate computed from the channels' means (Hu et al., 2018)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -40,8 +43,8 @@ class SqueezeExcite(nn.Module):
 class Block(nn.Module):
     """Two 3x3 convolutions and a skip connection.
 
-    It needs no normalisation, because the second convolution starts at zero. Train-mode BatchNorm
-    would make the probability ratio differ from 1 before the first step.
+    The block needs no normalisation, because its second convolution starts at zero. BatchNorm in
+    training mode would make PPO's probability ratio differ from 1 before the first step.
     """
 
     def __init__(self, channels: int, *, squeeze: bool) -> None:

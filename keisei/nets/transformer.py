@@ -8,11 +8,11 @@ from keisei.nets.network import SQUARES, Network
 from keisei.nets.planes import PLANES
 
 HEAD = 16
-"""Most channels of an attention head."""
+"""Largest number of channels of an attention head."""
 
 
 class Layer(nn.Module):
-    """Self-attention and a two-layer perceptron, with pre-normalisation (Xiong et al., 2020)."""
+    """Self-attention, then a two-layer perceptron; pre-normalised (Xiong et al., 2020)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Layer(nn.Module):
 
 
 class Transformer(Network):
-    """Layers over 81 tokens of ``channels`` features, with a learned embedding of each square."""
+    """Layers over 81 tokens of ``channels`` features; each square has a learned embedding."""
 
     start_at_zero = ("join.weight", "narrow.weight")
 

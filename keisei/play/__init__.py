@@ -1,1 +1,1 @@
-"""Who plays whom: players, the device they play on, matches and whole evaluations."""
+"""Playing: players, the device they compute on, matches and whole evaluations."""

@@ -1,4 +1,4 @@
-"""The games of an evaluation in a run's database, whoever plays them."""
+"""The games of an evaluation in a run's database, for live runs and the command line."""
 
 import secrets
 from collections.abc import Sequence
@@ -16,34 +16,34 @@ from keisei.store.matches import MatchGame, MatchTable
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """One evaluation in a run's database. All methods block and raise DatabaseError."""
+    """One evaluation in a run's database. All methods block and may raise DatabaseError."""
 
     run: Path
-    """The run's directory."""
+    """Directory of the run."""
     id: str
     """Id of the evaluation."""
 
     def games(self) -> list[MatchGame]:
-        """Return the games that were kept, by number: an evaluation goes on after them."""
+        """Return the stored games in the order of their numbers."""
         with closing(MatchTable(self.run)) as table:
             return table.games(self.id)
 
     def add(self, games: Sequence[MatchGame]) -> None:
-        """Keep games that have ended."""
+        """Store games that have ended."""
         with closing(MatchTable(self.run)) as table:
             table.add(self.id, games)
 
     def rate(self) -> None:
-        """Rate all players of the run again, from the games of all its evaluations."""
+        """Update the ratings of all players of the run from the games of all its evaluations."""
         refit(self.run)
 
     # ------------------------------------------------------------------ for the command line
-    # A live run writes the state of its evaluations with its other events.
+    # The live run does not use these methods: it stores its evaluations' states as events.
     @classmethod
     def begin(cls, run: Path, spec: EvaluationSpec) -> Self:
-        """Begin an evaluation by the command line, or continue one that it broke off.
+        """Begin an evaluation by the command line, or continue an unfinished one with this spec.
 
-        Raises CheckpointError too.
+        Also raises CheckpointError.
         """
         unfinished = [
             row["id"]
@@ -65,14 +65,14 @@ class Archive:
         return archive
 
     def end(self, state: str, fields: dict[str, Any]) -> None:
-        """Keep how the evaluation ended: its state and the other fields of its event."""
+        """Store how the evaluation ended: its state and the other fields of its event."""
         with closing(MatchTable(self.run)) as table:
             table.update(self.id, state, fields)
 
 
 def _asks_for(row: dict[str, Any], spec: EvaluationSpec) -> bool:
-    """Return whether a kept evaluation is the same as ``spec``."""
+    """Return whether a stored evaluation has the same settings as ``spec``."""
     try:
         return EvaluationSpec.from_dict(row["spec"]) == spec
-    except (TypeError, ValueError):  # one of another version
+    except (TypeError, ValueError):  # stored by a version with different fields
         return False

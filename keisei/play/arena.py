@@ -1,4 +1,4 @@
-"""The place where networks play: a thread that owns the device, asked from the event loop."""
+"""Lets code on the event loop play matches of networks, which compute on a device thread."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -29,16 +29,16 @@ from keisei.play.turns import (
 )
 
 BUSY_SECONDS = 0.05
-"""Time between two tries while the device thread can take no more."""
+"""Seconds between two attempts to send a request while the mailbox is full."""
 Pair = tuple[LoadedNetwork | None, LoadedNetwork | None]
-"""Agent's and opponent's network; None where that is a local player."""
+"""The networks of agent and opponent; None stands for a local player."""
 
 
 class Arena(Protocol):
-    """The place where networks play, as a tournament needs it."""
+    """The interface through which a tournament loads networks and lets them play."""
 
     async def open(self, source: str) -> LoadedNetwork:
-        """Load ``current``, or the network of a run or checkpoint. Raises why it can't be used."""
+        """Load ``current``, or the network of a run or checkpoint. Raises if it can't be used."""
 
     async def play(
         self,
@@ -46,19 +46,22 @@ class Arena(Protocol):
         networks: Pair,
         on_games: Callable[[list[PlayedGame]], None],
     ) -> None:
-        """Play a match; ``on_games`` gets games as they end. A cancelled match ends early."""
+        """Play a match to its end; pass games that have ended to ``on_games`` from time to time.
+
+        If the call is cancelled, the match ends early.
+        """
 
     async def choose(
         self, network: LoadedNetwork, observed: Observed, draw: float, rules: MatchRules
     ) -> tuple[int, float]:
-        """Return action and value in one position."""
+        """Return the network's action and value in one position."""
 
     async def close(self, network: LoadedNetwork) -> None:
         """Unload a network."""
 
 
 class DeviceArena:
-    """Lets networks play on the device thread behind a mailbox, by turns with training."""
+    """Lets networks play on the device thread that reads ``mailbox``, in turn with training."""
 
     def __init__(self, mailbox: Mailbox) -> None:
         self._mailbox = mailbox
@@ -79,7 +82,10 @@ class DeviceArena:
         networks: Pair,
         on_games: Callable[[list[PlayedGame]], None],
     ) -> None:
-        """Play a match to its end; when cancelled, end it early. Raises NotRunning."""
+        """Play a match to its end. If the call is cancelled, the match ends early.
+
+        Raises NotRunning.
+        """
         job = Job(match, networks, on_games)
         try:
             await self._do(PlayMatch(job))
@@ -92,7 +98,7 @@ class DeviceArena:
     async def choose(
         self, network: LoadedNetwork, observed: Observed, draw: float, rules: MatchRules
     ) -> tuple[int, float]:
-        """Return action and value in one position. Raises NotRunning."""
+        """Return the network's action and value in one position. Raises NotRunning."""
         request = PlyRequest(network.id, *observed, draw=draw, rules=rules)
         await self._send(request)
         return await request.answer
@@ -120,9 +126,10 @@ class DeviceArena:
 async def local_arena(
     device: str, threads: int = 1, warn: Callable[[str], None] = lambda text: None
 ) -> AsyncIterator[DeviceArena]:
-    """Start a device thread that only plays, without training; torch uses ``threads`` for it.
+    """Start a device thread that plays matches and does not train; end it with the block.
 
-    ``warn`` is called on that thread when the device runs out of memory.
+    Torch uses ``threads`` CPU threads. ``warn`` is called on the device thread when the device
+    runs out of memory.
     """
     mailbox = Mailbox()
     serve = partial(_serve, mailbox, device, threads, warn)
@@ -132,7 +139,8 @@ async def local_arena(
 
 
 def _serve(mailbox: Mailbox, device: str, threads: int, warn: Callable[[str], None]) -> None:
-    # Beside a running training, two threads that wait for each other are 20 times slower than one.
+    # While a training runs beside this, two torch threads are 20 times slower than one thread,
+    # because they wait for each other.
     torch.set_num_threads(threads)
     matches = Matches(Networks("", Env(), device, lambda name, level, text: warn(text)))
     try:

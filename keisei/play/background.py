@@ -1,4 +1,4 @@
-"""A task that runs for as long as a block does."""
+"""Runs a task in the background while a block runs."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -13,9 +13,9 @@ from keisei.errors import unwrap
 async def in_background(
     task: Callable[[], Coroutine[Any, Any, Any]], end: Callable[[], None] | None = None
 ) -> AsyncIterator[None]:
-    """Run ``task`` while the block runs. Leaving the block calls ``end``, or else cancels the task.
+    """Run ``task`` while the block runs. At the block's end, call ``end`` or cancel the task.
 
-    The first error, from the task or from the block, is raised as it is, without a group around it.
+    A single error of the task or the block is raised without an exception group around it.
     """
     try:
         async with anyio.create_task_group() as group:

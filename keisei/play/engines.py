@@ -1,4 +1,4 @@
-"""Matches in which engines play, several games at once. Event loop only."""
+"""Plays matches in which USI engines take part, several games at the same time."""
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,12 +17,15 @@ from keisei.evaluation.local import LOCAL_PLAYERS, Kind, local_move
 from keisei.usi import Engine, EngineError, EngineGone, EngineSpec, EngineTimeout, Info, Timeouts
 
 RESTARTS = 3
-"""Most restarts in one match of an engine that crashed or did not answer."""
+"""Maximum number of restarts in one match after engines crashed or did not answer."""
 
 Observed = tuple[NDArray[np.uint8], NDArray[np.uint64]]
-"""A position as a network sees it: observation uint8[1, 131] and legal mask uint64[1, 35]."""
+"""Input of a network for one position: observation uint8[1, 131] and legal mask uint64[1, 35]."""
 Choose = Callable[[Observed, float], Awaitable[tuple[int, float]]]
-"""Calls a network: takes a position and a random number in [0, 1), returns action and value."""
+"""Function that asks a network for a move.
+
+It takes a position and a random number in [0, 1), and returns action and value.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +36,8 @@ class Seat:
     seed: int = 0
     """Seed of the random numbers of a network or a local player."""
     engine: EngineSpec | None = None
-    """The engine, if an engine plays."""
     choose: Choose | None = None
-    """The network, if a network plays."""
+    """Function that asks for moves, if the player is a network."""
 
 
 async def play_match(
@@ -50,23 +52,23 @@ async def play_match(
 ) -> dict[str, Any]:
     """Play a match between any two players.
 
-    An engine that makes an illegal move loses the game. After a crash or a timeout the fault is
-    counted, the engine is restarted and the game is replayed. One fault more than ``RESTARTS`` ends
-    the match: the report then holds the ``error``, and the games that have ended still count.
+    An engine that makes an illegal move loses the game. After a crash or a timeout, the fault is
+    counted, the engine is restarted and the game is replayed. If there are more faults than
+    ``RESTARTS``, the match ends early: the result contains the ``error``, and ended games count.
 
     Args:
         match: the match to play.
-        agent, opponent: its players.
-        on_games: called with each game that has ended.
-        concurrency: games at once, which is also the number of processes of each engine.
-        timeouts: how long to wait for engines.
-        report: a dict that is filled with the result, also when the match is cancelled.
+        agent, opponent: the players.
+        on_games: called with a list of one game each time that a game ends.
+        concurrency: number of games at the same time; each has its own process of each engine.
+        timeouts: maximum times to wait for engines.
+        report: a dict that also receives the result, even if the match is cancelled.
 
     Returns:
-        ``engines`` (the names they give themselves), ``faults``, ``engine_cpu_seconds``, ``error``.
+        ``engines`` (names that the engines report), ``faults``, ``engine_cpu_seconds``, ``error``.
 
     Raises:
-        EngineStartError: an engine cannot be used.
+        EngineStartError: an engine can't be used.
         EngineError: an engine failed too often before any game had ended.
     """
     await anyio.to_thread.run_sync(_load_rules, match, (agent.kind, opponent.kind))
@@ -92,7 +94,7 @@ async def play_match(
 
 
 def _load_rules(match: EngineMatch, kinds: tuple[Kind, Kind]) -> None:
-    """Compile or load the rules, because their first use would block the loop for seconds."""
+    """Compile or load the rules' code, because its first use would block the loop for seconds."""
     game = GameInPlay(match.spec, 0)
     _, mask = game.observe()
     for kind in {*kinds} & {*LOCAL_PLAYERS}:
@@ -101,7 +103,7 @@ def _load_rules(match: EngineMatch, kinds: tuple[Kind, Kind]) -> None:
 
 @dataclass(slots=True)
 class _Play:
-    """A match that is being played."""
+    """A match in progress."""
 
     match: EngineMatch
     seats: tuple[Seat, Seat]
@@ -112,7 +114,7 @@ class _Play:
     cpu_seconds: float = 0.0
 
     async def serve(self) -> None:
-        """Play one game after another until every game of the match has begun."""
+        """Play games one after another until no game of the match is left to begin."""
         while (game := self.match.begin()) is not None:
             try:
                 await self._engines_play(game)
@@ -177,7 +179,7 @@ class _Play:
 
 
 def _cause(failed: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the first error that is not an engine's, or else the first error."""
+    """Return the first error in the group that is not an EngineError, or else the first error."""
     cause: BaseException = failed.split(EngineError)[1] or failed
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
@@ -185,10 +187,10 @@ def _cause(failed: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 def expected(info: Info | None) -> float:
-    """Return an engine's score as a value in [-1, 1]; NaN if the engine wrote no score.
+    """Convert an engine's score to a value in [-1, 1]; NaN if the engine wrote no score.
 
-    A score in hundredths of a pawn means a win with probability 1 / (1 + exp(-score / 600)), the
-    usual scale of shogi engines (Ponanza's constant).
+    A score in hundredths of a pawn stands for a win probability of 1 / (1 + exp(-score / 600)).
+    This is the usual formula of shogi engines (Ponanza's constant).
     """
     if info is not None and info.mate is not None:
         return math.copysign(1, info.mate)

@@ -1,4 +1,4 @@
-"""Play an evaluation to its end, whatever goes wrong: for a live run and the command line alike."""
+"""Plays an evaluation and reports how it ended, for a live run and for the command line."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,22 +14,23 @@ class Ending:
     """How an evaluation ended."""
 
     result: dict[str, Any]
-    """Result of the games that were played, for JSON; empty if there were none."""
+    """Result of the games that have ended, for JSON; empty before the first game ends."""
     message: str = ""
-    """Reason why the evaluation ended early; empty if it did not."""
+    """Reason why the evaluation ended early; empty if it was complete."""
     error: Exception | None = None
-    """The exception behind ``message``, where there is one."""
+    """Exception that ended the evaluation, if there was one."""
 
     @property
     def state(self) -> Literal["done", "failed"]:
-        """State of the evaluation: ``failed`` if it ended early."""
+        """State of the evaluation: ``failed`` if it ended early, else ``done``."""
         return "failed" if self.message else "done"
 
 
 async def play_to_the_end(tournament: Tournament) -> Ending:
-    """Play an evaluation. Its ending says what went wrong.
+    """Play an evaluation. An exception becomes part of the ending instead of being raised.
 
-    Raises NotRunning when the device thread ends: the evaluation can go on later.
+    Only NotRunning is raised, when the device thread ends, because the evaluation can continue
+    later.
     """
     try:
         result = await tournament.run()
@@ -43,7 +44,7 @@ async def play_to_the_end(tournament: Tournament) -> Ending:
 
 
 def describe(error: BaseException) -> str:
-    """Return type and message of an exception, or of the first one in a group."""
+    """Return type and message of an exception; of a group, those of its first exception."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""Requests from the event loop to the device thread: commands, positions that want a move, stop."""
+"""Carries requests from the event loop to the device thread: commands, positions, and stops."""
 
 import asyncio
 import queue
@@ -15,41 +15,45 @@ from keisei.errors import InboxFull, NotRunning
 from keisei.match_rules import MatchRules
 
 INBOX = 8
-"""Commands that may wait for the device thread."""
+"""Maximum number of commands that wait for the device thread."""
 INFERENCE = 256
-"""Positions that may wait for a move. A game has at most one here, so replies cannot overflow."""
+"""Maximum number of positions that wait for a move. Each game has at most one position waiting."""
 
 T = TypeVar("T")
 
 
 class Reply(Generic[T]):
-    """The answer to a request: made and awaited on the loop, settled by the device thread."""
+    """The future answer to a request.
+
+    It is created and awaited on the event loop, and set by the device thread.
+    """
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self._future: asyncio.Future[T] = self.loop.create_future()
-        # A reply that nobody awaits is no mistake: an HTTP client only wants to know "accepted".
+        # Reading the exception keeps asyncio from logging it. Nobody may await this reply: an HTTP
+        # client only needs to know that its command was accepted.
         self._future.add_done_callback(lambda f: f.cancelled() or f.exception())
 
     def __await__(self) -> Generator[Any, None, T]:
-        # Shielded: a caller that gives up must not cancel the answer for the others.
+        # Shielded, because a caller that is cancelled must not cancel the answer for other callers.
         return asyncio.shield(self._future).__await__()
 
     @property
     def done(self) -> bool:
-        """Whether it is settled. Loop only."""
+        """Whether the answer is set. Event loop only."""
         return self._future.done()
 
     def set(self, value: T) -> None:
-        """Answer with a value. From any thread."""
+        """Answer with a value. May be called from any thread."""
         deliver([(self, value)])
 
     def fail(self, error: BaseException) -> None:
-        """Answer with an exception. From any thread."""
+        """Answer with an exception. May be called from any thread."""
         deliver([(self, error)])
 
     def settle(self, value: T | BaseException) -> None:
-        """Answer with a value or an exception. Loop only."""
+        """Answer with a value or an exception, unless already answered. Event loop only."""
         if self._future.done():
             return
         if isinstance(value, BaseException):
@@ -59,7 +63,7 @@ class Reply(Generic[T]):
 
 
 def deliver(answers: Iterable[tuple[Reply[Any], Any]]) -> None:
-    """Settle several replies of one loop with a single wake-up. From any thread."""
+    """Answer several replies of one event loop, and wake the loop only once. From any thread."""
     answers = list(answers)
     if not answers:
         return
@@ -70,7 +74,7 @@ def deliver(answers: Iterable[tuple[Reply[Any], Any]]) -> None:
 
     try:
         answers[0][0].loop.call_soon_threadsafe(settle)
-    except RuntimeError:  # the loop is closed: nobody waits any more
+    except RuntimeError:  # the loop is closed, so nobody waits for the answers
         return
 
 
@@ -78,7 +82,8 @@ def deliver(answers: Iterable[tuple[Reply[Any], Any]]) -> None:
 class Command:
     """Base class of commands to the device thread.
 
-    A command is accepted when it is queued; ``finished`` is settled when it is done or refused.
+    A command is accepted when it enters the queue. ``finished`` is answered when the command has
+    been carried out or refused.
     """
 
     finished: Reply[Any] = field(default_factory=Reply, init=False)
@@ -86,34 +91,34 @@ class Command:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MoveRequest:
-    """A position that wants a move of the network in training."""
+    """A request for a move of the network in training."""
 
     sfen: str
     greedy: bool
     answer: Reply[str | None] = field(default_factory=Reply)
-    """The move in USI, or None if the game is over."""
+    """Move in USI notation, or None if the game is over."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlyRequest:
-    """A position of a match that wants a move of one of the networks loaded for matches."""
+    """A request for a move of a network that was loaded for matches."""
 
     network: int
     """Id of the network."""
     observation: NDArray[np.uint8]
-    """[1, 131]"""
+    """[1, 131] Observation of the position."""
     mask: NDArray[np.uint64]
-    """[1, 35]"""
+    """[1, 35] Bit mask of the legal actions."""
     draw: float
-    """The random number in [0, 1) to sample by."""
+    """Random number in [0, 1) by which a move is sampled."""
     rules: MatchRules
-    """Rules of the match; they say how to choose."""
+    """Rules of the match; they determine how a move is chosen."""
     answer: Reply[tuple[int, float]] = field(default_factory=Reply)
-    """Action and value."""
+    """Action and value in this position."""
 
 
 class Mailbox:
-    """Carries all requests from the loop to the device thread. Sending never blocks."""
+    """Carries all requests from the event loop to the device thread. Sending never blocks."""
 
     def __init__(self) -> None:
         self._commands: queue.Queue[Command] = queue.Queue(INBOX)
@@ -125,9 +130,9 @@ class Mailbox:
 
     # ------------------------------------------------------------------ called on the loop
     def send(self, item: Command | MoveRequest | PlyRequest) -> None:
-        """Queue a command or a position. Raises InboxFull, NotRunning."""
+        """Put a command or a position into its queue. Raises InboxFull, NotRunning."""
         box: queue.Queue[Any] = self._commands if isinstance(item, Command) else self._positions
-        with self._lock:  # so that no item is queued after `close` has emptied the queues
+        with self._lock:  # no item may enter a queue after `close` has emptied it
             if self.closed:
                 raise NotRunning("the run has ended")
             try:
@@ -137,7 +142,7 @@ class Mailbox:
         self._bell.set()
 
     def request_stop(self) -> None:
-        """Ask the thread to end. From any thread; may be called again."""
+        """Ask the device thread to end. May be called from any thread, and more than once."""
         self._stop.set()
         self._bell.set()
 
@@ -148,15 +153,15 @@ class Mailbox:
 
     @property
     def closed(self) -> bool:
-        """Whether requests are refused."""
+        """Whether new requests are refused."""
         return self._closed or self._stop.is_set()
 
     # ------------------------------------------------------------------ called on the device thread
     def stopping(self) -> bool:
-        """Return whether the thread must end.
+        """Return whether the device thread must end.
 
-        It must when stop was requested, when the task that hosts the thread is being cancelled, or
-        when the program has ended without closing the run, as a notebook's kernel does.
+        It must end when a stop was requested, when the task that waits for the thread is cancelled,
+        or when the program ends without closing the run, as a notebook's kernel does.
         """
         if not threading.main_thread().is_alive():
             self._stop.set()
@@ -168,11 +173,11 @@ class Mailbox:
         return self._stop.is_set()
 
     def commands(self) -> list[Command]:
-        """Remove and return all queued commands, the oldest first."""
+        """Remove all commands from the queue and return them, oldest first."""
         return _drain(self._commands)
 
     def positions(self) -> list[MoveRequest | PlyRequest]:
-        """Remove and return all queued positions, the oldest first."""
+        """Remove all positions from the queue and return them, oldest first."""
         return _drain(self._positions)
 
     @property
@@ -181,12 +186,12 @@ class Mailbox:
         return not self._positions.empty()
 
     def wait(self, seconds: float) -> None:
-        """Sleep until something is queued, stop is requested, or the time is up."""
+        """Sleep until a request arrives, a stop is requested, or ``seconds`` have passed."""
         self._bell.wait(seconds)
         self._bell.clear()
 
     def close(self) -> None:
-        """Refuse what still waits and everything that comes later. May be called again."""
+        """Refuse all waiting and all later requests. May be called more than once."""
         with self._lock:
             self._closed = True
         refused = NotRunning("the run ended before this was done")

@@ -1,4 +1,4 @@
-"""Single moves of the network in training, answered between two of its turns."""
+"""Single moves of the network in training, for requests such as those of the web page."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def choose_moves(agent: Any, env: Env, requests: list[MoveRequest]) -> list[Answ
         moves: list[Any]
         try:
             moves = list(player.best_moves([r.sfen for r in group], greedy=greedy))
-        except Exception as error:  # noqa: BLE001 (the error belongs to those who asked)
+        except Exception as error:  # noqa: BLE001 (the requests get the error as their answer)
             moves = [error] * len(group)
         answers += [(r.answer, move) for r, move in zip(group, moves, strict=True)]
     return answers

@@ -1,4 +1,4 @@
-"""Networks loaded on the device thread to play matches, besides the one in training."""
+"""The networks that are loaded on the device thread to play matches, beside training."""
 
 import itertools
 import math
@@ -16,9 +16,9 @@ from keisei.nets.policy import Agent
 from keisei.play.players import load_within
 
 BATCH = 4096
-"""Most positions that a network is asked about at once."""
+"""Maximum number of positions in one forward pass of a network."""
 Moves = tuple[NDArray[np.int16], NDArray[np.float32]]
-"""Actions and values of positions."""
+"""Actions and values for a batch of positions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +27,17 @@ class LoadedNetwork:
 
     id: int
     name: str
-    """``<run>@<step>``: these weights."""
+    """Name of these weights, ``<run>@<step>``."""
     step: int
-    """Steps that it was trained for."""
+    """Number of steps for which the network was trained."""
     max_ply: int
-    """Maximum ply of its training games: it sees the ply as a share of that."""
+    """Maximum ply of the network's training games. Its input is the ply divided by this number."""
     home: Path = Path()
-    """Directory of its run: two runs may have the same name."""
+    """Directory of the network's run. It tells apart two runs with the same name."""
 
 
 class Networks:
-    """Loads, asks and unloads networks. Device thread only."""
+    """Loads and unloads networks, and chooses their moves. Device thread only."""
 
     def __init__(
         self,
@@ -49,15 +49,15 @@ class Networks:
         memory_mib: float = math.inf,
         batch: int = BATCH,
     ) -> None:
-        """Start without networks.
+        """Create the object without any network.
 
         Args:
-            run: id of the run, which names the copies of its network.
-            env: settings of the games that the network in training plays.
-            device: where networks are loaded.
-            alert: sends an alert; takes its name, level and text.
-            memory_mib: most MiB that the weights of all networks may take together.
-            batch: most positions that are asked about at once.
+            run: id of the run; it becomes part of the names of copies of the run's network.
+            env: settings of the training games.
+            device: device on which networks are loaded.
+            alert: function that sends an alert; it takes the alert's name, level and text.
+            memory_mib: maximum size of the weights of all networks together, in MiB.
+            batch: maximum number of positions in one forward pass.
         """
         self._run, self._env, self._device, self._alert = run, env, device, alert
         self._memory = memory_mib
@@ -90,7 +90,7 @@ class Networks:
         self._agents.pop(id, None)
 
     def close_all(self) -> None:
-        """Unload every network."""
+        """Unload all networks."""
         self._agents.clear()
 
     def choose(
@@ -103,8 +103,8 @@ class Networks:
     ) -> Moves:
         """Return a network's moves and values (see ``Agent.choose``).
 
-        Halves the batch for good, with an alert, each time that the device runs out of memory.
-        Raises torch.OutOfMemoryError when there is no room even for one position.
+        Each time that the device runs out of memory, the maximum batch is halved permanently and an
+        alert is sent. Raises torch.OutOfMemoryError if there is not enough memory for one position.
         """
         agent = self._agents[id]
         while True:
@@ -125,7 +125,7 @@ class Networks:
                 return np.concatenate(actions), np.concatenate(values)
 
     def _check_memory(self, nbytes: int) -> None:
-        """Raise MemoryError if the weights of one more network, of so many bytes, do not fit."""
+        """Raise MemoryError if ``nbytes`` more bytes of weights would exceed the limit."""
         loaded = sum(agent.nbytes for agent in self._agents.values()) / 2**20
         more = nbytes / 2**20
         if loaded + more > self._memory:

@@ -1,4 +1,4 @@
-"""A player from a run or a checkpoint: its network as it was trained, or an error."""
+"""Loads players from runs and checkpoints, with the network and precision of their training."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ from keisei.store.layout import CHECKPOINTS
 
 
 class Player:
-    """An agent that answers with moves in USI. Call it from one thread only."""
+    """An agent that answers with moves in USI notation. Call its methods on one thread only."""
 
     def __init__(
         self,
@@ -42,28 +42,28 @@ class Player:
         self.declaration: Rule = declaration
         """Entering-king rule of the agent's training games."""
         self.checkpoint = checkpoint
-        """Folder of the checkpoint that the agent was loaded from."""
+        """Checkpoint from which the agent was loaded."""
         self.step = step
-        """Steps that the agent was trained for."""
+        """Number of steps for which the agent had been trained."""
         self.refused = refused
         """Errors of newer checkpoints of the run, which are damaged."""
 
     @property
     def home(self) -> Path:
-        """Folder of the agent's run; for a checkpoint outside a run, the checkpoint's folder."""
+        """Directory of the player's run; for a checkpoint outside a run, that of the checkpoint."""
         folder = (self.checkpoint or Path("unknown")).absolute()
         return folder.parent.parent if folder.parent.name == CHECKPOINTS else folder
 
     @property
     def name(self) -> str:
-        """``<run>@<step>``; for a checkpoint outside a run, ``<folder>@<step>``."""
+        """Name ``<run>@<step>``; outside a run, the checkpoint's folder replaces ``<run>``."""
         return f"{self.home.name}@{self.step}"
 
     def best_move(self, sfen: str, greedy: bool = True) -> str | None:
-        """Return the agent's move (USI) in a position; sampled from its policy if not ``greedy``.
+        """Return the agent's move in a position, in USI notation, or None if no move is legal.
 
-        Returns ``"win"``, as in USI, if the side to move can declare a win, and None if it has no
-        legal move. Raises SfenError.
+        If the side to move may declare a win, the result is ``"win"``, as in USI. If not
+        ``greedy``, the move is sampled from the agent's policy. Raises SfenError.
         """
         (move,) = self.best_moves([sfen], greedy=greedy)
         if isinstance(move, SfenError):
@@ -73,7 +73,7 @@ class Player:
     def best_moves(
         self, sfens: Sequence[str], *, greedy: bool = True
     ) -> list[str | SfenError | None]:
-        """Return ``best_move`` of many positions; an SfenError is returned instead of raised."""
+        """Return the result of ``best_move`` for each position; errors are returned, not raised."""
         found: list[str | SfenError | None] = []
         wanted: list[tuple[int, Position]] = []
         seen: list[tuple[NDArray[np.uint8], NDArray[np.uint64]]] = []
@@ -99,28 +99,26 @@ class Player:
 
 
 def load(path: str | Path, device: str = "auto", *, seed: int = 0) -> Player:
-    """Load the player of a checkpoint, or of a run's newest valid checkpoint.
+    """Return the player in a checkpoint, or in the newest valid checkpoint of a run.
 
     Args:
         path: folder of a checkpoint or of a run.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        seed: seed of the moves that are sampled.
+        seed: seed of the random numbers by which moves that are not greedy are sampled.
 
     Raises:
-        CheckpointError: there is no checkpoint, it is damaged or not finite, or its weights don't
-            fit its network.
+        CheckpointError: no checkpoint was found, or it is damaged or not finite, or its weights do
+            not fit its network.
         RunError: the settings of the checkpoint's run can't be read.
         DeviceError: the device can't be used.
     """
     return load_within(Path(path), device, lambda nbytes: None, seed=seed)
 
 
-def load_within(
-    path: Path, device: str, check_memory: Callable[[int], None], *, seed: int = 0
-) -> Player:
-    """Load a player as ``load`` does, unless ``check_memory`` raises.
+def load_within(path: Path, device: str, room: Callable[[int], None], *, seed: int = 0) -> Player:
+    """Do the same as ``load``, but call ``room`` before the weights are copied to the device.
 
-    ``check_memory(nbytes)`` gets the size of the weights before they are copied to the device.
+    ``room`` gets the size of the weights in bytes. If it raises an exception, they are not copied.
     """
     folder, refused = find_checkpoint(path, only=WEIGHTS)
     checkpoint = load_checkpoint(folder, only=WEIGHTS)
@@ -128,7 +126,7 @@ def load_within(
     trained = trained_with(folder)
     dtype = resolve_dtype(trained.compute.dtype, place)
     net = _rebuild(checkpoint)
-    check_memory(sum(tensor.nbytes for tensor in net.state_dict().values()))
+    room(sum(tensor.nbytes for tensor in net.state_dict().values()))
     agent = Agent(net.to(place), place, dtype, seed)
     env = trained.env
     return Player(
@@ -142,7 +140,7 @@ def load_within(
 
 
 def _rebuild(checkpoint: Checkpoint) -> torch.nn.Module:
-    """Build the network that a checkpoint describes and load its weights into it."""
+    """Return the network that the checkpoint describes, with the checkpoint's weights."""
     try:
         net = build(**checkpoint.state["net"])
         net.load_state_dict(checkpoint.tensors[WEIGHTS], strict=True)

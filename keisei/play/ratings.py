@@ -1,4 +1,4 @@
-"""Ratings of a run's players: one fit over all games of its evaluations."""
+"""Rates the players of a run by one fit over the games of all its evaluations."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -13,8 +13,9 @@ from keisei.store.matches import MatchTable, RatingRow
 def rate_all(games: Sequence[GameScore], agent: str | None = None) -> Ratings:
     """Rate the players of one or more games.
 
-    The player fixed at 0 Elo is ``random``, or ``material`` if ``random`` did not play, or else the
-    first player other than ``agent``: a rating of the agent that is fixed would say nothing.
+    The rating of one player is fixed at 0 Elo. This is ``random``, or ``material`` if ``random``
+    did not play, or else the first player that is not ``agent``, because a fixed rating of the
+    agent would measure nothing.
     """
     names = dict.fromkeys(name for game in games for name in (game.black, game.white))
     wanted = [*(name for name in LOCAL if name in names), *(n for n in names if n != agent)]
@@ -22,9 +23,9 @@ def rate_all(games: Sequence[GameScore], agent: str | None = None) -> Ratings:
 
 
 def refit(run: Path) -> Ratings | None:
-    """Rate all players of a run again and keep the ratings; return None before the first game.
+    """Rate all players of a run and store the ratings. Without games, return None. Blocks.
 
-    Blocks. Raises DatabaseError.
+    Raises DatabaseError.
     """
     outcomes = RunReader(run).outcomes()
     if not outcomes:

@@ -1,4 +1,4 @@
-"""How a match of an evaluation stands: its games so far, their score and sequential test."""
+"""The state of a match in an evaluation: its ended games, their score and sequential test."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,10 +19,10 @@ from keisei.usi import EngineSpec
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """A player of an evaluation who is ready to play."""
+    """A player of an evaluation, ready to play."""
 
     name: str
-    """Name in tables and records."""
+    """Name of the player in tables and game records."""
     kind: Kind
     network: LoadedNetwork | None = None
     engine: EngineSpec | None = None
@@ -30,23 +30,24 @@ class Contestant:
 
 @dataclass(slots=True)
 class MatchStanding:
-    """A match of an evaluation, with the games that have ended."""
+    """A match of an evaluation and those of its games that have ended."""
 
     agent: Contestant
     opponent: Contestant
     spec: MatchSpec
     first: int
-    """Number of its first game within the evaluation."""
+    """Number of the match's first game within the evaluation."""
     games: dict[int, PlayedGame] = field(default_factory=dict)
-    """Games that have ended, by number within the match. ``add`` fills it."""
+    """Games that have ended, by their number within the match. ``add`` adds games here."""
     more: dict[str, Any] = field(default_factory=dict)
-    """Faults and processor time of engines, and the error that ended the match."""
+    """Additional results: faults and CPU time of engines, and an error that ended the match."""
     test: dict[str, Any] | None = None
-    """State of the sequential test."""
+    """State of the sequential test; None before its first complete pair."""
     points: NDArray[np.float64] = field(init=False)
-    """[games]: points of the agent; NaN where the game has not ended."""
+    """[games] Points of the agent in each game; NaN if the game has not ended."""
     _tested: NDArray[np.int64] = field(default_factory=lambda: np.zeros(5, np.int64))
-    """[5]: pairs that the sequential test has seen, by the agent's points in half points."""
+    """[5] Number of pairs that the sequential test has used, by the agent's result in half points.
+    """
 
     def __post_init__(self) -> None:
         self.points = np.full(self.spec.games, np.nan)
@@ -58,11 +59,12 @@ class MatchStanding:
             self.points[game.number] = game.points
 
     def advance_test(self, sprt: Sprt) -> None:
-        """Advance the test over complete pairs in order; stop at the first decision.
+        """Advance the test over complete pairs in the order of their numbers, until it decides.
 
-        Short games end first: a test that took pairs as they end would be biased.
+        If the test used pairs in the order in which they end, it would be biased towards short
+        games.
         """
-        pairs = self.points.reshape(-1, 2).sum(1)[self._tested.sum() :]  # NaN if one of the two is
+        pairs = self.points.reshape(-1, 2).sum(1)[self._tested.sum() :]  # NaN: incomplete pair
         ended = np.logical_and.accumulate(np.isfinite(pairs))
         points = (2 * pairs[ended]).astype(np.int64)
         if self.decided or not len(points):
@@ -81,7 +83,7 @@ class MatchStanding:
 
     @property
     def counting(self) -> int:
-        """Number of games that count, from the first on: all, or those that a decided test saw."""
+        """Number of games that count, from the first on: all, or those that a decided test used."""
         return 2 * int(self._tested.sum()) if self.decided else self.spec.games
 
     def counted(self) -> list[PlayedGame]:
@@ -89,7 +91,7 @@ class MatchStanding:
         return [self.games[number] for number in sorted(self.games) if number < self.counting]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return players, counts, score and test, for JSON."""
+        """Return the match's players, counts, score and test, for JSON."""
         found = {"agent": self.agent.name, "opponent": self.opponent.name}
         games = self.counted()
         if games:
@@ -99,7 +101,7 @@ class MatchStanding:
         return found | self.more | ({"sprt": self.test} if self.test else {})
 
     def outcomes(self) -> list[GameScore]:
-        """Return the games that count, as ratings take them."""
+        """Return the games that count, in the form from which ratings are computed."""
         found = []
         for game in self.counted():
             black, white = self._seats(game)
@@ -108,7 +110,7 @@ class MatchStanding:
         return found
 
     def row(self, game: PlayedGame) -> MatchGame:
-        """Return a game as the database keeps it. Replays the game, which takes milliseconds."""
+        """Return a game as a row of the database. Replays the game, which takes milliseconds."""
         black, white = self._seats(game)
         return MatchGame(
             number=self.first + game.number,
@@ -125,7 +127,7 @@ class MatchStanding:
         )
 
     def recall(self, kept: dict[int, MatchGame]) -> None:
-        """Add the complete pairs that these players played before this process."""
+        """Add the complete pairs that these players have played in earlier processes."""
         names = [self.agent.name, self.opponent.name]
         for number in range(0, self.spec.games, 2):
             first = kept.get(self.first + number)
@@ -136,7 +138,7 @@ class MatchStanding:
                 self.add([_recalled(number, first), _recalled(number + 1, second)])
 
     def _seats(self, game: PlayedGame) -> tuple[str, str]:
-        """Return the names of black and white."""
+        """Return the names of black and white in this game."""
         agent, opponent = self.agent.name, self.opponent.name
         return (agent, opponent) if game.agent == "black" else (opponent, agent)
 
@@ -146,7 +148,7 @@ def total_score(
 ) -> tuple[float | None, tuple[float, float] | None, int]:
     """Return the first agent's score over all its games, its 95 % interval, and its complete pairs.
 
-    Score and interval are None before the first game has ended.
+    Score and interval are None until the first game has ended. Only games that count are used.
     """
     own = [match for match in matches if match.agent is matches[0].agent]
     points = np.concatenate([match.points[: match.counting] for match in own])
@@ -160,7 +162,7 @@ def total_score(
 
 
 def _recalled(number: int, row: MatchGame) -> PlayedGame:
-    """Return a game from the database without its moves: nobody asks for them again."""
+    """Return a game from the database without its moves, which are not needed again."""
     none = np.empty(0)
     return PlayedGame(
         number=number,

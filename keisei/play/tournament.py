@@ -1,4 +1,4 @@
-"""One evaluation while it is played: its players, its matches, its games. Event loop only."""
+"""Plays one evaluation: loads its players and plays its matches. Event loop only."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,26 +27,26 @@ from keisei.store.matches import MatchGame
 from keisei.usi import Engine, EngineSpec
 
 COUNT_SECONDS = 1.0
-"""Time between two counts of a match that is being played."""
+"""Seconds between two updates of a match's score and sequential test while it is played."""
 WRITE_SECONDS = 1.0
-"""Time between two calls of ``keep``."""
+"""Seconds between two calls of ``keep``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an evaluation has come."""
+    """The progress of an evaluation."""
 
     games: int
-    """Games to play if the agents win every match and no sequential test ends one."""
+    """Number of games to play if the agents win all matches and no sequential test ends a match."""
     ended: int
-    """Games that have ended."""
+    """Number of games that have ended."""
     score: float | None
     """Score of the first agent over all its games."""
     interval: tuple[float, float] | None
     """95 % interval of the score."""
 
     def to_fields(self) -> dict[str, Any]:
-        """Return the fields of ``keisei.events.Evaluation`` that say the same."""
+        """Return the progress as fields of ``keisei.events.Evaluation``."""
         return {
             "games": self.games,
             "progress": self.ended / self.games,
@@ -56,7 +56,7 @@ class Progress:
 
 
 class Tournament:
-    """Plays one evaluation, once: call ``run``."""
+    """One evaluation. ``run`` plays it and may be called only once."""
 
     def __init__(
         self,
@@ -71,13 +71,13 @@ class Tournament:
         """Prepare an evaluation; ``run`` plays it.
 
         Args:
-            spec: what to play.
-            arena: where networks play.
-            names: paths of the checkpoints that names in ``spec`` stand for.
-            on_progress: called as games end.
-            keep: writes games that have ended. It may block: it is called in a thread. If it
-                raises, it gets the same games again.
-            kept: games that were written before the evaluation was interrupted; they are not played
+            spec: settings of the evaluation.
+            arena: loads the networks and lets them play.
+            names: paths of checkpoints, by the names that ``spec`` gives them.
+            on_progress: called with the progress when games have ended.
+            keep: function that stores games that have ended. It is called in a thread, so it may
+                block. If it raises an exception, the next call gets the same games again.
+            kept: games that were stored before the evaluation was interrupted. They are not played
                 again.
         """
         self.spec = spec
@@ -93,8 +93,9 @@ class Tournament:
     async def run(self) -> dict[str, Any]:
         """Play the evaluation and return its result, for JSON.
 
-        All players are made ready before the first game. Raises what keeps one of them from playing
-        and what the last call of ``keep`` raises; ``result`` still returns what was played.
+        All players are loaded before the first game. Raises the error of a player that can't play,
+        or the error of the last call of ``keep``. Even then, ``result`` returns the result of the
+        games that have ended.
         """
         spec = self.spec
         self._openings = await anyio.to_thread.run_sync(_openings, spec.openings)
@@ -126,8 +127,9 @@ class Tournament:
     def result(self) -> dict[str, Any]:
         """Return the result of the games that have ended; empty before the first game. Blocks.
 
-        For one match its counts and score. For several: each match, ratings over all of them, and
-        the first agent's score, pairs and rated Elo over all its games, with the player fixed at 0.
+        The result of a single match has its counts and score. The result of several matches has
+        each match, ratings over all games, the first agent's score, pairs and Elo over all its
+        games, and as ``anchor`` the player whose rating is fixed at 0.
         """
         matches = [match for match in self.matches if match.games]
         if len(matches) <= 1:
@@ -158,14 +160,14 @@ class Tournament:
             return Contestant(text, text)  # type: ignore[arg-type]  # the two are kinds
         if text.startswith(ENGINE):
             engine = EngineSpec.parse(text)
-            async with Engine(engine):  # start it once: an error shows before the first game
+            async with Engine(engine):  # a first start, so that errors appear before the games
                 return Contestant(text, "engine", engine=engine)
-        with anyio.CancelScope(shield=True):  # else it could be loaded and never unloaded
+        with anyio.CancelScope(shield=True):  # a cancelled load might leave a network loaded
             network = await self._arena.open(text)
         return Contestant(self._name(network), "network", network=network)
 
     def _name(self, network: LoadedNetwork) -> str:
-        """Return the name, with parent folders where two runs share it: ``exp2/quick@100``."""
+        """Return the network's name, made unique by parent folders, such as ``exp2/quick@100``."""
         homes = {
             player.name: player.network.home for player in self._players.values() if player.network
         }
@@ -236,7 +238,7 @@ class Tournament:
     def _count(self, match: MatchStanding, *, at_most_once_a_second: bool = False) -> None:
         """Advance the sequential test and report progress.
 
-        For a thousand games this takes milliseconds, in which the loop does nothing else.
+        With a thousand games this takes milliseconds and blocks the event loop.
         """
         if at_most_once_a_second and time.monotonic() < self._count_due:
             return
@@ -251,11 +253,11 @@ class Tournament:
     async def _write_along(self) -> None:
         while True:
             await anyio.sleep(WRITE_SECONDS)
-            with suppress(Exception):  # the database may be locked: try again later
+            with suppress(Exception):  # the database may be locked; the next round tries again
                 await self._write()
 
     async def _write(self) -> None:
-        """Keep the games that have ended since the last call, even when cancelled meanwhile."""
+        """Store the games that have ended since the last call. Cancelling does not interrupt it."""
         fresh = self._fresh[:]
         if self._keep is not None and fresh:
             with anyio.CancelScope(shield=True):
@@ -269,7 +271,10 @@ def _cap(network: LoadedNetwork | None) -> int | None:
 
 @cache
 def _openings(file: str | None) -> tuple[Opening, ...]:
-    """Return the openings of a file, or of the shipped book. Cached: a book takes a second."""
+    """Return the openings of a file, or of the shipped book.
+
+    The result is cached, because reading a book takes a second.
+    """
     return tuple(map(Opening.read, load_openings(Path(file) if file else None)))
 
 

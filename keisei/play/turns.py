@@ -1,4 +1,4 @@
-"""Matches on the device thread: each turn plays one ply of all of them."""
+"""Plays matches on the device thread: in each turn, one ply of every game of every match."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -18,30 +18,30 @@ from keisei.play.mailbox import Command, PlyRequest, Reply, deliver
 from keisei.play.networks import LoadedNetwork, Networks
 
 REPORT_SECONDS = 0.25
-"""Time between two reports of a match."""
+"""Seconds between two reports of a match."""
 LOCAL_PLIES = 16
-"""Plies that players without a network make in one turn."""
+"""Maximum number of plies that players without a network play in one turn."""
 
 Batch = list[tuple[int, Wanted, NDArray[np.bool_]]]
-"""One network's share of the requests: index of the match, its request, and the rows."""
+"""Requests to one network: for each match its index, its request, and the network's rows."""
 
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """A match between networks and local players that is being played."""
+    """A match in progress between networks or local players."""
 
     match: Match
     networks: tuple[LoadedNetwork | None, LoadedNetwork | None]
-    """Agent's and opponent's; None where that is a local player."""
+    """Networks of agent and opponent; None stands for a local player."""
     on_games: Callable[[list[PlayedGame]], None]
-    """Called on the loop with the games that have ended since the last call."""
+    """Function that is called on the event loop with the games that ended since its last call."""
     finished: Reply[None] = field(default_factory=Reply)
     reported: int = 0
-    """Games that ``on_games`` has been given."""
+    """Number of games that were passed to ``on_games``."""
     report_due: float = 0.0
 
     def report(self) -> None:
-        """Give the loop the games that have ended since the last report. Device thread only."""
+        """Pass the games that ended since the last report to ``on_games``. Device thread only."""
         games = self.match.played[self.reported :]
         if games:
             self.reported = len(self.match.played)
@@ -50,7 +50,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenNetwork(Command):
-    """Load a network; the answer is a ``LoadedNetwork``."""
+    """Load a network. The answer is a ``LoadedNetwork``."""
 
     source: str
     """``current``, or the path of a run or checkpoint."""
@@ -65,14 +65,14 @@ class CloseNetwork(Command):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlayMatch(Command):
-    """Begin a match; ``job.finished`` is settled at its end."""
+    """Begin a match. ``job.finished`` is answered when the match ends."""
 
     job: Job
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EndMatch(Command):
-    """End a match early. Does nothing if it has ended."""
+    """End a match early. Does nothing if the match has already ended."""
 
     job: Job
 
@@ -83,7 +83,7 @@ MatchCommand = OpenNetwork | CloseNetwork | PlayMatch | EndMatch
 class Matches:
     """Plays matches turn by turn. Device thread only.
 
-    An error in a match becomes the result of that match and is never raised here.
+    An error in a match is passed to the caller that waits for this match; it is never raised here.
     """
 
     def __init__(self, networks: Networks) -> None:
@@ -92,13 +92,13 @@ class Matches:
 
     @property
     def running(self) -> bool:
-        """Whether a match wants a turn."""
+        """Whether a match is in progress."""
         return bool(self._jobs)
 
     def obey(self, command: MatchCommand, live: Agent | None = None, step: int = 0) -> None:
-        """Carry out a command and settle it. Never raises.
+        """Carry out a command and answer it. Never raises.
 
-        ``live`` is the network that ``current`` names, trained for ``step`` steps.
+        ``live`` is the network for the source ``current``; it was trained for ``step`` steps.
         """
         answer: LoadedNetwork | None = None
         try:
@@ -113,13 +113,13 @@ class Matches:
                     self._jobs.append(job)
                 case EndMatch(job=job) if job in self._jobs:
                     self._end(job)
-        except Exception as error:  # noqa: BLE001 (the error belongs to who asked)
+        except Exception as error:  # noqa: BLE001 (the error becomes the command's answer)
             command.finished.fail(error)
         else:
             command.finished.set(answer)
 
     def turn(self, requests: list[PlyRequest]) -> None:
-        """Play one ply of every match and answer single positions, in one batch a network."""
+        """Play one ply in every game of every match, then answer the requests for single moves."""
         wanted: list[tuple[Job, Wanted]] = []
         for job in list(self._jobs):
             try:
@@ -135,13 +135,13 @@ class Matches:
         self._answer(requests)
 
     def close(self) -> None:
-        """End everything: whoever waits for a match gets NotRunning."""
+        """End all matches with NotRunning and unload all networks."""
         for job in list(self._jobs):
             self._fail(job, NotRunning("the run ended"))
         self._networks.close_all()
 
     def _play(self, wanted: list[tuple[Job, Wanted]]) -> None:
-        """Answer the requests of matches; those to the same network in one batch."""
+        """Answer the requests of matches, with one batch for each network and way to choose."""
         batches: dict[tuple[int, Choice], Batch] = {}
         for index, (job, found) in enumerate(wanted):
             for side, network in enumerate(job.networks):
@@ -171,7 +171,7 @@ class Matches:
         actions: list[NDArray[np.int16]],
         values: list[NDArray[np.float32]],
     ) -> None:
-        """Write a network's answers into its own rows of ``actions`` and ``values``."""
+        """Write the answers of one network into its rows of ``actions`` and ``values``."""
         chosen, expected = self._networks.choose(
             id,
             np.concatenate([found.observation[rows] for _, found, rows in batch]),
@@ -185,7 +185,7 @@ class Matches:
             actions[index][rows], values[index][rows] = moves, worth
 
     def _advance(self, job: Job, actions: NDArray[np.int16], values: NDArray[np.float32]) -> None:
-        """Make a match's moves; report the games that have ended, if it is time."""
+        """Play a match's moves. If a report is due, report the games that have ended."""
         try:
             job.match.answer(actions, values)
         except Exception as error:  # noqa: BLE001 (the error becomes the match's result)
@@ -196,7 +196,7 @@ class Matches:
             job.report()
 
     def _answer(self, requests: list[PlyRequest]) -> None:
-        """Answer single positions; those to the same network in one batch."""
+        """Answer requests for single moves, with one batch for each network and way to choose."""
         groups: dict[tuple[int, Choice], list[PlyRequest]] = {}
         for request in requests:
             groups.setdefault((request.network, request.rules.choice), []).append(request)
@@ -211,7 +211,7 @@ class Matches:
                     choice,
                 )
                 answers = zip(actions.tolist(), values.tolist(), strict=True)
-            except Exception as error:  # noqa: BLE001 (the error belongs to those who asked)
+            except Exception as error:  # noqa: BLE001 (the requests get the error as their answer)
                 answers = [error] * len(group)
             deliver((request.answer, found) for request, found in zip(group, answers, strict=True))
 

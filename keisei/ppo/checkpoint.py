@@ -1,4 +1,4 @@
-"""Converts what a learner holds to the tensors and JSON of a checkpoint, and back."""
+"""Converts a learner's state to the tensors and JSON of a checkpoint, and back."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 FORMAT = 2
-"""Version of what a checkpoint holds."""
+"""Version of the checkpoint format."""
 RANK_GROUPS = ("env", "pool")
-"""Groups of tensors that differ by rank: each rank saves its own."""
+"""Groups of tensors that differ between ranks. Each rank saves its own groups."""
 
 Arrays = dict[str, dict[str, NDArray[Any]]]
-"""Arrays by their owner (``env``, ``recorder``) and name."""
+"""Arrays by owner (``env`` or ``recorder``), then by name."""
 
 
 def check_format(state: Mapping[str, Any]) -> None:
-    """Raise ValueError if ``state`` comes from another version of the format."""
+    """Raise ValueError if ``state`` has another version of the format."""
     if state["format"] != FORMAT:
         raise ValueError(
             f"checkpoint has format {state['format']}, this is {FORMAT}; "
@@ -34,7 +34,7 @@ def to_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def pack_arrays(arrays: Arrays) -> dict[str, Tensor]:
     """Return the arrays' bytes as ``uint8`` tensors named ``owner.name``.
 
-    A tensor can't have every dtype of numpy's: games are structured arrays.
+    The bytes are saved, because no tensor dtype fits structured arrays such as the games.
     """
     return {
         f"{owner}.{name}": torch.from_numpy(_bytes(array))
@@ -50,7 +50,7 @@ def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
 def unpack_arrays(saved: Mapping[str, Tensor], like: Arrays) -> Arrays:
     """Return the arrays that ``pack_arrays`` saved, with the shapes and dtypes of ``like``.
 
-    Raises ValueError if one is missing or has another size.
+    Raises ValueError if an array is missing or has another size.
     """
     return {
         owner: {
@@ -70,7 +70,7 @@ def _unpack(tensor: Tensor | None, name: str, like: NDArray[Any]) -> NDArray[Any
 
 
 def moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the optimiser's state as ``index.name``, by the index of the parameter."""
+    """Return the optimiser's state; keys are ``index.name``, with the index of the parameter."""
     return {
         f"{index}.{name}": value
         for index, state in optimizer.state_dict()["state"].items()
@@ -82,8 +82,9 @@ def load_moments(
     optimizer: torch.optim.Optimizer, net: nn.Module, saved: Mapping[str, Tensor]
 ) -> None:
     """Give the optimiser of ``net`` the state that ``moments`` returned."""
-    # The fused optimiser pairs a parameter with its moments by their order in memory, and files
-    # keep no layout: each moment must be laid out as its parameter is (channels last).
+    # The fused optimiser pairs the numbers of a parameter and a moment by their place in memory.
+    # Files do not store the memory layout. So each moment gets the layout of its parameter
+    # (channels_last).
     parameters = list(net.parameters())
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in saved.items():
@@ -95,7 +96,7 @@ def load_moments(
 
 
 def load_weights(net: nn.Module, weights: Mapping[str, Tensor], described: object) -> None:
-    """Give ``net`` these weights. Raises ValueError with ``described`` if they don't fit."""
+    """Load weights into ``net``. Raises ValueError that names ``described`` if they don't fit."""
     try:
         net.load_state_dict(dict(weights), strict=True)
     except RuntimeError as error:

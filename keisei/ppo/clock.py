@@ -1,4 +1,4 @@
-"""Measures where the time of an iteration goes."""
+"""Measures how much time each phase of an iteration takes."""
 
 import time
 from collections.abc import Generator, Iterator
@@ -8,22 +8,22 @@ PHASES = ("inference", "sampling", "opponents", "env", "gae", "update")
 
 
 class Clock:
-    """Seconds by phase since the last ``reset``.
+    """Seconds that each phase has taken since the last ``reset``.
 
-    A GPU works on a queue. A phase that waits for it (mostly sampling) is charged for the work that
-    earlier phases queued.
+    A GPU works through a queue. If a phase waits for the GPU (mostly sampling does), its seconds
+    include work that earlier phases queued.
     """
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Start again from zero."""
+        """Set the seconds of all phases to zero."""
         self.seconds = dict.fromkeys(PHASES, 0.0)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Charge the block to a phase."""
+        """Add the seconds that the ``with`` block takes to the phase."""
         start = time.perf_counter()
         yield
         self.seconds[name] += time.perf_counter() - start
@@ -37,11 +37,11 @@ class Stopwatch:
         self._since = time.perf_counter()
 
     def turn_seconds(self) -> float:
-        """Return the seconds since the start, or since the last ``suspend``."""
+        """Return the seconds since the generator started or last resumed."""
         return time.perf_counter() - self._since
 
     def suspend(self) -> Generator[None, None, None]:
-        """Yield once to the generator's caller; do not count the seconds until it comes back."""
+        """Yield once to the generator's caller. Time until the generator resumes does not count."""
         self._total += self.turn_seconds()
         yield
         self._since = time.perf_counter()

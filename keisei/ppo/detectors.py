@@ -1,4 +1,4 @@
-"""Detects from the metrics of an iteration that learning goes wrong."""
+"""Detects problems of learning in the metrics of each iteration."""
 
 import math
 from collections import deque
@@ -15,17 +15,17 @@ Values = dict[str, float]
 Level = Literal["info", "warning", "error"]
 
 WINDOW = 20
-"""Iterations that a condition is averaged over. Before that many, only ``ERRORS`` are found."""
+"""Number of iterations in an average. Before that many, only ``ERRORS`` can be detected."""
 LOOKS_BACK = WINDOW + tally.WINDOW
-"""Iterations that may pass until a problem is found: ``games/*`` are averages themselves."""
+"""Most iterations until a problem is detected, because ``games/*`` are averaged twice."""
 ERRORS = ("nonfinite", "ratio")
-"""Detectors of wrong numbers. The others judge what is learned, which may get better by itself."""
+"""Detectors of wrong numbers. The others judge the learning, which may recover by itself."""
 RATIO_TOLERANCE = {"float32": 1e-3, "bfloat16": 2e-2}
-"""Largest error of the probability ratio before the first step, by precision."""
+"""Largest allowed error of the probability ratio before the first step, for each dtype."""
 
 
 class DivergedError(RuntimeError):
-    """Training can't go on: a detector stops it, or no minibatch has a finite loss any more."""
+    """Training can't go on: a detector stopped it, or the losses are no longer finite."""
 
 
 class Finding(NamedTuple):
@@ -39,10 +39,10 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Detector:
-    """One condition. ``check(mean, lowest)`` returns what is wrong, or None.
+    """One condition. ``check(mean, lowest)`` returns a message, or None if there is no problem.
 
-    Both map metrics to numbers: ``mean`` is the average over ``WINDOW`` iterations, ``lowest`` the
-    lowest such average so far.
+    Both arguments map the names of metrics to numbers. ``mean`` contains the averages over the last
+    ``WINDOW`` iterations, and ``lowest`` contains the lowest averages so far.
     """
 
     name: str
@@ -114,7 +114,7 @@ _DETECTORS = (
 
 
 class Detectors:
-    """All detectors of a run. Each reports a problem once, when it begins."""
+    """All detectors of a run. Each detector reports a problem once, when the problem begins."""
 
     def __init__(self, dtype: str, settings: DetectorSettings) -> None:
         self._tolerance = RATIO_TOLERANCE[dtype]
@@ -123,7 +123,7 @@ class Detectors:
         self._forget()
 
     def reset(self) -> None:
-        """Forget all that was seen. Call this after a rollback: the weights are older now."""
+        """Forget all metrics and problems. Call this after a rollback to older weights."""
         self._recovering = True
         self._forget()
 
@@ -134,27 +134,27 @@ class Detectors:
 
     @property
     def quiet(self) -> bool:
-        """Whether a rollback may go back to these weights.
+        """Whether a later rollback may return to the present weights.
 
-        True if no number is wrong, no present problem asks for more than an alert, and ``WINDOW``
-        iterations have passed since a ``reset``.
+        False while a detector of ``ERRORS`` sees a problem, while any problem asks for more than
+        an alert, and for ``WINDOW`` iterations after a ``reset``.
         """
         reactions = self._settings.model_dump()
         wrong = {name for name in self._raised if name in ERRORS or reactions[name] != "alert"}
         return not (wrong or self._recovering)
 
     def check(self, values: Values) -> list[Finding]:
-        """Return the problems that begin with this iteration, whose metrics are ``values``.
+        """Return the problems that begin in this iteration. ``values`` are its metrics.
 
-        Raises DivergedError after ``nonfinite_stop`` skipped minibatches in a row, unless the
-        settings ask for a rollback then.
+        Raises DivergedError if at least ``nonfinite_stop`` consecutive minibatches were skipped,
+        unless the settings ask for a rollback in this case.
         """
         skipped, settings = values["train/skipped_in_a_row"], self._settings
         if skipped >= settings.nonfinite_stop and settings.nonfinite != "rollback":
             raise DivergedError(f"{skipped:.0f} minibatches in a row had no finite loss")
         found = _errors(values, self._tolerance)
         seen = {key: value for key, value in values.items() if not key.startswith("speed/")}
-        self._recent.append(seen)  # without speeds: a resumed run must have the same state
+        self._recent.append(seen)  # without speeds, so that a resumed run has the same state
         if len(self._recent) == WINDOW:
             self._recovering = False
             found += self._over_window()
@@ -169,7 +169,7 @@ class Detectors:
         return fresh
 
     def _over_window(self) -> list[Finding]:
-        """Return the problems that show in averages."""
+        """Return the problems that the averages over ``WINDOW`` iterations show."""
         mean = {key: _mean([v[key] for v in self._recent if key in v]) for key in self._recent[-1]}
         self._lowest = {k: float(np.fmin(v, self._lowest.get(k, v))) for k, v in mean.items()}
         found = []
@@ -180,7 +180,7 @@ class Detectors:
         return found
 
     def state(self) -> dict[str, Any]:
-        """Return what ``load_state`` continues from, ready for JSON."""
+        """Return the state for ``load_state``, ready for JSON."""
         return {
             "recent": list(self._recent),
             "lowest": self._lowest,
@@ -189,14 +189,14 @@ class Detectors:
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Continue from what ``state`` returned."""
+        """Restore a state that ``state`` returned."""
         self._recent = deque(state["recent"], maxlen=WINDOW)
         self._lowest, self._raised = dict(state["lowest"]), set(state["raised"])
         self._recovering = state.get("recovering", False)
 
 
 def _errors(values: Values, tolerance: float) -> list[Finding]:
-    """Return the wrong numbers of one iteration."""
+    """Return the problems of the kinds in ``ERRORS`` that one iteration has."""
     found = []
     if values["train/skipped"]:
         message = f"{values['train/skipped']:.0f} minibatches skipped: loss or gradient not finite"
@@ -209,6 +209,6 @@ def _errors(values: Values, tolerance: float) -> list[Finding]:
 
 
 def _mean(values: list[float]) -> float:
-    """Return the mean of the finite values; NaN, which exceeds nothing, if there are none."""
+    """Return the mean of the finite values, or NaN if there are none. NaN triggers no detector."""
     finite = [value for value in values if math.isfinite(value)]
     return sum(finite) / len(finite) if finite else math.nan

@@ -1,8 +1,8 @@
-"""Computes advantages and value targets for a game in which the opponent moves next.
+"""Computes advantages and value targets for games in which two players move alternately.
 
-All numbers are in the view of the side to move. So each step back in time changes the sign of a
-value and swaps win and loss. Arrays are ``[T, N]`` (plies, games), float32; ``terminated`` and
-``truncated`` are bool.
+All numbers are in the view of the side to move. Each step back in time therefore changes the sign
+of a value and swaps win and loss. Arrays are ``float32[T, N]`` (plies, games); ``terminated`` and
+``truncated`` are ``bool[T, N]``.
 """
 
 import torch
@@ -21,14 +21,15 @@ def negamax_gae(
     """Return generalised advantage estimates (Schulman et al., 2016) for a zero-sum game.
 
     Args:
-        reward: result of the move for the side that made it: 0, +1 or -1; nearer to 0 for a win or
-            loss that counts less.
-        terminated: the game ended by the rules; no value follows.
-        truncated: the game was cut; the value of its last position follows, the recursion stops.
-        value: V(s_t) for the mover.
-        next_value: V(s_{t+1}) for *its* mover, the opponent. Where the game was cut, s_{t+1} is its
-            final position; in the last row, the position after the rollout. Ignored where
-            terminated.
+        reward: result for the side that made the move: +1 for a win, -1 for a loss, else 0. A win
+            or loss that counts less is nearer to 0.
+        terminated: whether the rules ended the game after the move. No value follows then.
+        truncated: whether the game was cut after the move. Then the value of its last position
+            follows, and the recursion stops.
+        value: V(s_t) for the side that moves at s_t.
+        next_value: V(s_{t+1}) for the opponent, who moves at s_{t+1}. Where the game was cut,
+            s_{t+1} is its last position. In the last row, s_{t+1} is the position after the
+            rollout. Ignored where ``terminated``.
         gamma: discount per ply.
         lam: lambda of the estimate.
     """
@@ -51,15 +52,15 @@ def outcome_targets(
     gamma: float,
     lam: float,
 ) -> Tensor:
-    """Return the value head's targets ``[T, N, 3]``: the lambda-return as a distribution.
+    """Return the value head's targets ``[T, N, 3]``: lambda-returns as win/draw/loss probabilities.
 
-    The last axis is win, draw, loss. ``next_outcome[T, N, 3]`` are the probabilities that belong to
-    ``next_value`` of ``negamax_gae``. The discount moves probability from win and loss to the draw,
-    so P(win) - P(loss) of a target equals V + A.
+    ``next_outcome[T, N, 3]`` are the probabilities in the positions that ``next_value`` of
+    ``negamax_gae`` belongs to. The discount moves probability from win and loss to the draw.
+    Therefore P(win) - P(loss) of a target equals the value plus the advantage.
     """
     final = _as_outcome(reward)
     cut = truncated.clone()
-    cut[-1] = True  # at the edge of the rollout the bootstrap has all the weight
+    cut[-1] = True  # in the last row the bootstrap has all the weight
     keep = torch.where(cut, 0.0, lam)[..., None]
     draw = torch.tensor([0.0, 1.0, 0.0], device=reward.device)
     target = torch.empty_like(next_outcome)
@@ -73,5 +74,5 @@ def outcome_targets(
 
 
 def _as_outcome(reward: Tensor) -> Tensor:
-    """Return win, draw, loss for each reward; a reward between 0 and +-1 is partly a draw."""
+    """Return rewards as win/draw/loss probabilities. One between 0 and +-1 is partly a draw."""
     return torch.stack((reward.clamp(min=0), 1 - reward.abs(), -reward.clamp(max=0)), -1)

@@ -1,4 +1,4 @@
-"""Holds a run's games, network, optimiser and generators; advances them by iterations."""
+"""The learner of a run: it owns games, network and optimiser, and trains by iterations."""
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ from keisei.ppo.tally import Tally
 from keisei.ppo.update import Batch, Sums, descend, make_optimizer, ppo_loss
 
 TURN_PLIES = 8
-"""Plies of a rollout after which a turn ends: the device thread then looks at its queues."""
+"""Number of a rollout's plies after which a turn ends. The device thread then reads its queues."""
 TURN_SECONDS = 0.1
-"""A turn ends earlier after this long: a large network on a CPU takes half a second for a ply."""
+"""Seconds after which a turn ends earlier, because a ply of a large network on a CPU is slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +45,11 @@ class IterationReport:
 
 
 class Learner:
-    """The learner of a run. Call it from the thread that made it.
+    """The learner of a run. Make all calls in the thread that made the learner.
 
-    All random numbers come from its own generators, which ``run.seed`` seeds. On a CPU the same
-    settings, torch threads and state give the same weights, bit for bit. With several ``ranks``
-    each rank has a learner: the games differ, the weights are equal.
+    All random numbers come from the learner's own generators, whose seed is ``run.seed``. On a CPU
+    the same settings, number of torch threads and state give the same weights, bit for bit. Each of
+    several ``ranks`` has its own learner. The learners' games differ; their weights are equal.
     """
 
     def __init__(
@@ -63,14 +63,14 @@ class Learner:
         self._ranks = ranks
         self.step = self.iteration = 0
         self.bytes_per_ply = 0.0
-        """Memory of a stored ply on the device; 0 before the first rollout."""
+        """Bytes of device memory that one stored ply needs; 0 before the first rollout."""
         net, ppo = settings.net, settings.ppo
         seed = ranks.seed(settings.run.seed)
         self.env = _make_env(settings, seed)
         self.net = build(
             net.kind, blocks=net.blocks, channels=net.channels, seed=settings.run.seed
         ).to(device)
-        ranks.share(self.net)  # another processor may draw other weights from the same seed
+        ranks.share(self.net)  # the same seed may give other weights on another processor
         self.agent = Agent(self.net, device, dtype, seed)
         self.optimizer = make_optimizer(self.net, ppo.weight_decay)
         self.clock = Clock()
@@ -97,14 +97,14 @@ class Learner:
         self._skipped_in_a_row = torch.zeros((), device=device)
 
     def warm_up(self) -> None:
-        """Compile network and kernels, which is slow without caches. Does not affect learning."""
+        """Compile network and kernels, which is slow without caches. Learning is not affected."""
         legal_columns(torch.tensor(self.env.mask.view(np.int64), device=self.device))
         self._forward.bring_up(self._use_network)
 
     def _use_network(self) -> None:
-        """Run the network in the shapes of an iteration."""
+        """Run the network with the tensor shapes of an iteration."""
         games, minibatch = len(self.env), self.settings.ppo.minibatch
-        if not self._forward.compiled:  # a compiled network has one shape for small rollouts, too
+        if not self._forward.compiled:  # a compiled network needs the full minibatch
             minibatch = min(minibatch, games * self.settings.ppo.rollout_plies)
         seen = torch.tensor(self.env.observation, device=self.device)
         exercise(self._forward, seen, minibatch, self.dtype)
@@ -112,13 +112,16 @@ class Learner:
 
     @property
     def compile_failure(self) -> str:
-        """Why the network is plain although ``compute.compile`` is set; known after ``warm_up``."""
+        """Reason why the network runs plain although ``compute.compile`` is set; else empty.
+
+        Known after ``warm_up``.
+        """
         return self._forward.failure
 
     def iterate(self) -> Generator[None, None, IterationReport]:
         """Run one iteration: a rollout and its update. Yields after each turn, returns the report.
 
-        Closing the generator abandons the iteration: nothing is learned from its plies.
+        Closing the generator abandons the iteration: the rest of it is neither played nor learned.
         Raises DivergedError when learning has broken down.
         """
         now, watch = scheduled(self.settings, self.step), Stopwatch()
@@ -167,7 +170,7 @@ class Learner:
             return self._recorder.record_step(self.env, actions, step)
 
     def _count(self, learned: int) -> int:
-        """Return the learned plies of all ranks, and bring their ended games into the tally."""
+        """Return the sum of ``learned`` over all ranks; tally the ended games of all ranks."""
         *before, ended = self._tally.state()
         steps, *ended = self._ranks.total([learned, *ended])
         self._tally.load_state([*before, ended])
@@ -179,22 +182,24 @@ class Learner:
             self._ply(t)
 
     def _shuffle(self, learned: Tensor) -> tuple[Tensor, ...]:
-        """Return the minibatches of one epoch: indices into the rollout, in parts of similar size.
+        """Return the minibatches of one epoch, as indices into the rollout. Their sizes are
+        similar.
 
-        All ranks have equally many parts, though their numbers of ``learned`` plies differ.
+        All ranks have the same number of minibatches, even if their numbers of ``learned`` plies
+        differ.
         """
         count, size = len(learned), self.settings.ppo.minibatch
         (plies,) = self._ranks.total([count])
         parts = max(1, round(plies / self._ranks.size / size))
         order = learned[torch.randperm(count, generator=self._shuffling, device=self.device)]
-        if self._forward.compiled:  # it has one shape: some plies come twice, or not at all
-            if not count:  # all plies are the opponents', of weight 0: any of them teaches nothing
+        if self._forward.compiled:  # one shape: some plies occur twice or not at all
+            if not count:  # take any opponent's ply: its weight is 0, so it teaches nothing
                 order = learned.new_zeros(1)
             order = order.repeat(-(-parts * size // len(order)))[: parts * size]
         return order.tensor_split(parts)
 
     def _learn(self, rollout: Batch, index: Tensor, now: Scheduled, sums: Sums) -> None:
-        """Learn from one minibatch: the rows in ``index``."""
+        """Learn from one minibatch: the rows ``index`` of the rollout."""
         ppo = self.settings.ppo
         with self.clock.phase("update"):
             batch = rollout.select(index)
@@ -217,7 +222,7 @@ class Learner:
     ) -> dict[str, float]:
         """Return the metrics of the iteration by name."""
         with self.clock.phase("update"):
-            # The iteration's only copy from the device.
+            # One copy from the device for all metrics: each copy makes the CPU wait.
             numbers = torch.stack([value.float() for value in measured.values()])
             means = self._ranks.mean(numbers).tolist()
         seconds = watch.total_seconds()
@@ -228,7 +233,7 @@ class Learner:
             "train/entropy_weight": now.entropy,
         }
         values |= {f"speed/share_{k}": v / seconds for k, v in self.clock.seconds.items()}
-        # The network's share of the time; `keisei bench train` measures it apart.
+        # The network's share of the time. `keisei bench train` measures it separately.
         if self.device.type == "cpu":  # on a GPU the phases overlap the device's work
             network = values["speed/share_inference"] + values["speed/share_update"]
             values["speed/limit_ratio"] = network
@@ -239,10 +244,11 @@ class Learner:
         return values
 
     def board(self) -> dict[str, Any] | None:
-        """Return the position of the showcase game that the network saw last, and its answer.
+        """Return the newest position of the showcase game, and the network's answer to it.
 
-        The fields are number of the game, SFEN, last move, ply, value and most probable moves.
-        Returns None when the game has just begun.
+        The newest position is the last one that the network saw. The fields are the game's number,
+        the SFEN, the last move, the ply, the value and the most probable moves. Returns None if the
+        game has no move yet, or the network has not answered since ``load``.
         """
         shown = self._recorder.showcase(self.env)
         if shown is None or (answer := self._collector.answer()) is None:
@@ -260,7 +266,7 @@ class Learner:
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """Return the tensors of a checkpoint by group, as copies on the CPU.
 
-        Call it between iterations. The groups in ``checkpoint.RANK_GROUPS`` differ by rank.
+        Call this between iterations. The groups in ``checkpoint.RANK_GROUPS`` differ between ranks.
         """
         return {
             "weights": checkpoint.to_cpu(self.net.state_dict()),
@@ -293,9 +299,10 @@ class Learner:
         }
 
     def load(self, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
-        """Continue where ``tensors`` and ``state`` were taken; on a CPU bit for bit.
+        """Restore the learner of which ``tensors`` and ``state`` are a checkpoint.
 
-        Raises ValueError if they belong to another format, network or number of games.
+        On a CPU, training then continues bit for bit as it would have without a break. Raises
+        ValueError if the checkpoint has another format, network or number of games.
         """
         checkpoint.check_format(state)
         arrays = checkpoint.unpack_arrays(tensors["env"], self._arrays())
@@ -303,7 +310,7 @@ class Learner:
         checkpoint.load_moments(self.optimizer, self.net, tensors["optimizer"])
         self.env.load_state(arrays["env"])
         self._recorder.load_state(arrays["recorder"], state["recorder"])
-        self._collector.newest = None  # this answer was about other games
+        self._collector.newest = None  # the old answer belongs to another game
         self._tally.load_state(state["tally"])
         self._opponents.load_state(tensors["pool"], state["opponents"])
         self._detectors.load_state(state["detectors"])
@@ -313,20 +320,20 @@ class Learner:
         self.step, self.iteration = state["step"], state["iteration"]
 
     def roll_back(self, tensors: Mapping[str, Mapping[str, Tensor]], step: int) -> None:
-        """Take weights and optimiser state from the checkpoint of ``step``, and keep all else.
+        """Restore weights and optimiser state from the checkpoint of ``step``.
 
-        Games and random numbers go on as they are: the same ones would lead to the same failure.
-        Opponents that were frozen after ``step`` are not drawn any more.
+        Games and random numbers are not restored, because they would lead to the same failure.
+        Opponents that were frozen after ``step`` are no longer chosen.
         """
         self.load_weights(tensors["weights"])
         checkpoint.load_moments(self.optimizer, self.net, tensors["optimizer"])
         self._opponents.forget_since(step)
-        self._tally = Tally()  # the old one counts games of the weights that are given up
+        self._tally = Tally()  # the old tally counts games of the discarded weights
         self._skipped_in_a_row.zero_()
         self._detectors.reset()
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Take over the weights of a network, nothing else. Raises ValueError if they don't fit."""
+        """Load weights into the network, and nothing else. Raises ValueError if they don't fit."""
         checkpoint.load_weights(self.net, weights, self.settings.net)
 
 

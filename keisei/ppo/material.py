@@ -1,18 +1,19 @@
-"""Weighs the material on the board and in hand: a hint for learning that fades with time."""
+"""Computes the material balance, a hint for learning whose weight falls during training."""
 
 import torch
 from torch import Tensor
 
-# In the order of the observation's codes: P L N S B R G K, +P +L +N +S +B +R; hands: P L N S G B R.
+# Values of the pieces in the observation's order: P L N S B R G K, +P +L +N +S +B +R on the board,
+# P L N S G B R in hand.
 _BOARD = (1.0, 3.0, 3.0, 4.0, 8.0, 9.0, 5.0, 0.0, 4.0, 4.0, 4.0, 4.0, 11.0, 13.0)
 _HAND = (1.0, 3.0, 3.0, 4.0, 5.0, 8.0, 9.0)
 _SCALE = 15.0
 
 
 def material_balance(observation: Tensor) -> Tensor:
-    """Return tanh(difference / 15) for the side to move, ``float32[...]``.
+    """Return ``float32[...]``: tanh(d / 15), where d is the mover's material minus the opponent's.
 
-    ``observation``: uint8[..., 131]. A pawn on the board counts 1.
+    ``observation`` is ``uint8[..., 131]``. A pawn counts 1.
     """
     device = observation.device
     board = torch.tensor((0.0, *_BOARD, *(-x for x in _BOARD)), device=device)

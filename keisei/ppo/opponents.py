@@ -1,10 +1,11 @@
-"""Plays older selves of the learner, with frozen weights, in a share of the games.
+"""Plays a share of the games against older, frozen versions of the learner.
 
-Self-play alone forgets how to beat opponents that it no longer meets. New games draw their opponent
-from a few active networks, so that each is one batch. A network is deleted when its last game has
-ended. Half of the draws take one of the newest selves. The other half take one of the history by
-prioritised fictitious self-play: the weight is the square of the learner's loss rate (Vinyals et
-al., 2019). The learner meets an opponent twice from the same position, once from each seat.
+A learner that only plays itself forgets how to beat opponents that it no longer meets. Only a few
+frozen networks are active at a time, so that the positions of each one form a batch. Each active
+network is chosen at random: with probability 1/2 from the newest versions, else from the history by
+prioritised fictitious self-play, where the weight of a network is the square of the learner's loss
+rate against it (Vinyals et al., 2019). A network that is no longer chosen is deleted when its last
+game has ended. The learner meets an opponent twice from the same position, once from each seat.
 """
 
 import copy
@@ -24,9 +25,9 @@ from keisei.nets.policy import evaluate, legal_columns, legal_logits, sample
 from keisei.ppo.checkpoint import generator_state, load_generator
 
 MEMORY = 200
-"""Number of recent games that decide a member's rating: older results fade."""
+"""Number of recent games that mainly decide a member's score. Older games count ever less."""
 _NUMBERS = 32_767
-"""Members have numbers from 1 to this one: a game stores its opponent as int16."""
+"""Largest number of a member, because a game stores its opponent's number as int16."""
 
 
 @dataclass(slots=True)
@@ -35,15 +36,15 @@ class Member:
 
     number: int
     step: int
-    """Step at which its weights were frozen."""
+    """Step at which the member's weights were frozen."""
     games: float = 0.0
-    """Games against it; older ones count less."""
+    """Number of games against the member; older games count less than 1."""
     score: float = 0.0
-    """The learner's points in these games."""
+    """The learner's points in these games; older games count less here too."""
 
     @property
     def loss_rate(self) -> float:
-        """Return 1 - the learner's mean score, with ten even games added for when there are few."""
+        """Return 1 minus the learner's mean score. Ten added even games steady it in few games."""
         return 1 - (self.score + 5) / (self.games + 10)
 
     def record_game(self, score: float) -> None:
@@ -54,7 +55,7 @@ class Member:
 
 
 class Opponents:
-    """The pool of frozen networks, and the games against it: the last rows of an environment."""
+    """The pool of frozen networks. Games against them are the last rows of the environment."""
 
     def __init__(
         self,
@@ -79,10 +80,10 @@ class Opponents:
         self._met = env.games["opponent"].copy()
 
     def refresh(self, iteration: int, step: int) -> None:
-        """Freeze the learner and draw the next opponents, every ``opponents.every`` iterations.
+        """Every ``opponents.every`` iterations, freeze a copy of the learner and choose opponents.
 
-        Call it between iterations. A learner whose weights are not finite is not frozen: no
-        checkpoint could be saved for as long as it stayed in the pool.
+        Call this between iterations. A learner whose weights are not finite is not copied, because
+        no checkpoint could be saved while the copy is in the pool.
         """
         if not self._settings.share or iteration % self._settings.every or not _finite(self._like):
             return
@@ -98,9 +99,9 @@ class Opponents:
             del self._members[number], self._nets[number]
 
     def forget_since(self, step: int) -> None:
-        """Stop drawing members that were frozen after ``step``, to which the learner went back.
+        """Stop choosing members that were frozen after ``step``. Call this after a rollback.
 
-        Their running games go on to the end.
+        Running games against these members go on to their end.
         """
         late = {number for number, member in self._members.items() if member.step > step}
         for drawn in (self._recent, self._history, self._active):
@@ -120,14 +121,14 @@ class Opponents:
         return int(self._rng.choice(self._history, p=weights / weights.sum()))
 
     def to_move(self) -> NDArray[np.bool_]:
-        """Return bool[N]: where a frozen opponent is to move."""
+        """Return ``bool[N]``: whether a frozen opponent is to move in each game."""
         opponent, white = self._env.games["opponent"], self._env.games["side"] == 1
         found: NDArray[np.bool_] = np.where(white, opponent > 0, opponent < 0)
         return found
 
     @torch.no_grad()
     def play(self, actions: NDArray[np.int16], frozen: NDArray[np.bool_]) -> None:
-        """Sample the opponents' moves and write them into ``actions[N]`` where ``frozen[N]``."""
+        """Sample the opponents' moves into ``actions[N]``, where ``frozen[N]`` is true."""
         env = self._env
         playing = np.abs(env.games["opponent"])
         for number in np.unique(playing[frozen]).tolist():
@@ -141,7 +142,7 @@ class Opponents:
             actions[rows] = legal.gather(1, column)[:, 0].to("cpu", torch.int16).numpy()
 
     def record_step(self, step: StepResult) -> None:
-        """Count the games that a step ended, and give those that began an opponent."""
+        """Count the games that a step ended, and give an opponent to the games that began."""
         ended = np.flatnonzero(step.terminated | step.truncated)
         for row in ended[ended >= self._first].tolist():
             met = int(self._met[row])
@@ -151,9 +152,10 @@ class Opponents:
             self._met[row] = self._seat(row)
 
     def _seat(self, row: int) -> int:
-        """Give the game that has just begun in this row an opponent; return its signed number.
+        """Give an opponent to the game that has just begun in this row; return its signed number.
 
-        Positive: it plays white. Negative: it plays black. Zero: there is none.
+        The number is positive if the opponent plays white, negative if the opponent plays black,
+        and 0 if the game has no opponent.
         """
         again = int(self._env.games["opponent"][row])
         if again or not self._active:
@@ -187,7 +189,7 @@ class Opponents:
         }
 
     def state(self) -> dict[str, Any]:
-        """Return the rest of what ``load_state`` continues from, ready for JSON."""
+        """Return the rest of the state for ``load_state``, ready for JSON."""
         return {
             "members": [asdict(member) for member in self._members.values()],
             "recent": self._recent,
@@ -200,7 +202,7 @@ class Opponents:
         }
 
     def load_state(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Continue from what ``tensors`` and ``state`` returned."""
+        """Restore the state that ``tensors`` and ``state`` returned."""
         self._members = {row["number"]: Member(**row) for row in state["members"]}
         self._nets.clear()
         for number in self._members:

@@ -1,4 +1,4 @@
-"""Turns a rollout into a batch to learn from, and measures the value head on it."""
+"""Turns a rollout into a training batch, and measures the value head on the rollout."""
 
 import math
 
@@ -19,8 +19,9 @@ def prepare_batch(
 ) -> tuple[Batch, dict[str, Tensor]]:
     """Return the rollout as a flat batch with scaled advantages and targets, and its ``summary``.
 
-    ``material`` weighs the material balance in the bootstrap value of the advantages. Because
-    lambda < 1 this hint shows a direction while few games end. The value head's target ignores it.
+    ``material`` is the weight of the material balance in the values that the advantages use. While
+    few games end, this hint tells the network good moves from bad ones, because lambda < 1. The
+    value head's targets ignore the hint.
     """
     gamma, lam = settings.ppo.gamma, settings.ppo.gae_lambda
     ends = rollout.reward, rollout.terminated, rollout.truncated
@@ -46,7 +47,7 @@ def prepare_batch(
 def summary(outcome: Tensor, advantage: Tensor, target: Tensor, value: Tensor) -> dict[str, Tensor]:
     """Measure the value head on plies that it has not learned from yet.
 
-    ``outcome[T, N, 3]`` are its probabilities and ``value[T, N]`` is P(win) - P(loss) of them;
+    ``outcome[T, N, 3]`` are the head's probabilities, and ``value[T, N]`` is P(win) - P(loss).
     ``target[T, N, 3]`` and ``advantage[T, N]`` belong to the same plies. Each result is a scalar.
     """
     returns = outcome_value(target)
@@ -64,5 +65,5 @@ def summary(outcome: Tensor, advantage: Tensor, target: Tensor, value: Tensor) -
 
 
 def _variance(values: Tensor) -> Tensor:
-    """Return the sample variance; NaN for a single value, for which torch would warn."""
+    """Return the sample variance, or NaN for a single value, about which torch would warn."""
     return values.var() if values.numel() > 1 else values.new_full((), math.nan)

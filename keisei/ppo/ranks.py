@@ -1,7 +1,7 @@
 """Connects the processes (ranks) that train one network together.
 
-Under torchrun each process is a rank with its own games. All learn from the union of their plies,
-so weights, optimiser, steps and metrics are the same on all of them, bit for bit.
+Under torchrun each process is a rank with its own games. All ranks learn from the plies of all
+ranks. So weights, optimiser state, steps and metrics are equal on all ranks, bit for bit.
 """
 
 from collections.abc import Iterator
@@ -13,52 +13,55 @@ from typing import Literal, get_args
 import torch
 import torch.distributed as dist  # `import torch` has imported it already
 
-# The functions of this module have as default argument the process group that exists at its import.
-# If torch.compile imported it later, it would keep our group and gloo's threads after `desert`.
-# These threads may abort the process at exit.
+# This module stores the process group that exists at its import as a default argument. So it must
+# be imported before there is a group. If torch.compile imported it later, the module would keep our
+# group and gloo's threads alive after `desert`, and these threads may abort the process at exit.
 import torch.distributed.nn.functional
 from torch import Tensor, nn
 
 TIMEOUT = timedelta(minutes=10)
-"""A rank that does not answer for this long counts as stuck. Compiling takes less."""
+"""Time without an answer after which a rank counts as stuck. Compiling takes less time."""
 _SEED_STRIDE = 1_000_003  # not 2**32: a generator on the CPU uses only 32 bits of its seed
 
 Order = Literal["start", "train", "idle", "save", "rollback", "end"]
-"""An order of rank 0 to the other ranks. ``idle`` only shows that rank 0 is alive."""
+"""A command that rank 0 sends to the other ranks. ``idle`` only tells that rank 0 is alive."""
 _ORDERS: tuple[Order, ...] = get_args(Order)
 
 
 class RankError(RuntimeError):
-    """Another rank has died or is stuck: training can't go on."""
+    """Training can't go on, because another rank has died or is stuck."""
 
 
 class Ranks:
-    """One process that trains alone, the usual case. Nothing is sent; sums are over one rank."""
+    """One process that trains alone, which is the usual case. It sends nothing to other ranks."""
 
     rank = 0
-    """Number of this process. Rank 0 gives orders to the others."""
+    """Number of this process. Rank 0 sends orders to the other ranks."""
     size = 1
     """Number of ranks."""
     local = 0
-    """Number of this process on its machine, and of its GPU."""
+    """Number of this process on its machine; its GPU has the same number."""
 
     def seed(self, seed: int) -> int:
-        """Return the seed of this rank's games and moves, given the run's seed."""
+        """Return the seed for this rank's games and moves. ``seed`` is the seed of the run."""
         return seed + _SEED_STRIDE * self.rank
 
     def share(self, net: nn.Module) -> None:
         """Copy the weights of ``net`` from rank 0 to all ranks."""
 
     def total(self, counts: list[int]) -> list[int]:
-        """Return the sums over the ranks."""
+        """Return the sum of each count over all ranks."""
         return counts
 
     def sum(self, numbers: Tensor) -> Tensor:
-        """Return the sums over the ranks. ``numbers`` are on the device and may be overwritten."""
+        """Return the sum of each number over all ranks. ``numbers`` may be overwritten.
+
+        ``numbers`` is on the device.
+        """
         return numbers
 
     def mean(self, numbers: Tensor) -> Tensor:
-        """Return the means over the ranks. ``numbers`` may be overwritten."""
+        """Return the mean of each number over all ranks. ``numbers`` may be overwritten."""
         return numbers
 
     def unite(
@@ -66,20 +69,24 @@ class Ranks:
     ) -> tuple[Tensor, Tensor]:
         """Turn means over this rank's minibatch into means over the minibatches of all ranks.
 
-        The means are the gradients in ``net`` (changed in place), ``loss[]`` and ``stats[S]``
-        (returned). ``weight[B]`` are the weights of this rank's plies.
+        The means are the gradients in ``net``, ``loss[]`` and ``stats[S]``. The gradients are
+        changed in place; loss and stats are returned. ``weight[B]`` are the weights of this rank's
+        plies.
         """
         return loss, stats
 
     def send_order(self, order: Order, text: str = "") -> None:
-        """On rank 0: send the others an order and its text. They read orders only between turns."""
+        """On rank 0: send an order and its text to the other ranks, which read it between turns."""
 
     def gather(self, text: str) -> list[str]:
-        """Return the ``text`` of every rank, in their order. Waits for all."""
+        """Return the ``text`` of every rank, sorted by rank. Waits for all ranks."""
         return [text]
 
     def desert(self) -> None:
-        """Leave the group at any moment. Ranks that wait for this one get RankError. Idempotent."""
+        """Leave the group. Ranks that wait for this one get RankError.
+
+        May be called at any moment, and more than once.
+        """
 
 
 ALONE = Ranks()
@@ -87,17 +94,17 @@ ALONE = Ranks()
 
 
 class Group(Ranks):
-    """Several processes. A method that needs the others raises RankError if one is dead or stuck.
+    """Several processes that train together. All ranks must call the same methods in step.
 
-    All ranks must call the same methods in the same order. To ``send_order`` on rank 0 corresponds
-    ``receive_order`` on the others.
+    When rank 0 calls ``send_order``, the other ranks must call ``receive_order``. A method that
+    needs the other ranks raises RankError if one of them is dead or stuck.
     """
 
     def __init__(self, rank: int, size: int, local: int) -> None:
-        """Connect to the others, at the address in the environment that torchrun sets."""
+        """Connect to the other ranks. torchrun puts their address into the environment."""
         self.rank, self.size, self.local = rank, size, local
         self._ended = self._deserted = False
-        # NCCL starts when it is first used. Orders stay on the CPU, so that they wait for no GPU.
+        # NCCL starts when it is first used. Orders go over gloo (CPU), so they wait for no GPU.
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         with self._others():
             dist.init_process_group(backend, timeout=TIMEOUT, rank=rank, world_size=size)
@@ -126,7 +133,7 @@ class Group(Ranks):
         gradients = [p.grad for p in net.parameters() if p.grad is not None]
         parts = [*gradients, loss.detach(), stats, torch.ones_like(loss)]
         flat = self.sum(torch.cat([part.reshape(-1) for part in parts]) * weight.sum())
-        flat /= flat[-1].clamp(min=1)  # a NaN of one rank reaches all: all skip the step
+        flat /= flat[-1].clamp(min=1)  # a NaN on one rank reaches all ranks, so all skip the step
         *united, loss, stats, _ = flat.split([part.numel() for part in parts])
         for gradient, part in zip(gradients, united, strict=True):
             gradient.copy_(part.view(gradient.shape))
@@ -143,7 +150,7 @@ class Group(Ranks):
         self._ended = order == "end"
 
     def receive_order(self) -> tuple[Order, str]:
-        """On the other ranks: wait for the next order; return it and its text."""
+        """On all ranks but rank 0: wait for the next order; return the order and its text."""
         flag = torch.zeros(2, dtype=torch.int64)
         with self._others():
             dist.broadcast(flag, src=0)
@@ -168,7 +175,7 @@ class Group(Ranks):
             dist.destroy_process_group()
 
     def close(self) -> None:
-        """Leave the group. Rank 0 orders the others to end first, unless it has done so."""
+        """Leave the group. Rank 0 first sends the order ``end``, unless it has already sent it."""
         if self.rank == 0 and not self._ended:
             with suppress(RankError):  # a dead rank receives nothing
                 self.send_order("end")
@@ -176,7 +183,7 @@ class Group(Ranks):
 
     @contextmanager
     def _others(self) -> Iterator[None]:
-        """Raise RankError where the block fails because of another rank."""
+        """Raise RankError if the ``with`` block fails because of another rank."""
         try:
             yield
         except RuntimeError as error:
@@ -189,4 +196,4 @@ class Group(Ranks):
 
 
 CONTEXT_RANKS: ContextVar[Ranks] = ContextVar("CONTEXT_RANKS", default=ALONE)
-"""The ranks that a run trains with if it is opened in this context."""
+"""The ranks with which a run trains if it is opened in this context."""

@@ -1,4 +1,4 @@
-"""Remembers the moves of running games, so that one finished game in N can be recorded."""
+"""Stores the moves of running games, so that every Nth finished game can be recorded."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -22,27 +22,28 @@ class FinishedGame:
     reason: str
     plies: int
     record: str
-    """``sfen ... moves ...`` as in USI's ``position``."""
+    """The game as ``sfen ... moves ...``, like the arguments of USI's ``position`` command."""
 
 
 @dataclass(slots=True)
 class Showcase:
-    """A running game, replayed up to the position that was shown last."""
+    """A running game for display, replayed up to the position that was displayed last."""
 
     number: int
     position: Position
     plies: int = 0
-    """Moves from this game's start position to the shown one."""
+    """Number of moves from the game's start position to the displayed position."""
     ply: int = 0
-    """Ply of the position as the environment counts: above ``plies`` in a first, staggered game."""
+    """The environment's count of plies, which is above ``plies`` in a staggered first game."""
     last_move: str | None = None
-    """USI; None at the start position."""
+    """Last move in USI; None at the start position."""
 
 
 class Recorder:
-    """Moves of all running games, and the start positions of those that will be recorded.
+    """Moves of all running games, and start positions of the games that will be recorded.
 
-    ``moves``: int16[N, max_ply]; ``length``: int64[N]; ``starts``: SFEN by slot, the game's row.
+    ``moves`` is int16[N, max_ply], and ``length`` is int64[N]. ``starts`` maps a slot, which is the
+    row of a game, to the SFEN of the game's start position.
     """
 
     def __init__(self, env: VectorEnv, one_in: int) -> None:
@@ -59,9 +60,10 @@ class Recorder:
     def record_step(
         self, env: VectorEnv, actions: NDArray[Any], step: StepResult
     ) -> list[FinishedGame]:
-        """Record the moves of a step; return those of the games it ended that are to be recorded.
+        """Store the moves of a step; return the games to record among those that the step ended.
 
-        ``actions``: int[N]. Call it right after ``env.step``: it reads the start of new games.
+        ``actions`` is int[N]. Call this right after ``env.step``, because it reads the start
+        positions of new games from ``env``.
         """
         self.moves[self._rows, self.length] = actions
         self.length += 1
@@ -74,7 +76,7 @@ class Recorder:
         return games
 
     def showcase(self, env: VectorEnv) -> Showcase | None:
-        """Return the game in slot 0 before its newest move; None if it has no move yet."""
+        """Return the game in slot 0 without its newest move, or None if it has no move yet."""
         number, plies = int(env.game_number[0]), int(self.length[0]) - 1
         if plies < 0:
             return None
@@ -87,20 +89,20 @@ class Recorder:
         return shown
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-        """Return what ``load_state`` continues from: copies of the arrays, and starts by slot."""
+        """Return the state for ``load_state``: copies of the arrays, and start SFENs by slot."""
         arrays: dict[str, NDArray[Any]]
         arrays = {"moves": self.moves.copy(), "length": self.length.copy()}
         return arrays, {str(slot): sfen for slot, sfen in self.starts.items()}
 
     def load_state(self, arrays: dict[str, NDArray[Any]], starts: dict[str, str]) -> None:
-        """Continue from what ``state`` returned."""
+        """Restore a state that ``state`` returned."""
         self.moves[:] = arrays["moves"]
         self.length[:] = arrays["length"]
         self.starts = {int(slot): sfen for slot, sfen in starts.items()}
         self._showcase = None
 
     def _begin(self, env: VectorEnv, slot: int) -> None:
-        """Begin a game in this slot. Slot 0 always has a start, for the showcase."""
+        """Begin a game in this slot. Slot 0 always stores its start position, for the showcase."""
         self.starts.pop(slot, None)
         if slot == 0 or int(env.game_number[slot]) % self._one_in == 0:
             self.starts[slot] = env.sfen(slot)

@@ -1,4 +1,4 @@
-"""Plays every game for T plies with the current network and stores what the update needs."""
+"""Plays every game for T plies with the current network and stores the data of the update."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -25,40 +25,42 @@ from keisei.ppo.opponents import Opponents
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """T plies of N games, in the view of the side to move."""
+    """T plies of N games. All numbers are in the view of the side to move."""
 
     observation: Tensor
-    """uint8[T, N, 131]"""
+    """uint8[T, N, 131] Compact observations."""
     mask: Tensor
-    """int64[T, N, 35]"""
+    """int64[T, N, 35] Legal actions as packed bits."""
     choice: Tensor
-    """int16[T, N] column of the action among the legal ones"""
+    """int16[T, N] Column of the chosen action in the list of legal actions."""
     log_prob: Tensor
-    """float32[T, N]"""
+    """float32[T, N] Log-probability of the chosen action."""
     outcome: Tensor
-    """float32[T + 1, N, 3] win, draw, loss; the last row is of the positions after the rollout"""
+    """float32[T + 1, N, 3] Probabilities of win, draw and loss that the network gave.
+
+    The last row belongs to the positions after the rollout."""
     reward: Tensor
-    """float32[T, N] for the side that moved"""
+    """float32[T, N] Reward of the move, for the side that made it."""
     terminated: Tensor
-    """bool[T, N]"""
+    """bool[T, N] Whether the rules ended the game after the move."""
     truncated: Tensor
-    """bool[T, N]"""
+    """bool[T, N] Whether the game was cut at the maximum ply after the move."""
     weight: Tensor
-    """float32[T, N] 1 for the learner's plies, 0 for a frozen opponent's"""
+    """float32[T, N] 1 for plies of the learner, 0 for plies of a frozen opponent."""
     material: Tensor
-    """float32[T + 1, N] ``material_balance`` of the positions"""
+    """float32[T + 1, N] ``material_balance`` of the positions that ``outcome`` belongs to."""
     cut: tuple[Tensor, Tensor]
-    """ply and game, int64[K] each, of the K places where a game was cut"""
+    """Ply and game, int64[K] each, of the K moves after which a game was cut."""
     cut_outcome: Tensor
-    """float32[K, 3] of the last positions of these games"""
+    """float32[K, 3] Probabilities of win, draw and loss in the last positions of these K games."""
     cut_material: Tensor
-    """float32[K] of the same positions"""
+    """float32[K] ``material_balance`` of the last positions of these K games."""
 
     def following(self) -> tuple[Tensor, Tensor]:
         """Return outcome ``[T, N, 3]`` and material ``[T, N]`` of the position after each move.
 
-        Where a game was cut that is its last position, not the next game's first. Where a game
-        terminated the numbers mean nothing.
+        Where a game was cut, this is the last position of the game, not the first position of the
+        next one. Where a game terminated, the numbers have no meaning.
         """
         outcome, material = self.outcome[1:].clone(), self.material[1:].clone()
         outcome[self.cut], material[self.cut] = self.cut_outcome, self.cut_material
@@ -66,7 +68,7 @@ class Rollout:
 
     @property
     def bytes_per_ply(self) -> float:
-        """Memory of a stored ply on the device."""
+        """Bytes of device memory that one stored ply needs."""
         stored = (getattr(self, field.name) for field in fields(self))
         tensors = [tensor for tensor in stored if isinstance(tensor, Tensor)]
         return sum(tensor.nbytes for tensor in tensors) / self.reward.numel()
@@ -87,7 +89,7 @@ class Collector:
         opponents: Opponents,
         clock: Clock,
     ) -> None:
-        """``declaration_reward``: what a win by declaration is worth; a mate is worth 1."""
+        """``declaration_reward``: reward for a win by declaration; any other win gives 1."""
         self._declaration_reward = declaration_reward
         self._env, self._net, self._opponents = env, net, opponents
         self._device, self._dtype = device, dtype
@@ -104,11 +106,11 @@ class Collector:
         self._weight = np.zeros(shape, np.float32)
         self._finals: list[tuple[int, NDArray[np.intp], NDArray[np.uint8]]] = []
         self.newest: tuple[Tensor, Tensor, Tensor] | None = None
-        """Legal actions, their logits and outcome logits, each [1, ...], of game 0's newest ply."""
+        """Legal actions, their logits and outcome logits of game 0's newest ply, each [1, ...]."""
 
     @torch.no_grad()
     def ply(self, t: int) -> tuple[NDArray[np.int16], StepResult]:
-        """Play ply ``t`` of the rollout in every game. Returns the actions and what they did."""
+        """Play ply ``t`` of the rollout in every game. Returns the actions and their results."""
         if t == 0:
             self._finals.clear()
         env, clock = self._env, self._clock
@@ -144,7 +146,10 @@ class Collector:
         return actions, step
 
     def answer(self) -> tuple[list[tuple[int, float]], float] | None:
-        """Return the answer in ``newest``: moves as from ``most_probable``, and the value."""
+        """Return the network's answer to game 0's newest ply, or None before the first ply.
+
+        The answer is the most probable moves, as ``most_probable`` lists them, and the value.
+        """
         if self.newest is None:
             return None
         legal, logits, outcome = self.newest
@@ -152,12 +157,12 @@ class Collector:
         return top, float(outcome_value(outcome.softmax(1)))
 
     def learned(self) -> Tensor:
-        """Return the learner's own plies: indices ``int64[M]`` into the flattened rollout."""
+        """Return the learner's own plies as indices ``int64[M]`` into the flattened rollout."""
         return self._upload(np.flatnonzero(self._weight))
 
     @torch.no_grad()
     def finish(self) -> Rollout:
-        """Return the rollout; all its plies must be played. The next one overwrites its tensors."""
+        """Return the rollout. Call this after its last ply; the next rollout reuses its tensors."""
         with self._clock.phase("inference"):
             edge = self._upload(self._env.observation)
             _, self._outcome[-1] = evaluate(self._net, edge, self._dtype)
@@ -181,7 +186,7 @@ class Collector:
             )
 
     def _cut_positions(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return ply, game and last position ``uint8[K, 131]`` of the games that were cut."""
+        """Return ply, game and last position ``uint8[K, 131]`` of the K games that were cut."""
         none = 0, np.empty(0, np.intp), np.empty((0, OBSERVATION_BYTES), np.uint8)
         plies, games, last = zip(none, *self._finals, strict=True)
         counts = [len(rows) for rows in games]
@@ -192,9 +197,9 @@ class Collector:
         )
 
     def _judge(self, observation: Tensor) -> Tensor:
-        """Return outcome probabilities ``[K, 3]``.
+        """Return the outcome probabilities ``[K, 3]`` of K positions.
 
-        Asks for N positions at a time: a compiled network has one shape.
+        The network gets N positions at a time, because a compiled network accepts only one shape.
         """
         if not len(observation):
             return observation.new_zeros(0, 3, dtype=torch.float32)
@@ -204,5 +209,5 @@ class Collector:
         return torch.cat(judged)[: len(observation)].softmax(1)
 
     def _upload(self, array: NDArray[Any]) -> Tensor:
-        """Return a copy on the device."""
+        """Return a copy of the array on the device."""
         return torch.tensor(array, device=self._device)

@@ -1,4 +1,4 @@
-"""Computes the settings that change with the step."""
+"""Computes the settings that change during training."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from keisei.config import Settings
 
 @dataclass(frozen=True, slots=True)
 class Scheduled:
-    """The annealed settings at one step."""
+    """Values of the annealed settings at one step."""
 
     learning_rate: float
     entropy: float
@@ -16,7 +16,10 @@ class Scheduled:
 
 
 def scheduled(settings: Settings, step: int) -> Scheduled:
-    """Return the settings at ``step``: linear over ``schedule.steps``, then constant."""
+    """Return the annealed settings at ``step``.
+
+    They change linearly over ``schedule.steps`` and stay constant afterwards.
+    """
     done = min(1.0, step / settings.schedule.steps)
     ppo, env = settings.ppo, settings.env
     return Scheduled(

@@ -1,4 +1,4 @@
-"""Trains a network on recorded games: it learns the moves played and the results."""
+"""Trains a network on recorded games: it learns to predict their moves and results."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -16,26 +16,26 @@ from keisei.ppo.update import make_optimizer, optimise
 from keisei.records import GameRecord, Positions
 
 SMOOTHING = 0.05
-"""Share of a result that is spread over win, draw and loss.
+"""Share of a result's probability that is spread evenly over win, draw and loss.
 
-Without it, games without a draw teach that draws are impossible. The first draw then costs dozens
-of nats.
+Without smoothing, a network that sees no drawn game learns that draws are impossible. The first
+draw then costs dozens of nats.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How well a network predicts games."""
+    """Measures of how well a network predicts games."""
 
     accuracy: float
-    """Share of positions in which its most probable move was played."""
+    """Share of positions in which the network's most probable move was played."""
     loss_policy: float
-    """Cross-entropy of the move, nats."""
+    """Mean cross-entropy of the move that was played, in nats."""
     loss_value: float
-    """Cross-entropy of the result, nats; NaN where no result is known."""
+    """Mean cross-entropy of the result, in nats; NaN if no result is known."""
 
     def loss(self, value_coefficient: float) -> float:
-        """Return the sum of the two losses, weighed as in training. An unknown loss counts 0."""
+        """Return the sum of both losses, weighted as in training. An unknown loss counts as 0."""
         known = 0.0 if math.isnan(self.loss_value) else self.loss_value
         return self.loss_policy + value_coefficient * known
 
@@ -43,10 +43,11 @@ class Score:
 def hold_out(
     games: Sequence[GameRecord], share: float, seed: int
 ) -> tuple[list[GameRecord], list[GameRecord]]:
-    """Split games at random: those to learn from, and a ``share`` to hold out; at least one each.
+    """Split games at random into games to learn from and a ``share`` of held-out games.
 
-    Whole games are held out, not positions: two positions of a game share its result and most of
-    the board. Repeated games count once. Raises ValueError for fewer than two different games.
+    Each part gets at least one game. Whole games are held out, not positions, because two positions
+    of a game share its result and most of the board. Repeated games count once. Raises ValueError
+    for fewer than two different games.
     """
     different = list({(game.start, game.moves): game for game in games}.values())
     if len(different) < 2:
@@ -62,10 +63,10 @@ class Examination:
     """The score of a network on held-out games during its training."""
 
     epoch: float
-    """Passes over the learned games so far; a fraction where training ended within one."""
+    """Number of passes over the learned games so far; not whole if training ended within a pass."""
     score: Score
     loss: float
-    """``Score.loss`` with the value coefficient of training: the best network has the lowest."""
+    """``Score.loss`` with the value coefficient of training; the best network has the lowest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +74,10 @@ class Trained:
     """The result of ``train``."""
 
     weights: dict[str, Tensor]
-    """State of the best network, on the CPU."""
+    """Weights of the best network, on the CPU."""
     best: Examination
     examinations: tuple[Examination, ...]
-    """All of them in order; the first is that of the untrained network."""
+    """All examinations, earliest first. The first one is that of the untrained network."""
 
 
 def train(
@@ -93,11 +94,12 @@ def train(
     on_minibatch: Callable[[int, Tensor], None],
     on_examination: Callable[[Examination], None],
 ) -> Trained:
-    """Train ``net`` on the learned positions, and keep its weights when it is best on the others.
+    """Train ``net`` on the learned positions; return the weights that are best on the held-out
+    ones.
 
-    It is examined before the first minibatch, after each epoch and at the end. ``on_minibatch``
-    gets the number of minibatches so far and what ``teach`` yields. Training ends early when
-    ``should_stop`` returns True after a minibatch.
+    The network is examined before the first minibatch, after each epoch and at the end.
+    ``on_minibatch`` gets the number of minibatches so far and the tensor that ``teach`` yields.
+    Training ends early when ``should_stop`` returns True after a minibatch.
     """
     examinations: list[Examination] = []
     kept: dict[str, Tensor] = {}
@@ -132,14 +134,15 @@ def supervised_losses(
     result: Tensor,
     smoothing: float = 0.0,
 ) -> Tensor:
-    """Return four rows ``float32[4, B]`` of numbers for each position.
+    """Return four rows ``float32[4, B]`` with a number for each position.
 
     The rows are the policy's loss, the value's loss (0 where the result is unknown), whether the
     result is known (1 or 0), and whether the most probable move was played (1 or 0).
 
     ``policy[B, 2187]`` and ``outcome[B, 3]`` are logits, ``legal[B, L]`` comes from
     ``legal_columns``. ``action[B]`` is legal. ``result[B]`` is WIN, DRAW, LOSS (columns of
-    ``outcome``) or UNKNOWN; ``smoothing`` of it is spread over the three.
+    ``outcome``) or UNKNOWN. The share ``smoothing`` of a known result's probability is spread
+    evenly over win, draw and loss.
     """
     log_probs = legal_log_probs(policy, legal)
     column = (legal == action[:, None]).byte().argmax(1, keepdim=True)
@@ -164,10 +167,10 @@ def teach(
 ) -> Iterator[Tensor]:
     """Train ``net`` on the positions; yield after each of ``epochs * minibatches(..)`` minibatches.
 
-    It yields ``float32[4]`` on the device: the means of ``supervised_losses`` over the minibatch,
-    with results smoothed by ``SMOOTHING``. The learning rate falls linearly from
-    ``ppo.learning_rate`` to ``ppo.learning_rate_final``. On a CPU the same arguments and torch
-    threads give the same weights.
+    Each yielded tensor is ``float32[4]`` on the device: the means of ``supervised_losses`` over the
+    minibatch, with results smoothed by ``SMOOTHING``. The learning rate changes linearly from
+    ``ppo.learning_rate`` to ``ppo.learning_rate_final``. On a CPU the same arguments and the same
+    number of torch threads give the same weights.
     """
     optimizer = make_optimizer(net, ppo.weight_decay)
     shuffling = torch.Generator().manual_seed(seed)
@@ -188,7 +191,7 @@ def teach(
 
 
 def minibatches(positions: Positions, ppo: PPO) -> int:
-    """Return the number of minibatches in an epoch; they have nearly equal sizes."""
+    """Return the number of minibatches in an epoch. The minibatches have nearly equal sizes."""
     return max(1, round(len(positions) / ppo.minibatch))
 
 

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from keisei.env import Reason, StepResult
 
 WINDOW = 20
-"""Iterations that are counted: in a single one too few games end."""
+"""Number of last iterations that count, because too few games end in a single iteration."""
 _REASONS = len(Reason)
 _BLACK, _WHITE, _PLIES = _REASONS, _REASONS + 1, _REASONS + 2
 _CELLS = _REASONS + 3
 
 
 class Tally:
-    """Counts of ended games, a row per iteration: ends by reason, wins by colour, plies."""
+    """Counts of ended games, one row per iteration: ends by reason, wins by colour, plies."""
 
     def __init__(self) -> None:
         self._rows: deque[NDArray[np.int64]] = deque(maxlen=WINDOW)
@@ -60,7 +60,7 @@ class Tally:
         return [row.tolist() for row in self._rows]
 
     def load_state(self, rows: list[Any]) -> None:
-        """Continue from what ``state`` returned."""
+        """Restore the rows that ``state`` returned."""
         self._rows = deque((np.array(row, np.int64) for row in rows), maxlen=WINDOW)
 
 

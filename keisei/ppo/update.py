@@ -17,7 +17,7 @@ STATS = (
     "clip_fraction",
     "ratio_error",
 )
-"""Names of what ``ppo_loss`` measures, in order."""
+"""Names of the numbers that ``ppo_loss`` measures, in the order of its result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +25,19 @@ class Batch:
     """B plies to learn from."""
 
     observation: Tensor
-    """uint8[B, 131]"""
+    """uint8[B, 131] Compact observations."""
     mask: Tensor
-    """int64[B, 35] packed legal actions"""
+    """int64[B, 35] Legal actions as packed bits."""
     choice: Tensor
-    """int16[B] column of the action among ``legal_columns(mask)``"""
+    """int16[B] Column of the played action in ``legal_columns(mask)``."""
     log_prob: Tensor
-    """float32[B] log-probability of the action when it was played"""
+    """float32[B] Log-probability of the action when it was played."""
     advantage: Tensor
-    """float32[B] as ``scale_advantages`` returns it"""
+    """float32[B] Advantages as ``scale_advantages`` returns them."""
     target: Tensor
-    """float32[B, 3] win, draw, loss"""
+    """float32[B, 3] Target probabilities of win, draw and loss."""
     weight: Tensor
-    """float32[B] 1 for the learner's plies, 0 for a frozen opponent's"""
+    """float32[B] 1 for plies of the learner, 0 for plies of a frozen opponent."""
 
     def select(self, index: Tensor) -> "Batch":
         """Return the plies in the rows ``index: int64[M]``."""
@@ -53,11 +53,11 @@ def ppo_loss(
     value_coefficient: float,
     entropy_weight: float,
 ) -> tuple[Tensor, Tensor]:
-    """Return the loss ``[]`` to minimise and ``STATS`` (detached), averaged over plies of weight 1.
+    """Return the loss ``[]`` to minimise and the numbers ``STATS``: means over plies of weight 1.
 
     ``policy[B, 2187]`` and ``outcome[B, 3]`` are logits, ``legal[B, L]`` is ``legal_columns`` of
     the batch. The loss adds the clipped surrogate (Schulman et al., 2017), the cross-entropy of the
-    value and the entropy bonus.
+    value and the entropy bonus. The numbers carry no gradients.
     """
     share = batch.weight / batch.weight.sum().clamp(min=1)
     log_probs = legal_log_probs(policy, legal)
@@ -65,7 +65,7 @@ def ppo_loss(
     log_ratio = log_prob - batch.log_prob
     ratio = log_ratio.exp()
     gain = torch.minimum(ratio * batch.advantage, ratio.clamp(1 - clip, 1 + clip) * batch.advantage)
-    # Probabilities by softmax: ten times faster than exp where padding makes that underflow.
+    # Softmax computes the probabilities ten times faster than exp, which underflows at padding.
     entropy = -(log_probs.softmax(1) * log_probs).sum(1)
     cross = -(batch.target * outcome.log_softmax(1)).sum(1)
     loss = (share * (value_coefficient * cross - gain - entropy_weight * entropy)).sum()
@@ -81,10 +81,7 @@ def ppo_loss(
 def optimise(
     net: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, grad_clip: float
 ) -> tuple[Tensor, Tensor]:
-    """Compute the gradients of ``loss`` and take one step, as ``descend`` does.
-
-    Returns the gradient norm, and 1 if the step was skipped.
-    """
+    """Compute the gradients of ``loss``, take one step by ``descend``, and return its results."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     return descend(net, optimizer, loss.detach(), grad_clip)
@@ -93,11 +90,11 @@ def optimise(
 def descend(
     net: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, grad_clip: float
 ) -> tuple[Tensor, Tensor]:
-    """Take one step with the gradients in ``net``; skip it if they or the loss are not finite.
+    """Take one step with the gradients in ``net``; skip it if a gradient or the loss is not finite.
 
-    Returns the gradient norm before clipping, and 1 if the step was skipped. Nothing waits for the
-    device: a fused optimiser reads ``found_inf`` itself, as under a gradient scaler, and then
-    leaves weights, moments and step counts as they are.
+    Returns the gradient norm before clipping, and 1 if the step was skipped, else 0. The CPU does
+    not wait for the device, because a fused optimiser itself reads ``found_inf``, as under a
+    gradient scaler. If it is 1, the optimiser changes no weights, moments or step counts.
     """
     norm = nn.utils.clip_grad_norm_(net.parameters(), grad_clip)
     skipped = (~(torch.isfinite(norm) & torch.isfinite(loss))).float()
@@ -116,8 +113,9 @@ def scale_advantages(
 ) -> Tensor:
     """Return the advantages divided by their root mean square, or by ``floor`` if that is larger.
 
-    The mean is not subtracted. It runs over the learned plies of all ``ranks``. The floor keeps a
-    rollout in which nothing happens from becoming noise: its advantages are almost zero.
+    The root mean square is that of the learned plies of all ``ranks``. The mean is not subtracted.
+    If nothing happens in a rollout, its advantages are almost zero. Without the floor they would be
+    scaled up to noise.
     """
     sums = torch.stack(((weight * advantage.square()).sum(), weight.sum()))
     squares, plies = ranks.sum(sums).unbind()
@@ -126,7 +124,7 @@ def scale_advantages(
 
 
 class Sums:
-    """Sums over the minibatches of an iteration, on the device, without the skipped ones."""
+    """Sums, on the device, over those minibatches of an iteration that were not skipped."""
 
     def __init__(self, device: torch.device) -> None:
         self._stats = torch.zeros(len(STATS), device=device)
@@ -139,8 +137,8 @@ class Sums:
     def add(self, stats: Tensor, norm: Tensor, skipped: Tensor, in_a_row: Tensor) -> None:
         """Add a minibatch.
 
-        ``stats`` are its ``STATS``, ``norm`` the gradient norm, ``skipped`` 1 or 0; ``in_a_row``
-        counts the skipped minibatches up to this one.
+        ``stats`` are its numbers ``STATS``, ``norm`` is its gradient norm, and ``skipped`` is 1 or
+        0. ``in_a_row`` is the number of consecutive skipped minibatches up to this one.
         """
         good = skipped == 0
         self._stats += torch.where(good, stats, 0)
@@ -152,7 +150,11 @@ class Sums:
         self._count += 1
 
     def means(self) -> dict[str, Tensor]:
-        """Return the means by metric. ``ratio_error`` is that of the first minibatch."""
+        """Return the metrics by name, most of them as means over the minibatches.
+
+        ``ratio_error`` is that of the first minibatch, ``skipped`` is a sum, and
+        ``skipped_in_a_row`` is a maximum.
+        """
         counted = (self._count - self._skipped).clamp(min=1)
         means = dict(zip(STATS, self._stats / counted, strict=True))
         return means | {

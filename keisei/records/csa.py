@@ -18,10 +18,10 @@ _MOVE = re.compile(r"([+-])(\d\d)(\d\d)([A-Z]{2})", re.ASCII)
 
 
 def split(lines: list[str]) -> Iterator[tuple[int, list[tuple[int, str]]]]:
-    """Split a file into games at lines that hold only ``/``.
+    """Split a file into games at lines that contain only ``/``.
 
-    Yields the number of a game's first line, and its lines with their numbers. A part that holds
-    only comments is left out.
+    For each game, yield the number of its first line, and its lines with their numbers. A part
+    that contains only comments and empty lines is skipped.
     """
     begin = 0
     for end in (*(n for n, line in enumerate(lines) if line.strip() == "/"), len(lines)):
@@ -32,7 +32,7 @@ def split(lines: list[str]) -> Iterator[tuple[int, list[tuple[int, str]]]]:
 
 
 def read(lines: Iterable[tuple[int, str]], source: str) -> GameRecord:
-    """Read one game from its numbered lines. Raises ValueError, naming the line."""
+    """Read one game from its numbered lines. Raises ValueError with the number of a bad line."""
     reader = _CsaReader()
     for number, line in lines:
         try:
@@ -44,7 +44,7 @@ def read(lines: Iterable[tuple[int, str]], source: str) -> GameRecord:
 
 
 def _statements(line: str) -> list[str]:
-    """Split a line into its statements, without comments, names and version."""
+    """Split a line into statements. Lines of comments, names, ``$`` or version have none."""
     if line.startswith(("'", "N", "$", "V")):
         return []
     before_comment = line.partition(",'")[0]
@@ -52,7 +52,7 @@ def _statements(line: str) -> list[str]:
 
 
 class _CsaReader:
-    """Reads the statements of one game, in order."""
+    """Reader that gets the statements of one game in order."""
 
     def __init__(self) -> None:
         self.end: End | None = None
@@ -61,9 +61,10 @@ class _CsaReader:
         self._moves: Moves | None = None
 
     def begun(self, sign: str = "+") -> Moves:
-        """Return the moves. The first call completes the start position.
+        """Return the moves read so far. The first call completes the start position.
 
-        ``sign`` is the side that moves first if no line of the record has named it.
+        ``sign`` (``+`` black, ``-`` white) is the side that moves first, unless the record has had
+        a line that names this side.
         """
         if self._moves is None:
             origin = "taken from the P lines"
@@ -75,7 +76,7 @@ class _CsaReader:
         return self._moves
 
     def read_statement(self, text: str) -> None:
-        """Read one statement. Raises ValueError."""
+        """Read one statement. Raises ValueError if it is not valid."""
         if text.startswith("'") or re.fullmatch(r"T[0-9.]*", text):
             return
         if text.startswith("%"):
@@ -112,7 +113,7 @@ class _CsaReader:
             moves.refuse(text, f"not legal: {origin} {f'holds {man}' if man else 'is empty'}")
 
     def _place(self, text: str) -> None:
-        """Read a line of the start position."""
+        """Read one of the ``P`` lines, which give the start position."""
         start = self._start = self._start or StartPosition()
         if text.startswith("PI"):
             self._start = StartPosition.even()
@@ -129,7 +130,7 @@ class _CsaReader:
 
 
 def _place_rank(start: StartPosition, rank: int, text: str) -> None:
-    """Set up a rank from ``P1-KY-KE ... * ``: nine squares of three letters."""
+    """Set up a rank from a line such as ``P1-KY-KE ... * ``, with three letters per square."""
     for file in range(9, 0, -1):
         cell = text[27 - 3 * file : 30 - 3 * file].strip()
         if cell in {"", "*"}:
@@ -143,9 +144,9 @@ def _place_rank(start: StartPosition, rank: int, text: str) -> None:
 
 
 def _place_pieces(start: StartPosition, text: str) -> None:
-    """Set up single pieces from ``P+59OU00KI`` or ``P-00AL``.
+    """Set up single pieces from a line such as ``P+59OU00KI`` or ``P-00AL``.
 
-    Square 00 is the hand; AL means all pieces that are not placed yet.
+    Square 00 means the hand. AL means all pieces that are not placed yet.
     """
     white = text[1] == "-"
     for place, name in _placed(text):
@@ -161,7 +162,7 @@ def _place_pieces(start: StartPosition, text: str) -> None:
 
 
 def _placed(text: str) -> list[tuple[str, str]]:
-    """Return the places and piece names that follow ``PI``, ``P+`` or ``P-``."""
+    """Return the pairs of square and piece name that follow ``PI``, ``P+`` or ``P-``."""
     pairs = text[2:]
     if not _PLACED.fullmatch(pairs):
         raise ValueError(f"not a line of CSA: {text[:60]}")

@@ -1,4 +1,4 @@
-"""How a game ended: the words for it in KIF, KI2, CSA and USI records.
+"""Words and lines with which KIF, KI2, CSA and USI records say how a game ended.
 
 Sources: http://kakinoki.o.oo7.jp/kif_format.html,
 http://www2.computer-shogi.org/protocol/record_v3.html, and files that other programs wrote.
@@ -17,10 +17,10 @@ class End:
 
     reason: str
     by: Literal["mover", "other", "black", "white", "draw"] | None
-    """Who won: the side to move, the other side, a colour, or nobody. None: unknown."""
+    """Winner: the side to move, the other side, or a colour. None means unknown."""
 
     def winner(self, *, white_to_move: bool) -> Winner | None:
-        """Return the winner; ``white_to_move`` is the side to move at the end of the game."""
+        """Return the winner; ``white_to_move`` says which side is to move at the game's end."""
         if self.by == "mover":
             return "white" if white_to_move else "black"
         if self.by == "other":
@@ -64,13 +64,13 @@ _CAUSES = {
 
 
 def read_end(word: str) -> End:
-    """Return the end that a word means, or ``UNKNOWN``."""
+    """Return the end that a word of a record means; ``UNKNOWN`` for an unknown word."""
     name = word.strip().removeprefix("%").casefold()
     return _ENDS.get(re.sub("(?<!^)[-_ ]", "", name), UNKNOWN)
 
 
 def read_summary(line: str) -> End:
-    """Return the end that a line like ``まで87手で先手の勝ち`` states, or ``UNKNOWN``."""
+    """Return the end that a line such as ``まで87手で先手の勝ち`` states, or ``UNKNOWN``."""
     text = _SUMMARY.sub("", line, count=1).strip()
     named = _SIDE.search(text)
     if named is None:

@@ -1,7 +1,7 @@
-"""Find files of game records by the endings of their names, and read their games.
+"""Find files of game records by the endings of their names, and read the games in them.
 
-Every move is checked. A game that cannot be used gives an error in its place; the other games are
-still read. docs/decisions/0006-reading-records.md says why we read the formats ourselves.
+Every move is checked. An error takes the place of a game that cannot be used; the other games are
+still read. docs/decisions/0006-reading-records.md explains why Keisei has its own readers.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -20,9 +20,15 @@ class Format:
 
     name: str
     split: Callable[[list[str]], Iterable[tuple[int, Any]]]
-    """Splits a file's lines into games: the number of the first line, and the input of ``read``."""
+    """Function that splits the lines of a file into games.
+
+    It yields the number of each game's first line, and the input from which ``read`` reads it.
+    """
     read: Callable[[Any, str], GameRecord]
-    """Reads one game from an output of ``split`` and its source. Raises ValueError."""
+    """Function that reads one game. Raises ValueError if the game cannot be used.
+
+    Its arguments are an input that ``split`` yielded, and the source ``file:line``.
+    """
 
 
 _KIF, _KI2 = (Format(name, kif.split, kif.read) for name in ("KIF", "KI2"))
@@ -36,26 +42,27 @@ FORMATS = {
     ".usi": _USI,
     ".sfen": _USI,
 }
-"""Formats by the ending of a file's name."""
+"""Record formats by the ending of the file name."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordFile:
-    """A file that was opened, and the games in it."""
+    """A record file that was opened, and the games in it."""
 
     format: str
     encoding: str
     games: Iterator[GameRecord | RecordError]
-    """The games in order; in place of a game that cannot be used, the error."""
+    """Games of the file, in order. An error takes the place of a game that cannot be used."""
 
 
 def record_files(paths: Iterable[Path]) -> list[Path]:
-    """Return the files in ``paths``, and all record files in and below the folders in ``paths``.
+    """Return the record files that are named in ``paths`` or are inside a folder named there.
 
-    The files of a folder are sorted, and no file is returned twice.
+    Files in subfolders are included. The files of each folder in ``paths`` are sorted. No file is
+    returned twice.
 
     Raises:
-        RecordError: a path does not exist; a file has another ending; a folder holds no records.
+        RecordError: a path does not exist, a file is no record file, or a folder contains none.
     """
     files: list[Path] = []
     for path in paths:
@@ -76,12 +83,12 @@ def record_files(paths: Iterable[Path]) -> list[Path]:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Return all regular files in and below a folder, sorted."""
+    """Return all regular files in a folder and its subfolders, sorted."""
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def open_records(file: Path) -> RecordFile:
-    """Open a file of records; its games are read one by one.
+    """Open a record file. Each game in it is parsed when the caller reaches it.
 
     Raises RecordError if the file cannot be read.
     """
@@ -94,7 +101,7 @@ def open_records(file: Path) -> RecordFile:
 
 
 def read_games(file: Path) -> Iterator[GameRecord | RecordError]:
-    """Yield the games of a file in order; in place of a game that cannot be used, the error."""
+    """Yield the games of a file in order, with an error in place of each unusable game."""
     try:
         yield from open_records(file).games
     except RecordError as error:

@@ -1,4 +1,4 @@
-"""A game that was read from a record, whatever its format."""
+"""A game that was read from a record of any format."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,20 +7,20 @@ Winner = Literal["black", "white", "draw"]
 
 
 class RecordError(ValueError):
-    """A file or a game cannot be used. The message names file and line, and says why."""
+    """A file or a game that cannot be used. The message names file and line, and says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class GameRecord:
-    """One game: legal moves from a start position, and its end as the record states it."""
+    """One game: its start position, its legal moves, and its end as the record states it."""
 
     start: str
-    """SFEN of the first position."""
+    """SFEN of the start position."""
     moves: tuple[str, ...]
-    """At least one move, in USI; all are legal."""
+    """Legal moves of the game in USI, at least one."""
     winner: Winner | None
-    """None: the record does not say, or the game was stopped before its end."""
+    """Winner, or ``draw``. None if the record names no winner, or if the game was stopped early."""
     reason: str
-    """Why it ended: resign, mate, timeout ...; ``unknown`` if the record does not say."""
+    """Why the game ended: resign, mate, timeout ...; ``unknown`` if the record does not say."""
     source: str
-    """Where it was read: ``file:line``."""
+    """Place where the game was read: ``file:line``."""

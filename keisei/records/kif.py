@@ -1,8 +1,8 @@
 """Read KIF and KI2 records: http://kakinoki.o.oo7.jp/kif_format.html.
 
-The two formats share header, diagram and comments. They differ in how they write a move: KIF gives
-its number and its origin; KI2 gives its side and only what is needed to tell it from other moves.
-Programs mix them, so one reader reads both.
+The two formats have the same headers, diagrams and comments, but they write moves differently. KIF
+writes each move's number and origin square. KI2 writes the side, and only those details that tell
+the move from other legal moves. Some programs mix the formats, so one reader reads both.
 """
 
 import re
@@ -35,7 +35,7 @@ _WORD = re.compile(r"(?:[^\W\d]|[- ・])+|[^\W\d]*\ufffd.*")
 _MOVE_LIKE = re.compile(rf"[同{_BLACK}{_WHITE}]|.*[{''.join(KANJI)}](?:不?成|打)")
 _HEADER = re.compile(r"[^\s:：]+:|.*：", re.DOTALL)
 _BEGINS = re.compile("手合割|開始日時|対局日|棋戦|表題|作品名|作品番号|[先後上下]手(?:の持ち?駒)?")
-"""Names of the header lines that begin another game."""
+"""Names of the header lines with which another game begins."""
 _FRAME = re.compile(r"[-+=─━┌┐└┘┏┓┗┛\s0-9０-９]*")
 _RANKS = dict(zip("一二三四五六七八九123456789１２３４５６７８９", "abcdefghi" * 3, strict=True))
 
@@ -44,7 +44,7 @@ _Line = tuple[int, str, str]
 
 
 def split(lines: list[str]) -> Iterator[tuple[int, list[_Line]]]:
-    """Split a file into games; yield the number of each game's first line, and its lines."""
+    """Split a file into games; yield the first line's number and the lines of each game."""
     first, part = 1, list[_Line]()
     played = ended = varied = False
     for number, line in enumerate(lines, 1):
@@ -68,12 +68,15 @@ def split(lines: list[str]) -> Iterator[tuple[int, list[_Line]]]:
 
 
 def _is_game(part: list[_Line]) -> bool:
-    """Whether these lines hold a game. Some programs write header lines after the last game."""
+    """Return whether these lines contain a game.
+
+    Some programs write header lines after the last game.
+    """
     return any(kind not in {"header", "turn", "other"} for _, kind, _ in part)
 
 
 def _kind(line: str) -> tuple[str, str]:
-    """Return the kind of a line, and its text without spaces around it."""
+    """Return the kind of a line, and its text without leading and trailing spaces."""
     text = line.strip()
     if not text or text[0] in "#*&" or _FRAME.fullmatch(text):
         return "skip", ""
@@ -97,7 +100,7 @@ def _kind(line: str) -> tuple[str, str]:
 
 
 def _begins(kind: str, text: str) -> bool:
-    """Whether a line begins another game."""
+    """Return whether another game begins with this line."""
     return kind == "header" and _BEGINS.fullmatch(_name_and_value(text)[0]) is not None
 
 
@@ -107,7 +110,7 @@ def _name_and_value(header: str) -> tuple[str, str]:
 
 
 def read(lines: Iterable[_Line], source: str) -> GameRecord:
-    """Read one game from its lines. Raises ValueError, naming the line."""
+    """Read one game from its lines. Raises ValueError with the number of a bad line."""
     reader = _KifReader()
     for number, kind, text in lines:
         try:
@@ -119,7 +122,7 @@ def read(lines: Iterable[_Line], source: str) -> GameRecord:
 
 
 class _KifReader:
-    """Reads the lines of one game, in order."""
+    """Reader that gets the lines of one game in order."""
 
     def __init__(self) -> None:
         self.end: End | None = None
@@ -129,11 +132,11 @@ class _KifReader:
         self._hands: dict[str, str] = {}
         self._side = ""
         self._last = ""
-        """Destination of the move before, which 同 refers to."""
+        """Destination square of the previous move; 同 means this square."""
         self._moves: Moves | None = None
 
     def read_line(self, kind: str, text: str) -> None:
-        """Read one line. Raises ValueError."""
+        """Read one line. Raises ValueError if it is not valid."""
         if kind == "move":
             self._read_numbered_move(text)
         elif kind == "moves":
@@ -165,7 +168,7 @@ class _KifReader:
             self._hands["black" if name[0] in "先下" else "white"] = value
 
     def begun(self) -> Moves:
-        """Return the moves. The first call completes the start position."""
+        """Return the moves read so far. The first call completes the start position."""
         if self._moves is None:
             start, origin = self._start()
             if self._side:
@@ -174,7 +177,10 @@ class _KifReader:
         return self._moves
 
     def _start(self) -> tuple[StartPosition, str]:
-        """Return the start and the part of the record that gives it. Raises ValueError."""
+        """Return the start position, and a text that names its source in the record.
+
+        Raises ValueError if the record does not give a valid start position.
+        """
         name = self._handicap
         black, white = (read_hand(self._hands.get(side, "")) for side in ("black", "white"))
         if self._rows:
@@ -195,7 +201,7 @@ class _KifReader:
         raise ValueError(f"手合割：{name}: there is no diagram, and no such handicap; {hint}")
 
     def _read_numbered_move(self, text: str) -> None:
-        """Read ``3 ２二角成(88) ( 0:16/00:00:16)``, or an end word in place of the move."""
+        """Read a line such as ``3 ２二角成(88) ( 0:16/00:00:16)``; the move may be an end word."""
         move = _NUMBERED.match(text)[2]  # type: ignore[index]
         moves = self.begun()
         if self.end is not None or self.summary is not None:
@@ -215,7 +221,7 @@ class _KifReader:
         self._push(moves, match)
 
     def _read_marked_moves(self, text: str) -> None:
-        """Read a line such as ``▲７六歩 △３四歩``, with any number of moves."""
+        """Read a line of one or more moves, such as ``▲７六歩 △３四歩``."""
         moves = self.begun()
         if self.end is not None or self.summary is not None:
             raise ValueError(f"{text[:60]} comes after the end of the game")
@@ -230,7 +236,8 @@ class _KifReader:
     def _push(self, moves: Moves, match: re.Match[str]) -> None:
         """Make the move that ``_MOVE`` matched, or remember that it is not legal.
 
-        Raises ValueError if it is the other side's move, or if several pieces can make it.
+        Raises ValueError if the move has the mark of the wrong side, or if several pieces can make
+        the move.
         """
         move, mark, kanji, hints = match[0].strip(), match[1], match[5], match[6]
         if mark and (mark in _WHITE) != moves.white_to_move:
@@ -262,7 +269,10 @@ class _KifReader:
 
 
 def _square(match: re.Match[str], last: str) -> str:
-    """Return a move's destination in USI; for 同 it is ``last``. Raises ValueError."""
+    """Return the destination square of a move in USI; for 同 it is ``last``.
+
+    Raises ValueError if 同 is in the first move, where ``last`` is empty.
+    """
     if match[2] is None:
         return f"{int(match[3])}{_RANKS[match[4]]}"
     if not last:
@@ -271,7 +281,7 @@ def _square(match: re.Match[str], last: str) -> str:
 
 
 def _narrow(origins: list[str], to: str, hints: str, piece: str, *, white: bool) -> list[str]:
-    """Return the origins that fit KI2's hints, which are in the mover's view."""
+    """Return the origin squares that fit KI2's hints, such as 右 (from the mover's right)."""
     side = -1 if white else 1
 
     def right(origin: str) -> int:
@@ -290,7 +300,8 @@ def _narrow(origins: list[str], to: str, hints: str, piece: str, *, white: bool)
         elif hint == "直":
             origins = [o for o in origins if behind(o) > 0 and right(o) == 0]
     for hint, sign in (("右", 1), ("左", -1)):
-        if hint in hints and piece[-1] in "BR":  # one of the two may come straight ahead
+        if hint in hints and piece[-1] in "BR":
+            # A rook or bishop that moves straight ahead can be the one farther right or left.
             outermost = max((sign * right(o) for o in origins), default=0)
             origins = [o for o in origins if sign * right(o) == outermost]
         elif hint in hints:

@@ -1,4 +1,4 @@
-"""The moves of one game, each checked on a board while the record is read."""
+"""The moves of one game; a board checks each move while the record is read."""
 
 from functools import lru_cache
 
@@ -12,9 +12,9 @@ from keisei.shogi import Position
 
 @lru_cache(256)
 def _checked(sfen: str) -> tuple[str, dict[str, str]]:
-    """Return a start position as our rules write it, and its board (square to piece).
+    """Return the SFEN that our rules write for a start position, and its pieces by square.
 
-    Raises SfenError if it is not a position.
+    Raises SfenError if ``sfen`` is not a position.
     """
     start = Position(sfen).sfen()
     return start, StartPosition.read(start).board
@@ -23,17 +23,17 @@ def _checked(sfen: str) -> tuple[str, dict[str, str]]:
 class Moves:
     """The start position of a game, and the legal moves read so far.
 
-    A move that is not legal is remembered but not made. No move may follow it. ``record`` then
-    refuses the game, unless the record says that it ended by an illegal move.
+    An illegal move is remembered but not made, and no move may follow it. ``record`` then refuses
+    the game, unless the file says that the game ended by an illegal move.
     """
 
     def __init__(self, sfen: str, origin: str) -> None:
         """Set up the start position.
 
         Args:
-            sfen: the start position; it is checked here.
-            origin: the part of the record that gives the start, for the message about an illegal
-                first move.
+            sfen: the start position; this method checks it.
+            origin: text that names the part of the record that gives the start position; the
+                message about an illegal first move contains it.
 
         Raises:
             ValueError: ``sfen`` is not a position.
@@ -50,15 +50,15 @@ class Moves:
         return len(self._moves)
 
     def piece(self, square: str) -> str:
-        """Return the piece on a square in SFEN's letters, or an empty string."""
+        """Return the SFEN letters of the piece on a square, or an empty string."""
         return self._squares.get(square, "")
 
     def own(self, piece: str) -> str:
-        """Return a piece (SFEN, in capitals) as a piece of the side to move."""
+        """Return a piece of the side to move in SFEN letters; ``piece`` is in capitals."""
         return piece.lower() if self.white_to_move else piece
 
     def movers(self, piece: str, to: str, promotion: str) -> list[str]:
-        """Return the squares from which the side to move can legally move such a piece to ``to``.
+        """Return the squares from which the side to move can legally move ``piece`` to ``to``.
 
         ``piece`` is in capitals; ``promotion`` is ``+`` or empty.
         """
@@ -103,12 +103,16 @@ class Moves:
             raise ValueError(self._illegal)
 
     def record(self, end: End, source: str) -> GameRecord:
-        """Return the game. Raises ValueError if it has no move, or one that is not legal."""
+        """Return the game.
+
+        Raises ValueError if the game has no legal move. Raises it, too, if the game has an illegal
+        move and ``end`` does not say that the game ended by it.
+        """
         if self._illegal and end.reason != ILLEGAL_MOVE:
             raise ValueError(self._illegal)
         if not self._moves:
             raise ValueError(self._illegal or "no moves")
         if self._illegal and end.by in {"mover", "other"}:
-            end = End(ILLEGAL_MOVE, "other")  # whoever made the illegal move has lost
+            end = End(ILLEGAL_MOVE, "other")  # the side that made the illegal move has lost
         winner = end.winner(white_to_move=self.white_to_move)
         return GameRecord(self.start, tuple(self._moves), winner, end.reason, source)

@@ -1,4 +1,4 @@
-"""Turn games into training positions: what a network sees, the move played, and the result."""
+"""Turn games into training positions: the observation, the move played, and the result."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,16 +22,16 @@ _TOGETHER = 256
 
 @dataclass(frozen=True, slots=True)
 class Positions:
-    """M positions in the view of the side to move; 414 bytes each."""
+    """M training positions, each as the side to move sees it. A position takes 414 bytes."""
 
     observation: NDArray[np.uint8]
-    """[M, 131] compact observation"""
+    """[M, 131] Compact observation."""
     mask: NDArray[np.uint64]
-    """[M, 35] packed legal actions"""
+    """[M, 35] Legal actions as packed bits."""
     action: NDArray[np.int16]
-    """[M] the move played"""
+    """[M] Action number of the move that was played."""
     outcome: NDArray[np.int8]
-    """[M] for the side to move: WIN, DRAW, LOSS or UNKNOWN"""
+    """[M] Result of the game for the side to move: WIN, DRAW, LOSS or UNKNOWN."""
 
     def __len__(self) -> int:
         return len(self.action)
@@ -42,18 +42,18 @@ def replay(
 ) -> Positions:
     """Return the positions of ``games`` in which a move was played, game after game.
 
-    If a record does not say how its game ended, the rules decide (mate, fourfold repetition); if
-    they do not end the game either, the outcome is UNKNOWN.
+    If a record does not give the result of its game, the rules give it (mate, fourfold repetition).
+    If the game is not over by the rules, the outcome is UNKNOWN.
 
     Args:
         games: the games; their moves must be legal.
-        max_ply: the observation holds the ply as a share of this, as in training.
-        limit: the largest number of positions. If there are more, ``limit`` of them are drawn at
-            random from all games.
-        seed: seed of that draw.
+        max_ply: maximum ply; the observation gives the ply as a share of it, as in training.
+        limit: largest number of positions to return. If the games have more positions, ``limit``
+            positions are chosen from all games at random.
+        seed: seed of that random choice.
 
     Raises:
-        RecordError: a move is not legal; the message names game and ply.
+        RecordError: a move is not legal; the message names the game and the ply.
     """
     lengths = np.array([len(game.moves) for game in games], np.int64)
     total = int(lengths.sum())
@@ -69,9 +69,9 @@ def replay(
         np.zeros(count, np.int16),
         np.full(count, UNKNOWN, np.int8),
     )
-    rows = np.where(kept, np.cumsum(kept) - 1, -1)  # a ply's row; -1: the ply is left out
+    rows = np.where(kept, np.cumsum(kept) - 1, -1)  # row of each ply; -1 if it is left out
     begins = np.cumsum(lengths) - lengths
-    # The longest first, so that the games that still go on are always at the front.
+    # The longest games come first, so that the unfinished games are always at the front.
     order = np.argsort(-lengths, kind="stable")
     for begin in range(0, len(games), _TOGETHER):
         part = order[begin : begin + _TOGETHER]
@@ -86,12 +86,12 @@ def _replay(
     positions: Positions,
     max_ply: int,
 ) -> None:
-    """Fill the rows of ``positions`` that belong to some games, given the longest first."""
+    """Fill the rows of ``positions`` that belong to ``games``, which begin with the longest."""
     n, longest = len(games), len(games[0].moves)
     state: NDArray[Any] = np.zeros(n, GAME)
     for i, game in enumerate(games):
         state[i] = read_sfen(game.start)[0][0]
-    # The kernel reads the tags of one parity in blocks of 64.
+    # The kernel reads the tags of even plies, and those of odd plies, in blocks of 64.
     tags = np.zeros((n, 2, -(-(longest // 2 + 1) // 64) * 64), np.uint16)
     keys = np.zeros((n, longest + 1), np.uint64)
     observation = np.zeros((n, OBSERVATION_BYTES), np.uint8)
@@ -125,10 +125,10 @@ def _replay(
 
 
 def _by_the_rules(reason: int, result: int, side: int) -> Winner | None:
-    """Return the winner by the rules, or None if they do not end the game.
+    """Return the winner by the rules, or None if the game is not over by the rules.
 
-    ``reason`` and ``result`` are those of ``kernels.visit_games`` in the last position; ``side``
-    (1: white) is to move there.
+    ``reason`` and ``result`` are the values that ``kernels.visit_games`` gives for the last
+    position. ``side`` is the side to move in that position: 0 black, 1 white.
     """
     if not reason:
         return None
@@ -136,7 +136,7 @@ def _by_the_rules(reason: int, result: int, side: int) -> Winner | None:
 
 
 def _outcomes(winner: Winner | None, movers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the outcome of each ply for its mover (0 black, 1 white)."""
+    """Return the outcome of each ply for the side that moves in it (0 black, 1 white)."""
     if winner in {"black", "white"}:
         return np.where(movers == (winner == "white"), WIN, LOSS)
     return np.full(len(movers), DRAW if winner else UNKNOWN)
@@ -144,5 +144,5 @@ def _outcomes(winner: Winner | None, movers: NDArray[np.int64]) -> NDArray[np.in
 
 @cache
 def _action(usi: str, white: bool) -> int:
-    """Return the action number of a legal move; rsshogi's labels are our action numbers."""
+    """Return the action number of a legal move, which is the same as rsshogi's move label."""
     return int(move_label(usi, Color.WHITE if white else Color.BLACK))

@@ -1,6 +1,6 @@
 """Start positions of records: handicaps, KIF diagrams, and boards set up piece by piece.
 
-A start that is not understood is refused, and never replaced by the usual one.
+A start position that cannot be read is refused. The usual start position never replaces it.
 """
 
 import re
@@ -26,7 +26,7 @@ _UPPER_HAND = {
     "八枚落ち": "3gkg3/9",
     "十枚落ち": "4k4/9",
 }
-"""The first two ranks of each handicap that KIF has a name for."""
+"""First two ranks of the board, by the KIF name of the handicap."""
 HANDICAPS = {"平手": START_SFEN} | {
     name: f"{ranks}/ppppppppp/9/9/9/PPPPPPPPP/1B5R1/LNSGKGSNL w - 1"
     for name, ranks in _UPPER_HAND.items()
@@ -35,7 +35,7 @@ KANJI = {
     **dict(zip("歩香桂銀金角飛玉王", "PLNSGBRKK", strict=True)),
     **dict(zip("と杏仝圭全馬龍竜", "PLLNSBRR", strict=True)),
 }
-"""Kanji of a piece to SFEN's letter for its unpromoted form."""
+"""SFEN letter of the unpromoted piece, by the kanji of the piece."""
 PROMOTED = frozenset("と杏仝圭全馬龍竜")
 _NUMBERS = "〇一二三四五六七八九"
 _EMPTY = "・･.．"
@@ -50,14 +50,14 @@ class StartPosition:
 
     def __init__(self) -> None:
         self.board: dict[str, str] = {}
-        """Square (USI) to piece (SFEN)."""
+        """SFEN letters of the piece on each occupied square, by USI square name."""
         self.hands: Counter[str] = Counter()
-        """Piece (SFEN) to number; capitals are black's."""
+        """Number of pieces in hand, by SFEN letter; capitals are black's pieces."""
         self.white_to_move = False
 
     @classmethod
     def read(cls, sfen: str) -> "StartPosition":
-        """Return the start position of an SFEN, which must be valid."""
+        """Return the start position that a valid SFEN gives."""
         start = cls()
         board, side, hands = sfen.split()[:3]
         for rank, row in zip("abcdefghi", board.split("/"), strict=True):
@@ -81,7 +81,7 @@ class StartPosition:
         return start
 
     def sfen(self) -> str:
-        """Return the position as an SFEN. It is not checked."""
+        """Return the position as an SFEN. This method does not check the position."""
         board = START_SFEN.split()[0] if self.board == _EVEN else self._ranks()
         held = ((piece, self.hands[piece]) for piece in "RBGSNLPrbgsnlp")
         hands = "".join(f"{count if count > 1 else ''}{piece}" for piece, count in held if count)
@@ -95,7 +95,7 @@ class StartPosition:
         return "/".join(rows)
 
     def give_rest(self, *, white: bool) -> None:
-        """Put all pieces that are not placed yet, without kings, into one side's hand."""
+        """Put all pieces that are not placed yet, except kings, into the hand of one side."""
         used = Counter(piece.upper().lstrip("+") for piece in self.board.values())
         used.update(piece.upper() for piece in self.hands.elements())
         for piece, count in _SET.items():
@@ -107,12 +107,15 @@ _EVEN = StartPosition.read(START_SFEN).board
 
 
 def is_row(line: str) -> bool:
-    """Whether a line is a rank of a KIF board, or was meant as one."""
+    """Return whether a line is a rank of a KIF board, or begins with ``|`` like one."""
     return line.lstrip().startswith("|") or _ROW.fullmatch(line.strip()) is not None
 
 
 def read_rows(rows: Sequence[str]) -> dict[str, str]:
-    """Read the ranks of a KIF board; return square (USI) to piece (SFEN). Raises ValueError."""
+    """Read the ranks of a KIF board; return the SFEN letters of the pieces by USI square name.
+
+    Raises ValueError if there are not nine ranks, or if a rank cannot be read.
+    """
     if len(rows) != 9:
         raise ValueError(f"the diagram has {len(rows)} ranks, not 9")
     board = {}
@@ -130,7 +133,10 @@ def read_rows(rows: Sequence[str]) -> dict[str, str]:
 
 
 def read_hand(text: str) -> Counter[str]:
-    """Read a hand of a KIF diagram; return piece (SFEN, capitals) to number. Raises ValueError."""
+    """Read a hand of a KIF diagram; return the number of pieces by SFEN letter (capitals).
+
+    Raises ValueError if the hand cannot be read.
+    """
     pieces = "".join(text.split())
     hand: Counter[str] = Counter()
     if pieces in {"", "なし"}:
@@ -143,7 +149,7 @@ def read_hand(text: str) -> Counter[str]:
 
 
 def _number(kanji: str) -> int:
-    """Return the value of a kanji number from 1 to 19; an empty one is 1."""
+    """Return the value of a kanji number from 1 to 19; an empty text means 1."""
     ones = kanji.removeprefix("十")
     tens = 10 * (ones != kanji)
     return tens + (_NUMBERS.index(ones) if ones else 0 if tens else 1)

@@ -1,4 +1,4 @@
-"""List what a collection of records holds: every file, every game, and every problem."""
+"""List the contents of a collection of records: every file, every game, and every problem."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,35 +10,35 @@ from keisei.records.game import GameRecord, RecordError
 
 @dataclass(frozen=True, slots=True)
 class Surveyed:
-    """A file, and the games that were found in it."""
+    """A file and the games in it."""
 
     file: Path
     format: str = ""
-    """KIF, KI2, CSA or USI; empty if the file was not read."""
+    """Name of the format: KIF, KI2, CSA or USI; empty if the file was not read."""
     encoding: str = ""
     games: tuple[GameRecord | RecordError, ...] = ()
-    """The games in order; in place of a game that cannot be used, the error."""
+    """Games of the file, in order. An error takes the place of a game that cannot be used."""
     problem: str = ""
-    """Why the file was not read: it cannot be read, or its name has another ending."""
+    """Reason why the file was not read: it is unreadable, or it is not a record file."""
 
     @property
     def read(self) -> list[GameRecord]:
-        """The games that can be used."""
+        """Games that can be used."""
         return [game for game in self.games if isinstance(game, GameRecord)]
 
     @property
     def refused(self) -> list[RecordError]:
-        """The errors of the games that cannot be used."""
+        """Errors of the games that cannot be used."""
         return [game for game in self.games if isinstance(game, RecordError)]
 
 
 def survey(paths: Iterable[Path]) -> Iterator[Surveyed]:
-    """Yield the files in ``paths``, and all files in and below the folders in ``paths``.
+    """Yield the files that are named in ``paths`` or are inside a folder named there.
 
-    Each file is read when the iterator reaches it.
+    Files in subfolders are included. Each file is read when the iterator reaches it.
 
     Raises:
-        RecordError: a path does not exist, or a file in ``paths`` is not a record file.
+        RecordError: a path does not exist, or a file named in ``paths`` is not a record file.
     """
     files: list[Path] = []
     for path in paths:
@@ -47,7 +47,7 @@ def survey(paths: Iterable[Path]) -> Iterator[Surveyed]:
 
 
 def _survey_file(file: Path) -> Surveyed:
-    """Read one file."""
+    """Read one file, and list its games."""
     if file.suffix.lower() not in FORMATS:
         return Surveyed(file, problem="skipped: not a file of game records")
     try:

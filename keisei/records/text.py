@@ -1,17 +1,18 @@
-"""Decode the text of a record file, and make quotes of it safe to print."""
+"""Decode the text of a record file, and make quotations from it safe to print."""
 
 import re
 
 _ENCODINGS = {"EUC-JP": "euc_jp", "Shift_JIS": "cp932", "UTF-8": "utf-8"}
 _TYPICAL = re.compile("[手合割先後数▲△☗☖同一二三四五六七八九１-９歩香桂銀金角飛玉]")
-"""Frequent letters of KIF and KI2; a wrong encoding gives almost none of them."""
+"""Frequent characters of KIF and KI2 files; a text in a wrong encoding has almost none."""
 
 
 def decode(data: bytes) -> tuple[str, str]:
     """Return the text and the name of its encoding, which is guessed once for the whole file.
 
-    If some bytes are invalid in every encoding (a name cut inside a letter), the likeliest encoding
-    is used and those bytes are replaced. This does no harm in names and comments.
+    If some bytes are invalid in every encoding (for example, because a name was cut inside a
+    character), the most likely encoding is used, and these bytes are replaced. This does no harm in
+    names and comments.
     """
     try:
         return data.decode("utf-8-sig"), "UTF-8"
@@ -22,14 +23,14 @@ def decode(data: bytes) -> tuple[str, str]:
 
 
 def _likeness(text: str) -> int:
-    """Return how much a text looks like a record: the higher, the more."""
+    """Return a score, which is higher if the text looks more like a game record."""
     return len(_TYPICAL.findall(text)) - text.count("\ufffd")
 
 
 def printable(text: str) -> str:
-    """Return a message that quotes a file as one line of at most 400 letters of the text.
+    """Shorten a message that quotes a file to 400 characters, and make it one printable line.
 
-    Letters that are not printable are escaped, so that the line is safe to show in a terminal.
+    Characters that are not printable are escaped, so the line is safe to print in a terminal.
     """
     short = text if len(text) <= 400 else f"{text[:399]}…"
     if short.isprintable():
@@ -41,5 +42,5 @@ def printable(text: str) -> str:
 
 
 def lines_of(text: str) -> list[str]:
-    """Split a text into lines at CR, LF and CRLF only (``str.splitlines`` splits at more)."""
+    """Split a text into lines at CR, LF and CRLF only (``str.splitlines`` has more separators)."""
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")

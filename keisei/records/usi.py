@@ -10,18 +10,18 @@ from keisei.shogi.usi import read_line
 
 _MOVE = re.compile(r"[1-9][a-i][1-9][a-i]\+?|[PLNSGBR]\*[1-9][a-i]")
 _END = re.compile(r"(?:[^\W\d]|-)+")
-"""A word that may come in place of the last move."""
+"""Pattern of an end word, such as ``resign``, which may follow the last move."""
 
 
 def split(lines: list[str]) -> Iterator[tuple[int, str]]:
-    """Yield the games of a file: line number and line. ``#`` begins a comment."""
+    """Yield the line number and the line of each game in a file. ``#`` begins a comment."""
     for number, line in enumerate(lines, 1):
         if line.partition("#")[0].strip():
             yield number, line
 
 
 def read(line: str, source: str) -> GameRecord:
-    """Read one game from a line. Raises ValueError."""
+    """Read one game from a line. Raises ValueError if it is not valid."""
     start, words = read_line(line)
     end = UNKNOWN
     if words and _END.fullmatch(words[-1]):

@@ -1,7 +1,8 @@
-"""Write game records: KIF, CSA and USI.
+"""Write game records in KIF, CSA and USI format.
 
-rsshogi writes KIF and CSA; this module corrects its output where readers need more. The formats:
-http://kakinoki.o.oo7.jp/kif_format.html, http://www2.computer-shogi.org/protocol/record_v3.html.
+The rsshogi library writes KIF and CSA. This module corrects its output where other programs need
+it. Descriptions of the formats: http://kakinoki.o.oo7.jp/kif_format.html,
+http://www2.computer-shogi.org/protocol/record_v3.html.
 """
 
 import re
@@ -21,44 +22,54 @@ _LOSSES = {
     "illegal_move": "LOSE_BY_ILLEGAL_MOVE",
     "perpetual_check": "LOSE_BY_ILLEGAL_MOVE",
 }
-"""Ends where the side to move loses. All others (no_moves ...) are written as a resignation."""
+"""rsshogi's name of each end in which the side to move loses.
+
+Ends that are not listed here, such as no_moves, are written as a resignation.
+"""
 _USI_ENDS = {
     "RESIGN": "resign",
-    "LOSE_BY_ILLEGAL_MOVE": "resign",  # USI has no word for it; this one names the winner
+    "LOSE_BY_ILLEGAL_MOVE": "resign",  # USI has no word for it, but this word gives the winner
     "WIN_BY_DECLARATION": "win",
     "REPETITION_DRAW": "sennichite",
     "IMPASSE": "jishogi",
     "INTERRUPT": "max_moves",
 }
-"""End words of USI lines, as ``read_games`` reads them. Other ends follow from the rules."""
+"""End word of a USI line, which ``read_games`` can read, by rsshogi's name of the end.
+
+Ends that are not listed here need no word, because they follow from the rules.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GameToWrite:
-    """A game to be written."""
+    """A finished game that is to be written."""
 
     black: str
     white: str
     result: Literal["black", "white", "draw", "capped"]
     reason: str
-    """checkmate, no_moves, repetition, perpetual_check, declaration, max_ply, resignation ..."""
+    """Why the game ended: checkmate, no_moves, repetition, perpetual_check, declaration, max_ply,
+    resignation ..."""
     start: str
-    """``startpos`` or ``sfen ...``."""
+    """Start position: ``startpos`` or ``sfen ...``."""
     moves: Sequence[str]
-    """The moves in USI."""
+    """Moves of the game in USI."""
     values: Sequence[float | None] = ()
-    """The mover's expected result before each move, in [-1, 1]. None or empty: unknown."""
+    """Expected result for the mover before each move, in [-1, 1].
+
+    None means that the value is unknown. An empty sequence means that all values are unknown.
+    """
     event: str = ""
-    """The evaluation, or the other event, that the game belongs to."""
+    """Name of the evaluation or other event in which the game was played."""
     time: float | None = None
-    """When it ended, in seconds since the epoch; written in local time."""
+    """Time of the game's end, in seconds since the epoch. The record gives it in local time."""
 
 
 def write_usi(game: GameToWrite) -> str:
     """Return the game as one line: ``startpos moves ...`` or ``sfen ... moves ...``.
 
     An end word follows the last move: ``resign``, ``win``, ``sennichite``, ``jishogi`` or
-    ``max_moves``. There is none for a mate, or for a win by the other side's illegal move.
+    ``max_moves``. There is no end word after a mate, or after the other side's illegal move.
     """
     end = _USI_ENDS.get(_end(game)[0])
     return " ".join([game.start, "moves", *game.moves, *([end] if end else [])]) + "\n"
@@ -67,16 +78,16 @@ def write_usi(game: GameToWrite) -> str:
 def write_kif(game: GameToWrite) -> str:
     """Return the game as KIF. Save it as UTF-8, in a file whose name ends in ``.kifu``.
 
-    Values and the reason are comments. A game that was stopped at the maximum ply is written as
-    中断: KIF has no word for it, and it is not a draw.
+    Values and the reason are written as comments. If the game was stopped at the maximum ply, its
+    end is written as 中断, because KIF has no word for this end, and the game is not a draw.
 
     Raises RecordError if a move is not legal.
     """
     kind, result = _end(game)
     if kind != "MATE":
         return _HEADER + _record(game, kind, result).to_kif()
-    # The line below the end names the winner after a resignation, but not after a mate. Some
-    # readers look only at that line, so we write a resignation and replace its word.
+    # rsshogi writes a last line that names the winner, but after a mate this line lacks the winner.
+    # Some programs read only this line. So we write a resignation, and then replace its word.
     before, _, after = _record(game, "RESIGN", result).to_kif().rpartition("投了")
     return f"{_HEADER}{before}詰み{after}"
 
@@ -84,8 +95,8 @@ def write_kif(game: GameToWrite) -> str:
 def write_csa(game: GameToWrite) -> str:
     """Return the game as CSA, version 3.0. Save it as UTF-8.
 
-    Values and the reason are comments that programs can read. A game that was stopped at the
-    maximum ply is written as %CHUDAN.
+    Values and the reason are written as comments that programs can read. If the game was stopped at
+    the maximum ply, its end is written as %CHUDAN.
 
     Raises RecordError if a move is not legal.
     """
@@ -95,7 +106,7 @@ def write_csa(game: GameToWrite) -> str:
 
 
 def _csa_rank(line: str) -> str:
-    """Write empty squares of a rank as `` * ``, as the standard does; rsshogi writes ``*  ``."""
+    """Change empty squares of a rank from rsshogi's ``*  `` to `` * ``, as the format demands."""
     if not re.match("P[1-9]", line):
         return line
     squares = [line[i : i + 3] for i in range(2, 29, 3)]
@@ -103,7 +114,7 @@ def _csa_rank(line: str) -> str:
 
 
 def _end(game: GameToWrite) -> tuple[str, str]:
-    """Return kind and result of the end, in rsshogi's words."""
+    """Return rsshogi's names of the game's end and result."""
     if game.result == "capped":
         return "INTERRUPT", "PAUSED"
     if game.result == "draw":

@@ -1,1 +1,1 @@
-"""A run: its device thread, its tasks on the event loop, its checkpoints and evaluations."""
+"""A run: its device thread, event loop tasks, checkpoints and evaluations."""

@@ -1,24 +1,30 @@
 """Commands to the device thread that concern training."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from keisei.play.mailbox import Command
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pause(Command):
-    """Stop training turns; evaluations and moves go on."""
+    """Pause training; evaluations and moves go on."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Resume(Command):
-    """Go on training."""
+    """Continue training after a pause."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SaveCheckpoint(Command):
-    """Save when the iteration in progress has ended; the answer is the checkpoint's path."""
+    """Save a checkpoint after the iteration in progress. The answer is the checkpoint's path."""
 
 
-COMMANDS = {"pause": Pause, "resume": Resume, "checkpoint": SaveCheckpoint}
-"""Commands by the names that ``Keisei.submit`` and the HTTP API use."""
+CommandName = Literal["pause", "resume", "checkpoint"]
+COMMANDS: dict[CommandName, type[Command]] = {
+    "pause": Pause,
+    "resume": Resume,
+    "checkpoint": SaveCheckpoint,
+}
+"""Command classes by the names that ``Keisei.submit`` and the HTTP API use."""

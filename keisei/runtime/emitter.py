@@ -1,4 +1,4 @@
-"""Events that the device thread sends: states, alerts, boards, and what an iteration gave."""
+"""Sends the events of the device thread: states, alerts, boards, and iterations' results."""
 
 import time
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from keisei.process import heap_bytes
 from keisei.runtime.share import Share
 
 BOARD_SECONDS = 0.5
-"""Time between two boards."""
+"""Shortest time between two board events, in seconds."""
 
 
 class Emitter:
@@ -23,18 +23,18 @@ class Emitter:
 
     def __init__(self, run: str, step: int, outbox: Outbox) -> None:
         self.state: State = "starting"
-        """The state in the newest status event."""
+        """State in the newest status event."""
         self.step = step
-        """Step that events carry."""
+        """Step that the next events carry."""
         self._run = run
         self._outbox = outbox
         self._marks = (step, 0.0, 0.0)
-        """Step, seconds of training and of evaluation at the end of the last iteration."""
+        """Step, seconds of training and seconds of evaluation at the end of the last iteration."""
         self._board_due = 0.0
         self._failed_telemetry: set[str] = set()
 
     def start(self, step: int) -> None:
-        """Count speed from here: the learner is ready at ``step``."""
+        """Measure speed from ``step`` on, at which the learner begins."""
         self.step = step
         self._marks = (step, 0.0, 0.0)
 
@@ -48,7 +48,7 @@ class Emitter:
         self._emit(Alert, name=name, level=level, message=message)
 
     def iteration(self, report: IterationReport, share: Share, device: str) -> None:
-        """Send an iteration's metrics, alerts and games in one call, which wakes the loop once."""
+        """Send an iteration's metrics, alerts and games in one call, to wake the loop only once."""
         self.step = report.step
         before, self._marks = self._marks, (report.step, share.training, share.evaluation)
         steps, training, evaluation = (
@@ -79,7 +79,7 @@ class Emitter:
         self._outbox.emit(iteration, *alerts, *games)
 
     def board(self, learner: Learner) -> None:
-        """Send the position of the game on show, twice a second at most."""
+        """Send the position of the displayed game, at most twice a second."""
         now = time.monotonic()
         if now < self._board_due:
             return
@@ -89,15 +89,18 @@ class Emitter:
                 self._emit(Board, **board)
 
     def last_words(self, event: Event) -> None:
-        """Send a last event, without the limit of the outbox."""
+        """Send the run's last event, even if the outbox is full."""
         self._outbox.emit(event, always=True)
 
     @contextmanager
     def _telemetry(self, what: str) -> Iterator[None]:
-        """Turn an exception in the block into an alert, once, so that training goes on."""
+        """Catch an exception of the block, so that training goes on.
+
+        The first exception for each ``what`` is sent as an alert.
+        """
         try:
             yield
-        except Exception as error:  # noqa: BLE001 (whatever it is must not end a run)
+        except Exception as error:  # noqa: BLE001 (no failure of telemetry may end a run)
             if what not in self._failed_telemetry:
                 self._failed_telemetry.add(what)
                 text = f"{what} is not shown: {type(error).__name__}: {error}"
@@ -111,7 +114,7 @@ class Emitter:
 
 
 def _memory(device: str) -> dict[str, float]:
-    """Return the memory of process and device. Raises OSError when no more files can be opened."""
+    """Return the memory that process and device use. Raises OSError if no file can be opened."""
     on_device = torch.cuda.memory_allocated(device) if device.startswith("cuda") else 0
     return {
         "system/rss_bytes": float(psutil.Process().memory_info().rss),

@@ -1,4 +1,4 @@
-"""The evaluations of a run: one record for each; a change is published."""
+"""The evaluations of a run: a record of each one, and an event for each change."""
 
 import secrets
 import time
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from keisei.evaluation.spec import EvaluationSpec
 
 MAX_RECORDS = 1000
-"""Maximum number of records; a new one replaces the oldest that has ended."""
+"""Maximum number of records; beyond it, the oldest ended evaluation is removed."""
 MAX_UNFINISHED = 32
-"""Maximum number of evaluations that wait or play."""
+"""Maximum number of evaluations that have not ended."""
 INTERRUPTED = "the run ended before this evaluation; keisei serve --resume continues it"
 
 _EVENT_ONLY = {"event", "run", "step", "time"}
@@ -33,10 +33,10 @@ class EvaluationRecord:
     def __init__(
         self, known: dict[str, Any], spec: "EvaluationSpec | None" = None, key: str | None = None
     ) -> None:
-        """``known``: the fields of ``keisei.events.Evaluation`` that differ from their defaults."""
+        """``known``: values for fields of ``keisei.events.Evaluation``; others get defaults."""
         self.spec = spec
         self.key = key
-        """The idempotency key of the request."""
+        """Idempotency key of the request; None if it had none."""
         self.done = anyio.Event()
         """Set when the evaluation has ended, or this process will not continue it."""
         self._changed = anyio.Event()
@@ -55,16 +55,16 @@ class EvaluationRecord:
 
     @cached_property
     def scope(self) -> anyio.CancelScope:
-        """The scope in which the evaluation is played; ``cancel`` cancels it."""
+        """Scope in which the evaluation plays; ``cancel`` cancels it."""
         return anyio.CancelScope()
 
     def cancel(self) -> None:
-        """End the evaluation early. Does nothing if it has ended."""
+        """End the evaluation early. Does nothing if it has already ended."""
         if not self.done.is_set():
             self.scope.cancel()
 
     def change(self, **changed: Any) -> None:
-        """Change fields and wake the followers. ``EvaluationRecords.change`` also publishes."""
+        """Change fields and wake the followers. Does not publish: see ``EvaluationRecords``."""
         self.fields |= tuples_as_lists(changed)
         if self.fields["state"] in EVALUATION_ENDED and not self.done.is_set():
             self.fields["finished"] = time.time()
@@ -73,7 +73,7 @@ class EvaluationRecord:
         self._changed = anyio.Event()
 
     async def follow(self) -> AsyncGenerator[dict[str, Any], None]:
-        """Yield the fields now and after each change, until the end; a slow reader misses some."""
+        """Yield the fields now and after each change until the end; slow readers miss changes."""
         while True:
             changed, over = self._changed, self.done.is_set()
             yield dict(self.fields)
@@ -83,9 +83,9 @@ class EvaluationRecord:
 
 
 class EvaluationHandle:
-    """An evaluation that was started. Iterate over it to follow it; await ``result`` for its end.
+    """A started evaluation. Iterate over it to follow the changes; await ``result()`` for the end.
 
-    Leaving its ``async with`` cancels the evaluation unless it has ended.
+    Leaving its ``async with`` block cancels the evaluation unless it has ended.
     """
 
     def __init__(self, record: EvaluationRecord) -> None:
@@ -109,11 +109,11 @@ class EvaluationHandle:
         return self._record.follow()
 
     def cancel(self) -> None:
-        """End the evaluation early. Does nothing if it has ended."""
+        """End the evaluation early. Does nothing if it has already ended."""
         self._record.cancel()
 
     async def result(self) -> dict[str, Any]:
-        """Wait for the end; return all fields: state, score, interval, counts, ends by reason."""
+        """Wait for the end of the evaluation; return all fields of its record."""
         await self._record.done.wait()
         return dict(self._record.fields)
 
@@ -127,7 +127,7 @@ class EvaluationRecords:
         self._records: dict[str, EvaluationRecord] = {}
 
     def add(self, spec: "EvaluationSpec", key: str | None) -> tuple[EvaluationRecord, bool]:
-        """Return a record for ``spec``, and whether it is new. The same key gives the same record.
+        """Return a record for ``spec`` and whether it is new. A known key returns its old record.
 
         Raises KeyReused if the key was used with another ``spec``, and InboxFull.
         """
@@ -155,19 +155,19 @@ class EvaluationRecords:
         return record, True
 
     def change(self, record: EvaluationRecord, **changed: Any) -> None:
-        """Change a record, then publish it. An event never says more than the record."""
+        """Change a record first, then send its fields as an event."""
         record.change(**changed)
         names = {field.name for field in fields(Evaluation)}
         self._publish(Evaluation, **{name: record.fields[name] for name in names - _EVENT_ONLY})
 
     def restore(self, rows: Sequence[dict[str, Any]]) -> list[EvaluationRecord]:
-        """Add records from the database, given newest first; return those that have not ended."""
+        """Add records for database rows (newest first); return the records that have not ended."""
         for row in reversed(rows[:MAX_RECORDS]):
             self._records[row["id"]] = EvaluationRecord(row)
         return [record for record in self._records.values() if not record.done.is_set()]
 
     def drop(self, record: EvaluationRecord) -> None:
-        """Remove a record that could not be started."""
+        """Remove the record of an evaluation that could not be started."""
         del self._records[record.id]
 
     def get(self, id: str) -> EvaluationRecord | None:
@@ -179,14 +179,14 @@ class EvaluationRecords:
         return [dict(record.fields) for record in reversed(self._records.values())]
 
     def close(self) -> None:
-        """Mark the evaluations that have not ended as interrupted, because the run ends."""
+        """Mark all evaluations that have not ended as interrupted, because the run has ended."""
         for record in self._records.values():
             if not record.done.is_set():
                 record.change(state="interrupted", message=INTERRUPTED)
 
 
 class EvaluationMethods(ABC):
-    """The methods of a run that read and cancel its evaluations, for users of the run."""
+    """Methods by which the users of a run read, follow and cancel its evaluations."""
 
     @property
     @abstractmethod
@@ -194,20 +194,20 @@ class EvaluationMethods(ABC):
         """The run's evaluations. Raises NotRunning before the run is entered."""
 
     def evaluations(self) -> list[dict[str, Any]]:
-        """Return all evaluations of the run, newest first."""
+        """Return the fields of the run's evaluations, newest first."""
         return self.evaluation_records.list()
 
     def evaluation(self, id: str) -> dict[str, Any] | None:
-        """Return one evaluation, or None."""
+        """Return the fields of one evaluation, or None if there is none with this id."""
         record = self.evaluation_records.get(id)
         return dict(record.fields) if record else None
 
     def follow_evaluation(self, id: str) -> AsyncGenerator[dict[str, Any], None]:
-        """Yield an evaluation now and after each change, until its end. Raises KeyError."""
+        """Yield an evaluation's fields now and after each change until its end. Raises KeyError."""
         return self._record(id).follow()
 
     def cancel_evaluation(self, id: str) -> None:
-        """End an evaluation early. Does nothing if it has ended. Raises KeyError."""
+        """End an evaluation early. Does nothing if it has already ended. Raises KeyError."""
         self._record(id).cancel()
 
     def _record(self, id: str) -> EvaluationRecord:

@@ -24,13 +24,13 @@ from keisei.store import DatabaseError, RunDirectory
 from keisei.store.layout import CHECKPOINTS
 
 AT_ONCE = 4
-"""Evaluations that play at once; more wait for their turn."""
+"""Number of evaluations that play at the same time; the others wait in a queue."""
 
 
 class Evaluations:
     """Starts, plays and ends the evaluations of a run. Event loop only.
 
-    Each is a task on the loop; its networks play on the device thread.
+    Each evaluation is a task on the event loop; its networks compute on the device thread.
     """
 
     def __init__(
@@ -40,9 +40,9 @@ class Evaluations:
         records: EvaluationRecords,
         unfinished: Sequence[EvaluationRecord] = (),
     ) -> None:
-        """``unfinished``: evaluations of the run's earlier processes, to be played on."""
+        """``unfinished``: evaluations that earlier processes of the run began; they continue."""
         self.values: dict[str, float] = {}
-        """Metrics of the evaluation that ended last and was not a test for ``best``."""
+        """Metrics of the last evaluation that ended and was not a test for promotion."""
         self._run, self._mailbox, self._records = run, mailbox, records
         self._named = NamedCheckpoints(run)
         self._unfinished = unfinished
@@ -64,7 +64,7 @@ class Evaluations:
                 self._group.cancel_scope.cancel()
 
     async def start(self, spec: EvaluationSpec, key: str | None = None) -> EvaluationRecord:
-        """Start an evaluation; the same key gives the same record.
+        """Start an evaluation; return its record. A known key returns its old record.
 
         Raises InboxFull, KeyReused, NotRunning.
         """
@@ -78,7 +78,7 @@ class Evaluations:
         return record
 
     def start_soon(self, start: Callable[[], Any]) -> None:
-        """Run a coroutine function that starts evaluations, in a task beside them."""
+        """Run ``start``, a coroutine function that starts evaluations, in a new task."""
         if self._open.is_set():
             self._group.start_soon(start)
 
@@ -87,7 +87,7 @@ class Evaluations:
         self._group.start_soon(self._evaluate, record)
 
     async def _evaluate(self, record: EvaluationRecord) -> None:
-        """Play one evaluation. However it ends, its record says so."""
+        """Play one evaluation to its end. Its record always gets the state in which it ended."""
         archive = Archive(self._run.path, record.id)
         end: dict[str, Any] = {"state": "interrupted", "message": INTERRUPTED}
         try:
@@ -96,7 +96,7 @@ class Evaluations:
                     ending = await self._play(record, archive)
                 end = await self._settle(record, archive, ending)
             if scope.cancelled_caught:
-                end = {"state": "cancelled"}  # before the rating, in which the run may end
+                end = {"state": "cancelled"}  # set before the rating: the run may end during it
                 end["message"] = await _rate(archive)
         except NotRunning:
             if scope.cancel_called:
@@ -129,19 +129,19 @@ class Evaluations:
         self._know(record, measured=step, players=players)
 
     def _know(self, record: EvaluationRecord, **known: Any) -> None:
-        """Record and pin the checkpoints that play. The next change of the record publishes it."""
+        """Record the checkpoints that play and pin them. The record's next event shows them."""
         record.change(**known)
         self._pin(record)
 
     def _pin(self, record: EvaluationRecord) -> None:
-        """Protect the run's checkpoints that the evaluation plays with from pruning."""
+        """Keep the run from pruning those of its checkpoints that play in this evaluation."""
         own = [path for path in record.fields["players"].values() if path.startswith(CHECKPOINTS)]
         self._run.pinned[record.id] = {int(Path(path).name) for path in own}
 
     async def _settle(
         self, record: EvaluationRecord, archive: Archive, ending: Ending
     ) -> dict[str, Any]:
-        """Rate the players, promote ``current`` if asked to; return what changes in the record."""
+        """Rate the players; if asked to, promote ``current``. Return the record's new fields."""
         result, message = ending.result, _join(ending.message, await _rate(archive))
         if ending.state == "failed":
             return {"state": "failed", "result": result or None, "message": message}
@@ -158,7 +158,7 @@ class Evaluations:
 
 
 class _Arena(DeviceArena):
-    """Reports which weights were copied for ``current``."""
+    """A ``DeviceArena`` that reports which weights were copied for ``current``."""
 
     def __init__(self, mailbox: Mailbox, run: Path, on_copy: Callable[[int], None]) -> None:
         """``on_copy`` is called with the step of the copied weights."""
@@ -174,7 +174,7 @@ class _Arena(DeviceArena):
 
 
 async def _rate(archive: Archive) -> str:
-    """Rate all players of the run again. Return why the ratings were not kept, or nothing."""
+    """Rate all players of the run. Return why the ratings could not be written, or ``""``."""
     try:
         await to_thread.run_sync(archive.rate)
     except DatabaseError as error:

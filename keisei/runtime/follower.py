@@ -1,7 +1,7 @@
 """Training on several ranks: the orders that rank 0 sends, and how the other ranks obey them.
 
-Rank 0 is a whole run. The other ranks have no event loop, database or clock of their own: between
-two turns they wait for the next order. This module holds both sides of each order.
+Rank 0 is a complete run. The other ranks have no event loop and no database. They decide nothing:
+before each turn they wait for an order of rank 0. This module sends and obeys the orders.
 """
 
 import json
@@ -17,7 +17,7 @@ from keisei.store.checkpoints import Files, write_part
 
 
 def start_others(ranks: Ranks, run: Path, resumed: Path | None, init: Path | None) -> None:
-    """On rank 0: order the other ranks to begin where rank 0 begins."""
+    """On rank 0: order the other ranks to begin with the same run and checkpoint."""
     paths = {"run": run, "resumed": resumed, "init": init}
     ranks.send_order("start", json.dumps({k: str(v.absolute()) for k, v in paths.items() if v}))
 
@@ -25,7 +25,7 @@ def start_others(ranks: Ranks, run: Path, resumed: Path | None, init: Path | Non
 def collect_parts(ranks: Ranks, folder: Path) -> Files:
     """On rank 0: order the other ranks to write their files of a checkpoint.
 
-    Raises OSError if one of them can't.
+    Returns the files of all ranks. Raises OSError if a rank can't write its files.
     """
     ranks.send_order("save", str(folder))
     files: Files = {}
@@ -37,9 +37,12 @@ def collect_parts(ranks: Ranks, folder: Path) -> Files:
 
 
 def follow(ranks: Group) -> None:
-    """On the other ranks: obey until the end. Raises RankError, and whatever ends training."""
+    """On the other ranks: obey orders until training ends.
+
+    Raises RankError, and any exception that training raises on this rank.
+    """
     order, text = ranks.receive_order()
-    if order == "end":  # stopped before it began
+    if order == "end":  # the run was stopped before training began
         return
     learner = _start(ranks, **{name: Path(path) for name, path in json.loads(text).items()})
     try:
@@ -76,7 +79,7 @@ def _follow(ranks: Group, learner: Learner) -> None:
 
 
 def _write(folder: Path, rank: int, learner: Learner) -> Files | str:
-    """Write this rank's part of a checkpoint. Return its files, or why it can't be written."""
+    """Write this rank's part of a checkpoint. Return its files, or the reason for a failure."""
     from keisei.ppo.checkpoint import RANK_GROUPS
 
     tensors = learner.tensors()

@@ -1,4 +1,4 @@
-"""Makes a run's learner and brings it to where the run begins."""
+"""Makes the learner of a run and loads the checkpoint from which the run begins."""
 
 from pathlib import Path
 
@@ -12,9 +12,9 @@ from keisei.store import Checkpoint, load_checkpoint
 
 
 def build_learner(settings: Settings, ranks: Ranks = ALONE) -> Learner:
-    """Return a learner in the precision and on the device that the settings name.
+    """Return a learner with the precision and the device that the settings name.
 
-    With several ranks, each takes the GPU of its own number. Raises DeviceError.
+    With several ranks, each rank uses the GPU of its local number. Raises DeviceError.
     """
     device = resolve_device(settings.device)
     if ranks.size > 1 and device.type == "cuda":
@@ -26,9 +26,10 @@ def build_learner(settings: Settings, ranks: Ranks = ALONE) -> Learner:
 def begin(
     learner: Learner, resumed: Path | None, init: Path | None, rank: int = 0
 ) -> Checkpoint | None:
-    """Load what a new learner starts from, and warm it up. Return the checkpoint that it continues.
+    """Load a checkpoint into a new learner, and warm the learner up. Return the resumed checkpoint.
 
-    Raises CheckpointError.
+    ``resumed`` restores the whole state, ``init`` only the weights; without both, nothing is
+    loaded. Returns None unless ``resumed`` is given. Raises CheckpointError.
     """
     checkpoint = None
     if resumed:

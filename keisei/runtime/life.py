@@ -1,4 +1,4 @@
-"""A run's tasks on the event loop, from the opened files to the closed ones."""
+"""The tasks of a run on the event loop, after its files are opened until they are closed."""
 
 import asyncio
 import logging
@@ -30,11 +30,11 @@ from keisei.runtime.status import RunState, StatusReport
 from keisei.runtime.worker import RunOutcome, Worker, failure
 
 CLOSE_SECONDS = 15.0
-"""How long sinks may take to write what is left."""
+"""Longest time that the sinks get at the end to write the remaining events, in seconds."""
 RECENT = 100
-"""Statuses and alerts that are remembered, in case the database does not take them."""
+"""Number of statuses and alerts kept in memory, in case the database can't store them."""
 COMPILE_SECONDS = 3.0
-"""How long a stop waits for a compile that may be left behind."""
+"""Time that a stop waits for a compilation before it leaves the thread behind, in seconds."""
 
 _log = logging.getLogger(__name__)
 
@@ -53,12 +53,12 @@ class RunLife:
     ) -> None:
         """``stopping`` is set when the run has been asked to end.
 
-        ``leave_compile``: a stop does not wait for a compile to end.
+        ``leave_compile``: whether a stop may leave a device thread that compiles behind.
         """
         self.outcome: RunOutcome
-        """How the run ended; set when ``live`` has returned."""
+        """How the run ended. Set once ``live`` has returned."""
         self.left_behind = False
-        """Whether the device thread still compiles though the run has ended."""
+        """Whether the run ended while its device thread still compiled and was left behind."""
         self.recent: deque[Event] = deque(maxlen=RECENT)
         """The newest statuses and alerts, newest first."""
         self._plan, self._mailbox = plan, mailbox
@@ -82,9 +82,10 @@ class RunLife:
             self.alert("start", "warning", remark)
 
     async def live(self) -> None:
-        """Train to the end, then close everything, in the order in which events flow.
+        """Train to the end, then close everything.
 
-        The device thread ends first, then evaluations, the outbox, the sinks, streams and files.
+        The device thread ends first, then evaluations, outbox, sinks, streams and files, because
+        events flow in this order.
         """
         try:
             async with create_task_group() as supervised:
@@ -103,7 +104,7 @@ class RunLife:
                     await to_thread.run_sync(release)
 
     def _supervise(self, group: anyio.abc.TaskGroup) -> None:
-        """Start the tasks whose crash must not end training."""
+        """Start the tasks that may crash without ending training."""
         for name, run in (
             ("stream", self.hub.run),
             ("heartbeat", self._heartbeat.run),
@@ -123,13 +124,16 @@ class RunLife:
                         if self._plan.keep_serving:
                             await self._stopping.wait()
                 finally:
-                    self._outbox.close()  # the pump ends when it has handed on what is left
+                    self._outbox.close()  # the pump ends when it has handed on the last event
             for feed in self._feeds:
                 feed.close()
             sinks.cancel_scope.deadline = anyio.current_time() + CLOSE_SECONDS
 
     async def _device_thread(self) -> None:
-        """Wait for the device thread to end, whatever happens; only a compile is left behind."""
+        """Run the device thread and wait for its end, even if this task is cancelled.
+
+        With ``leave_compile``, a stop during compilation does not wait for the thread.
+        """
         with CancelScope(shield=True):
             async with create_task_group() as group:
                 if self._leave_compile:
@@ -142,7 +146,10 @@ class RunLife:
                 group.cancel_scope.cancel()
 
     async def _leave_if_compiling(self, waiting: CancelScope) -> None:
-        """Stop waiting for a thread that compiles: it can't be interrupted, and nothing is lost."""
+        """After a stop, end the wait for a device thread that compiles.
+
+        A compilation can't be interrupted, and no training is lost, because none has begun.
+        """
         await self._stopping.wait()
         await anyio.sleep(COMPILE_SECONDS)
         if self.worker.beat[0] in {"start", "compile"}:
@@ -151,7 +158,7 @@ class RunLife:
             waiting.cancel()
 
     async def _pump(self) -> None:
-        """Hand on all events until the outbox ends. A crash here stops the device thread."""
+        """Pass on all events until the outbox is closed. Ends the device thread if this fails."""
         try:
             while events := await self._outbox.drain():
                 for event in events:
@@ -177,7 +184,7 @@ class RunLife:
                 self._losses.add(feed.name, text)
 
     async def _crashed(self, crash: Exception) -> None:
-        """Report a failure on the loop to everyone who still listens; go on serving if asked to."""
+        """Report a failure on the event loop; with ``keep_serving`` wait for a stop request."""
         _log.error("the run failed", exc_info=crash)
         failed, self.outcome = failure(crash, self._state.run, self._state.step)
         self._state.update(failed)
@@ -189,19 +196,19 @@ class RunLife:
 
     # ------------------------------------------------------------------ events and status
     def alert(self, name: str, level: Level, message: str) -> None:
-        """Send an alert. From any thread."""
+        """Send an alert. May be called from any thread."""
         self.emit(Alert, name=name, level=level, message=message)
 
     def log(self, name: str, level: Level, message: str) -> None:
-        """Send a log line. From any thread."""
+        """Send a log line. May be called from any thread."""
         self.emit(Log, name=name, level=level, message=message)
 
     def emit(self, kind: type[Event], /, **fields: Any) -> None:
-        """Send an event of this class, at the run's present step. From any thread."""
+        """Send an event of class ``kind`` with the run's current step. From any thread."""
         self._outbox.emit(self._state.event(kind, **fields), always=True)
 
     def status(self) -> StatusReport:
-        """Return what the run is doing now."""
+        """Return the state of the run now."""
         phase, since = self.worker.beat
         return self._state.report(
             stopping=self._mailbox.stop_requested,
@@ -230,8 +237,8 @@ class RunLife:
 
 @contextmanager
 def _logged() -> Iterator[None]:
-    """Log an exception in the block, so that the next thing is closed too."""
+    """Log an exception of the block instead of raising it, so that closing goes on."""
     try:
         yield
-    except Exception:  # noqa: BLE001 (the run's outcome stands, whatever fails to close)
+    except Exception:  # noqa: BLE001 (a failed close must not change the run's outcome)
         _log.exception("closing the run failed")

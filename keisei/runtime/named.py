@@ -1,4 +1,4 @@
-"""Finds the checkpoint that each named player of an evaluation stands for, also ``best``."""
+"""Finds the checkpoint of each player that an evaluation names, ``best`` included."""
 
 from pathlib import Path
 
@@ -8,16 +8,16 @@ from keisei.store.checkpoints import WEIGHTS
 
 
 class NamedCheckpoints:
-    """Finds checkpoints by the names of players, and promotes the run's ``best``. Methods block."""
+    """Finds checkpoints by players' names, and promotes a new ``best``. All methods block."""
 
     def __init__(self, run: RunDirectory) -> None:
         self._run = run
 
     def resolve(self, spec: EvaluationSpec, known: dict[str, str]) -> dict[str, str]:
-        """Return the checkpoint of each run that plays, by name, without those that are ``known``.
+        """Return a dict from player name to checkpoint path, without the names in ``known``.
 
-        A resumed evaluation must go on with the same checkpoints. ``best`` is ``random`` before the
-        first promotion. Raises CheckpointError.
+        Names in ``known`` keep their checkpoints when an evaluation is resumed. Before the first
+        promotion, ``best`` is ``random``. Raises CheckpointError.
         """
         found = {}
         for name in {*spec.agents, *spec.opponents} - {CURRENT, *LOCAL} - known.keys():
@@ -28,9 +28,9 @@ class NamedCheckpoints:
         return found
 
     def promote(self, players: dict[str, str]) -> str:
-        """Make the checkpoint of ``current`` the run's best if that of ``best`` still is.
+        """Make the checkpoint of ``current`` the run's best, unless another one became it.
 
-        Returns what was done, as the end of a sentence.
+        Returns the end of a sentence that says what was done.
         """
         winner, loser = players[CURRENT], players[BEST]
         if self._best() not in (winner, loser):
@@ -42,12 +42,12 @@ class NamedCheckpoints:
         return "is the run's best now"
 
     def relative(self, folder: Path) -> str:
-        """Return a path; one of the run's own is relative, so that the run can be moved."""
+        """Return ``folder`` as text, relative if it is in the run, so that the run can be moved."""
         folder, run = folder.absolute(), self._run.path
         return str(folder.relative_to(run) if folder.is_relative_to(run) else folder)
 
     def absolute(self, name: str) -> str:
-        """Return the path that ``relative`` shortened; names of local players stay."""
+        """Return the absolute path for a result of ``relative``; local players' names stay."""
         return name if name in LOCAL else str(self._run.path / name)
 
     def _best(self) -> str:

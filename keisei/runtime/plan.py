@@ -1,4 +1,4 @@
-"""A run whose files are open: everything that its device thread and its loop need to start."""
+"""The plan of a run: everything that its device thread and its event loop need to start."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ class RunRequest:
 
     settings: Settings
     run: Path | None = None
-    """Directory of the run; None makes a new one, or with ``resume`` takes the newest."""
+    """Directory of the run. None: a new directory, or with ``resume`` the newest one."""
     resume: bool = False
     init: Path | None = None
-    """Checkpoint whose weights a new run starts from."""
+    """Checkpoint from which a new run takes its first weights."""
     keep_serving: bool = False
-    """Whether to answer evaluations and moves after the end of training, until ``stop``."""
+    """Whether to answer evaluations and move requests after training, until ``stop`` is called."""
     build: "Callable[[Settings], Learner] | None" = None
-    """Makes another learner than the real one, for tests and benchmarks."""
+    """Function that returns a substitute for the real learner, for tests and benchmarks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,28 +36,28 @@ class StartPoint:
     step: int = 0
     iteration: int = 0
     elapsed: float = 0.0
-    """Seconds trained before."""
+    """Seconds that the run has trained before this point."""
     saved: float | None = None
-    """When the checkpoint was taken, seconds since the epoch."""
+    """Time at which the checkpoint was saved, in seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """A run that is about to start. Its holder closes ``run`` and ``database``."""
+    """A run that is about to start. Whoever uses the plan must close ``run`` and ``database``."""
 
     settings: Settings
-    """Settings as they will be used; nothing is left to decide."""
+    """Settings of the run, with every automatic choice already made."""
     run: "RunDirectory"
     database: "Database"
     resumed: Path | None
-    """Checkpoint to continue from."""
+    """Checkpoint that a resumed run continues."""
     init: Path | None
-    """Checkpoint whose weights to start from."""
+    """Checkpoint from which a new run takes its first weights."""
     start: StartPoint
     evaluations: list[dict[str, Any]]
-    """Evaluations of the run's earlier processes, newest first; some have not ended."""
+    """Evaluations of the run's earlier processes, newest first; some may not have ended."""
     remarks: tuple[str, ...]
-    """Remarks for the user: settings ignored, checkpoints refused."""
+    """Remarks for the user, for example about ignored settings and refused checkpoints."""
     keep_serving: bool
     build: "Callable[[Settings], Learner]"
     ranks: "Ranks"

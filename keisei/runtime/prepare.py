@@ -1,4 +1,4 @@
-"""Opens a run: its directory, its database, its checkpoint, before any thread starts."""
+"""Opens a run's directory and database and finds its checkpoint, before any thread starts."""
 
 import os
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 
 import psutil
 
-# Saving a checkpoint needs it. Import it now: later no file descriptor might be left.
+# Imported early, because saving a checkpoint must not need a free file descriptor for the import.
 import safetensors.torch  # noqa: F401
 import torch
 
@@ -40,14 +40,14 @@ SPINNING = (
 
 
 def open_run(request: RunRequest) -> RunPlan:
-    """Open or make a run's directory and database; return all that its threads need. Blocks.
+    """Open or create a run's directory and database; return the plan of the run. Blocks.
 
     Raises RunError, RunLockedError, CheckpointError, DatabaseError, DeviceError, NetError,
     SettingsError, OSError.
     """
     ranks = CONTEXT_RANKS.get()
     settings = request.settings
-    settings_text(settings)  # refuse settings that no file can hold before making a folder
+    settings_text(settings)  # raises for settings that can't be written, before a folder is made
     _check_evaluation(settings)
     opened = _resume(request, ranks) if request.resume else _create(request, ranks)
     if opened.settings.device == "cpu" and _spins(opened.settings):
@@ -61,7 +61,7 @@ def open_run(request: RunRequest) -> RunPlan:
 
 @dataclass(slots=True)
 class _Opened:
-    """A run directory whose lock this process holds, and where training begins."""
+    """A run directory that this process has locked, and the point where training begins."""
 
     settings: Settings
     run: RunDirectory
@@ -72,12 +72,12 @@ class _Opened:
 
 
 def _create(request: RunRequest, ranks: Ranks) -> _Opened:
-    """Make a new run."""
+    """Create a new run."""
     settings, init = request.settings, None
     remarks: list[str] = []
     if request.init:
         init, remarks = _origin(request.init, settings)
-    if request.build is None:  # another learner has nothing to decide
+    if request.build is None:  # a substitute learner needs no automatic choices
         settings = decide(settings)
     _check_device(settings, ranks)
     run = RunDirectory.create(settings, request.run)
@@ -87,7 +87,7 @@ def _create(request: RunRequest, ranks: Ranks) -> _Opened:
 
 
 def _resume(request: RunRequest, ranks: Ranks) -> _Opened:
-    """Continue a run with its own settings, except those that may change."""
+    """Open an existing run. It keeps its settings, except those that may change on resuming."""
     run = RunDirectory.open(request.run or RunDirectory.newest(request.settings.run.root))
     try:
         settings, ignored = resumed_settings(run.settings, request.settings)
@@ -102,7 +102,7 @@ def _resume(request: RunRequest, ranks: Ranks) -> _Opened:
 
 
 def _plan(request: RunRequest, opened: _Opened, ranks: Ranks) -> RunPlan:
-    """Open the database as well, and bring it to the step where training begins."""
+    """Open the database, remove rows after the start of training, and return the plan."""
     run, start = opened.run, opened.start
     database = Database(run.database)
     try:
@@ -130,24 +130,24 @@ def _spins(settings: Settings) -> bool:
 
 
 def _origin(init: Path, settings: Settings) -> tuple[Path, list[str]]:
-    """Return the checkpoint whose weights to start from, and remarks on those that were refused."""
+    """Return the checkpoint with the first weights, and remarks about refused checkpoints."""
     origin, refused = find_checkpoint(init)
     _check_net(origin, settings)
     return origin, [f"refused: {error}" for error in refused]
 
 
 def _evaluations(directory: RunDirectory, database: Database, step: int) -> list[dict[str, Any]]:
-    """Remove what the database holds of steps after ``step``; return the evaluations."""
+    """Remove the database's rows of steps after ``step``; return the run's evaluations."""
     database.check()
     database.truncate_after(step)
     return RunReader(directory.path).evaluations()
 
 
 def _other_workers(path: Path) -> list[str]:
-    """Return remarks about other processes of the same server that train runs of their own.
+    """Return remarks about sibling processes of the same server that also train runs.
 
-    A server with several workers (``gunicorn -w 2``) starts them from a process of its own program.
-    A shell is another program: it may start as many runs as it likes.
+    The workers of one server (``gunicorn -w 2``) have a parent process that runs the same program.
+    Runs that a shell starts are meant to be separate: their parent runs a different program.
     """
     try:
         parent = psutil.Process().parent()
@@ -166,9 +166,10 @@ def _other_workers(path: Path) -> list[str]:
 
 
 def _start(checkpoint: Path, ranks: Ranks) -> StartPoint:
-    """Return where a resumed run begins.
+    """Return the point where a resumed run continues.
 
-    Raises CheckpointError if the checkpoint holds weights alone, or games of more or fewer ranks.
+    Raises CheckpointError if the checkpoint contains only weights, or comes from a different
+    number of ranks.
     """
     manifest, state = read_manifest(checkpoint), read_state(checkpoint)
     if state.get("format") == "weights":
@@ -187,7 +188,7 @@ def _start(checkpoint: Path, ranks: Ranks) -> StartPoint:
 
 
 def _check_evaluation(settings: Settings) -> None:
-    """Check the settings of evaluations now, not when one is due. Raises SettingsError."""
+    """Check the settings of evaluations before the run starts. Raises SettingsError."""
     from keisei.runtime.regular import check_opponents, regular_spec
     from keisei.usi import EngineSpec, EngineSpecError
 
@@ -205,7 +206,7 @@ def _check_evaluation(settings: Settings) -> None:
 
 
 def _check_device(settings: Settings, ranks: Ranks) -> None:
-    """Refuse a numbered GPU if several ranks train, for each takes its own. Raises DeviceError."""
+    """Raise DeviceError if the settings number a GPU, but each of several ranks uses its own."""
     if ranks.size > 1 and settings.device not in {"cpu", "cuda:0"}:
         raise DeviceError(
             f"device: {settings.device} was asked for, but each of the {ranks.size} ranks takes the "
@@ -214,7 +215,7 @@ def _check_device(settings: Settings, ranks: Ranks) -> None:
 
 
 def _check_net(checkpoint: Path, settings: Settings) -> None:
-    """Refuse weights of a different network before there is a run. Raises CheckpointError."""
+    """Raise CheckpointError if the checkpoint's network differs from that of the settings."""
     wanted = settings.net.model_dump()
     found = read_state(checkpoint).get("net")
     if found != wanted:
@@ -227,10 +228,10 @@ def _check_net(checkpoint: Path, settings: Settings) -> None:
 
 
 def decide(settings: Settings) -> Settings:
-    """Replace ``auto`` and 0 threads by what this machine has.
+    """Replace ``auto`` and 0 threads by values that fit this machine.
 
-    This is decided once and kept in ``run.toml``, because a resumed run must compute the same.
-    Raises DeviceError, NetError.
+    These values are chosen once and kept in ``run.toml``, because a resumed run must compute with
+    the same ones. Raises DeviceError, NetError.
     """
     check(**settings.net.model_dump())
     device = resolve_device(settings.device)

@@ -1,4 +1,4 @@
-"""Evaluations that a run starts by itself: what they play, and when they are due."""
+"""The evaluations that a run starts by itself: their players, and when they are due."""
 
 import time
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ class RegularEvaluations:
         step: int,
         unfinished: Sequence[EvaluationRecord] = (),
     ) -> None:
-        """``step``: where training begins. ``unfinished``: see ``Evaluations``."""
+        """``step``: the step at which training begins. ``unfinished``: see ``Evaluations``."""
         self._settings = settings
         self._evaluations = evaluations
         self._step = step
@@ -31,9 +31,9 @@ class RegularEvaluations:
         self._playing = list(unfinished)
 
     def reached(self, step: int) -> None:
-        """Start evaluations if they are due, now that training has reached ``step``.
+        """Start the regular evaluations if they are due now that training has reached ``step``.
 
-        While earlier ones still play, none are started.
+        None is started while an earlier regular evaluation still plays.
         """
         wanted, before, self._step = self._settings.evaluation, self._step, step
         due = wanted.every_steps and step // wanted.every_steps > before // wanted.every_steps
@@ -47,13 +47,13 @@ class RegularEvaluations:
         if self._settings.evaluation.promotion_games:
             specs.append(promotion_spec(self._settings))
         self._playing = []
-        with suppress(InboxFull, NotRunning):  # too many wait already, or the run ends
+        with suppress(InboxFull, NotRunning):  # too many evaluations wait, or the run has ended
             for spec in specs:
                 self._playing.append(await self._evaluations.start(spec))
 
 
 def regular_spec(settings: Settings) -> EvaluationSpec:
-    """Return the evaluation that is repeated. Raises ValueError naming the setting."""
+    """Return the spec of the regular evaluation. Raises ValueError that names the setting."""
     wanted = settings.evaluation
     try:
         return EvaluationSpec(
@@ -67,7 +67,7 @@ def regular_spec(settings: Settings) -> EvaluationSpec:
 
 
 def promotion_spec(settings: Settings) -> EvaluationSpec:
-    """Return the sequential test of whether ``current`` is stronger than ``best``."""
+    """Return the spec of the sequential test whether ``current`` is stronger than ``best``."""
     wanted = settings.evaluation
     return EvaluationSpec(
         opponents=(BEST,),

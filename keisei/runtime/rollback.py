@@ -1,4 +1,4 @@
-"""Going back to an earlier checkpoint when learning has gone wrong."""
+"""Returns training to an earlier checkpoint when learning has gone wrong."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,12 +11,12 @@ from keisei.store import Checkpoint, CheckpointError, RunDirectory, load_checkpo
 
 
 class GoodCheckpoints:
-    """Remembers the newest checkpoint at which nothing was wrong, and the newest proven good.
+    """Remembers the newest checkpoint without a known problem, and the newest proven good one.
 
-    Numbers that are not finite show at once. Learning problems show only in averages over
-    ``LOOKS_BACK`` iterations, when the newest checkpoint may already be bad. So one checkpoint at a
-    time is on trial; it is proven good if nothing is wrong that many iterations later. These
-    checkpoints are not pruned.
+    Numbers that are not finite are detected at once. Other learning problems become visible only
+    in averages over ``LOOKS_BACK`` iterations, when the newest checkpoint may already be bad.
+    Therefore one checkpoint at a time is on trial. It is proven good if no problem has been
+    detected ``LOOKS_BACK`` iterations later. The checkpoints named here are never pruned.
     """
 
     def __init__(self, run: RunDirectory) -> None:
@@ -24,10 +24,10 @@ class GoodCheckpoints:
         self._newest: int | None = None
         self._proven: int | None = None
         self._trial: tuple[int, int] | None = None
-        """Iteration and step."""
+        """Iteration and step of the checkpoint on trial."""
 
     def saved(self, step: int, state: Mapping[str, Any]) -> None:
-        """Judge the checkpoint of ``step``, which was saved with this state of the learner."""
+        """Judge the checkpoint of ``step`` by the learner's state that was saved in it."""
         now = state["iteration"], step
         if not state["quiet"]:
             self._trial = None
@@ -42,15 +42,15 @@ class GoodCheckpoints:
         self._run.pinned["rollback"] = {step for step in kept if step is not None}
 
     def find(self, problem: str) -> tuple[Checkpoint | None, list[CheckpointError]]:
-        """Return the checkpoint to go back to for a detector's problem, or None if there is none.
+        """Return the checkpoint to go back to after a detector's ``problem``, or None.
 
-        Also returns why newer checkpoints were refused: damaged, or not finite. The checkpoint on
-        trial led to the problem, so its trial ends.
+        Also returns the errors for which other checkpoints were refused. Ends the current trial,
+        because the checkpoint on trial led to the problem.
         """
         self._trial = None
         newest_first = self._run.checkpoints()[::-1]
         if problem not in ERRORS:
-            newest_first.sort(key=lambda path: int(path.name) != self._proven)  # it comes first
+            newest_first.sort(key=lambda path: int(path.name) != self._proven)  # proven one first
         refused = []
         for path in newest_first:
             try:
@@ -63,20 +63,20 @@ class GoodCheckpoints:
         return None, refused
 
     def state(self) -> dict[str, Any]:
-        """Return what ``load_state`` continues from, ready for JSON."""
+        """Return the state for ``load_state``, ready for JSON."""
         return {"newest": self._newest, "proven": self._proven, "trial": self._trial}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Continue from what ``state`` returned."""
+        """Restore a state that ``state`` returned."""
         self._newest, self._proven = state["newest"], state["proven"]
         self._trial = state["trial"] and tuple(state["trial"])
 
 
 class Rollback:
-    """Brings a learner back to a good checkpoint, a limited number of times. Device thread only."""
+    """Returns a learner to a good checkpoint, a limited number of times. Device thread only."""
 
     def __init__(self, run: RunDirectory, allowed: int, ranks: Ranks, emitter: Emitter) -> None:
-        """``allowed``: rollbacks in all processes of the run together."""
+        """``allowed``: largest number of rollbacks in all processes of the run together."""
         self._good = GoodCheckpoints(run)
         self._allowed = allowed
         self._ranks = ranks
@@ -84,11 +84,11 @@ class Rollback:
         self._count = 0
 
     def saved(self, step: int, state: Mapping[str, Any]) -> None:
-        """Judge a checkpoint that was saved; see ``GoodCheckpoints.saved``."""
+        """Judge a checkpoint that was just saved; see ``GoodCheckpoints.saved``."""
         self._good.saved(step, state)
 
     def roll_back(self, learner: Learner, problem: str) -> None:
-        """Go back because of a detector's problem. Raises DivergedError if that is not possible."""
+        """Go back because of a detector's ``problem``. Raises DivergedError if this can't be."""
         if self._count == self._allowed:
             raise DivergedError(f"{problem}: came back after {self._allowed} rollbacks")
         good, refused = self._good.find(problem)
@@ -103,11 +103,11 @@ class Rollback:
         self._emitter.alert("rollback", "warning", text)
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps of it, ready for JSON."""
+        """Return the state that is saved in checkpoints, ready for JSON."""
         return {"rollbacks": self._count, "good": self._good.state()}
 
     def resume(self, checkpoint: Checkpoint) -> None:
-        """Continue as the checkpoint's run did."""
+        """Restore the number of rollbacks and the good checkpoints from a resumed checkpoint."""
         self._count = checkpoint.state["rollbacks"]
         if "good" in checkpoint.state:  # checkpoints of earlier versions lack it
             self._good.load_state(checkpoint.state["good"])

@@ -1,4 +1,4 @@
-"""Checkpoints of a run in progress: when they are taken, and what happens if one can't be."""
+"""Saves the checkpoints of a run in progress, and reacts when a save fails."""
 
 import time
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from keisei.store import NotFiniteError, RunDirectory, save_checkpoint
 
 
 class Saver:
-    """Takes the checkpoints of a run, between iterations. Device thread only."""
+    """Saves the checkpoints of a run between its iterations. Device thread only."""
 
     def __init__(
         self,
@@ -32,22 +32,22 @@ class Saver:
         emitter: Emitter,
     ) -> None:
         self.saved_step = -1
-        """Step of the newest checkpoint; -1 before the first."""
+        """Step of the newest checkpoint; -1 before the first checkpoint."""
         self._run, self._settings, self._ranks = run, settings, ranks
         self._rollback = rollback
         self._emitter = emitter
         self._due = 0.0
         self._refused = 0
-        """Saves in a row that were refused because a number was not finite."""
+        """Number of consecutive saves that were refused because a number was not finite."""
         self._requests: list[SaveCheckpoint] = []
 
     @property
     def requested(self) -> bool:
-        """Whether someone waits for a checkpoint."""
+        """Whether a command waits for a checkpoint."""
         return bool(self._requests)
 
     def request(self, command: SaveCheckpoint) -> None:
-        """Take the command: the next checkpoint answers it."""
+        """Accept the command; saving the next checkpoint answers it."""
         self._requests.append(command)
 
     def due(self, step: int) -> bool:
@@ -55,9 +55,9 @@ class Saver:
         return step > 0 and step != self.saved_step and time.monotonic() >= self._due
 
     def save_or_alert(self, learner: Learner, elapsed: float) -> None:
-        """Save a checkpoint. A full disk becomes an alert, and training goes on.
+        """Save a checkpoint. If the disk is full, send an alert; training goes on.
 
-        If weights are not finite, do what ``detectors.nonfinite`` says. Raises DivergedError.
+        If a number is not finite, react as ``detectors.nonfinite`` says. Raises DivergedError.
         """
         try:
             self._save(learner, elapsed, self._emitter.state)
@@ -68,7 +68,7 @@ class Saver:
             self._react(learner, error)
 
     def save_last(self, learner: Learner, elapsed: float) -> str:
-        """Save at the end of the run. Return what there is to say about it. Raises OSError."""
+        """Save at the end of the run. Return why it was not saved, or ``""``. Raises OSError."""
         try:
             self._save(learner, elapsed, "stopping")
         except NotFiniteError as error:
@@ -94,10 +94,10 @@ class Saver:
         self._answer(path)
 
     def _react(self, learner: Learner, error: NotFiniteError) -> None:
-        """Do what ``detectors.nonfinite`` says, because weights or moments are not finite.
+        """React as ``detectors.nonfinite`` says to weights or moments that are not finite.
 
-        An infinite moment does not show in the loss. After an alert alone, training would go on
-        without checkpoints, so ``nonfinite_stop`` refused saves in a row end the run.
+        An infinite moment is not visible in the loss. With an alert alone, training would go on
+        without checkpoints, so ``nonfinite_stop`` consecutive refused saves end the run.
         """
         self._alert_refusal(learner.step, error)
         self._refused += 1
@@ -110,7 +110,7 @@ class Saver:
             raise DivergedError(f"{error}: {self._refused} checkpoints in a row were not written")
 
     def _alert_refusal(self, step: int, error: NotFiniteError) -> None:
-        """Send one alert until a save succeeds; answer everyone who asked for this checkpoint."""
+        """Answer the waiting commands with ``error``; alert only about the first of several."""
         if self._refused == 0:
             text = f"no checkpoint at step {step:,}: {error}"
             self._emitter.alert("checkpoint_failed", "error", text)

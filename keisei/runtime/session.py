@@ -5,7 +5,7 @@ import warnings
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from anyio import CancelScope, to_thread
 
@@ -15,7 +15,7 @@ from keisei.events import TOPICS, Event, Level, Topic
 from keisei.feed.hub import Hub
 from keisei.feed.sinks import Sink
 from keisei.play.mailbox import Command, Mailbox, MoveRequest
-from keisei.runtime.commands import COMMANDS
+from keisei.runtime.commands import COMMANDS, CommandName
 from keisei.runtime.evaluation_records import EvaluationHandle, EvaluationMethods, EvaluationRecords
 from keisei.runtime.plan import RunPlan, RunRequest
 from keisei.runtime.status import StatusReport
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Keisei(EvaluationMethods):
-    """Trains while its block is open; leaving the block stops it.
+    """A run that trains inside an ``async with`` block; leaving the block stops the run.
 
     ::
 
@@ -37,10 +37,11 @@ class Keisei(EvaluationMethods):
                 if isinstance(event, Iteration):  # else Reset (you were too slow) or Failed
                     print(event.step, event.values["train/kl"])
 
-    Use it on one event loop. It changes nothing process-wide, and several may be open at once.
-    Entering the block raises what keeps the run from starting (the errors of ``keisei.store``,
-    ``DeviceError``, OSError). If training fails later, the block goes on, ``events()`` yields
-    Failed and ends, and leaving the block raises TrainingFailed unless the block itself raised.
+    Use each instance on one event loop. It changes no process-wide state, and several instances
+    may be open at once. If the run can't start, entering the block raises the errors of
+    ``keisei.store``, ``DeviceError`` or OSError. If training fails later, the block goes on,
+    ``events()`` yields Failed and ends, and leaving the block raises TrainingFailed, unless the
+    block itself raised an exception.
     """
 
     def __init__(
@@ -55,23 +56,24 @@ class Keisei(EvaluationMethods):
         leave_compile: bool = False,
         _learner: Callable[[Settings], Any] | None = None,
     ) -> None:
-        """Prepare a run; nothing happens before it is entered.
+        """Store the arguments. The run starts when the block is entered.
 
         Args:
             settings: the settings of the run.
-            run: its directory; None makes a new one in ``run.root``, or with ``resume`` takes the
-                newest one there.
+            run: directory of the run. None: a new directory in the settings' ``run.root``, or with
+                ``resume`` the newest one there.
             resume: whether to continue the run in that directory.
-            init: a checkpoint whose weights a new run starts from.
-            keep_serving: whether to answer evaluations and moves after the end of training, until
-                ``stop``.
-            sinks: get all events.
-            leave_compile: whether a stop leaves the device thread behind while it compiles, instead
-                of waiting (see ``left_behind``). For programs that exit then.
-            _learner: makes another learner, for tests and benchmarks.
+            init: checkpoint from which a new run takes its first weights.
+            keep_serving: whether to answer evaluations and move requests after training, until
+                ``stop`` is called.
+            sinks: objects that receive all events.
+            leave_compile: whether a stop does not wait for a device thread that compiles (see
+                ``left_behind``). For programs that exit after the stop.
+            _learner: function that returns a substitute for the real learner, for tests and
+                benchmarks.
         """
         self.settings = settings
-        """Settings in use; once entered, those of the run."""
+        """Settings as given; after the block is entered, the settings of the run."""
         self._request = RunRequest(settings, run, resume, init, keep_serving, _learner)
         self._sinks = tuple(sinks)
         self._leave_compile = leave_compile
@@ -86,10 +88,10 @@ class Keisei(EvaluationMethods):
 
     # ------------------------------------------------------------------ life
     async def start(self) -> Self:
-        """Open the run, as entering the block does.
+        """Start the run, for programs that use no ``async with``; return this instance.
 
-        ``aclose`` may be called from another task: in another cell of a notebook, or where a test
-        fixture ends.
+        ``aclose`` may be called from another task, for example in another cell of a notebook or at
+        the end of a test fixture.
         """
         if self._run_task:
             raise NotRunning("a Keisei can be entered only once")
@@ -105,7 +107,10 @@ class Keisei(EvaluationMethods):
         return self
 
     async def aclose(self) -> None:
-        """Stop the run and wait for its end. May be called again. Raises TrainingFailed, once."""
+        """Stop the run and wait for its end. Later calls do nothing.
+
+        The first call raises TrainingFailed if training failed.
+        """
         if self._run_task and not self._left:
             await self._leave()
             if self._life and self._life.outcome.kind == "failed":
@@ -123,7 +128,7 @@ class Keisei(EvaluationMethods):
         try:
             await self.aclose()
         except TrainingFailed:
-            if kind is None:  # else the block's own exception is raised
+            if kind is None:  # otherwise Python raises the exception of the block
                 raise
 
     def __del__(self) -> None:
@@ -137,11 +142,11 @@ class Keisei(EvaluationMethods):
         self._left = True
 
     async def _run(self) -> None:
-        """Open the run, let it live, close it.
+        """Open the run, train, and close it.
 
-        This is a task of its own, and shielded: whatever happens to the host's block, the run ends
-        in its own order. It is not in a task group of the host, because only the task that entered
-        a group can leave it.
+        This is a separate, shielded task. So the run closes its parts in the right order even if
+        the host's block is cancelled. The task belongs to no task group of the host, because only
+        the task that entered a group can leave it.
         """
         with CancelScope(shield=True):
             try:
@@ -156,7 +161,7 @@ class Keisei(EvaluationMethods):
                     event.set()
 
     async def _open(self) -> None:
-        # In a thread: this imports torch, takes seconds when cold, and touches the disk.
+        # In a thread, because importing torch may take seconds and opening files blocks.
         plan = await to_thread.run_sync(_open_run, self._request)
         from keisei.runtime.life import RunLife
 
@@ -167,8 +172,8 @@ class Keisei(EvaluationMethods):
         )
 
     # ------------------------------------------------------------------ control
-    def submit(self, name: Literal["pause", "resume", "checkpoint"]) -> Command:
-        """Queue a command. Returning means accepted; ``await command.finished`` waits for its end.
+    def submit(self, name: CommandName) -> Command:
+        """Put a command into the queue and return it. ``await command.finished`` gives its result.
 
         Raises InboxFull, NotRunning, KeyError.
         """
@@ -178,67 +183,68 @@ class Keisei(EvaluationMethods):
         return command
 
     async def pause(self) -> None:
-        """Stop training turns; evaluations and moves go on. Raises InboxFull, NotRunning."""
+        """Pause training; evaluations and moves go on. Raises InboxFull, NotRunning."""
         await self.submit("pause").finished
 
     async def resume(self) -> None:
-        """Go on training. Raises InboxFull, NotRunning."""
+        """Continue training after a pause. Raises InboxFull, NotRunning."""
         await self.submit("resume").finished
 
     async def checkpoint(self) -> Path:
         """Save at the end of the iteration in progress; return the checkpoint's folder.
 
-        Raises InboxFull, NotRunning, OSError; NotFiniteError where training has gone wrong.
+        Raises InboxFull, NotRunning, OSError, and NotFiniteError if a weight is not finite.
         """
         path: Path = await self.submit("checkpoint").finished
         return path
 
     def stop(self) -> None:
-        """Ask the run to end. May be called again. ``wait`` waits for the end."""
+        """Ask the run to end. Further calls do nothing. ``wait`` returns when the run has ended."""
         self._mailbox.request_stop()
         self._stopping.set()
 
     async def stopping(self) -> None:
-        """Wait until anyone asks the run to end, or until it has ended."""
+        """Wait until someone has asked the run to end, or the run has ended by itself."""
         await self._stopping.wait()
 
     async def wait(self) -> "RunOutcome":
-        """Wait until the run has ended and all events are delivered; return how it ended."""
+        """Wait until the run has ended and passed on all its events; return how it ended."""
         life = self._entered
         await self._closed.wait()
         return life.outcome
 
     @property
     def left_behind(self) -> bool:
-        """Whether the device thread still compiles though the run has ended."""
+        """Whether the run ended while its device thread still compiled and was left behind."""
         return self._life is not None and self._life.left_behind
 
     def alert(self, name: str, level: Level, message: str) -> None:
-        """Send an alert, as the run's own detectors do. From any thread."""
+        """Send an alert like those of the run's own detectors. May be called from any thread."""
         self._entered.alert(name, level, message)
 
     def log(self, name: str, level: Level, message: str) -> None:
-        """Send a log line to the readers of events. It may be dropped. From any thread."""
+        """Send a log line to the readers of events; it may be dropped. From any thread."""
         self._entered.log(name, level, message)
 
     # ------------------------------------------------------------------ watching
     def events(self, topics: Collection[Topic] | None = None) -> AsyncGenerator[Event, None]:
-        """Yield events from now to the end of the run. A reader that was too slow gets Reset."""
+        """Yield events from now to the end of the run. A reader that is too slow gets a Reset."""
         return self._entered.readers.read(TOPICS if topics is None else topics)
 
     @property
     def hub(self) -> Hub:
-        """The run's events, encoded as server-sent events."""
+        """Hub that encodes the run's events as server-sent events."""
         return self._entered.hub
 
     def status(self) -> StatusReport:
-        """Return what the run is doing now."""
+        """Return the state of the run now."""
         return self._entered.status()
 
     def history(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
         """Return statuses and alerts, newest first. Blocks.
 
-        Those that the database does not have come first, without an id, unless ``after`` is given.
+        Events that are not in the database come first and have no id. They are left out if
+        ``after`` is given.
         """
         from keisei.store import DatabaseError
 
@@ -248,14 +254,14 @@ class Keisei(EvaluationMethods):
         except DatabaseError:
             if not recent:
                 raise
-            kept = []  # one of the recent alerts says so
+            kept = []  # a recent alert reports the failure of the database
         newest = kept[0]["time"] if kept else 0.0
         unkept = [event for event in recent if event.time > newest]
         return [*({**event.to_dict(), "topic": event.topic} for event in unkept), *kept]
 
     @property
     def reader(self) -> "RunReader":
-        """The stored data of the run. Its methods block: call them in a thread."""
+        """Reader of the run's stored data. Its queries block, so call them in a thread."""
         from keisei.store import RunReader
 
         self._check_entered()
@@ -263,22 +269,24 @@ class Keisei(EvaluationMethods):
 
     # ------------------------------------------------------------------ evaluation and play
     async def evaluate(self, spec: "EvaluationSpec", key: str | None = None) -> EvaluationHandle:
-        """Start an evaluation beside training; ``current`` is a copy of the present weights.
+        """Start an evaluation beside training; ``current`` plays with a copy of the weights.
 
-        The same ``key`` gives the same evaluation. Raises InboxFull, NotRunning, KeyReused.
+        A ``key`` that was used before returns the earlier evaluation. Raises InboxFull, NotRunning,
+        KeyReused.
         """
         record = await self._entered.evaluations.start(spec, key)
         return EvaluationHandle(record)
 
     @property
     def evaluation_records(self) -> EvaluationRecords:
-        """The records of the run's evaluations. Users need only ``evaluations`` and its like."""
+        """Records of the run's evaluations. Methods such as ``evaluations`` read them."""
         return self._entered.records
 
     async def best_move(self, sfen: str, *, greedy: bool = True) -> str | None:
-        """Return the current network's move (USI), ``"win"`` to declare, None if there is no move.
+        """Return the current network's move in USI notation, or None if no move is legal.
 
-        Raises SfenError, InboxFull, NotRunning.
+        ``"win"`` means that the player to move declares a win. Raises SfenError, InboxFull,
+        NotRunning.
         """
         self._check_entered()
         request = MoveRequest(sfen, greedy)
@@ -288,7 +296,7 @@ class Keisei(EvaluationMethods):
     # ------------------------------------------------------------------ inside
     @property
     def _entered(self) -> "RunLife":
-        """The open run. Raises NotRunning."""
+        """The open run. Raises NotRunning if the run has not been opened."""
         if self._life is None:
             raise NotRunning("the run is not open: use `async with`")
         return self._life

@@ -1,24 +1,25 @@
-"""The share of device time that evaluations get, and how long an iteration still takes."""
+"""Divides device time between training and evaluation; estimates an iteration's end."""
 
 SAVED_SECONDS = 0.25
-"""Evaluation time that may be earned in advance; more would stop training when a match begins."""
+"""Seconds of evaluation that may be earned in advance. With more, a new match would stop training.
+"""
 
 
 class Share:
     """Limits the device time that evaluation takes from training.
 
-    Training must earn each second of evaluation by ``(1 - share) / share`` seconds of its own.
-    While training wants no turn, evaluation is free: ask ``evaluation_due`` only while training
-    wants one.
+    Each second of evaluation must be earned by ``(1 - share) / share`` seconds of training.
+    Evaluation is not limited while training wants no turn, so call ``evaluation_due`` only while
+    training wants a turn.
     """
 
     def __init__(self, share: float) -> None:
-        """``share`` in [0, 1]; with 0 evaluation runs only while training does not."""
+        """``share`` is in [0, 1]. With 0, evaluation runs only while training wants no turn."""
         self.share = share
         self.training = 0.0
         """Seconds spent in training turns."""
         self.evaluation = 0.0
-        """Seconds spent in evaluation turns that training wanted."""
+        """Seconds spent in evaluation turns while training wanted the device."""
         self._debt = 0.0
 
     def evaluation_due(self) -> bool:
@@ -26,13 +27,13 @@ class Share:
         return self.share > 0 and self._debt <= 0
 
     def trained(self, seconds: float) -> None:
-        """Count a training turn."""
+        """Count a training turn of this length."""
         self.training += seconds
         earned = seconds * self.share / (1 - self.share) if self.share < 1 else float("inf")
         self._debt = max(-SAVED_SECONDS, self._debt - earned)
 
     def evaluated(self, seconds: float) -> None:
-        """Count an evaluation turn that training wanted."""
+        """Count an evaluation turn of this length, taken while training wanted the device."""
         self.evaluation += seconds
         self._debt += seconds
 
@@ -47,12 +48,12 @@ class Pace:
         self._longest = 0.0
 
     def add(self, seconds: float) -> None:
-        """Count a training turn of the iteration in progress."""
+        """Count a training turn of this length in the iteration in progress."""
         self._spent += seconds
         self._longest = max(self._longest, seconds)
 
     def done(self) -> None:
-        """Count the iteration as complete."""
+        """Count the iteration in progress as complete."""
         new = self._spent
         self._typical = 0.7 * self._typical + 0.3 * new if self._typical else new
         self._spent = self._longest = 0.0
@@ -60,6 +61,7 @@ class Pace:
     def left(self) -> float:
         """Return the seconds of training that the iteration still needs.
 
-        This is at least the time of its longest turn. In a run's first iteration it is only that.
+        The result is at least the length of the iteration's longest turn so far. In the first
+        iteration of a run it is exactly that length.
         """
         return max(self._longest, self._typical - self._spent)

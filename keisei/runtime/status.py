@@ -1,4 +1,4 @@
-"""The state of a run now."""
+"""The current state of a run, kept up to date by its events."""
 
 import time
 from dataclasses import asdict, dataclass
@@ -19,13 +19,13 @@ class StatusReport:
     """Id of the run."""
     state: State
     message: str
-    """More about the state, for a person."""
+    """Text about the state, for the user."""
     step: int
     iteration: int
     steps_per_second: float
-    """Speed of the newest iteration; 0 before the first."""
+    """Speed in the newest iteration; 0 before the first iteration ends."""
     started: float
-    """When this process began the run, seconds since the epoch."""
+    """Time at which this process opened the run, in seconds since the epoch."""
     elapsed: float
     """Seconds trained so far, in all processes of the run; pauses do not count."""
     device: str
@@ -37,17 +37,17 @@ class StatusReport:
     phase: str
     """Phase of the device thread: compile, iteration, evaluation, save, idle ..."""
     beat_age: float
-    """Seconds since the device thread last showed life."""
+    """Seconds since the device thread last reported its phase."""
     clients: int
-    """Open streams."""
+    """Number of open event streams."""
     dropped: int
-    """Events dropped under load; metrics and changes of state never are."""
+    """Number of events dropped under load. Metrics and changes of state are never dropped."""
     checkpoint: int | None
     """Step of the newest checkpoint."""
     checkpoint_age: float | None
-    """Seconds since the newest checkpoint was taken."""
+    """Seconds since the newest checkpoint was saved."""
     degraded: tuple[str, ...] = ()
-    """Parts beside training that have stopped working: a sink, a database on a full disk."""
+    """Parts outside training that have stopped working, such as a database on a full disk."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields, for JSON."""
@@ -55,7 +55,7 @@ class StatusReport:
 
 
 class RunState:
-    """The state of a run, as the events that have passed show it. Event loop only."""
+    """The state of a run, derived from its events. Event loop only."""
 
     def __init__(self, run: str, settings: Settings, start: StartPoint) -> None:
         self.run = run
@@ -70,7 +70,7 @@ class RunState:
         self._settings = settings
 
     def update(self, event: Event) -> None:
-        """Take over what an event says. The step never goes back."""
+        """Update the state from an event. The step never decreases."""
         self.step = max(self.step, event.step)
         if isinstance(event, Status):
             self.state = event.state
@@ -83,11 +83,11 @@ class RunState:
             self.steps_per_second = event.values["speed/steps_per_second"]
 
     def event(self, kind: type[AnyEvent], /, **fields: Any) -> AnyEvent:
-        """Return an event of this class, at the present time and step. From any thread."""
+        """Return an event of class ``kind`` with the current time and step. From any thread."""
         return kind(run=self.run, step=self.step, time=time.time(), **fields)
 
     def status(self, kind: Any) -> Status:
-        """Return a status event of this kind with the present state."""
+        """Return a status event of this kind with the current state."""
         return self.event(Status, kind=kind, state=self.state, message=self.message)
 
     def report(
@@ -101,7 +101,7 @@ class RunState:
         dropped: int,
         degraded: tuple[str, ...],
     ) -> StatusReport:
-        """Return the status. ``stopping``: a stop was requested, and the state says so."""
+        """Return the status report. ``stopping``: whether a stop was requested."""
         net = self._settings.net
         stopping = stopping and self.state not in {"stopped", "finished", "failed"}
         return StatusReport(

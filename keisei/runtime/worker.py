@@ -1,4 +1,4 @@
-"""The device thread: everything that touches the network, the games and the device happens here."""
+"""The device thread. All code that uses the network, the games or the device runs in it."""
 
 import time
 import traceback
@@ -29,7 +29,7 @@ from keisei.runtime.saving import Saver
 from keisei.runtime.share import Pace, Share
 
 FINISH_SECONDS = 3.0
-"""When a stop is requested, an iteration is finished if no more than this is left of it."""
+"""Seconds after a stop request within which an iteration must end; else it is given up."""
 Phase = Literal["start", "compile", "iteration", "evaluation", "save", "rollback", "idle", "ended"]
 
 
@@ -44,13 +44,13 @@ class RunOutcome:
 
 
 class Worker:
-    """One run's device thread: call ``main`` on it. It trains, evaluates and saves by turns."""
+    """The work of a run's device thread, which calls ``main``: training, evaluating and saving."""
 
     def __init__(self, plan: RunPlan, mailbox: Mailbox, outbox: Outbox) -> None:
         self.beat: tuple[Phase, float] = ("start", time.monotonic())
-        """Phase, and when the thread last showed life (monotonic seconds), for the watchdog."""
+        """Phase, and the monotonic time at which it was set; the watchdog reads both."""
         self.elapsed = plan.start.elapsed
-        """Seconds trained so far, in all processes of the run; the loop reads it."""
+        """Seconds trained so far in all processes of the run; the event loop reads this."""
         self._plan = plan
         self._settings = settings = plan.settings
         self._ranks = plan.ranks
@@ -58,13 +58,13 @@ class Worker:
         self._emitter = emitter = Emitter(plan.run.id, plan.start.step, outbox)
         self._learner: Learner
         self._iteration: Generator[None, None, IterationReport] | None = None
-        """The iteration in progress; each ``next`` is one training turn."""
+        """Iteration in progress; each ``next()`` call on it is one training turn."""
         self._paused = False
         self._finished = False
         self._stop_seen: float | None = None
         self._turn_ended = 0.0
         self._waiting: list[OpenNetwork] = []
-        """Wait for the end of the iteration, to copy the weights in training."""
+        """Commands that get a copy of the current weights at the end of the iteration."""
         allowed = settings.detectors.rollbacks
         self._rollback = Rollback(plan.run, allowed, plan.ranks, emitter)
         self._saver = Saver(plan.run, settings, plan.ranks, self._rollback, emitter)
@@ -80,20 +80,20 @@ class Worker:
                 batch=settings.evaluation.batch,
             )
         )
-        # Read on the loop: a new thread would show what another run has set.
+        # Read on the event loop, because a new thread inherits the number that another run has set.
         self._host_threads = torch.get_num_threads()
 
     def main(self) -> RunOutcome:
-        """Start, train, save. Return how the run ended; raises nothing."""
+        """Start, train and save. Return how the run ended. Never raises."""
         try:
             outcome = self._live()
             self._ranks.send_order("end")
-        except BaseException as error:  # noqa: BLE001 (the thread's edge: report whatever it is)
+        except BaseException as error:  # noqa: BLE001 (end of the thread: report every error)
             return self._fail(error)
         else:
             return outcome
         finally:
-            torch.set_num_threads(self._host_threads)  # anyio's thread goes back to the host
+            torch.set_num_threads(self._host_threads)  # anyio reuses this thread for the host
             self._mailbox.close()
             self._saver.close()
             refused = NotRunning("the run ended before this was done")
@@ -122,8 +122,8 @@ class Worker:
     def _start(self) -> None:
         self._beat("compile")
         if self._settings.compute.threads:
-            # OpenMP's thread count belongs to a thread; only the one that computes can set its own.
-            # Torch gives it to threads that start later, too: what the settings ask of the process.
+            # OpenMP keeps a thread count for each thread, so the device thread must set its own.
+            # Torch also gives this count to threads that start later, as the settings intend.
             torch.set_num_threads(self._settings.compute.threads)
         plan = self._plan
         start_others(self._ranks, plan.run.path, plan.resumed, plan.init)
@@ -165,8 +165,8 @@ class Worker:
 
     def _fail(self, error: BaseException) -> RunOutcome:
         self._iteration = None
-        self._ranks.desert()  # the other ranks may be anywhere, waiting for us
-        self._mailbox.close()  # before the event: what comes after it must be refused
+        self._ranks.desert()  # the other ranks may be waiting for this one at any point
+        self._mailbox.close()  # before the event is sent: later commands must be refused
         failed, outcome = failure(error, self._plan.run.id, self._emitter.step)
         self._emitter.last_words(failed)
         return outcome
@@ -225,20 +225,21 @@ class Worker:
             return False
         if self._iteration is None:
             return not self._paused
-        # A pause holds in mid-iteration, but what must wait for its end lets training go on.
+        # A pause may begin within an iteration. Training then goes on only if a stop, a save or a
+        # copy of the weights waits for the end of this iteration.
         return not self._paused or stopping or self._saver.requested or bool(self._waiting)
 
     def _worth_finishing(self) -> bool:
-        """Return whether the iteration in progress ends within ``FINISH_SECONDS`` of the stop."""
+        """Return whether the iteration should end within ``FINISH_SECONDS`` of the stop request."""
         now = time.monotonic()
         if self._stop_seen is None:
             self._stop_seen = now
         return now - self._stop_seen + self._pace.left() <= FINISH_SECONDS
 
     def _between_iterations(self, *, stopping: bool) -> None:
-        """End the run if it is time, save if it is time, copy weights for evaluations."""
+        """End the run or save a checkpoint if either is due; copy weights for evaluations."""
         learner = self._learner
-        # A resumed run goes on with an evaluation, so the weights that it measures are kept.
+        # A resumed run continues its evaluations, so the weights that they measure must be saved.
         measured = any(command.source == CURRENT for command in self._waiting)
         if not self._finished and self._is_over():
             message = self._save_last()
@@ -265,7 +266,7 @@ class Worker:
         return self._saver.save_last(self._learner, self.elapsed)
 
     def _react(self, report: IterationReport) -> None:
-        """Do what the settings say about the problems that have just begun."""
+        """Stop or roll back if the settings demand it for a problem that has just begun."""
         reactions = {alert.reaction: alert for alert in report.alerts}
         if "stop" in reactions:
             alert = reactions["stop"]
@@ -314,7 +315,10 @@ class Worker:
 
 
 def failure(error: BaseException, run: str, step: int) -> tuple[Failed, RunOutcome]:
-    """Return the event and the outcome of an exception. Clears its frames: they hold tensors."""
+    """Return the event and the outcome for an exception.
+
+    Clears the stack frames of its traceback, because their variables keep tensors alive.
+    """
     error = unwrap(error)
     name, text = type(error).__name__, str(error)
     details = "".join(traceback.format_exception(error))
@@ -329,7 +333,7 @@ def failure(error: BaseException, run: str, step: int) -> tuple[Failed, RunOutco
 
 
 def _chosen(settings: Settings) -> str:
-    """Return what was chosen for this machine, for a person."""
+    """Return device, precision and number of threads as text for the user."""
     compute = settings.compute
     threads = f"{compute.threads} thread{'s' * (compute.threads != 1)}"
     return f"on {settings.device}, {compute.dtype}, {threads}"

@@ -11,7 +11,7 @@ from keisei.events import dumps
 from keisei.server.problems import to_bytes
 
 THREADS = 4
-"""Threads at once; more requests wait. Each thread competes with the event loop for the GIL."""
+"""Maximum number of worker threads. It is small because they compete with the loop for the GIL."""
 
 Result = TypeVar("Result")
 Arguments = TypeVarTuple("Arguments")
@@ -20,13 +20,13 @@ Arguments = TypeVarTuple("Arguments")
 async def in_thread(
     request: Request, function: Callable[[*Arguments], Result], *arguments: *Arguments
 ) -> Result:
-    """Call ``function`` in a worker thread: it reads files or encodes a long answer."""
+    """Call ``function``, which reads files or encodes a long answer, in a worker thread."""
     limiter = request.app.state.threads
     return await to_thread.run_sync(function, *arguments, limiter=limiter)
 
 
 class Json(Response):
-    """A JSON answer, indented unless ``compact``. Create a long one with ``in_thread``."""
+    """A JSON answer, indented unless ``compact``. Create a long answer with ``in_thread``."""
 
     media_type = "application/json"
 
@@ -48,10 +48,11 @@ class Json(Response):
 
 
 def _compact(content: Any) -> str:
-    """Encode without spaces, one list at a time.
+    """Encode without spaces, with a separate call for each list.
 
-    The encoder for JSON without indent is written in C and holds the GIL until it returns: one call
-    for a long document would block the event loop. The encoder with indent is ten times slower.
+    The JSON encoder without indent is written in C and keeps the GIL until it returns, so a single
+    call for a long document would block the event loop. The encoder with indent is ten times
+    slower.
     """
     if isinstance(content, dict):
         entries = (f"{dumps(key)}:{_compact(value)}" for key, value in content.items())

@@ -21,7 +21,7 @@ from keisei.server.source import Source
 
 
 def create_app(source: Source) -> Starlette:
-    """Return an application with the page and the API of one run. Serve it, or mount it in another.
+    """Return an application with the page and the API of one run, to serve or to mount.
 
     ``source`` is a ``Keisei`` or a ``keisei.testing.FakeRun``. The application neither starts nor
     stops the run: the caller opens and closes it.
@@ -39,7 +39,7 @@ def create_app(source: Source) -> Starlette:
         },
     )
     app.router.redirect_slashes = False
-    # Not a Mount at "/": it would match requests with a wrong method, which must be answered 405.
+    # A Mount at "/" would also match API requests with a wrong method, whose answer must be 405.
     app.router.default = Page()
     app.state.source = source
     app.state.threads = anyio.CapacityLimiter(THREADS)
@@ -48,9 +48,9 @@ def create_app(source: Source) -> Starlette:
 
 
 class Page:
-    """ASGI application of the page. It looks for the files in a thread at the first request.
+    """ASGI application of the page. At the first request, a thread looks for the page's files.
 
-    The constructor must not read the disk: ``create_app`` may be called on the event loop.
+    The constructor must not read the disk, because ``create_app`` may be called on the event loop.
     """
 
     def __init__(self) -> None:
@@ -64,11 +64,11 @@ class Page:
 
 
 class Files(StaticFiles):
-    """The page's files. A browser must ask each time whether a file changed (304 if not)."""
+    """The page's files. The browser must always ask whether a file has changed (304 if not)."""
 
     def __init__(self) -> None:
         super().__init__(directory=page_directory(), html=True)
-        mimetypes.init()  # reads files, so it belongs in the thread too
+        mimetypes.init()  # called here in the thread, because it reads files
 
     def file_response(
         self, full_path: Any, stat_result: os.stat_result, scope: Scope, status_code: int = 200
@@ -80,7 +80,7 @@ class Files(StaticFiles):
 
 
 async def _on_client_gone(request: Request, error: Exception) -> Response:
-    """Answer a request whose client closed or lost the connection. Nobody receives this answer."""
+    """Answer a request whose client has disconnected. Nobody receives this answer."""
     return problem_response(408, "The request was not complete.", request.scope["path"])
 
 
@@ -99,7 +99,8 @@ async def _on_key_reused(request: Request, error: Exception) -> Response:
 async def _on_error(request: Request, error: Exception) -> Response:
     """Answer 500 without details of the error; the server logs them.
 
-    Starlette sends this answer from outside our middleware, so the headers are added here.
+    Starlette's answer to an error does not pass through our middleware, so this function adds the
+    security headers.
     """
     detail = "The server failed to answer. Its log says why."
     return problem_response(500, detail, request.scope["path"], headers=security.HEADERS)

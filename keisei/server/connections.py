@@ -1,8 +1,8 @@
 """Limits on the connections of ``keisei serve``: their number, and the time a request may take.
 
-Uvicorn alone waits forever for the rest of a request, and accepts connections until the process
-has no file descriptor left to write a checkpoint. These limits hold for ``keisei serve`` only; an
-application that mounts ``create_app`` needs limits in its own server.
+Without these limits, uvicorn waits forever for the rest of a request, and accepts connections
+until the process has no file descriptor left to write a checkpoint. The limits apply only to
+``keisei serve``. An application that mounts ``create_app`` needs limits in its own server.
 """
 
 import asyncio
@@ -17,23 +17,26 @@ from keisei.server.problems import problem_response
 from keisei.server.security import HEADERS
 
 SECONDS = 10.0
-"""Time a client has to send the head of a request, and again to send the body."""
+"""Seconds that a client has to send a request's head, and the same time for its body."""
 
 MOST = 2000
-"""Upper bound of connections at once, even if the system allows more."""
+"""Maximum number of open connections, even if the system allows more."""
 
 
 class Connections(ServerState):
-    """The open connections of one server, and those that wait for their client."""
+    """The open connections of one server; it also knows which of them wait for their client."""
 
     def __init__(self) -> None:
         super().__init__()
         self.limit = limit()
         self.waiting: dict[Connection, None] = {}
-        """Idle connections and those with an incomplete request, the longest waiting first."""
+        """Connections that are idle or have an incomplete request, longest waiting first."""
 
     def make_room(self) -> bool:
-        """If there are too many connections, close the longest waiting one. False if none waits."""
+        """If there are too many connections, close the one that has waited longest for its client.
+
+        Returns False if there are too many connections and none of them waits.
+        """
         if len(self.connections) <= self.limit:
             return True
         oldest = next(iter(self.waiting), None)
@@ -48,7 +51,7 @@ class Connections(ServerState):
 
 
 def limit() -> int:
-    """Return how many connections a server accepts: half of the process's file descriptors."""
+    """Return the number of connections that a server accepts: half of the file descriptors."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MOST if soft == resource.RLIM_INFINITY else min(MOST, soft // 2)
 
@@ -56,7 +59,7 @@ def limit() -> int:
 class Connection(H11Protocol):
     """One connection. It closes when its client takes too long to send a head or a body.
 
-    An event stream has no deadline, because it waits for nothing from its client.
+    An event stream has no deadline, because its client has nothing more to send.
     """
 
     server_state: Connections
@@ -85,7 +88,7 @@ class Connection(H11Protocol):
         self._update_deadline()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Cancel the deadline: one of the two sides closed the connection."""
+        """Cancel the deadline, because the client or the server has closed the connection."""
         self._stop_watching()
         super().connection_lost(exc)
 
@@ -94,13 +97,13 @@ class Connection(H11Protocol):
         self._refuse(400, msg)
 
     def end(self) -> None:
-        """Close the connection at once. Drop unsent data; a request in progress gets no answer."""
+        """Close the connection at once, even if a request in progress has no answer yet."""
         self._stop_watching()
         self.connections.discard(self)
         self.transport.abort()
 
     def _update_deadline(self) -> None:
-        """Set a new deadline if the client must send something else; clear it if nothing."""
+        """Set a new deadline if the client must now send a head or a body; otherwise clear it."""
         owed = self.cycle, self.conn.their_state
         if owed == self._owed:
             return
@@ -122,9 +125,9 @@ class Connection(H11Protocol):
             self.end()
 
     def _refuse(self, status: int, detail: str) -> None:
-        """Close the connection; answer with a problem first unless an answer has begun."""
+        """Answer with a problem document, unless another answer has begun; close the connection."""
         if self.cycle:
-            self.cycle.disconnected = True  # discards the application's answer: one is enough
+            self.cycle.disconnected = True  # discards the application's answer to this request
         if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             answer = problem_response(status, detail, headers=HEADERS)
             headers = [*answer.raw_headers, (b"connection", b"close")]

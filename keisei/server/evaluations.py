@@ -46,7 +46,7 @@ class EvaluationList(HTTPEndpoint):
         return await in_thread(request, Json, found)
 
     async def post(self, request: Request) -> Response:
-        """Start an evaluation. Answer 202 with the address at which to follow it."""
+        """Start an evaluation. Answer 202 with the address of the new evaluation."""
         parse_query(NoQuery, request)
         wanted = await parse_body(EvalRequest, request)
         source = _source(request)
@@ -67,7 +67,7 @@ class EvaluationReply(HTTPEndpoint):
     """``/api/eval/{id}``: one evaluation."""
 
     async def get(self, request: Request) -> Response:
-        """Return state and score; ``wait=30`` waits at most 30 seconds for the end."""
+        """Return the evaluation; ``wait=30`` first waits at most 30 seconds for its end."""
         query = parse_query(WaitQuery, request)
         record = _requested(request)
         with anyio.move_on_after(query.wait):
@@ -130,8 +130,8 @@ def _describe_opponents(spec: EvaluationSpec) -> str:
 def _find_opponent(text: str, engines: Mapping[str, str]) -> str:
     """Return the player specification that ``text`` names. Raises ValueError if it names none.
 
-    A request may name an engine of the settings but not describe one: a description holds a
-    command line, and would let a client run any program.
+    A request may name an engine of the settings but may not describe an engine, because a
+    description contains a command line and would let a client run any program.
     """
     if text in (*LOCAL, CURRENT, BEST):
         return text

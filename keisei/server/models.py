@@ -1,4 +1,4 @@
-"""Models of query strings and bodies. Anything else is refused with 422."""
+"""Models of query strings and bodies. Requests that do not fit their model get 422."""
 
 from dataclasses import fields
 from typing import Annotated, Any, TypeVar
@@ -11,19 +11,22 @@ from keisei.match_rules import MatchRules
 from keisei.server.problems import invalid
 
 MAX_ID = 2**63 - 1
-"""The largest integer that SQLite can store."""
+"""Largest integer that SQLite can store."""
 
 MAX_DIGITS = 18
-"""Maximum digits of an id in a path, one fewer than in MAX_ID. ``int`` raises at thousands."""
+"""Maximum number of digits of an id in a path: one less than ``MAX_ID`` has.
+
+The limit is checked first, because ``int`` raises an exception for thousands of digits.
+"""
 
 MAX_KEYS = 100
-"""Metrics that one request may ask for."""
+"""Maximum number of metrics in one request."""
 
 PlayerText = Annotated[str, Field(min_length=1, max_length=1000)]
 Number = Annotated[int, Field(ge=0, le=MAX_ID)]
 
 MAX_WAIT = 60.0
-"""Maximum seconds of ``?wait=``."""
+"""Maximum value of ``?wait=``, in seconds."""
 
 
 def _split(value: object) -> object:
@@ -31,7 +34,7 @@ def _split(value: object) -> object:
 
 
 class Request_(BaseModel):  # noqa: N801 - Starlette has the plain name
-    """Base of all models: unknown names are errors."""
+    """Base class of all models. Unknown names are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -65,7 +68,7 @@ class MetricsQuery(Request_):
 
 
 class PageQuery(Request_):
-    """Query of a list that is read page by page."""
+    """Query of a route that returns a list in pages."""
 
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
     after: Number | None = None
@@ -78,7 +81,7 @@ class WaitQuery(Request_):
 
 
 _LIMITS: dict[str, dict[str, Any]] = {"games": {"ge": 2, "le": 10_000}, "seed": {"lt": 2**32}}
-"""Bounds that requests have beyond those of ``MatchRules``."""
+"""Additional bounds for requests, beside those of ``MatchRules``."""
 
 _RulesBody = create_model(
     "_RulesBody",
@@ -100,7 +103,8 @@ _RulesBody = create_model(
 class EvalRequest(_RulesBody):  # type: ignore[misc, valid-type]
     """Body of ``POST /api/eval``: an evaluation of the current network.
 
-    It takes every rule of ``MatchRules``. A rule that is not given is the run's, or the default.
+    It accepts every rule of ``MatchRules``. A rule that is not given has the value of the run's
+    settings, or its default if the settings do not have this rule.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -112,12 +116,12 @@ class EvalRequest(_RulesBody):  # type: ignore[misc, valid-type]
     """More opponents, for strategies that take more than one."""
     strategy: Annotated[str, Field(max_length=100)] = "single"
     sprt: tuple[float, float] | None = None
-    """[elo0, elo1]: end a match as soon as the test has accepted one of the two hypotheses."""
+    """[elo0, elo1] of the sequential test. A match ends as soon as the test has decided."""
     promote: bool = False
-    """Make the network the run's ``best`` if the sequential test accepts it."""
+    """Whether the network becomes the run's ``best`` if the sequential test accepts it."""
 
     def given_rules(self) -> dict[str, Any]:
-        """Return the rules that the request gives, by name."""
+        """Return the values of the rules that the request gives, by rule name."""
         rules = {rule.name: getattr(self, rule.name) for rule in fields(MatchRules)}
         return {name: value for name, value in rules.items() if value is not None}
 
@@ -126,7 +130,10 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def parse_query(model: type[Model], request: Request) -> Model:
-    """Return the query string as ``model``. A repeated name makes a list. Raises Problem 422."""
+    """Return the query string as ``model``. Values of a repeated name are joined by commas.
+
+    Raises Problem 422.
+    """
     query = request.query_params
     values = {name: ",".join(query.getlist(name)) for name in query}
     try:

@@ -1,4 +1,4 @@
-"""Error answers. All of them are RFC 9457 ``application/problem+json`` documents."""
+"""Error answers: RFC 9457 documents of the type ``application/problem+json``."""
 
 import http
 import json
@@ -16,7 +16,7 @@ from keisei.hint import did_you_mean
 MEDIA_TYPE = "application/problem+json"
 
 MOST_ERRORS = 20
-"""Maximum number of errors that an answer lists; a body may have thousands."""
+"""Maximum number of errors that an answer lists; a request's body may have thousands."""
 
 
 class Problem(HTTPException):
@@ -35,7 +35,10 @@ class Problem(HTTPException):
 
 
 def invalid(error: ValidationError, model: type[BaseModel]) -> Problem:
-    """Return a 422 for values that ``model`` refused; it suggests near names for unknown ones."""
+    """Return a Problem 422 for values that ``model`` refused.
+
+    For an unknown name, it suggests a known name with similar spelling.
+    """
     known = [field.alias or name for name, field in model.model_fields.items()]
     faults = error.errors(include_url=False, include_context=False, include_input=False)
     errors = [
@@ -83,12 +86,12 @@ def problem_response(
 
 
 def to_bytes(document: str) -> bytes:
-    """Encode JSON as UTF-8; write lone surrogates, as odd paths have, as backslash escapes."""
+    """Encode JSON as UTF-8, and lone surrogates (from undecodable paths) as backslash escapes."""
     return document.encode("utf-8", "backslashreplace")
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
-    """Turn an HTTPException, Starlette's own (404, 405 ...) or a Problem, into a document."""
+    """Turn an HTTPException into a problem document: a ``Problem``, or Starlette's 404, 405 ..."""
     error = cast("HTTPException", error)
     return problem_response(
         error.status_code,

@@ -1,4 +1,4 @@
-"""The routes that read a run, the four commands, and the health checks."""
+"""The routes that read a run's data, send the four commands, and check the server's health."""
 
 import math
 import platform
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Literal
+from typing import Any
 
 import anyio
 from starlette.requests import Request
@@ -17,13 +17,14 @@ from starlette.routing import Route
 from keisei.feed.supervise import ALLOWANCE
 from keisei.hint import did_you_mean
 from keisei.metrics import METRICS, NAMES
+from keisei.runtime.commands import CommandName
 from keisei.server.answers import Json, in_thread
 from keisei.server.models import MAX_DIGITS, MetricsQuery, NoQuery, PageQuery, parse_query
 from keisei.server.problems import Problem
 from keisei.server.source import Reader, Source
 
 FREE_BYTES = 2**30
-"""Free disk space below which a run is not ready."""
+"""Free disk space, in bytes, below which ``/readyz`` answers 503."""
 
 
 async def status(request: Request) -> Response:
@@ -47,7 +48,8 @@ async def config(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """Return the history of the metrics ``keys=a,b`` between the steps ``from=`` and ``to=``.
 
-    ``max_points=`` limits the points of a metric; ``after=`` continues at an earlier ``cursor``.
+    ``max_points=`` limits the number of points per metric. ``after=`` takes the ``cursor`` of an
+    earlier answer and continues from there.
     """
     query = parse_query(MetricsQuery, request)
     return await in_thread(request, _read_metrics, _source(request).reader, query)
@@ -73,7 +75,7 @@ def _read_metrics(reader: Reader, query: MetricsQuery) -> Response:
 
 
 async def catalog(request: Request) -> Response:
-    """Return the table of all metrics: name, meaning, unit, better direction, condition."""
+    """Return the name, meaning, unit, better direction and condition of each metric."""
     parse_query(NoQuery, request)
     return Json({"metrics": [asdict(metric) for metric in METRICS]})
 
@@ -86,7 +88,7 @@ async def games(request: Request) -> Response:
 async def log(request: Request) -> Response:
     """Return statuses and alerts, newest first, at most ``limit=``; ``after=`` gives the next page.
 
-    The first page begins with those that the database does not hold (yet); they have no ``id``.
+    The first page begins with events that are not (yet) in the database; they have no ``id``.
     """
     return await _page(request, "events", _source(request).history)
 
@@ -111,7 +113,7 @@ async def checkpoints(request: Request) -> Response:
 
 
 async def ratings(request: Request) -> Response:
-    """Return the ratings of the players of the run's evaluations, the strongest first."""
+    """Return the ratings of all players in the run's evaluations, strongest player first."""
     parse_query(NoQuery, request)
     found = await in_thread(request, _source(request).reader.ratings)
     return Json({"ratings": found})
@@ -128,28 +130,29 @@ async def resume(request: Request) -> Response:
 
 
 async def checkpoint(request: Request) -> Response:
-    """Save a checkpoint after this iteration."""
+    """Save a checkpoint after the iteration in progress."""
     return _submit(request, "checkpoint", "A checkpoint will be saved after this iteration.")
 
 
 async def stop(request: Request) -> Response:
-    """End the run, as SIGTERM does."""
+    """Ask the run to end, as SIGTERM does."""
     parse_query(NoQuery, request)
     _source(request).stop()
     return _accepted(request, "The run saves a checkpoint and ends.")
 
 
 async def healthz(request: Request) -> Response:
-    """Answer 200: the event loop runs."""
+    """Answer 200, which shows that the event loop runs."""
     parse_query(NoQuery, request)
     return Json({"status": "ok"})
 
 
 async def readyz(request: Request) -> Response:
-    """Answer 200 if the run works, else 503 with the reason.
+    """Answer 200 if the run works, otherwise 503 with the reason.
 
-    The run is not ready if it failed or ended early, if its worker is silent, if a sink or another
-    part beside training was given up, if the disk is nearly full, or if checkpoints are overdue.
+    The run is not ready if it failed or was stopped, if its device thread is silent, if a sink or
+    another part outside training has failed, if the disk is nearly full, or if checkpoints are
+    overdue.
     """
     parse_query(NoQuery, request)
     source = _source(request)
@@ -180,9 +183,7 @@ async def _page(request: Request, name: str, read: Callable[..., list[dict[str, 
     return await in_thread(request, Json, {name: found, "next": more})
 
 
-def _submit(
-    request: Request, kind: Literal["pause", "resume", "checkpoint"], message: str
-) -> Response:
+def _submit(request: Request, kind: CommandName, message: str) -> Response:
     parse_query(NoQuery, request)
     _source(request).submit(kind)
     return _accepted(request, message)

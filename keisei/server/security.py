@@ -12,7 +12,7 @@ from keisei.config import Server
 from keisei.server.problems import ProblemMiddleware, problem_response
 
 MAX_BODY = 64 * 1024
-"""Maximum bytes of a request's body."""
+"""Maximum size of a request's body, in bytes."""
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -28,11 +28,11 @@ HEADERS = {
 
 
 class HostRefusedError(ValueError):
-    """``server.host`` is an address that other machines can reach, or every name is allowed."""
+    """``server.host`` is reachable from other machines, or ``allowed_hosts`` allows all names."""
 
 
 def check_host(settings: Server) -> None:
-    """Raise HostRefusedError unless the server listens on this machine only: it has no password."""
+    """Raise HostRefusedError if other machines could reach the server, which has no password."""
     allowed_hosts(settings)
     if settings.host != "localhost" and _loopback(settings.host) is None:
         raise HostRefusedError(
@@ -42,10 +42,10 @@ def check_host(settings: Server) -> None:
 
 
 def allowed_hosts(settings: Server) -> list[str]:
-    """Return the Host names that the server answers: those in the settings and its own address.
+    """Return the accepted values of the Host header: the settings' names and the own address.
 
-    Raises HostRefusedError for ``*``: without the check any site could reach the service by a name
-    of its own that resolves to this machine (DNS rebinding).
+    Raises HostRefusedError for ``*``, because it would let any web site reach the service through
+    a host name of the site that resolves to this machine (DNS rebinding).
     """
     if "*" in settings.allowed_hosts:
         raise HostRefusedError(
@@ -57,7 +57,7 @@ def allowed_hosts(settings: Server) -> list[str]:
 
 
 def _loopback(host: str) -> str | None:
-    """Return a loopback address as a browser writes it in Host; None for anything else."""
+    """Return a loopback address in the form of the Host header; None for any other host."""
     try:
         address = ipaddress.ip_address(host.strip("[]"))
     except ValueError:
@@ -68,7 +68,7 @@ def _loopback(host: str) -> str | None:
 
 
 def middleware(settings: Server) -> list[Middleware]:
-    """Return the middleware that every request passes through, outermost first."""
+    """Return the middleware for every request, outermost first."""
     return [
         Middleware(SecurityHeaders),
         Middleware(ProblemMiddleware),
@@ -100,8 +100,8 @@ class SecurityHeaders:
 class WriteGuard:
     """Refuse unsafe methods from other sites (403) and bodies that are not JSON (415).
 
-    A browser sends the origin of a request in ``Sec-Fetch-Site``, an older one in ``Origin``. A
-    request with neither header is not from a browser; on loopback it may write. This is the
+    A browser says where a request comes from in ``Sec-Fetch-Site``; older browsers use ``Origin``.
+    A request with neither header does not come from a browser, so it may write. This is the
     algorithm of Go 1.25's ``CrossOriginProtection``.
     """
 

@@ -14,22 +14,22 @@ from starlette.types import ASGIApp
 from keisei.server.connections import Connection, Connections
 
 BACKLOG = 512
-"""Connections that the kernel keeps until the server accepts them."""
+"""Maximum number of connections that wait in the kernel until the server accepts them."""
 SEND_BUFFER = 64 * 1024
-"""Bytes of kernel memory that a client that does not read can hold; the default grows to MiB."""
+"""Bytes of kernel memory for unread data per connection. By default they can grow to MiB."""
 
 USER_TIMEOUT_MS = 10_000
-"""Milliseconds without an acknowledgement after which the kernel drops a client."""
+"""Milliseconds after which the kernel disconnects a client that acknowledges no data."""
 
 GRACE_SECONDS = 2
-"""Time that open requests get when the server stops; then their connections are closed."""
+"""Seconds for open requests to finish when the server stops, before they are cut off."""
 
 ACCEPTED_AT_ONCE = 8
-"""Connections that asyncio accepts in a row before the first of them is handled."""
+"""Number of connections that asyncio accepts before it handles the first of them."""
 
 
 class BindError(OSError):
-    """The server cannot listen on the address."""
+    """The server can't listen on the address."""
 
 
 class PortInUseError(BindError):
@@ -37,10 +37,11 @@ class PortInUseError(BindError):
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a listening socket; port 0 takes any free port. Raises PortInUseError, BindError.
+    """Return a listening socket; port 0 means any free port. Raises PortInUseError, BindError.
 
-    Uvicorn must not bind: it raises SystemExit inside the event loop if the port is in use. Clients
-    may connect at once and wait in the backlog. Every connection inherits the socket's options.
+    Uvicorn does not open the socket itself, because it raises SystemExit inside the event loop if
+    the port is in use. Clients may connect at once; they wait in the backlog until the server
+    runs. Every connection inherits the socket's options.
     """
     address = f"{host}:{port}"
     try:
@@ -74,19 +75,20 @@ def address_of(sock: socket.socket) -> str:
 
 
 def end_streams_from_hub() -> None:
-    """Configure sse-starlette so that streams end with ``bye``, when the run closes them.
+    """Configure sse-starlette so that only the run ends the streams, with ``bye``.
 
-    By default it ends streams at the first signal, before the run's last events. The switch holds
-    for the whole process, so only the program that owns the process may call this.
+    By default sse-starlette ends all streams at the first signal, before the run's last events.
+    This setting affects the whole process, so only the program that owns the process may call it.
     """
     AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
 
 
 async def run_server(app: ASGIApp, sock: socket.socket, stop: anyio.Event) -> None:
-    """Serve until ``stop`` is set (then open requests get two seconds) or the task is cancelled.
+    """Serve until ``stop`` is set or the task is cancelled.
 
-    ``keisei.server.connections`` closes slow connections and those that are too many. The caller
-    keeps ``sock``, which stays open: a server that failed can start again on it.
+    After ``stop``, open requests have ``GRACE_SECONDS`` to finish. ``keisei.server.connections``
+    limits the connections. ``sock`` stays open, so that the caller can start a new server on it
+    after a failure.
     """
     config = uvicorn.Config(
         app,
@@ -101,7 +103,7 @@ async def run_server(app: ASGIApp, sock: socket.socket, stop: anyio.Event) -> No
         timeout_graceful_shutdown=2 * GRACE_SECONDS,
     )
     server = _Server(config)
-    ours = sock.dup()  # uvicorn closes the socket that it is given
+    ours = sock.dup()  # a copy, because uvicorn closes its sockets
     ended = False
     try:
         async with anyio.create_task_group() as tasks:
@@ -110,7 +112,7 @@ async def run_server(app: ASGIApp, sock: socket.socket, stop: anyio.Event) -> No
             ended = True
             tasks.cancel_scope.cancel()
     finally:
-        if server.started and not ended:  # cancelled or failed: uvicorn closes nothing then
+        if server.started and not ended:  # uvicorn closes nothing if it was cancelled or failed
             with anyio.CancelScope(shield=True):
                 await server.shutdown(sockets=[ours])
         ours.close()
@@ -129,18 +131,20 @@ class _Server(uvicorn.Server):
         self.server_state: Connections = Connections()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start; then set the kernel's backlog to ``BACKLOG``.
+        """Start the server, then set the kernel's backlog to ``BACKLOG``.
 
-        Asyncio has one number for the backlog and for the connections it accepts in a row.
+        This is a separate step, because asyncio uses a single number both for the backlog and for
+        the connections that it accepts at once.
         """
         await super().startup(sockets)
         for sock in sockets or ():
             sock.listen(BACKLOG)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close; after ``GRACE_SECONDS`` close the connections of open requests, which ends them.
+        """Stop the server. After ``GRACE_SECONDS``, close all connections to end open requests.
 
-        Uvicorn would cancel the requests and log each cancellation as an error with a traceback.
+        Uvicorn itself would cancel the requests, and log each cancellation as an error with a
+        traceback.
         """
         cut = asyncio.get_running_loop().call_later(GRACE_SECONDS, self.server_state.end)
         try:

@@ -5,21 +5,22 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from keisei.config import Settings
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.feed.hub import Hub
+from keisei.runtime.commands import CommandName
 from keisei.runtime.evaluation_records import EvaluationHandle, EvaluationRecords
 from keisei.runtime.status import StatusReport
 
 
 class Reader(Protocol):
-    """The stored data of a run. Methods block: the server calls them in a thread."""
+    """Access to the stored data of a run. Methods block, so the server calls them in a thread."""
 
     @property
     def path(self) -> Path | None:
-        """The run's directory; None for a run that writes nothing."""
+        """Directory of the run; None for a run that writes no files."""
 
     def metrics(
         self,
@@ -29,17 +30,17 @@ class Reader(Protocol):
         max_points: int = 2000,
         after: int | None = None,
     ) -> dict[str, Any]:
-        """Return the metric history: ``series`` by metric name, and ``cursor`` to continue from.
+        """Return the history of metrics: ``series`` by metric name, and a ``cursor``.
 
-        ``start`` and ``end`` are steps, ``after`` is an iteration; a series has at most
-        ``max_points`` points.
+        ``start`` and ``end`` are steps. ``after`` is an iteration, such as the ``cursor`` of an
+        earlier result. A series has at most ``max_points`` points.
         """
 
     def games(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
         """Return a page of recorded games, newest first."""
 
     def game(self, id: int) -> dict[str, Any] | None:
-        """Return one recorded game, or None."""
+        """Return one recorded game, or None if there is none with this id."""
 
     def events(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
         """Return a page of statuses and alerts, newest first."""
@@ -48,16 +49,16 @@ class Reader(Protocol):
         """Return the run's checkpoints."""
 
     def ratings(self) -> list[dict[str, Any]]:
-        """Return the newest ratings of all players."""
+        """Return the most recent ratings of all players."""
 
     def match_games(
         self, evaluation: str | None = None, limit: int = 100, after: int | None = None
     ) -> list[dict[str, Any]]:
-        """Return a page of the games of one evaluation, or of all; newest first."""
+        """Return a page of games, newest first, of one evaluation or of all evaluations."""
 
 
 class Source(Protocol):
-    """A run, as the server uses it. It calls every method but ``history`` on the event loop.
+    """A run, as the server uses it. All methods are called on the event loop, except ``history``.
 
     Commands raise ``InboxFull`` when too many commands wait, and ``NotRunning`` when the state of
     the run does not allow them.
@@ -65,34 +66,34 @@ class Source(Protocol):
 
     @property
     def settings(self) -> Settings:
-        """The settings in use; resuming a run can change them."""
+        """Settings in use. They can differ from earlier ones if the run was resumed."""
 
     @property
     def reader(self) -> Reader:
-        """The stored data of the run."""
+        """Reader of the run's stored data."""
 
     @property
     def hub(self) -> Hub:
-        """The run's events, encoded as server-sent events for the streams of clients."""
+        """Hub that encodes the run's events as server-sent events for the clients' streams."""
 
     @property
     def evaluation_records(self) -> EvaluationRecords:
-        """The run's evaluations: to read, to follow and to cancel. ``evaluate`` adds one."""
+        """Records of the run's evaluations, to read, follow and cancel. ``evaluate`` adds one."""
 
     def status(self) -> StatusReport:
         """Return the state of the run now."""
 
     def history(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
-        """Return a page of statuses and alerts, newest first. Blocks: called in a thread."""
+        """Return a page of statuses and alerts, newest first. Blocks; is called in a thread."""
 
-    def submit(self, name: Literal["pause", "resume", "checkpoint"]) -> Any:
-        """Queue a command. On return it is accepted but not yet done."""
+    def submit(self, name: CommandName) -> Any:
+        """Put a command into the queue. It may be carried out after this method returns."""
 
     def stop(self) -> None:
-        """End the run, as SIGTERM does."""
+        """Ask the run to end, as SIGTERM does."""
 
     async def evaluate(self, spec: EvaluationSpec, key: str | None = None) -> EvaluationHandle:
-        """Start an evaluation beside training; the same ``key`` again gives the same evaluation.
+        """Start an evaluation beside training. A ``key`` used before returns the old evaluation.
 
-        Raises KeyReused if ``key`` was used with another ``spec``.
+        Raises KeyReused if ``key`` was used with a different ``spec``.
         """

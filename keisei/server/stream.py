@@ -18,22 +18,25 @@ from keisei.server.problems import problem_response
 from keisei.server.source import Source
 
 PING_SECONDS = 15
-"""Time between two comments that keep a stream without events open."""
+"""Seconds between two comments, which keep a stream open while there are no events."""
 SEND_SECONDS = 15.0
-"""Time after which a client that reads nothing is dropped."""
+"""Seconds after which a client that reads nothing is disconnected."""
 
 RETRY = b"retry: 2000\r\n"
-"""Milliseconds after which a browser reconnects by itself. It is sent as a line of the first event:
-some clients would take a block of its own as an event without data."""
+"""Line that sets the milliseconds after which a browser reconnects by itself.
+
+It is sent within the first event, because some clients would read a separate block as an event
+without data.
+"""
 
 FAREWELL_SECONDS = 1.0
-"""Time to send ``bye`` when the server stops and the run continues."""
+"""Seconds in which a stream may send ``bye`` when the server stops and the run continues."""
 
 _log = structlog.get_logger("keisei.server")
 
 
 class Streams:
-    """The number of open streams, and its limit."""
+    """The number of open event streams, and their largest allowed number."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -41,7 +44,7 @@ class Streams:
 
     @property
     def full(self) -> bool:
-        """Whether the limit is reached, so that the next stream is refused."""
+        """Whether the limit is reached; then the next stream is refused."""
         return self.open >= self.limit
 
 
@@ -49,7 +52,7 @@ class EventStream(EventSourceResponse):
     """The stream of one client. It counts as one of ``streams`` while it is open."""
 
     def __init__(self, frames: AsyncIterator[bytes], streams: Streams, **more: Any) -> None:
-        """``more``: further arguments of ``EventSourceResponse``."""
+        """``more``: additional arguments for ``EventSourceResponse``."""
         super().__init__(
             frames,
             ping=PING_SECONDS,
@@ -62,7 +65,8 @@ class EventStream(EventSourceResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream, or 503 if the limit is reached.
 
-        Streams are counted here, because an answer that the endpoint returns may never be sent.
+        Streams are counted here and not in the endpoint, because Starlette may never send the
+        response that an endpoint returns.
         """
         if self._streams.full:
             detail = f"All {self._streams.limit} event streams are in use. Try again later."
@@ -79,15 +83,15 @@ class EventStream(EventSourceResponse):
 
 
 async def events(request: Request) -> Response:
-    """Stream the events of ``topics=`` that follow ``Last-Event-ID`` or ``after=``."""
+    """Stream the events of ``topics=`` after the id in ``Last-Event-ID`` or ``after=``."""
     query = parse_query(EventsQuery, request)
-    # A browser that reconnects by itself uses its first URL; only the header is up to date.
+    # A browser that reconnects by itself repeats its first URL, so only the header is up to date.
     after = request.headers.get("last-event-id") or query.after
     state = request.app.state
     ending = anyio.Event()
 
     async def dismiss() -> None:
-        """Send ``bye`` while the connection is open: the server stops before the run in it."""
+        """End the streams with ``bye`` when the server stops, which happens before the run ends."""
         await ending.wait()
         state.source.hub.dismiss()
 

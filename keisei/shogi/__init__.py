@@ -1,6 +1,6 @@
 """The rules of shogi: ``Position`` for people and programs, and the compiled kernels.
 
-``keisei.shogi.kernels`` holds all compiled code. Nothing is compiled before its first use.
+``keisei.shogi.kernels`` contains all compiled code. A function is compiled at its first call.
 """
 
 from keisei.shogi.errors import IllegalMoveError, SfenError

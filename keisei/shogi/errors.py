@@ -1,9 +1,9 @@
-"""Errors of the rules: a bad SFEN, an illegal move."""
+"""Exceptions of the rules: one for a bad SFEN, one for an illegal move."""
 
 
 class SfenError(ValueError):
-    """A text is not an SFEN of a shogi position. The message says what is wrong and where."""
+    """Raised if a text is not the SFEN of a shogi position. The message says why."""
 
 
 class IllegalMoveError(ValueError):
-    """A move is not legal in a position. The message names the move and the reason."""
+    """Raised if a move is not legal in a position. The message names the move and the reason."""

@@ -1,28 +1,31 @@
 # mypy: disallow-untyped-defs=False, disallow-untyped-calls=False, disallow-incomplete-defs=False
 # mypy: disallow-untyped-decorators=False, disallow-subclassing-any=False, check-untyped-defs=False
-"""Every compiled function of the project: the rules of shogi, and steps of many games at once.
+"""All compiled functions of the project: the rules of shogi, and moves in many games at once.
 
-All of them are in this one file, because Numba's disk cache checks only a function's own file: if
-a callee in another file were edited, it would silently run the old code.
+All of them are in this one file, because Numba's disk cache checks only the file of the cached
+function. If a function called another one in a second file, an edit of the second file would be
+ignored: the old code would still run.
 
 How it works
 ------------
-The board is 81 bytes *as the side to move sees it*: square = file * 9 + rank, and rank 0 is the
-farthest one. So the mover always moves "up" (towards lower numbers), and each move turns the board
-round. Therefore the rules are written once, for one side. Piece codes: 0 empty, 1..14 the mover's
-P L N S B R G K +P +L +N +S +B +R, 15..28 the opponent's in the same order.
+The side to move is called the mover. The board is 81 bytes *as the mover sees it*: square = file *
+9 + rank, and rank 0 is the farthest rank. So "up" (towards lower ranks) is always forward, and the
+board is turned round after each move. Therefore the rules are written only once, for one side. The
+piece codes are: 0 for an empty square; 1..14 for the mover's P L N S B R G K +P +L +N +S +B +R;
+15..28 for the opponent's pieces in the same order.
 
-A set of squares is a ``Bits``: a 128-bit integer of which the low 81 bits are used. Numba has no
+The type ``Bits`` is a set of squares: a 128-bit integer whose low 81 bits are used. Numba has no
 such type, so section 1 adds it. One vector comparison of the board's bytes gives the set of all
-pieces of a kind, so no bitboards are kept between moves.
+pieces of a kind, so such sets are not stored between moves.
 
-Moves are generated as sets, in action space: for each of the 27 move types, the set of its
-destinations. This is the legal mask; no list of moves is made and no single move is tested. The map
-from moves to actions is one to one: looking back from a destination against the direction of the
-move, the first piece is the one that moved.
+Legal moves are computed as 27 sets: each set contains the destinations of one move type. These sets
+together are the legal mask; no list of moves is made, and no single move is tested. A move type and
+a destination (an action) name exactly one move: the piece that moves is the first piece on the way
+back from the destination, against the direction of the move.
 
-Entry points (``cache=True, nogil=True``) are the functions in section 4. They process games
-``[lo, hi)`` one after another; callers split the games over their own threads.
+Python calls the functions in section 4 (``cache=True, nogil=True``). Those that have the arguments
+``lo`` and ``hi`` process the games ``[lo, hi)`` one after another; their callers divide the games
+among threads.
 """
 
 import operator
@@ -38,31 +41,32 @@ from numba.extending import intrinsic, models, register_model
 
 ACTIONS = 27 * 81
 MASK_WORDS = 35
-# Board, hands, earlier occurrences, check, ply, then three sets of squares (bit s is square s):
-# attacked by the opponent, attacked by the mover's pieces, attacked by two of the mover's pieces.
+# An observation contains the board, the hands, the earlier occurrences, the check and the ply, then
+# three sets of squares (bit s is square s): those that the opponent attacks, those that the mover
+# attacks, and those that at least two of the mover's pieces attack.
 OBSERVATION_BYTES = 81 + 14 + 3 + 3 * 11
 
-# A game. ``board`` is loaded as a vector of 128 bytes, so it must be the first field.
+# The record of a game. ``board`` is loaded as a vector of 128 bytes, so it must be the first field.
 GAME = np.dtype(
     [
         ("board", np.uint8, (81,)),  # as the side to move sees it
-        ("hands", np.uint8, (14,)),  # P L N S G B R of the side to move, then of the other
+        ("hands", np.uint8, (14,)),  # numbers of P L N S G B R: the mover's, the opponent's
         ("side", np.uint8),  # side to move: 0 black (sente), 1 white
         ("key", np.uint64),  # Zobrist key of board, hands and side
         ("rng", np.uint64),  # state of the game's own random generator
-        ("ply", np.int32),  # moves made in this game
-        ("checks", np.int16, (2,)),  # successive checks given by black, by white, until now
+        ("ply", np.int32),  # number of moves made in this game
+        ("checks", np.int16, (2,)),  # number of checks without a break up to now: black's, white's
         ("opponent", np.int16),  # frozen opponent: k > 0 plays white, -k plays black, 0 = self-play
         ("in_check", np.uint8),
-        ("earlier", np.uint8),  # earlier occurrences of this position in this game
-        ("again", np.uint8),  # in a start: play it once more, with the opponent in the other seat
+        ("earlier", np.uint8),  # number of earlier occurrences of this position in this game
+        ("again", np.uint8),  # in a start: 1 if the next game uses it again, with sides swapped
     ],
     align=True,
 )
 
-# Reasons why a game ended, as in StepResult.reason
+# Reasons why a game ended; StepResult.reason contains these numbers
 CHECKMATE, NO_MOVES, REPETITION, PERPETUAL_CHECK, DECLARATION, MAX_PLY = range(1, 7)
-# Rules of declaration (entering king)
+# Entering-king rules, which say when a declaration wins or draws
 NO_RULE, RULE_27, RULE_24 = range(3)
 
 PAWN, LANCE, KNIGHT, SILVER, BISHOP, ROOK, GOLD, KING = range(1, 9)
@@ -74,21 +78,21 @@ UP_LEFT, UP_RIGHT, DOWN_LEFT, DOWN_RIGHT = 8, -10, 10, -8
 JUMP_LEFT, JUMP_RIGHT = 7, -11
 FOE_JUMP_LEFT, FOE_JUMP_RIGHT = 11, -7  # the opponent's knights, in the mover's view
 
-# dlshogi's order of move types: 10 directions, the same with promotion, then 7 drops
+# Move types in dlshogi's order: 10 directions, the same 10 with promotion, then 7 drops
 DELTA = np.array(
     [UP, UP_LEFT, UP_RIGHT, LEFT, RIGHT, DOWN, DOWN_LEFT, DOWN_RIGHT, JUMP_LEFT, JUMP_RIGHT],
     np.int64,
 )
 DROP_PIECE = np.array([PAWN, LANCE, KNIGHT, SILVER, BISHOP, ROOK, GOLD], np.uint8)
-# Hand slot (P L N S G B R) by piece code, promoted or not
+# Hand slot (in the order P L N S G B R) by piece code, for promoted pieces, too
 HAND = np.array([0, 0, 1, 2, 3, 5, 6, 4, 0, 0, 1, 2, 3, 5, 6], np.uint8)
-# Value for the material player, by piece code
+# Value of each piece for the material player, by piece code
 VALUE = np.array([0, 1, 3, 3, 4, 8, 9, 5, 0, 4, 4, 4, 4, 11, 13], np.int64)
 
 _random = np.random.Generator(np.random.PCG64(20240229))
-# Zobrist numbers in black's view, by piece code (1.. black's, 15.. white's) and square.
+# Zobrist numbers by piece code (1..14 black's, 15..28 white's) and square, as black sees it.
 ZOBRIST = _random.integers(1, 2**64 - 1, (29, 81), np.uint64)
-# By side, hand slot and count.
+# Zobrist numbers by side, hand slot, and number of pieces in the slot.
 ZOBRIST_HAND = _random.integers(1, 2**64 - 1, (2, 7, 19), np.uint64)
 ZOBRIST_SIDE = np.uint64(0x9E3779B97F4A7C15)
 
@@ -115,7 +119,7 @@ class _BitsModel(models.PrimitiveModel):
 
 
 def _operator(name, *functions):
-    """Make ``functions`` of two sets compile to the LLVM instruction ``name``."""
+    """Make each of ``functions``, for two sets, compile to the LLVM instruction ``name``."""
     for function in functions:
 
         @infer_global(function)
@@ -158,7 +162,7 @@ def _shift(builder, value, delta):
     return builder.shl(value, amount) if delta > 0 else builder.lshr(value, amount)
 
 
-# Constant sets. ``const`` returns one as Bits, because Numba has no integers beyond 64 bits.
+# Constant sets. Compiled code gets them from ``const``, because Numba has no integers > 64 bits.
 _SETS = (
     0,
     _set(lambda f, r: True),
@@ -171,14 +175,14 @@ NONE, ALL, FAR_1, FAR_2, ZONE = range(5)
 
 @intrinsic(prefer_literal=True)
 def const(typing, which):
-    """Return one of the constant sets, by its name (NONE, ALL ...)."""
+    """Return the constant set whose name (NONE, ALL ...) is given."""
     value = _SETS[which.literal_value]
     return BITS(which), lambda context, builder, sig, args: ir.Constant(_I128, value)
 
 
 @intrinsic(prefer_literal=True)
 def step(typing, squares, delta):
-    """Return the squares reached from ``squares`` by one step (or jump) of ``delta``."""
+    """Return the squares that one step (or jump) by ``delta`` reaches from ``squares``."""
 
     def codegen(context, builder, sig, args):
         d = delta.literal_value
@@ -189,13 +193,13 @@ def step(typing, squares, delta):
 
 @intrinsic(prefer_literal=True)
 def slide(typing, squares, empty, delta):
-    """Return the squares reached from ``squares`` by sliding along ``delta`` to the first piece."""
+    """Return the squares that slides by ``delta`` from ``squares`` reach, first piece included."""
 
     def codegen(context, builder, sig, args):
         d = delta.literal_value
         edge = ir.Constant(_I128, _arrivals(d))
         flow, free = args[0], builder.and_(args[1], edge)
-        for times in (1, 2, 4):  # Kogge-Stone fill; at most 7 squares are empty
+        for times in (1, 2, 4):  # Kogge-Stone fill over at most 7 squares; the return adds one step
             flow = builder.or_(flow, builder.and_(free, _shift(builder, flow, d * times)))
             if times < 4:
                 free = builder.and_(free, _shift(builder, free, d * times))
@@ -206,7 +210,7 @@ def slide(typing, squares, empty, delta):
 
 @intrinsic
 def store_squares(typing, array, row, column, squares):
-    """Write a set as 11 bytes, beginning at ``array[row, column]`` (uint8), lowest square first."""
+    """Write a set as 11 bytes from ``array[row, column]`` (uint8) on, lowest square first."""
 
     def codegen(context, builder, sig, args):
         store = context.make_array(sig.args[0])(context, builder, args[0])
@@ -232,7 +236,7 @@ def some(typing, squares):
 
 @intrinsic
 def where(typing, number, squares):
-    """Return the set if ``number`` is not zero, else the empty set. Compiles to no branch."""
+    """Return the set if ``number`` is not zero, else the empty set; compiled without a branch."""
 
     def codegen(context, builder, sig, args):
         flag = builder.icmp_unsigned("!=", args[0], ir.Constant(args[0].type, 0))
@@ -250,7 +254,7 @@ def _call(builder, name, value, *more):
 
 @intrinsic
 def count(typing, value):
-    """Return the number of members of a set, or of ones in a uint64."""
+    """Return the number of squares in a set, or of 1 bits in a uint64."""
 
     def codegen(context, builder, sig, args):
         ones = _call(builder, "llvm.ctpop", args[0])
@@ -261,7 +265,7 @@ def count(typing, value):
 
 @intrinsic
 def first(typing, value):
-    """Return the lowest member of a set, or lowest one in a uint64; undefined if there is none."""
+    """Return a set's lowest square, or a uint64's lowest 1 bit; undefined if there is none."""
 
     def codegen(context, builder, sig, args):
         zeros = _call(builder, "llvm.cttz", args[0], ir.Constant(ir.IntType(1), 1))
@@ -272,7 +276,7 @@ def first(typing, value):
 
 @intrinsic
 def turned(typing, squares):
-    """Return the set as the other side sees it: square 80 - s for s."""
+    """Return the set as the other side sees it: square s becomes square 80 - s."""
 
     def codegen(context, builder, sig, args):
         reverse = _call(builder, "llvm.bitreverse", args[0])
@@ -282,7 +286,7 @@ def turned(typing, squares):
 
 
 def _splat(builder, value, lanes):
-    """Return a vector that holds ``value`` in every lane."""
+    """Return a vector with ``value`` in every lane."""
     vector = ir.VectorType(value.type, lanes)
     undefined = ir.Constant(vector, ir.Undefined)
     one = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
@@ -290,9 +294,9 @@ def _splat(builder, value, lanes):
     return builder.shuffle_vector(one, undefined, zeros)
 
 
-# Boards in registers: 128 bytes, of which the first 81 are used and the others are 0. A move writes
-# the board to memory once and does not read it back: a wide load after narrow stores to the same
-# address stalls the processor.
+# A board in a register has 128 bytes: the first 81 are the squares, the others are 0. Each move
+# writes the board to memory once and does not read it back, because a wide load after narrow stores
+# to the same address stalls the processor.
 
 _BYTE, _VIEW = ir.IntType(8), ir.VectorType(ir.IntType(8), 128)
 
@@ -320,7 +324,7 @@ def _bytes(values):
 
 @intrinsic
 def load_view(typing, board):
-    """Read ``game.board``: load all 128 bytes of the record and keep only the board."""
+    """Load a game's record (128 bytes) at the address of its field ``board``; return the board."""
     if GAME.itemsize != 128:
         raise TypeError("a GAME must take 128 bytes")
 
@@ -334,7 +338,7 @@ def load_view(typing, board):
 
 @intrinsic
 def store_view(typing, view, board):
-    """Write ``game.board``."""
+    """Write a board to ``board``, the first field of a game."""
 
     def codegen(context, builder, sig, args):
         data = context.make_array(sig.args[1])(context, builder, args[1]).data
@@ -363,7 +367,7 @@ def put(typing, view, square, code):
 
 @intrinsic
 def turn_view(typing, view):
-    """Return the board as the other side sees it: square 80 - s for s, owners swapped."""
+    """Return the board as the other side sees it: square s becomes 80 - s, owners are swapped."""
 
     def codegen(context, builder, sig, args):
         nothing, own = _bytes([0] * 128), _bytes([THEIRS] * 128)
@@ -380,7 +384,7 @@ def turn_view(typing, view):
 
 @intrinsic(prefer_literal=True)
 def squares(typing, view, lowest, highest):
-    """Return the squares of a board whose code is in lowest..highest (from 1)."""
+    """Return the squares whose piece code is in ``lowest..highest``; ``lowest`` is above 0."""
 
     def codegen(context, builder, sig, args):
         lo, hi = lowest.literal_value, highest.literal_value
@@ -396,7 +400,7 @@ def squares(typing, view, lowest, highest):
 
 @intrinsic
 def equal_lanes(typing, array, row, parity, offset, value):
-    """Return a uint64: bit k is set if ``array[row, parity, offset + k] == value``, k < 64."""
+    """Return a uint64 whose bit k (0..63) is 1 if ``array[row, parity, offset + k] == value``."""
 
     def codegen(context, builder, sig, args):
         kind = sig.args[0]
@@ -441,7 +445,7 @@ def pack(typing, mask, row, rows):
 
 @intrinsic
 def union(typing, rows):
-    """Return the union of all sets of a tuple."""
+    """Return the union of all sets in a tuple."""
 
     def codegen(context, builder, sig, args):
         value = ir.Constant(_I128, 0)
@@ -454,7 +458,7 @@ def union(typing, rows):
 
 @intrinsic
 def total(typing, rows):
-    """Return the number of members of all sets of a tuple together."""
+    """Return the sum of the sizes of all sets in a tuple."""
 
     def codegen(context, builder, sig, args):
         number = ir.Constant(_I128, 0)
@@ -467,16 +471,17 @@ def total(typing, rows):
 
 # --- 2. Legal moves -------------------------------------------------------------------------------
 
-# The pieces of one side as sets: ``men`` holds all, ``gold`` all that move like a gold.
+# The pieces of one side as sets. ``men``: all pieces. ``gold``: all pieces that move like a gold.
 Side = namedtuple("Side", "men pawn lance knight silver gold bishop rook king horse dragon")
-# Threats to the mover's king: squares it may not enter; the checking pieces; the squares where
-# another piece can end the check (the checker or a square between); pinned pieces, by line.
+# Threats to the mover's king. ``danger``: squares that the king may not enter. ``checkers``: pieces
+# that give check. ``answer``: squares where another piece can end the check (the checker's square
+# and those between it and the king). The others: pinned pieces, by the direction of the pin.
 Threat = namedtuple("Threat", "danger checkers answer vertical horizontal falling rising")
 
 
 @njit(forceinline=True)
 def read_view(view):
-    """Return the pieces of the mover and of the opponent."""
+    """Return the pieces of the mover and of the opponent, each as a ``Side``."""
     mine = Side(
         squares(view, 1, 14),
         squares(view, PAWN, PAWN),
@@ -508,10 +513,10 @@ def read_view(view):
 
 @njit(forceinline=True)
 def find_threats(mine, theirs):
-    """Return checks, pins and forbidden squares of the mover's king."""
+    """Return the checks, pins and forbidden squares of the mover's king as a ``Threat``."""
     king = mine.king
     empty = const(ALL) & ~(mine.men | theirs.men)
-    through = empty | king  # lines pass through the king: it may not retreat along one
+    through = empty | king  # lines go on behind the king: it may not retreat along them
     straight = theirs.rook | theirs.dragon
     diagonal = theirs.bishop | theirs.horse
     down = slide(straight | theirs.lance, through, DOWN)
@@ -523,7 +528,7 @@ def find_threats(mine, theirs):
     down_left = slide(diagonal, through, DOWN_LEFT)
     down_right = slide(diagonal, through, DOWN_RIGHT)
 
-    soldiers = theirs.silver | theirs.gold | theirs.king  # forward, straight and diagonally
+    soldiers = theirs.silver | theirs.gold | theirs.king  # these attack all three squares in front
     squires = theirs.gold | theirs.king | theirs.horse
     nobles = theirs.silver | theirs.king | theirs.dragon
     danger = (
@@ -545,7 +550,7 @@ def find_threats(mine, theirs):
     see_left, see_right = slide(king, empty, LEFT), slide(king, empty, RIGHT)
     see_ul, see_dr = slide(king, empty, UP_LEFT), slide(king, empty, DOWN_RIGHT)
     see_ur, see_dl = slide(king, empty, UP_RIGHT), slide(king, empty, DOWN_LEFT)
-    # A piece is pinned if the king sees it one way and a slider reaches it the other way.
+    # A piece is pinned if it stands between the king and a slider that attacks it on this line.
     vertical = (see_up & down | see_down & up) & mine.men
     horizontal = (see_left & right | see_right & left) & mine.men
     falling = (see_ul & down_right | see_dr & up_left) & mine.men
@@ -587,7 +592,7 @@ def find_threats(mine, theirs):
 
 @njit(inline="always")
 def met(once, twice, more):
-    """Return the squares met once or more, and twice or more, after ``more`` are met, too."""
+    """Return the squares attacked at least once, and at least twice, with ``more`` added."""
     return once | more, twice | (once & more)
 
 
@@ -595,8 +600,9 @@ def met(once, twice, more):
 def board_moves(mine, theirs, threat):
     """Return the destinations of board moves, as 20 sets in the order of the move types.
 
-    Also return the squares that the mover's pieces attack, and those that at least two attack. Both
-    include squares of own pieces; the king's attacks, and attacks out of a pin, are left out.
+    Also return the squares that the mover's pieces attack, and the squares that at least two of
+    them attack. Both sets include squares with the mover's own pieces. Both sets leave out attacks
+    by the king, and attacks by a pinned piece off the line of its pin.
     """
     empty = const(ALL) & ~(mine.men | theirs.men)
     zone = const(ZONE)
@@ -626,7 +632,7 @@ def board_moves(mine, theirs, threat):
     down_left = slide(diagonal & free_r, empty, DOWN_LEFT)
     jump_left, jump_right = step(knights, JUMP_LEFT), step(knights, JUMP_RIGHT)
 
-    # Promoting moves of sliders into the zone: all slides, without those of promoted pieces.
+    # Sliders can promote when they enter the zone. Promoted pieces cannot, so remove their slides.
     p_up, p_left, p_right, p_ul, p_ur = up, left, right, up_left, up_right
     if some(mine.dragon):
         p_up &= ~slide(mine.dragon, empty, UP)
@@ -651,7 +657,7 @@ def board_moves(mine, theirs, threat):
     down |= step(squires & free_v, DOWN)
     down_left |= step((mine.silver | mine.dragon) & free_r, DOWN_LEFT)
     down_right |= step((mine.silver | mine.dragon) & free_f, DOWN_RIGHT)
-    # No two pieces reach the same square in the same direction.
+    # In each direction, at most one piece reaches a square, so each set adds one attack.
     reach, twice = met(spears | up, const(NONE), down)
     reach, twice = met(reach, twice, left)
     reach, twice = met(reach, twice, right)
@@ -710,7 +716,7 @@ def turn_side(side):
 
 @njit
 def neighbours(squares):
-    """Return the squares next to a set, in all eight directions."""
+    """Return the squares next to the squares of a set, in all eight directions."""
     return (
         (step(squares, UP) | step(squares, DOWN) | step(squares, LEFT) | step(squares, RIGHT))
         | (step(squares, UP_LEFT) | step(squares, UP_RIGHT))
@@ -722,7 +728,7 @@ def neighbours(squares):
 def pawn_drop_mates(mine, theirs, square):
     """Return whether a pawn dropped on ``square``, in front of the opponent's king, mates.
 
-    The opponent cannot drop a piece between pawn and king, so only moves on the board matter.
+    No piece fits between the pawn and the king, so only moves on the board can answer.
     """
     after = Side(
         mine.men | square,
@@ -756,7 +762,8 @@ def drops(game, mine, theirs, threat, reach):
         pawn = place & ~files & ~const(FAR_1)  # nifu: no second pawn on a file
         head = step(theirs.king, DOWN)
         if some(pawn & head):
-            # The king can take an unguarded pawn. ``reach`` lacks our king and pinned pieces.
+            # A pawn that nothing guards does not mate: the king captures it. ``reach`` leaves out
+            # guards by the mover's king and by pinned pieces, so these are tested, too.
             pinned = threat.vertical | threat.horizontal | threat.falling | threat.rising
             near = neighbours(mine.king) | reach
             if some(pinned | near & head) and pawn_drop_mates(mine, theirs, head):
@@ -776,9 +783,7 @@ def drops(game, mine, theirs, threat, reach):
 def declared(hands, side, mine, in_check, rule):
     """Return what the mover can claim by declaration: 0 nothing, 1 a draw, 2 a win.
 
-    The king must be in the three farthest ranks and not in check, with at least ten other own
-    pieces there. Rooks and bishops there and in hand count 5 points, other pieces 1. 27-point rule:
-    black wins with 28 points, white with 27. 24-point rule: 31 points win, 24 draw.
+    ``Position.declaration`` describes the rules.
     """
     zone = const(ZONE)
     if rule == NO_RULE or in_check or not some(mine.king & zone):
@@ -797,10 +802,11 @@ def declared(hands, side, mine, in_check, rule):
 
 @njit(forceinline=True)
 def legal_rows(view, game):
-    """Return the legal moves of a position, and what else is found on the way.
+    """Return the legal moves of a position, and other facts that are computed on the way.
 
     Returns the destinations of the 27 move types; whether the mover is in check; the mover's
-    pieces; and three sets of squares: attacked by the opponent, by the mover, twice by the mover.
+    pieces; and three sets of squares: those that the opponent attacks, those that the mover
+    attacks, and those that at least two of the mover's pieces attack.
     """
     mine, theirs = read_view(view)
     threat = find_threats(mine, theirs)
@@ -814,7 +820,7 @@ def legal_rows(view, game):
 
 @njit
 def piece_key(side, code, square):
-    """Return the Zobrist number of a piece, given as the side to move sees it."""
+    """Return the Zobrist number of a piece; its code and square are as ``side`` sees them."""
     if side:
         code = code + THEIRS if code <= THEIRS else code - THEIRS
         square = 80 - square
@@ -823,7 +829,7 @@ def piece_key(side, code, square):
 
 @njit
 def full_key(game):
-    """Compute the Zobrist key of a position from nothing."""
+    """Compute the Zobrist key of a position from the whole board and both hands."""
     side = np.int64(game.side)
     key = ZOBRIST_SIDE if side else np.uint64(0)
     for square in range(81):
@@ -848,7 +854,7 @@ def origin(board, kind, to):
 
 @njit
 def make_move(game, action):
-    """Make a legal move, update the game, and return its board, turned round."""
+    """Make a legal move in ``game``; return the new board as the next side to move sees it."""
     board, hands = game.board, game.hands
     view = load_view(board)
     side = np.int64(game.side)
@@ -888,17 +894,17 @@ def make_move(game, action):
 
 @njit(inline="always")
 def remember(tags, keys, g, ply, key):
-    """Add the position at ``ply`` to the history of game ``g``."""
+    """Add the position at ``ply``, which has the Zobrist key ``key``, to game ``g``'s history."""
     keys[g, ply] = key
     tags[g, ply & 1, ply >> 1] = np.uint16(key)
 
 
 @njit(inline="always")
 def earlier_occurrences(tags, keys, g, ply, key):
-    """Return how often the position at ``ply`` occurred before in game ``g``, and its first ply.
+    """Return the number of earlier occurrences of the position at ``ply``, and its first ply.
 
     The side to move is part of the position, so only plies of the same parity are searched. The
-    search compares 16-bit tags, which is fast; each hit is checked against the whole key.
+    search compares 16-bit tags, which is fast, and then compares the whole key of each hit.
     """
     parity, end = ply & 1, ply >> 1
     found, earliest = 0, ply
@@ -919,9 +925,9 @@ def earlier_occurrences(tags, keys, g, ply, key):
 def repetition_result(game, earliest):
     """Return the result of a repetition for the side to move: +1, 0 or -1.
 
-    A side loses if every one of its moves since the first occurrence was a check.
+    A side loses if it gave check with every move since the first occurrence of the position.
     """
-    moves = (game.ply - earliest) // 2  # of each side since the first occurrence
+    moves = (game.ply - earliest) // 2  # number of moves of each side since ``earliest``
     mover = game.checks[game.side] >= moves
     other = game.checks[1 - game.side] >= moves
     return np.int64(other) - np.int64(mover)
@@ -929,11 +935,11 @@ def repetition_result(game, earliest):
 
 @njit(inline="always")
 def survey(view, game, tags, keys, g, rule):
-    """Update check and history of the position just reached; find its moves and its end.
+    """Update check and history for the position just reached; find its moves and its end.
 
     ``view`` is the board of the position. Returns the rows of legal moves; the sets of attacked
-    squares; the reason why the game is over (0: it is not; the maximum ply is not checked here);
-    and the result for the side to move: +1, 0 or -1.
+    squares; the reason why the game is over, or 0 if it is not; and the result for the side to
+    move: +1, 0 or -1. The maximum ply is not checked here.
     """
     rows, in_check, mine, attacks = legal_rows(view, game)
     ply = np.int64(game.ply)
@@ -942,7 +948,7 @@ def survey(view, game, tags, keys, g, rule):
         last = 1 - game.side  # the side that has just moved
         game.checks[last] = game.checks[last] + 1 if in_check else 0
     found, earliest = earlier_occurrences(tags, keys, g, ply, game.key)
-    remember(tags, keys, g, ply, game.key)  # after the search, which would wait for this store
+    remember(tags, keys, g, ply, game.key)  # not before the search: it would wait for this store
     game.earlier = min(found, 255)
     if found >= 3:
         result = repetition_result(game, earliest)
@@ -972,7 +978,7 @@ def observe(game, attacks, observation, g, max_ply):
 
 @njit
 def next_random(state):
-    """Return the new state and the next random number (uint64) of splitmix64."""
+    """Return the next state and random number (uint64) of the generator splitmix64."""
     state += np.uint64(0x9E3779B97F4A7C15)
     z = state
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -982,16 +988,17 @@ def next_random(state):
 
 @njit
 def below(number, limit):
-    """Return a number in 0..limit-1 from the upper half of a random uint64 (limit < 2**31)."""
+    """Map the upper half of a random uint64 to a number in 0..limit-1; limit < 2**31."""
     return np.int64(((number >> np.uint64(32)) * np.uint64(limit)) >> np.uint64(32))
 
 
 @njit
 def restart(game, starts, g, opening, pool, reset_share):
-    """Choose the start of the next game in row ``g``: from the pool with ``reset_share``.
+    """Choose the start of the next game in row ``g``.
 
-    If the last start is marked ``again``, it is used once more, with the frozen opponent in the
-    other seat.
+    The start comes from the pool with the probability ``reset_share``; otherwise it is ``opening``.
+    But if the previous start is marked ``again``, the next game uses it once more, and the frozen
+    opponent plays the other side.
     """
     if starts[g].again:
         starts[g].again = 0
@@ -1014,7 +1021,7 @@ def restart(game, starts, g, opening, pool, reset_share):
 
 @njit(cache=True, nogil=True)
 def check_actions(mask, actions):
-    """Return the index of the first game whose action is not legal, or -1."""
+    """Return the index of the first game whose action is not legal, or -1 if all are legal."""
     for g in range(len(actions)):
         action = np.int64(actions[g])
         if action < 0 or action >= ACTIONS:
@@ -1028,10 +1035,11 @@ def check_actions(mask, actions):
 def visit_games(
     lo, hi, actions, games, tags, keys, observation, mask, reason, result, rule, max_ply
 ):
-    """Make a move in each of ``games[lo:hi]``; if the action is negative, keep the position.
+    """Make a move in each of ``games[lo:hi]``; a negative action makes no move.
 
-    Fills key, check, history, mask and observation. ``reason`` (int64[N]) is why a game is over (0:
-    it is not), ``result`` (int64[N]) its result for the side to move. No game is reset.
+    For every game, write the key, the check, the history, the mask and the observation. Also write
+    the reason why the game is over (0 if it is not) to ``reason`` (int64[N]), and the result for
+    the side to move to ``result`` (int64[N]). No game is reset.
     """
     for g in range(lo, hi):
         game = games[g]
@@ -1047,7 +1055,7 @@ def visit_games(
 
 @njit(cache=True, nogil=True)
 def claim(games, g, rule):
-    """Return what the side to move can declare in game ``g``: 0 nothing, 1 a draw, 2 a win."""
+    """Return what the mover of game ``g`` can claim by declaration: 0 nothing, 1 draw, 2 win."""
     game = games[g]
     mine, theirs = read_view(load_view(game.board))
     in_check = some(find_threats(mine, theirs).danger & mine.king)
@@ -1059,7 +1067,7 @@ def step_games(
     lo, hi, actions, games, starts, opening, pool, tags, keys, observation, mask, number,
     reward, terminated, truncated, reason, winner, plies, final, played, rule, max_ply, reset_share,
 ):  # fmt: skip
-    """Make one legal move in each of ``games[lo:hi]`` (none if the action is negative).
+    """Make one legal move in each of ``games[lo:hi]``; a negative action makes no move.
 
     ``VectorEnv`` and ``StepResult`` describe the arrays. A finished game is reset at once.
     """
@@ -1093,7 +1101,8 @@ def step_games(
             game.key = full_key(game)
             number[g] += len(games)
             view = load_view(game.board)
-            fresh = True  # survey the new game in this loop: a second call would be compiled, too
+            # The loop surveys the new game: a second call of ``survey`` would be compiled, too.
+            fresh = True
         pack(mask, g, rows)
 
 
@@ -1108,7 +1117,10 @@ def row_count(mask, g):
 
 @njit(cache=True, nogil=True)
 def list_legal(mask, actions, counts):
-    """Write the legal actions of each row to ``actions`` (int64[M, L]), padded with -1."""
+    """Write the legal actions of each row to ``actions`` (int64[M, L]), padded with -1.
+
+    Also write the number of legal actions of each row to ``counts``.
+    """
     for g in range(len(mask)):
         n = 0
         for w in range(MASK_WORDS):
@@ -1147,7 +1159,7 @@ def nth_action(mask, g, n):
 def choose_random(mask, rng, actions):
     """Write a uniformly random legal action for each row of ``mask`` to ``actions``.
 
-    Returns -1, or the first row without a legal action.
+    Returns the first row without a legal action, or -1 if there is none.
     """
     state = rng[0]
     for g in range(len(mask)):
@@ -1174,9 +1186,10 @@ def mix_masks(mask, checksum):
 def choose_material(games, scratch, rng, actions):
     """Write the material player's move in each game to ``actions``.
 
-    It mates in one if it can, else makes the capture of the highest value, else any move; ties are
-    broken at random. ``scratch`` (GAME[1]) is overwritten. Returns -1, or the first game without a
-    legal move.
+    If a move leaves the opponent without a legal move, the player makes that move. Otherwise, it
+    makes the capture of the highest value, or any legal move if there is no capture. It breaks ties
+    at random. ``scratch`` (GAME[1]) is overwritten. Returns the first game without a legal move, or
+    -1 if there is none.
     """
     mask = np.empty((1, MASK_WORDS), np.uint64)
     for g in range(len(games)):
@@ -1199,7 +1212,7 @@ def choose_material(games, scratch, rng, actions):
                     worth = VALUE[game.board[action % 81] - THEIRS]
                 if worth > best:
                     best, ties = worth, np.uint64(0)
-                if worth == best:  # choose each of equal moves with the same probability
+                if worth == best:  # each of the best moves gets the same probability
                     ties += np.uint64(1)
                     rng[0], number = next_random(rng[0])
                     if below(number, ties) == 0:
@@ -1214,7 +1227,7 @@ def perft(stack, masks, depth):
     """Return the number of sequences of ``depth`` legal moves from ``stack[0]``.
 
     ``stack`` (GAME[depth + 1]) and ``masks`` (uint64[depth + 1, 35]) are overwritten. Moves of the
-    last ply are counted but not made. Repetition and declaration do not end a sequence, as usual.
+    last ply are counted but not made. As is usual, repetition and declaration end no sequence.
     """
     rows, _, _, _ = legal_rows(load_view(stack[0].board), stack[0])
     if depth <= 1:

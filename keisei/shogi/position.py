@@ -1,4 +1,4 @@
-"""Position: one game of shogi, for people, commands and tests; uses the kernels of training."""
+"""The class Position: one game of shogi, played by the same kernels that training uses."""
 
 import re
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class Outcome:
 
     reason: EndReason
     winner: Colour | None
-    """None means a draw."""
+    """Side that won; None means a draw."""
 
 
 class Position:
@@ -57,10 +57,10 @@ class Position:
     'lnsgkgsnl/1r5b1/ppppppppp/9/9/2P6/PP1PPPPPP/1B5R1/LNSGKGSNL w - 2'
 
     Args:
-        sfen: an SFEN, with or without move number, or ``startpos``.
+        sfen: an SFEN, with or without a move number, or the word ``startpos``.
 
     Raises:
-        SfenError: it is not a position, or the side that is not to move is in check.
+        SfenError: ``sfen`` is not a position, or the side that is not to move is in check.
     """
 
     def __init__(self, sfen: str = START_SFEN) -> None:
@@ -72,7 +72,7 @@ class Position:
         self._visit(self._game, -1)
 
     def _allocate_history(self, plies: int) -> None:
-        """Make an empty history for ``2 * plies`` plies; ``plies`` is a multiple of 64."""
+        """Allocate an empty history for ``2 * plies`` plies; ``plies`` is a multiple of 64."""
         self._keys = np.zeros((1, 2 * plies), np.uint64)
         self._tags = np.zeros((1, 2, plies), np.uint16)
 
@@ -89,7 +89,7 @@ class Position:
             )
 
     def _visit(self, game: Any, action: int) -> None:
-        """Make a move in ``game`` (-1: none); recompute its mask, history and end."""
+        """Make a move in ``game`` (none if ``action`` is -1); update mask, history and result."""
         observation = np.zeros((1, OBSERVATION_BYTES), np.uint8)
         kernels.visit_games(
             0, 1, np.array([action]), game, self._tags, self._keys, observation, self._mask,
@@ -104,7 +104,7 @@ class Position:
 
     @property
     def ply(self) -> int:
-        """Moves made since the position was set up."""
+        """Number of moves made since the position was set up."""
         return int(self._game["ply"][0])
 
     @property
@@ -114,7 +114,7 @@ class Position:
 
     @property
     def occurrences(self) -> int:
-        """How often this position has occurred in this game, including now."""
+        """Number of times that this position has occurred in this game, including now."""
         return int(self._game["earlier"][0]) + 1
 
     def sfen(self) -> str:
@@ -122,21 +122,21 @@ class Position:
         return write_sfen(self._game[0], self._number + self.ply)
 
     def legal_moves(self) -> list[str]:
-        """Return every legal move in USI, sorted.
+        """Return all legal moves in USI, sorted.
 
-        After a repetition, and where a declaration wins, moves are still listed and may be made.
+        Moves are still listed, and may be made, after a repetition and if a declaration would win.
         """
         return sorted(self._legal())
 
     def _legal(self) -> dict[str, int]:
-        """Return the legal moves: USI to action number."""
+        """Return the legal moves as a dict from USI move to action number."""
         if self._moves is None:
             ones = np.unpackbits(self._mask.view(np.uint8), bitorder="little")
             self._moves = {self.usi(int(action)): int(action) for action in np.flatnonzero(ones)}
         return self._moves
 
     def push(self, usi: str) -> None:
-        """Make a move, given in USI.
+        """Make a move that is given in USI.
 
         Raises:
             IllegalMoveError: the move is not legal. The position is unchanged.
@@ -144,7 +144,7 @@ class Position:
         self._make(self.action(usi))
 
     def play(self, action: int) -> str:
-        """Make the move of an action number; return it in USI. This is much faster than ``push``.
+        """Make the move of an action number; return the move in USI. Much faster than ``push``.
 
         Raises:
             IllegalMoveError: the action is not legal. The position is unchanged.
@@ -171,17 +171,20 @@ class Position:
         return twin
 
     def perft(self, depth: int) -> int:
-        """Return the number of sequences of ``depth`` legal moves. Repetition does not end them."""
+        """Return the number of sequences of ``depth`` legal moves.
+
+        Repetition does not end a sequence.
+        """
         stack, masks = np.zeros(depth + 1, GAME), np.zeros((depth + 1, MASK_WORDS), np.uint64)
         stack[0] = self._game[0]
         return int(kernels.perft(stack, masks, depth))
 
     def outcome(self, declaration: Rule = "27") -> Outcome | None:
-        """Return how the rules ended the game, or None if it goes on.
+        """Return how the rules ended the game, or None if the game goes on.
 
         Args:
             declaration: the entering-king rule. If the side to move can win by declaring, the game
-                counts as won. With "none" only ``declaration()`` tells whether it can.
+                counts as won. With "none", this method ignores declarations.
         """
         reason, result = int(self._reason[0]), int(self._result[0])
         repeated = reason in (kernels.REPETITION, kernels.PERPETUAL_CHECK)
@@ -194,11 +197,13 @@ class Position:
         return Outcome(_REASONS[reason], winner)
 
     def declaration(self, rule: Rule = "27") -> Literal["win", "draw"] | None:
-        """Return what the side to move can claim by declaring, or None.
+        """Return the result that the side to move can claim by declaration; None if it cannot.
 
-        Its king must be in the three farthest ranks and not in check, with at least ten other own
-        pieces there. Rooks and bishops there and in hand count 5 points, other pieces 1. 27-point
-        rule: black wins with 28 points, white with 27. 24-point rule: 31 points win, 24 draw.
+        The king must stand in the three farthest ranks and must not be in check. At least ten other
+        pieces of its side must stand in these ranks, too. Each rook or bishop in these ranks or in
+        hand counts 5 points, each other piece 1 point, the king 0. By the 27-point rule, black wins
+        with 28 points or more, and white with 27 or more. By the 24-point rule, a side wins with 31
+        points or more, and draws with 24 to 30.
 
         Raises:
             ValueError: the rule is unknown.
@@ -239,12 +244,12 @@ class Position:
         return bool(int(self._mask[0, action // 64]) >> (action % 64) & 1)
 
     def _board(self) -> Any:
-        """Return the board as uint8[81] in black's view."""
+        """Return the board (uint8[81]) as black sees it."""
         board = self._game["board"][0]
         return board if self.side == "black" else turned(board)
 
     def _why_not(self, usi: str) -> str:
-        """Return why a text is not a legal move, for people."""
+        """Return the text of a message that says why ``usi`` is not a legal move."""
         match = _MOVE.fullmatch(usi)
         if match is None:
             return "a USI move looks like 7g7f, 8h2b+ or P*5e"
@@ -267,7 +272,7 @@ class Position:
         return f"the {name(code)} on {start} does not reach {to}, or its king would stand in check"
 
     def _why_no_drop(self, piece: str, to: str) -> str:
-        """Return why a drop is not legal, for people."""
+        """Return the text of a message that says why a drop is not legal."""
         if not self._game["hands"][0][HAND_ORDER.index(piece)]:
             return f"{self.side} has no {piece} in hand"
         board = self._board()
@@ -285,7 +290,7 @@ class Position:
         return "a pawn drop may not give mate"
 
     def __str__(self) -> str:
-        """Draw the board and both hands; black's pieces are capitals, ``+`` marks promoted ones."""
+        """Return board and hands as text; capitals are black's pieces, ``+`` means promoted."""
         board = self._board()
         hands = self._game["hands"][0].reshape(2, 7)[:: 1 if self.side == "black" else -1]
         lines = [f"White in hand: {_held(hands[1])}", "  9  8  7  6  5  4  3  2  1"]
@@ -305,12 +310,12 @@ class Position:
 
 
 def _square(text: str) -> int:
-    """Return the square (0..80) of a USI name, in black's view."""
+    """Return the square (0..80, as black sees the board) of a USI name such as ``7g``."""
     return (int(text[0]) - 1) * 9 + "abcdefghi".index(text[1])
 
 
 def _held(hand: Any) -> str:
-    """Return a hand for people: ``R B2 P10``, or ``-``."""
+    """Return a hand as text such as ``R B2 P10``; an empty hand is ``-``."""
     held = [
         letter + (str(hand[HAND_ORDER.index(letter)]) if hand[HAND_ORDER.index(letter)] > 1 else "")
         for letter in "RBGSNLP"

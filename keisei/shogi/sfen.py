@@ -1,4 +1,4 @@
-"""Read SFENs into game records (dtype ``GAME``), and write them. Source: the USI protocol."""
+"""Convert SFENs to game records (dtype ``GAME``) and back. Source: the USI protocol."""
 
 import re
 from typing import Any
@@ -11,14 +11,14 @@ from keisei.shogi.errors import SfenError
 
 START_SFEN = "lnsgkgsnl/1r5b1/ppppppppp/9/9/9/PPPPPPPPP/1B5R1/LNSGKGSNL b - 1"
 
-LETTERS = "PLNSBRGK"  # by piece code, from 1
-HAND_ORDER = "PLNSGBR"  # by hand slot
-_WRITTEN_HANDS = "RBGSNLP"  # the usual order in an SFEN
+LETTERS = "PLNSBRGK"  # letters of the piece codes 1 to 8
+HAND_ORDER = "PLNSGBR"  # letters of the hand slots 0 to 6
+_WRITTEN_HANDS = "RBGSNLP"  # usual order of the hand pieces in an SFEN
 _SET = {"P": 18, "L": 4, "N": 4, "S": 4, "G": 4, "B": 2, "R": 2, "K": 2}
 _HAND = re.compile(r"([1-9][0-9]?)?([PLNSGBRplnsgbr])")
 
 Games = NDArray[Any]
-"""Records of dtype ``kernels.GAME``."""
+"""Array of game records (dtype ``kernels.GAME``)."""
 
 
 def turned(board: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -28,18 +28,18 @@ def turned(board: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def name(code: int) -> str:
-    """Return SFEN's letters for a piece code in black's view: ``P`` for 1, ``+p`` for 23."""
+    """Return the SFEN letters of a piece code (1..14 black's, 15..28 white's): ``+p`` for 23."""
     kind = (code - 1) % 14 + 1
     text = LETTERS[kind - 1] if kind <= 8 else "+" + LETTERS[kind - 9]
     return text if code <= 14 else text.lower()
 
 
 def read_sfen(text: str) -> tuple[Games, int]:
-    """Read an SFEN, or ``startpos``, into ``(GAME[1], move number)``.
+    """Read an SFEN, or ``startpos``; return ``(GAME[1], move number)``.
 
-    The record holds board, hands and side; all other fields are zero. A missing move number is 1.
-    This function does not know the rules, so the caller must check that the side that is not to
-    move is not in check.
+    The record gets the board, the hands and the side; all other fields are zero. A missing move
+    number is read as 1. This function does not know how pieces move, so the caller must check that
+    the side that is not to move is not in check.
 
     Raises:
         SfenError: the text is not a position.
@@ -68,7 +68,7 @@ def read_sfen(text: str) -> tuple[Games, int]:
 
 
 def _read_board(text: str) -> NDArray[np.uint8]:
-    """Read the board field; return uint8[81] in black's view."""
+    """Read the board field of an SFEN; return uint8[81], as black sees the board."""
     rows = text.split("/")
     if len(rows) != 9:
         raise SfenError(f"board has {len(rows)} ranks, not 9: {text!r}")
@@ -93,12 +93,12 @@ def _read_board(text: str) -> NDArray[np.uint8]:
             raise SfenError(f"rank {rank + 1} ends in '+': {row!r}")
         if len(codes) != 9:
             raise SfenError(f"rank {rank + 1} has {len(codes)} squares, not 9: {row!r}")
-        board[rank::9] = codes[::-1]  # a row runs from file 9 to file 1
+        board[rank::9] = codes[::-1]  # an SFEN row begins with file 9
     return board
 
 
 def _read_hands(text: str) -> NDArray[np.uint8]:
-    """Read the hands field; return uint8[2, 7]: black's hand, white's hand."""
+    """Read the hands field of an SFEN; return uint8[2, 7]: black's hand, then white's hand."""
     hands = np.zeros((2, 7), np.uint8)
     if text == "-":
         return hands
@@ -117,7 +117,10 @@ def _read_hands(text: str) -> NDArray[np.uint8]:
 
 
 def _check_pieces(board: NDArray[np.uint8], hands: NDArray[np.uint8]) -> None:
-    """Raise SfenError for too many pieces of a kind, kings of a side, or pawns on a file."""
+    """Raise SfenError if there are more pieces of a kind than a shogi set has.
+
+    Raise it, too, if a side has more than one king, or more than one pawn on a file.
+    """
     kinds = (board.astype(int) - 1) % 14 + 1
     for code, letter in enumerate(LETTERS, start=1):
         present = int(np.count_nonzero((board > 0) & ((kinds == code) | (kinds == code + 8))))
@@ -138,14 +141,17 @@ def _check_pieces(board: NDArray[np.uint8], hands: NDArray[np.uint8]) -> None:
 
 
 def square_name(square: int, white: bool) -> str:
-    """Return the USI name (``7g``) of a square (0..80), given in black's or in white's view."""
+    """Return the USI name, such as ``7g``, of a square (0..80).
+
+    ``white`` says that the square is numbered as white sees the board.
+    """
     if white:
         square = 80 - square
     return f"{square // 9 + 1}{'abcdefghi'[square % 9]}"
 
 
 def write_sfen(game: Any, number: int) -> str:
-    """Return the SFEN of one game record, with the given move number."""
+    """Return the SFEN of one game record; ``number`` is its move number."""
     side = int(game["side"])
     board = game["board"] if not side else turned(game["board"])
     rows = []

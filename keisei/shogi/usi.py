@@ -1,4 +1,4 @@
-"""Read USI lines: a start position and moves, for records, openings and engines."""
+"""Read USI lines, each of which gives a start position and the moves from there."""
 
 import re
 
@@ -9,14 +9,15 @@ _MOVE = re.compile(r"([1-9][a-i]|[A-Z]\*)[1-9][a-i]")
 
 
 def read_line(text: str) -> tuple[str, list[str]]:
-    """Return the SFEN of the start and the words after ``moves``. Neither is checked.
+    """Return the SFEN of the start position, and the moves as words. Neither is checked.
 
-    A line is ``startpos``, ``sfen <SFEN>`` or a plain SFEN, each with or without ``moves ...``; or
-    only moves, from the usual start. ``position`` may come first. Any white space separates words;
-    ``#`` begins a comment.
+    A line gives the start position as ``startpos``, ``sfen <SFEN>`` or a plain SFEN; then it may
+    have ``moves`` and the moves. A line may also be only a list of moves, which begin at the usual
+    start position. The word ``position`` may come first. Any white space separates words. ``#``
+    begins a comment.
 
     Raises:
-        SfenError: the line is empty, or another word comes where ``moves`` is expected.
+        SfenError: the line is empty, or a word other than ``moves`` follows ``startpos``.
     """
     words = text.partition("#")[0].split()
     if words[:1] == ["position"]:
@@ -31,6 +32,6 @@ def read_line(text: str) -> tuple[str, list[str]]:
         if len(start) > 1:
             raise SfenError(f"moves was expected, not {start[1]}")
         return START_SFEN, moves
-    if len(start) in {3, 4} and not _MOVE.match(start[0]):  # the fields of an SFEN
+    if len(start) in {3, 4} and not _MOVE.match(start[0]):  # these are the fields of an SFEN
         return " ".join(start), moves
     return START_SFEN, [*start, *moves]

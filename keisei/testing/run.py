@@ -5,7 +5,7 @@ import random
 from dataclasses import replace
 from itertools import count
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import anyio
 from anyio.abc import TaskGroup
@@ -15,6 +15,7 @@ from keisei.errors import NotRunning
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.events import Alert, Board, Event, Failed, Iteration, Level, State, Status
 from keisei.feed.hub import Hub
+from keisei.runtime.commands import CommandName
 from keisei.runtime.evaluation_records import EvaluationHandle, EvaluationMethods, EvaluationRecords
 from keisei.runtime.plan import StartPoint
 from keisei.runtime.status import RunState, StatusReport
@@ -133,7 +134,7 @@ class FakeRun(EvaluationMethods):
         """Return alerts, newest first."""
         return self.reader.events(limit, after)
 
-    def submit(self, name: Literal["pause", "resume", "checkpoint"]) -> None:
+    def submit(self, name: CommandName) -> None:
         """Obey a command at once. Raises NotRunning."""
         self._require("running", "paused")
         if name == "checkpoint":
