@@ -169,7 +169,7 @@ class PPO(Section):
     material_final: float = Field(default=0.2, ge=0)
     """Weight of material in the bootstrap value at the end of the schedule."""
     declaration_reward: Share = 0.3
-    """Reward of a win by declaration; a mate gives 1. Below 1, agents still learn to mate."""
+    """Reward of a win by declaration. Below 1, the reward of a mate, agents learn to mate too."""
 
 
 class OpponentSettings(Section):
@@ -178,7 +178,7 @@ class OpponentSettings(Section):
     share: Share = 0.0
     """Share of games that are played against a frozen copy of the network; 0 = none."""
     every: int = Field(default=50, ge=1)
-    """Iterations after which a copy is made and the copies that play are chosen anew."""
+    """Iterations after which a new copy is made and the copies that play are chosen again."""
     recent: int = Field(default=4, ge=1)
     """Number of newest copies to keep; all of them are equally likely to be chosen."""
     history: int = Field(default=12, ge=0)
@@ -242,7 +242,7 @@ class EvaluationSettings(Section):
     every_minutes: float = Field(default=0, ge=0)
     """Minutes between two regular evaluations of the network; 0 = none."""
     strategy: str = "gauntlet"
-    """Strategy of the regular evaluations: gauntlet, or another that is installed."""
+    """Strategy of the regular evaluations: gauntlet, or another installed strategy."""
     opponents: Names = ("random", "material")
     """Opponents in regular evaluations: random, material, runs, checkpoints or engines' names."""
     games: int = Field(default=200, ge=2, multiple_of=2)

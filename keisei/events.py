@@ -42,7 +42,7 @@ class Event:
     run: str
     """Id of the run."""
     step: int
-    """Plies that the run had trained on by then, summed over all games."""
+    """Plies that the run had trained on before the event, summed over all games."""
     time: float
     """Seconds since the epoch (1970-01-01 UTC)."""
 
@@ -53,7 +53,7 @@ class Event:
 
     @property
     def keep(self) -> bool:
-        """Whether the event must never be dropped. Others are dropped under load, and counted."""
+        """Whether the event must be kept. Under load, other events are dropped and counted."""
         return True
 
     def to_dict(self) -> dict[str, Any]:
@@ -106,7 +106,7 @@ class Failed(Status):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reset(Status):
-    """Tells a client that it missed events: it must read the history again, then go on reading."""
+    """Tells a client that it missed events. The client must read the history again."""
 
     kind: Literal["reset"] = "reset"
     oldest: str = ""
@@ -166,7 +166,7 @@ class Game(Event):
     result: Literal["black", "white", "draw", "capped"]
     """The winner (black is sente), ``draw``, or ``capped`` (the maximum ply was reached)."""
     reason: str
-    """checkmate, no_moves, repetition, perpetual_check, declaration or max_ply."""
+    """Reason: checkmate, no_moves, repetition, perpetual_check, declaration or max_ply."""
     plies: int
     black: str = "self"
     white: str = "self"
@@ -206,7 +206,7 @@ class Evaluation(Event):
     measured: int | None = None
     """Step of the weights that play as ``current``; None until they are copied."""
     players: dict[str, str] = field(default_factory=dict)
-    """Checkpoints' paths by the network's name; paths of this run are relative to its folder."""
+    """Path of each network's checkpoint, by name; paths of this run are relative to its folder."""
 
     @property
     def keep(self) -> bool:

@@ -1,8 +1,8 @@
 """Set up logging for the whole process: lines on stderr, JSON lines in ``keisei.log``.
 
-Only the program that owns the process does this; an embedded run sets up nothing.
+Only the program that owns the process sets up logging; an embedded run never does.
 
-Log events, not sentences: ``log.info("iteration", step=..., kl=...)``.
+Log an event's name and values, not a sentence: ``log.info("iteration", step=..., kl=...)``.
 """
 
 import errno
@@ -25,17 +25,17 @@ FILES = 10
 RUN_LOGGER = "keisei"
 """Name of the logger that a run's events are written to."""
 ALSO_EVENTS = (RUN_LOGGER, "keisei.feed.supervise")
-"""Loggers whose warnings are events of the run too: ``forward`` skips them, to show each once."""
+"""Loggers whose warnings are also events of the run; ``forward`` skips them: no duplicates."""
 WAITING = 10_000
-"""Log records that may wait for the disk. Further records are dropped and counted."""
+"""Largest number of log records that wait for the disk; more are dropped and counted."""
 BURST, A_SECOND = 100, 10
-"""Limit for all loggers but the run's: records at once, and records a second after that."""
+"""Limits for all loggers except the run's: records at once, and records per second after that."""
 FRAMES = 30
-"""Innermost frames of a traceback that are written."""
+"""Number of innermost stack frames that a written traceback contains."""
 CONSOLE_SECONDS = 2.0
-"""Seconds to wait for a stderr that nobody reads before lines for it are dropped."""
+"""Seconds to wait while nobody reads stderr; after that, lines for stderr are dropped."""
 CONSOLE_CHARACTERS = 1000
-"""Longest text on stderr; the file has all of it. A pipe takes such a line whole or not at all."""
+"""Longest text on stderr; the log file has the full text. A pipe never splits such a line."""
 
 OnWarning = Callable[[str, Literal["warning", "error"], str], None]
 """Called with the name, level and message of a log line."""
@@ -51,19 +51,19 @@ _SHARED: list[Any] = [
 
 
 class Logging:
-    """Writes lines for people on stderr and, once there is a run, JSON lines in ``keisei.log``.
+    """Writes lines for people to stderr and, as soon as a run exists, JSON lines to ``keisei.log``.
 
-    An entry point opens it as a context manager for the life of the process. It sets the root
-    logger, structlog's configuration and the capture of warnings, and undoes this at the end.
+    The process's entry point uses it as a context manager around the whole program. It sets the
+    root logger, structlog's configuration and the capture of warnings, and undoes this at the end.
     Separate threads format and write, so that neither a slow disk nor a long traceback delays the
-    event loop. A traceback goes to the file alone, without the values of variables; stderr gets
-    the exception's type and text.
+    event loop. Tracebacks are written only to the file, without the values of variables; stderr
+    gets the exception's type and text.
     """
 
     def __init__(
         self, level: str = "info", on_console: Callable[[logging.LogRecord], bool] | None = None
     ) -> None:
-        """``level``: debug, info, warning or error. ``on_console``: filter for stderr."""
+        """``level``: debug, info, warning or error. ``on_console``: a filter for stderr."""
         self._level = level.upper()
         self._on_console = on_console
         self._handlers: list[logging.Handler] = []
@@ -89,7 +89,7 @@ class Logging:
         return self
 
     def add_file(self, path: Path) -> None:
-        """Also write JSON lines to ``path``, 10 files of 10 MB at most. Raises OSError."""
+        """Also write JSON lines to ``path``, in at most 10 files of 10 MB. Raises OSError."""
         if path.exists() and not path.is_file():  # opening a pipe would wait for its reader
             raise OSError(errno.EINVAL, "not a regular file; remove it", str(path))
         file = _File(path, maxBytes=FILE_BYTES, backupCount=FILES - 1, encoding="utf-8")
@@ -100,8 +100,8 @@ class Logging:
     def forward(self, on_warning: OnWarning) -> None:
         """Also pass warnings and errors to ``on_warning(name, level, message)``, from any thread.
 
-        ``Keisei.log`` takes them, to show them to the people who watch the run. Lines that are
-        events of the run too are skipped.
+        ``Keisei.log`` is such a function: it shows the messages to the people who watch the run.
+        Lines that are also events of the run are skipped.
         """
         self._add(_Forwarder(on_warning))
 
@@ -111,7 +111,7 @@ class Logging:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        for handler in reversed(self._handlers):  # stderr last: closing the file may log
+        for handler in reversed(self._handlers):  # stderr last, because closing the file may log
             logging.getLogger().removeHandler(handler)
             handler.close()
         self._handlers.clear()
@@ -133,15 +133,17 @@ class Logging:
 
 
 class _Writer(QueueHandler):
-    """Queues records for a thread, in which ``target`` formats and writes them.
+    """Queues records; ``target`` formats and writes them in another thread.
 
-    It drops and counts records that come too fast: a flood of log lines must not slow training.
+    Records that come too fast are dropped and counted, because a flood of log lines must not slow
+    down training.
     """
 
     queue: "queue.SimpleQueue[logging.LogRecord]"
 
     def __init__(self, target: logging.Handler) -> None:
-        # A finaliser may log while its thread is inside `put`: the lock of a Queue would deadlock.
+        # Not a Queue: a finaliser may log while its own thread is inside `put`, and a Queue's lock
+        # would then deadlock.
         super().__init__(queue.SimpleQueue())
         self._target = target
         self._listener: QueueListener | None = QueueListener(self.queue, target)
@@ -150,7 +152,7 @@ class _Writer(QueueHandler):
         self._allowed, self._filled = float(BURST), time.monotonic()
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        """Return the record unchanged: the standard version turns structlog's event into text."""
+        """Return the record unchanged: the inherited method would make structlog's event a text."""
         return record
 
     def enqueue(self, record: logging.LogRecord) -> None:
@@ -173,7 +175,7 @@ class _Writer(QueueHandler):
         super().close()
 
     def _within_rate(self, record: logging.LogRecord) -> bool:
-        """Whether the rate limit allows one more record. It does not apply to the run's own."""
+        """Whether the rate limit allows this record. The run's own records have no limit."""
         if record.name == RUN_LOGGER:
             return True
         now = time.monotonic()
@@ -185,7 +187,7 @@ class _Writer(QueueHandler):
         return True
 
     def _count_of_dropped(self) -> logging.LogRecord:
-        """Return a record of how many were dropped, and reset the count."""
+        """Return a log record that says how many records were dropped; reset that number."""
         count, self._dropped = self._dropped, 0
         text = "%d log lines dropped: more than %d a second, or more than the disk takes"
         return logging.LogRecord(
@@ -194,40 +196,40 @@ class _Writer(QueueHandler):
 
 
 class _Console(logging.StreamHandler[Any]):
-    """Writes to stderr, and drops lines while nobody reads it."""
+    """Writes log lines to stderr, but drops them while nobody reads stderr."""
 
     _patience = CONSOLE_SECONDS
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the record, or drop it if the pipe or terminal stays full; the file has it."""
+        """Write the record, or drop it if the pipe or terminal stays full. The log file has it."""
         try:
             room = select.poll()
             room.register(self.stream, select.POLLOUT)
             ready = bool(room.poll(self._patience * 1000))
-        except (OSError, ValueError):  # stderr has no descriptor, as in a notebook
+        except (OSError, ValueError):  # in a notebook, stderr has no descriptor
             ready = True
         self._patience = CONSOLE_SECONDS if ready else 0
         if ready:
             super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
-        """Drop the line: if stderr is gone, there is nowhere to report it."""
+        """Drop the line without a report, because stderr itself is gone."""
 
 
 class _File(RotatingFileHandler):
-    """A log file that warns once if it cannot be written, and keeps trying."""
+    """A log file. When it cannot be written, it warns once and tries again with each new line."""
 
     _failed = False
 
     def close(self) -> None:
-        """Close the file. Lines that a full disk does not take are lost."""
+        """Close the file. If the disk is full, the lines that are not written yet are lost."""
         try:
             super().close()
         except OSError:
             self.handleError(logging.makeLogRecord({}))
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
-        """Warn once. The logging module calls this in its ``except`` block."""
+        """Log a warning, only once. The logging module calls this in an ``except`` block."""
         if not self._failed:
             self._failed = True
             text = "%s: cannot be written, log lines are lost: %s"
@@ -242,10 +244,10 @@ class _Forwarder(logging.Handler):
         self._on_warning = on_warning
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Pass the record on. This holds the handler's lock, so the function must not log."""
+        """Pass the record to the function. The function must not log: the handler is locked."""
         if record.name in ALSO_EVENTS:
             return
-        # The records of structlog hold a dict until they are formatted.
+        # The message of structlog's records is a dict until they are formatted.
         message = record.msg["event"] if isinstance(record.msg, dict) else record.getMessage()
         self._on_warning(
             record.name, "error" if record.levelno >= logging.ERROR else "warning", str(message)
@@ -264,7 +266,7 @@ def escape(text: str) -> str:
 
 
 def _attach_exception(logger: Any, method: str, event: Any) -> Any:
-    """Replace ``exc_info=True`` by the exception, which the formatting thread could not look up."""
+    """Replace ``exc_info=True`` by the exception: the formatting thread could not look it up."""
     error = event.pop("exc_info", None)
     if error is True:
         error = sys.exception()
@@ -288,7 +290,7 @@ def _one_line(logger: Any, method: str, event: Any) -> Any:
 
 
 def _traceback(exc_info: Any) -> str:
-    """Format the innermost frames, without the values of variables."""
+    """Format the innermost frames of a traceback, without the values of variables."""
     return "".join(traceback.format_exception(exc_info[1], limit=-FRAMES))
 
 

@@ -1,4 +1,4 @@
-"""The rules of an evaluation's games, in one object from the request to each move.
+"""The rules of an evaluation's games, in one object for all code that plays them.
 
 ``EvaluationSpec`` and ``MatchSpec`` extend ``MatchRules``. The flags of ``keisei evaluate`` and the
 body of ``POST /api/eval`` are made from its fields. To add a rule, add a field here and the code
@@ -75,7 +75,7 @@ class MatchRules:
 
     @property
     def style(self) -> str:
-        """End of a network's name in tables: how it chooses moves; empty for plain sampling."""
+        """Suffix of a network's name that says how it chooses moves. Empty if it just samples."""
         if self.greedy:
             return " greedy"
         return "" if self.temperature == 1 else f" T={self.temperature:g}"

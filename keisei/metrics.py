@@ -12,7 +12,7 @@ class Metric:
     meaning: str
     unit: str
     better: Literal["higher", "lower", ""] = ""
-    """Whether higher or lower values are better; empty if neither are."""
+    """Whether higher or lower values are better; empty if neither is true."""
     when: str = ""
     """Condition under which a run writes the metric; empty if every run writes it."""
 
@@ -107,7 +107,10 @@ METRICS = (
         "share",
     ),
     Metric(
-        "games/truncated", "Share of games that were truncated at `env.max_ply`.", "share", "lower"
+        "games/truncated",
+        "Share of ended games that were truncated at `env.max_ply`.",
+        "share",
+        "lower",
     ),
     Metric("opponents/members", "Frozen networks in the pool.", "count", when=_ON_OPPONENTS),
     Metric(

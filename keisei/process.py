@@ -1,6 +1,7 @@
 """Set up the whole process for training: OpenMP's threads, the GIL's interval, the heap.
 
-Only the program that owns the process calls this. Importing Keisei or opening a run never does.
+Only the program that owns the process calls these functions. Importing Keisei or opening a run
+never does.
 """
 
 import ctypes
@@ -49,7 +50,7 @@ def openmp_is_set() -> bool:
 
 
 def keep_freed_memory() -> bool:
-    """Make glibc keep freed memory instead of returning it to the system. Return whether it will.
+    """Make glibc keep freed memory instead of returning it to the system. Return whether glibc can.
 
     A training step on the CPU frees and allocates blocks of some megabytes. By default glibc maps
     new memory for each block, and the page faults in it take a fifth of the step's time. The

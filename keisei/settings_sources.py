@@ -26,7 +26,7 @@ Tree = dict[str, Any]
 
 
 class SettingsError(ValueError):
-    """The settings cannot be used. Each line of the message: source, key, what is wrong, value."""
+    """The settings cannot be used. Each line of the message: source, key, problem, value."""
 
 
 class Layer(NamedTuple):
@@ -94,7 +94,7 @@ def merge(layers: Sequence[Layer]) -> Tree:
 def explain(
     error: ValidationError, layers: Sequence[Layer], settings: type[BaseModel]
 ) -> SettingsError:
-    """Translate pydantic's error into one that names the source of each wrong value."""
+    """Turn pydantic's error into a SettingsError that names the source of each wrong value."""
     lines = []
     for problem in error.errors():
         path = [str(part) for part in problem["loc"]]

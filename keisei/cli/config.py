@@ -1,4 +1,4 @@
-"""``keisei config``: print the settings in force, or their schema."""
+"""``keisei config``: print the settings that are in use, or their schema."""
 
 import argparse
 import json
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _descriptions(settings: "type[BaseModel]") -> dict[str, Any]:
-    """Return the description of each key, nested like the settings."""
+    """Return the description of each key, in dictionaries that are nested like the settings."""
     from pydantic import BaseModel
 
     return {

@@ -1,16 +1,16 @@
 """The errors that end a command, and the exit codes.
 
-- 0: done, or stopped in good order
+- 0: done, or stopped cleanly
 - 1: failed
 - 2: wrong usage or settings
 - 3: a problem of the environment: port, device, disk, lock, damaged file
 - 4: a sequential test decided against an agent
-- 130, 143: a second signal forced the end
+- 130, 143: a signal ended the command at once
 """
 
 
 class CommandError(Exception):
-    """A command cannot go on. The message says where, what was wrong, and which bound holds."""
+    """A command cannot go on. The message says where, what was wrong, and the allowed values."""
 
     exit_code = 1
 
@@ -28,6 +28,6 @@ class EnvironmentProblem(CommandError):
 
 
 def require(flag: str, got: object, good: bool, bound: str) -> None:
-    """Check a flag's value. Raises UsageError, which names the bound, if it is not ``good``."""
+    """Raise UsageError, with the allowed values ``bound``, unless the flag's value is ``good``."""
     if not good:
         raise UsageError(f"--{flag}: {bound} (got {got})")

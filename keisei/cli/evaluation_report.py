@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def matches_of(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the matches of a result; the result of one match is that match."""
+    """Return the matches of an evaluation's result; a single match is itself the result."""
     matches: list[dict[str, Any]] = result.get("matches", [result])
     return matches
 
@@ -25,7 +25,7 @@ def matches_of(result: dict[str, Any]) -> list[dict[str, Any]]:
 def as_json(
     spec: "EvaluationSpec", args: argparse.Namespace, result: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the result with what it was asked for."""
+    """Return the result together with the rules and players that were asked for."""
     return {
         "checkpoints": list(spec.agents),
         "strategy": spec.strategy,
@@ -36,7 +36,7 @@ def as_json(
 
 
 def as_text(report: dict[str, Any], spec: "EvaluationSpec") -> str:
-    """Return the result for a person."""
+    """Return the result as text for a terminal."""
     how = (
         "most probable moves"
         if spec.greedy
@@ -98,14 +98,15 @@ def _elo(match: dict[str, Any]) -> str:
 
 
 def live_table(tournament: "Tournament") -> AbstractContextManager[Any]:
-    """Show how the matches stand, on a terminal, while the block runs."""
+    """Show a table of the matches on the terminal while the block runs."""
     if not sys.stderr.isatty():
         return nullcontext()
     from rich.console import Console
     from rich.live import Live
 
     show = partial(_table, tournament)
-    console = Console(stderr=True)  # once a second: counting takes time
+    console = Console(stderr=True)
+    # Refresh only once a second, because counting the games takes time.
     return Live(console=console, transient=True, refresh_per_second=1, get_renderable=show)
 
 

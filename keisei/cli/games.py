@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
             count = _write(games, args.format, args.out)
         except RecordError as error:
             raise CommandError(str(error)) from error
-        except BrokenPipeError:  # as after `... | head`
+        except BrokenPipeError:  # for example, after `... | head`
             drop_output(sys.stdout)
             return 0
     if args.out is not None or not count:
@@ -83,7 +83,7 @@ def _write(games: "Iterable[tuple[str, GameToWrite]]", form: str, out: Path | No
     """Write each game to its own file in ``out``, or to stdout. Return the number of games."""
     from keisei.records import write
 
-    # Programs read .kif as Shift_JIS; .kifu means UTF-8.
+    # Not .kif, because programs read .kif as Shift_JIS; .kifu means UTF-8.
     ending, text_of = {
         "kif": (".kifu", write.write_kif),
         "csa": (".csa", write.write_csa),
@@ -110,7 +110,7 @@ def _matches(reader: "RunReader", evaluation: str | None) -> "Iterator[tuple[str
     order = {key: place for place, key in enumerate(dict.fromkeys(key for key, _ in keys))}
     for key, number in sorted(keys, key=lambda key: (order[key[0]], key[1])):
         row = reader.match_game(key, number)
-        if row is None:  # a run resumed at this moment has deleted it
+        if row is None:  # the run was resumed just now and has deleted this game
             continue
         fields = {name: row[name] for name in _SHARED}
         game = GameToWrite(
@@ -124,12 +124,12 @@ def _matches(reader: "RunReader", evaluation: str | None) -> "Iterator[tuple[str
 
 
 def _self_play(reader: "RunReader") -> "Iterator[tuple[str, GameToWrite]]":
-    """Yield file names and recorded games of the training, oldest first."""
+    """Yield file names and recorded games of self-play, the oldest game first."""
     from keisei.records.write import GameToWrite
 
     for number in [row["id"] for row in _pages(reader.games)][::-1]:
         row = reader.game(number)
-        if row is None:  # newer games have replaced it
+        if row is None:  # newer games have replaced this game
             continue
         start, _, moves = row["record"].partition(" moves ")
         fields = {name: row[name] for name in _SHARED}

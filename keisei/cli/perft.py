@@ -23,7 +23,7 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the count on the last line. ``--divide`` prints one line per first move before it."""
+    """Print the count on the last line. With ``--divide``, first print a line per first move."""
     from keisei.shogi import Position, SfenError
 
     if args.depth < 0:

@@ -24,18 +24,20 @@ if TYPE_CHECKING:
 
 LOG_FILE = "keisei.log"
 LEAVE_SECONDS = 25.0
-"""How long a stop may take: service managers kill a process after 30 seconds or more."""
+"""Seconds that a stop may take. Service managers kill a process after 30 seconds or more."""
 
 ECHO_SECONDS = 0.5
-"""A signal that repeats within this time counts as the first one: ``timeout`` signals the command
-and then its process group."""
+"""Seconds within which a repeated signal does not count as a second signal.
+
+``timeout`` sends each signal twice: to the command, and then to its process group."""
 
 
 def keep_kernels() -> None:
     """Keep compiled kernels in the user's cache. Call this before Numba is imported.
 
-    Numba's default is the folder of the source. In an installed wheel it may be read-only, and then
-    every start compiles for half a minute. ``NUMBA_CACHE_DIR`` in the environment has precedence.
+    By default Numba keeps them in the folder of the source. In an installed wheel this folder may
+    be read-only, and then every start compiles for half a minute. If ``NUMBA_CACHE_DIR`` is set in
+    the environment, it stays as it is.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     os.environ.setdefault("NUMBA_CACHE_DIR", str(cache / "keisei" / "numba"))
@@ -43,14 +45,14 @@ def keep_kernels() -> None:
 
 def set_up() -> None:
     """Prepare the process for a device thread. Call this before torch is imported."""
-    if "torch" not in sys.modules:  # else a program calls commands as functions
+    if "torch" not in sys.modules:  # a program that calls commands may have loaded torch
         prepare_process()
-    # Without it the collector walks all of torch's objects at exit, which takes a second.
+    # Without this call the garbage collector visits all of torch's objects at exit for a second.
     atexit.register(gc.freeze)
 
 
 def on_console(record: logging.LogRecord) -> bool:
-    """Return whether a log record goes to the terminal, where progress prints the run's events."""
+    """Return whether a log record is printed on a terminal that also shows the run's progress."""
     from keisei.log import ALSO_EVENTS
 
     if record.name in ALSO_EVENTS and "sink progress" not in record.getMessage():
@@ -59,7 +61,7 @@ def on_console(record: logging.LogRecord) -> bool:
 
 
 def beside_json(record: logging.LogRecord) -> bool:
-    """Return whether a log record goes to stderr when progress prints JSON on stdout."""
+    """Return whether a log record is printed on stderr while events go to stdout as JSON."""
     from keisei.log import RUN_LOGGER
 
     return record.levelno >= logging.WARNING and record.name != RUN_LOGGER
@@ -77,7 +79,7 @@ def report_failure(failure: "TrainingFailed", log_file: Path) -> None:
 
 @contextmanager
 def problems() -> Iterator[None]:
-    """Turn known errors into a CommandError, which becomes one line and an exit code."""
+    """Turn known errors of the block into a CommandError, which has a line and an exit code."""
     try:
         yield
     except (ValueError, RuntimeError, OSError) as error:
@@ -100,7 +102,8 @@ def problems() -> Iterator[None]:
             raise EnvironmentProblem(where + error.strerror) from error
         if isinstance(error, RunLockedError | DatabaseError | OSError):
             raise EnvironmentProblem(str(error)) from error
-        from keisei.nets.policy import DeviceError  # imported last: these import torch
+        # These modules import torch, so they are imported last.
+        from keisei.nets.policy import DeviceError
         from keisei.nets.registry import NetError
         from keisei.server.security import HostRefusedError
 
@@ -115,8 +118,8 @@ def problems() -> Iterator[None]:
 async def stopped_by_signal(stop: Callable[[], None]) -> AsyncIterator[None]:
     """Call ``stop`` at the first SIGINT, SIGTERM or SIGHUP within the block.
 
-    A second signal dumps all stacks and ends the process; so does a stop that takes too long (see
-    ``leave_in_time``). Errors of the block are raised as they are, not in an exception group.
+    A second signal prints all stacks and ends the process. A stop that takes too long does the same
+    (see ``leave_in_time``). An error of the block is raised as it is, not in an exception group.
     """
     import anyio
 
@@ -134,15 +137,15 @@ async def stopped_by_signal(stop: Callable[[], None]) -> AsyncIterator[None]:
 
 
 def leave_in_time() -> None:
-    """Give the process ``LEAVE_SECONDS`` to end; then dump all stacks and exit with code 1.
+    """Print all stacks and exit with code 1 if the process has not ended in ``LEAVE_SECONDS``.
 
-    A thread of C code keeps the time, so that it works even if a thread never releases the GIL.
+    A thread of C code waits, so that this works even if a Python thread never releases the GIL.
     """
     faulthandler.dump_traceback_later(LEAVE_SECONDS, exit=True)
 
 
 def leave_now(code: int) -> NoReturn:
-    """End the process without waiting for its threads. Call this after the run is closed."""
+    """End the process without waiting for its threads. Call this only after the run is closed."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
@@ -154,23 +157,24 @@ async def _stop_at_first(stop: Callable[[], None], *, task_status: "TaskStatus[N
     with anyio.open_signal_receiver(*stopping_signals()) as signals:
         task_status.started()
         number = await anext(signals)
-    force_at_next(number)  # by signal handlers, because the loop itself may hang
+    force_at_next(number)  # uses signal handlers, because the loop itself may hang
     leave_in_time()
-    stop()  # before printing: stderr may be a full pipe
+    stop()  # before the print, which waits if stderr is a full pipe
     print("stopping; send the signal once more to force the end", file=sys.stderr)
 
 
 def stopping_signals() -> tuple[signal.Signals, ...]:
-    """Return the signals that end a command in good order.
+    """Return the signals that stop a command cleanly.
 
-    SIGHUP comes from a terminal that was closed. It stays ignored where ``nohup`` ignores it.
+    A terminal that closes sends SIGHUP. If ``nohup`` made the process ignore SIGHUP, the process
+    still ignores it.
     """
     hangup = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
     return (signal.SIGINT, signal.SIGTERM, *hangup)
 
 
 def force_at_next(first: int) -> None:
-    """Make the next signal dump all stacks and end the process. ``first`` has just arrived."""
+    """Make the next signal print all stacks and end the process. ``first`` has just arrived."""
     arrived = time.monotonic()
 
     def force(number: int, frame: FrameType | None) -> None:

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from keisei.config import Settings
 
 PLAIN_SECONDS = 10
-"""Time between two text lines of metrics: with a small network iterations are too fast to read."""
+"""Seconds between two text lines of metrics, so that short iterations do not flood stderr."""
 
 HURRY_SECONDS = 2
-"""How long a pipe that nobody reads may delay the end of a run that was asked to stop."""
+"""Longest time in seconds that an unread pipe may delay the end of a run after a stop."""
 
 _SHOWN = (
     ("loss policy", "train/loss_policy", "{:.3f}"),
@@ -35,14 +35,14 @@ _SHOWN = (
 
 _WORDS = {
     "compiling": "compiling; about fifteen seconds the first time",
-    "checkpoint": "checkpoint saved",  # its message is the path; the line already has the step
+    "checkpoint": "checkpoint saved",  # the event's message, a path, is left out
 }
 
 
 class ProgressTable:
     """A sink that prints a run's events: as JSON on stdout, or as text on stderr.
 
-    It writes in a thread, so that training goes on while a reader leaves its pipe full.
+    It writes in a thread, so that training goes on while the pipe is full and nobody reads it.
     """
 
     name = "progress"
@@ -54,11 +54,12 @@ class ProgressTable:
         as_json: bool = False,
         on_broken_pipe: Callable[[], None] = lambda: None,
     ) -> None:
-        """``settings`` is called after the run is open, for a resumed run has its own settings.
+        """Store the callbacks, and choose panel, text lines or JSON lines.
 
-        ``on_broken_pipe`` is called on the loop when the pipe has no reader any more, as after
-        ``head``. Nothing is written from then on. The same holds for a full disk, but then the run
-        goes on without a call.
+        ``settings`` returns the run's settings. It is called after the run is open, because a
+        resumed run has its own settings. ``on_broken_pipe`` is called on the loop when the pipe's
+        reader has gone, for example after ``| head``. After that, or if the disk is full, nothing
+        more is written. A full disk causes no call, and the run goes on.
         """
         self._stream = sys.stdout if as_json else sys.stderr
         self._on_broken_pipe = on_broken_pipe
@@ -66,14 +67,14 @@ class ProgressTable:
         self._give_up = math.inf
         self._view = _view(settings, as_json=as_json)
         self.lost: OutputLost | None = None
-        """Why events are no longer printed; None while they are."""
+        """The error that stopped the printing of events; None while events are printed."""
 
     def hurry(self) -> None:
-        """Wait for a full pipe only ``HURRY_SECONDS`` longer: the run was asked to stop."""
+        """Wait at most ``HURRY_SECONDS`` more for a full pipe. Call this when the run must stop."""
         self._give_up = time.monotonic() + HURRY_SECONDS
 
     async def write(self, events: Sequence[Event]) -> None:
-        """Print the events, without boards."""
+        """Print the events, except boards."""
         await self._call(partial(self._show, events))
 
     async def close(self) -> None:
@@ -97,7 +98,7 @@ class ProgressTable:
         for event in events:
             if event.topic != "board":
                 while not room.poll(200):  # milliseconds
-                    from_thread.check_cancelled()  # a run that ends waits only for a limited time
+                    from_thread.check_cancelled()  # ends this thread when the run stops waiting for it
                     if time.monotonic() > self._give_up:
                         return
                 self._view.show(event)
@@ -123,18 +124,18 @@ class _Json:
         print(json.dumps(line), flush=True)
 
     def close(self) -> None:
-        """Do nothing: there is nothing to release."""
+        """Do nothing, because there is nothing to release."""
 
 
 class _Share:
-    """The share of a run that is done: by steps or minutes, whichever ends the run first."""
+    """The share of a run that is done, by the limit (steps or minutes) that ends the run first."""
 
     def __init__(self, settings: "Callable[[], Settings]") -> None:
         self._settings = settings
         self._began: float | None = None
 
     def at(self, event: Event) -> float | None:
-        """Return a number from 0 to 1, or None for a run without an end."""
+        """Return the share, from 0 to 1, or None for a run without a limit."""
         self._began = self._began or event.time
         run = self._settings().run
         shares = []
@@ -150,19 +151,19 @@ def _speed(values: dict[str, float]) -> str:
 
 
 def _figures(values: dict[str, float]) -> list[str]:
-    """Return the newest figures; those not known yet are left out, as when no game has ended."""
+    """Return the newest figures as text. Figures that are not known yet are left out."""
     known = ((name, values.get(key, math.nan), form) for name, key, form in _SHOWN)
     return [f"{name} {form.format(value)}" for name, value, form in known if math.isfinite(value)]
 
 
 def _notice(event: Event) -> str | None:
-    """Return the line of an event without metrics; None for an event that has no line."""
+    """Return the line of text for an event without metrics; None if the event has no line."""
     text = _describe(event)
-    return escape(text) if text else None  # an error's message may quote what a client sent
+    return escape(text) if text else None  # a message may quote a client's text
 
 
 def _describe(event: Event) -> str | None:
-    """Describe an event in words. Returns None for log lines: they are on stderr already."""
+    """Describe an event in words. Return None for a log line, which is on stderr already."""
     match event:
         case Failed():
             return f"failed: {event.type}: {event.message}"
@@ -185,10 +186,10 @@ class _Lines:
         self._next = 0.0
 
     def close(self) -> None:
-        """Do nothing: there is nothing to release."""
+        """Do nothing, because there is nothing to release."""
 
     def show(self, event: Event) -> None:
-        """Print the event. Skip an iteration if the last one came too shortly before it."""
+        """Print the event. Skip an iteration that comes too soon after the last printed one."""
         text = _notice(event)
         if isinstance(event, Iteration):
             share = self._progress.at(event)
@@ -227,7 +228,7 @@ class _Panel:
         self._live.stop()
 
     def show(self, event: Event) -> None:
-        """Print a notice, or keep the figures for the next refresh."""
+        """Print the event as a notice, or store an iteration's figures for the next refresh."""
         self._live.start()  # does nothing after the first call
         text = _notice(event)
         if text:
@@ -237,7 +238,7 @@ class _Panel:
             self._newest, self._share = event, self._progress.at(event)
 
     def _render(self) -> Any:
-        """Draw the panel. Rich's thread calls this four times a second."""
+        """Return the panel. Rich's thread calls this function four times a second."""
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
@@ -252,6 +253,6 @@ class _Panel:
         steps = f"{newest.step:,} steps"
         row.add_row(bar, f"{minutes}:{seconds:02d}", steps, _speed(newest.values))
         figures, below = _figures(newest.values), Table.grid(padding=(0, 2))
-        for at in range(0, len(figures), 3):  # one line of all would not fit into 80 columns
+        for at in range(0, len(figures), 3):  # a single line would not fit into 80 columns
             below.add_row(*figures[at : at + 3], style="cyan")
         return Group(row, below)

@@ -44,8 +44,8 @@ def _bind_and_serve(chosen: "Settings", args: argparse.Namespace) -> int:
     from keisei.server.serve import bind
 
     check_host(chosen.server)
-    # First of all: a port in use must not leave a new run behind, and a browser that connects
-    # during the start waits in the backlog.
+    # Bind first. If the port is in use, no new run is left behind. And if a browser connects during
+    # the start, it waits in the backlog.
     with bind(chosen.server.host, chosen.server.port) as sock:
         return anyio.run(_serve, chosen, args, sock)
 
@@ -63,8 +63,8 @@ async def _serve(chosen: "Settings", args: argparse.Namespace, sock: socket.sock
         run=args.run,
         resume=args.resume,
         init=args.init,
-        # Under torchrun the process ends with training: the other ranks must not wait on their
-        # GPUs, and torchrun must not wait for a rank that hangs.
+        # Under torchrun the process ends when training ends. Otherwise the other ranks would keep
+        # their GPUs, and torchrun would wait for a rank that hangs.
         keep_serving=torchrun.ranks() == 1,
         leave_compile=torchrun.ranks() == 1,
         sinks=[LogSink(), progress],
@@ -91,7 +91,7 @@ async def _serve(chosen: "Settings", args: argparse.Namespace, sock: socket.sock
 
 
 async def _until_stopped(keisei: "Keisei", sock: socket.socket) -> None:
-    """Serve during training. If the server crashes, raise an alert and train on without it."""
+    """Serve until training ends. If the server fails, raise an alert and train without it."""
     import anyio
 
     from keisei.feed.supervise import supervise
@@ -104,13 +104,12 @@ async def _until_stopped(keisei: "Keisei", sock: socket.socket) -> None:
     async with anyio.create_task_group() as server:
         server.start_soon(supervise, "server", serve, keisei.alert)
         server.start_soon(_leave_in_time, keisei)
-        await (
-            keisei.wait()
-        )  # after a failure it waits for a signal, while the page shows the failure
+        # After a failure this waits for a signal, while the page shows the failure.
+        await keisei.wait()
         ended.set()
 
 
 async def _leave_in_time(keisei: "Keisei") -> None:
-    """Limit the time of a stop that came by ``POST /api/control/stop``, too."""
+    """Limit the time of every stop, also of one that ``POST /api/control/stop`` requests."""
     await keisei.stopping()
     process.leave_in_time()

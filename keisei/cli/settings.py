@@ -1,4 +1,4 @@
-"""The flags that choose settings and the run: ``--config``, ``--run``, ``--section.key VALUE``."""
+"""Flags for the settings and the run, such as ``--config``, ``--run`` and ``--ppo.gamma``."""
 
 import argparse
 import difflib
@@ -17,8 +17,8 @@ _SHORT = {"device": "device", "host": "server.host", "port": "server.port"}
 def take_overrides(argv: Sequence[str]) -> tuple[list[str], dict[str, object]]:
     """Separate ``--section.key value`` and ``--section.key=value`` from the other arguments.
 
-    Returns the other arguments, and the settings' values by key. Raises UsageError for a flag
-    without a value.
+    Return the other arguments, and the values of the settings by key. Raises UsageError if a flag
+    has no value.
     """
     rest: list[str] = []
     overrides: dict[str, object] = {}
@@ -71,7 +71,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def load(args: argparse.Namespace) -> "Settings":
-    """Return the settings from defaults, files, environment and flags. Raises UsageError."""
+    """Load the settings from defaults, files, environment and flags. Raises UsageError."""
     from keisei.config import Settings, SettingsError
 
     flags = {key: getattr(args, name) for name, key in _SHORT.items() if getattr(args, name, None)}
@@ -82,7 +82,7 @@ def load(args: argparse.Namespace) -> "Settings":
 
 
 def check_run(args: argparse.Namespace, chosen: "Settings") -> None:
-    """Check that --resume names a run and --init names weights, before the slow import of torch.
+    """Check that --resume has a run and --init has weights. Call it before torch is imported.
 
     Raises RunError, CheckpointError.
     """
@@ -96,7 +96,7 @@ def check_run(args: argparse.Namespace, chosen: "Settings") -> None:
 
 
 def _find(name: str) -> Path:
-    """Return the path of a file, or of a shipped one: ``quickstart``, ``configs/base.toml``."""
+    """Return the path of the settings file ``name``, or of a shipped one such as ``quickstart``."""
     from keisei.resources import ResourceError, config_file
 
     path, shipped = Path(name), ""
@@ -111,7 +111,7 @@ def _find(name: str) -> Path:
 
 
 def whole(text: str) -> int:
-    """Read a whole number such as ``1000`` or ``1e3``. It is a type for argparse."""
+    """Read a whole number such as ``1000`` or ``1e3``; for ``type=`` in argparse."""
     from keisei.settings_sources import parse_whole_number
 
     try:
@@ -121,16 +121,16 @@ def whole(text: str) -> int:
 
 
 def near_flag(word: str, flags: Iterable[str], *, settings: bool) -> str:
-    """Return a hint for a mistyped flag, ``, did you mean --port?`` for ``--prot``, or "".
+    """Return a hint such as ``, did you mean --port?`` for the flag ``word``; "" if none fits.
 
-    ``flags`` are those of the command. With ``settings`` the hint may also be a setting whose
-    section was left out: ``--ppo.gamma`` for ``--gamma``.
+    ``flags`` are the flags of the command. With ``settings`` the hint may also name a setting whose
+    section is missing: ``--ppo.gamma`` for ``--gamma``.
     """
     flag_of = {
         flag.lstrip("-"): flag for flag in flags
-    }  # without dashes, which all flags have in common
+    }  # without dashes, which would make all flags similar
     setting_of = _settings_by_key() if settings else {}
-    name = word.lstrip("-").partition("=")[0][:100]  # a long name would take milliseconds
+    name = word.lstrip("-").partition("=")[0][:100]  # comparing a long name takes too long
     key = name.replace("-", "_")
     if key in setting_of:
         meant = setting_of[key]
@@ -144,7 +144,7 @@ def near_flag(word: str, flags: Iterable[str], *, settings: bool) -> str:
 
 
 def _settings_by_key() -> dict[str, str]:
-    """Return the flags of settings by key, such as ``--run.steps or --schedule.steps``."""
+    """Return the flags for each key; for ``steps``: ``--run.steps or --schedule.steps``."""
     from keisei.config import Settings
 
     found: dict[str, list[str]] = {}

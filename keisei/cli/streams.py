@@ -1,4 +1,4 @@
-"""Make the standard streams safe: closed, full, without a reader, or of any encoding."""
+"""Make the standard streams safe if they are closed, full, or lack a reader or characters."""
 
 import io
 import os
@@ -15,11 +15,11 @@ class OutputLost(EnvironmentProblem):
 def set_up() -> None:
     """Make the standard streams safe to use. Call this first in a process.
 
-    - A closed descriptor from 0 to 2 is opened on the null device. Else the next file that is
-      opened, such as a database, would get its number and receive what a library prints.
-    - Writing to a standard output that is closed or full raises OutputLost. A pipe without a reader
-      raises BrokenPipeError, as always.
-    - Text for a standard error that cannot be written is dropped: a run goes on without its
+    - If a descriptor from 0 to 2 is closed, it is opened on the null device. Otherwise the next
+      opened file, such as a database, would get this number, and a library could print into it.
+    - If standard output is closed or full, writing to it raises OutputLost. If it is a pipe without
+      a reader, writing raises BrokenPipeError, as usual.
+    - If standard error cannot be written, its text is dropped, so that a run goes on without its
       terminal.
     - Characters that the encoding lacks are written as escapes.
     """
@@ -27,7 +27,7 @@ def set_up() -> None:
         try:
             os.fstat(number)
         except OSError:
-            # Read-only, so that writing to a closed standard output fails.
+            # Standard output is opened read-only, so that writing to it fails.
             os.open(os.devnull, os.O_WRONLY if number == 2 else os.O_RDONLY)
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 (stays open)
@@ -36,7 +36,7 @@ def set_up() -> None:
 
 
 def drop_output(stream: TextIO) -> None:
-    """Discard everything that is written to a stream from now on, including its buffer."""
+    """Discard the stream's buffer and everything that is written to the stream from now on."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, stream.fileno())
     os.close(null)
@@ -52,7 +52,7 @@ def announce(text: str) -> None:
 
 
 def _text(raw: io.FileIO, before: TextIO | None) -> TextIO:
-    """Return a text stream over ``raw``, with the encoding of ``before`` (None: it was closed)."""
+    """Return a text stream over ``raw`` with the encoding of ``before``; UTF-8 if that is None."""
     return io.TextIOWrapper(
         io.BufferedWriter(raw),
         encoding=before.encoding if before else "utf-8",
@@ -62,7 +62,7 @@ def _text(raw: io.FileIO, before: TextIO | None) -> TextIO:
 
 
 class _Output(io.FileIO):
-    """Standard output. Raises OutputLost for errors other than a broken pipe."""
+    """Standard output. Raises OutputLost for every error except a broken pipe."""
 
     def write(self, data: object) -> int:
         try:
@@ -79,5 +79,5 @@ class _Messages(io.FileIO):
     def write(self, data: object) -> int:
         try:
             return super().write(data)  # type: ignore[arg-type]  # any buffer
-        except OSError:  # disk full or terminal closed: there is nowhere to report it
+        except OSError:  # the disk is full or the terminal closed: no place to report it
             return memoryview(data).nbytes  # type: ignore[arg-type]

@@ -33,7 +33,7 @@ def run(paths: list[Path], *, as_json: bool) -> int:
 
 
 def _file(file: "Surveyed") -> dict[str, Any]:
-    """Return a file as a JSON object; fields that do not apply are null or empty."""
+    """Return a file as a JSON object. Fields that do not apply to the file are null or empty."""
     return {
         "file": str(file.file),
         "format": file.format or None,
@@ -68,7 +68,7 @@ def _total(files: "list[Surveyed]") -> dict[str, int]:
 
 
 def _print_table(surveyed: "Iterable[Surveyed]") -> None:
-    """Print a line for each file, one below it for each of its games, and the totals."""
+    """Print a line for each file, then a line for each of its games; at the end the totals."""
     from keisei.records.text import printable
 
     print(f"{'format':<7}{'encoding':<10}{'games':>6}{'refused':>9}  file")
@@ -91,7 +91,7 @@ def _print_table(surveyed: "Iterable[Surveyed]") -> None:
 
 
 def _describe(game: "GameRecord | RecordError", file: str) -> str:
-    """Describe a game: its line in the file and its result, or why it was refused."""
+    """Describe a game in one line: its place in the file, and its result or why it was refused."""
     from keisei.records import RecordError
     from keisei.shogi import START_SFEN
 

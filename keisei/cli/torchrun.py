@@ -14,9 +14,9 @@ def ranks() -> int:
 
 
 def lead(command: Callable[[], int]) -> int:
-    """Run a command that trains. With several ranks only rank 0 runs it; the others follow rank 0.
+    """Run a training command. With several ranks, rank 0 runs it and the other ranks follow rank 0.
 
-    Returns the exit code. Raises CommandError if a rank ended training.
+    Return the exit code. Raises CommandError if a rank fails or training diverges.
     """
     if ranks() == 1:
         return command()

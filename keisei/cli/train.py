@@ -22,7 +22,7 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train to the end of the run or the first signal. Returns 1 if training failed."""
+    """Train until the run ends or a signal comes. Return the exit code, 1 if training failed."""
     process.set_up()
     chosen = settings.load(args)
     import anyio
@@ -48,7 +48,7 @@ async def _train(chosen: "Settings", args: argparse.Namespace) -> int:
         run=args.run,
         resume=args.resume,
         init=args.init,
-        leave_compile=torchrun.ranks() == 1,  # with more ranks, the others would wait for this one
+        leave_compile=torchrun.ranks() == 1,  # other ranks would wait for this rank
         sinks=[LogSink(), progress],
     )
 

@@ -45,19 +45,19 @@ def run(args: argparse.Namespace) -> int:
         signal.signal(number, _leave)
     name = f"Keisei {importlib.metadata.version('keisei')} ({args.agent.absolute().name})"
     out = sys.stdout
-    # A GUI would read as protocol what the network of another package prints.
+    # A network of another package may print. The GUI must not read that as protocol.
     with contextlib.redirect_stdout(sys.stderr):
         _converse(Session(name, partial(_load, args.agent)), sys.stdin.buffer, out)
     return 0
 
 
 def _leave(number: int, frame: "FrameType | None") -> None:
-    """End at once. There is nothing to save, and an exception could be lost within an import."""
+    """End the process at once: nothing needs saving, and an import could swallow an exception."""
     os._exit(0)
 
 
 def _converse(session: "Session", lines: "Iterable[bytes]", out: TextIO) -> None:
-    """Print the answer to each line. Raises CommandError if the player cannot be loaded."""
+    """Print the answers to each line of the GUI. Raises CommandError if loading a player fails."""
     from keisei.usi.server import say
 
     for line in lines:
@@ -76,7 +76,7 @@ def _load(agent: Path, device: str, threads: int) -> "_Player":
     from keisei.store.checkpoints import check_holds_weights
 
     with process.problems():
-        check_holds_weights(agent)  # before torch, whose import takes seconds
+        check_holds_weights(agent)  # before the import of torch, which takes seconds
     import torch
 
     from keisei.play.players import load
@@ -85,12 +85,12 @@ def _load(agent: Path, device: str, threads: int) -> "_Player":
     torch.set_num_threads(threads)
     with process.problems():
         player = _Player(load(agent, device))
-    player.assess(Position())  # the first call is slow: it must not take a game's time
+    player.assess(Position())  # the first call is slow, so it must not come in a game
     return player
 
 
 class _Player:
-    """A loaded player that assesses positions with their history."""
+    """A loaded player that assesses a position together with the moves before it."""
 
     def __init__(self, player: "players.Player") -> None:
         self._player = player
@@ -100,7 +100,7 @@ class _Player:
             print(f"keisei: refused: {error}", file=sys.stderr)
 
     def assess(self, position: "Position") -> "Assessment":
-        """Return all legal moves, the most probable first, and the value."""
+        """Return all legal moves, the most probable move first, and the position's value."""
         from keisei.env import ACTIONS, observe_position
         from keisei.usi.server import Assessment
 

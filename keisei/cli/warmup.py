@@ -1,4 +1,4 @@
-"""``keisei warmup``: trains on game records; ``train --init`` starts from the result."""
+"""``keisei warmup``: train on game records; ``train --init`` starts from the result."""
 
 import argparse
 import json
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from keisei.records import GameRecord, Positions
 
 SKIPS_SHOWN = 20
-"""Unusable games that get a line each; the others are only counted."""
+"""Largest number of unusable games that are listed; further ones are only counted."""
 
 
 def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 class _Lessons:
-    """The games, read, split and replayed into positions."""
+    """The positions to learn from and the held-out positions, and the counts of their games."""
 
     def __init__(self, args: argparse.Namespace, chosen: "Settings") -> None:
         """Read the games that ``args`` name. Raises UsageError if there are too few."""
@@ -154,7 +154,7 @@ def _share_with_result(positions: "Positions") -> float:
 
 
 def _read(paths: list[Path]) -> tuple[list["GameRecord"], int]:
-    """Return the games at ``paths`` and the number of unusable ones, which stderr lists."""
+    """Return the games at ``paths`` and the number of unusable games. List those on stderr."""
     from keisei.records import RecordError, read_games, record_files
 
     games: list[GameRecord] = []
@@ -234,7 +234,7 @@ def _learn(
 
 
 def _row(found: "Examination") -> dict[str, Any]:
-    """Return an examination ready for JSON, which has no NaN."""
+    """Return an examination as a JSON object. NaN becomes None, because JSON has no NaN."""
     score = found.score
     value = None if math.isnan(score.loss_value) else round(score.loss_value, 4)
     return {
@@ -254,10 +254,10 @@ def _print_examination(found: "Examination") -> None:
 
 
 class _Progress:
-    """Prints a line every ``PLAIN_SECONDS``: means since the line before."""
+    """Prints a line every ``PLAIN_SECONDS``, with the means since the previous line."""
 
     def __init__(self, positions: int, minibatches: int, epochs: int) -> None:
-        """``minibatches``: of one epoch, which learns from ``positions``."""
+        """``minibatches`` is the number of minibatches in one epoch of ``positions``."""
         self._size = positions / minibatches
         self._epoch, self._total = minibatches, epochs * minibatches
         self._begin(0)
@@ -267,7 +267,7 @@ class _Progress:
         self._sums: Tensor | None = None
 
     def show(self, done: int, means: "Tensor") -> None:
-        """Count minibatch number ``done``; ``means`` are what ``teach`` yields for it."""
+        """Count minibatch number ``done``; ``means`` are the means that ``teach`` yields for it."""
         self._sums = means if self._sums is None else self._sums + means
         seconds = time.monotonic() - self._since
         if seconds < PLAIN_SECONDS:
@@ -285,7 +285,7 @@ def _print_line(text: str) -> None:
 
 
 def _next(args: argparse.Namespace, report: dict[str, Any]) -> str:
-    """Return the command that trains on from the result, with its network's settings."""
+    """Return the command that continues training from the result, with the same network."""
     words = ["keisei", "train"]
     words += [word for name in args.config or [] for word in ("--config", name)]
     words += [f"--{key}={value}" for key, value in args.overrides.items() if key.startswith("net.")]
@@ -293,7 +293,7 @@ def _next(args: argparse.Namespace, report: dict[str, Any]) -> str:
 
 
 def _text(report: dict[str, Any], command: str) -> str:
-    """Return the report for a person; ``command`` is what to run next."""
+    """Return the report as text; ``command`` is the command to run next."""
     best, fresh = report["best"], report["epochs"][0]
     value = "unknown" if best["loss_value"] is None else f"{best['loss_value']:.3f}"
     games, positions = report["games"]["learned"], report["positions"]["learned"]
@@ -310,7 +310,7 @@ def _text(report: dict[str, Any], command: str) -> str:
 
 @contextmanager
 def _stopped_by_signal() -> Iterator[threading.Event]:
-    """Within the block, the first stop signal sets the event; the next one ends the process."""
+    """Yield an event. The first stop signal sets it; the next signal ends the process at once."""
     stop = threading.Event()
     before = {number: signal.getsignal(number) for number in process.stopping_signals()}
 

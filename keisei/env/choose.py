@@ -15,12 +15,11 @@ def legal_lists(
 
     Args:
         mask: legal actions as packed bits, uint64[M, 35].
-        multiple: number of which L, the length of the returned rows, is a multiple.
+        multiple: the length L of the returned rows is rounded up to a multiple of this number.
 
     Returns:
         The legal actions, int64[M, L], in ascending order and padded with -1; and the number of
-        legal actions of each row, int32[M]. L is the largest of these numbers, rounded up to a
-        multiple of ``multiple``.
+        legal actions of each row, int32[M]. L is the largest of these numbers, rounded up.
     """
     counts = np.empty(len(mask), np.int32)
     kernels.count_legal(mask, counts)
@@ -49,8 +48,8 @@ def material_actions(games: NDArray[Any], rng: NDArray[np.uint64]) -> NDArray[np
     """Return the move of the ``material`` player in each game. The player looks one ply ahead.
 
     If a move leaves the opponent without a legal move, the player makes that move. Otherwise, it
-    makes the capture of the highest value (P 1, L 3, N 3, S 4, G 5, B 8, R 9, promoted P, L, N and
-    S 4, +B 11, +R 13). If it cannot capture, it makes any legal move. It breaks ties at random.
+    makes the capture of the highest value (P 1, L 3, N 3, S 4, G 5, B 8, R 9, +B 11, +R 13, and
+    +P, +L, +N, +S 4 each). If it cannot capture, it makes any legal move. It breaks ties at random.
 
     Args:
         games: records of the games, GAME[M].
@@ -66,6 +65,6 @@ def material_actions(games: NDArray[Any], rng: NDArray[np.uint64]) -> NDArray[np
 
 
 def _refuse_empty(row: int) -> None:
-    """Raise ValueError unless ``row``, the first row without a legal action, is -1."""
+    """Raise ValueError if ``row`` has no legal action; -1 means that every row has one."""
     if row >= 0:
         raise ValueError(f"row {row} has no legal action")

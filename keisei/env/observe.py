@@ -7,16 +7,16 @@ from keisei.shogi import Position, kernels
 from keisei.shogi.sfen import read_sfen
 
 EARLIER_COLUMN = 95
-"""Column of the compact observation with the number of earlier occurrences in the game."""
+"""Observation column that contains the number of earlier occurrences of the position."""
 PLY_COLUMN = 97
-"""Column of the compact observation with the ply, in 255ths of the maximum (``ply_byte``)."""
+"""Observation column that contains the ply, in 255ths of the maximum (see ``ply_byte``)."""
 
 Observed = tuple[NDArray[np.uint8], NDArray[np.uint64]]
 """Compact observation uint8[1, 131] and legal-move mask uint64[1, 35]."""
 
 
 def observe_position(position: Position, max_ply: int) -> Observed:
-    """Return the observation and the legal-move mask of a position with its history.
+    """Return the observation and the legal-move mask of a position, history included.
 
     Args:
         position: the position; its ply is the number of moves made since it was set up.
@@ -28,7 +28,7 @@ def observe_position(position: Position, max_ply: int) -> Observed:
 
 
 def observe_sfen(sfen: str, max_ply: int, *, ply: int | None = None, earlier: int = 0) -> Observed:
-    """Return the observation and the legal-move mask of the position of an SFEN.
+    """Return the observation and the legal-move mask of the position that an SFEN gives.
 
     Args:
         sfen: the position.
@@ -55,5 +55,5 @@ def observe_sfen(sfen: str, max_ply: int, *, ply: int | None = None, earlier: in
 
 
 def ply_byte(ply: NDArray[np.integer], max_ply: int) -> NDArray[np.int64]:
-    """Return plies (any shape) in 255ths of ``max_ply``, rounded down, as the kernels do."""
+    """Return plies (any shape) as the kernels write them: in 255ths of ``max_ply``, at most 255."""
     return np.minimum(ply.astype(np.int64) * 255 // max_ply, 255)

@@ -44,13 +44,13 @@ class StepResult:
     truncated: NDArray[np.bool_]
     """[N] Whether the game was stopped at the maximum ply; such a game is not a draw."""
     reason: NDArray[np.uint8]
-    """[N] Why the game ended, as a number of ``Reason``; 0 if it goes on."""
+    """[N] Number of the ``Reason`` why the game ended; 0 if it has not ended."""
     winner: NDArray[np.int8]
-    """[N] Winner: +1 is black (sente), -1 is white, 0 is neither."""
+    """[N] Winner: +1 is black (sente), -1 is white, 0 means no winner."""
     plies: NDArray[np.int16]
     """[N] Number of moves made in the game, including the move of this step."""
     final_observation: NDArray[np.uint8]
-    """[N, 131] Observation after the move, before the reset; undefined if the game goes on."""
+    """[N, 131] Observation after the last move of an ended game; undefined for other games."""
     number: NDArray[np.int64]
     """[N] Number of the game in which the move was made."""
 
@@ -60,8 +60,8 @@ class VectorEnv:
 
     A game ends by the rules of shogi, or is truncated at ``max_ply``. As soon as the side to move
     can win by declaration, the game ends with this win. A declaration that would only give a draw
-    (24-point rule) is never made. The same ``seed`` and actions
-    give the same results, with any number of threads.
+    (24-point rule) is never made. The same ``seed`` and the same actions give the same results,
+    with any number of threads.
 
     Args:
         games: the number of games, N.
@@ -69,7 +69,7 @@ class VectorEnv:
         declaration: the entering-king rule.
         seed: seed of all random choices: those of resets and those of ``stagger``.
         threads: number of threads that run the kernels; with 1, the caller's thread runs them.
-        reset_share: probability that a new game starts from the reset pool; it can be changed.
+        reset_share: probability that a new game starts from the reset pool; can be changed later.
         reset_depth: largest number of random plies that lead to a position of the pool.
         reset_pool: number of positions in the reset pool.
     """
@@ -84,7 +84,7 @@ class VectorEnv:
     In each row, action ``a`` is legal if and only if bit ``a % 64`` of word ``a // 64`` is 1.
     """
     game_number: NDArray[np.int64]
-    """[N] Number of the current game, counted from 0; it is unique within the run."""
+    """[N] Number of the current game. Numbers begin at 0 and are unique within the run."""
 
     def __init__(
         self,
@@ -168,7 +168,7 @@ class VectorEnv:
             actions: integers [N]; action i must be legal in game i.
 
         Raises:
-            ValueError: an action is not legal; the message names it and its game. No game changes.
+            ValueError: an action is not legal; the message names action and game. No game changes.
         """
         if np.shape(actions) != (len(self),):
             raise ValueError(f"actions have shape {np.shape(actions)}, not ({len(self)},)")
@@ -181,8 +181,8 @@ class VectorEnv:
     def step_some(self, actions: NDArray[np.integer[Any]]) -> StepResult:
         """Make one move in each game whose action is not -1.
 
-        Games with the action -1 stay as they are, and their rows in the result are undefined. In
-        all else, this method does the same as ``step``.
+        Games with the action -1 stay as they are, and their rows in the result are undefined. For
+        the other games, this method does the same as ``step``.
         """
         moves = np.ascontiguousarray(actions, np.int64)
         rows = np.flatnonzero(moves != -1)
@@ -193,9 +193,9 @@ class VectorEnv:
         return self._step(moves)
 
     def start_from(self, sfens: Sequence[str]) -> None:
-        """Start all games again: game i starts at ``sfens[i]``, an SFEN or ``startpos``.
+        """Start a new game in each row: game i starts at ``sfens[i]``, an SFEN or ``startpos``.
 
-        The game must not be over in any of these positions. Raises SfenError if one is not valid.
+        The game must not be over in any of these positions. Raises SfenError for a bad SFEN.
         """
         for i, sfen in enumerate(sfens):
             start = read_sfen(START_SFEN if sfen == "startpos" else sfen)[0][0]
@@ -207,8 +207,9 @@ class VectorEnv:
     def seat(self, i: int, opponent: int) -> None:
         """Let a frozen opponent play one side of game ``i``, which has just begun.
 
-        ``opponent`` is k if opponent number k (from 1) plays white, and -k if it plays black. The
-        next game in this row has the same start position, and the opponent plays the other side.
+        ``opponent`` is the opponent's number (from 1) if it plays white, and the negative of this
+        number if it plays black. The next game in this row has the same start position, and in it
+        the opponent plays the other side.
         """
         self.games[i]["opponent"] = self._starts[i]["opponent"] = opponent
         self._starts[i]["again"] = 1
@@ -287,14 +288,14 @@ class VectorEnv:
         return write_sfen(self._starts[i], 1)
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return copies of all arrays that are needed to continue bit for bit.
+        """Return copies of all arrays that a bit-identical continuation needs.
 
         The copies are contiguous. An array of records becomes an array of bytes [N, itemsize].
         """
         return {name: _plain(array).copy() for name, array in self._state().items()}
 
     def load_state(self, state: dict[str, NDArray[Any]]) -> None:
-        """Restore the arrays that ``state`` returned in an environment of the same sizes.
+        """Restore a state, which must come from an environment of the same sizes.
 
         Raises:
             ValueError: an array is missing, unknown, or of a wrong shape or dtype. Nothing changes.
@@ -313,7 +314,7 @@ class VectorEnv:
             array[...] = state[name]
 
     def _state(self) -> dict[str, NDArray[Any]]:
-        """Return by name the arrays that ``state`` copies."""
+        """Return the arrays that ``state`` copies, as a dict by name."""
         return {
             "games": self.games,
             "starts": self._starts,
@@ -335,7 +336,7 @@ class VectorEnv:
 
 
 def _plain(array: NDArray[Any]) -> NDArray[Any]:
-    """Return an array of records as a view of bytes [N, itemsize], other arrays unchanged."""
+    """Return an array of records as a view of bytes [N, itemsize]; return others unchanged."""
     if array.dtype.names is None:
         return array
     return array.view(np.uint8).reshape(len(array), array.itemsize)

@@ -1,4 +1,4 @@
-"""Games of a match that are played side by side, one ply of all of them at a time."""
+"""Games of a match that are played side by side: each step plays one ply in every game."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,20 +17,20 @@ from keisei.match_rules import RESIGN_AFTER
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Positions in which a network is to move, M of them."""
+    """M positions in which a network is to move."""
 
     observation: NDArray[np.uint8]
-    """[M, 131] compact observations."""
+    """[M, 131] Compact observations."""
     mask: NDArray[np.uint64]
-    """[M, 35] legal moves."""
+    """[M, 35] Legal actions as packed bits."""
     draw: NDArray[np.float32]
-    """[M] random numbers in [0, 1) by which the moves are drawn."""
+    """[M] Random numbers in [0, 1) for sampling the moves."""
     opponents: NDArray[np.bool_]
-    """[M] whether the opponent is to move, not the agent."""
+    """[M] True where the opponent is to move, False where the agent is to move."""
 
 
 class GameBatch:
-    """Games that are played side by side; ``request`` and ``answer`` alternate."""
+    """Games that are played side by side. Call ``request`` and ``answer`` in turn."""
 
     def __init__(self, spec: MatchSpec, pairs: Sequence[int]) -> None:
         """Begin both games of each pair."""
@@ -45,7 +45,7 @@ class GameBatch:
             [np.random.default_rng(seeds[k]).random(spec.max_ply, np.float32) for k in pairs], 2, 0
         )
         self._open = np.ones(n, np.bool_)
-        self._hopeless = np.zeros((n, 2), np.int64)  # moves in a row, of agent and opponent
+        self._hopeless = np.zeros((n, 2), np.int64)  # consecutive hopeless moves of agent, opponent
         self._just_ended: list[PlayedGame] = []
         self._actions = np.zeros((n, spec.max_ply), np.int16)
         self._values = np.full((n, spec.max_ply), np.nan, np.float32)
@@ -55,7 +55,7 @@ class GameBatch:
         self._begin([spec.opening(k) for k in pairs for _ in (0, 1)])
 
     def _begin(self, openings: Sequence[Opening]) -> None:
-        """Set the games up and play the openings' moves."""
+        """Set up the games and play the moves of their openings."""
         self._start = [opening.start for opening in openings]
         self._env.start_from([start.removeprefix("sfen ") for start in self._start])
         lines = [opening.actions for opening in openings]
@@ -69,10 +69,10 @@ class GameBatch:
         return not self._open.any()
 
     def request(self, most: int) -> Wanted | None:
-        """Return the positions in which networks are to move; None when all games are over.
+        """Return the positions in which networks are to move, or None when all games are over.
 
-        Plays on while only local players are to move, for ``most`` plies at most (negative: no
-        limit); after them the positions may be none.
+        While only local players are to move, the games go on, for ``most`` plies at most (a
+        negative number means no limit). After these plies there may be 0 positions.
         """
         while self._open.any():
             rows, opponents = self._rows_to_move()
@@ -88,7 +88,10 @@ class GameBatch:
     def answer(
         self, actions: NDArray[np.integer[Any]], values: NDArray[np.floating[Any]] | None
     ) -> None:
-        """Play the networks' moves int[M], in the order of ``request``; see ``Match.answer``."""
+        """Play the networks' moves int[M], which are in the order of ``request``.
+
+        ``Match.answer`` describes arguments and errors.
+        """
         rows, opponents = self._rows_to_move()
         if np.shape(actions) != rows.shape:
             raise ValueError(f"{np.shape(actions)} moves for {len(rows)} positions")
@@ -100,7 +103,7 @@ class GameBatch:
         self._move(rows[still_open], np.asarray(actions)[still_open])
 
     def take_ended(self) -> list[PlayedGame]:
-        """Return the games that ended since the last call."""
+        """Return the games that have ended since the last call."""
         found, self._just_ended = self._just_ended, []
         return found
 
@@ -110,7 +113,7 @@ class GameBatch:
         opponents: NDArray[np.intp],
         values: NDArray[np.floating[Any]],
     ) -> None:
-        """End the games whose network to move has been hopeless for ``RESIGN_AFTER`` moves."""
+        """End the games in which the mover's last ``RESIGN_AFTER`` values were hopeless."""
         count = (self._hopeless[rows, opponents] + 1) * (values <= self._spec.resign)
         self._hopeless[rows, opponents] = count
         for row in rows[count >= RESIGN_AFTER].tolist():
@@ -120,7 +123,7 @@ class GameBatch:
             self._just_ended.append(self._game(row, winner, "resignation", plies))
 
     def _rows_to_move(self) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-        """Return the rows in which a network is to move, and whether it is the opponent's."""
+        """Return the rows in which a network is to move, and whether it is the opponent."""
         opponents = self._env.games["side"] != self._agents_side
         rows = np.flatnonzero(self._open & self._is_network[opponents.astype(np.intp)])
         return rows, opponents[rows]
@@ -128,7 +131,7 @@ class GameBatch:
     def _observe(
         self, rows: NDArray[np.intp], opponents: NDArray[np.bool_], ply: NDArray[np.integer[Any]]
     ) -> NDArray[np.uint8]:
-        """Return the rows' observations, the ply as a share of each network's own maximum."""
+        """Return the rows' observations, with the ply as a share of each network's own maximum."""
         observation = self._env.observation[rows]
         for side, max_ply in enumerate(self._spec.trained_max_ply):
             if max_ply is not None:
@@ -137,7 +140,7 @@ class GameBatch:
         return observation
 
     def _move(self, rows: NDArray[np.intp], actions: NDArray[np.integer[Any]]) -> None:
-        """Play the networks' moves in ``rows``, and local players' moves in the other games."""
+        """Play the networks' moves in ``rows``, and the local players' moves in the other games."""
         env, spec = self._env, self._spec
         moves = np.full(len(env), -1)
         moves[rows] = actions
@@ -151,7 +154,7 @@ class GameBatch:
         self._step(moves)
 
     def _step(self, moves: NDArray[np.int64]) -> None:
-        """Play a move in each game (-1: none), and note the games that end."""
+        """Play a move in each game (-1 means no move), and collect the games that end."""
         ply = self._env.games["ply"].copy()
         step = self._env.step_some(moves)
         moved = moves >= 0

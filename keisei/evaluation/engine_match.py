@@ -1,6 +1,6 @@
-"""A match in which engines may play: any number of single games at the same time.
+"""A match in which engines may play; any number of its games can run at the same time.
 
-All moves come from outside::
+The caller supplies all moves::
 
     match = EngineMatch(MatchSpec("engine", games=20))
     while (game := match.begin()) is not None:
@@ -60,31 +60,32 @@ class GameInPlay:
 
     @property
     def agent_to_move(self) -> bool:
-        """Whether the agent is to move, while the game goes on."""
+        """Whether the agent is to move. Has no meaning once the game is over."""
         return self._position.side == self.agent
 
     @property
     def moves(self) -> str:
-        """The game so far, as in USI's ``position``: ``startpos moves ...``."""
+        """The game so far as ``startpos moves ...``, the argument of USI's ``position`` command."""
         return write_line(self._start, self._moves)
 
     def observe(self) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
-        """Return observation uint8[1, 131] and mask uint64[1, 35] for the network to move."""
+        """Return observation uint8[1, 131] and mask uint64[1, 35] for the network to move next."""
         trained = self._spec.trained_max_ply[not self.agent_to_move]
         return observe_position(self._position, trained or self._spec.max_ply)
 
     def state(self) -> NDArray[Any]:
-        """Return the position as a local player needs it: GAME[1]."""
+        """Return the position in the form that a local player needs: GAME[1]."""
         return read_sfen(self._position.sfen())[0]
 
     def play(self, action: int, value: float = float("nan")) -> None:
-        """Play a move of a network or a local player, or let it resign.
+        """Play a move of a network or a local player, or let the player resign.
 
-        It resigns if the last ``RESIGN_AFTER`` values were at or below ``MatchSpec.resign``.
+        The player resigns if resigning is allowed and its last ``RESIGN_AFTER`` values were at or
+        below ``MatchSpec.resign``.
 
         Args:
             action: a legal action.
-            value: what the network expects, P(win) - P(loss); NaN: unknown.
+            value: P(win) - P(loss) that the network expects; NaN if it is unknown.
 
         Raises:
             IllegalMoveError: the action is not legal.
@@ -98,13 +99,14 @@ class GameInPlay:
             self._move(action, value)
 
     def answer(self, text: str, value: float = float("nan")) -> None:
-        """Play an engine's ``bestmove``; an illegal one loses the game.
+        """Play an engine's ``bestmove``. An illegal move loses the game.
 
-        ``win`` is illegal: where the side to move may declare, the game has already ended.
+        ``win`` is an illegal move, because a game in which the side to move may declare has already
+        ended.
 
         Args:
             text: a move in USI or ``resign``; any other text is an illegal move.
-            value: what the engine expects, in [-1, 1]; NaN: unknown.
+            value: the value that the engine expects, in [-1, 1]; NaN if it is unknown.
         """
         winner = _OTHER[self._position.side]
         if text == "resign":
@@ -118,12 +120,12 @@ class GameInPlay:
             self._move(action, value)
 
     def result_for(self, *, agent: bool) -> Literal["win", "lose", "draw"]:
-        """Return the result for one side in the words of USI's ``gameover``."""
+        """Return the result for one side in the words of USI's ``gameover`` command."""
         points = self.played().points
         return "draw" if points == 0.5 else "win" if (points == 1) == agent else "lose"
 
     def played(self) -> PlayedGame:
-        """Return the game that has ended. Raises RuntimeError if it has not."""
+        """Return the game after its end. Raises RuntimeError if the game is not over."""
         if self._end is None:
             raise RuntimeError(f"game {self.number} is not over")
         return PlayedGame(
@@ -151,14 +153,14 @@ class GameInPlay:
 
 @dataclass(slots=True)
 class EngineMatch:
-    """A match that is being played: hands out games and collects the ones that ended."""
+    """A match that is being played. It begins games and collects the games that have ended."""
 
     spec: MatchSpec
     pairs: Sequence[int] | None = None
-    """Pairs that are still to be played; None: all."""
+    """Numbers of the pairs that are still to be played; None means all pairs."""
     faults: dict[Fault, int] = field(default_factory=lambda: {"timeout": 0, "crash": 0})
     played: list[PlayedGame] = field(default_factory=list)
-    """Games that have ended, in the order of their ends."""
+    """Games that have ended, in the sequence of their ends."""
     _todo: list[int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -166,20 +168,20 @@ class EngineMatch:
         self._todo = [2 * pair + second for pair in pairs for second in (0, 1)][::-1]
 
     def begin(self) -> GameInPlay | None:
-        """Begin the next game; None if all have begun."""
+        """Begin the next game and return it, or return None if all games have begun."""
         return GameInPlay(self.spec, self._todo.pop()) if self._todo else None
 
     def finish(self, game: GameInPlay) -> None:
-        """Count a game that is over. Raises RuntimeError if it is not."""
+        """Add a game that is over to the match. Raises RuntimeError if the game is not over."""
         self.played.append(game.played())
 
     def fault(self, game: GameInPlay, fault: Fault) -> None:
-        """Count a failure of an engine; the game does not count and will be played again."""
+        """Count a failure of an engine. The game does not count, and will be played again."""
         self.faults[fault] += 1
         self._todo.append(game.number)
 
     def result(self) -> MatchResult:
-        """Count the games that have ended, by number. Raises ValueError before the first one."""
+        """Return the result of the games that have ended. Raises ValueError if there are none."""
         if not self.played:
             raise ValueError("no game has ended")
         return tally(sorted(self.played, key=lambda game: game.number))

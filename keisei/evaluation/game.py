@@ -1,4 +1,4 @@
-"""One game of a match: the opening that it starts from, and the game when it has ended."""
+"""One game of a match: the opening from which it starts, and the game after its end."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,23 +11,23 @@ from keisei.shogi import START_SFEN, Position
 
 Colour = Literal["black", "white"]
 Result = Literal["black", "white", "draw", "capped"]
-"""The winner, a draw by the rules, or a game that was cut at the maximum ply."""
+"""Result of a game: its winner, a draw by the rules, or ``capped`` at the maximum ply."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """The start of a pair's games. Replayed once, when it is read: 0.1 ms a move."""
+    """The opening of a pair's games. ``read`` replays it once, which takes 0.1 ms per move."""
 
     line: str = "startpos"
-    """``startpos moves ...`` or ``sfen ... moves ...``"""
+    """The opening as ``startpos moves ...`` or ``sfen ... moves ...``."""
     start: str = "startpos"
-    """``startpos`` or ``sfen ...``: the position before the first move."""
+    """The position before the first move: ``startpos`` or ``sfen ...``."""
     actions: tuple[int, ...] = ()
     """The moves as action numbers."""
 
     @classmethod
     def read(cls, line: str) -> Self:
-        """Replay a line. Raises SfenError, IllegalMoveError."""
+        """Replay a line and return its opening. Raises SfenError or IllegalMoveError."""
         start, _, moves = line.strip().removeprefix("position ").partition(" moves ")
         position, actions = Position(start), []
         sfen = position.sfen()
@@ -43,33 +43,33 @@ class PlayedGame:
     """A game of a match that has ended."""
 
     number: int
-    """Number within the match. Games 2k and 2k + 1 are pair k: they share an opening and a stream
-    of random numbers."""
+    """Number of the game within the match. Games 2k and 2k + 1 are pair k: they share an opening
+    and a stream of random numbers."""
     result: Result
     reason: str
-    """checkmate, no_moves, repetition, perpetual_check, declaration, max_ply or resignation; in
-    games of engines also illegal_move."""
+    """Reason of the end: checkmate, no_moves, repetition, perpetual_check, declaration, max_ply or
+    resignation; in games of engines also illegal_move."""
     start: str
-    """``startpos`` or ``sfen ...``: the position before the first move."""
+    """The position before the first move: ``startpos`` or ``sfen ...``."""
     actions: NDArray[np.int16] = field(repr=False)
-    """[plies] all moves, the opening's included."""
+    """[plies] All moves, including those of the opening."""
     values: NDArray[np.float32] = field(repr=False)
-    """[plies] P(win) - P(loss) that the mover's network expected before each move; NaN where no
-    network was asked."""
+    """[plies] P(win) - P(loss) that the mover expected before each move; NaN where the value is
+    unknown."""
 
     @property
     def pair(self) -> int:
-        """The pair that the game belongs to."""
+        """Number of the pair that the game belongs to."""
         return self.number // 2
 
     @property
     def agent(self) -> Colour:
-        """The agent's seat: black in the first game of a pair."""
+        """The agent's colour: black in the first game of a pair, white in the second game."""
         return "white" if self.number % 2 else "black"
 
     @property
     def plies(self) -> int:
-        """Number of moves, the opening's included."""
+        """Number of moves, including those of the opening."""
         return len(self.actions)
 
     @property
@@ -90,5 +90,5 @@ class PlayedGame:
 
 
 def write_line(start: str, moves: Sequence[str]) -> str:
-    """Join a start (``startpos`` or ``sfen ...``) and its moves as in USI's ``position``."""
+    """Join a start (``startpos`` or ``sfen ...``) and moves into one line, as USI writes them."""
     return " ".join([start, "moves", *moves]) if moves else start

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from keisei.env import material_actions, random_actions
 
 Kind = Literal["network", "random", "material", "engine"]
-"""Kinds of players."""
+"""Kind of a player."""
 KINDS: tuple[Kind, ...] = ("network", "random", "material", "engine")
 LOCAL_PLAYERS: tuple[Kind, ...] = ("random", "material")
 
@@ -27,7 +27,7 @@ def local_move(
 
     Args:
         kind: one of ``LOCAL_PLAYERS``.
-        game: GAME[1].
+        game: the position, GAME[1].
         mask: uint64[1, 35], the legal moves.
         rng: uint64[1], the state of the random generator; it is advanced in place.
     """

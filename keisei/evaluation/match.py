@@ -1,6 +1,6 @@
-"""A match between two players of any kind but engines, with many games side by side.
+"""A match between networks and local players (not engines), with many games side by side.
 
-The moves of networks come from outside; local players move by themselves::
+The caller supplies the moves of networks. Local players move by themselves::
 
     match = Match(MatchSpec("random", games=200))
     while (wanted := match.request()) is not None:
@@ -20,36 +20,36 @@ from keisei.evaluation.match_spec import MatchSpec
 from keisei.evaluation.result import MatchResult, tally
 
 NO_LIMIT = -1
-"""A count of plies that never runs down to 0."""
+"""Number of plies that stands for no limit, because counting down from it never reaches 0."""
 BATCH_GAMES = 512
-"""Games that are played side by side; the next ones follow when all of these are over.
+"""Number of games that are played side by side. When all of them are over, the next games begin.
 
-Bounds the work of one turn of the device thread.
+The number bounds the work of one turn of the device thread.
 """
 
 
 class Match:
     """A match that is being played.
 
-    Alternate ``request`` and ``answer`` until ``request`` returns None. Each pair has its own
-    random numbers, the same in both of its games and for any number of games: the same players
-    always play pair k of a seed the same. So a match of equal networks is even: the second game of
-    a pair repeats the first with the seats changed.
+    Call ``request`` and ``answer`` in turn until ``request`` returns None. Each pair has its own
+    random numbers, which both of its games use and which do not depend on the number of games. So
+    with the same seed the same players always play the same games in pair k. A match of equal
+    networks is even, because the second game of a pair equals the first with the seats swapped.
     """
 
     def __init__(self, spec: MatchSpec, pairs: Sequence[int] | None = None) -> None:
-        """``pairs``: those that are still to be played; None: all."""
+        """``pairs``: numbers of the pairs that are still to be played; None means all pairs."""
         self.spec = spec
         self._todo = list(range(spec.games // 2) if pairs is None else pairs)
         self.played: list[PlayedGame] = []
-        """Games that have ended, in the order of their ends."""
+        """Games that have ended, in the sequence of their ends."""
         self._batch: GameBatch | None = None
 
     def request(self, most: int = NO_LIMIT) -> Wanted | None:
-        """Return the positions that want a network's move, or None when all games are over.
+        """Return the positions that need a network's move, or None when all games are over.
 
-        Plays on by itself while only local players are to move. After ``most`` such plies it
-        returns 0 positions, so that the caller gets a turn; answer these too, with 0 moves.
+        While only local players are to move, the match plays on by itself. After ``most`` such
+        plies it returns 0 positions, so that the caller can do other work. Answer with 0 moves.
         """
         while self._batch or self._todo:
             if self._batch is None:
@@ -65,11 +65,11 @@ class Match:
     def answer(
         self, actions: NDArray[np.integer[Any]], values: NDArray[np.floating[Any]] | None = None
     ) -> None:
-        """Play the networks' moves: all games go on by one ply.
+        """Play the networks' moves. Every running game advances by one ply.
 
         Args:
             actions: int[M], a legal move for each position, in the order of ``request``.
-            values: [M], what the network expects, P(win) - P(loss); None: unknown.
+            values: [M], P(win) - P(loss) that the networks expect; None if they are unknown.
 
         Raises:
             ValueError: a move is not legal, or there are not M moves.
@@ -80,7 +80,7 @@ class Match:
         self._collect_ended()
 
     def result(self) -> MatchResult:
-        """Count the games that have ended, by number. Raises ValueError before the first one."""
+        """Return the result of the games that have ended. Raises ValueError if there are none."""
         if not self.played:
             raise ValueError("no game has ended")
         return tally(sorted(self.played, key=lambda game: game.number))

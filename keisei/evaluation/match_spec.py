@@ -10,18 +10,19 @@ from keisei.match_rules import MatchRules
 
 @dataclass(frozen=True, slots=True)
 class MatchSpec(MatchRules):
-    """Settings of a match. Raises ValueError that names the field, its bounds and the value."""
+    """Settings of a match. Raises a ValueError that names a wrong field, its bounds and value."""
 
     opponent: Kind
-    """``random`` (uniform over the legal moves) and ``material`` (looks one ply ahead) move by
-    themselves; the moves of ``network`` and ``engine`` come from outside."""
+    """Kind of the opponent. ``random`` (uniform over the legal moves) and ``material`` (looks one
+    ply ahead) move by themselves; the caller supplies the moves of ``network`` and ``engine``."""
     agent: Kind = "network"
-    """The player whose result the match reports."""
+    """Kind of the player whose result the match reports."""
     openings: Sequence[Opening] = field(default=(Opening(),), repr=False)
-    """Pair k starts from opening k; after the last opening the first one follows."""
+    """Openings of the pairs. Pair k starts from opening k; after the last opening, the first one is
+    used again."""
     trained_max_ply: tuple[int | None, int | None] = (None, None)
     """Maximum ply of the training games of agent and opponent. A network sees the ply as a share of
-    it. None: ``max_ply`` of this match."""
+    this maximum. None stands for ``max_ply`` of this match."""
 
     def __post_init__(self) -> None:
         MatchRules.__post_init__(self)  # super() fails in a dataclass with slots

@@ -1,4 +1,4 @@
-"""Opening lines from files or from the shipped book, and their order in a match."""
+"""Read opening lines from files or the shipped book, and choose openings for a match."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,26 +14,26 @@ from keisei.shogi.usi import read_line
 
 T = TypeVar("T")
 BOOK = Path(__file__).with_name("openings.usi")
-"""The shipped book; its first lines say how it was made."""
+"""Path of the shipped book. The first lines of the file say how the book was made."""
 
 
 class OpeningsError(ValueError):
-    """A file of openings that can't be used. The message names file, line and reason."""
+    """A file of openings can't be used. The message names file, line and reason."""
 
 
 def load_openings(path: Path | None = None) -> tuple[str, ...]:
-    """Read the openings of a file, in order: ``startpos moves ...`` or ``sfen ... moves ...``.
+    """Return a file's openings, ``startpos moves ...`` or ``sfen ... moves ...``, line by line.
 
-    Lines are read by ``keisei.shogi.usi.read_line``; empty lines and comments are skipped. All
-    lines are replayed, 0.1 ms a move. The first call may have to compile the rules, which takes
-    seconds.
+    ``keisei.shogi.usi.read_line`` reads the lines; empty lines and comments are skipped. All lines
+    are replayed, which takes 0.1 ms per move. The first call may have to compile the rules, which
+    takes seconds.
 
     Args:
-        path: None for the shipped book.
+        path: file of openings; None means the shipped book.
 
     Raises:
-        OpeningsError: the file can't be read or holds no opening; or a line is not an opening, has
-            an illegal move, or reaches the end of a game (27-point declarations included).
+        OpeningsError: the file can't be read or contains no opening, or a line is not an opening,
+            has an illegal move, or reaches the end of a game (27-point declarations included).
     """
     file = path or BOOK
     try:
@@ -54,10 +54,10 @@ def load_openings(path: Path | None = None) -> tuple[str, ...]:
 
 
 def choose_openings(openings: Sequence[T], pairs: int, seed: int) -> tuple[T, ...]:
-    """Return an opening for each pair: all of them in random order, repeated as often as needed.
+    """Return an opening for each pair: all openings in random order, repeated as often as needed.
 
-    No opening comes a second time before all have come once. A longer match with the same seed
-    begins with the openings of the shorter one.
+    No opening is used twice before every opening is used once. With the same seed, a longer match
+    begins with the openings of a shorter match.
 
     Args:
         openings: one or more.
@@ -69,7 +69,7 @@ def choose_openings(openings: Sequence[T], pairs: int, seed: int) -> tuple[T, ..
 
 
 def _read(line: str) -> str:
-    """Return a line in its standard form. Raises ValueError, also if the game ends in it."""
+    """Return an opening in standard form. Raises ValueError if it is bad or ends the game."""
     sfen, moves = read_line(line)
     position = Position(sfen)
     start = position.sfen()

@@ -1,11 +1,12 @@
 """Ratings of all players, fitted to all of their games at once.
 
-The model is R. R. Davidson's (1970, JASA 65:317) extension of the Bradley-Terry model with the
-order term of Davidson and R. J. Beaver (1977, Biometrics 33:693): the odds of a win of the first
-player, a draw and a win of the second are exp(d/2) : v : exp(-d/2), where d is the difference of
-the strengths plus the worth of the first move. Davidson's model is preferred to Rao and Kupper's:
-in it a draw is exactly half a win and half a loss, as in our score, and its log-likelihood is
-concave, so it has one maximum, which Newton's method finds.
+The model is R. R. Davidson's (1970, JASA 65:317) extension of the Bradley-Terry model, with the
+term for the first move from Davidson and R. J. Beaver (1977, Biometrics 33:693). The odds of a win
+of the first player, a draw and a win of the second player are exp(d/2) : v : exp(-d/2). Here d is
+the difference of the strengths plus the worth of the first move. Davidson's model has two
+advantages over that of Rao and Kupper. First, a draw is exactly half a win and half a loss, as in
+our score. Second, the log-likelihood is concave, so it has a single maximum, which Newton's method
+finds.
 """
 
 import math
@@ -20,8 +21,9 @@ from keisei.evaluation.statistics import Z95
 
 _ELO = 400 / math.log(10)  # Elo of one unit of strength if there are no draws
 
-# The weak Gaussian prior: (mean, standard deviation). It takes a sixth of a point from a player
-# 1,000 Elo off the mean, keeps the ratings of unbeaten players finite, and bounds the draw term.
+# The weak Gaussian prior as (mean, standard deviation). For a player 1,000 Elo above the mean it
+# counts like the loss of a sixth of a point. It keeps the ratings of unbeaten players finite, and
+# bounds the draw term.
 _PLAYER = 0.0, 1000 / _ELO
 _FIRST = 0.0, 200 / _ELO
 _LOG_DRAW = -2.0, 2.0
@@ -48,18 +50,19 @@ class Rating:
     player: str
     elo: float
     interval: tuple[float, float]
-    """95 % confidence interval of the difference to the anchor."""
+    """95 % confidence interval of the Elo difference from the anchor."""
     games: int
-    """Number of games; a game of the player against itself counts twice."""
+    """Number of games. A game of the player against itself counts twice."""
     score: float
     """Points per game."""
     basis: Basis
     """How the games connect the player to the anchor.
 
-    ``games``: along chains of games each of the two scored against the other. ``one-sided``: chains
-    of games exist, but points went one way only, as with an unbeaten player: who is stronger is
-    known, but the size of the difference comes from the prior. ``prior``: no chain of games: the
-    rating does not say who is stronger, and the interval is accordingly wide."""
+    ``games``: along chains of games, each of the two scored against the other. ``one-sided``:
+    chains of games exist, but only one of the two scored along them, as an unbeaten player does.
+    Then the games show who is stronger, but the size of the difference comes from the prior.
+    ``prior``: no chain of games exists. The rating does not show who is stronger, and the interval
+    is accordingly wide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +90,10 @@ class Ratings:
 def rate(games: Sequence[GameScore], anchor: str = "random") -> Ratings:
     """Rate the players of one game or more together, with the anchor fixed at 0 Elo.
 
-    Elo is 400 / ln 10 times the difference in strength times 1 - ``draws``: as in BayesElo, so that
-    between nearly equal players a difference predicts the score of the logistic formula. The
+    Elo is the difference in strength, times 400 / ln 10, times 1 - ``draws``, as in BayesElo. So
+    the Elo difference of two nearly equal players predicts the score of the logistic formula. The
     intervals come from the curvature at the maximum (Hessian). They assume that games are
-    independent, given players and seats; where openings decide games they are too narrow.
+    independent, given players and seats. Where openings decide games, the intervals are too narrow.
 
     Raises ValueError if the anchor has no game, or a score is not 1, 1/2 or 0.
     """
@@ -123,7 +126,7 @@ def rate(games: Sequence[GameScore], anchor: str = "random") -> Ratings:
 
 @dataclass(frozen=True, slots=True)
 class _Games:
-    """Games as arrays. A cell is one player as black against one player as white."""
+    """Games as arrays. A cell stands for one player as black against one player as white."""
 
     names: list[str]
     anchor: int
@@ -134,19 +137,19 @@ class _Games:
     design: Floats  # [C, P + 1]: d of each cell is design @ (strengths, worth of the first move)
 
     def count_results(self) -> NDArray[Any]:
-        """Count white's wins, draws and black's wins of each cell: [C, 3]."""
+        """Count the wins of white, the draws and the wins of black in each cell: [C, 3]."""
         kind = (2 * self.score).astype(np.intp)
         return np.bincount(self.cell * 3 + kind, None, 3 * len(self.design)).reshape(-1, 3)
 
     def count_points(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Count games and points of each player: [P], [P]."""
+        """Count the games [P] and the points [P] of each player."""
         who, n = np.concatenate([self.black, self.white]), len(self.names)
         points = np.concatenate([self.score, 1 - self.score])
         return np.bincount(who, minlength=n), np.bincount(who, points, n)
 
 
 def _read(games: Sequence[GameScore], anchor: str) -> _Games:
-    """Put games into arrays. Raises ValueError as ``rate`` does."""
+    """Put the games into arrays. Raises the ValueErrors of ``rate``."""
     names = sorted({game.black for game in games} | {game.white for game in games})
     if anchor not in names:
         raise ValueError(f"anchor: a player with games (got {anchor!r})")
@@ -166,10 +169,11 @@ def _read(games: Sequence[GameScore], anchor: str) -> _Games:
 
 
 def _fit(design: Floats, count: NDArray[Any]) -> tuple[Floats, Floats]:
-    """Return the most probable strengths, worth of the first move and log v [P + 2].
+    """Return the most probable parameters [P + 2] and their covariance [P + 2, P + 2].
 
-    Also their covariance [P + 2, P + 2]. Newton's method with steps halved until they climb; it
-    converges because the function is strictly concave.
+    The parameters are the strengths, the worth of the first move and log v. Newton's method finds
+    them; each step is halved until the log-posterior does not fall. The method converges, because
+    the log-posterior is strictly concave.
     """
     players = design.shape[1] - 1
     mean, deviation = np.array([_PLAYER] * players + [_FIRST, _LOG_DRAW]).T
@@ -181,7 +185,7 @@ def _fit(design: Floats, count: NDArray[Any]) -> tuple[Floats, Floats]:
             break
         while True:
             state = _posterior(design, count, found + step, mean, deviation)
-            if state[0] >= value - 1e-10 * (1 + abs(value)):  # rounding allowed for
+            if state[0] >= value - 1e-10 * (1 + abs(value)):  # tolerates rounding
                 break
             step /= 2
         found += step
@@ -214,9 +218,9 @@ def _posterior(
 
 
 def _elo(found: Floats, anchor: int) -> tuple[Floats, Floats]:
-    """Return Elo of the players and of the first move [P + 1], and its gradient [P + 1, P + 2]."""
+    """Return the Elo [P + 1] of the players and the first move, and its gradient [P + 1, P + 2]."""
     draw = math.exp(found[-1])
-    unit = _ELO * 2 / (2 + draw)  # times 1 - the share of draws between equals
+    unit = _ELO * 2 / (2 + draw)  # 2 / (2 + draw) is 1 - the share of draws between equal players
     gradient = np.eye(len(found) - 1, len(found))
     gradient[:-1, anchor] -= 1
     elo = unit * (gradient @ found)
@@ -228,8 +232,8 @@ def _elo(found: Floats, anchor: int) -> tuple[Floats, Floats]:
 def _basis(table: _Games) -> list[Basis]:
     """Return ``Rating.basis`` for each player.
 
-    L. R. Ford (1957, American Mathematical Monthly 64:28): without a prior the difference of two
-    players is finite exactly if chains of points lead from each to the other.
+    Without a prior, the difference of two players is finite exactly if chains of points lead from
+    each of the two to the other (L. R. Ford 1957, American Mathematical Monthly 64:28).
     """
     n = len(table.names)
     scored = np.zeros((n, n), np.bool_)
@@ -242,7 +246,7 @@ def _basis(table: _Games) -> list[Basis]:
 
 
 def _closure(linked: Bools) -> Bools:
-    """Return who is reached from whom by any number of links, 0 included: [P, P]."""
+    """Return [P, P]: whether 0 or more links lead from the row's player to the column's player."""
     reached = linked | np.eye(len(linked), dtype=np.bool_)
     for _ in range(len(linked).bit_length()):
         reached = reached @ reached

@@ -1,4 +1,4 @@
-"""The result of a match, counted from its games."""
+"""The result of a match, computed from its games."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,24 +13,24 @@ from keisei.evaluation.statistics import score_interval
 
 @dataclass(frozen=True, slots=True)
 class MatchResult:
-    """The result for the agent. wins + draws + losses + capped = games."""
+    """The result of a match for the agent: wins + draws + losses + capped = games."""
 
     games: int
     wins: int
     draws: int
     losses: int
     capped: int
-    """Games that reached the maximum ply."""
+    """Number of games that reached the maximum ply."""
     score: float
-    """(wins + (draws + capped) / 2) / games"""
+    """Points per game: (wins + (draws + capped) / 2) / games."""
     interval: tuple[float, float]
-    """95 % confidence interval of the score, see ``score_interval``."""
+    """95 % confidence interval of the score, computed by ``score_interval``."""
     by_reason: dict[str, dict[str, int]]
-    """``wins``, ``losses``, ``draws``: number of games by the reason of their end."""
+    """Numbers of games by the reason of their end, for ``wins``, ``losses`` and ``draws``."""
     played: tuple[PlayedGame, ...] = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all but the games themselves, for JSON."""
+        """Return all fields except the games themselves, for JSON."""
         return {
             "games": self.games,
             "wins": self.wins,
@@ -44,7 +44,7 @@ class MatchResult:
 
 
 def tally(played: Sequence[PlayedGame]) -> MatchResult:
-    """Count the result of one game or more."""
+    """Return the result of a match that consists of these games, one or more."""
     ends: dict[str, Counter[str]] = {
         kind: Counter() for kind in ("wins", "draws", "losses", "capped")
     }

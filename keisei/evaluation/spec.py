@@ -10,23 +10,23 @@ from keisei.evaluation.strategies import find_strategy
 from keisei.match_rules import MatchRules
 
 LOCAL: tuple[str, ...] = LOCAL_PLAYERS
-"""Players that need no file."""
+"""Names of the players that need no file."""
 CURRENT = "current"
-"""The network that is being trained."""
+"""Name of the network that is being trained."""
 BEST = "best"
-"""The run's strongest network so far, by sequential tests; before the first test ``random``."""
+"""Name of the run's strongest network by sequential tests; ``random`` before the first test."""
 ENGINE = "usi:"
-"""Prefix of an engine's text."""
+"""Prefix of a text that names an engine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationSpec(MatchRules):
-    """Players, how they meet, and the rules of their games.
+    """Players of an evaluation, how they are paired, and the rules of their games.
 
-    Raises ValueError that names the field, its bounds and the value.
+    Raises a ValueError that names a wrong field, its bounds and its value.
 
-    A player is ``random``, ``material``, a run or checkpoint (its path), or an engine
-    (``usi:PATH?...``); while a run trains also ``current`` and ``best``.
+    A player is ``random``, ``material``, the path of a run or a checkpoint, or an engine
+    (``usi:PATH?...``). While a run trains, ``current`` and ``best`` are players too.
     """
 
     agents: tuple[str, ...] = (CURRENT,)
@@ -34,13 +34,13 @@ class EvaluationSpec(MatchRules):
     opponents: tuple[str, ...] = ("random",)
     strategy: str = "single"
     sprt: tuple[float, float] | None = None
-    """(elo0, elo1) of ``Sprt``: end each match as soon as the test decides."""
+    """(elo0, elo1) of ``Sprt``, which ends each match as soon as it decides; None means no test."""
     promote: bool = False
-    """Make ``current`` the run's ``best`` if the sequential test accepts it."""
+    """Whether ``current`` becomes the run's ``best`` if the sequential test accepts it."""
     openings: str | None = None
-    """Path of a file of openings; None: the shipped book."""
+    """Path of a file of openings; None means the shipped book."""
     concurrency: int = 2
-    """Games at a time in matches with engines; each game has its own process of each engine."""
+    """Number of games at a time in matches with engines. These games share no engine process."""
 
     def __post_init__(self) -> None:
         MatchRules.__post_init__(self)  # super() fails in a dataclass with slots
@@ -79,7 +79,7 @@ class EvaluationSpec(MatchRules):
 
 
 def rules_in(settings: Settings) -> dict[str, Any]:
-    """Return the rules that a run's settings fix for its evaluations, by name."""
+    """Return, by name, the rules that a run's settings prescribe for its evaluations."""
     wanted = settings.evaluation
     return {
         "games": wanted.games,

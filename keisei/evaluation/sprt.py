@@ -1,4 +1,4 @@
-"""Sequential test of strength: a match stops as soon as its pairs decide it."""
+"""Sequential test of strength: a match stops as soon as its pairs decide the test."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -14,16 +14,16 @@ _FARTHEST = 2000.0
 
 @dataclass(frozen=True, slots=True)
 class Sprt:
-    """Generalised sequential probability ratio test: H0 (``elo0``) or H1 (``elo1``).
+    """Generalised sequential probability ratio test of H0 (``elo0``) against H1 (``elo1``).
 
-    After each pair the log-likelihood ratio of the two hypotheses is compared with two bounds (A.
-    Wald, Sequential Analysis, 1947). A hypothesis fixes the score only; its likelihood is that of
-    the best distribution of pair results with that score (M. Van den Bergh, A Practical
-    Introduction to the GSPRT, 2017; in use at fishtest). Results that no pair had need no made-up
-    counts, and a few pairs change the ratio little: see ``statistics.likelihood_drop``.
+    After each pair, the log-likelihood ratio of the two hypotheses is compared with two bounds (A.
+    Wald, Sequential Analysis, 1947). A hypothesis fixes only the score. Its likelihood is that of
+    the likeliest distribution of pair results with this score (M. Van den Bergh, A Practical
+    Introduction to the GSPRT, 2017; fishtest uses the method). No artificial counts are needed for
+    missing results, and a few pairs change the ratio little: see ``statistics.likelihood_drop``.
 
-    Stop at the first decision: later the ratio may return between the bounds.
-    Raises ValueError that names the field, its bounds and the value.
+    Stop at the first decision, because later the ratio may return between the bounds.
+    Raises a ValueError that names a wrong field, its bounds and its value.
     """
 
     elo0: float
@@ -31,13 +31,13 @@ class Sprt:
     elo1: float
     """Logistic Elo difference of H1, above elo0."""
     alpha: float = 0.05
-    """Probability of accepting a player whose difference is elo0."""
+    """Probability of accepting a player whose Elo difference is elo0."""
     beta: float = 0.05
-    """Probability of rejecting a player whose difference is elo1."""
+    """Probability of rejecting a player whose Elo difference is elo1."""
 
     def __post_init__(self) -> None:
         for name in ("elo0", "elo1"):
-            if not abs(value := getattr(self, name)) <= _FARTHEST:  # NaN too
+            if not abs(value := getattr(self, name)) <= _FARTHEST:  # True for NaN, too
                 raise ValueError(f"{name}: -{_FARTHEST:g} to {_FARTHEST:g} (got {value})")
         if self.elo1 <= self.elo0:
             raise ValueError(f"elo1: above elo0, {self.elo0:g} (got {self.elo1:g})")
@@ -47,7 +47,7 @@ class Sprt:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``elo0,elo1`` such as ``0,20``. Raises ValueError that says what is wrong."""
+        """Read ``elo0,elo1``, for example ``0,20``. Raises ValueError that says what is wrong."""
         parts = text.split(",")
         if len(parts) != 2:
             raise ValueError(f"two numbers, elo0,elo1, such as 0,20 (got {text!r})")
@@ -81,7 +81,7 @@ class Sprt:
         return at0 - at1
 
     def decision(self, pentanomial: ArrayLike) -> Literal["accept", "reject"] | None:
-        """Return ``accept`` (H1), ``reject`` (H0 stands) or None (play on).
+        """Return ``accept`` (H1 is accepted), ``reject`` (H1 is rejected) or None (no decision).
 
         Args:
             pentanomial: [5], numbers of pairs as in ``llr``.
@@ -91,7 +91,7 @@ class Sprt:
         return "accept" if llr >= upper else "reject" if llr <= lower else None
 
     def to_dict(self, pentanomial: ArrayLike) -> dict[str, Any]:
-        """Return hypotheses, bounds, llr and decision after these pairs [5], for JSON."""
+        """Return the hypotheses, the bounds, ``llr`` and ``decision`` of these pairs, for JSON."""
         return {
             **asdict(self),
             "bounds": list(self.bounds),
@@ -101,5 +101,5 @@ class Sprt:
 
 
 def expected_score(elo: float) -> float:
-    """Return the score that a logistic Elo difference predicts, 0 to 1."""
+    """Return the score, 0 to 1, that a logistic Elo difference predicts."""
     return 1 / (1 + 10 ** (-elo / 400))

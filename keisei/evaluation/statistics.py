@@ -1,9 +1,9 @@
 """Statistics of a match: score intervals, Elo differences and likelihood of superiority.
 
-This module and ``sprt`` use one likelihood, that of the pairs' results, which may have any
-distribution over their five values (0 to 2 points; *pentanomial*). Games of a pair share an
-opening, so the pair is the unit: an opening that decides both games widens the interval, and
-results that cancel within pairs narrow it, without a further model.
+This module and ``sprt`` use the same likelihood, that of the pairs' results. A pair has 0, 1/2, 1,
+3/2 or 2 points; the model (*pentanomial*) allows any distribution over these five values. The pair
+is the unit, because its two games share an opening. If the results within pairs tend to agree, the
+interval becomes wider. If they tend to cancel, the interval becomes narrower.
 """
 
 import math
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Z95 = 1.959963984540054
-"""Quantile .975 of the normal distribution."""
+"""Quantile 0.975 of the standard normal distribution."""
 
 PAIR_POINTS = np.arange(5) / 2
 """Possible points of a pair of games: 0, 1/2, 1, 3/2, 2."""
@@ -27,11 +27,11 @@ Floats = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Strength:
-    """Strength of the first player of a match. Infinite Elo is None, for JSON."""
+    """Strength of a match's first player. Infinite Elo is None, because JSON has no infinity."""
 
     games: int
     pairs: int
-    """Complete pairs."""
+    """Number of complete pairs."""
     pentanomial: tuple[int, int, int, int, int]
     """Numbers of complete pairs with 0, 1/2, 1, 3/2 and 2 points."""
     score: float
@@ -39,9 +39,9 @@ class Strength:
     interval: tuple[float, float]
     """95 % confidence interval of the score."""
     elo: float | None
-    """Logistic Elo difference. None: infinite, because all games were won or all were lost."""
+    """Logistic Elo difference; None if it is infinite, because all games were won or all lost."""
     elo_interval: tuple[float | None, float | None]
-    """95 % confidence interval of the difference; None: no bound on that side."""
+    """95 % confidence interval of the Elo difference; None means no bound on that side."""
     superiority: float
     """Likelihood that the first player is stronger, 0 to 1."""
 
@@ -56,7 +56,7 @@ class Strength:
 def strength(points: Floats, pair: NDArray[np.integer[Any]]) -> Strength:
     """Return all statistics of a match of one game or more.
 
-    Arguments as in ``score_interval``.
+    The arguments are those of ``score_interval``.
 
     Raises ValueError if a pair has more than two games.
     """
@@ -78,7 +78,7 @@ def strength(points: Floats, pair: NDArray[np.integer[Any]]) -> Strength:
 def pentanomial(points: Floats, pair: NDArray[np.integer[Any]]) -> tuple[int, int, int, int, int]:
     """Count the complete pairs with 0, 1/2, 1, 3/2 and 2 points.
 
-    Arguments as in ``score_interval``.
+    The arguments are those of ``score_interval``.
 
     Raises ValueError if a pair has more than two games.
     """
@@ -90,7 +90,7 @@ def pentanomial(points: Floats, pair: NDArray[np.integer[Any]]) -> tuple[int, in
 
 
 def elo(score: float) -> float | None:
-    """Return the logistic Elo difference of a score; None at 0 and 1, where it is infinite."""
+    """Return the logistic Elo difference of a score, or None at 0 and 1, where it is infinite."""
     return -400 * math.log10(1 / score - 1) if 0 < score < 1 else None
 
 
@@ -99,11 +99,11 @@ def score_interval(
 ) -> tuple[float, float]:
     """Return the confidence interval of a mean score, 95 % by default.
 
-    It holds the scores that a likelihood-ratio test does not reject: ``likelihood_drop`` <= t^2 / 2
-    (A. B. Owen 1988, Biometrika 75:237). t is Student's quantile with as many degrees of freedom as
-    there are pairs (first term of its expansion, Abramowitz and Stegun 26.7.5): with the normal
-    quantile the intervals of ten pairs are too short. Five wins out of five still give an interval
-    of some width.
+    The interval contains the scores that a likelihood-ratio test does not reject, those with
+    ``likelihood_drop`` <= t^2 / 2 (A. B. Owen 1988, Biometrika 75:237). t is Student's quantile
+    with as many degrees of freedom as there are pairs (first term of its expansion, Abramowitz and
+    Stegun 26.7.5), because the normal quantile makes the intervals of ten pairs too short. Even
+    five wins out of five give an interval with a width above 0.
 
     Args:
         points: [G], 1 for a win, 1/2 for a draw, 0 for a loss; G >= 1.
@@ -114,7 +114,7 @@ def score_interval(
     (total, games), count = np.unique([total, games], axis=1, return_counts=True)
     limit = (z + (z**3 + z) / (4 * count.sum())) ** 2 / 2
     far, near = np.array([0.0, 1.0]), np.full(2, points.mean())
-    for _ in range(4):  # each pass is 64 times more precise
+    for _ in range(4):  # each pass makes the bounds 64 times more precise
         grid = np.linspace(far, near, 65)
         at = np.argmax(likelihood_drop(count, total, games, grid[1:]) <= limit, 0)
         far, near = grid[at, [0, 1]], grid[at + 1, [0, 1]]
@@ -124,13 +124,14 @@ def score_interval(
 def superiority(points: Floats, pair: NDArray[np.integer[Any]]) -> float:
     """Return the likelihood that the true score is above 1/2, 0 to 1.
 
-    Arguments as in ``score_interval``. It is Phi of the signed root of the likelihood ratio, so it
-    agrees with the interval: it exceeds .975 exactly where the 95 % interval lies above 1/2.
+    The arguments are those of ``score_interval``. The result is Phi of the signed root of the
+    likelihood ratio, where Phi is the normal distribution function. The result agrees with the
+    interval: it exceeds 0.975 exactly if the 95 % interval lies above 1/2.
     """
     total, games = _pairs(points, pair)
     drop = float(likelihood_drop(np.ones_like(total), total, games, np.array(0.5)))
     t, n = math.sqrt(2 * drop), 4 * len(total)
-    # Solve t = z + (z^3 + z) / n for z, the expansion of the interval: a cubic with one real root.
+    # Solve t = z + (z^3 + z) / n, the expansion in score_interval, for z: it has one real root.
     root = math.sqrt((n + 1) / 3)
     z = 2 * root * math.sinh(math.asinh(n * t / (2 * root**3)) / 3)
     return 0.5 * (1 + math.erf(math.copysign(z, points.mean() - 0.5) / math.sqrt(2)))
@@ -141,12 +142,12 @@ def likelihood_drop(
 ) -> Floats:
     """Return how much the log-likelihood falls if the true score is ``score``: [...], >= 0.
 
-    It compares the likeliest distribution of a pair's points with that mean to the likeliest one of
-    any mean. By duality it is the maximum over b of
-    sum(count * log(1 + b * (points - games * score))), where b may not make a possible result
-    impossible (Owen, Empirical Likelihood, 2001, section 2.9). At the end of b's range the
-    distribution gives weight to pairs of no points or of all points even if no pair was like that:
-    so results that no pair had need no made-up counts, and one pair proves little.
+    The likeliest distribution of a pair's points whose mean is ``score`` is compared with the
+    likeliest distribution of any mean. By duality the drop is the maximum over b of
+    sum(count * log(1 + b * (points - games * score))), where b must leave every possible result
+    possible (Owen, Empirical Likelihood, 2001, section 2.9). At the end of b's range, the
+    distribution gives weight to pairs with no points or with all points, even if no such pair was
+    played. So no artificial counts are needed for missing results, and one pair is weak evidence.
 
     Args:
         count: [..., K], number of pairs (or single games) of each kind; may be 0.
@@ -166,13 +167,13 @@ def likelihood_drop(
 
 
 def _largest(count: NDArray[Any], pull: Floats) -> Floats:
-    """Return the x in 0 to 1 with the largest sum(count * log(1 + x * pull)): [...].
+    """Return the x from 0 to 1 that maximises sum(count * log(1 + x * pull)): [...].
 
-    Bisects the slope, which falls with x. Newton's method would fail: near the pole at 1 its
-    steps become tiny long before they reach the maximum.
+    Bisection finds the zero of the slope, which falls with x. Newton's method would fail, because
+    near the pole at 1 its steps become tiny long before they reach the maximum.
     """
     low = np.zeros(np.broadcast_shapes(count.shape, pull.shape)[:-1])
-    high = low + 2  # the first middle is then 1 itself
+    high = low + 2  # so that the first midpoint is exactly 1
     for _ in range(60):
         share = np.minimum((low + high) / 2, 1)
         rises = (count * pull / _room(count, pull, share)).sum(-1) >= 0
@@ -181,11 +182,11 @@ def _largest(count: NDArray[Any], pull: Floats) -> Floats:
 
 
 def _room(count: NDArray[Any], pull: Floats, share: Floats) -> Floats:
-    """Return 1 + share * pull, above 0; 1 where the count is 0, so that 0 * log(0) is 0."""
+    """Return 1 + share * pull, kept above 0. Return 1 where the count is 0, to avoid log(0)."""
     return np.where(count > 0, np.maximum(1 + share[..., None] * pull, _TINY), 1.0)
 
 
 def _pairs(points: Floats, pair: NDArray[np.integer[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return points and games of each pair: [P], [P]."""
+    """Return the points [P] and the numbers of games [P] of each pair."""
     _, row = np.unique(pair, return_inverse=True)
     return np.bincount(row, points), np.bincount(row).astype(np.float64)

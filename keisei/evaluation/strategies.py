@@ -1,7 +1,8 @@
-"""Strategies: who meets whom in an evaluation, one match after another.
+"""Strategies decide which players meet in an evaluation, one match after another.
 
-A strategy is a generator function: it yields a pairing and receives the match's result before it
-yields the next one. Other packages add strategies by entry points of ``keisei.strategies``.
+A strategy is a generator function. It yields a pairing and receives the result of that match before
+it yields the next pairing. Other packages add strategies by entry points in the group
+``keisei.strategies``.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -15,13 +16,13 @@ from keisei.evaluation.game import PlayedGame
 from keisei.evaluation.result import MatchResult, tally
 
 GROUP = "keisei.strategies"
-"""Group of entry points."""
+"""Group of the entry points by which packages add strategies."""
 RUNGS = (500, -4), (500, -2), (500, 0), (500, 5), (500, 10), (1500, 20), (5000, 20)
-"""Nodes and Skill Level of Fairy-Stockfish, weakest first; docs/experiments.md has their strengths.
+"""Nodes and Skill Level of Fairy-Stockfish, the weakest first.
 
-Levels 5 and 10 hardly differ at 500 nodes."""
+docs/experiments.md lists the strengths. Levels 5 and 10 hardly differ at 500 nodes."""
 MANY = 1000
-"""Matches at which ``most_matches`` stops counting, because a plan may be endless."""
+"""Number of matches at which ``most_matches`` stops, because a plan may be endless."""
 HOPELESS = 0.05
 """Score below which matches against stronger opponents would measure nothing."""
 
@@ -35,24 +36,24 @@ class Pairing:
 
 
 Plan = Generator[Pairing, MatchResult, None]
-"""Yields the next match to play; receives its result."""
+"""Generator that yields the next match to play and receives the result of that match."""
 
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """A way in which players meet."""
+    """A way to pair the players of an evaluation."""
 
     plan: Callable[[Sequence[str], Sequence[str]], Plan]
-    """From agents and opponents to the plan of their matches."""
+    """Function that returns the plan of the matches for agents and opponents."""
     own_opponents: bool = False
-    """Whether it has opponents of its own for when none are given."""
+    """Whether the strategy has its own opponents, which play if no opponents are given."""
     one_agent: bool = False
-    """Whether it takes at most one agent."""
+    """Whether the strategy accepts at most one agent."""
     one_opponent: bool = False
-    """Whether it takes at most one opponent."""
+    """Whether the strategy accepts at most one opponent."""
 
     def most_matches(self, agents: Sequence[str], opponents: Sequence[str]) -> list[Pairing]:
-        """Return the matches if every agent wins all its games; ``MANY`` at most."""
+        """Return the matches that are played if every agent wins all games, at most ``MANY``."""
         none = np.empty(0)
         win = tally(
             [PlayedGame(0, "black", "", "", none.astype(np.int16), none.astype(np.float32))]
@@ -81,13 +82,13 @@ def gauntlet(agents: Sequence[str], opponents: Sequence[str]) -> Plan:
 
 
 def round_robin(agents: Sequence[str], opponents: Sequence[str]) -> Plan:
-    """Every player against every other one."""
+    """Every player against every other player."""
     for first, second in combinations([*agents, *opponents], 2):
         yield Pairing(first, second)
 
 
 def ladder(agents: Sequence[str], opponents: Sequence[str]) -> Plan:
-    """The first agent against one opponent after another, until it fails to beat one."""
+    """The first agent against the opponents in turn, until the agent fails to win a match."""
     for opponent in opponents:
         result = yield Pairing(agents[0], opponent)
         if result.score <= 0.5:
@@ -95,7 +96,7 @@ def ladder(agents: Sequence[str], opponents: Sequence[str]) -> Plan:
 
 
 def benchmark(agents: Sequence[str], opponents: Sequence[str]) -> Plan:
-    """Every agent against ever stronger opponents, until its score falls below ``HOPELESS``."""
+    """Every agent against ever stronger opponents, until the score is below ``HOPELESS``."""
     for agent in agents:
         for opponent in opponents or BENCHMARK:
             result = yield Pairing(agent, opponent)
@@ -118,9 +119,9 @@ STRATEGIES = {
 
 
 def find_strategy(name: str) -> Strategy:
-    """Return a strategy of ours or of an installed package.
+    """Return the strategy of this name, from Keisei or from an installed package.
 
-    Raises ValueError that lists the known strategies.
+    Raises ValueError if the name is unknown; the message lists the known strategies.
     """
     if name in STRATEGIES:
         return STRATEGIES[name]

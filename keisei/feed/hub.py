@@ -103,7 +103,8 @@ class Hub:
         """Open a stream of chunks from the event after id ``after``, or without ``after`` from now.
 
         The first event is ``hello``. If the events after ``after`` are no longer available, or the
-        id belongs to a different boot, ``reset`` follows and the stream continues from now.
+        id comes from an earlier start of the run, ``reset`` follows and the stream continues from
+        now.
         """
         client = _Client(frozenset(topics) or frozenset(TOPICS), self._next)
         lost = False
@@ -189,7 +190,7 @@ class _Client:
 
 
 def _conflated(event: Event) -> object | None:
-    """Return the key of an event that newer events with the same key replace, or None.
+    """Return an event's key, if a newer event with the same key may replace it, or else None.
 
     Lifecycle events, metrics, games and alerts are never replaced.
     """

@@ -19,7 +19,7 @@ RETRY_SECONDS = 30.0
 
 
 class Sink(Protocol):
-    """Receives the events of a run. It may be slow; after an exception, the write is repeated.
+    """Receives the events of a run. It may be slow. If a write raises, an alert and a retry follow.
 
     To distinguish events, use their class (``isinstance(event, keisei.Iteration)``), their
     ``event.topic`` (such as ``metrics``) or their ``event.event``. This is the name in server-sent
@@ -114,7 +114,7 @@ class Feed:
 
     @property
     def dropped(self) -> int:
-        """Number of events that the queue had no room for, or that the database could not store."""
+        """Number of events that did not fit into the queue or that the database could not store."""
         unfit = self.sink.unfit if isinstance(self.sink, DatabaseSink) else 0
         return self._box.dropped + unfit
 
@@ -134,7 +134,7 @@ class Feed:
         self._closing.set()
 
     async def _again(self) -> bool:
-        """Wait ``RETRY_SECONDS`` or until ``close``. Return False if already closed before."""
+        """Wait ``RETRY_SECONDS`` or until ``close``. Return False if it was closed before."""
         if self._closing.is_set():
             return False
         with anyio.move_on_after(RETRY_SECONDS):

@@ -19,7 +19,7 @@ class Network(nn.Module):
     """
 
     start_at_zero: tuple[str, ...] = ()
-    """Name endings of the weights that start at zero, so that a residual block is the identity."""
+    """Name endings of weights that start at zero. A residual block then starts as the identity."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

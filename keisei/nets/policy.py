@@ -167,7 +167,7 @@ def outcome_value(outcome: Tensor) -> Tensor:
 
 
 class Agent:
-    """A network that chooses moves. The agent never trains it. Make all calls in one thread."""
+    """A network that chooses moves and never trains. All calls must come from one thread."""
 
     def __init__(
         self, net: nn.Module, device: torch.device, dtype: torch.dtype, seed: int = 0
@@ -213,7 +213,7 @@ class Agent:
     ) -> list[list[tuple[int, float]]]:
         """Return the ``k`` most probable actions of each position, best first.
 
-        Each is a pair of action and probability.
+        The result contains pairs of an action and its probability.
         """
         return self.top_and_values(observation, mask, k)[0]
 

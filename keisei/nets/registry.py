@@ -1,4 +1,4 @@
-"""Build networks by name: Keisei's own, and those of installed packages.
+"""Build networks by name: Keisei's own networks, and those of installed packages.
 
 A package adds a network by an entry point in the group ``keisei.nets``. The entry point's name is
 the network's kind. The entry point refers to a callable that takes ``blocks`` and ``channels`` and
@@ -49,7 +49,7 @@ def check(kind: str, *, blocks: int, channels: int) -> None:
 
 
 def build(kind: str, *, blocks: int, channels: int, seed: int = 0) -> nn.Module:
-    """Build a network on the CPU in channels_last layout. Its weights depend on ``seed`` alone.
+    """Build a network on the CPU in channels_last layout. The weights depend on ``seed`` alone.
 
     Raises NetError for an unknown kind, an impossible size, or a package that cannot be loaded.
     """

@@ -1,4 +1,4 @@
-"""Single moves of the network in training, for requests such as those of the web page."""
+"""Chooses single moves of the network in training, for ``Keisei.best_move``."""
 
 from typing import Any
 

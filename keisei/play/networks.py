@@ -31,7 +31,7 @@ class LoadedNetwork:
     step: int
     """Number of steps for which the network was trained."""
     max_ply: int
-    """Maximum ply of the network's training games. Its input is the ply divided by this number."""
+    """Maximum ply of the network's training games. The network sees the ply divided by it."""
     home: Path = Path()
     """Directory of the network's run. It tells apart two runs with the same name."""
 
@@ -66,9 +66,9 @@ class Networks:
         self._agents: dict[int, Agent] = {}
 
     def copy(self, live: Agent, step: int) -> LoadedNetwork:
-        """Copy the weights of the network in training, which has trained for ``step`` steps.
+        """Copy ``live``, the network in training, which was trained for ``step`` steps.
 
-        Raises MemoryError if the copy exceeds ``memory_mib``.
+        Raises MemoryError if all networks together would exceed ``memory_mib``.
         """
         self._check_memory(live.nbytes)
         id = next(self._ids)
@@ -78,7 +78,8 @@ class Networks:
     def load(self, path: Path) -> LoadedNetwork:
         """Load the network of a run or checkpoint.
 
-        Raises CheckpointError, RunError, DeviceError; MemoryError if it exceeds ``memory_mib``.
+        Raises CheckpointError, RunError, DeviceError, and MemoryError if all networks together
+        would exceed ``memory_mib``.
         """
         player = load_within(path, self._device, self._check_memory)
         id = next(self._ids)

@@ -42,7 +42,7 @@ class MatchStanding:
     more: dict[str, Any] = field(default_factory=dict)
     """Additional results: faults and CPU time of engines, and an error that ended the match."""
     test: dict[str, Any] | None = None
-    """State of the sequential test; None before its first complete pair."""
+    """State of the sequential test; None without a test or before its first complete pair."""
     points: NDArray[np.float64] = field(init=False)
     """[games] Points of the agent in each game; NaN if the game has not ended."""
     _tested: NDArray[np.int64] = field(default_factory=lambda: np.zeros(5, np.int64))

@@ -257,7 +257,7 @@ class Tournament:
                 await self._write()
 
     async def _write(self) -> None:
-        """Store the games that have ended since the last call. Cancelling does not interrupt it."""
+        """Store the games that have ended since the last call. Cancellation waits for this."""
         fresh = self._fresh[:]
         if self._keep is not None and fresh:
             with anyio.CancelScope(shield=True):

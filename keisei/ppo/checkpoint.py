@@ -70,7 +70,7 @@ def _unpack(tensor: Tensor | None, name: str, like: NDArray[Any]) -> NDArray[Any
 
 
 def moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the optimiser's state; keys are ``index.name``, with the index of the parameter."""
+    """Return the optimiser's state by keys ``index.name``, where the index is the parameter's."""
     return {
         f"{index}.{name}": value
         for index, state in optimizer.state_dict()["state"].items()
@@ -104,7 +104,7 @@ def load_weights(net: nn.Module, weights: Mapping[str, Tensor], described: objec
 
 
 def generator_state(generator: torch.Generator) -> str:
-    """Return the generator's state as hexadecimal text, for JSON."""
+    """Return the random generator's state as hexadecimal text, for JSON."""
     return generator.get_state().numpy().tobytes().hex()
 
 

@@ -10,7 +10,7 @@ PHASES = ("inference", "sampling", "opponents", "env", "gae", "update")
 class Clock:
     """Seconds that each phase has taken since the last ``reset``.
 
-    A GPU works through a queue. If a phase waits for the GPU (mostly sampling does), its seconds
+    A GPU works through a queue. If a phase waits for the GPU, as sampling often does, its seconds
     include work that earlier phases queued.
     """
 

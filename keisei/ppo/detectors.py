@@ -15,11 +15,11 @@ Values = dict[str, float]
 Level = Literal["info", "warning", "error"]
 
 WINDOW = 20
-"""Number of iterations in an average. Before that many, only ``ERRORS`` can be detected."""
+"""Number of iterations in an average. With fewer iterations, only ``ERRORS`` can be detected."""
 LOOKS_BACK = WINDOW + tally.WINDOW
 """Most iterations until a problem is detected, because ``games/*`` are averaged twice."""
 ERRORS = ("nonfinite", "ratio")
-"""Detectors of wrong numbers. The others judge the learning, which may recover by itself."""
+"""Detectors that find wrong numbers. The others judge learning, which may recover by itself."""
 RATIO_TOLERANCE = {"float32": 1e-3, "bfloat16": 2e-2}
 """Largest allowed error of the probability ratio before the first step, for each dtype."""
 
@@ -85,7 +85,7 @@ def _value_useless(mean: Values, lowest: Values) -> str | None:
 
 
 def _variance(mean: Values, lowest: Values) -> str | None:
-    # For a nearly constant target the explained variance means nothing.
+    # For a nearly constant target the explained variance has no meaning.
     share = mean["train/explained_variance"]
     bad = share < 0 and mean["train/return_variance"] > 0.02
     return f"explained variance is {share:.2f}" if bad else None
@@ -136,8 +136,8 @@ class Detectors:
     def quiet(self) -> bool:
         """Whether a later rollback may return to the present weights.
 
-        False while a detector of ``ERRORS`` sees a problem, while any problem asks for more than
-        an alert, and for ``WINDOW`` iterations after a ``reset``.
+        False while a detector of ``ERRORS`` sees a problem, while the reaction to any problem is
+        more than an alert, and for ``WINDOW`` iterations after a ``reset``.
         """
         reactions = self._settings.model_dump()
         wrong = {name for name in self._raised if name in ERRORS or reactions[name] != "alert"}
@@ -196,7 +196,7 @@ class Detectors:
 
 
 def _errors(values: Values, tolerance: float) -> list[Finding]:
-    """Return the problems of the kinds in ``ERRORS`` that one iteration has."""
+    """Return the problems in the numbers of one iteration, which are named in ``ERRORS``."""
     found = []
     if values["train/skipped"]:
         message = f"{values['train/skipped']:.0f} minibatches skipped: loss or gradient not finite"

@@ -1,4 +1,4 @@
-"""Speeds a network up by torch.compile and CUDA graphs, or runs it plain if these fail."""
+"""Speeds up a network by torch.compile and CUDA graphs, or runs it plain if these fail."""
 
 from collections.abc import Callable
 
@@ -31,7 +31,7 @@ class Forward:
 
     @property
     def compiled(self) -> bool:
-        """Whether the network is compiled. Calls then need equal shapes: a new shape recompiles."""
+        """Whether the network is compiled. Each new shape of its input is compiled anew."""
         return self._call is not self._net
 
     def __call__(self, planes: Tensor) -> tuple[Tensor, Tensor]:
@@ -42,8 +42,7 @@ class Forward:
         return policy, outcome
 
     def bring_up(self, use: Callable[[], None]) -> None:
-        """Run ``use``, which calls this object; if the compiled network fails, switch to the plain
-        one.
+        """Run ``use``, which calls this object. Use the plain network if the compiled one fails.
 
         Raises any exception that ``use`` raises with the plain network.
         """
@@ -60,7 +59,7 @@ class Forward:
 
 
 def exercise(forward: Forward, observation: Tensor, minibatch: int, dtype: torch.dtype) -> None:
-    """Run the network forward on all positions, then forward and backward on ``minibatch`` of them.
+    """Run the network forward on all positions, then forward and backward on ``minibatch`` rows.
 
     ``observation`` is ``uint8[N, 131]``. The network's gradients are set.
     """

@@ -74,5 +74,5 @@ def outcome_targets(
 
 
 def _as_outcome(reward: Tensor) -> Tensor:
-    """Return rewards as win/draw/loss probabilities. One between 0 and +-1 is partly a draw."""
+    """Return rewards as win/draw/loss probabilities. A reward of size below 1 is partly a draw."""
     return torch.stack((reward.clamp(min=0), 1 - reward.abs(), -reward.clamp(max=0)), -1)

@@ -28,7 +28,10 @@ from keisei.ppo.update import Batch, Sums, descend, make_optimizer, ppo_loss
 TURN_PLIES = 8
 """Number of a rollout's plies after which a turn ends. The device thread then reads its queues."""
 TURN_SECONDS = 0.1
-"""Seconds after which a turn ends earlier, because a ply of a large network on a CPU is slow."""
+"""Seconds after which a turn ends, even if fewer than ``TURN_PLIES`` plies were played.
+
+With a large network on a CPU, one ply may take half a second.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class IterationReport:
 class Learner:
     """The learner of a run. Make all calls in the thread that made the learner.
 
-    All random numbers come from the learner's own generators, whose seed is ``run.seed``. On a CPU
+    All random numbers come from the learner's own generators, seeded from ``run.seed``. On a CPU
     the same settings, number of torch threads and state give the same weights, bit for bit. Each of
     several ``ranks`` has its own learner. The learners' games differ; their weights are equal.
     """
@@ -170,7 +173,7 @@ class Learner:
             return self._recorder.record_step(self.env, actions, step)
 
     def _count(self, learned: int) -> int:
-        """Return the sum of ``learned`` over all ranks; tally the ended games of all ranks."""
+        """Return the sum of ``learned`` over all ranks, and add their ended games to the tally."""
         *before, ended = self._tally.state()
         steps, *ended = self._ranks.total([learned, *ended])
         self._tally.load_state([*before, ended])
@@ -182,8 +185,7 @@ class Learner:
             self._ply(t)
 
     def _shuffle(self, learned: Tensor) -> tuple[Tensor, ...]:
-        """Return the minibatches of one epoch, as indices into the rollout. Their sizes are
-        similar.
+        """Return the minibatches of one epoch as indices into the rollout. Their sizes are similar.
 
         All ranks have the same number of minibatches, even if their numbers of ``learned`` plies
         differ.
@@ -192,7 +194,7 @@ class Learner:
         (plies,) = self._ranks.total([count])
         parts = max(1, round(plies / self._ranks.size / size))
         order = learned[torch.randperm(count, generator=self._shuffling, device=self.device)]
-        if self._forward.compiled:  # one shape: some plies occur twice or not at all
+        if self._forward.compiled:  # fixed size: some plies occur twice or not at all
             if not count:  # take any opponent's ply: its weight is 0, so it teaches nothing
                 order = learned.new_zeros(1)
             order = order.repeat(-(-parts * size // len(order)))[: parts * size]
@@ -299,7 +301,7 @@ class Learner:
         }
 
     def load(self, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
-        """Restore the learner of which ``tensors`` and ``state`` are a checkpoint.
+        """Restore the checkpoint that consists of ``tensors`` and ``state``.
 
         On a CPU, training then continues bit for bit as it would have without a break. Raises
         ValueError if the checkpoint has another format, network or number of games.

@@ -44,7 +44,10 @@ class Member:
 
     @property
     def loss_rate(self) -> float:
-        """Return 1 minus the learner's mean score. Ten added even games steady it in few games."""
+        """Return 1 minus the learner's mean score, computed with ten even games added.
+
+        The added games keep the rate near 1/2 while there are few games.
+        """
         return 1 - (self.score + 5) / (self.games + 10)
 
     def record_game(self, score: float) -> None:
@@ -128,7 +131,10 @@ class Opponents:
 
     @torch.no_grad()
     def play(self, actions: NDArray[np.int16], frozen: NDArray[np.bool_]) -> None:
-        """Sample the opponents' moves into ``actions[N]``, where ``frozen[N]`` is true."""
+        """Sample the opponents' moves and write them into ``actions[N]`` where ``frozen`` is true.
+
+        ``frozen[N]`` is the result of ``to_move``.
+        """
         env = self._env
         playing = np.abs(env.games["opponent"])
         for number in np.unique(playing[frozen]).tolist():

@@ -20,8 +20,8 @@ def prepare_batch(
     """Return the rollout as a flat batch with scaled advantages and targets, and its ``summary``.
 
     ``material`` is the weight of the material balance in the values that the advantages use. While
-    few games end, this hint tells the network good moves from bad ones, because lambda < 1. The
-    value head's targets ignore the hint.
+    few games end, this hint gives the advantages a direction, because lambda < 1. The targets of
+    the value head ignore the hint.
     """
     gamma, lam = settings.ppo.gamma, settings.ppo.gae_lambda
     ends = rollout.reward, rollout.terminated, rollout.truncated

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 TIMEOUT = timedelta(minutes=10)
 """Time without an answer after which a rank counts as stuck. Compiling takes less time."""
-_SEED_STRIDE = 1_000_003  # not 2**32: a generator on the CPU uses only 32 bits of its seed
+_SEED_STRIDE = 1_000_003  # not 2**32, because a CPU generator uses only 32 bits of its seed
 
 Order = Literal["start", "train", "idle", "save", "rollback", "end"]
-"""A command that rank 0 sends to the other ranks. ``idle`` only tells that rank 0 is alive."""
+"""A command that rank 0 sends to the other ranks. ``idle`` only says that rank 0 is alive."""
 _ORDERS: tuple[Order, ...] = get_args(Order)
 
 
@@ -94,7 +94,7 @@ ALONE = Ranks()
 
 
 class Group(Ranks):
-    """Several processes that train together. All ranks must call the same methods in step.
+    """Several processes that train together. All must call the same methods in the same sequence.
 
     When rank 0 calls ``send_order``, the other ranks must call ``receive_order``. A method that
     needs the other ranks raises RankError if one of them is dead or stuck.

@@ -76,7 +76,7 @@ class Recorder:
         return games
 
     def showcase(self, env: VectorEnv) -> Showcase | None:
-        """Return the game in slot 0 without its newest move, or None if it has no move yet."""
+        """Return the game in slot 0 as it was before its newest move, or None before any move."""
         number, plies = int(env.game_number[0]), int(self.length[0]) - 1
         if plies < 0:
             return None

@@ -1,4 +1,4 @@
-"""Plays every game for T plies with the current network and stores the data of the update."""
+"""Plays every game for T plies with the current network and stores the data for the update."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -32,7 +32,7 @@ class Rollout:
     mask: Tensor
     """int64[T, N, 35] Legal actions as packed bits."""
     choice: Tensor
-    """int16[T, N] Column of the chosen action in the list of legal actions."""
+    """int16[T, N] Column of the chosen action in the list of ``legal_columns``."""
     log_prob: Tensor
     """float32[T, N] Log-probability of the chosen action."""
     outcome: Tensor

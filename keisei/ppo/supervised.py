@@ -63,10 +63,10 @@ class Examination:
     """The score of a network on held-out games during its training."""
 
     epoch: float
-    """Number of passes over the learned games so far; not whole if training ended within a pass."""
+    """Number of passes over the learned games so far; fractional if training ended within one."""
     score: Score
     loss: float
-    """``Score.loss`` with the value coefficient of training; the best network has the lowest."""
+    """``Score.loss`` with training's value coefficient. The best network has the lowest loss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +94,7 @@ def train(
     on_minibatch: Callable[[int, Tensor], None],
     on_examination: Callable[[Examination], None],
 ) -> Trained:
-    """Train ``net`` on the learned positions; return the weights that are best on the held-out
-    ones.
+    """Train ``net`` on the learned positions; return the weights that predict held-out ones best.
 
     The network is examined before the first minibatch, after each epoch and at the end.
     ``on_minibatch`` gets the number of minibatches so far and the tensor that ``teach`` yields.
@@ -165,12 +164,13 @@ def teach(
     device: torch.device,
     dtype: torch.dtype,
 ) -> Iterator[Tensor]:
-    """Train ``net`` on the positions; yield after each of ``epochs * minibatches(..)`` minibatches.
+    """Train ``net`` on the positions; yield a tensor after each minibatch.
 
-    Each yielded tensor is ``float32[4]`` on the device: the means of ``supervised_losses`` over the
-    minibatch, with results smoothed by ``SMOOTHING``. The learning rate changes linearly from
-    ``ppo.learning_rate`` to ``ppo.learning_rate_final``. On a CPU the same arguments and the same
-    number of torch threads give the same weights.
+    There are ``epochs * minibatches(..)`` minibatches. Each yielded tensor is ``float32[4]`` on the
+    device: the means of ``supervised_losses`` over the minibatch, with results smoothed by
+    ``SMOOTHING``. The learning rate changes linearly from ``ppo.learning_rate`` to
+    ``ppo.learning_rate_final``. On a CPU the same arguments and the same number of torch threads
+    give the same weights.
     """
     optimizer = make_optimizer(net, ppo.weight_decay)
     shuffling = torch.Generator().manual_seed(seed)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from keisei.env import Reason, StepResult
 
 WINDOW = 20
-"""Number of last iterations that count, because too few games end in a single iteration."""
+"""Number of the latest iterations that count, because too few games end in a single one."""
 _REASONS = len(Reason)
 _BLACK, _WHITE, _PLIES = _REASONS, _REASONS + 1, _REASONS + 2
 _CELLS = _REASONS + 3

@@ -17,7 +17,7 @@ STATS = (
     "clip_fraction",
     "ratio_error",
 )
-"""Names of the numbers that ``ppo_loss`` measures, in the order of its result."""
+"""Names of the numbers that ``ppo_loss`` measures, in the order in which it returns them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +53,12 @@ def ppo_loss(
     value_coefficient: float,
     entropy_weight: float,
 ) -> tuple[Tensor, Tensor]:
-    """Return the loss ``[]`` to minimise and the numbers ``STATS``: means over plies of weight 1.
+    """Return the loss ``[]`` to minimise, and the numbers that ``STATS`` names.
 
-    ``policy[B, 2187]`` and ``outcome[B, 3]`` are logits, ``legal[B, L]`` is ``legal_columns`` of
-    the batch. The loss adds the clipped surrogate (Schulman et al., 2017), the cross-entropy of the
-    value and the entropy bonus. The numbers carry no gradients.
+    Both are means over the plies of weight 1; the numbers carry no gradients. ``policy[B, 2187]``
+    and ``outcome[B, 3]`` are logits, ``legal[B, L]`` is ``legal_columns`` of the batch. The loss
+    adds the clipped surrogate (Schulman et al., 2017), the cross-entropy of the value and the
+    entropy bonus.
     """
     share = batch.weight / batch.weight.sum().clamp(min=1)
     log_probs = legal_log_probs(policy, legal)
@@ -81,7 +82,7 @@ def ppo_loss(
 def optimise(
     net: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, grad_clip: float
 ) -> tuple[Tensor, Tensor]:
-    """Compute the gradients of ``loss``, take one step by ``descend``, and return its results."""
+    """Compute the gradients of ``loss`` and take one step. Return the results of ``descend``."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     return descend(net, optimizer, loss.detach(), grad_clip)
@@ -137,8 +138,9 @@ class Sums:
     def add(self, stats: Tensor, norm: Tensor, skipped: Tensor, in_a_row: Tensor) -> None:
         """Add a minibatch.
 
-        ``stats`` are its numbers ``STATS``, ``norm`` is its gradient norm, and ``skipped`` is 1 or
-        0. ``in_a_row`` is the number of consecutive skipped minibatches up to this one.
+        ``stats`` are the numbers that ``STATS`` names, ``norm`` is the gradient norm, and
+        ``skipped`` is 1 or 0. ``in_a_row`` is the number of consecutive skipped minibatches up to
+        this one.
         """
         good = skipped == 0
         self._stats += torch.where(good, stats, 0)

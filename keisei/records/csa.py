@@ -32,7 +32,10 @@ def split(lines: list[str]) -> Iterator[tuple[int, list[tuple[int, str]]]]:
 
 
 def read(lines: Iterable[tuple[int, str]], source: str) -> GameRecord:
-    """Read one game from its numbered lines. Raises ValueError with the number of a bad line."""
+    """Read one game from its numbered lines.
+
+    Raises ValueError if the game cannot be used. The message gives the number of the bad line.
+    """
     reader = _CsaReader()
     for number, line in lines:
         try:
@@ -44,7 +47,7 @@ def read(lines: Iterable[tuple[int, str]], source: str) -> GameRecord:
 
 
 def _statements(line: str) -> list[str]:
-    """Split a line into statements. Lines of comments, names, ``$`` or version have none."""
+    """Split a line into statements. Comments, names, ``$`` lines and the version give none."""
     if line.startswith(("'", "N", "$", "V")):
         return []
     before_comment = line.partition(",'")[0]
@@ -52,7 +55,7 @@ def _statements(line: str) -> list[str]:
 
 
 class _CsaReader:
-    """Reader that gets the statements of one game in order."""
+    """Reader of one game. It is given the statements of the game in order."""
 
     def __init__(self) -> None:
         self.end: End | None = None
@@ -63,8 +66,8 @@ class _CsaReader:
     def begun(self, sign: str = "+") -> Moves:
         """Return the moves read so far. The first call completes the start position.
 
-        ``sign`` (``+`` black, ``-`` white) is the side that moves first, unless the record has had
-        a line that names this side.
+        ``sign`` is the side that moves first: ``+`` is black, ``-`` is white. It is ignored if the
+        record has named the side that moves first.
         """
         if self._moves is None:
             origin = "taken from the P lines"

@@ -17,7 +17,7 @@ class End:
 
     reason: str
     by: Literal["mover", "other", "black", "white", "draw"] | None
-    """Winner: the side to move, the other side, or a colour. None means unknown."""
+    """Winner: the side to move, the other side, a colour, or ``draw``. None means unknown."""
 
     def winner(self, *, white_to_move: bool) -> Winner | None:
         """Return the winner; ``white_to_move`` says which side is to move at the game's end."""

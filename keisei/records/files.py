@@ -1,6 +1,6 @@
 """Find files of game records by the endings of their names, and read the games in them.
 
-Every move is checked. An error takes the place of a game that cannot be used; the other games are
+Every move is checked. A game that cannot be used gives a RecordError instead; the other games are
 still read. docs/decisions/0006-reading-records.md explains why Keisei has its own readers.
 """
 
@@ -22,12 +22,12 @@ class Format:
     split: Callable[[list[str]], Iterable[tuple[int, Any]]]
     """Function that splits the lines of a file into games.
 
-    It yields the number of each game's first line, and the input from which ``read`` reads it.
+    For each game, it yields the number of the first line, and the first argument of ``read``.
     """
     read: Callable[[Any, str], GameRecord]
     """Function that reads one game. Raises ValueError if the game cannot be used.
 
-    Its arguments are an input that ``split`` yielded, and the source ``file:line``.
+    Its arguments are a value that ``split`` has yielded, and the source ``file:line``.
     """
 
 
@@ -52,17 +52,17 @@ class RecordFile:
     format: str
     encoding: str
     games: Iterator[GameRecord | RecordError]
-    """Games of the file, in order. An error takes the place of a game that cannot be used."""
+    """Games in file order. A RecordError replaces each game that cannot be used."""
 
 
 def record_files(paths: Iterable[Path]) -> list[Path]:
-    """Return the record files that are named in ``paths`` or are inside a folder named there.
+    """Return the record files in ``paths``, and those inside the folders in ``paths``.
 
     Files in subfolders are included. The files of each folder in ``paths`` are sorted. No file is
     returned twice.
 
     Raises:
-        RecordError: a path does not exist, a file is no record file, or a folder contains none.
+        RecordError: a path does not exist, a file is not a record file, or a folder has none.
     """
     files: list[Path] = []
     for path in paths:
@@ -88,7 +88,7 @@ def files_below(folder: Path) -> list[Path]:
 
 
 def open_records(file: Path) -> RecordFile:
-    """Open a record file. Each game in it is parsed when the caller reaches it.
+    """Open a record file. Each game in it is parsed when the iterator reaches it.
 
     Raises RecordError if the file cannot be read.
     """
@@ -101,7 +101,7 @@ def open_records(file: Path) -> RecordFile:
 
 
 def read_games(file: Path) -> Iterator[GameRecord | RecordError]:
-    """Yield the games of a file in order, with an error in place of each unusable game."""
+    """Yield the games of a file in order. A RecordError replaces each game that cannot be used."""
     try:
         yield from open_records(file).games
     except RecordError as error:

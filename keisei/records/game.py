@@ -7,7 +7,7 @@ Winner = Literal["black", "white", "draw"]
 
 
 class RecordError(ValueError):
-    """A file or a game that cannot be used. The message names file and line, and says why."""
+    """Error of a file or game that cannot be used. The message names file, line and reason."""
 
 
 @dataclass(frozen=True, slots=True)

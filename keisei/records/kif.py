@@ -110,7 +110,10 @@ def _name_and_value(header: str) -> tuple[str, str]:
 
 
 def read(lines: Iterable[_Line], source: str) -> GameRecord:
-    """Read one game from its lines. Raises ValueError with the number of a bad line."""
+    """Read one game from its lines.
+
+    Raises ValueError if the game cannot be used. The message gives the number of the bad line.
+    """
     reader = _KifReader()
     for number, kind, text in lines:
         try:
@@ -122,7 +125,7 @@ def read(lines: Iterable[_Line], source: str) -> GameRecord:
 
 
 class _KifReader:
-    """Reader that gets the lines of one game in order."""
+    """Reader of one game. It is given the lines of the game in order."""
 
     def __init__(self) -> None:
         self.end: End | None = None
@@ -201,7 +204,7 @@ class _KifReader:
         raise ValueError(f"手合割：{name}: there is no diagram, and no such handicap; {hint}")
 
     def _read_numbered_move(self, text: str) -> None:
-        """Read a line such as ``3 ２二角成(88) ( 0:16/00:00:16)``; the move may be an end word."""
+        """Read a line with one move or end word, such as ``3 ２二角成(88) ( 0:16/00:00:16)``."""
         move = _NUMBERED.match(text)[2]  # type: ignore[index]
         moves = self.begun()
         if self.end is not None or self.summary is not None:
@@ -301,7 +304,7 @@ def _narrow(origins: list[str], to: str, hints: str, piece: str, *, white: bool)
             origins = [o for o in origins if behind(o) > 0 and right(o) == 0]
     for hint, sign in (("右", 1), ("左", -1)):
         if hint in hints and piece[-1] in "BR":
-            # A rook or bishop that moves straight ahead can be the one farther right or left.
+            # 右 or 左 may also mean a rook or bishop in the same file as the destination.
             outermost = max((sign * right(o) for o in origins), default=0)
             origins = [o for o in origins if sign * right(o) == outermost]
         elif hint in hints:

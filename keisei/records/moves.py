@@ -12,7 +12,7 @@ from keisei.shogi import Position
 
 @lru_cache(256)
 def _checked(sfen: str) -> tuple[str, dict[str, str]]:
-    """Return the SFEN that our rules write for a start position, and its pieces by square.
+    """Return a start position as a normalized SFEN, and its pieces by square.
 
     Raises SfenError if ``sfen`` is not a position.
     """
@@ -54,7 +54,7 @@ class Moves:
         return self._squares.get(square, "")
 
     def own(self, piece: str) -> str:
-        """Return a piece of the side to move in SFEN letters; ``piece`` is in capitals."""
+        """Return ``piece``, given in capitals, in the letter case of the side to move."""
         return piece.lower() if self.white_to_move else piece
 
     def movers(self, piece: str, to: str, promotion: str) -> list[str]:

@@ -86,7 +86,7 @@ def _replay(
     positions: Positions,
     max_ply: int,
 ) -> None:
-    """Fill the rows of ``positions`` that belong to ``games``, which begin with the longest."""
+    """Fill the rows of ``positions`` that belong to ``games``. The longest game comes first."""
     n, longest = len(games), len(games[0].moves)
     state: NDArray[Any] = np.zeros(n, GAME)
     for i, game in enumerate(games):

@@ -26,7 +26,7 @@ _UPPER_HAND = {
     "八枚落ち": "3gkg3/9",
     "十枚落ち": "4k4/9",
 }
-"""First two ranks of the board, by the KIF name of the handicap."""
+"""KIF names of handicaps, each with the first two ranks of its board."""
 HANDICAPS = {"平手": START_SFEN} | {
     name: f"{ranks}/ppppppppp/9/9/9/PPPPPPPPP/1B5R1/LNSGKGSNL w - 1"
     for name, ranks in _UPPER_HAND.items()
@@ -35,7 +35,7 @@ KANJI = {
     **dict(zip("歩香桂銀金角飛玉王", "PLNSGBRKK", strict=True)),
     **dict(zip("と杏仝圭全馬龍竜", "PLLNSBRR", strict=True)),
 }
-"""SFEN letter of the unpromoted piece, by the kanji of the piece."""
+"""Kanji of pieces, each with the SFEN letter of the unpromoted piece."""
 PROMOTED = frozenset("と杏仝圭全馬龍竜")
 _NUMBERS = "〇一二三四五六七八九"
 _EMPTY = "・･.．"

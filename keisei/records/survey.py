@@ -17,7 +17,7 @@ class Surveyed:
     """Name of the format: KIF, KI2, CSA or USI; empty if the file was not read."""
     encoding: str = ""
     games: tuple[GameRecord | RecordError, ...] = ()
-    """Games of the file, in order. An error takes the place of a game that cannot be used."""
+    """Games in file order. A RecordError replaces each game that cannot be used."""
     problem: str = ""
     """Reason why the file was not read: it is unreadable, or it is not a record file."""
 
@@ -33,12 +33,12 @@ class Surveyed:
 
 
 def survey(paths: Iterable[Path]) -> Iterator[Surveyed]:
-    """Yield the files that are named in ``paths`` or are inside a folder named there.
+    """Yield the files in ``paths``, and those inside the folders in ``paths``.
 
     Files in subfolders are included. Each file is read when the iterator reaches it.
 
     Raises:
-        RecordError: a path does not exist, or a file named in ``paths`` is not a record file.
+        RecordError: a path does not exist, or a file in ``paths`` is not a record file.
     """
     files: list[Path] = []
     for path in paths:

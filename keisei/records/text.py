@@ -4,7 +4,7 @@ import re
 
 _ENCODINGS = {"EUC-JP": "euc_jp", "Shift_JIS": "cp932", "UTF-8": "utf-8"}
 _TYPICAL = re.compile("[手合割先後数▲△☗☖同一二三四五六七八九１-９歩香桂銀金角飛玉]")
-"""Frequent characters of KIF and KI2 files; a text in a wrong encoding has almost none."""
+"""Frequent characters of KIF and KI2 files; a text that was decoded wrongly has almost none."""
 
 
 def decode(data: bytes) -> tuple[str, str]:
@@ -23,12 +23,12 @@ def decode(data: bytes) -> tuple[str, str]:
 
 
 def _likeness(text: str) -> int:
-    """Return a score, which is higher if the text looks more like a game record."""
+    """Return a score; a higher score means that the text looks more like a game record."""
     return len(_TYPICAL.findall(text)) - text.count("\ufffd")
 
 
 def printable(text: str) -> str:
-    """Shorten a message that quotes a file to 400 characters, and make it one printable line.
+    """Make one printable line from the first 400 characters of a message that quotes a file.
 
     Characters that are not printable are escaped, so the line is safe to print in a terminal.
     """

@@ -14,7 +14,7 @@ _END = re.compile(r"(?:[^\W\d]|-)+")
 
 
 def split(lines: list[str]) -> Iterator[tuple[int, str]]:
-    """Yield the line number and the line of each game in a file. ``#`` begins a comment."""
+    """Yield the line number and the text of each game in a file. ``#`` begins a comment."""
     for number, line in enumerate(lines, 1):
         if line.partition("#")[0].strip():
             yield number, line

@@ -28,13 +28,13 @@ Ends that are not listed here, such as no_moves, are written as a resignation.
 """
 _USI_ENDS = {
     "RESIGN": "resign",
-    "LOSE_BY_ILLEGAL_MOVE": "resign",  # USI has no word for it, but this word gives the winner
+    "LOSE_BY_ILLEGAL_MOVE": "resign",  # USI has no word for an illegal move; the winner is the same
     "WIN_BY_DECLARATION": "win",
     "REPETITION_DRAW": "sennichite",
     "IMPASSE": "jishogi",
     "INTERRUPT": "max_moves",
 }
-"""End word of a USI line, which ``read_games`` can read, by rsshogi's name of the end.
+"""End words of USI lines by rsshogi's names of the ends. ``read_games`` can read these words.
 
 Ends that are not listed here need no word, because they follow from the rules.
 """
@@ -86,8 +86,8 @@ def write_kif(game: GameToWrite) -> str:
     kind, result = _end(game)
     if kind != "MATE":
         return _HEADER + _record(game, kind, result).to_kif()
-    # rsshogi writes a last line that names the winner, but after a mate this line lacks the winner.
-    # Some programs read only this line. So we write a resignation, and then replace its word.
+    # After a resignation, the last line of rsshogi's text names the winner; after a mate, it does
+    # not. Some programs read only this line. So we write a resignation, and then replace its word.
     before, _, after = _record(game, "RESIGN", result).to_kif().rpartition("投了")
     return f"{_HEADER}{before}詰み{after}"
 
@@ -106,7 +106,7 @@ def write_csa(game: GameToWrite) -> str:
 
 
 def _csa_rank(line: str) -> str:
-    """Change empty squares of a rank from rsshogi's ``*  `` to `` * ``, as the format demands."""
+    """Correct the empty squares of a rank: the format has `` * ``, but rsshogi writes ``*  ``."""
     if not re.match("P[1-9]", line):
         return line
     squares = [line[i : i + 3] for i in range(2, 29, 3)]

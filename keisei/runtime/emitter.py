@@ -34,7 +34,7 @@ class Emitter:
         self._failed_telemetry: set[str] = set()
 
     def start(self, step: int) -> None:
-        """Measure speed from ``step`` on, at which the learner begins."""
+        """Set the step at which the learner begins; speed is measured from here."""
         self.step = step
         self._marks = (step, 0.0, 0.0)
 

@@ -64,7 +64,7 @@ class EvaluationRecord:
             self.scope.cancel()
 
     def change(self, **changed: Any) -> None:
-        """Change fields and wake the followers. Does not publish: see ``EvaluationRecords``."""
+        """Change fields and wake the followers, but send no event: see ``EvaluationRecords``."""
         self.fields |= tuples_as_lists(changed)
         if self.fields["state"] in EVALUATION_ENDED and not self.done.is_set():
             self.fields["finished"] = time.time()
@@ -127,7 +127,7 @@ class EvaluationRecords:
         self._records: dict[str, EvaluationRecord] = {}
 
     def add(self, spec: "EvaluationSpec", key: str | None) -> tuple[EvaluationRecord, bool]:
-        """Return a record for ``spec`` and whether it is new. A known key returns its old record.
+        """Return the record with this ``key``, or else a new record, and whether it is new.
 
         Raises KeyReused if the key was used with another ``spec``, and InboxFull.
         """
@@ -191,7 +191,7 @@ class EvaluationMethods(ABC):
     @property
     @abstractmethod
     def evaluation_records(self) -> EvaluationRecords:
-        """The run's evaluations. Raises NotRunning before the run is entered."""
+        """Records of the run's evaluations. Raises NotRunning before the run is entered."""
 
     def evaluations(self) -> list[dict[str, Any]]:
         """Return the fields of the run's evaluations, newest first."""

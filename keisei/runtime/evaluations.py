@@ -64,7 +64,7 @@ class Evaluations:
                 self._group.cancel_scope.cancel()
 
     async def start(self, spec: EvaluationSpec, key: str | None = None) -> EvaluationRecord:
-        """Start an evaluation; return its record. A known key returns its old record.
+        """Start an evaluation and return its record, or return the record that has this ``key``.
 
         Raises InboxFull, KeyReused, NotRunning.
         """
@@ -96,7 +96,7 @@ class Evaluations:
                     ending = await self._play(record, archive)
                 end = await self._settle(record, archive, ending)
             if scope.cancelled_caught:
-                end = {"state": "cancelled"}  # set before the rating: the run may end during it
+                end = {"state": "cancelled"}  # set first: the run may end during the rating
                 end["message"] = await _rate(archive)
         except NotRunning:
             if scope.cancel_called:
@@ -134,7 +134,7 @@ class Evaluations:
         self._pin(record)
 
     def _pin(self, record: EvaluationRecord) -> None:
-        """Keep the run from pruning those of its checkpoints that play in this evaluation."""
+        """Protect the run's checkpoints that play in this evaluation from being pruned."""
         own = [path for path in record.fields["players"].values() if path.startswith(CHECKPOINTS)]
         self._run.pinned[record.id] = {int(Path(path).name) for path in own}
 

@@ -14,7 +14,7 @@ from keisei.store import Checkpoint, load_checkpoint
 def build_learner(settings: Settings, ranks: Ranks = ALONE) -> Learner:
     """Return a learner with the precision and the device that the settings name.
 
-    With several ranks, each rank uses the GPU of its local number. Raises DeviceError.
+    With several ranks, each rank uses the GPU whose number is its local rank. Raises DeviceError.
     """
     device = resolve_device(settings.device)
     if ranks.size > 1 and device.type == "cuda":

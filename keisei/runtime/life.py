@@ -184,7 +184,10 @@ class RunLife:
                 self._losses.add(feed.name, text)
 
     async def _crashed(self, crash: Exception) -> None:
-        """Report a failure on the event loop; with ``keep_serving`` wait for a stop request."""
+        """Send a failure of the event loop's tasks to all readers.
+
+        With ``keep_serving``, then wait for a stop request.
+        """
         _log.error("the run failed", exc_info=crash)
         failed, self.outcome = failure(crash, self._state.run, self._state.step)
         self._state.update(failed)

@@ -28,9 +28,9 @@ class NamedCheckpoints:
         return found
 
     def promote(self, players: dict[str, str]) -> str:
-        """Make the checkpoint of ``current`` the run's best, unless another one became it.
+        """Make the checkpoint of ``current`` the run's best, unless the best has changed meanwhile.
 
-        Returns the end of a sentence that says what was done.
+        Returns the outcome as the end of a sentence.
         """
         winner, loser = players[CURRENT], players[BEST]
         if self._best() not in (winner, loser):

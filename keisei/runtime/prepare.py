@@ -206,7 +206,7 @@ def _check_evaluation(settings: Settings) -> None:
 
 
 def _check_device(settings: Settings, ranks: Ranks) -> None:
-    """Raise DeviceError if the settings number a GPU, but each of several ranks uses its own."""
+    """Raise DeviceError if several ranks train, but the settings choose a GPU by its number."""
     if ranks.size > 1 and settings.device not in {"cpu", "cuda:0"}:
         raise DeviceError(
             f"device: {settings.device} was asked for, but each of the {ranks.size} ranks takes the "

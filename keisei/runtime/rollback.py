@@ -50,7 +50,7 @@ class GoodCheckpoints:
         self._trial = None
         newest_first = self._run.checkpoints()[::-1]
         if problem not in ERRORS:
-            newest_first.sort(key=lambda path: int(path.name) != self._proven)  # proven one first
+            newest_first.sort(key=lambda path: int(path.name) != self._proven)  # proven first
         refused = []
         for path in newest_first:
             try:
@@ -88,7 +88,10 @@ class Rollback:
         self._good.saved(step, state)
 
     def roll_back(self, learner: Learner, problem: str) -> None:
-        """Go back because of a detector's ``problem``. Raises DivergedError if this can't be."""
+        """Go back to a good checkpoint because of a detector's ``problem``.
+
+        Raises DivergedError if all rollbacks are used up, or no good checkpoint is left.
+        """
         if self._count == self._allowed:
             raise DivergedError(f"{problem}: came back after {self._allowed} rollbacks")
         good, refused = self._good.find(problem)

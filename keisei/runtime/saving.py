@@ -110,7 +110,7 @@ class Saver:
             raise DivergedError(f"{error}: {self._refused} checkpoints in a row were not written")
 
     def _alert_refusal(self, step: int, error: NotFiniteError) -> None:
-        """Answer the waiting commands with ``error``; alert only about the first of several."""
+        """Answer the waiting commands with ``error``; alert only about the first refusal."""
         if self._refused == 0:
             text = f"no checkpoint at step {step:,}: {error}"
             self._emitter.alert("checkpoint_failed", "error", text)

@@ -144,9 +144,9 @@ class Keisei(EvaluationMethods):
     async def _run(self) -> None:
         """Open the run, train, and close it.
 
-        This is a separate, shielded task. So the run closes its parts in the right order even if
-        the host's block is cancelled. The task belongs to no task group of the host, because only
-        the task that entered a group can leave it.
+        This is a separate, shielded task, so that the run closes its parts in the right order even
+        if the host's block is cancelled. The task belongs to no task group of the host, because
+        only the task that entered a group can leave it.
         """
         with CancelScope(shield=True):
             try:
@@ -193,7 +193,7 @@ class Keisei(EvaluationMethods):
     async def checkpoint(self) -> Path:
         """Save at the end of the iteration in progress; return the checkpoint's folder.
 
-        Raises InboxFull, NotRunning, OSError, and NotFiniteError if a weight is not finite.
+        Raises InboxFull, NotRunning, OSError, and NotFiniteError if a number is not finite.
         """
         path: Path = await self.submit("checkpoint").finished
         return path
@@ -271,8 +271,8 @@ class Keisei(EvaluationMethods):
     async def evaluate(self, spec: "EvaluationSpec", key: str | None = None) -> EvaluationHandle:
         """Start an evaluation beside training; ``current`` plays with a copy of the weights.
 
-        A ``key`` that was used before returns the earlier evaluation. Raises InboxFull, NotRunning,
-        KeyReused.
+        If ``key`` was used before, the earlier evaluation is returned. Raises InboxFull,
+        NotRunning, KeyReused.
         """
         record = await self._entered.evaluations.start(spec, key)
         return EvaluationHandle(record)

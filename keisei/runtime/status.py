@@ -31,7 +31,7 @@ class StatusReport:
     device: str
     dtype: str
     threads: int
-    """Threads that torch uses."""
+    """Number of CPU threads that torch uses."""
     net: str
     """Kind and size of the network."""
     phase: str

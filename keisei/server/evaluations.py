@@ -137,7 +137,7 @@ def _find_opponent(text: str, engines: Mapping[str, str]) -> str:
         return text
     if text in engines:
         return engines[text]
-    if not text.startswith(ENGINE) and os.path.isdir(text):  # noqa: PTH112 (Path's raises)
+    if not text.startswith(ENGINE) and os.path.isdir(text):  # noqa: PTH112 (Path.is_dir may raise)
         return text
     hint = did_you_mean(text, [*LOCAL, CURRENT, BEST, *engines]) or "."
     raise ValueError(

@@ -33,7 +33,7 @@ def _split(value: object) -> object:
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
-class Request_(BaseModel):  # noqa: N801 - Starlette has the plain name
+class Request_(BaseModel):  # noqa: N801 (Starlette uses the name Request)
     """Base class of all models. Unknown names are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

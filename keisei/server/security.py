@@ -42,7 +42,7 @@ def check_host(settings: Server) -> None:
 
 
 def allowed_hosts(settings: Server) -> list[str]:
-    """Return the accepted values of the Host header: the settings' names and the own address.
+    """Return the accepted Host names: those in the settings, and the server's own address.
 
     Raises HostRefusedError for ``*``, because it would let any web site reach the service through
     a host name of the site that resolves to this machine (DNS rebinding).

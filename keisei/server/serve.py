@@ -16,7 +16,7 @@ from keisei.server.connections import Connection, Connections
 BACKLOG = 512
 """Maximum number of connections that wait in the kernel until the server accepts them."""
 SEND_BUFFER = 64 * 1024
-"""Bytes of kernel memory for unread data per connection. By default they can grow to MiB."""
+"""Bytes of kernel memory for unread data per connection. The system's default is several MiB."""
 
 USER_TIMEOUT_MS = 10_000
 """Milliseconds after which the kernel disconnects a client that acknowledges no data."""

@@ -66,7 +66,7 @@ class Source(Protocol):
 
     @property
     def settings(self) -> Settings:
-        """Settings in use. They can differ from earlier ones if the run was resumed."""
+        """Settings in use. Some of them may change when a run is resumed."""
 
     @property
     def reader(self) -> Reader:
@@ -87,13 +87,13 @@ class Source(Protocol):
         """Return a page of statuses and alerts, newest first. Blocks; is called in a thread."""
 
     def submit(self, name: CommandName) -> Any:
-        """Put a command into the queue. It may be carried out after this method returns."""
+        """Put a command into the queue. The device thread carries it out later."""
 
     def stop(self) -> None:
         """Ask the run to end, as SIGTERM does."""
 
     async def evaluate(self, spec: EvaluationSpec, key: str | None = None) -> EvaluationHandle:
-        """Start an evaluation beside training. A ``key`` used before returns the old evaluation.
+        """Start an evaluation beside training, or return the one that was started with ``key``.
 
         Raises KeyReused if ``key`` was used with a different ``spec``.
         """

@@ -2,7 +2,7 @@
 
 
 class SfenError(ValueError):
-    """Raised if a text is not the SFEN of a shogi position. The message says why."""
+    """Raised if a text is not a valid SFEN. The message says what is wrong, and where."""
 
 
 class IllegalMoveError(ValueError):

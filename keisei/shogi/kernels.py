@@ -3,16 +3,16 @@
 """All compiled functions of the project: the rules of shogi, and moves in many games at once.
 
 All of them are in this one file, because Numba's disk cache checks only the file of the cached
-function. If a function called another one in a second file, an edit of the second file would be
-ignored: the old code would still run.
+function. If this function called a function in a second file, Numba would not notice changes in the
+second file, and would run the old code.
 
 How it works
 ------------
-The side to move is called the mover. The board is 81 bytes *as the mover sees it*: square = file *
-9 + rank, and rank 0 is the farthest rank. So "up" (towards lower ranks) is always forward, and the
-board is turned round after each move. Therefore the rules are written only once, for one side. The
-piece codes are: 0 for an empty square; 1..14 for the mover's P L N S B R G K +P +L +N +S +B +R;
-15..28 for the opponent's pieces in the same order.
+The side to move is called the mover. The board is 81 bytes *as the mover sees it*. The number of a
+square is file * 9 + rank, where rank 0 is the farthest rank from the mover. So "up" (towards lower
+ranks) is always forward, and the board is turned round after each move. Therefore the rules are
+written only once, for one side. The piece codes are: 0 for an empty square; 1..14 for the mover's
+P L N S B R G K +P +L +N +S +B +R; 15..28 for the opponent's pieces in the same order.
 
 The type ``Bits`` is a set of squares: a 128-bit integer whose low 81 bits are used. Numba has no
 such type, so section 1 adds it. One vector comparison of the board's bytes gives the set of all
@@ -55,11 +55,11 @@ GAME = np.dtype(
         ("key", np.uint64),  # Zobrist key of board, hands and side
         ("rng", np.uint64),  # state of the game's own random generator
         ("ply", np.int32),  # number of moves made in this game
-        ("checks", np.int16, (2,)),  # number of checks without a break up to now: black's, white's
+        ("checks", np.int16, (2,)),  # number of consecutive checks up to now: black's, white's
         ("opponent", np.int16),  # frozen opponent: k > 0 plays white, -k plays black, 0 = self-play
         ("in_check", np.uint8),
         ("earlier", np.uint8),  # number of earlier occurrences of this position in this game
-        ("again", np.uint8),  # in a start: 1 if the next game uses it again, with sides swapped
+        ("again", np.uint8),  # in a start: 1 if the next game begins there, too, with sides swapped
     ],
     align=True,
 )
@@ -71,7 +71,7 @@ NO_RULE, RULE_27, RULE_24 = range(3)
 
 PAWN, LANCE, KNIGHT, SILVER, BISHOP, ROOK, GOLD, KING = range(1, 9)
 HORSE, DRAGON = 13, 14
-THEIRS = 14  # add this to the mover's piece code to get the opponent's
+THEIRS = 14  # add this to the mover's piece code to get the opponent's piece code
 
 UP, DOWN, LEFT, RIGHT = -1, 1, 9, -9
 UP_LEFT, UP_RIGHT, DOWN_LEFT, DOWN_RIGHT = 8, -10, 10, -8
@@ -119,7 +119,7 @@ class _BitsModel(models.PrimitiveModel):
 
 
 def _operator(name, *functions):
-    """Make each of ``functions``, for two sets, compile to the LLVM instruction ``name``."""
+    """Compile each of ``functions``, called with two sets, to the LLVM instruction ``name``."""
     for function in functions:
 
         @infer_global(function)
@@ -193,7 +193,7 @@ def step(typing, squares, delta):
 
 @intrinsic(prefer_literal=True)
 def slide(typing, squares, empty, delta):
-    """Return the squares that slides by ``delta`` from ``squares`` reach, first piece included."""
+    """Return the squares that slides along ``delta`` reach, including the first piece's square."""
 
     def codegen(context, builder, sig, args):
         d = delta.literal_value
@@ -210,7 +210,7 @@ def slide(typing, squares, empty, delta):
 
 @intrinsic
 def store_squares(typing, array, row, column, squares):
-    """Write a set as 11 bytes from ``array[row, column]`` (uint8) on, lowest square first."""
+    """Write a set, lowest square first, as 11 bytes that begin at ``array[row, column]``."""
 
     def codegen(context, builder, sig, args):
         store = context.make_array(sig.args[0])(context, builder, args[0])
@@ -338,7 +338,7 @@ def load_view(typing, board):
 
 @intrinsic
 def store_view(typing, view, board):
-    """Write a board to ``board``, the first field of a game."""
+    """Write the board ``view`` to ``board``, the first field of a game's record."""
 
     def codegen(context, builder, sig, args):
         data = context.make_array(sig.args[1])(context, builder, args[1]).data
@@ -475,7 +475,7 @@ def total(typing, rows):
 Side = namedtuple("Side", "men pawn lance knight silver gold bishop rook king horse dragon")
 # Threats to the mover's king. ``danger``: squares that the king may not enter. ``checkers``: pieces
 # that give check. ``answer``: squares where another piece can end the check (the checker's square
-# and those between it and the king). The others: pinned pieces, by the direction of the pin.
+# and those between it and the king). The other fields: pinned pieces, by the pin's direction.
 Threat = namedtuple("Threat", "danger checkers answer vertical horizontal falling rising")
 
 
@@ -516,7 +516,7 @@ def find_threats(mine, theirs):
     """Return the checks, pins and forbidden squares of the mover's king as a ``Threat``."""
     king = mine.king
     empty = const(ALL) & ~(mine.men | theirs.men)
-    through = empty | king  # lines go on behind the king: it may not retreat along them
+    through = empty | king  # attack through the king: it may not retreat along the line
     straight = theirs.rook | theirs.dragon
     diagonal = theirs.bishop | theirs.horse
     down = slide(straight | theirs.lance, through, DOWN)
@@ -592,7 +592,10 @@ def find_threats(mine, theirs):
 
 @njit(inline="always")
 def met(once, twice, more):
-    """Return the squares attacked at least once, and at least twice, with ``more`` added."""
+    """Add the attacked squares ``more`` to two sets; return both sets.
+
+    ``once`` has the squares attacked at least once; ``twice`` has those attacked at least twice.
+    """
     return once | more, twice | (once & more)
 
 
@@ -726,9 +729,9 @@ def neighbours(squares):
 
 @njit
 def pawn_drop_mates(mine, theirs, square):
-    """Return whether a pawn dropped on ``square``, in front of the opponent's king, mates.
+    """Return whether a pawn drop on ``square``, in front of the opponent's king, gives mate.
 
-    No piece fits between the pawn and the king, so only moves on the board can answer.
+    No piece fits between the pawn and the king, so only moves on the board can end the check.
     """
     after = Side(
         mine.men | square,
@@ -762,8 +765,8 @@ def drops(game, mine, theirs, threat, reach):
         pawn = place & ~files & ~const(FAR_1)  # nifu: no second pawn on a file
         head = step(theirs.king, DOWN)
         if some(pawn & head):
-            # A pawn that nothing guards does not mate: the king captures it. ``reach`` leaves out
-            # guards by the mover's king and by pinned pieces, so these are tested, too.
+            # An unguarded pawn does not mate, because the king can capture it. ``reach`` leaves out
+            # attacks by the mover's king and by pinned pieces, so the test includes them.
             pinned = threat.vertical | threat.horizontal | threat.falling | threat.rising
             near = neighbours(mine.king) | reach
             if some(pinned | near & head) and pawn_drop_mates(mine, theirs, head):
@@ -901,7 +904,7 @@ def remember(tags, keys, g, ply, key):
 
 @njit(inline="always")
 def earlier_occurrences(tags, keys, g, ply, key):
-    """Return the number of earlier occurrences of the position at ``ply``, and its first ply.
+    """Return the number of earlier occurrences of the position at ``ply``, and the first one's ply.
 
     The side to move is part of the position, so only plies of the same parity are searched. The
     search compares 16-bit tags, which is fast, and then compares the whole key of each hit.
@@ -935,7 +938,7 @@ def repetition_result(game, earliest):
 
 @njit(inline="always")
 def survey(view, game, tags, keys, g, rule):
-    """Update check and history for the position just reached; find its moves and its end.
+    """Update the check and the history for a new position; return its moves and its result.
 
     ``view`` is the board of the position. Returns the rows of legal moves; the sets of attacked
     squares; the reason why the game is over, or 0 if it is not; and the result for the side to
@@ -948,7 +951,8 @@ def survey(view, game, tags, keys, g, rule):
         last = 1 - game.side  # the side that has just moved
         game.checks[last] = game.checks[last] + 1 if in_check else 0
     found, earliest = earlier_occurrences(tags, keys, g, ply, game.key)
-    remember(tags, keys, g, ply, game.key)  # not before the search: it would wait for this store
+    # Store the position after the search. If it were first, the search would have to wait.
+    remember(tags, keys, g, ply, game.key)
     game.earlier = min(found, 255)
     if found >= 3:
         result = repetition_result(game, earliest)
@@ -1101,7 +1105,7 @@ def step_games(
             game.key = full_key(game)
             number[g] += len(games)
             view = load_view(game.board)
-            # The loop surveys the new game: a second call of ``survey`` would be compiled, too.
+            # The loop surveys the new game, because a second call would double the compiled code.
             fresh = True
         pack(mask, g, rows)
 
@@ -1227,7 +1231,8 @@ def perft(stack, masks, depth):
     """Return the number of sequences of ``depth`` legal moves from ``stack[0]``.
 
     ``stack`` (GAME[depth + 1]) and ``masks`` (uint64[depth + 1, 35]) are overwritten. Moves of the
-    last ply are counted but not made. As is usual, repetition and declaration end no sequence.
+    last ply are counted but not made. Repetition and declaration do not end a sequence: this is the
+    usual definition of perft.
     """
     rows, _, _, _ = legal_rows(load_view(stack[0].board), stack[0])
     if depth <= 1:

@@ -45,7 +45,7 @@ class Outcome:
 
     reason: EndReason
     winner: Colour | None
-    """Side that won; None means a draw."""
+    """Colour of the winner; None means a draw."""
 
 
 class Position:
@@ -124,7 +124,7 @@ class Position:
     def legal_moves(self) -> list[str]:
         """Return all legal moves in USI, sorted.
 
-        Moves are still listed, and may be made, after a repetition and if a declaration would win.
+        Moves are listed, and may be made, even after a repetition or if a declaration would win.
         """
         return sorted(self._legal())
 
@@ -144,7 +144,9 @@ class Position:
         self._make(self.action(usi))
 
     def play(self, action: int) -> str:
-        """Make the move of an action number; return the move in USI. Much faster than ``push``.
+        """Make the move that has a given action number; return the move in USI.
+
+        This method is much faster than ``push``.
 
         Raises:
             IllegalMoveError: the action is not legal. The position is unchanged.
@@ -197,13 +199,13 @@ class Position:
         return Outcome(_REASONS[reason], winner)
 
     def declaration(self, rule: Rule = "27") -> Literal["win", "draw"] | None:
-        """Return the result that the side to move can claim by declaration; None if it cannot.
+        """Return the result that a declaration gives the side to move; None if it may not declare.
 
         The king must stand in the three farthest ranks and must not be in check. At least ten other
-        pieces of its side must stand in these ranks, too. Each rook or bishop in these ranks or in
-        hand counts 5 points, each other piece 1 point, the king 0. By the 27-point rule, black wins
-        with 28 points or more, and white with 27 or more. By the 24-point rule, a side wins with 31
-        points or more, and draws with 24 to 30.
+        pieces of its side must stand in these ranks, too. Each rook and each bishop in these
+        ranks or in hand counts 5 points; each other piece there, except the king, counts 1 point.
+        By the 27-point rule, black wins with 28 points or more, and white with 27 points or more.
+        By the 24-point rule, either side wins with 31 points or more, and draws with 24 to 30.
 
         Raises:
             ValueError: the rule is unknown.
@@ -249,7 +251,7 @@ class Position:
         return board if self.side == "black" else turned(board)
 
     def _why_not(self, usi: str) -> str:
-        """Return the text of a message that says why ``usi`` is not a legal move."""
+        """Return a text that says why ``usi`` is not a legal move."""
         match = _MOVE.fullmatch(usi)
         if match is None:
             return "a USI move looks like 7g7f, 8h2b+ or P*5e"
@@ -272,7 +274,7 @@ class Position:
         return f"the {name(code)} on {start} does not reach {to}, or its king would stand in check"
 
     def _why_no_drop(self, piece: str, to: str) -> str:
-        """Return the text of a message that says why a drop is not legal."""
+        """Return a text that says why a drop is not legal."""
         if not self._game["hands"][0][HAND_ORDER.index(piece)]:
             return f"{self.side} has no {piece} in hand"
         board = self._board()

@@ -28,7 +28,10 @@ def turned(board: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def name(code: int) -> str:
-    """Return the SFEN letters of a piece code (1..14 black's, 15..28 white's): ``+p`` for 23."""
+    """Return the SFEN letters of a piece code, such as ``+p`` for 23.
+
+    Codes 1..14 are black's pieces, 15..28 are white's.
+    """
     kind = (code - 1) % 14 + 1
     text = LETTERS[kind - 1] if kind <= 8 else "+" + LETTERS[kind - 9]
     return text if code <= 14 else text.lower()

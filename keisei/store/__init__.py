@@ -1,6 +1,7 @@
-"""Files of a run: its directory, checkpoints and database, and a reader of all of them.
+"""The files of a run: its directory, checkpoints and database, and a reader for all of them.
 
-All functions block. Only the standard library and safetensors read and write; nothing is pickled.
+All functions block. Files are read and written by the standard library and safetensors; nothing
+is pickled.
 """
 
 from keisei.store.checkpoints import (

@@ -1,16 +1,16 @@
-"""Checkpoints: saved whole or not at all, and verified when they are read.
+"""Write checkpoints atomically, and verify them when they are read.
 
-A checkpoint is a folder ``checkpoints/<step>/`` of safetensors files (one per group of tensors),
-``state.json``, and ``manifest.json`` with the size and SHA-256 of each file. (safetensors has no
-checksum: a flipped bit would load as a wrong weight.) If several processes train together, each
-rank above 0 adds its own files (``env.1.safetensors``, ``state.1.json``).
+A checkpoint is a folder ``checkpoints/<step>/``. It contains one safetensors file for each group of
+tensors, ``state.json``, and ``manifest.json`` with the size and SHA-256 of each file. (safetensors
+has no checksum, so a flipped bit would load as a wrong weight.) If several processes train
+together, each rank above 0 adds its own files (``env.1.safetensors``, ``state.1.json``).
 
-A save writes a folder of another name, the manifest last, syncs it to the disk, and renames it: a
-crash at any moment leaves a complete checkpoint or none.
+A save writes a folder with a temporary name, and in it the manifest last. Then it syncs the folder
+to the disk and renames it. A crash at any moment leaves a complete checkpoint or none.
 
-No checkpoint holds a number that is not finite (``first_not_finite``): training can't recover from
-one. Torch is imported only where tensors are read or written, so that a wrong path is reported
-without waiting for it.
+All numbers in a checkpoint are finite (``first_not_finite``), because training can't recover from a
+number that is not. Torch is imported only where tensors are read or written, so that a wrong path
+is reported before the slow import of torch.
 """
 
 import hashlib
@@ -44,32 +44,32 @@ MANIFEST = "manifest.json"
 STATE = "state.json"
 SUFFIX = ".safetensors"
 WEIGHTS = "weights"
-"""Group of the network's weights, the only one that a player needs."""
+"""Name of the group with the network's weights. A player needs no other group."""
 
 Files = dict[str, dict[str, Any]]
-"""``size`` and ``sha256`` of files, by name."""
+"""``size`` and ``sha256`` of each file, by the file's name."""
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that can't be used. The message names the file and says why."""
+    """A checkpoint can't be used. The message names the file and says why."""
 
 
 class DamagedCheckpointError(CheckpointError):
-    """A checkpoint that changed after it was written, or holds numbers that are not finite."""
+    """A checkpoint changed after it was written, or contains numbers that are not finite."""
 
 
 class NotFiniteError(ArithmeticError):
-    """A save that was refused because a tensor is not finite. The message names the tensor."""
+    """A save was refused because a tensor is not finite. The message names the tensor."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A checkpoint that was read: what ``save_checkpoint`` was given."""
+    """The contents of a checkpoint: its step, tensors and state."""
 
     path: Path
     step: int
     tensors: dict[str, dict[str, "Tensor"]]
-    """CPU tensors by group (``weights``, ``optimizer`` ...) and name."""
+    """CPU tensors by group (``weights``, ``optimizer`` ...), then by name."""
     state: dict[str, Any]
 
 
@@ -82,23 +82,23 @@ def save_checkpoint(
 ) -> Path:
     """Write a checkpoint, then remove the oldest ones beyond ``run.checkpoints_kept``.
 
-    ``run.needed`` checkpoints stay. If a valid checkpoint of the same step exists, nothing is
-    written. On an error the checkpoints that existed before stay.
+    Checkpoints of the steps ``run.needed`` are not removed. If a valid checkpoint of the same step
+    exists, nothing is written. After an error, the checkpoints that existed before still exist.
 
     Args:
-        run: the run, whose lock this process holds.
+        run: the run; this process must hold its lock.
         step: the training step.
-        tensors: tensors by group and name.
+        tensors: tensors by group, then by name.
         state: any JSON values.
-        others: has the other processes ``write_part`` into a folder, waits for them, and returns
-            their files.
+        others: makes the other processes call ``write_part`` for a folder, waits for them, and
+            returns their files.
 
     Returns:
         The checkpoint's folder.
 
     Raises:
         NotFiniteError: a tensor holds a number that is not finite.
-        OSError: the disk is full, for example.
+        OSError: a file cannot be written, for example because the disk is full.
     """
     folder = run.path / CHECKPOINTS
     final = folder / checkpoint_name(step)
@@ -115,10 +115,10 @@ def save_checkpoint(
         _write(new, step, tensors, state, others)
         new.rename(final)
     except BaseException:
-        shutil.rmtree(new, ignore_errors=True)  # a full disk needs the space
+        shutil.rmtree(new, ignore_errors=True)  # make room on a full disk
         raise
     sync_folder(folder)
-    # Checkpoints of later steps were refused when the run was resumed: they do not count as kept.
+    # Checkpoints of later steps were refused when the run was resumed, so they do not count.
     older = [path for path in checkpoint_folders(folder) if int(path.name) <= step]
     for path in older[: -run.settings.run.checkpoints_kept]:
         if int(path.name) not in run.needed:
@@ -131,15 +131,16 @@ def load_checkpoint(path: Path, rank: int = 0, *, only: str | None = None) -> Ch
 
     Args:
         path: the checkpoint's folder.
-        rank: the process to read for. Groups that it did not write are read from rank 0's files.
-        only: read this group alone; None: all.
+        rank: rank of the process whose files are read. Rank 0's files are read for the groups that
+            this process did not write.
+        only: read only this group of tensors; None: all groups.
 
     Raises:
-        CheckpointError: the checkpoint is damaged or not finite.
+        CheckpointError: the checkpoint is damaged, or a number in it is not finite.
     """
     manifest = verify(path, only)
     chosen: dict[str, str] = {}
-    for name in manifest["files"]:  # rank 0's come first
+    for name in manifest["files"]:  # rank 0's files come first
         group, _, part = name.removesuffix(SUFFIX).partition(".")
         if name.endswith(SUFFIX) and part in {"", str(rank)} and only in {None, group}:
             chosen[group] = name
@@ -152,17 +153,17 @@ def find_checkpoint(path: Path, *, only: str | None = None) -> tuple[Path, list[
 
     Args:
         path: the folder of a run or of a checkpoint.
-        only: check this group of tensors alone; None: all.
+        only: check only this group of tensors; None: all groups.
 
     Returns:
-        The checkpoint's folder, and the errors of the run's newer checkpoints, which are damaged:
-        show them to the user.
+        The checkpoint's folder, and one error for each newer checkpoint of the run, because these
+        checkpoints are damaged. Show the errors to the user.
 
     Raises:
         CheckpointError: there is no valid checkpoint.
     """
     check_holds_weights(path)
-    if path.is_symlink():  # such as `best`
+    if path.is_symlink():  # for example `best`
         path = path.parent / path.readlink()
     if (path / MANIFEST).exists() or not (path / CHECKPOINTS).is_dir():
         _examine(path, only)
@@ -184,7 +185,7 @@ def find_checkpoint(path: Path, *, only: str | None = None) -> tuple[Path, list[
 
 
 def check_holds_weights(path: Path) -> None:
-    """Raise CheckpointError if a path is neither a run nor a checkpoint, valid or damaged."""
+    """Raise CheckpointError if a path is neither a run nor a checkpoint, not even a damaged one."""
     if not path.exists():
         raise CheckpointError(f"{path}: no such file or folder")
     if not any((path / name).exists() for name in (CHECKPOINTS, MANIFEST, STATE)):
@@ -194,9 +195,9 @@ def check_holds_weights(path: Path) -> None:
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """Read a checkpoint's manifest; verify its own checksum, but not the other files.
+    """Read a checkpoint's manifest and verify the manifest's own checksum.
 
-    Raises CheckpointError.
+    The other files are not verified. Raises CheckpointError.
     """
     file = path / MANIFEST
     try:
@@ -219,7 +220,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def read_state(path: Path, rank: int = 0) -> dict[str, Any]:
-    """Read the state that rank ``rank`` wrote into a checkpoint. Raises CheckpointError."""
+    """Read the state that process ``rank`` wrote into a checkpoint. Raises CheckpointError."""
     file = path / _name(STATE, rank)
     try:
         return json_object(read_file(file))
@@ -230,9 +231,9 @@ def read_state(path: Path, rank: int = 0) -> dict[str, Any]:
 
 
 def verify(path: Path, only: str | None = None) -> dict[str, Any]:
-    """Check size and SHA-256 of the files, and return the manifest. Raises CheckpointError.
+    """Check the size and SHA-256 of all files, and return the manifest. Raises CheckpointError.
 
-    ``only``: check this group's files and the states alone, since large files take seconds.
+    ``only``: check only this group's files and the states, because large files take seconds.
     """
     manifest = read_manifest(path)
     for name, stated in manifest["files"].items():
@@ -257,8 +258,8 @@ def verify(path: Path, only: str | None = None) -> dict[str, Any]:
 def first_not_finite(tensors: Mapping[str, "Tensor"]) -> str | None:
     """Return the name of the first tensor that holds NaN or an infinity.
 
-    Looks at minimum and maximum, which are NaN if any number is: this runs at the speed of memory
-    and needs no copy (under 1 ms for a million numbers on one core).
+    The function looks at each tensor's minimum and maximum, which are NaN if any number is NaN. It
+    reads each number once and makes no copy (under 1 ms for a million numbers on one core).
     """
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and tensor.numel():
@@ -273,7 +274,7 @@ def write_part(
 ) -> Files:
     """Write the files of one process into the new checkpoint in ``folder``, and list them.
 
-    Raises NotFiniteError before anything is written, and OSError.
+    Raises OSError, and NotFiniteError; after NotFiniteError no file has been written.
     """
     from safetensors.torch import save
 
@@ -287,7 +288,7 @@ def write_part(
         files[name] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
     for group, named in tensors.items():
-        # Weights may be channels_last; safetensors takes only the plain memory format.
+        # Weights may be channels_last, but safetensors accepts only the contiguous memory format.
         plain = {name: tensor.contiguous() for name, tensor in named.items()}
         write_file(_name(group + SUFFIX, rank), save(plain))
     write_file(_name(STATE, rank), json.dumps(state, indent=1).encode())
@@ -301,7 +302,7 @@ def _write(
     state: Mapping[str, Any],
     others: Callable[[Path], Files],
 ) -> None:
-    """Write a whole checkpoint into a new folder, the manifest last."""
+    """Write a whole checkpoint into a new folder. The manifest is the last file."""
     folder.mkdir()
     files = write_part(folder, 0, tensors, state) | others(folder)
     manifest = {"format": FORMAT, "step": step, "created": time.time(), "files": files}
@@ -311,7 +312,7 @@ def _write(
 
 
 def _examine(path: Path, only: str | None = None) -> None:
-    """Verify a checkpoint's files, and read them all: tensors must be finite.
+    """Verify a checkpoint's files, and read them to see that all tensors are finite.
 
     Raises CheckpointError.
     """
@@ -322,12 +323,12 @@ def _examine(path: Path, only: str | None = None) -> None:
 
 
 def _in_group(name: str, only: str | None) -> bool:
-    """Whether a file belongs to the group ``only`` (None: any) or is a state."""
+    """Whether a file is a state or belongs to the group ``only`` (None: any group)."""
     return only is None or name.partition(".")[0] in {only, "state"}
 
 
 def _read_tensors(file: Path) -> dict[str, "Tensor"]:
-    """Read a safetensors file. Raises CheckpointError, also if a number is not finite."""
+    """Read a safetensors file. Raises CheckpointError if it is damaged or not finite."""
     from safetensors.torch import load
 
     try:
@@ -341,13 +342,13 @@ def _read_tensors(file: Path) -> dict[str, "Tensor"]:
 
 
 def _name(file: str, rank: int) -> str:
-    """Return the name of a rank's own file: ``env.safetensors``, ``env.1.safetensors`` ..."""
+    """Return the name of a rank's own file, such as ``env.safetensors``, ``env.1.safetensors``."""
     stem, _, suffix = file.partition(".")
     return f"{stem}.{rank}.{suffix}" if rank else file
 
 
 def _well_formed(manifest: dict[str, Any]) -> bool:
-    """Whether a manifest is of our form: a right checksum alone proves nothing."""
+    """Whether a manifest has the right keys and types, which a right checksum does not prove."""
     match manifest:
         case {"step": int(step), "created": float(created), "files": {"state.json": _}}:
             entries = manifest["files"].items()
@@ -363,7 +364,7 @@ def _is_entry(name: str, entry: object) -> bool:
     """Whether a manifest's entry is a plain file name with its size and SHA-256."""
     match entry:
         case {"size": int(), "sha256": str()}:
-            # No path out of the folder.
+            # The name must not lead out of the checkpoint's folder.
             return re.fullmatch(r"\w[\w.]*", name, re.ASCII) is not None
     return False
 
@@ -373,7 +374,7 @@ def _manifest_digest(manifest: dict[str, Any]) -> str:
 
 
 def _remove(path: Path) -> None:
-    # Rename first: a crash must not leave half a checkpoint under a checkpoint's name.
+    # Rename first, so that a crash leaves no partial checkpoint under a checkpoint's name.
     old = path.with_name(f".old-{path.name}")
     path.rename(old)
     shutil.rmtree(old)

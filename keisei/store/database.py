@@ -1,7 +1,7 @@
-"""``keisei.db`` (SQLite, WAL): metrics, games, evaluations and events, written in batches.
+"""Write ``keisei.db`` (SQLite, WAL): metrics, games, evaluations and events, in batches.
 
-``keisei.store.matches`` writes the tables of matches, from any process. ``PRAGMA user_version`` is
-the number of ``MIGRATIONS`` that a file has had.
+``keisei.store.matches`` writes the tables of matches; any process may use it. A file's ``PRAGMA
+user_version`` is the number of ``MIGRATIONS`` that were applied to the file.
 """
 
 import json
@@ -20,23 +20,23 @@ from keisei.store.migrations import VERSION, create_tables
 GAMES_KEPT = 10_000
 EVENTS_KEPT = 10_000
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
-"""Codes of a damaged file. SQLITE_ERROR: a table or column that our statements need is missing."""
+"""Error codes of a damaged file. SQLITE_ERROR means that a table or column is missing."""
 ERRORS = (sqlite3.Error, UnicodeDecodeError)
-"""What SQLite raises. UnicodeDecodeError: its message quotes bytes of a damaged file."""
+"""Exceptions that SQLite raises. UnicodeDecodeError comes from bytes of a damaged file."""
 _UNFIT = (
     *(ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError),
     *(sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError),
 )
-"""Errors of an event that can't be written; any other error is one of the database."""
+"""Exceptions that mean that one event can't be written; others are errors of the database."""
 
 
 class DatabaseError(RuntimeError):
-    """A database that can't be used. The message names the file and says why."""
+    """A database can't be used. The message names the file and says why."""
 
 
 def damaged(path: Path, why: object) -> DatabaseError:
-    """Return the error of a damaged database, which says what can be done."""
-    # SQLite quotes the file, control characters included, and its message may have several lines.
+    """Return the error for a damaged database; its message says what the user can do."""
+    # SQLite's message may quote control characters of the file and may have several lines.
     text = " ".join(str(why).split()).encode("unicode_escape").decode()
     return DatabaseError(
         f"{path}: damaged ({text}): restore it from a copy, or move {path.name}* away: then the run's"
@@ -46,7 +46,7 @@ def damaged(path: Path, why: object) -> DatabaseError:
 
 
 def to_database_error(path: Path, error: Exception) -> DatabaseError:
-    """Turn one of ``ERRORS`` into a DatabaseError that a user understands."""
+    """Turn one of ``ERRORS`` into a DatabaseError with a message for users."""
     if isinstance(error, UnicodeDecodeError):
         return damaged(path, "its tables can't be read")
     # The sqlite3 module gives no error code for text that it can't decode.
@@ -56,7 +56,7 @@ def to_database_error(path: Path, error: Exception) -> DatabaseError:
 
 
 def read_row(path: Path, text: Any) -> dict[str, Any]:
-    """Parse the JSON object in a column ``data``. Raises DatabaseError."""
+    """Parse the JSON object of a row's column ``data``. Raises DatabaseError."""
     try:
         return json_object(text)
     except (TypeError, ValueError) as error:
@@ -64,24 +64,25 @@ def read_row(path: Path, text: Any) -> dict[str, Any]:
 
 
 class Database:
-    """The run's own writer. Calls may come from any thread but must not overlap.
+    """Writes a run's database. Calls may come from any thread but must not overlap.
 
     All methods raise DatabaseError if the file can't be opened or written.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the database at ``path``; make or migrate its tables if need be."""
+        """Open the database at ``path``. Create or migrate its tables if necessary."""
         self._path = path
         self._connection = open_database(path)
 
     def append(self, events: Iterable[Event]) -> list[str]:
-        """Write a batch of events in one transaction: all, or none if the database fails.
+        """Write a batch of events in one transaction. If the database fails, none is written.
 
-        Writes iterations, games, evaluations (the newest state of each), statuses and alerts, and
-        ignores other events. The newest 10,000 games stay, and as many statuses and alerts.
+        The method writes iterations, games, evaluations (only the newest state of each), statuses
+        and alerts. It ignores other events. It keeps the newest 10,000 games, and the newest 10,000
+        statuses and alerts, and deletes older ones.
 
         Returns:
-            A reason for each event that can't be written. The others of the batch are written.
+            A message for each event that can't be written. All other events are written.
         """
         batch, unfit = list(events), []
         with transaction(self._connection, self._path) as connection:
@@ -89,7 +90,7 @@ class Database:
                 try:
                     with _savepoint(connection):
                         _insert(connection, event)
-                except UnicodeDecodeError:  # an error of the database, not of the event
+                except UnicodeDecodeError:  # the database is wrong, not the event
                     raise
                 except _UNFIT as error:
                     unfit.append(f"{event.topic}: {type(error).__name__}: {error}")
@@ -100,18 +101,18 @@ class Database:
         return unfit
 
     def check(self) -> None:
-        """Check every page, some 300 MB a second. Raises DatabaseError if one is damaged."""
+        """Check all pages, about 300 MB per second. Raises DatabaseError if a page is damaged."""
         with transaction(self._connection, self._path) as connection:
             (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
             raise damaged(self._path, found)
 
     def truncate_after(self, step: int) -> None:
-        """Remove what belongs to steps after the checkpoint that the run resumes from.
+        """Remove the rows of steps after ``step``, the step from which the run resumes.
 
         Statuses stay, because they tell what happened to the process. Evaluations of weights up to
-        the checkpoint's step stay too, and the run continues unfinished ones. Unfinished
-        evaluations of ``keisei evaluate`` are marked as failed, until that command is given again.
+        this step stay too, and the run continues the unfinished ones. Unfinished evaluations of
+        ``keisei evaluate`` are marked as failed; the same command can continue them.
         """
         with transaction(self._connection, self._path) as connection:
             connection.execute(
@@ -121,8 +122,8 @@ class Database:
             )
             for table in ("iteration", "game"):
                 connection.execute(f"DELETE FROM {table} WHERE step > ?", (step,))  # noqa: S608
-            # Evaluations of later weights: the steps are trained again, and give another network of
-            # the same name.
+            # Remove evaluations of later weights, because training repeats these steps and gives
+            # the same name to a different network.
             connection.execute(
                 "DELETE FROM evaluation WHERE json_extract(data, '$.measured') > ?", (step,)
             )
@@ -149,7 +150,7 @@ class Database:
 def open_database(path: Path) -> sqlite3.Connection:
     """Open a database for writing, and migrate its tables in one transaction.
 
-    Raises DatabaseError if the file can't be opened, is damaged, or a later version wrote it.
+    Raises DatabaseError if the file can't be opened, is damaged, or is of a later version.
     """
     check_file(path)
     try:
@@ -159,7 +160,7 @@ def open_database(path: Path) -> sqlite3.Connection:
 
 
 def check_file(path: Path) -> None:
-    """Raise DatabaseError if the path exists but is not a file: SQLite might wait for a pipe."""
+    """Raise DatabaseError if the path exists but is not a file; SQLite would wait for a pipe."""
     if path.exists() and not path.is_file():
         raise damaged(path, "not a regular file")
 
@@ -168,9 +169,9 @@ def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
-        # KiB. The default is 2 MiB, which a writer that only appends does not need.
+        # 512 KiB. The default is 2 MiB, which a writer that only appends does not need.
         connection.execute("PRAGMA cache_size = -512")
-        # In WAL mode a power cut may lose the last commits but never the file's integrity.
+        # In WAL mode a power cut may lose the last commits, but it never damages the file.
         connection.execute("PRAGMA synchronous = NORMAL")
         with transaction(connection, path):
             version = read_version(connection, path)
@@ -185,9 +186,9 @@ def _open(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[sqlite3.Connection]:
-    """Run a block in one write transaction: all of it, or nothing if it raises.
+    """Run a block in one write transaction, which is rolled back if the block raises.
 
-    Turns ``ERRORS``, and the errors of values that no column can hold, into DatabaseError.
+    Turns ``ERRORS``, and exceptions for values that SQLite cannot store, into DatabaseError.
     """
     try:
         connection.execute("BEGIN IMMEDIATE")
@@ -204,21 +205,21 @@ def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[sqlite3.
 
 @contextmanager
 def _savepoint(connection: sqlite3.Connection) -> Iterator[None]:
-    """Undo the block's statements, but not the whole transaction, if it raises."""
+    """Undo the block's statements if it raises; the rest of the transaction stays."""
     connection.execute("SAVEPOINT one")
     try:
         yield
     except BaseException:
-        if connection.in_transaction:  # on a full disk SQLite may have rolled all back
+        if connection.in_transaction:  # SQLite may roll back all on a full disk
             connection.execute("ROLLBACK TO one")
         raise
     connection.execute("RELEASE one")
 
 
 def read_version(connection: sqlite3.Connection, path: Path) -> int:
-    """Return the version of a database, 0 if it is empty.
+    """Return the version of a database; 0 if the database is empty.
 
-    Raises DatabaseError if the version is later than ``VERSION``.
+    Raises DatabaseError if this version is later than ``VERSION``.
     """
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > VERSION:
@@ -227,7 +228,7 @@ def read_version(connection: sqlite3.Connection, path: Path) -> int:
 
 
 def _insert(connection: sqlite3.Connection, event: Event) -> None:
-    """Write one event, if it is of a kind that is stored."""
+    """Write one event if events of its class are stored."""
     match event:
         case Iteration():
             _insert_iteration(connection, event)
@@ -269,7 +270,7 @@ def _insert_iteration(connection: sqlite3.Connection, event: Iteration) -> None:
 
 
 def _trim(connection: sqlite3.Connection, table: str, kept: int) -> None:
-    """Delete all rows but the ``kept`` newest ones."""
+    """Delete all rows except the newest ``kept`` rows."""
     connection.execute(
         f"DELETE FROM {table} WHERE id <="  # noqa: S608 (table is one of our own names)
         f" (SELECT id FROM {table} ORDER BY id DESC LIMIT 1 OFFSET ?)",

@@ -1,4 +1,4 @@
-"""The run directory: its settings, paths and lock, and the link to its best checkpoint."""
+"""A run's directory: its settings, paths and lock, and the link to its best checkpoint."""
 
 import hashlib
 import os
@@ -29,35 +29,36 @@ from keisei.store.lock import Lock
 from keisei.toml import to_toml
 
 _CHECKSUM = re.compile(rb"# sha256: ([0-9a-f]{64})\n")
-"""The last line of ``run.toml``: the checksum of all lines before it.
+"""Pattern of the last line of ``run.toml``, which is a checksum of all lines before it.
 
-Earlier versions wrote none.
+Earlier versions of Keisei wrote no checksum.
 """
 
 
 class RunError(ValueError):
-    """A path that can't be used as a run. The message names the path and says why."""
+    """A path can't be used as a run. The message names the path and says why."""
 
 
 class DamagedRunError(RunError):
-    """A run whose ``run.toml`` is damaged. The message says what to do."""
+    """A run's ``run.toml`` is damaged. The message says what the user can do."""
 
 
 class RunDirectory:
-    """A run that this process writes. Holds the run's lock until ``close``.
+    """The directory of a run that this process writes. Keeps the run's lock until ``close``.
 
-    Make one with ``create`` or ``open``.
+    Use ``create`` or ``open`` to make an instance.
     """
 
     def __init__(self, path: Path, settings: Settings | None) -> None:
-        """Take the lock. ``settings``: those of a new run, to be written; None: the run exists."""
+        """Acquire the lock. ``settings``: settings of a new run; None if the run exists."""
         self.path = path.absolute()
         self.pinned: dict[str, set[int]] = {}
-        """Steps whose checkpoints must stay, by who needs them. Any thread may write it."""
+        """Steps of checkpoints that must stay; keys tell who needs them. Any thread may write."""
         self._lock = Lock(path / LOCK_FILE)
         try:
             if settings is not None:
-                _refuse_run(path)  # again, with the lock: another process may just have made a run
+                # Check again under the lock: another process may just have created a run here.
+                _refuse_run(path)
                 _write_settings(self.path, settings)
             else:
                 warn_of_old_names(str(path / SETTINGS_FILE), _read_tree(path))
@@ -71,16 +72,16 @@ class RunDirectory:
 
     @classmethod
     def create(cls, settings: Settings, path: Path | None = None) -> Self:
-        """Make a new run.
+        """Create a new run.
 
         Args:
             settings: the resolved settings.
-            path: the run's folder; None: a new folder in ``run.root``, named by the time.
+            path: the run's folder; None: a new folder in ``run.root`` with the time as its name.
 
         Raises:
-            RunError: there already is a run at ``path``, or a name is not UTF-8.
-            RunLockedError: another process makes a run there.
-            OSError: the folder can't be made.
+            RunError: ``path`` already is a run, or the path or a setting is not UTF-8.
+            RunLockedError: another process is creating a run there.
+            OSError: the folder can't be created.
         """
         settings_text(settings)
         check_path(path or settings.run.root)
@@ -92,14 +93,14 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Open the run at ``path`` to continue it. Raises RunError, RunLockedError."""
+        """Open the run at ``path`` to continue it. Raises RunError and RunLockedError."""
         check_path(path)
         check_is_run(path)
         return cls(path, None)
 
     @staticmethod
     def newest(root: Path) -> Path:
-        """Return the run in ``root`` that was created last. Raises RunError if there is none."""
+        """Return the newest run in ``root``. Raises RunError if there is no run."""
         runs = [file for file in root.glob(f"*/{SETTINGS_FILE}") if file.is_file()]
         if not runs:
             raise RunError(
@@ -118,29 +119,29 @@ class RunDirectory:
         return self.path / DATABASE_FILE
 
     def checkpoints(self) -> list[Path]:
-        """Return the checkpoints' folders, damaged ones included, oldest first."""
+        """Return the folders of all checkpoints, also of damaged ones, oldest first."""
         return checkpoint_folders(self.path / CHECKPOINTS)
 
     def checkpoint(self, step: int) -> Path:
-        """Return the path of a step's checkpoint, whether or not it exists."""
+        """Return the path of a step's checkpoint, which may not exist."""
         return self.path / CHECKPOINTS / checkpoint_name(step)
 
     @property
     def best(self) -> Path:
-        """Path of the link to the strongest network's checkpoint. May not exist yet."""
+        """Path of the link to the strongest network's checkpoint. The link may not exist yet."""
         return self.path / BEST
 
     @property
     def best_checkpoint(self) -> Path | None:
-        """The checkpoint that ``best`` links to, if any. In a copy ``best`` may be a folder."""
+        """Path of the checkpoint at ``best``, or None. In a copied run ``best`` may be a folder."""
         if not self.best.exists():
             return None
         return self.path / self.best.readlink() if self.best.is_symlink() else self.best
 
     @property
     def needed(self) -> set[int]:
-        """Steps whose checkpoints must stay: the pinned ones and the best one."""
-        # Pins first: a checkpoint becomes the best one before its pin is removed.
+        """Steps of the checkpoints that must stay: the pinned ones and the best one."""
+        # Read the pins first, because a checkpoint becomes the best one before it loses its pin.
         pinned = set().union(*self.pinned.copy().values())
         best = self.best_checkpoint
         return pinned | ({int(best.name)} if best and best.name.isdecimal() else set())
@@ -172,9 +173,10 @@ class RunDirectory:
 
 
 def read_settings(path: Path) -> Settings:
-    """Read the settings that a run was made with. Raises RunError.
+    """Read the settings that a run was created with. Raises RunError.
 
-    Every key is in ``run.toml``: neither the environment nor today's defaults have a say.
+    ``run.toml`` contains every key, so the environment and today's defaults do not
+    change the result.
     """
     file = path / SETTINGS_FILE
     try:
@@ -186,18 +188,18 @@ def read_settings(path: Path) -> Settings:
 
 
 def trained_with(folder: Path) -> Settings:
-    """Read the settings of a checkpoint's run.
+    """Read the settings of the run that a checkpoint belongs to. Raises RunError.
 
-    Returns the defaults if the checkpoint was moved out of its run. Raises RunError.
+    If the checkpoint was moved out of its run, the default settings are returned.
     """
     run = folder.absolute().parent.parent
     return read_settings(run) if (run / SETTINGS_FILE).exists() else Settings()
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read ``run.toml`` as nested dicts, by today's names of the settings.
+    """Read ``run.toml`` as nested dicts, with today's names of renamed settings.
 
-    Raises RunError if it can't be read or is not whole.
+    Raises RunError if the file can't be read or is incomplete.
     """
     return with_new_names(_read_tree(path))
 
@@ -218,10 +220,10 @@ def _read_tree(path: Path) -> dict[str, Any]:
 
 
 def _check_whole(file: Path, data: bytes, tree: dict[str, Any]) -> None:
-    """Raise RunError if part of the file was lost: defaults would silently take its place.
+    """Raise RunError if a part of the file is missing: defaults would silently replace it.
 
-    A person may have removed the checksum. Then at least the last key must be there: it is
-    ``log.level`` in all versions, since ``Settings`` keeps it last.
+    If a person removed the checksum, only the last key is checked. It is ``log.level`` in all
+    versions, because it comes last in ``Settings``.
     """
     lines = data.splitlines(keepends=True)
     if lines and (found := _CHECKSUM.fullmatch(lines[-1])):
@@ -234,7 +236,7 @@ def _check_whole(file: Path, data: bytes, tree: dict[str, Any]) -> None:
 
 
 def _damaged(file: Path, why: str) -> DamagedRunError:
-    """Return the error of a damaged ``run.toml``, which says what to do."""
+    """Return the error for a damaged ``run.toml``; its message says what the user can do."""
     return DamagedRunError(
         f"{file}: {why}: the run's settings are lost in part; restore the file from a copy,"
         f" or begin a new run from this one's weights with --init {file.parent}"
@@ -254,7 +256,7 @@ def check_is_run(path: Path) -> None:
 
 
 def check_path(path: Path) -> None:
-    """Raise RunError if a path is not UTF-8: neither the database nor JSON could hold it."""
+    """Raise RunError if a path is not UTF-8, because the database and JSON can't store it."""
     try:
         str(path.absolute()).encode()
     except UnicodeEncodeError:
@@ -263,7 +265,7 @@ def check_path(path: Path) -> None:
 
 
 def _refuse_run(path: Path) -> None:
-    """Raise RunError if a path already is a run."""
+    """Raise RunError if there already is a run at a path."""
     if (path / SETTINGS_FILE).exists():
         raise RunError(f"{path} already holds a run: continue it with --resume, or name another")
 
@@ -290,7 +292,7 @@ def _write_settings(path: Path, settings: Settings) -> None:
 
 
 def _new_folder(root: Path) -> Path:
-    """Make a folder in ``root``, named by the time; a number follows if the name is taken."""
+    """Make a folder in ``root`` with the time as its name, plus a number if that name exists."""
     name = time.strftime("%Y%m%d-%H%M%S")
     for number in count(1):
         path = root / (name if number == 1 else f"{name}-{number}")

@@ -1,4 +1,4 @@
-"""Reading and writing files safely: writes are atomic, reads never wait for a pipe."""
+"""Read files without waiting for a pipe, and write them atomically and durably."""
 
 import errno
 import json
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def open_file(path: Path) -> BufferedReader:
-    """Open a regular file for reading. Raises OSError; for a pipe too, without waiting for it."""
+    """Open a regular file for reading. Raises OSError, also if the path is a pipe."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -25,7 +25,7 @@ def read_file(path: Path) -> bytes:
 
 
 def json_object(text: str | bytes) -> dict[str, Any]:
-    """Parse a JSON object. Raises ValueError if the text is anything else."""
+    """Parse a JSON object. Raises ValueError if the text is not a JSON object."""
     try:
         found = json.loads(text)
     except RecursionError:
@@ -36,7 +36,7 @@ def json_object(text: str | bytes) -> dict[str, Any]:
 
 
 def write_synced(path: Path, data: bytes) -> None:
-    """Write a file and sync it to the disk. Its name is durable only after ``sync_folder``."""
+    """Write a file and sync its contents to the disk. ``sync_folder`` must sync its name."""
     with path.open("wb") as file:
         file.write(data)
         file.flush()
@@ -44,7 +44,7 @@ def write_synced(path: Path, data: bytes) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Sync a folder's entries (new names, renames) to the disk."""
+    """Sync a folder's entries (the names of its files) to the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -53,7 +53,7 @@ def sync_folder(path: Path) -> None:
 
 
 def replace_synced(path: Path, data: bytes) -> None:
-    """Replace a file's contents by ``data``, atomically and durably."""
+    """Replace a file's contents by ``data`` atomically, and sync file and name to the disk."""
     new = path.with_name(f".{path.name}.new")
     write_synced(new, data)
     new.replace(path)

@@ -11,12 +11,12 @@ CHECKPOINTS = "checkpoints"
 
 
 def checkpoint_name(step: int) -> str:
-    """Return the name of a step's checkpoint: names sort as steps do."""
+    """Return the name of a step's checkpoint. Sorted names have the order of the steps."""
     return f"{step:012d}"
 
 
 def checkpoint_folders(folder: Path) -> list[Path]:
-    """Return the checkpoints in ``folder``, damaged ones included, oldest step first."""
+    """Return the folders of all checkpoints in ``folder``, also of damaged ones, oldest first."""
     if not folder.is_dir():
         return []
     return sorted(
@@ -26,9 +26,10 @@ def checkpoint_folders(folder: Path) -> list[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a crash during a save or a removal left in ``folder``.
+    """Remove the files that a crash during a save or a removal left in ``folder``.
 
-    Only the process that holds the run's lock may do this: another one may be saving.
+    Only the process that has the run's lock may call this. Otherwise the function could remove the
+    files of a save that another process has not finished.
     """
     for path in (*folder.glob(".new-*"), *folder.glob(".old-*")):
         shutil.rmtree(path)

@@ -1,4 +1,4 @@
-"""The lock of a run directory: one process at a time may write there."""
+"""The lock of a run directory, in which only one process at a time may write."""
 
 import errno
 import fcntl
@@ -11,23 +11,23 @@ from keisei.store.files import json_object, read_file
 
 
 class RunLockedError(RuntimeError):
-    """Another process writes this run. The message names its pid and host."""
+    """Another process writes this run. The message gives the process's pid and host."""
 
 
 class Lock:
-    """A file that names its writer (pid, host) and is locked by ``flock``.
+    """A lock file, locked by ``flock``, that contains the pid and host of the run's writer.
 
-    When a process dies, however it dies, the kernel releases its lock; the next process takes the
-    lock over. A lock that a process on *another* host left is not taken over: on a network file
-    system we can't know whether that process lives. ``release`` empties the file and does not
-    remove it: otherwise two processes might each lock a file of this name, on different inodes.
+    When a process ends for any reason, the kernel releases its lock, and another process can
+    acquire it. A lock file that names *another* host can't be acquired, because on a network file
+    system we can't know whether the process on that host is alive. ``release`` empties the file but
+    does not remove it, because two processes might then lock two different files of this name.
     """
 
     def __init__(self, path: Path) -> None:
         """Acquire the lock.
 
         Raises:
-            RunLockedError: another process holds it, or this process already does.
+            RunLockedError: another process has the lock, or this process already has it.
             OSError: the file can't be opened.
         """
         if path.exists() and not path.is_file():
@@ -62,7 +62,7 @@ class Lock:
 
 
 def holder_pid(path: Path) -> int | None:
-    """Return the pid that a lock file names; None if it names none. The process may be dead.
+    """Return the pid in a lock file, or None if it contains no pid. The process may be dead.
 
     Raises OSError.
     """
@@ -71,14 +71,14 @@ def holder_pid(path: Path) -> int | None:
 
 
 def _read(path: Path) -> dict[str, object]:
-    """Return what a lock file holds; nothing if it is empty or damaged."""
+    """Return the contents of a lock file; an empty dict if the file is empty or damaged."""
     try:
         return json_object(read_file(path))
-    except ValueError:  # empty: it was released, or its holder has not written yet
+    except ValueError:  # empty: the lock was released, or its file is not written yet
         return {}
 
 
 def _holder(path: Path) -> str:
-    """Return the writer that a lock file names, for messages."""
+    """Describe the process that a lock file names, for an error message."""
     holder = _read(path)
     return f"pid {holder.get('pid', '?')} on {holder.get('host', '?')}"

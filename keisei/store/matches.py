@@ -1,4 +1,4 @@
-"""Evaluations, their games and ratings: any process may write them beside a live run."""
+"""Write evaluations, their games and ratings into the database of a run, even a live one."""
 
 import json
 import math
@@ -27,7 +27,7 @@ SELECT game.id, evaluation, number, pair, opening.line AS opening, black.name AS
 FROM match_game AS game JOIN opening ON opening.id = game.opening
     JOIN player AS black ON black.id = game.black JOIN player AS white ON white.id = game.white
 """
-"""Selects games with names instead of ids; a WHERE clause may follow."""
+"""Query for games, with names in place of ids; a WHERE clause can be added at its end."""
 
 _ADD = """
 INSERT OR REPLACE INTO match_game VALUES (
@@ -54,7 +54,7 @@ _BLANK = {
     "measured": None,
     "players": {},
 }
-"""Fields of ``keisei.events.Evaluation`` before the first game."""
+"""Values of the fields of ``keisei.events.Evaluation`` before the first game."""
 
 _NETWORK = re.compile(r"@\d+( greedy| T=\S+)?$")
 
@@ -69,24 +69,26 @@ class MatchGame:
     number: int
     """Number of the game within the evaluation."""
     pair: int
-    """Number of the pair: its two games start from one opening, with the seats changed."""
+    """Number of the pair. Its two games have the same opening and exchanged seats."""
     opening: str
-    """The opening as a line: ``startpos moves ...`` or ``sfen ... moves ...``."""
+    """The opening, as ``startpos moves ...`` or ``sfen ... moves ...``."""
     black: str
-    """``random``, ``material``, ``<run id>@<step>``, or the name of an engine."""
+    """Black's name: ``random``, ``material``, ``<run id>@<step>``, or the name of an engine."""
     white: str
     result: Literal["black", "white", "draw", "capped"]
     reason: str
-    """checkmate, no_moves, repetition, perpetual_check, declaration, max_ply, illegal_move ..."""
+    """Reason: checkmate, no_moves, repetition, perpetual_check, declaration, max_ply or another."""
     plies: int
     start: str
     """``startpos`` or ``sfen ...``: the position before the first of ``moves``."""
     moves: str
-    """Moves in USI, separated by spaces, the opening's included."""
+    """All moves in USI, also those of the opening, separated by spaces."""
     values: tuple[float | None, ...] = ()
-    """What the mover expected before each move, in [-1, 1]. None: unknown; empty: all unknown."""
+    """Value that the mover expected before each move, in [-1, 1]; None if it is unknown.
+
+    Empty if all values are unknown."""
     time: float = field(default_factory=now)
-    """End of the game, in seconds since the epoch."""
+    """Time at which the game ended, in seconds since the epoch."""
 
     def __post_init__(self) -> None:
         if len(self.moves.split()) != self.plies or len(self.values) not in {0, self.plies}:
@@ -98,25 +100,25 @@ class MatchGame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RatingRow:
-    """The rating of a player, from all games in the run's database."""
+    """The rating of a player, computed from all games in the run's database."""
 
     player: str
     elo: float
     low: float | None
     """Lower bound of the 95 % interval of ``elo``; None: unknown."""
     high: float | None
-    """Upper bound of the interval; None: unknown."""
+    """Upper bound of the 95 % interval of ``elo``; None: unknown."""
     games: int
     time: float = field(default_factory=now)
-    """Time of the rating, in seconds since the epoch."""
+    """Time at which the rating was computed, in seconds since the epoch."""
 
 
 class MatchTable:
-    """Writes evaluations into a run's database, also while the run trains.
+    """Writes evaluations into a run's database, even while the run trains.
 
-    Needs no lock of the run: each call is one transaction and waits up to 10 s for other writers.
-    Calls may come from any thread but must not overlap. All methods raise DatabaseError if the file
-    can't be opened or written.
+    The run's lock is not needed, because each call is one transaction and waits up to 10 s for
+    other writers. Calls may come from any thread but must not overlap. All methods raise
+    DatabaseError if the file can't be opened or written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -126,12 +128,13 @@ class MatchTable:
         self._connection = open_database(self._path)
 
     def begin(self, id: str, step: int, data: dict[str, Any]) -> None:
-        """Record an evaluation as running; an interrupted one as running again.
+        """Record that a new or an interrupted evaluation is running.
 
         Args:
             id: the evaluation's id.
-            step: training step of the weights that are measured.
-            data: the known fields of ``keisei.events.Evaluation``, and any other JSON fields.
+            step: training step of the weights that are evaluated.
+            data: those fields of ``keisei.events.Evaluation`` that are known, and any other fields
+                with JSON values.
         """
         fields = {"run": self._run, **_BLANK, "state": "running", **data}
         fields |= {"id": id, "step": step, "time": now()}
@@ -141,11 +144,11 @@ class MatchTable:
     def update(self, id: str, state: str, data: dict[str, Any]) -> None:
         """Record an evaluation's new state and the fields that changed.
 
-        Raises DatabaseError if it has not begun.
+        Raises DatabaseError if ``begin`` was not called for the evaluation.
         """
         with transaction(self._connection, self._path) as connection:
             row = connection.execute("SELECT data FROM evaluation WHERE id = ?", (id,)).fetchone()
-            if row is None:  # never begun, or a resumed run removed it
+            if row is None:  # `begin` was not called, or a resumed run removed it
                 raise DatabaseError(f"{self._path}: no evaluation {id!r}")
             fields = read_row(self._path, row[0]) | data | {"id": id, "state": state, "time": now()}
             connection.execute(
@@ -154,7 +157,7 @@ class MatchTable:
             )
 
     def add(self, evaluation: str, games: Iterable[MatchGame]) -> None:
-        """Write finished games. A game replaces an earlier one of the same number."""
+        """Write finished games. A game replaces an earlier game with the same number."""
         rows = [_row(evaluation, game) for game in games]
         names = {name for row in rows for name in (row["black"], row["white"])}
         with transaction(self._connection, self._path) as connection:
@@ -163,7 +166,7 @@ class MatchTable:
             connection.executemany(_ADD, rows)
 
     def games(self, evaluation: str) -> list[MatchGame]:
-        """Read the games of an evaluation, by number."""
+        """Read the games of an evaluation, sorted by number."""
         query = f"{MATCH_GAME} WHERE evaluation = ? ORDER BY number"
         cursor = self._connection.cursor()
         cursor.row_factory = sqlite3.Row
@@ -175,7 +178,7 @@ class MatchTable:
             raise damaged(self._path, error) from error
 
     def save_ratings(self, ratings: Iterable[RatingRow]) -> None:
-        """Replace all ratings: they come from one fit over all games."""
+        """Replace all ratings, because one fit over all games computes them together."""
         rows = [asdict(rating) for rating in ratings]
         with transaction(self._connection, self._path) as connection:
             _insert_players(connection, {row["player"] for row in rows})
@@ -194,7 +197,7 @@ class MatchTable:
 def player_kind(name: str) -> str:
     """Return the kind of a player: ``random``, ``material``, ``network`` or ``engine``.
 
-    A network's name is ``<run id>@<step>``.
+    A network's name is ``<run id>@<step>``, which `` greedy`` or `` T=...`` may follow.
     """
     if name in {"random", "material"}:
         return name
@@ -202,13 +205,13 @@ def player_kind(name: str) -> str:
 
 
 def read_values(text: str) -> list[float | None]:
-    """Parse the column ``values``."""
+    """Parse the text in the column ``values`` of a game."""
     found: list[float | None] = json.loads(text)
     return found
 
 
 def _insert_players(connection: sqlite3.Connection, names: Iterable[str]) -> None:
-    """Make rows for those players that have none yet."""
+    """Insert a row for each player that does not have one yet."""
     connection.executemany(
         "INSERT OR IGNORE INTO player (name, kind) VALUES (?, ?)",
         [(name, player_kind(name)) for name in sorted(names)],
@@ -216,8 +219,8 @@ def _insert_players(connection: sqlite3.Connection, names: Iterable[str]) -> Non
 
 
 def _row(evaluation: str, game: MatchGame) -> dict[str, Any]:
-    """Return the parameters of ``_ADD``."""
-    # JSON has no NaN. A value head is not precise to more than four digits.
+    """Return the parameters of the statement ``_ADD`` for a game."""
+    # JSON has no NaN. More than four digits of a value head's output mean nothing.
     values = [
         round(value, 4) if value is not None and math.isfinite(value) else None
         for value in game.values
@@ -226,7 +229,7 @@ def _row(evaluation: str, game: MatchGame) -> dict[str, Any]:
 
 
 def _game(row: dict[str, Any]) -> MatchGame:
-    """Turn a row of ``MATCH_GAME`` into a game."""
+    """Turn a row of the query ``MATCH_GAME`` into a game."""
     del row["id"], row["evaluation"]
     return MatchGame(**row | {"values": tuple(read_values(row["values"]))})
 

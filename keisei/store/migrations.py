@@ -1,4 +1,4 @@
-"""The tables of a run's database, and what brings older databases up to date."""
+"""The tables of a run's database, and the scripts that update older databases."""
 
 import sqlite3
 
@@ -36,13 +36,13 @@ CREATE TABLE rating (
     games INTEGER NOT NULL, time REAL NOT NULL);
 """
 MIGRATIONS = (_TABLES, _MATCHES)
-"""Script k turns a database of version k into one of version k + 1. An empty one has version 0."""
+"""Script k turns a database of version k into version k + 1; an empty database has version 0."""
 VERSION = len(MIGRATIONS)
 
 
 def create_tables(connection: sqlite3.Connection, version: int = 0) -> None:
-    """Make the tables that a database of a version lacks, in the caller's transaction."""
-    # Not executescript: it would commit the open transaction.
+    """Create the tables that a database of ``version`` lacks, in the caller's transaction."""
+    # `executescript` would commit the open transaction.
     for script in MIGRATIONS[version:]:
         for statement in script.split(";"):
             connection.execute(statement)

@@ -1,4 +1,4 @@
-"""A read-only view of a run's files, also while the run writes them."""
+"""Read a run's files, even while the run writes them."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -41,7 +41,7 @@ _ALL = """
 SELECT iteration, step, time, value FROM metric JOIN iteration USING (iteration)
 WHERE name = :name AND iteration BETWEEN :low AND :high ORDER BY iteration
 """
-# With a single min() or max() SQLite takes the other columns from the row that holds it.
+# With a single min() or max(), SQLite reads the other columns from the row of that value.
 _THINNED = """
 WITH
 point AS (SELECT iteration, value FROM metric
@@ -58,9 +58,9 @@ ORDER BY iteration
 
 
 class RunReader:
-    """Reads a run's files. Each call opens the database itself, so all threads may call at once.
+    """Reads a run's files. Each call opens the database, so threads may call at the same time.
 
-    While the run has no database yet, the answers are empty. All methods raise DatabaseError if
+    As long as the run has no database, the results are empty. All methods raise DatabaseError if
     the database can't be read.
     """
 
@@ -88,14 +88,15 @@ class RunReader:
         """Return time series of metrics, thinned without losing spikes.
 
         Args:
-            keys: names of metrics; None: all.
+            keys: names of metrics; None: all metrics.
             start: first step to return; None: from the beginning.
             end: last step to return; None: to the end.
-            max_points: most points of a series, 5 or more. A longer series is cut into spans of
-                equally many iterations. Each span keeps its smallest and largest value and one
-                that is not finite; the series keeps its first and last value. The spans stay the
-                same as the series grows, until their length doubles.
-            after: return only iterations after this one: pass the ``cursor`` of the last answer.
+            max_points: largest number of points in a series, 5 or more. A longer series is cut
+                into spans of equally many iterations. The result contains each span's smallest
+                value, largest value and one value that is not finite, and the first and last value
+                of the series. As the series grows, its spans stay until their length doubles.
+            after: return only later iterations than this one. Pass the ``cursor`` of the previous
+                result to get only what is new.
 
         Returns:
             A dict of three items::
@@ -105,7 +106,7 @@ class RunReader:
                  "nonfinite": [name, ...],
                  "cursor": newest iteration of the run, 0 if there is none}
 
-            A value that was NaN or infinite is None, and ``nonfinite`` holds the metric's name.
+            NaN and infinite values become None; ``nonfinite`` lists the metrics that have any.
         """
         if max_points < 5:
             raise ValueError(f"max_points: at least 5 (got {max_points})")
@@ -121,7 +122,7 @@ class RunReader:
     def games(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
         """Return recorded games without their moves, newest first.
 
-        ``after``: the last id of the page before.
+        ``after``: the last id of the previous page, to get the next page.
         """
         query = f"{_GAME} WHERE ? IS NULL OR id < ? ORDER BY id DESC LIMIT ?"
         with self._open() as db:
@@ -137,13 +138,13 @@ class RunReader:
         return dict(row) if row else None
 
     def evaluations(self) -> list[dict[str, Any]]:
-        """Return the last event, ``created`` and ``finished`` of evaluations, newest first."""
+        """Return all evaluations: last event, ``created`` and ``finished``, newest first."""
         with self._open() as db:
             rows = db.execute(f"{_EVALUATION} ORDER BY created DESC").fetchall()
         return [_evaluation(self._database, row) for row in rows]
 
     def evaluation(self, key: str) -> dict[str, Any] | None:
-        """Return one evaluation, or None."""
+        """Return the evaluation with the id ``key``, or None."""
         with self._open() as db:
             row = db.execute(f"{_EVALUATION} WHERE id = ?", (key,)).fetchone()
         return _evaluation(self._database, row) if row else None
@@ -153,9 +154,8 @@ class RunReader:
     ) -> list[dict[str, Any]]:
         """Return games of one evaluation or of all (None), newest first.
 
-        They have ``evaluation``, ``id`` and the fields of ``MatchGame``, without ``moves`` and
-        ``values``.
-        ``after``: the last id of the page before.
+        A game has ``evaluation``, ``id`` and the fields of ``MatchGame`` except ``moves`` and
+        ``values``. ``after``: the last id of the previous page, to get the next page.
         """
         query = (
             f"{MATCH_GAME} WHERE (?1 IS NULL OR evaluation = ?1) AND (?2 IS NULL OR game.id < ?2)"
@@ -175,23 +175,23 @@ class RunReader:
         return {**row, "values": read_values(row["values"])} if row else None
 
     def outcomes(self) -> list[tuple[str, str, float]]:
-        """Return black, white and black's points of all games of evaluations, oldest first.
+        """Return (black, white, black's points) of all evaluation games, oldest first.
 
-        Games with the same players, moves and result are one game: the same seed plays it again.
-        Games that were cut at the maximum ply give half a point.
+        Games with the same players, moves and result count as one game, because an equal seed
+        repeats a game. A game that ended at the maximum ply gives half a point.
         """
         with self._open_matches() as db:
             return [tuple(row) for row in db.execute(_OUTCOMES)]
 
     def ratings(self) -> list[dict[str, Any]]:
-        """Return the newest ratings, strongest first: the fields of ``RatingRow``, and ``kind``."""
+        """Return the ratings, strongest player first: the fields of ``RatingRow``, and ``kind``."""
         with self._open_matches() as db:
             return [dict(row) for row in db.execute(_RATING)]
 
     def events(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
         """Return statuses and alerts, newest first: their fields, ``id``, ``topic``, ``event``.
 
-        ``after``: the last id of the page before.
+        ``after``: the last id of the previous page, to get the next page.
         """
         query = (
             "SELECT id, topic, event, data FROM event"
@@ -207,7 +207,7 @@ class RunReader:
     def checkpoints(self) -> list[dict[str, Any]]:
         """Return ``step``, ``path``, ``created`` and ``bytes`` of checkpoints, newest first.
 
-        A damaged manifest adds ``error``. The other files are not verified here, but on loading.
+        If the manifest is damaged, there is an ``error`` too. Other files are not verified here.
         """
         return [_checkpoint(path) for path in reversed(checkpoint_folders(self.path / CHECKPOINTS))]
 
@@ -217,7 +217,7 @@ class RunReader:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        """Open one snapshot of the database for the queries of a call."""
+        """Open a snapshot of the database, which all queries of a call read."""
         file = self._database
         check_file(file)
         try:
@@ -228,14 +228,14 @@ class RunReader:
                 yield connection
         except ERRORS as error:
             raise to_database_error(file, error) from error
-        except UnicodeEncodeError:  # a parameter is not UTF-8: the caller's error
+        except UnicodeEncodeError:  # an argument of the caller is not UTF-8
             raise
-        except (TypeError, ValueError) as error:  # a column does not hold what we wrote
+        except (TypeError, ValueError) as error:  # a column contains a wrong value
             raise damaged(file, error) from error
 
     @contextmanager
     def _open_matches(self) -> Iterator[sqlite3.Connection]:
-        """Open the tables of matches. They are empty in a database of version 1, which has none."""
+        """Open the database. Version 1 has no tables of matches: open empty tables instead."""
         with self._open() as db:
             if read_version(db, self._database) >= 2:
                 yield db
@@ -245,7 +245,7 @@ class RunReader:
 
 
 def _connect(file: Path) -> sqlite3.Connection:
-    """Open a database read-only; an empty one if the file does not exist."""
+    """Open a database read-only. If the file does not exist, return an empty database."""
     if file.exists():
         return sqlite3.connect(
             f"{file.as_uri()}?mode=ro", uri=True, timeout=10, isolation_level=None
@@ -263,7 +263,7 @@ def _empty() -> sqlite3.Connection:
 def _range(
     db: sqlite3.Connection, start: int | None, end: int | None, after: int | None
 ) -> tuple[int, int]:
-    """Turn a range of steps into one of iterations; (1, 0) if it holds none."""
+    """Turn a range of steps into a range of iterations; (1, 0) if there are none in it."""
     query = (
         "SELECT min(iteration), max(iteration) FROM iteration"
         " WHERE (?1 IS NULL OR step >= ?1) AND (?2 IS NULL OR step <= ?2)"
@@ -277,13 +277,13 @@ def _range(
 def _series(
     db: sqlite3.Connection, name: int | None, low: int, high: int, max_points: int
 ) -> dict[str, list[Any]]:
-    """Read one metric in a range of iterations, thinned to ``max_points``."""
+    """Read one metric in a range of iterations, thinned to at most ``max_points``."""
     bounds = {"name": name, "low": low, "high": high}
     count, nonfinite = db.execute(_COUNT, bounds).fetchone()
     shift = 0
     if count > max_points:
         each = 3 if nonfinite else 2
-        # The range may begin and end inside a span: one span more than the quotient.
+        # The range may begin and end inside a span, which makes one span more than the quotient.
         while each * ((high >> shift) - (low >> shift) + 1) + 2 > max_points:
             shift += 1
     rows = db.execute(_THINNED if shift else _ALL, {**bounds, "shift": shift}).fetchall()
@@ -292,17 +292,17 @@ def _series(
 
 
 def _evaluation(file: Path, row: sqlite3.Row) -> dict[str, Any]:
-    """Turn a row of ``_EVALUATION`` into an answer."""
+    """Turn a row of the query ``_EVALUATION`` into a result of the reader."""
     data = read_row(file, row["data"])
     if not (isinstance(data.get("id"), str) and isinstance(data.get("state"), str)):
         raise damaged(file, "an evaluation without id and state")
-    data.pop("event", None)  # the event's name is no field of an evaluation
+    data.pop("event", None)  # the event's name is not a field of an evaluation
     finished = row["time"] if data["state"] in EVALUATION_ENDED else None
     return {**data, "created": row["created"], "finished": finished}
 
 
 def _checkpoint(path: Path) -> dict[str, Any]:
-    """Describe a checkpoint by its manifest."""
+    """Return a checkpoint's step, path, time and size, from its manifest."""
     found: dict[str, Any] = {"step": int(path.name), "path": str(path)}
     try:
         manifest = read_manifest(path)

@@ -1,11 +1,11 @@
-"""The settings of a resumed run: its own ones, with those that may change."""
+"""The settings of a resumed run: its own settings, plus those changes that are allowed."""
 
 from typing import Any
 
 from keisei.config import Settings
 
 MAY_CHANGE = (
-    "run.root",  # says where to look for the run, nothing about it
+    "run.root",  # only says where to look for the run
     "run.steps",
     "run.minutes",
     "run.checkpoint_seconds",
@@ -14,25 +14,25 @@ MAY_CHANGE = (
     "log",
     "evaluation",
 )
-"""Settings and whole sections that may change on ``--resume``; all others stay as they were."""
+"""Settings and whole sections that may change on ``--resume``; all others keep their values."""
 
 _DECIDED = {"device": "auto", "compute.dtype": "auto", "compute.threads": 0}
-"""Values that leave a setting to Keisei. The run has decided them already: no conflict."""
+"""Values that leave the choice to Keisei. They never conflict with a run's choice."""
 
 
 def resumed_settings(kept: Settings, given: Settings) -> tuple[Settings, list[str]]:
-    """Merge the settings of a run with the ones given on ``--resume``.
+    """Merge the settings of a run with the settings that are given on ``--resume``.
 
-    Only explicit settings are merged: those that a file, the environment or a flag names
-    (pydantic's ``model_fields_set``).
+    Only explicit settings are merged. A setting is explicit if a file, the environment or a flag
+    gives it (pydantic's ``model_fields_set``).
 
     Args:
         kept: the settings in ``run.toml``.
         given: the settings of this start.
 
     Returns:
-        ``kept`` with the explicit settings that may change, and the dotted keys of explicit
-        settings that differ and were ignored: show these to the user.
+        ``kept``, updated by the explicit settings that may change, and the dotted keys of the
+        explicit settings that differ but were ignored. Show these keys to the user.
     """
     tree = kept.model_dump()
     ignored = []

@@ -1,4 +1,4 @@
-"""Drive other shogi programs by the Universal Shogi Interface (USI), and be one for GUIs.
+"""Drive shogi engines by the Universal Shogi Interface (USI), and act as an engine for GUIs.
 
 ::
 

@@ -1,4 +1,4 @@
-"""Run another program with pipes to it, and leave no process or pipe behind at the end."""
+"""Run another program, talk to it by pipes, and leave no process or pipe behind."""
 
 import asyncio
 import contextlib
@@ -18,23 +18,26 @@ from keisei.usi.protocol import Lines, printable
 NICENESS = 10
 """Niceness of engines, so that training beside them has priority."""
 OUTPUT_LIMIT = 16 * 2**20
-"""Bytes that a program may write, standard error included, between two calls of ``listen``.
+"""Bytes that a program may write between two calls of ``listen``, standard error included.
 
 A program that writes more is killed."""
 TAIL = 2_000
-"""Newest bytes of standard error that are kept."""
+"""Number of bytes at the end of standard error that are kept."""
 _OUTPUT_GRACE = 0.3
-"""Seconds that output may stay open after the exit, or the reverse: a forked child may hold it."""
+"""Seconds to wait for the second of two events: the exit and the end of output.
+
+Without this limit, a forked child could keep the output open for ever."""
 _REAP_SECONDS = 5.0
-"""Seconds to wait for the system to report that the process ended."""
+"""Seconds to wait until the system reports that the process has ended."""
 
 
 class Child(asyncio.SubprocessProtocol):
     """A running program, in a process group of its own.
 
-    The event loop reports data and exit by callbacks, without a reading task for each pipe. So no
-    task can outlive its owner, and ``close`` closes a pipe even if a process that left the group
-    holds its other end. The ``Process`` classes of anyio and asyncio have no public way to do that.
+    The event loop reports data and exit by callbacks, without a reading task for each pipe.
+    Therefore no task can outlive its owner, and ``close`` closes a pipe even if a process outside
+    the group has the pipe's other end. The ``Process`` classes of anyio and asyncio have no public
+    way to do that.
     """
 
     def __init__(self, on_line: Callable[[str], None], on_gone: Callable[[str], None]) -> None:
@@ -52,16 +55,16 @@ class Child(asyncio.SubprocessProtocol):
     async def start(
         cls, path: Path, on_line: Callable[[str], None], on_gone: Callable[[str], None]
     ) -> Self:
-        """Start a program in the folder that holds it. Raises OSError.
+        """Start a program; its working directory is its own folder. Raises OSError.
 
         Args:
-            path: the program, absolute.
-            on_line: called with each line of its output, after ``listen`` and until ``pause``.
-            on_gone: called once, with the reason, when no more output can come.
+            path: absolute path of the program.
+            on_line: function that gets each line of output between ``listen`` and ``pause``.
+            on_gone: function that is called once, with the reason, when no more output can come.
         """
         loop = asyncio.get_running_loop()
         command = await anyio.to_thread.run_sync(_command, path)
-        with anyio.CancelScope(shield=True):  # else a started process might have no owner
+        with anyio.CancelScope(shield=True):  # a cancelled start could leave a process
             _, child = await loop.subprocess_exec(
                 lambda: cls(on_line, on_gone), *command, cwd=path.parent, start_new_session=True
             )
@@ -69,35 +72,35 @@ class Child(asyncio.SubprocessProtocol):
         return child
 
     def send(self, *lines: str) -> None:
-        """Write lines. Never waits; drops them if the program no longer reads."""
+        """Write lines to the program without waiting. If its input is closed, drop the lines."""
         pipe = cast("asyncio.WriteTransport | None", self._transport.get_pipe_transport(0))
         if pipe is not None and not pipe.is_closing():
             pipe.write("".join(line + "\n" for line in lines).encode())
 
     def listen(self) -> None:
-        """Read its output, up to ``OUTPUT_LIMIT`` bytes from now on."""
+        """Start to read the output; up to ``OUTPUT_LIMIT`` bytes are allowed from now on."""
         self._left = OUTPUT_LIMIT
         self._output.resume_reading()
 
     def pause(self) -> None:
-        """Stop reading: a program that floods then waits at a full pipe."""
+        """Stop reading the output. A program that writes much then waits at a full pipe."""
         self._output.pause_reading()
 
     @property
     def last_words(self) -> str:
-        """The last three lines of its standard error, as one line for messages."""
+        """The last three lines of the program's standard error, joined to one line for messages."""
         text = self._tail.decode("utf-8", "replace")
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         return printable(" / ".join(lines[-3:]))
 
     def cpu_seconds(self) -> float:
-        """Return the CPU time of the process and its ended children; 0 once it is gone. Blocks."""
+        """Return the CPU seconds of the process and its ended children; 0 after its end. Blocks."""
         with contextlib.suppress(psutil.Error):
             return float(sum(psutil.Process(self._transport.get_pid()).cpu_times()[:4]))
         return 0.0
 
     async def close(self, patience: float = 0.0) -> None:
-        """Wait up to ``patience`` seconds for its end, then kill what is left of its group."""
+        """Wait up to ``patience`` seconds for the end, then kill the rest of the process group."""
         with anyio.CancelScope(shield=True):
             try:
                 with anyio.move_on_after(patience):
@@ -113,7 +116,7 @@ class Child(asyncio.SubprocessProtocol):
                 await self._closed.wait()
 
     def _kill(self) -> None:
-        # After the exit is reported, the system may give its id to another process.
+        # After the exit is reported, another process may get the same id.
         if not self._exited.is_set():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._transport.get_pid(), signal.SIGKILL)
@@ -130,11 +133,11 @@ class Child(asyncio.SubprocessProtocol):
     # --- called by the loop -----------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The program runs."""
+        """Store the transport of the program, which has just started."""
         self._transport = cast("asyncio.SubprocessTransport", transport)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
-        """The program wrote to standard output or standard error."""
+        """Handle data that the program wrote to standard output or standard error."""
         if fd == 2:
             self._tail = (self._tail + data)[-TAIL:]
         self._left -= len(data)
@@ -146,22 +149,22 @@ class Child(asyncio.SubprocessProtocol):
                 self._on_line(line)
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        """The program closed a pipe, or ended."""
+        """Count the end of standard output. The program closed the pipe or ended."""
         if fd == 1:
             self._count_end()
 
     def process_exited(self) -> None:
-        """The program ended: kill the children that it left."""
+        """Kill the child processes that the program left when it ended."""
         self._kill()
         self._exited.set()
         self._count_end()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The process has ended and all pipes are closed."""
+        """Record that the process has ended and all pipes are closed."""
         self._closed.set()
 
     def _count_end(self) -> None:
-        """Count the exit and the end of output. Either may come first, and the other never."""
+        """Count the exit or the end of output. Either may come first; the other may never come."""
         self._ends += 1
         if self._ends == 2:
             self._report_gone(self._describe_end())
@@ -179,12 +182,12 @@ class Child(asyncio.SubprocessProtocol):
 
 
 def _command(path: Path) -> list[str]:
-    """Return a command that starts a program niced and dies with this process.
+    """Return a command that runs a program at low priority and kills it if this process dies.
 
     ``setpriv`` and ``nice`` each replace themselves by the next program. Niceness must be set at
-    the start, because running threads keep the one that they began with. Without ``setpriv``
-    (util-linux), an engine that hangs survives if this process is killed by SIGKILL; other engines
-    quit when their input ends.
+    the start, because running threads keep their niceness. If ``setpriv`` (util-linux) is missing
+    and this process is killed by SIGKILL, an engine that hangs survives; other engines quit when
+    their input ends.
     """
     guard = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
     return [*guard, "nice", "-n", str(NICENESS), str(path)]

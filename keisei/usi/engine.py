@@ -1,4 +1,4 @@
-"""Drive a USI engine: start it, ask it for moves, survive whatever it does."""
+"""Drive a USI engine: start it, ask it for moves, and handle its failures."""
 
 import asyncio
 import difflib
@@ -28,15 +28,15 @@ from keisei.usi.spec import EngineSpec
 
 _Answer = TypeVar("_Answer", UsiOk, ReadyOk, BestMove)
 _DEBIAN = {"fairy-stockfish": "fairy-stockfish", "gpsusi": "gpsshogi"}
-"""Engine to its Debian package, which installs to a folder that is often not in ``PATH``."""
+"""Debian package of each engine. The package's folder is often not in ``PATH``."""
 
 
 class EngineError(Exception):
-    """An engine failed. The message names it and quotes the end of its standard error."""
+    """An engine failed. The message names the engine and quotes its last error output."""
 
 
 class EngineStartError(EngineError):
-    """The engine cannot start as asked: no such program, not USI, or an unknown option."""
+    """The engine cannot start: there is no such program or option, or it is not a USI engine."""
 
 
 class EngineTimeout(EngineError):
@@ -52,43 +52,43 @@ class Timeouts:
     """Seconds that an engine has for each kind of answer."""
 
     usi: float = 10.0
-    """From ``usi`` to ``usiok``; GUIs give 2 to 10."""
+    """Seconds from ``usi`` to ``usiok``; GUIs allow 2 to 10."""
     ready: float = 60.0
-    """From ``isready`` to ``readyok``, in which engines load their data."""
+    """Seconds from ``isready`` to ``readyok``, in which engines load their data."""
     move: float = 60.0
-    """For a move that has a limit of nodes or depth alone."""
+    """Seconds for a move that is limited only by nodes or depth."""
     margin: float = 10.0
-    """For a move, beyond its ``movetime`` or ``byoyomi``: engines run at low priority."""
+    """Seconds that a move may exceed its ``movetime`` or ``byoyomi``; engines have low priority."""
     stop: float = 5.0
-    """From ``stop`` to the move of an abandoned search."""
+    """Seconds from ``stop`` to the move of an abandoned search."""
     quit: float = 1.0
-    """From ``quit`` to its exit; then it is killed."""
+    """Seconds from ``quit`` to the engine's exit. After that the engine is killed."""
 
 
 class Engine:
-    """A running engine, as an async context manager. Only ``stop`` may be called by another task.
+    """A running engine, as an async context manager. Other tasks may call only ``stop``.
 
-    The program runs niced, in a process group of its own, which is killed however the block ends.
-    Any method may raise EngineTimeout or EngineGone; after EngineGone the engine is unusable. If a
-    timeout or a cancellation abandons a search, the next command first ends that search and drops
-    its late answer.
+    The program runs at low priority in a process group of its own. This group is killed at the end
+    of the block in all cases. Any method may raise EngineTimeout or EngineGone; after EngineGone
+    the engine is unusable. If a timeout or a cancellation abandons a search, the next command first
+    ends that search and drops its late answer.
 
     Args:
         spec: the program, its options and the limits of each move.
-        timeouts: how long to wait for answers.
+        timeouts: seconds to wait for each kind of answer.
     """
 
     def __init__(self, spec: EngineSpec, timeouts: Timeouts | None = None) -> None:
         self.spec = spec
         self.name = Path(spec.path).name
-        """The name that the engine gives itself; its file name until it does."""
+        """The name that the engine sends; before that, the name of its file."""
         self.author = ""
         self.options: dict[str, Option] = {}
-        """The engine's options, by name in lower case."""
+        """The engine's options; the keys are their names in lower case."""
         self.info: Info | None = None
-        """The newest ``info`` with a score or a line, of the current or last search.
+        """The newest ``info`` of the current or last search that has a score or a variation.
 
-        Only the best line counts, not the others of MultiPV, and no score that is a mere bound."""
+        Only the best variation of MultiPV counts, and no score that is only a bound."""
         self._timeouts = timeouts or Timeouts()
         self._greeted = False
         self._awaited: tuple[type[Message], asyncio.Future[Any]] | None = None
@@ -99,7 +99,7 @@ class Engine:
         """Start the engine, set its options, and wait until it is ready.
 
         Raises:
-            EngineStartError: the engine cannot be used; the message says why.
+            EngineStartError: the engine cannot be used. The message says why.
         """
         path = await anyio.to_thread.run_sync(find_engine, self.spec.path)
         try:
@@ -122,15 +122,15 @@ class Engine:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Tell the engine to quit; kill it at once if an exception ends the block."""
+        """Tell the engine to quit. If an exception ends the block, kill the engine at once."""
         self._handle_gone("was closed")
         if kind is None:
-            self._child.listen()  # an engine that waits for us to read its output would not read
+            self._child.listen()  # an engine whose output is full would not read "quit"
             self._child.send("quit")
         await self._child.close(self._timeouts.quit if kind is None else 0)
 
     def cpu_seconds(self) -> float:
-        """Return the CPU time of the program and its ended children; 0 once it is gone. Blocks."""
+        """Return the CPU seconds of the program and its ended children; 0 after its end. Blocks."""
         return self._child.cpu_seconds()
 
     async def new_game(self) -> None:
@@ -140,11 +140,11 @@ class Engine:
         self._child.send("usinewgame")
 
     async def go(self, position: str) -> BestMove:
-        """Return the engine's move as it wrote it. The caller must check that the move is legal.
+        """Return the engine's move, unchecked. The caller must check that the move is legal.
 
         Args:
-            position: ``startpos moves 7g7f ...`` or ``sfen ... moves ...``, from the start of the
-                game, because engines need the moves to see repetitions.
+            position: ``startpos moves 7g7f ...`` or ``sfen ... moves ...``, with all moves from the
+                start of the game, because engines need them to recognise repetitions.
         """
         await self._drop_late_move()
         limit = self.spec.seconds
@@ -160,11 +160,11 @@ class Engine:
             raise
 
     def stop(self) -> None:
-        """Make the engine move now: a waiting ``go`` returns soon."""
+        """Make the engine move now, so that a waiting ``go`` returns soon."""
         self._child.send("stop")
 
     def game_over(self, result: Literal["win", "lose", "draw"]) -> None:
-        """Tell the engine how its game ended."""
+        """Tell the engine whether it won, lost or drew the game."""
         self._child.send(f"gameover {result}")
 
     async def _greet(self) -> None:
@@ -172,7 +172,7 @@ class Engine:
         self._greeted = True
         chosen = dict(self.spec.options)
         given = {name.lower() for name in chosen}
-        for name in ("USI_Ponder", "Ponder"):  # else it thinks in its opponent's time
+        for name in ("USI_Ponder", "Ponder"):  # else the engine thinks on its opponent's time
             option = self.options.get(name.lower())
             if option and option.type == "check" and name.lower() not in given:
                 chosen[name] = "false"
@@ -192,7 +192,7 @@ class Engine:
         return set_option(option.name, value)
 
     def _similar_options(self, name: str) -> str:
-        """Return the end of a message: the options that ``name`` may mean, or all options."""
+        """Return the end of a message: options with similar names, or else up to 20 options."""
         near = difflib.get_close_matches(name.lower(), self.options, n=3, cutoff=0.5)
         names = [printable(self.options[each].name) for each in near or sorted(self.options)[:20]]
         if not names:
@@ -206,7 +206,7 @@ class Engine:
             self._owes_move = False
 
     async def _request(self, kind: type[_Answer], seconds: float, *commands: str) -> _Answer:
-        """Send commands; wait for the answer to the last one, and return it."""
+        """Send commands, wait for the answer to the last command, and return this answer."""
         if self._awaited is not None:
             raise RuntimeError(f"{self.name}: two tasks use this engine at once")
         if self._lost is not None:
@@ -257,7 +257,7 @@ class Engine:
 
 
 def find_engine(name: str) -> Path:
-    """Return the program of this name or path. Raises EngineStartError."""
+    """Find a program by its name or path, and return its path. Raises EngineStartError."""
     found = shutil.which(str(Path(name).expanduser()) if name.startswith("~/") else name)
     if found is None and "/" not in name:
         package = _DEBIAN.get(name)

@@ -1,8 +1,8 @@
 """Parse the lines that USI engines write.
 
 Sources: the USI specification with Shogidokoro's extensions (hgm.nubati.net/usi.html), and the
-output of real engines. Engines write much that no specification describes, so nothing here raises:
-a line without meaning gives None.
+output of real engines. Engines write many lines that no specification describes. Therefore no
+function here raises an error: a line without a meaning gives None.
 """
 
 import re
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 LINE_LIMIT = 65_536
-"""Longest line in bytes; the rest of a longer one is dropped."""
+"""Longest line in bytes; the rest of a longer line is dropped."""
 UNKNOWN_MATE = 9_999
-"""Stands for the plies to a mate if the engine does not give them (``score mate +``)."""
+"""Replaces the number of plies to a mate if the engine gives none (``score mate +``)."""
 
 OptionType = Literal["check", "spin", "combo", "button", "string", "filename"]
 _OPTION = re.compile(rf"name\s+(.+?)\s+type\s+({'|'.join(get_args(OptionType))})(?:\s+(.*))?")
@@ -33,7 +33,7 @@ class Option:
     """``option``: a setting of the engine."""
 
     name: str
-    """As the engine writes it; it may contain spaces."""
+    """The option's name as the engine writes it; it may contain spaces."""
     type: OptionType
     default: str | None = None
     low: int | None = None
@@ -44,7 +44,7 @@ class Option:
     def problem_with(self, value: str | None) -> str | None:
         """Return a message that says what is wrong with a value; None if the value is good.
 
-        A button takes None, every other type takes a text.
+        The value of a button is None; the value of any other type is a text.
         """
         if (self.type == "button") != (value is None):
             return "takes no value" if self.type == "button" else "needs a value"
@@ -81,7 +81,7 @@ class BestMove:
     move: str
     """A USI move, ``resign``, ``win`` (a declaration), or any other word that the engine wrote."""
     ponder: str | None = None
-    """The reply that the engine expects."""
+    """The opponent's reply that the engine expects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,25 +91,25 @@ class Checkmate:
     moves: tuple[str, ...]
     """The moves to mate; empty if the engine found none."""
     failure: str | None = None
-    """``nomate``, ``timeout`` or ``notimplemented``."""
+    """``nomate``, ``timeout`` or ``notimplemented``; None if the engine gave moves."""
 
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """``info``: the state of a search. Scores are from the engine's side; None if not given."""
+    """``info``: the state of a search. Scores are from the engine's side; None: not given."""
 
     depth: int | None = None
     nodes: int | None = None
     time: int | None = None
-    """Milliseconds."""
+    """Duration of the search in milliseconds."""
     cp: int | None = None
     """Score in hundredths of a pawn."""
     mate: int | None = None
-    """Plies to mate, negative if the engine is mated; +-``UNKNOWN_MATE`` if it gives no number."""
+    """Plies to mate, negative if the engine is mated; +-``UNKNOWN_MATE``: number unknown."""
     pv: tuple[str, ...] = ()
-    """The principal variation. Some engines put words such as ``pass`` in it."""
+    """The principal variation, in which some engines write words such as ``pass``."""
     best: bool = True
-    """Whether this is the best line (the first of MultiPV) and the score is not a mere bound."""
+    """Whether this is the best variation (MultiPV 1) and its score is not just a bound."""
 
 
 Message = Identity | Option | UsiOk | ReadyOk | BestMove | Checkmate | Info
@@ -121,14 +121,14 @@ def printable(text: str) -> str:
 
 
 def parse(line: str) -> Message | None:
-    """Return the meaning of an engine's line; None if it has no meaning here."""
+    """Return the message that a line of an engine contains; None if there is none."""
     word, rest = _first_word(line)
     reader = _READERS.get(word)
     return reader(rest) if reader else None
 
 
 def _first_word(text: str) -> tuple[str, str]:
-    """Return the first word and the rest; any white space separates them."""
+    """Return the first word of a text and the rest after it, split at any white space."""
     word, *rest = text.split(maxsplit=1) or [""]
     return word, rest[0].strip() if rest else ""
 
@@ -156,7 +156,7 @@ def _option(rest: str) -> Option | None:
     default = found.get("default", [None])[0]
     return Option(
         name=name,
-        type=kind,  # type: ignore[arg-type]  # the pattern allows no other
+        type=kind,  # type: ignore[arg-type]  # the pattern allows no other word
         default="" if default == "<empty>" else default,
         low=_number(found.get("min", [""])[0] or ""),
         high=_number(found.get("max", [""])[0] or ""),
@@ -195,7 +195,7 @@ def _info(rest: str) -> Info:
     found: dict[str, Any] = {}
     for place, word in enumerate(words):
         after = words[place + 1 : place + 3]
-        if word in {"pv", "string"}:  # the rest of the line belongs to these
+        if word in {"pv", "string"}:  # the rest of the line belongs to this word
             if word == "pv":
                 found["pv"] = tuple(words[place + 1 :])
             break
@@ -223,13 +223,13 @@ _READERS: dict[str, Callable[[str], Message | None]] = {
 
 
 class Lines:
-    """Splits bytes into lines. Drops the part of a line beyond ``LINE_LIMIT``."""
+    """Splits bytes into lines. Drops the bytes of a line after the first ``LINE_LIMIT``."""
 
     def __init__(self) -> None:
         self._unfinished = bytearray()
 
     def feed(self, data: bytes) -> list[str]:
-        """Add bytes; return the lines that they complete, without line ends."""
+        """Add bytes. Return the lines that are now complete, without line ends."""
         *ended, begun = data.split(b"\n")
         lines = []
         for part in ended:
@@ -244,7 +244,7 @@ class Lines:
 
 
 def set_option(name: str, value: str | None) -> str:
-    """Return the ``setoption`` command; the value None presses a button."""
+    """Return the ``setoption`` command for an option. The value None presses a button."""
     if value is None:
         return f"setoption name {name}"
     return f"setoption name {name} value {value or '<empty>'}"

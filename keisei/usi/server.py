@@ -1,8 +1,8 @@
-"""Answer a shogi GUI as a USI engine: a line from the GUI goes in, the answers come out.
+"""Answer the commands of a shogi GUI as a USI engine.
 
 Sources: the USI specification with Shogidokoro's extensions (hgm.nubati.net/usi.html), and the
-behaviour of ShogiHome: it ignores options with a space in the name, always sets ``USI_Hash`` and
-``USI_Ponder``, and leaves no time between ``usinewgame`` and ``go``.
+behaviour of ShogiHome. ShogiHome ignores options with a space in the name, always sets ``USI_Hash``
+and ``USI_Ponder``, and sends ``go`` at once after ``usinewgame``.
 """
 
 import math
@@ -33,35 +33,35 @@ OPTIONS = (
 _BY_NAME = {option.name.lower(): option for option in OPTIONS}
 _BY_NAME["usi_multipv"] = _BY_NAME["multipv"]
 _LIMITS = frozenset(("nodes", "depth", "movetime", "byoyomi", "btime", "wtime", "binc", "winc"))
-"""Words of ``go`` that limit a search; they do so even together with ``infinite``."""
+"""Words of ``go`` that limit a search, even if ``infinite`` is given too."""
 _SET_OPTION = re.compile(r"name (.+?)(?: value(?: (.*))?)?")
 _LEAST_RATE = 1e-4
-"""Win rates are kept this far from 0 and 1, where the score would be infinite."""
+"""Smallest distance of a win rate from 0 and 1, at which the score would be infinite."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """A network's assessment of a position: move probabilities and a value."""
+    """A network's output for a position: move probabilities and a value."""
 
     moves: tuple[tuple[str, float], ...]
-    """All legal moves (USI) with their probabilities, the most probable first."""
+    """All legal moves (USI) with their probabilities, most probable move first."""
     value: float
     """P(win) - P(loss) for the side to move."""
 
 
 class Thinker(Protocol):
-    """Assesses positions for a session."""
+    """A network that assesses positions for a session."""
 
     @property
     def about(self) -> str:
-        """One line for people: the checkpoint and the device."""
+        """One line of text for people that names the checkpoint and the device."""
 
     @property
     def declaration(self) -> "Rule":
         """The entering-king rule of the training games."""
 
     def assess(self, position: "Position") -> Assessment:
-        """Assess a position that has a legal move; the moves that led to it count."""
+        """Assess a position that has a legal move. The moves that led to the position matter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +70,17 @@ class _Answer:
 
     move: str
     win_rate: float | None = None
-    """By the network, 1 if the move mates; None if the rules decided."""
+    """The network's win rate; 1 if the move mates, None if the rules chose the move."""
 
 
 class Session:
-    """A conversation with a GUI. No input raises an error; exceptions of ``load`` pass through.
+    """A session with a GUI. No input raises an error; exceptions of ``load`` pass through.
 
     Args:
         name: the engine's name.
-        load: returns the thinker for a device and a number of CPU threads. The first ``isready``
-            or ``go`` calls it, because ``usi`` needs an answer at once. A later one calls it again
-            if these options have changed.
+        load: function that returns the thinker for a device and a number of CPU threads. The first
+            ``isready`` or ``go`` calls it, not ``usi``, which needs an answer at once. A later
+            ``isready`` or ``go`` calls it again if these options have changed.
     """
 
     def __init__(self, name: str, load: Callable[[str, int], Thinker]) -> None:
@@ -93,12 +93,12 @@ class Session:
         self._random = random.Random()
         self._position = ["startpos"]
         self._pending: _Answer | None = None
-        """The answer to ``go infinite`` or ``go ponder``, until the GUI asks for it."""
+        """The answer to ``go infinite`` or ``go ponder``, which the GUI has not asked for yet."""
         self._bad_moves = 0
-        """Own moves in a row with a win rate below ``ResignWinRate``."""
+        """Number of consecutive own moves with a win rate below ``ResignWinRate``."""
 
     def hear(self, line: str) -> Iterator[str]:
-        """Yield the answers to a line. Send each of them before you ask for the next."""
+        """Yield the answers to a line. Send each answer before you ask for the next one."""
         word, *words = line.split() or [""]
         match word:
             case "usi":
@@ -116,7 +116,7 @@ class Session:
                 yield from self._stop()
             case "ponderhit":
                 yield from self._ponderhit()
-            case "usinewgame" | "gameover":  # no move of the last game is due any more
+            case "usinewgame" | "gameover":  # the last game needs no more moves
                 self._pending, self._bad_moves = None, 0
             case "quit":
                 self.over = True
@@ -162,7 +162,7 @@ class Session:
 
     def _go(self, words: list[str]) -> Iterator[str]:
         yield from self._stop()  # every ``go`` needs a ``bestmove``
-        if "mate" in words:  # first, because of ``go mate infinite``
+        if "mate" in words:  # before ``infinite``, for ``go mate infinite``
             yield "checkmate notimplemented"
             return
         thinker = yield from self._ready()
@@ -184,7 +184,7 @@ class Session:
         self._pending = None
 
     def _move_or_resign(self, answer: _Answer) -> str:
-        """Return the move, or the resignation if the last moves were bad enough."""
+        """Return the answer's move, or ``resign`` if the last moves were bad enough."""
         if answer.win_rate is not None:
             bad = 100 * answer.win_rate < int(self._values["ResignWinRate"])
             self._bad_moves = self._bad_moves + 1 if bad else 0
@@ -193,13 +193,14 @@ class Session:
         return f"bestmove {answer.move}"
 
     def _choose(self, thinker: Thinker) -> Generator[str, None, _Answer]:
-        """Yield ``info`` lines on the position, and return the chosen move."""
-        from keisei.shogi import IllegalMoveError, Position, SfenError  # this loads Numba: late
+        """Yield ``info`` lines about the position, and return the chosen move."""
+        # Imported only when needed, because it loads Numba, which takes time.
+        from keisei.shogi import IllegalMoveError, Position, SfenError
 
         try:
             position = _set_up(self._position)
         except (SfenError, IllegalMoveError) as error:
-            # A move would belong to another position.
+            # Do not move, because the move would be for another position.
             yield say(f"no move: {error}")
             return _Answer("resign")
         rule = self._values["Declaration"]
@@ -225,10 +226,10 @@ class Session:
 
 
 def centipawns(value: float) -> int:
-    """Convert a value, P(win) - P(loss), to the score that GUIs show, within +-5,526.
+    """Convert a value, P(win) - P(loss), to the score that GUIs show, -5,526 to 5,526.
 
-    The win rate is 1 / (1 + exp(-score / 600)), which Yamamoto found in Ponanza's games and other
-    shogi programs use too; a draw counts half.
+    The win rate, in which a draw counts half, is 1 / (1 + exp(-score / 600)). Yamamoto found this
+    formula in Ponanza's games, and other shogi programs use it too.
     """
     rate = min(max(_win_rate(value), _LEAST_RATE), 1 - _LEAST_RATE)
     return round(600 * math.log(rate / (1 - rate)))
@@ -239,9 +240,9 @@ def _win_rate(value: float) -> float:
 
 
 def _info_lines(assessment: Assessment, chosen: str, score: str, lines: int) -> Iterator[str]:
-    """Yield the chosen move with the score, and the best others without one.
+    """Yield the chosen move with the score, and the best other moves without a score.
 
-    The network values the position alone, not each move.
+    The network assesses only the position, not each move.
     """
     others = [item for item in assessment.moves if item[0] != chosen]
     shown = [(chosen, dict(assessment.moves)[chosen]), *others[: lines - 1]]
@@ -253,7 +254,7 @@ def _info_lines(assessment: Assessment, chosen: str, score: str, lines: int) -> 
 
 
 def _set_up(words: list[str]) -> "Position":
-    """Return the position of a ``position`` command. Raises SfenError or IllegalMoveError."""
+    """Return the position that a ``position`` command sets. Raises SfenError, IllegalMoveError."""
     from keisei.shogi import Position
     from keisei.shogi.usi import read_line
 
@@ -270,5 +271,5 @@ def say(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return one line of ASCII: some GUIs read nothing else."""
+    """Return the text as one line of ASCII, because some GUIs read only ASCII."""
     return printable(text).encode("ascii", "backslashreplace").decode()

@@ -1,11 +1,11 @@
-"""Name an engine and its limits in one text: ``usi:PATH?nodes=500&Skill Level=-4``."""
+"""Describe an engine and its limits in one text: ``usi:PATH?nodes=500&Skill Level=-4``."""
 
 from dataclasses import dataclass
 from typing import Self
 from urllib.parse import unquote
 
 LIMITS = ("nodes", "depth", "movetime", "byoyomi")
-"""Limits of a move, as in USI's ``go``; times are in milliseconds."""
+"""Names of the limits of a move, as in USI's ``go``; times are in milliseconds."""
 LARGEST_LIMIT = 10**12
 
 
@@ -18,9 +18,9 @@ class EngineSpec:
     """An engine as a player: its program, limits and options."""
 
     path: str
-    """A file, or a name to look up in ``PATH``."""
+    """Path of the program, or its name if it is in ``PATH``."""
     limits: tuple[tuple[str, int], ...]
-    """At least one of ``LIMITS``."""
+    """Names and values of the limits of each move: at least one of ``LIMITS``."""
     options: tuple[tuple[str, str | None], ...] = ()
     """Names and values of engine options; the value None presses a button."""
 
@@ -29,11 +29,11 @@ class EngineSpec:
         """Read ``usi:PATH?LIMIT=N&OPTION=VALUE&...``.
 
         ``nodes``, ``depth``, ``movetime`` and ``byoyomi`` limit each move. Every other name is an
-        option of the engine; ``option.nodes`` is an option that is called nodes. A name without a
-        value presses a button. Write ``%26`` for ``&`` and ``%25`` for ``%``.
+        option of the engine; write ``option.nodes`` for an option with the name ``nodes``. A name
+        without a value presses a button. Write ``%26`` for ``&`` and ``%25`` for ``%``.
 
         Raises:
-            EngineSpecError: the message, one line, says what is wrong.
+            EngineSpecError: the text is wrong. The message is one line and says why.
         """
         if not text.startswith("usi:"):
             raise EngineSpecError(f"an engine is written usi:PATH?nodes=500 (got {text!r})")
@@ -60,7 +60,7 @@ class EngineSpec:
 
     @property
     def go(self) -> str:
-        """The command that starts a search."""
+        """The USI command that starts a search with these limits."""
         limits = dict(self.limits)
         clock = limits.pop("byoyomi", None)
         words = ["go"] if clock is None else [f"go btime 0 wtime 0 byoyomi {clock}"]

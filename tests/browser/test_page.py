@@ -204,7 +204,7 @@ def test_the_page_shows_why_an_evaluation_was_refused(service: Service, watched:
     page.evaluate("document.getElementById('evaluate').noValidate = true")
     page.get_by_role("spinbutton", name="Games").fill("3")
     page.get_by_role("button", name="Play random").click()
-    expect(page.locator("#notice")).to_contain_text("games: Input should be a multiple of 2")
+    expect(page.locator("#notice")).to_contain_text("games: an even number, 2 or more")
 
 
 def test_alerts_are_listed_and_kept_over_a_reload(service: Service, watched: Watched) -> None:

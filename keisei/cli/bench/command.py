@@ -64,7 +64,7 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the main packages, and the commit in a checkout."""
+    """Return the versions of Python and of the main packages; in a checkout also the commit."""
     found = {"python": platform.python_version()}
     found |= {name: importlib.metadata.version(name) for name in _PACKAGES}
     commit = _git("rev-parse", "--short", "HEAD")
@@ -85,7 +85,7 @@ def _processor() -> str:
 
 
 def _git(*arguments: str) -> str:
-    """Return the output of a git command in this checkout; empty outside a checkout."""
+    """Return the output of a git command in this checkout, or "" outside a checkout."""
     root = Path(__file__).parents[3]
     try:
         done = subprocess.run(
@@ -97,7 +97,7 @@ def _git(*arguments: str) -> str:
 
 
 def _lines(tree: dict[str, Any], indent: str = "") -> list[str]:
-    """Return one line a value; nested dictionaries are indented below their key."""
+    """Return one line per value; the lines of a nested dictionary are indented below its key."""
     lines = []
     for key, value in tree.items():
         if isinstance(value, dict):

@@ -3,16 +3,17 @@
 Three kinds of block alternate, so that a slower machine slows all of them alike:
 
 - ``bare``: only the learner works, on the run's device thread; the rest of the run waits.
-- ``idle``: the whole run works, with nothing to evaluate.
+- ``idle``: the whole run works, but there is nothing to evaluate.
 - ``playing``: the whole run works, and a match of two networks always has games to play.
 
-All blocks use one learner on one thread. Equal learners in two processes differed by up to 3 %, and
-on two threads of one process OpenMP's pools slow each other down (docs/experiments.md). The
-learning rate is almost 0, because a better network plays games with fewer legal moves, which run
-faster.
+All blocks use the same learner on the same thread. The speeds of equal learners in two processes
+differed by up to 3 %, and on two threads of one process OpenMP's pools slow each other down
+(docs/experiments.md). The learning rate is almost 0, because a better network plays games with
+fewer legal moves, which take less time.
 
-``idle_of_bare`` and ``playing_of_bare`` are medians of the ratio over the rounds, with 95 %
-intervals. ``share`` is the share of the device's time that evaluation took.
+``idle_of_bare`` is the speed of ``idle`` divided by the speed of ``bare``: the median over the
+rounds, with a 95 % interval. ``playing_of_bare`` is the same ratio for ``playing``. ``share`` is
+the share of the device's time that evaluation took.
 """
 
 import argparse
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from keisei.ppo.learner import Learner
 
 GAMES = 10_000
-"""Games of the match: more than a block can play."""
+"""Number of games of the match; a block is too short to play all of them."""
 
 KINDS = ("bare", "idle", "playing")
 ENDED = ("finished", "stopped", "failed")
@@ -51,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Measure. Returns steps per second of each kind of block, and their ratios."""
+    """Return steps per second of each kind of block, and their ratios."""
     from keisei.cli import process
 
     require("rounds", args.rounds, args.rounds >= 1, "1 or more")
@@ -60,7 +61,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         still = {"ppo.learning_rate": 1e-12, "ppo.learning_rate_final": 0}
         settings = settings_in(folder, args, still)
         share = settings.evaluation.share
-        require("evaluation.share", share, share > 0, "more than 0")  # at 0 evaluations never run
+        # If the share is 0, evaluations never run.
+        require("evaluation.share", share, share > 0, "more than 0")
         process.set_up()
         import anyio
 
@@ -99,14 +101,14 @@ async def _measure(settings: "Settings", args: argparse.Namespace) -> dict[str, 
 
 
 class _LearnerAlone:
-    """Makes a run's device thread do nothing but train for some seconds, on request."""
+    """Lets a run's device thread do nothing except training for some seconds, on request."""
 
     def __init__(self) -> None:
         self._requests: SimpleQueue[float] = SimpleQueue()
         self._speeds: SimpleQueue[float] = SimpleQueue()
 
     def build(self, settings: "Settings") -> "Learner":
-        """Build the run's learner. Its ``iterate`` answers the requests first."""
+        """Build the run's learner. Its ``iterate`` first trains alone if ``speed`` was called."""
         from keisei.runtime.learners import build_learner
 
         learner = build_learner(settings)
@@ -115,7 +117,7 @@ class _LearnerAlone:
         def train_alone_on_request() -> Generator[None, None, Any]:
             if not self._requests.empty():
                 seconds = self._requests.get()
-                for _ in iterate():  # meanwhile the loop finishes its work for the block before
+                for _ in iterate():  # during this iteration the loop finishes older work
                     pass
                 first, began = learner.step, time.perf_counter()
                 while time.perf_counter() - began < seconds:
@@ -128,7 +130,7 @@ class _LearnerAlone:
         return learner
 
     async def speed(self, keisei: "Keisei", seconds: float) -> float:
-        """Measure steps per second over ``seconds``. Raises RuntimeError if the run ends first."""
+        """Return steps per second over ``seconds``. Raises RuntimeError if the run ends first."""
         import anyio
 
         self._requests.put(seconds)
@@ -140,7 +142,7 @@ class _LearnerAlone:
 
 
 async def _run_block(keisei: "Keisei", seconds: float, playing: bool) -> tuple[float, float]:
-    """Return the run's steps per second, and evaluation's mean share of an iteration's time."""
+    """Return steps per second, and the mean share of an iteration's time that evaluation took."""
     from keisei.evaluation.spec import CURRENT, EvaluationSpec
 
     spec = EvaluationSpec(opponents=(CURRENT,), games=GAMES)

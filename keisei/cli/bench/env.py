@@ -12,7 +12,7 @@ from keisei.cli.errors import require
 from keisei.cli.settings import whole
 
 BATCHES = (256, 1024, 4096)
-"""Numbers of games that are played side by side."""
+"""Batch sizes that are measured: numbers of games that are played side by side."""
 
 REPEATS = 7
 
@@ -33,10 +33,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     A step chooses a uniformly random legal move, plays it, and writes the mask and the observation
     of the next position. Repetition, declaration and resets are included.
 
-    Two checks guard the result. A checksum over every mask must be equal in all repeats. The masks
-    at the end must equal those of the same positions read from their SFENs; both come from the same
-    kernels, so this finds errors in the state that a game carries along. (The tests compare the
-    checksum with that of another implementation of the rules.)
+    Two checks guard the result. First, a checksum over every mask must be equal in all repeats.
+    Second, the masks at the end must equal the masks of the same positions when they are read from
+    SFENs. Both masks come from the same kernels, so this check finds errors in the state that a
+    game keeps from ply to ply. (The tests compare the checksum with the checksum of another
+    implementation of the rules.)
     """
     require("steps", args.steps, args.steps >= 1, "1 or more")
     with one_core() as core:
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def one_core() -> Iterator[int | None]:
-    """Pin this thread to the last core that it may use. Yields None where the system cannot."""
+    """Pin this thread to its last core and yield the core; yield None if it cannot be pinned."""
     if not hasattr(os, "sched_setaffinity"):
         yield None
         return
@@ -67,11 +68,11 @@ def one_core() -> Iterator[int | None]:
 
 
 def measure(games: int, steps: int, repeats: int = REPEATS) -> dict[str, Any]:
-    """Measure steps per second with that many games: median, fastest and slowest repeat.
+    """Return steps per second with ``games`` games: the median, fastest and slowest repeat.
 
-    ``processor_share`` is the share of the time in which this thread had the processor: 1 on a
-    machine without other work. ``checksum`` is taken over every mask. Raises RuntimeError for wrong
-    masks.
+    ``processor_share`` is the share of the time in which this thread ran on the processor; it is 1
+    on a machine without other work. ``checksum`` is computed from every mask. Raises RuntimeError
+    if masks are wrong.
     """
     from keisei.env import VectorEnv
 
@@ -103,7 +104,7 @@ def measure(games: int, steps: int, repeats: int = REPEATS) -> dict[str, Any]:
 
 
 def play(env: Any, plies: int) -> int:
-    """Play that many random moves in every game. Returns the checksum over all masks."""
+    """Play ``plies`` random moves in every game. Return the checksum over all masks."""
     import numpy as np
 
     from keisei.env import random_actions
@@ -118,7 +119,7 @@ def play(env: Any, plies: int) -> int:
 
 
 def check_masks(env: Any) -> None:
-    """Compare the masks of some games with those of their SFENs. Raises RuntimeError."""
+    """Check the masks of up to 64 games against their SFENs. Raises RuntimeError if one differs."""
     import numpy as np
 
     from keisei.shogi import Position

@@ -1,8 +1,8 @@
 """Measure how much 64 clients of the page slow the event loop and the training.
 
-The real service runs in this process, its clients in another one. Half of the clients never read,
-and their buffers are so small that they stall the server before a block begins. Blocks with and
-without clients alternate, so that a slower machine slows both alike.
+The real service runs in this process, and its clients run in another process. Half of the clients
+never read, and their buffers are so small that they are full before a block begins. Blocks with and
+without clients alternate, so that a slower machine slows both kinds alike.
 """
 
 import argparse
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from keisei import Iteration, Keisei, Settings
 
 BEAT_SECONDS = 0.005
-"""Length of the sleeps whose lateness is the loop's lag."""
+"""Length of each sleep in seconds. The lag of the loop is the time by which a sleep ends late."""
 
 SETTLE_SECONDS = 1.0
-"""Time between the connecting of the clients and the block."""
+"""Seconds between the moment when the clients have connected and the start of the block."""
 
 WARM_ITERATIONS = 3
 RESAMPLES = 10_000
-"""Resamples of the bootstrap."""
+"""Number of resamples of the bootstrap."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,12 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Measure. Returns lags in ms, steps per second, and their ratio with its 95 % interval.
+    """Return lags in ms, steps per second, and the ratio of the speeds with its 95 % interval.
 
-    Two counts are the lowest at the end of any block with clients. ``stalled``: clients that never
-    read, and to which the server could not send, or which it had dropped for that (the kernel does,
-    after ten seconds). ``clients_at_end``: clients that the run still counted. ``tick_seconds`` is
-    the time between two chunks of events.
+    ``stalled`` counts clients that never read and to which the server could not send, or whose
+    connection was dropped for that (the kernel drops it after ten seconds). ``clients_at_end``
+    counts clients that the run still knew. Each is counted at the end of every block with clients,
+    and the lowest count is returned. ``tick_seconds`` is the time between two chunks of events.
     """
     from keisei.cli import process
 
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 def settings_in(
     folder: str, args: argparse.Namespace, more: Mapping[str, Any] | None = None
 ) -> "Settings":
-    """Return the flags' settings, for a run in ``folder`` that ends after the measurement."""
+    """Return the settings from the flags, for a run in ``folder`` without an end of its own."""
     args.overrides |= {"run.root": folder, "run.steps": 0, "run.minutes": 0, **(more or {})}
     return settings.load(args)
 
@@ -107,7 +107,7 @@ async def _measure(chosen: "Settings", args: argparse.Namespace) -> dict[str, An
 
 
 async def iterations(keisei: "Keisei", count: int, seconds: float = 0) -> "list[Iteration]":
-    """Wait for ``count`` iterations, and more until they span ``seconds``. Return them.
+    """Wait for at least ``count`` iterations that span at least ``seconds``, and return them.
 
     Raises RuntimeError if the run ends first.
     """
@@ -132,7 +132,8 @@ async def _blocks(keisei: "Keisei", clients: Clients, args: argparse.Namespace) 
     speeds: dict[bool, list[float]] = {True: [], False: []}
     stalled, left = [], []
     for number in range(args.blocks):
-        connected = number % 4 in (1, 2)  # without, with, with, without: drift affects both alike
+        # Four blocks are without, with, with and without clients, so that drift affects both alike.
+        connected = number % 4 in (1, 2)
         await _wait_for_clients(keisei, 0)
         if connected:
             await anyio.to_thread.run_sync(clients.connect)
@@ -168,11 +169,11 @@ async def _blocks(keisei: "Keisei", clients: Clients, args: argparse.Namespace) 
 
 
 async def _wait_for_clients(keisei: "Keisei", count: int) -> None:
-    """Wait until the run counts that many streams. Raises RuntimeError after a time limit."""
+    """Wait until the run has ``count`` streams. Raises RuntimeError after ``CONNECT_SECONDS``."""
     import anyio
 
     with anyio.move_on_after(CONNECT_SECONDS):
-        while keisei.status().clients != count:  # noqa: ASYNC110 (no event announces it)
+        while keisei.status().clients != count:  # noqa: ASYNC110 (no event announces this)
             await anyio.sleep(0.05)
         return
     raise RuntimeError(f"the run counts {keisei.status().clients} clients, not {count}")
@@ -181,9 +182,9 @@ async def _wait_for_clients(keisei: "Keisei", count: int) -> None:
 async def block(keisei: "Keisei", seconds: float) -> tuple[list[float], float]:
     """Measure one block. Return the loop's lags in ms, and the training's steps per second.
 
-    The speed is taken between the ends of the first and the last iteration by the device thread's
-    clock, so that a late loop does not change it. Raises UsageError if there is no second
-    iteration.
+    The speed is measured from the end of the first iteration to the end of the last iteration, by
+    the device thread's clock, so that a late loop does not change it. Raises UsageError if fewer
+    than two iterations end.
     """
     import anyio
 
@@ -224,7 +225,7 @@ def _lag_report(lags: list[float]) -> dict[str, float]:
 
 
 def interval(ratios: list[float]) -> tuple[float, float]:
-    """Return the 95 % interval of the median, by bootstrap."""
+    """Return the 95 % interval of the median of ``ratios``, by the bootstrap."""
     chance = random.Random(0)
     medians = sorted(
         statistics.median(chance.choices(ratios, k=len(ratios))) for _ in range(RESAMPLES)

@@ -1,13 +1,13 @@
-"""Measure matches of two networks: games per second, side by side and one by one.
+"""Measure matches of two networks: games per second, side by side and one pair at a time.
 
-Two untrained networks of the configured size play, with one torch thread. The three measurements
-alternate; results are medians.
+Two untrained networks of the configured size play on one torch thread. Three measurements
+alternate; the results are their medians.
 
 - ``together``: all games in one match.
-- ``alone``: the same code, one pair of games at a time; each call of a network evaluates one
+- ``alone``: the same code plays one pair of games at a time; each call of a network evaluates one
   position.
-- ``forward``: the network alone, on one prepared position: the upper bound of ``alone``, in plies
-  per second.
+- ``forward``: only the network works, on one prepared position at a time. Its speed in positions
+  per second is the upper bound of the plies per second of ``alone``.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Measure. Returns games, plies and positions per second (medians), and their ratios."""
+    """Return the medians of games, plies and positions per second, and their ratios."""
     import asyncio
 
     require(
@@ -79,7 +79,7 @@ async def _measure(args: argparse.Namespace) -> dict[str, Any]:
         together, _ = await _play(agents, openings, args.games, repeat)
         alone, plies = await _play(agents, openings, 2 * PAIRS_ALONE, repeat, one_by_one=True)
         forward = _forward(agents[0])
-        if repeat:  # the first one only warms up
+        if repeat:  # the first repeat only warms up
             for name, value in zip(measured, (together, alone, plies, forward), strict=True):
                 measured[name].append(value)
     together, alone, plies, forward = (statistics.median(values) for values in measured.values())
@@ -133,7 +133,7 @@ def _ignore(games: Any) -> None:
 
 
 def _forward(agent: "Agent") -> float:
-    """Return the positions per second of a network that evaluates one at a time."""
+    """Return the positions per second of a network that evaluates one position at a time."""
     import torch
 
     from keisei.evaluation import Match, MatchSpec

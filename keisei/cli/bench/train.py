@@ -1,18 +1,19 @@
-"""Measure training: steps per second, compared with what the network alone allows.
+"""Measure training: steps per second, compared with the limit that the network sets.
 
-limit = B / (t_fwd + t_opp + E t_upd), for an iteration that learns from B plies in E epochs:
+limit = B / (t_fwd + t_opp + E t_upd), for an iteration that learns from B plies in E epochs, where
+the times are:
 
-- ``t_fwd``: inference for the whole rollout.
-- ``t_opp``: inference of the frozen opponents for their plies.
-- ``t_upd``: the updates of one epoch.
+- ``t_fwd``: time of the inference for the whole rollout.
+- ``t_opp``: time of the frozen opponents' inference for their plies.
+- ``t_upd``: time of the updates of one epoch.
 
-They use the same network, precision, legal moves, loss and optimiser as training, on data prepared
-in memory, without games, sampling and bookkeeping.
+These times are measured with the same network, precision, legal moves, loss and optimiser as in
+training, on data that is prepared in memory, without games, sampling and bookkeeping.
 
 ``achieved`` is the learner's speed. It includes the rollout, the update and an iteration's share of
-the time to refill the reset pool. It excludes checkpoints, boards, the recording of games on disk
-and the event loop. ``reference`` is the limit of a plain eager loop that shares only the network
-with Keisei: it shows whether the limit itself is slow.
+the time that refills the reset pool. It excludes checkpoints, boards, the recording of games on
+disk and the event loop. ``reference`` is the limit of a plain eager loop that has only the network
+in common with Keisei. If ``reference`` is higher than ``limit``, Keisei's own limit is slow.
 """
 
 import argparse
@@ -46,13 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Measure. Returns medians: rates in steps per second, times in seconds of one iteration.
+    """Return medians: speeds in steps per second, and times of one iteration in seconds.
 
-    ``ratio`` is achieved / limit. ``mfu`` is the network's floating-point work per second in
-    training, divided by the speed of the fastest large matrix product on this device in the same
-    precision. ``device_bytes_peak`` is the peak of a GPU's memory in training. In ``seconds``,
-    ``refill`` is the time of a whole refill, which happens every ``env.reset_refresh`` iterations;
-    in ``phases`` it is an iteration's share.
+    ``ratio`` is achieved / limit. ``mfu`` is the number of the network's floating-point operations
+    per second in training, divided by that of the fastest large matrix product on this device in
+    the same precision. ``device_bytes_peak`` is the largest memory use of a GPU in training. In
+    ``seconds``, ``refill`` is the time of a whole refill of the reset pool, which happens every
+    ``env.reset_refresh`` iterations. In ``phases``, ``refill`` is one iteration's share of it.
     """
     from keisei.cli import process
     from keisei.cli.settings import load
@@ -92,7 +93,7 @@ def _measure(learner: "Learner", settings: "Settings", repeats: int) -> dict[str
     phases: dict[str, list[float]] = {}
     times: dict[str, list[float]] = {name: [] for name in parts}
     for repeat in range(WARM_UP + repeats):
-        for name, part in parts.items():  # alternating: a slower machine slows all of them
+        for name, part in parts.items():  # the parts alternate: a slower machine slows all
             seconds = timed(part, learner.device)
             if repeat >= WARM_UP:
                 times[name].append(seconds)
@@ -134,7 +135,7 @@ def _measure(learner: "Learner", settings: "Settings", repeats: int) -> dict[str
 
 
 def _fill_pool(learner: "Learner") -> None:
-    """Play until the share of games against frozen opponents is that of a long run."""
+    """Play until the share of games against frozen opponents is as high as in a long run."""
     learner.iteration = 0
     for _ in learner.iterate():
         pass
@@ -145,7 +146,7 @@ def _fill_pool(learner: "Learner") -> None:
 
 def _iterate(learner: "Learner") -> int:
     """Run one iteration. Return its number of steps."""
-    learner.iteration = 1  # no refill of the reset pool: it is measured apart, for it is rare
+    learner.iteration = 1  # avoids a refill of the reset pool, which is measured separately
     before = learner.step
     for _ in learner.iterate():
         pass
@@ -177,7 +178,7 @@ def _positions(learner: "Learner", count: int) -> tuple["Tensor", "Tensor"]:
 
 
 def network_parts(learner: "Learner", settings: "Settings") -> dict[str, Callable[[], None]]:
-    """Return the parts of the limit: training's own functions on a copy of the network."""
+    """Return the parts of the limit, which call training's functions on a copy of the network."""
     import torch
 
     from keisei.nets.policy import evaluate, legal_columns
@@ -217,7 +218,7 @@ def network_parts(learner: "Learner", settings: "Settings") -> dict[str, Callabl
 
 
 def _learning_data(learner: "Learner", count: int) -> tuple["Tensor", ...]:
-    """Return made-up choices, old log-probabilities, advantages, targets and weights of a batch."""
+    """Return made-up actions, old log-probabilities, advantages, targets and weights of a batch."""
     import torch
 
     device = learner.device
@@ -279,7 +280,7 @@ def _reference(learner: "Learner", settings: "Settings") -> dict[str, Callable[[
 
 
 def _learned_plies(settings: "Settings") -> int:
-    """Return the plies of a rollout that are learned from: all but the opponents' own."""
+    """Return the number of plies per rollout to learn from: all plies except the opponents' own."""
     plies = settings.env.games * settings.ppo.rollout_plies
     return round(plies * (1 - settings.opponents.share / 2))
 
@@ -295,7 +296,7 @@ def _minibatch(settings: "Settings") -> int:
 
 
 def _forward_flops(learner: "Learner") -> float:
-    """Return the floating-point operations of the network's forward pass for one position."""
+    """Return the number of floating-point operations of a forward pass for one position."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
