@@ -65,7 +65,7 @@ class Networks:
         self._ids = itertools.count()
         self._agents: dict[int, Agent] = {}
 
-    def copy(self, live: Agent, step: int) -> LoadedNetwork:
+    def copy_weights(self, live: Agent, step: int) -> LoadedNetwork:
         """Copy ``live``, the network in training, which was trained for ``step`` steps.
 
         Raises MemoryError if all networks together would exceed ``memory_mib``.

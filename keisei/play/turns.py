@@ -104,7 +104,7 @@ class Matches:
         try:
             match command:
                 case OpenNetwork(source=source) if source == CURRENT and live is not None:
-                    answer = self._networks.copy(live, step)
+                    answer = self._networks.copy_weights(live, step)
                 case OpenNetwork(source=source):
                     answer = self._networks.load(Path(source))
                 case CloseNetwork(id=id):

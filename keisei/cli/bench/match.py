@@ -108,7 +108,7 @@ async def _play(
 
     loaded = Networks("net", Env(max_ply=MAX_PLY), "cpu", lambda name, level, text: None)
     matches = Matches(loaded)
-    networks = [loaded.copy(agent, number) for number, agent in enumerate(agents)]
+    networks = [loaded.copy_weights(agent, number) for number, agent in enumerate(agents)]
     spec = MatchSpec(
         "network", games=games, seed=seed, max_ply=MAX_PLY,
         openings=choose_openings(openings, games // 2, seed),
