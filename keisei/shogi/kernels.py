@@ -2,9 +2,9 @@
 # mypy: disallow-untyped-decorators=False, disallow-subclassing-any=False, check-untyped-defs=False
 """All compiled functions of the project: the rules of shogi, and moves in many games at once.
 
-All of them are in this one file, because Numba's disk cache checks only the file of the cached
-function. If this function called a function in a second file, Numba would not notice changes in the
-second file, and would run the old code.
+All compiled functions are in this one file, because Numba's disk cache checks only the file of the
+cached function. If a cached function called a function in a second file, Numba would not notice
+changes in the second file, and would run the old code.
 
 How it works
 ------------
@@ -23,9 +23,9 @@ together are the legal mask; no list of moves is made, and no single move is tes
 a destination (an action) name exactly one move: the piece that moves is the first piece on the way
 back from the destination, against the direction of the move.
 
-Python calls the functions in section 4 (``cache=True, nogil=True``). Those that have the arguments
-``lo`` and ``hi`` process the games ``[lo, hi)`` one after another; their callers divide the games
-among threads.
+Python calls the functions in section 4 (``cache=True, nogil=True``). A function with the
+arguments ``lo`` and ``hi`` processes the games ``[lo, hi)`` one after another; the caller of the
+function divides the games among threads.
 """
 
 import operator
@@ -516,7 +516,7 @@ def find_threats(mine, theirs):
     """Return the checks, pins and forbidden squares of the mover's king as a ``Threat``."""
     king = mine.king
     empty = const(ALL) & ~(mine.men | theirs.men)
-    through = empty | king  # attack through the king: it may not retreat along the line
+    through = empty | king  # attack through the king: the king may not retreat along the line
     straight = theirs.rook | theirs.dragon
     diagonal = theirs.bishop | theirs.horse
     down = slide(straight | theirs.lance, through, DOWN)
@@ -951,7 +951,7 @@ def survey(view, game, tags, keys, g, rule):
         last = 1 - game.side  # the side that has just moved
         game.checks[last] = game.checks[last] + 1 if in_check else 0
     found, earliest = earlier_occurrences(tags, keys, g, ply, game.key)
-    # Store the position after the search. If it were first, the search would have to wait.
+    # Store the position after the search. Otherwise, the search would wait for the store to end.
     remember(tags, keys, g, ply, game.key)
     game.earlier = min(found, 255)
     if found >= 3:
@@ -1105,14 +1105,15 @@ def step_games(
             game.key = full_key(game)
             number[g] += len(games)
             view = load_view(game.board)
-            # The loop surveys the new game, because a second call would double the compiled code.
+            # The next pass of the loop calls ``survey`` for the new game. A second call in the source
+            # would double the compiled code.
             fresh = True
         pack(mask, g, rows)
 
 
 @njit(inline="always")
 def row_count(mask, g):
-    """Return the number of legal actions in row ``g``."""
+    """Return the number of legal actions in row ``g`` of ``mask``."""
     n = 0
     for w in range(MASK_WORDS):
         n += count(mask[g, w])
@@ -1121,9 +1122,9 @@ def row_count(mask, g):
 
 @njit(cache=True, nogil=True)
 def list_legal(mask, actions, counts):
-    """Write the legal actions of each row to ``actions`` (int64[M, L]), padded with -1.
+    """Write the legal actions of each row of ``mask`` to the same row of ``actions`` (int64).
 
-    Also write the number of legal actions of each row to ``counts``.
+    Fill the rest of the row with -1. Write the number of legal actions of each row to ``counts``.
     """
     for g in range(len(mask)):
         n = 0
@@ -1146,7 +1147,7 @@ def count_legal(mask, counts):
 
 @njit
 def nth_action(mask, g, n):
-    """Return the n-th legal action (from 0) of row ``g``."""
+    """Return the n-th legal action (from 0) in row ``g`` of ``mask``."""
     w = 0
     ones = count(mask[g, 0])
     while n >= ones:
