@@ -302,8 +302,8 @@ class VectorEnv:
         """Restore a state that ``state`` returned in an environment of the same sizes.
 
         Raises:
-            ValueError: an array is missing or unknown, or it has a wrong shape or dtype. In this case,
-                nothing changes.
+            ValueError: an array is missing or unknown, or it has a wrong shape or dtype. Nothing
+                changes.
         """
         own = {name: _plain(array) for name, array in self._state().items()}
         if own.keys() != state.keys():

@@ -107,7 +107,7 @@ def write_csa(game: GameToWrite) -> str:
 
 
 def _csa_rank(line: str) -> str:
-    """Replace ``*  ``, which rsshogi writes for an empty square, by CSA's `` * `` in a rank line."""
+    """Replace rsshogi's text for an empty square, ``*  ``, in a rank line by CSA's text, `` * ``."""
     if not re.match("P[1-9]", line):
         return line
     squares = [line[i : i + 3] for i in range(2, 29, 3)]
