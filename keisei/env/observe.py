@@ -21,7 +21,7 @@ def observe_position(position: Position, max_ply: int) -> Observed:
     The observation contains the ply and the number of earlier occurrences of the position.
 
     Args:
-        position: the position. Its ply in the observation is ``position.ply``.
+        position: the position. The ply in the observation is ``position.ply``.
         max_ply: maximum ply of the games that the network was trained on.
     """
     return observe_sfen(

@@ -38,7 +38,7 @@ class StepResult:
     """The result of one step in each of N games. The next step overwrites the arrays."""
 
     reward: NDArray[np.float32]
-    """[N] Reward of the side that has just moved: +1 if it won, -1 if it lost, 0 otherwise."""
+    """[N] Reward of the side that has just moved: +1 for a win, -1 for a loss, else 0."""
     terminated: NDArray[np.bool_]
     """[N] Whether this step ended the game by the rules, with a winner or as a draw."""
     truncated: NDArray[np.bool_]
@@ -50,13 +50,13 @@ class StepResult:
     plies: NDArray[np.int16]
     """[N] Number of moves made in the game, including the move of this step."""
     final_observation: NDArray[np.uint8]
-    """[N, 131] Observation after the last move of a game that has ended; else undefined."""
+    """[N, 131] Observation after the last move if the game ended; otherwise undefined."""
     number: NDArray[np.int64]
     """[N] ``VectorEnv.game_number`` of the game in which this step made a move."""
 
 
 class VectorEnv:
-    """N games of shogi, played side by side. A new game replaces a finished one at once.
+    """N games of shogi, played side by side. A new game replaces a finished game at once.
 
     A game ends by the rules of shogi, or is truncated at ``max_ply``. As soon as the side to move
     can win by declaration, the game ends with this win. A declaration that would only give a draw
@@ -68,7 +68,8 @@ class VectorEnv:
         max_ply: number of plies after which a game is truncated, 1..32767.
         declaration: the entering-king rule.
         seed: seed of all random choices that resets and ``stagger`` make.
-        threads: number of threads that run the kernels. If it is 1, the caller's thread runs them.
+        threads: number of threads that run the kernels. If ``threads`` is 1, the caller's thread runs
+            the kernels.
         reset_share: probability that a new game starts from the reset pool. The attribute
             ``reset_share`` can be set at any time.
         reset_depth: largest number of random plies that are made to reach a position of the pool.
@@ -76,16 +77,16 @@ class VectorEnv:
     """
 
     games: NDArray[Any]
-    """[N] Records of the games; ``keisei.shogi.kernels.GAME`` lists their fields."""
+    """[N] Records of the games; ``keisei.shogi.kernels.GAME`` lists the fields of a record."""
     observation: NDArray[np.uint8]
-    """[N, 131] Compact observation of the current position; each step overwrites it."""
+    """[N, 131] Compact observation of the current position; each step overwrites the array."""
     mask: NDArray[np.uint64]
     """[N, 35] Legal actions of the current position as packed bits.
 
     In each row, action ``a`` is legal if and only if bit ``a % 64`` of word ``a // 64`` is 1.
     """
     game_number: NDArray[np.int64]
-    """[N] Number that identifies the current game: from 0, and unique within the run."""
+    """[N] Number that identifies the current game. Numbers begin at 0 and are unique in the run."""
 
     def __init__(
         self,
@@ -147,7 +148,7 @@ class VectorEnv:
 
     @property
     def reset_share(self) -> float:
-        """Probability that a new game starts from the reset pool; it can be changed at any time."""
+        """Probability that a new game starts from the reset pool. It can be set at any time."""
         return float(self._share[0])
 
     @reset_share.setter
@@ -233,7 +234,7 @@ class VectorEnv:
         return r
 
     def _run(self, work: Callable[[int, int], None]) -> None:
-        """Call ``work(lo, hi)`` in each thread for some of the games; wait for all calls to end."""
+        """Run ``work(lo, hi)`` on all games, one part in each thread; return when all parts are done."""
         if self._threads is None:
             work(0, len(self))
         else:
@@ -291,7 +292,7 @@ class VectorEnv:
         return write_sfen(self._starts[i], 1)
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return copies of all arrays that ``load_state`` needs to continue bit for bit.
+        """Return copies of all arrays that ``load_state`` needs to restore the environment exactly.
 
         The copies are contiguous. The copy of an array of records is an array of bytes: one row of
         ``itemsize`` bytes for each record.
@@ -299,7 +300,7 @@ class VectorEnv:
         return {name: _plain(array).copy() for name, array in self._state().items()}
 
     def load_state(self, state: dict[str, NDArray[Any]]) -> None:
-        """Restore a state that ``state`` returned in an environment of the same sizes.
+        """Restore a state that the method ``state`` of an environment of the same sizes returned.
 
         Raises:
             ValueError: an array is missing or unknown, or it has a wrong shape or dtype. Nothing

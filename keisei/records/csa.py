@@ -20,8 +20,8 @@ _MOVE = re.compile(r"([+-])(\d\d)(\d\d)([A-Z]{2})", re.ASCII)
 def split(lines: list[str]) -> Iterator[tuple[int, list[tuple[int, str]]]]:
     """Split a file into games at lines that contain only ``/``.
 
-    For each game, yield the line number at which the game begins, and a list of its lines with
-    their line numbers. A part of the file that contains only comments and empty lines is skipped.
+    For each game, yield the line number at which the game begins, and pairs of line number and
+    line. A part of the file that contains only comments and empty lines is skipped.
     """
     begin = 0
     for end in (*(n for n, line in enumerate(lines) if line.strip() == "/"), len(lines)):
@@ -55,7 +55,7 @@ def _statements(line: str) -> list[str]:
 
 
 class _CsaReader:
-    """Reader of one game. The caller passes the statements of the game to it in order."""
+    """Reader of one game. Call ``read_statement`` for each statement of the game in order."""
 
     def __init__(self) -> None:
         self.end: End | None = None

@@ -17,7 +17,10 @@ class End:
 
     reason: str
     by: Literal["mover", "other", "black", "white", "draw"] | None
-    """Winner: the side to move at the end, the other side, or a colour. None means unknown."""
+    """Winner, or ``draw``; None if the winner is unknown.
+
+    ``mover`` is the side to move at the end of the game; ``other`` is the other side.
+    """
 
     def winner(self, *, white_to_move: bool) -> Winner | None:
         """Return the winner; ``white_to_move`` says which side is to move at the game's end."""
@@ -70,7 +73,7 @@ def read_end(word: str) -> End:
 
 
 def read_summary(line: str) -> End:
-    """Return the end that a line such as ``まで87手で先手の勝ち`` states, or ``UNKNOWN``."""
+    """Return the end that a line such as ``まで87手で先手の勝ち`` states; else ``UNKNOWN``."""
     text = _SUMMARY.sub("", line, count=1).strip()
     named = _SIDE.search(text)
     if named is None:

@@ -126,7 +126,7 @@ def read(lines: Iterable[_Line], source: str) -> GameRecord:
 
 
 class _KifReader:
-    """Reader of one game. The caller passes the lines of the game to it in order."""
+    """Reader of one game. Call ``read_line`` for each line of the game in order."""
 
     def __init__(self) -> None:
         self.end: End | None = None

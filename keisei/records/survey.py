@@ -33,7 +33,7 @@ class Surveyed:
 
 
 def survey(paths: Iterable[Path]) -> Iterator[Surveyed]:
-    """Read all files that ``paths`` lists or that lie in folders that ``paths`` lists.
+    """Yield a ``Surveyed`` for each file that ``paths`` lists and for each file in a listed folder.
 
     Files in subfolders are included. Each file is read only when the iterator reaches that file.
 

@@ -42,5 +42,5 @@ def printable(text: str) -> str:
 
 
 def lines_of(text: str) -> list[str]:
-    """Split a text into lines at CR, LF and CRLF only (``str.splitlines`` knows more)."""
+    """Split a text into lines only at CR, LF and CRLF, unlike ``str.splitlines``."""
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")

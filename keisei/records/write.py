@@ -28,7 +28,8 @@ For any other reason, such as no_moves, the record says that the side to move re
 """
 _USI_ENDS = {
     "RESIGN": "resign",
-    "LOSE_BY_ILLEGAL_MOVE": "resign",  # USI has no word for it; the winner is the same
+    # USI has no word for an illegal move. A resignation has the same winner.
+    "LOSE_BY_ILLEGAL_MOVE": "resign",
     "WIN_BY_DECLARATION": "win",
     "REPETITION_DRAW": "sennichite",
     "IMPASSE": "jishogi",
@@ -36,7 +37,7 @@ _USI_ENDS = {
 }
 """End words of USI lines, by rsshogi's name of the end. ``read_games`` can read these words.
 
-Any other end needs no end word, because it follows from the moves and the rules.
+Any other end needs no end word, because the moves and the rules imply this end.
 """
 
 
@@ -62,7 +63,7 @@ class GameToWrite:
     event: str = ""
     """Name of the evaluation or other event in which the game was played."""
     time: float | None = None
-    """Time of the game's end, in seconds since the epoch. The record gives the local time."""
+    """Time of the game's end, in seconds since the epoch. This time is written as local time."""
 
 
 def write_usi(game: GameToWrite) -> str:
@@ -76,7 +77,7 @@ def write_usi(game: GameToWrite) -> str:
 
 
 def write_kif(game: GameToWrite) -> str:
-    """Return the game as KIF. Save it as UTF-8, in a file whose name ends in ``.kifu``.
+    """Return the game as KIF. Save the text as UTF-8, in a file whose name ends in ``.kifu``.
 
     The values and the reason of the end are written as comments. If the game was stopped at the
     maximum ply, its end is written as 中断. KIF has no word for this end, which is not a draw.
@@ -94,7 +95,7 @@ def write_kif(game: GameToWrite) -> str:
 
 
 def write_csa(game: GameToWrite) -> str:
-    """Return the game as CSA, version 3.0. Save it as UTF-8.
+    """Return the game as CSA, version 3.0. Save the text as UTF-8.
 
     The values and the reason of the end are written as comments that programs can read. If the
     game was stopped at the maximum ply, its end is written as %CHUDAN.
@@ -107,7 +108,7 @@ def write_csa(game: GameToWrite) -> str:
 
 
 def _csa_rank(line: str) -> str:
-    """Replace rsshogi's text for an empty square, ``*  ``, in a rank line by CSA's text, `` * ``."""
+    """Return a line with `` * `` for each empty square of a rank, where rsshogi writes ``*  ``."""
     if not re.match("P[1-9]", line):
         return line
     squares = [line[i : i + 3] for i in range(2, 29, 3)]

@@ -1105,8 +1105,8 @@ def step_games(
             game.key = full_key(game)
             number[g] += len(games)
             view = load_view(game.board)
-            # The next pass of the loop calls ``survey`` for the new game. A second ``survey`` call here
-            # would double the compiled code.
+            # The next pass of the loop calls ``survey`` for the new game. Another call here would
+            # double the compiled code.
             fresh = True
         pack(mask, g, rows)
 

@@ -49,7 +49,7 @@ class Outcome:
 
 
 class Position:
-    """A position of shogi and the moves that led to it.
+    """A position of shogi, and the moves that led to this position.
 
     >>> position = Position()
     >>> position.push("7g7f")
@@ -117,7 +117,7 @@ class Position:
 
     @property
     def occurrences(self) -> int:
-        """Number of times that this position has occurred in this game, including now."""
+        """Number of occurrences of this position in this game, including the current occurrence."""
         return int(self._game["earlier"][0]) + 1
 
     def sfen(self) -> str:
@@ -127,8 +127,8 @@ class Position:
     def legal_moves(self) -> list[str]:
         """Return all legal moves in USI, in alphabetical order.
 
-        Repetitions and declarations do not matter here: even after a fourfold repetition, all
-        legal moves are returned, and ``push`` makes any of them.
+        This method ignores repetitions and declarations. Even after a fourfold repetition, it
+        returns all legal moves, and ``push`` makes any of these moves.
         """
         return sorted(self._legal())
 
@@ -203,12 +203,12 @@ class Position:
         return Outcome(_REASONS[reason], winner)
 
     def declaration(self, rule: Rule = "27") -> Literal["win", "draw"] | None:
-        """Return the result of a declaration by the side to move; None if it may not declare.
+        """Return the result of a declaration by the side to move; None if that side may not declare.
 
         The king of the side to move must stand in one of the three ranks farthest from that side.
         This king must not be in check. At least ten other pieces of that side must stand in the
         three ranks. The side's rooks and bishops in the three ranks or in hand count 5 points each.
-        Its other pieces in the three ranks or in hand, except the king, count 1 point each.
+        The side's other pieces there, except the king, count 1 point each.
         By the 27-point rule, black wins with 28 points or more, and white with 27 points or more.
         By the 24-point rule, either side wins with 31 points or more, and draws with 24 to 30.
 
@@ -297,7 +297,7 @@ class Position:
         return "a pawn drop may not give mate"
 
     def __str__(self) -> str:
-        """Return board and hands as text; capitals are black's pieces; ``+`` marks promoted."""
+        """Return the board and hands as text; capitals are black's pieces; ``+`` marks promoted."""
         board = self._board()
         hands = self._game["hands"][0].reshape(2, 7)[:: 1 if self.side == "black" else -1]
         lines = [f"White in hand: {_held(hands[1])}", "  9  8  7  6  5  4  3  2  1"]

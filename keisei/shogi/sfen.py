@@ -41,9 +41,8 @@ def read_sfen(text: str) -> tuple[Games, int]:
     """Read an SFEN, or ``startpos``; return ``(GAME[1], move number)``.
 
     The record contains the board, the hands and the side to move; all other fields are zero. If
-    the SFEN has no move number, the function returns 1. This function does not know how pieces
-    move, so it does not detect a check. The caller must raise an error if the side that is not to
-    move is in check.
+    the SFEN has no move number, the returned move number is 1. This function does not know how
+    pieces move. So the caller must check that the side that is not to move is not in check.
 
     Raises:
         SfenError: the text is not a position.

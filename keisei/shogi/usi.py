@@ -13,7 +13,7 @@ def read_line(text: str) -> tuple[str, list[str]]:
 
     This function checks neither the SFEN nor the moves. A line gives the start position as
     ``startpos``, ``sfen <SFEN>`` or a plain SFEN. The word ``moves`` and the moves may follow. A
-    line may also contain only moves; its game begins at the usual start position. Any line may
+    line may also contain only moves; then the game begins at the usual start position. Any line may
     begin with the word ``position``. Words are separated by white space. ``#`` begins a comment.
 
     Raises:
