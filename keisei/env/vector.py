@@ -68,8 +68,8 @@ class VectorEnv:
         max_ply: number of plies after which a game is truncated, 1..32767.
         declaration: the entering-king rule.
         seed: seed of all random choices that resets and ``stagger`` make.
-        threads: number of threads that run the kernels. If ``threads`` is 1, the caller's thread runs
-            the kernels.
+        threads: number of threads that run the kernels. If ``threads`` is 1, the caller's thread
+            runs the kernels.
         reset_share: probability that a new game starts from the reset pool. The attribute
             ``reset_share`` can be set at any time.
         reset_depth: largest number of random plies that are made to reach a position of the pool.
@@ -234,7 +234,7 @@ class VectorEnv:
         return r
 
     def _run(self, work: Callable[[int, int], None]) -> None:
-        """Run ``work(lo, hi)`` on all games, one part in each thread; return when all parts are done."""
+        """Run ``work(lo, hi)`` on all games, one part in each thread; return after the last part."""
         if self._threads is None:
             work(0, len(self))
         else:

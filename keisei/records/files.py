@@ -23,8 +23,8 @@ class Format:
     split: Callable[[list[str]], Iterable[tuple[int, Any]]]
     """Function that splits the lines of a file into games.
 
-    For each game, this function yields the line number at which the game begins, and a value that
-    is passed to ``read`` as its first argument.
+    For each game, this function yields the line number at which the game begins, and the first
+    argument for ``read``.
     """
     read: Callable[[Any, str], GameRecord]
     """Function that reads one game. Raises ValueError if the game cannot be used.
@@ -91,7 +91,7 @@ def files_below(folder: Path) -> list[Path]:
 
 
 def open_records(file: Path) -> RecordFile:
-    """Open a record file. Each game is parsed only when the iterator ``games`` reaches it.
+    """Open a record file. Each game is parsed only when the iterator ``games`` reaches that game.
 
     Raises RecordError if the file cannot be read.
     """

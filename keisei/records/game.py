@@ -7,7 +7,7 @@ Winner = Literal["black", "white", "draw"]
 
 
 class RecordError(ValueError):
-    """Error for a file or game that is not usable. The message names the place and the reason."""
+    """Raised or yielded if a file or game cannot be used. The message names the place and the reason."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ _Line = tuple[int, str, str]
 
 
 def split(lines: list[str]) -> Iterator[tuple[int, list[_Line]]]:
-    """Split a file into games; for each game, yield its first line number and its lines."""
+    """Split a file into games; yield the number of each game's first line, and its lines."""
     first, part = 1, list[_Line]()
     played = ended = varied = False
     for number, line in enumerate(lines, 1):
@@ -238,7 +238,7 @@ class _KifReader:
             at = match.end()
 
     def _push(self, moves: Moves, match: re.Match[str]) -> None:
-        """Make the move that ``_MOVE`` matched; if the move is not legal, only remember it.
+        """Make the move that ``_MOVE`` matched; if the move is not legal, only remember the move.
 
         Raises ValueError if the move has the mark of the wrong side, or if several pieces can make
         the move.

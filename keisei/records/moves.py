@@ -54,7 +54,7 @@ class Moves:
         return self._squares.get(square, "")
 
     def own(self, piece: str) -> str:
-        """Return ``piece``, which is in capitals, in lower case if white is to move."""
+        """Return the SFEN letters of ``piece`` for the side to move; the argument is in capitals."""
         return piece.lower() if self.white_to_move else piece
 
     def movers(self, piece: str, to: str, promotion: str) -> list[str]:
@@ -70,7 +70,7 @@ class Moves:
         ]
 
     def push(self, usi: str) -> None:
-        """Make a move; if the move is not legal, only remember it.
+        """Make a move; if the move is not legal, only remember the move.
 
         Raises ValueError if an earlier move was illegal, or if the game has too many moves.
         """

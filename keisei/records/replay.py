@@ -22,7 +22,7 @@ _TOGETHER = 256
 
 @dataclass(frozen=True, slots=True)
 class Positions:
-    """M training positions, each as the side to move sees it. A position is 414 bytes long."""
+    """M training positions, each as the side to move sees it. One position takes 414 bytes."""
 
     observation: NDArray[np.uint8]
     """[M, 131] Compact observation."""
@@ -40,16 +40,16 @@ class Positions:
 def replay(
     games: Sequence[GameRecord], *, max_ply: int, limit: int | None = None, seed: int = 0
 ) -> Positions:
-    """Return the positions in which a move was played, in the order of ``games`` and of plies.
+    """Return the positions of ``games`` in which a move was played, ordered by game and ply.
 
     If a record does not give the result of its game, the result follows from the rules: from a mate
-    or a fourfold repetition. If the rules have not ended the game, the outcome is UNKNOWN.
+    or a fourfold repetition. If the rules give no result either, the outcome is UNKNOWN.
 
     Args:
         games: the games; their moves must be legal.
         max_ply: maximum ply in training; the observation gives the ply as a share of this number.
         limit: largest number of positions to return. If the games have more positions, ``limit``
-            of them are chosen at random.
+            positions are chosen at random from all games.
         seed: seed of the random choice of positions.
 
     Raises:
@@ -69,7 +69,8 @@ def replay(
         np.zeros(count, np.int16),
         np.full(count, UNKNOWN, np.int8),
     )
-    rows = np.where(kept, np.cumsum(kept) - 1, -1)  # a position's row; -1: left out
+    # Row of each ply in ``positions``; -1 if the ply is left out.
+    rows = np.where(kept, np.cumsum(kept) - 1, -1)
     begins = np.cumsum(lengths) - lengths
     # ``_replay`` takes the first games of its list as those that go on at a ply. So the longest
     # games must come first.
@@ -87,7 +88,7 @@ def _replay(
     positions: Positions,
     max_ply: int,
 ) -> None:
-    """Fill the rows of ``positions`` that belong to ``games``, which begin with the longest."""
+    """Fill the rows of ``positions`` for ``games``, which are sorted from longest to shortest."""
     n, longest = len(games), len(games[0].moves)
     state: NDArray[Any] = np.zeros(n, GAME)
     for i, game in enumerate(games):
@@ -146,5 +147,5 @@ def _outcomes(winner: Winner | None, movers: NDArray[np.int64]) -> NDArray[np.in
 
 @cache
 def _action(usi: str, white: bool) -> int:
-    """Return the action number of a legal move. It is equal to rsshogi's move label."""
+    """Return the action number of a legal move; rsshogi's move label is the same number."""
     return int(move_label(usi, Color.WHITE if white else Color.BLACK))

@@ -203,7 +203,7 @@ class Position:
         return Outcome(_REASONS[reason], winner)
 
     def declaration(self, rule: Rule = "27") -> Literal["win", "draw"] | None:
-        """Return the result of a declaration by the side to move; None if that side may not declare.
+        """Return the result of a declaration by the side to move, or None if it may not declare.
 
         The king of the side to move must stand in one of the three ranks farthest from that side.
         This king must not be in check. At least ten other pieces of that side must stand in the
