@@ -234,7 +234,7 @@ class VectorEnv:
         return r
 
     def _run(self, work: Callable[[int, int], None]) -> None:
-        """Run ``work(lo, hi)`` on all games, one part in each thread; return after the last part."""
+        """Run ``work(lo, hi)`` on all games, a part in each thread; return after the last part."""
         if self._threads is None:
             work(0, len(self))
         else:

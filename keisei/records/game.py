@@ -7,7 +7,10 @@ Winner = Literal["black", "white", "draw"]
 
 
 class RecordError(ValueError):
-    """Raised or yielded if a file or game cannot be used. The message names the place and the reason."""
+    """Raised or yielded if a file or game cannot be used.
+
+    The message names the file or the line, and the reason.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ class Moves:
         return self._squares.get(square, "")
 
     def own(self, piece: str) -> str:
-        """Return the SFEN letters of ``piece`` for the side to move; the argument is in capitals."""
+        """Return ``piece``, given in capitals, as SFEN letters for a piece of the side to move."""
         return piece.lower() if self.white_to_move else piece
 
     def movers(self, piece: str, to: str, promotion: str) -> list[str]:
