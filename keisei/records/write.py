@@ -63,7 +63,7 @@ class GameToWrite:
     event: str = ""
     """Name of the evaluation or other event in which the game was played."""
     time: float | None = None
-    """Time of the game's end, in seconds since the epoch. This time is written as local time."""
+    """Time of the game's end, in seconds since the epoch. The functions write it as local time."""
 
 
 def write_usi(game: GameToWrite) -> str:
@@ -108,7 +108,7 @@ def write_csa(game: GameToWrite) -> str:
 
 
 def _csa_rank(line: str) -> str:
-    """Return a line with `` * `` for each empty square of a rank, where rsshogi writes ``*  ``."""
+    """Return a rank line in which ``*  ``, rsshogi's empty square, is replaced by `` * ``."""
     if not re.match("P[1-9]", line):
         return line
     squares = [line[i : i + 3] for i in range(2, 29, 3)]

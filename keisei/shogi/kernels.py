@@ -50,7 +50,7 @@ OBSERVATION_BYTES = 81 + 14 + 3 + 3 * 11
 # The record of a game. ``board`` is loaded as a vector of 128 bytes, so it must be the first field.
 GAME = np.dtype(
     [
-        ("board", np.uint8, (81,)),  # as the side to move sees it
+        ("board", np.uint8, (81,)),  # the board as the side to move sees it
         ("hands", np.uint8, (14,)),  # numbers of P L N S G B R: mover, then opponent
         ("side", np.uint8),  # side to move: 0 black (sente), 1 white
         ("key", np.uint64),  # Zobrist key of board, hands and side
@@ -195,7 +195,7 @@ def step(typing, squares, delta):
 
 @intrinsic(prefer_literal=True)
 def slide(typing, squares, empty, delta):
-    """Return the squares that slides along ``delta`` reach. A slide includes the first piece it meets."""
+    """Return the squares that slides along ``delta`` reach. A slide ends on the first piece."""
 
     def codegen(context, builder, sig, args):
         d = delta.literal_value

@@ -186,11 +186,11 @@ class Position:
         return int(kernels.perft(stack, masks, depth))
 
     def outcome(self, declaration: Rule = "27") -> Outcome | None:
-        """Return how the rules ended the game, or None if the game goes on.
+        """Return how the rules ended the game, or None if the game is not over.
 
         Args:
             declaration: the entering-king rule. If the side to move can win by declaring, this side
-                counts as the winner. With "none", this method ignores declarations.
+                counts as the winner. If it is "none", declarations are ignored.
         """
         reason, result = int(self._reason[0]), int(self._result[0])
         repeated = reason in (kernels.REPETITION, kernels.PERPETUAL_CHECK)
