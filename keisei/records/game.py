@@ -9,7 +9,7 @@ Winner = Literal["black", "white", "draw"]
 class RecordError(ValueError):
     """Raised or yielded if a file or game cannot be used.
 
-    The message names the file or the line, and the reason.
+    The message says where the file or game is, and why it cannot be used.
     """
 
 

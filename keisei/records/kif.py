@@ -238,7 +238,7 @@ class _KifReader:
             at = match.end()
 
     def _push(self, moves: Moves, match: re.Match[str]) -> None:
-        """Make the move that the pattern ``_MOVE`` matched; if the move is not legal, only remember the move.
+        """Make the move that ``_MOVE`` matched; if the move is not legal, only remember the move.
 
         Raises ValueError if the move has the mark of the wrong side, or if several pieces can make
         the move.
