@@ -14,12 +14,13 @@ def legal_lists(
     """Return the legal actions of each row of a packed mask.
 
     Args:
-        mask: legal actions as packed bits, uint64[M, 35].
-        multiple: the length L of the returned rows is rounded up to a multiple of this number.
+        mask: legal actions of M positions as packed bits, uint64[M, 35].
+        multiple: the length L of the returned rows is a multiple of this number.
 
     Returns:
-        The legal actions, int64[M, L], in ascending order and padded with -1; and the number of
-        legal actions of each row, int32[M]. L is the largest of these numbers, rounded up.
+        The legal actions, int64[M, L], and the number of legal actions of each row, int32[M]. Each
+        row contains its actions in ascending order, followed by -1 in all remaining columns. L is
+        the largest number of legal actions in a row, rounded up to a multiple of ``multiple``.
     """
     counts = np.empty(len(mask), np.int32)
     kernels.count_legal(mask, counts)
@@ -33,7 +34,7 @@ def random_actions(mask: NDArray[np.uint64], rng: NDArray[np.uint64]) -> NDArray
     """Return a uniformly random legal action for each row of a packed mask.
 
     Args:
-        mask: legal actions as packed bits, uint64[M, 35].
+        mask: legal actions of M positions as packed bits, uint64[M, 35].
         rng: uint64[1], the state of the random generator; the call advances it.
 
     Raises:
@@ -47,12 +48,13 @@ def random_actions(mask: NDArray[np.uint64], rng: NDArray[np.uint64]) -> NDArray
 def material_actions(games: NDArray[Any], rng: NDArray[np.uint64]) -> NDArray[np.int16]:
     """Return the move of the ``material`` player in each game. The player looks one ply ahead.
 
-    If a move leaves the opponent without a legal move, the player makes that move. Otherwise, it
-    makes the capture of the highest value (P 1, L 3, N 3, S 4, G 5, B 8, R 9, +B 11, +R 13, and
-    +P, +L, +N, +S 4 each). If it cannot capture, it makes any legal move. It breaks ties at random.
+    If a move leaves the opponent without a legal move, the player makes that move. Otherwise, the
+    player captures the piece of the highest value. The values are P 1, L 3, N 3, S 4, G 5, B 8,
+    R 9, +B 11, +R 13, and 4 for each of +P, +L, +N and +S. If the player cannot capture, it makes
+    any legal move. If several moves are equally good, the player chooses one of them at random.
 
     Args:
-        games: records of the games, GAME[M].
+        games: records of the M games, GAME[M].
         rng: uint64[1], the state of the random generator; the call advances it.
 
     Raises:
@@ -65,6 +67,6 @@ def material_actions(games: NDArray[Any], rng: NDArray[np.uint64]) -> NDArray[np
 
 
 def _refuse_empty(row: int) -> None:
-    """Raise ValueError if ``row`` has no legal action; -1 means that every row has one."""
+    """Raise ValueError unless ``row`` is -1, which means that every row has a legal action."""
     if row >= 0:
         raise ValueError(f"row {row} has no legal action")

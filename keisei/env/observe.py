@@ -9,17 +9,19 @@ from keisei.shogi.sfen import read_sfen
 EARLIER_COLUMN = 95
 """Observation column that contains the number of earlier occurrences of the position."""
 PLY_COLUMN = 97
-"""Observation column that contains the ply, in 255ths of the maximum (see ``ply_byte``)."""
+"""Observation column that contains the ply, in 255ths of the maximum ply (see ``ply_byte``)."""
 
 Observed = tuple[NDArray[np.uint8], NDArray[np.uint64]]
-"""Compact observation uint8[1, 131] and legal-move mask uint64[1, 35]."""
+"""Compact observation, uint8[1, 131], and legal-move mask, uint64[1, 35]."""
 
 
 def observe_position(position: Position, max_ply: int) -> Observed:
-    """Return the observation and the legal-move mask of a position, history included.
+    """Return the observation and the legal-move mask of a position.
+
+    The observation contains the ply and the number of earlier occurrences of the position.
 
     Args:
-        position: the position; its ply is the number of moves made since it was set up.
+        position: the position. The ply in the observation is ``position.ply``.
         max_ply: maximum ply of the games that the network was trained on.
     """
     return observe_sfen(
@@ -48,12 +50,13 @@ def observe_sfen(sfen: str, max_ply: int, *, ply: int | None = None, earlier: in
         0, 1, np.array([-1]), game, tags, keys, observation, mask, reason, result,
         kernels.NO_RULE, max_ply,
     )  # fmt: skip
-    # A record that was read from an SFEN has no history, so the kernel wrote 0 to both columns.
+    # A record that was read from an SFEN has no history and its ply is 0. So the kernel wrote 0 to
+    # both of these columns.
     observation[0, EARLIER_COLUMN] = earlier
     observation[0, PLY_COLUMN] = ply_byte(np.array(number - 1 if ply is None else ply), max_ply)
     return observation, mask
 
 
 def ply_byte(ply: NDArray[np.integer], max_ply: int) -> NDArray[np.int64]:
-    """Return plies (any shape) as the kernels write them: in 255ths of ``max_ply``, at most 255."""
+    """Convert plies (any shape) to 255ths of ``max_ply``, at most 255, as the kernels do."""
     return np.minimum(ply.astype(np.int64) * 255 // max_ply, 255)

@@ -17,7 +17,7 @@ from keisei.shogi.sfen import START_SFEN, read_sfen, write_sfen
 
 
 class Reason(IntEnum):
-    """Why a game ended; ``StepResult.reason`` contains these numbers."""
+    """Reason why a game ended. ``StepResult.reason`` contains the numbers of these reasons."""
 
     NONE = 0
     CHECKMATE = kernels.CHECKMATE
@@ -35,56 +35,58 @@ class Reason(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """The result of one step in each of N games. The next step overwrites these arrays."""
+    """The result of one step in each of N games. The next step overwrites the arrays."""
 
     reward: NDArray[np.float32]
-    """[N] Reward of the side that has just moved: +1 if it won, -1 if it lost, 0 otherwise."""
+    """[N] Reward of the side that has just moved: +1 for a win, -1 for a loss, else 0."""
     terminated: NDArray[np.bool_]
-    """[N] Whether the game ended by the rules, with a winner or as a draw."""
+    """[N] Whether this step ended the game by the rules, with a winner or as a draw."""
     truncated: NDArray[np.bool_]
-    """[N] Whether the game was stopped at the maximum ply; such a game is not a draw."""
+    """[N] Whether this step stopped the game at the maximum ply; such a game is not a draw."""
     reason: NDArray[np.uint8]
-    """[N] Number of the ``Reason`` why the game ended; 0 if it has not ended."""
+    """[N] Number of the ``Reason`` why the game ended; 0 if the game goes on."""
     winner: NDArray[np.int8]
     """[N] Winner: +1 is black (sente), -1 is white, 0 means no winner."""
     plies: NDArray[np.int16]
     """[N] Number of moves made in the game, including the move of this step."""
     final_observation: NDArray[np.uint8]
-    """[N, 131] Observation after the last move of an ended game; undefined for other games."""
+    """[N, 131] Observation after the last move if the game ended; otherwise undefined."""
     number: NDArray[np.int64]
-    """[N] Number of the game in which the move was made."""
+    """[N] ``VectorEnv.game_number`` of the game in which this step made a move."""
 
 
 class VectorEnv:
-    """N games of shogi, played side by side. A new game replaces a finished one at once.
+    """N games of shogi, played side by side. A new game replaces a finished game at once.
 
     A game ends by the rules of shogi, or is truncated at ``max_ply``. As soon as the side to move
     can win by declaration, the game ends with this win. A declaration that would only give a draw
-    (24-point rule) is never made. The same ``seed`` and the same actions give the same results,
-    with any number of threads.
+    (24-point rule) is never made. The same ``seed`` and the same actions give the same results;
+    the number of threads does not change them.
 
     Args:
         games: the number of games, N.
         max_ply: number of plies after which a game is truncated, 1..32767.
         declaration: the entering-king rule.
-        seed: seed of all random choices: those of resets and those of ``stagger``.
-        threads: number of threads that run the kernels; with 1, the caller's thread runs them.
-        reset_share: probability that a new game starts from the reset pool; can be changed later.
-        reset_depth: largest number of random plies that lead to a position of the pool.
+        seed: seed of all random choices that resets and ``stagger`` make.
+        threads: number of threads that run the kernels. If ``threads`` is 1, the caller's thread
+            runs the kernels.
+        reset_share: probability that a new game starts from the reset pool. The attribute
+            ``reset_share`` can be set at any time.
+        reset_depth: largest number of random plies that are made to reach a position of the pool.
         reset_pool: number of positions in the reset pool.
     """
 
     games: NDArray[Any]
-    """[N] Records of the games; ``keisei.shogi.kernels.GAME`` lists their fields."""
+    """[N] Records of the games; ``keisei.shogi.kernels.GAME`` lists the fields of a record."""
     observation: NDArray[np.uint8]
-    """[N, 131] Compact observation of the current position; each step overwrites it."""
+    """[N, 131] Compact observation of the current position; each step overwrites the array."""
     mask: NDArray[np.uint64]
-    """[N, 35] Legal actions as packed bits.
+    """[N, 35] Legal actions of the current position as packed bits.
 
     In each row, action ``a`` is legal if and only if bit ``a % 64`` of word ``a // 64`` is 1.
     """
     game_number: NDArray[np.int64]
-    """[N] Number of the current game. Numbers begin at 0 and are unique within the run."""
+    """[N] Number that identifies the current game. Numbers begin at 0 and are unique in the run."""
 
     def __init__(
         self,
@@ -125,7 +127,8 @@ class VectorEnv:
     def _allocate(self, n: int) -> None:
         self.games = np.zeros(n, GAME)
         self._starts = np.zeros(n, GAME)
-        # The kernel reads the tags of even plies, and those of odd plies, in blocks of 64.
+        # The kernel reads the tags of even plies and the tags of odd plies in blocks of 64. If the
+        # last block were shorter, the kernel would read memory behind the array.
         blocks = -(-(self.max_ply // 2 + 1) // 64)
         self._tags = np.zeros((n, 2, blocks * 64), np.uint16)
         self._keys = np.zeros((n, self.max_ply + 1), np.uint64)
@@ -145,7 +148,7 @@ class VectorEnv:
 
     @property
     def reset_share(self) -> float:
-        """Probability that a new game starts from the reset pool; it can be changed at any time."""
+        """Probability that a new game starts from the reset pool. It can be set at any time."""
         return float(self._share[0])
 
     @reset_share.setter
@@ -168,7 +171,8 @@ class VectorEnv:
             actions: integers [N]; action i must be legal in game i.
 
         Raises:
-            ValueError: an action is not legal; the message names action and game. No game changes.
+            ValueError: an action is not legal. The message names the action and the game. No game
+                changes.
         """
         if np.shape(actions) != (len(self),):
             raise ValueError(f"actions have shape {np.shape(actions)}, not ({len(self)},)")
@@ -207,15 +211,15 @@ class VectorEnv:
     def seat(self, i: int, opponent: int) -> None:
         """Let a frozen opponent play one side of game ``i``, which has just begun.
 
-        ``opponent`` is the opponent's number (from 1) if it plays white, and the negative of this
-        number if it plays black. The next game in this row has the same start position, and in it
-        the opponent plays the other side.
+        ``opponent`` is the opponent's number (from 1) if the opponent plays white, and the negative
+        of this number if the opponent plays black. The next game in row ``i`` has the same start
+        position, and the opponent plays the other side.
         """
         self.games[i]["opponent"] = self._starts[i]["opponent"] = opponent
         self._starts[i]["again"] = 1
 
     def _step(self, moves: NDArray[np.int64]) -> StepResult:
-        """Make the moves without checking them. A negative action leaves its game unchanged."""
+        """Make the moves without a check that they are legal. A negative action makes no move."""
         r = self._result
 
         def work(lo: int, hi: int) -> None:
@@ -230,7 +234,7 @@ class VectorEnv:
         return r
 
     def _run(self, work: Callable[[int, int], None]) -> None:
-        """Call ``work(lo, hi)`` in each thread for a part of the games; wait until all are done."""
+        """Run ``work(lo, hi)`` on all games, a part in each thread; return after the last part."""
         if self._threads is None:
             work(0, len(self))
         else:
@@ -262,10 +266,10 @@ class VectorEnv:
             self._pool[field] = 0
 
     def stagger(self) -> None:
-        """Advance each game by a random number of random plies, so that not all games end together.
+        """Advance each game to a random ply by random moves, so that not all games end together.
 
-        The number is uniform in 0..max_ply // 2. If a game ends before it has its number of plies,
-        a new game replaces it and is played to the same number.
+        The random ply is uniform in 0..max_ply // 2. If a game ends before its random ply, the new
+        game that replaces the ended game advances to the same ply.
         """
         rng = np.random.Generator(np.random.PCG64(int(self._rng[0])))
         self._rng[0] += np.uint64(1)
@@ -273,7 +277,7 @@ class VectorEnv:
         self._play_random(plies, rng.integers(0, 2**63, 1).astype(np.uint64))
 
     def _play_random(self, plies: NDArray[np.int64], rng: NDArray[np.uint64]) -> None:
-        """Move at random until each game i has ``plies[i]`` plies; a finished game is replaced."""
+        """Make random moves until each game i has ``plies[i]`` plies; replace finished games."""
         while (waiting := self.games["ply"] < plies).any():
             moves = random_actions(self.mask, rng).astype(np.int64)
             moves[~waiting] = -1
@@ -288,17 +292,19 @@ class VectorEnv:
         return write_sfen(self._starts[i], 1)
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return copies of all arrays that a bit-identical continuation needs.
+        """Return copies of all arrays that ``load_state`` needs to restore the environment exactly.
 
-        The copies are contiguous. An array of records becomes an array of bytes [N, itemsize].
+        The copies are contiguous. The copy of an array of records is an array of bytes: one row of
+        ``itemsize`` bytes for each record.
         """
         return {name: _plain(array).copy() for name, array in self._state().items()}
 
     def load_state(self, state: dict[str, NDArray[Any]]) -> None:
-        """Restore a state, which must come from an environment of the same sizes.
+        """Restore a state that the method ``state`` of an environment of the same sizes returned.
 
         Raises:
-            ValueError: an array is missing, unknown, or of a wrong shape or dtype. Nothing changes.
+            ValueError: an array is missing or unknown, or it has a wrong shape or dtype. Nothing
+                changes.
         """
         own = {name: _plain(array) for name, array in self._state().items()}
         if own.keys() != state.keys():
@@ -330,13 +336,16 @@ class VectorEnv:
         }
 
     def close(self) -> None:
-        """Stop the threads. The arrays can still be read."""
+        """Stop the threads. After that, the arrays of the environment can still be read."""
         if self._threads is not None:
             self._threads.shutdown()
 
 
 def _plain(array: NDArray[Any]) -> NDArray[Any]:
-    """Return an array of records as a view of bytes [N, itemsize]; return others unchanged."""
+    """Return a view of an array of records as bytes: one row of bytes for each record.
+
+    Any other array is returned unchanged.
+    """
     if array.dtype.names is None:
         return array
     return array.view(np.uint8).reshape(len(array), array.itemsize)

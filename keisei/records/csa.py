@@ -20,8 +20,8 @@ _MOVE = re.compile(r"([+-])(\d\d)(\d\d)([A-Z]{2})", re.ASCII)
 def split(lines: list[str]) -> Iterator[tuple[int, list[tuple[int, str]]]]:
     """Split a file into games at lines that contain only ``/``.
 
-    For each game, yield the number of its first line, and its lines with their numbers. A part
-    that contains only comments and empty lines is skipped.
+    For each game, yield the line number at which the game begins, and pairs of line number and
+    line. A part of the file that contains only comments and empty lines is skipped.
     """
     begin = 0
     for end in (*(n for n, line in enumerate(lines) if line.strip() == "/"), len(lines)):
@@ -32,7 +32,7 @@ def split(lines: list[str]) -> Iterator[tuple[int, list[tuple[int, str]]]]:
 
 
 def read(lines: Iterable[tuple[int, str]], source: str) -> GameRecord:
-    """Read one game from its numbered lines.
+    """Read one game from pairs of a line number and a line.
 
     Raises ValueError if the game cannot be used. The message gives the number of the bad line.
     """
@@ -47,7 +47,7 @@ def read(lines: Iterable[tuple[int, str]], source: str) -> GameRecord:
 
 
 def _statements(line: str) -> list[str]:
-    """Split a line into statements. Comments, names, ``$`` lines and the version give none."""
+    """Split a line into statements. Comments, names, ``$`` lines and the version are left out."""
     if line.startswith(("'", "N", "$", "V")):
         return []
     before_comment = line.partition(",'")[0]
@@ -55,7 +55,7 @@ def _statements(line: str) -> list[str]:
 
 
 class _CsaReader:
-    """Reader of one game. It is given the statements of the game in order."""
+    """Reader of one game. Call ``read_statement`` for each statement of the game in order."""
 
     def __init__(self) -> None:
         self.end: End | None = None
@@ -66,8 +66,8 @@ class _CsaReader:
     def begun(self, sign: str = "+") -> Moves:
         """Return the moves read so far. The first call completes the start position.
 
-        ``sign`` is the side that moves first: ``+`` is black, ``-`` is white. It is ignored if the
-        record has named the side that moves first.
+        ``sign`` is the side that moves first: ``+`` is black, ``-`` is white. This
+        argument is ignored if a line of the record names the side that moves first.
         """
         if self._moves is None:
             origin = "taken from the P lines"
@@ -79,7 +79,7 @@ class _CsaReader:
         return self._moves
 
     def read_statement(self, text: str) -> None:
-        """Read one statement. Raises ValueError if it is not valid."""
+        """Read one statement. Raises ValueError if the statement is not valid."""
         if text.startswith("'") or re.fullmatch(r"T[0-9.]*", text):
             return
         if text.startswith("%"):
@@ -116,7 +116,7 @@ class _CsaReader:
             moves.refuse(text, f"not legal: {origin} {f'holds {man}' if man else 'is empty'}")
 
     def _place(self, text: str) -> None:
-        """Read one of the ``P`` lines, which give the start position."""
+        """Read a ``P`` line, which gives the start position or a part of it."""
         start = self._start = self._start or StartPosition()
         if text.startswith("PI"):
             self._start = StartPosition.even()
@@ -133,7 +133,7 @@ class _CsaReader:
 
 
 def _place_rank(start: StartPosition, rank: int, text: str) -> None:
-    """Set up a rank from a line such as ``P1-KY-KE ... * ``, with three letters per square."""
+    """Set up a rank from a line such as ``P1-KY-KE ... * ``: three characters per square."""
     for file in range(9, 0, -1):
         cell = text[27 - 3 * file : 30 - 3 * file].strip()
         if cell in {"", "*"}:

@@ -17,7 +17,10 @@ class End:
 
     reason: str
     by: Literal["mover", "other", "black", "white", "draw"] | None
-    """Winner: the side to move, the other side, a colour, or ``draw``. None means unknown."""
+    """Winner, or ``draw``; None if the winner is unknown.
+
+    ``mover`` is the side to move at the end of the game; ``other`` is the other side.
+    """
 
     def winner(self, *, white_to_move: bool) -> Winner | None:
         """Return the winner; ``white_to_move`` says which side is to move at the game's end."""
@@ -48,7 +51,7 @@ _WORDS = {
     "中断 chudan interrupt": End("interrupt", None),
     "封じ手": End("sealed_move", None),
     "不詰 fuzumi": End("no_mate", None),
-    # As in training, a game that is stopped at the maximum ply is not a draw.
+    # A game that is stopped at the maximum ply is not a draw, neither here nor in training.
     "最大手数 maxmoves": End("max_moves", None),
 }
 _ENDS = {word: end for words, end in _WORDS.items() for word in words.split()}
@@ -64,13 +67,13 @@ _CAUSES = {
 
 
 def read_end(word: str) -> End:
-    """Return the end that a word of a record means; ``UNKNOWN`` for an unknown word."""
+    """Return the end that a word of a record means; return ``UNKNOWN`` for an unknown word."""
     name = word.strip().removeprefix("%").casefold()
     return _ENDS.get(re.sub("(?<!^)[-_ ]", "", name), UNKNOWN)
 
 
 def read_summary(line: str) -> End:
-    """Return the end that a line such as ``まで87手で先手の勝ち`` states, or ``UNKNOWN``."""
+    """Return the end that a line such as ``まで87手で先手の勝ち`` states; else ``UNKNOWN``."""
     text = _SUMMARY.sub("", line, count=1).strip()
     named = _SIDE.search(text)
     if named is None:

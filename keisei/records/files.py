@@ -1,7 +1,8 @@
 """Find files of game records by the endings of their names, and read the games in them.
 
-Every move is checked. A game that cannot be used gives a RecordError instead; the other games are
-still read. docs/decisions/0006-reading-records.md explains why Keisei has its own readers.
+Every move is checked. For a game that cannot be used, the functions yield a RecordError, and then
+continue with the next game. docs/decisions/0006-reading-records.md explains why Keisei has its own
+readers.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -16,18 +17,19 @@ from keisei.records.text import decode, lines_of, printable
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """The name of a format, and the functions that read it."""
+    """A format of game records: its name, and the functions that read files in this format."""
 
     name: str
     split: Callable[[list[str]], Iterable[tuple[int, Any]]]
     """Function that splits the lines of a file into games.
 
-    For each game, it yields the number of the first line, and the first argument of ``read``.
+    For each game, this function yields the line number at which the game begins, and the first
+    argument for ``read``.
     """
     read: Callable[[Any, str], GameRecord]
     """Function that reads one game. Raises ValueError if the game cannot be used.
 
-    Its arguments are a value that ``split`` has yielded, and the source ``file:line``.
+    The arguments are a value that ``split`` has yielded, and the source ``file:line``.
     """
 
 
@@ -47,7 +49,7 @@ FORMATS = {
 
 @dataclass(frozen=True, slots=True)
 class RecordFile:
-    """A record file that was opened, and the games in it."""
+    """An opened record file, and the games in the file."""
 
     format: str
     encoding: str
@@ -56,13 +58,14 @@ class RecordFile:
 
 
 def record_files(paths: Iterable[Path]) -> list[Path]:
-    """Return the record files in ``paths``, and those inside the folders in ``paths``.
+    """Return all record files that ``paths`` lists or that lie in folders that ``paths`` lists.
 
-    Files in subfolders are included. The files of each folder in ``paths`` are sorted. No file is
+    Files in subfolders are included. The files of each listed folder are sorted. No file is
     returned twice.
 
     Raises:
-        RecordError: a path does not exist, a file is not a record file, or a folder has none.
+        RecordError: a path does not exist, a listed file is not a record file, or a listed folder
+            contains no record file.
     """
     files: list[Path] = []
     for path in paths:
@@ -88,7 +91,7 @@ def files_below(folder: Path) -> list[Path]:
 
 
 def open_records(file: Path) -> RecordFile:
-    """Open a record file. Each game in it is parsed when the iterator reaches it.
+    """Open a record file. Each game is parsed only when the iterator ``games`` reaches that game.
 
     Raises RecordError if the file cannot be read.
     """

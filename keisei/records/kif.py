@@ -1,8 +1,9 @@
 """Read KIF and KI2 records: http://kakinoki.o.oo7.jp/kif_format.html.
 
 The two formats have the same headers, diagrams and comments, but they write moves differently. KIF
-writes each move's number and origin square. KI2 writes the side, and only those details that tell
-the move from other legal moves. Some programs mix the formats, so one reader reads both.
+writes each move's number and origin square. KI2 writes the side, and only the details that
+distinguish the move from other legal moves. Some programs mix the two formats, so one reader reads
+both formats.
 """
 
 import re
@@ -35,16 +36,16 @@ _WORD = re.compile(r"(?:[^\W\d]|[- ・])+|[^\W\d]*\ufffd.*")
 _MOVE_LIKE = re.compile(rf"[同{_BLACK}{_WHITE}]|.*[{''.join(KANJI)}](?:不?成|打)")
 _HEADER = re.compile(r"[^\s:：]+:|.*：", re.DOTALL)
 _BEGINS = re.compile("手合割|開始日時|対局日|棋戦|表題|作品名|作品番号|[先後上下]手(?:の持ち?駒)?")
-"""Names of the header lines with which another game begins."""
+"""Pattern of header names. A header line with such a name begins a new game."""
 _FRAME = re.compile(r"[-+=─━┌┐└┘┏┓┗┛\s0-9０-９]*")
 _RANKS = dict(zip("一二三四五六七八九123456789１２３４５６７８９", "abcdefghi" * 3, strict=True))
 
 _Line = tuple[int, str, str]
-"""Number, kind and text of a line that is not a comment."""
+"""Line number, kind and text of a line that is not a comment."""
 
 
 def split(lines: list[str]) -> Iterator[tuple[int, list[_Line]]]:
-    """Split a file into games; yield the first line's number and the lines of each game."""
+    """Split a file into games; yield the number of each game's first line, and its lines."""
     first, part = 1, list[_Line]()
     played = ended = varied = False
     for number, line in enumerate(lines, 1):
@@ -70,7 +71,7 @@ def split(lines: list[str]) -> Iterator[tuple[int, list[_Line]]]:
 def _is_game(part: list[_Line]) -> bool:
     """Return whether these lines contain a game.
 
-    Some programs write header lines after the last game.
+    Some programs write header lines after the last game. These lines alone are not a game.
     """
     return any(kind not in {"header", "turn", "other"} for _, kind, _ in part)
 
@@ -100,7 +101,7 @@ def _kind(line: str) -> tuple[str, str]:
 
 
 def _begins(kind: str, text: str) -> bool:
-    """Return whether another game begins with this line."""
+    """Return whether a line of this kind and text begins a new game."""
     return kind == "header" and _BEGINS.fullmatch(_name_and_value(text)[0]) is not None
 
 
@@ -125,7 +126,7 @@ def read(lines: Iterable[_Line], source: str) -> GameRecord:
 
 
 class _KifReader:
-    """Reader of one game. It is given the lines of the game in order."""
+    """Reader of one game. Call ``read_line`` for each line of the game in order."""
 
     def __init__(self) -> None:
         self.end: End | None = None
@@ -139,7 +140,7 @@ class _KifReader:
         self._moves: Moves | None = None
 
     def read_line(self, kind: str, text: str) -> None:
-        """Read one line. Raises ValueError if it is not valid."""
+        """Read one line. Raises ValueError if the line is not valid."""
         if kind == "move":
             self._read_numbered_move(text)
         elif kind == "moves":
@@ -180,7 +181,7 @@ class _KifReader:
         return self._moves
 
     def _start(self) -> tuple[StartPosition, str]:
-        """Return the start position, and a text that names its source in the record.
+        """Return the start position, and a text that says which part of the record gives it.
 
         Raises ValueError if the record does not give a valid start position.
         """
@@ -204,7 +205,7 @@ class _KifReader:
         raise ValueError(f"手合割：{name}: there is no diagram, and no such handicap; {hint}")
 
     def _read_numbered_move(self, text: str) -> None:
-        """Read a line with one move or end word, such as ``3 ２二角成(88) ( 0:16/00:00:16)``."""
+        """Read a line with a move or an end word, such as ``3 ２二角成(88) ( 0:16/00:00:16)``."""
         move = _NUMBERED.match(text)[2]  # type: ignore[index]
         moves = self.begun()
         if self.end is not None or self.summary is not None:
@@ -237,7 +238,7 @@ class _KifReader:
             at = match.end()
 
     def _push(self, moves: Moves, match: re.Match[str]) -> None:
-        """Make the move that ``_MOVE`` matched, or remember that it is not legal.
+        """Make the move that ``_MOVE`` matched; if the move is not legal, only remember the move.
 
         Raises ValueError if the move has the mark of the wrong side, or if several pieces can make
         the move.
@@ -272,7 +273,7 @@ class _KifReader:
 
 
 def _square(match: re.Match[str], last: str) -> str:
-    """Return the destination square of a move in USI; for 同 it is ``last``.
+    """Return the USI name of a move's destination square; 同 means the square ``last``.
 
     Raises ValueError if 同 is in the first move, where ``last`` is empty.
     """
@@ -284,7 +285,7 @@ def _square(match: re.Match[str], last: str) -> str:
 
 
 def _narrow(origins: list[str], to: str, hints: str, piece: str, *, white: bool) -> list[str]:
-    """Return the origin squares that fit KI2's hints, such as 右 (from the mover's right)."""
+    """Return those ``origins`` that fit KI2's hints, such as 右 (from the mover's right)."""
     side = -1 if white else 1
 
     def right(origin: str) -> int:
@@ -304,7 +305,7 @@ def _narrow(origins: list[str], to: str, hints: str, piece: str, *, white: bool)
             origins = [o for o in origins if behind(o) > 0 and right(o) == 0]
     for hint, sign in (("右", 1), ("左", -1)):
         if hint in hints and piece[-1] in "BR":
-            # 右 or 左 may also mean a rook or bishop in the same file as the destination.
+            # For a rook or bishop, the origin may be in the same file as the destination.
             outermost = max((sign * right(o) for o in origins), default=0)
             origins = [o for o in origins if sign * right(o) == outermost]
         elif hint in hints:

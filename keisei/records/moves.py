@@ -12,7 +12,7 @@ from keisei.shogi import Position
 
 @lru_cache(256)
 def _checked(sfen: str) -> tuple[str, dict[str, str]]:
-    """Return a start position as a normalized SFEN, and its pieces by square.
+    """Return the normalized SFEN of a start position, and the position's pieces by square.
 
     Raises SfenError if ``sfen`` is not a position.
     """
@@ -23,8 +23,8 @@ def _checked(sfen: str) -> tuple[str, dict[str, str]]:
 class Moves:
     """The start position of a game, and the legal moves read so far.
 
-    An illegal move is remembered but not made, and no move may follow it. ``record`` then refuses
-    the game, unless the file says that the game ended by an illegal move.
+    An illegal move is remembered but not made, and no move may follow it. After an illegal move,
+    ``record`` raises an error, unless its argument ``end`` says that this move ended the game.
     """
 
     def __init__(self, sfen: str, origin: str) -> None:
@@ -33,7 +33,7 @@ class Moves:
         Args:
             sfen: the start position; this method checks it.
             origin: text that names the part of the record that gives the start position; the
-                message about an illegal first move contains it.
+                message about an illegal first move contains this text.
 
         Raises:
             ValueError: ``sfen`` is not a position.
@@ -54,7 +54,7 @@ class Moves:
         return self._squares.get(square, "")
 
     def own(self, piece: str) -> str:
-        """Return ``piece``, given in capitals, in the letter case of the side to move."""
+        """Return ``piece``, given in capitals, as SFEN letters for a piece of the side to move."""
         return piece.lower() if self.white_to_move else piece
 
     def movers(self, piece: str, to: str, promotion: str) -> list[str]:
@@ -70,9 +70,9 @@ class Moves:
         ]
 
     def push(self, usi: str) -> None:
-        """Make a move, or remember that it is not legal.
+        """Make a move; if the move is not legal, only remember the move.
 
-        Raises ValueError if an illegal move came before, or if there are too many moves.
+        Raises ValueError if an earlier move was illegal, or if the game has too many moves.
         """
         self._raise_if_illegal()
         try:
@@ -91,7 +91,7 @@ class Moves:
     def refuse(self, move: str, why: str) -> None:
         """Remember that the next move of the record is not legal.
 
-        Raises ValueError if an illegal move came before.
+        Raises ValueError if an earlier move was illegal.
         """
         self._raise_if_illegal()
         start = "" if self._moves else f"; if the move is right, the start is wrong: {self._origin}"
@@ -105,8 +105,8 @@ class Moves:
     def record(self, end: End, source: str) -> GameRecord:
         """Return the game.
 
-        Raises ValueError if the game has no legal move. Raises it, too, if the game has an illegal
-        move and ``end`` does not say that the game ended by it.
+        Raises ValueError if the game has no legal move. Also raises ValueError if the game has an
+        illegal move and ``end`` does not say that an illegal move ended the game.
         """
         if self._illegal and end.reason != ILLEGAL_MOVE:
             raise ValueError(self._illegal)

@@ -22,7 +22,7 @@ _TOGETHER = 256
 
 @dataclass(frozen=True, slots=True)
 class Positions:
-    """M training positions, each as the side to move sees it. A position takes 414 bytes."""
+    """M training positions, each as the side to move sees it. One position takes 414 bytes."""
 
     observation: NDArray[np.uint8]
     """[M, 131] Compact observation."""
@@ -40,17 +40,17 @@ class Positions:
 def replay(
     games: Sequence[GameRecord], *, max_ply: int, limit: int | None = None, seed: int = 0
 ) -> Positions:
-    """Return the positions of ``games`` in which a move was played, game after game.
+    """Return the positions of ``games`` in which a move was played, ordered by game and ply.
 
-    If a record does not give the result of its game, the rules give it (mate, fourfold repetition).
-    If the game is not over by the rules, the outcome is UNKNOWN.
+    If a record does not give the result of its game, the result follows from the rules: from a mate
+    or a fourfold repetition. If the rules give no result either, the outcome is UNKNOWN.
 
     Args:
         games: the games; their moves must be legal.
-        max_ply: maximum ply; the observation gives the ply as a share of it, as in training.
+        max_ply: maximum ply in training; the observation gives the ply as a share of this number.
         limit: largest number of positions to return. If the games have more positions, ``limit``
-            positions are chosen from all games at random.
-        seed: seed of that random choice.
+            positions are chosen at random from all games.
+        seed: seed of the random choice of positions.
 
     Raises:
         RecordError: a move is not legal; the message names the game and the ply.
@@ -69,9 +69,11 @@ def replay(
         np.zeros(count, np.int16),
         np.full(count, UNKNOWN, np.int8),
     )
-    rows = np.where(kept, np.cumsum(kept) - 1, -1)  # row of each ply; -1 if it is left out
+    # Row of each ply in ``positions``; -1 if the ply is left out.
+    rows = np.where(kept, np.cumsum(kept) - 1, -1)
     begins = np.cumsum(lengths) - lengths
-    # The longest games come first, so that the unfinished games are always at the front.
+    # ``_replay`` takes the first games of its list as those that go on at a ply. So the longest
+    # games must come first.
     order = np.argsort(-lengths, kind="stable")
     for begin in range(0, len(games), _TOGETHER):
         part = order[begin : begin + _TOGETHER]
@@ -86,12 +88,13 @@ def _replay(
     positions: Positions,
     max_ply: int,
 ) -> None:
-    """Fill the rows of ``positions`` that belong to ``games``. The longest game comes first."""
+    """Fill the rows of ``positions`` for ``games``, which are sorted from longest to shortest."""
     n, longest = len(games), len(games[0].moves)
     state: NDArray[Any] = np.zeros(n, GAME)
     for i, game in enumerate(games):
         state[i] = read_sfen(game.start)[0][0]
-    # The kernel reads the tags of even plies, and those of odd plies, in blocks of 64.
+    # The kernel reads the tags of even plies and the tags of odd plies in blocks of 64. If the last
+    # block were shorter, the kernel would read memory behind the array.
     tags = np.zeros((n, 2, -(-(longest // 2 + 1) // 64) * 64), np.uint16)
     keys = np.zeros((n, longest + 1), np.uint64)
     observation = np.zeros((n, OBSERVATION_BYTES), np.uint8)
@@ -136,7 +139,7 @@ def _by_the_rules(reason: int, result: int, side: int) -> Winner | None:
 
 
 def _outcomes(winner: Winner | None, movers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the outcome of each ply for the side that moves in it (0 black, 1 white)."""
+    """Return the outcome of each ply for its mover. ``movers``: 0 is black, 1 is white."""
     if winner in {"black", "white"}:
         return np.where(movers == (winner == "white"), WIN, LOSS)
     return np.full(len(movers), DRAW if winner else UNKNOWN)
@@ -144,5 +147,5 @@ def _outcomes(winner: Winner | None, movers: NDArray[np.int64]) -> NDArray[np.in
 
 @cache
 def _action(usi: str, white: bool) -> int:
-    """Return the action number of a legal move, which is the same as rsshogi's move label."""
+    """Return the action number of a legal move; rsshogi's move label is the same number."""
     return int(move_label(usi, Color.WHITE if white else Color.BLACK))

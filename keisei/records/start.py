@@ -1,6 +1,7 @@
 """Start positions of records: handicaps, KIF diagrams, and boards set up piece by piece.
 
-A start position that cannot be read is refused. The usual start position never replaces it.
+If a start position cannot be read, the functions raise ValueError. They never use the usual start
+position instead.
 """
 
 import re
@@ -26,7 +27,7 @@ _UPPER_HAND = {
     "八枚落ち": "3gkg3/9",
     "十枚落ち": "4k4/9",
 }
-"""KIF names of handicaps, each with the first two ranks of its board."""
+"""First two ranks of each handicap's board in SFEN, by the KIF name of the handicap."""
 HANDICAPS = {"平手": START_SFEN} | {
     name: f"{ranks}/ppppppppp/9/9/9/PPPPPPPPP/1B5R1/LNSGKGSNL w - 1"
     for name, ranks in _UPPER_HAND.items()
@@ -35,7 +36,7 @@ KANJI = {
     **dict(zip("歩香桂銀金角飛玉王", "PLNSGBRKK", strict=True)),
     **dict(zip("と杏仝圭全馬龍竜", "PLLNSBRR", strict=True)),
 }
-"""Kanji of pieces, each with the SFEN letter of the unpromoted piece."""
+"""SFEN letter of the unpromoted piece, by the kanji of the piece."""
 PROMOTED = frozenset("と杏仝圭全馬龍竜")
 _NUMBERS = "〇一二三四五六七八九"
 _EMPTY = "・･.．"
@@ -107,7 +108,7 @@ _EVEN = StartPosition.read(START_SFEN).board
 
 
 def is_row(line: str) -> bool:
-    """Return whether a line is a rank of a KIF board, or begins with ``|`` like one."""
+    """Return whether a line is a rank of a KIF board, or at least begins with ``|``."""
     return line.lstrip().startswith("|") or _ROW.fullmatch(line.strip()) is not None
 
 
@@ -149,7 +150,7 @@ def read_hand(text: str) -> Counter[str]:
 
 
 def _number(kanji: str) -> int:
-    """Return the value of a kanji number from 1 to 19; an empty text means 1."""
+    """Return the value of a kanji number from 1 to 19; return 1 for an empty text."""
     ones = kanji.removeprefix("十")
     tens = 10 * (ones != kanji)
     return tens + (_NUMBERS.index(ones) if ones else 0 if tens else 1)

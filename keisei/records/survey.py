@@ -10,7 +10,7 @@ from keisei.records.game import GameRecord, RecordError
 
 @dataclass(frozen=True, slots=True)
 class Surveyed:
-    """A file and the games in it."""
+    """A file, and the games in the file."""
 
     file: Path
     format: str = ""
@@ -19,7 +19,7 @@ class Surveyed:
     games: tuple[GameRecord | RecordError, ...] = ()
     """Games in file order. A RecordError replaces each game that cannot be used."""
     problem: str = ""
-    """Reason why the file was not read: it is unreadable, or it is not a record file."""
+    """Reason why the file was not read; empty if the file was read."""
 
     @property
     def read(self) -> list[GameRecord]:
@@ -33,12 +33,12 @@ class Surveyed:
 
 
 def survey(paths: Iterable[Path]) -> Iterator[Surveyed]:
-    """Yield the files in ``paths``, and those inside the folders in ``paths``.
+    """Yield a ``Surveyed`` for each file that ``paths`` lists and for each file in a listed folder.
 
-    Files in subfolders are included. Each file is read when the iterator reaches it.
+    Files in subfolders are included. Each file is read only when the iterator reaches that file.
 
     Raises:
-        RecordError: a path does not exist, or a file in ``paths`` is not a record file.
+        RecordError: a path does not exist, or a file that ``paths`` lists is not a record file.
     """
     files: list[Path] = []
     for path in paths:
@@ -47,7 +47,7 @@ def survey(paths: Iterable[Path]) -> Iterator[Surveyed]:
 
 
 def _survey_file(file: Path) -> Surveyed:
-    """Read one file, and list its games."""
+    """Read one file; return its games, or the reason why it cannot be read."""
     if file.suffix.lower() not in FORMATS:
         return Surveyed(file, problem="skipped: not a file of game records")
     try:

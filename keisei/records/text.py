@@ -4,15 +4,15 @@ import re
 
 _ENCODINGS = {"EUC-JP": "euc_jp", "Shift_JIS": "cp932", "UTF-8": "utf-8"}
 _TYPICAL = re.compile("[手合割先後数▲△☗☖同一二三四五六七八九１-９歩香桂銀金角飛玉]")
-"""Frequent characters of KIF and KI2 files; a text that was decoded wrongly has almost none."""
+"""Frequent characters of KIF and KI2 files; a wrongly decoded text contains almost none."""
 
 
 def decode(data: bytes) -> tuple[str, str]:
-    """Return the text and the name of its encoding, which is guessed once for the whole file.
+    """Return the text of a file, and the name of the encoding that the whole file seems to have.
 
-    If some bytes are invalid in every encoding (for example, because a name was cut inside a
-    character), the most likely encoding is used, and these bytes are replaced. This does no harm in
-    names and comments.
+    Some files have bytes that are invalid in every encoding, for example, because a program cut a
+    name inside a character. Then the most likely encoding is used, and the invalid bytes are
+    replaced. In names and comments, the replacement does no harm.
     """
     try:
         return data.decode("utf-8-sig"), "UTF-8"
@@ -42,5 +42,5 @@ def printable(text: str) -> str:
 
 
 def lines_of(text: str) -> list[str]:
-    """Split a text into lines at CR, LF and CRLF only (``str.splitlines`` has more separators)."""
+    """Split a text into lines only at CR, LF and CRLF, unlike ``str.splitlines``."""
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")

@@ -10,7 +10,7 @@ from keisei.shogi.usi import read_line
 
 _MOVE = re.compile(r"[1-9][a-i][1-9][a-i]\+?|[PLNSGBR]\*[1-9][a-i]")
 _END = re.compile(r"(?:[^\W\d]|-)+")
-"""Pattern of an end word, such as ``resign``, which may follow the last move."""
+"""Pattern of an end word, such as ``resign``. An end word may follow the last move."""
 
 
 def split(lines: list[str]) -> Iterator[tuple[int, str]]:
@@ -21,7 +21,7 @@ def split(lines: list[str]) -> Iterator[tuple[int, str]]:
 
 
 def read(line: str, source: str) -> GameRecord:
-    """Read one game from a line. Raises ValueError if it is not valid."""
+    """Read one game from a line. Raises ValueError if the game cannot be used."""
     start, words = read_line(line)
     end = UNKNOWN
     if words and _END.fullmatch(words[-1]):

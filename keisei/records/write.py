@@ -1,7 +1,7 @@
 """Write game records in KIF, CSA and USI format.
 
-The rsshogi library writes KIF and CSA. This module corrects its output where other programs need
-it. Descriptions of the formats: http://kakinoki.o.oo7.jp/kif_format.html,
+The rsshogi library writes KIF and CSA. This module corrects the library's output where other
+programs cannot use it. Descriptions of the formats: http://kakinoki.o.oo7.jp/kif_format.html,
 http://www2.computer-shogi.org/protocol/record_v3.html.
 """
 
@@ -22,21 +22,22 @@ _LOSSES = {
     "illegal_move": "LOSE_BY_ILLEGAL_MOVE",
     "perpetual_check": "LOSE_BY_ILLEGAL_MOVE",
 }
-"""rsshogi's name of each end in which the side to move loses.
+"""rsshogi's names of ends in which the side to move loses, by Keisei's reason of the end.
 
-Ends that are not listed here, such as no_moves, are written as a resignation.
+For any other reason, such as no_moves, the record says that the side to move resigned.
 """
 _USI_ENDS = {
     "RESIGN": "resign",
-    "LOSE_BY_ILLEGAL_MOVE": "resign",  # USI has no word for an illegal move; the winner is the same
+    # USI has no word for an illegal move. A resignation has the same winner.
+    "LOSE_BY_ILLEGAL_MOVE": "resign",
     "WIN_BY_DECLARATION": "win",
     "REPETITION_DRAW": "sennichite",
     "IMPASSE": "jishogi",
     "INTERRUPT": "max_moves",
 }
-"""End words of USI lines by rsshogi's names of the ends. ``read_games`` can read these words.
+"""End words of USI lines, by rsshogi's name of the end. ``read_games`` can read these words.
 
-Ends that are not listed here need no word, because they follow from the rules.
+Any other end needs no end word, because the moves and the rules imply this end.
 """
 
 
@@ -55,14 +56,14 @@ class GameToWrite:
     moves: Sequence[str]
     """Moves of the game in USI."""
     values: Sequence[float | None] = ()
-    """Expected result for the mover before each move, in [-1, 1].
+    """Expected result for the side to move before each move, in [-1, 1].
 
     None means that the value is unknown. An empty sequence means that all values are unknown.
     """
     event: str = ""
     """Name of the evaluation or other event in which the game was played."""
     time: float | None = None
-    """Time of the game's end, in seconds since the epoch. The record gives it in local time."""
+    """Time of the game's end, in seconds since the epoch. The functions write it as local time."""
 
 
 def write_usi(game: GameToWrite) -> str:
@@ -76,27 +77,28 @@ def write_usi(game: GameToWrite) -> str:
 
 
 def write_kif(game: GameToWrite) -> str:
-    """Return the game as KIF. Save it as UTF-8, in a file whose name ends in ``.kifu``.
+    """Return the game as KIF. Save the text as UTF-8, in a file whose name ends in ``.kifu``.
 
-    Values and the reason are written as comments. If the game was stopped at the maximum ply, its
-    end is written as 中断, because KIF has no word for this end, and the game is not a draw.
+    The values and the reason of the end are written as comments. If the game was stopped at the
+    maximum ply, its end is written as 中断. KIF has no word for this end, which is not a draw.
 
     Raises RecordError if a move is not legal.
     """
     kind, result = _end(game)
     if kind != "MATE":
         return _HEADER + _record(game, kind, result).to_kif()
-    # After a resignation, the last line of rsshogi's text names the winner; after a mate, it does
-    # not. Some programs read only this line. So we write a resignation, and then replace its word.
+    # After a resignation, the last line of rsshogi's text names the winner. After a mate, the last
+    # line does not, and programs that read only this line would not know the winner. So we write a
+    # resignation, and then replace the word for resignation by the word for mate.
     before, _, after = _record(game, "RESIGN", result).to_kif().rpartition("投了")
     return f"{_HEADER}{before}詰み{after}"
 
 
 def write_csa(game: GameToWrite) -> str:
-    """Return the game as CSA, version 3.0. Save it as UTF-8.
+    """Return the game as CSA, version 3.0. Save the text as UTF-8.
 
-    Values and the reason are written as comments that programs can read. If the game was stopped at
-    the maximum ply, its end is written as %CHUDAN.
+    The values and the reason of the end are written as comments that programs can read. If the
+    game was stopped at the maximum ply, its end is written as %CHUDAN.
 
     Raises RecordError if a move is not legal.
     """
@@ -106,7 +108,7 @@ def write_csa(game: GameToWrite) -> str:
 
 
 def _csa_rank(line: str) -> str:
-    """Correct the empty squares of a rank: the format has `` * ``, but rsshogi writes ``*  ``."""
+    """Return a rank line in which ``*  ``, rsshogi's empty square, is replaced by `` * ``."""
     if not re.match("P[1-9]", line):
         return line
     squares = [line[i : i + 3] for i in range(2, 29, 3)]

@@ -2,7 +2,7 @@
 
 
 class SfenError(ValueError):
-    """Raised if a text is not a valid SFEN. The message says what is wrong, and where."""
+    """Raised if a text is not a valid SFEN. The message describes the mistake."""
 
 
 class IllegalMoveError(ValueError):

@@ -2,9 +2,9 @@
 # mypy: disallow-untyped-decorators=False, disallow-subclassing-any=False, check-untyped-defs=False
 """All compiled functions of the project: the rules of shogi, and moves in many games at once.
 
-All of them are in this one file, because Numba's disk cache checks only the file of the cached
-function. If this function called a function in a second file, Numba would not notice changes in the
-second file, and would run the old code.
+All compiled functions are in this one file, because Numba's disk cache checks only the file of the
+cached function. If a cached function called a function in a second file, Numba would not notice
+changes in the second file, and would run the old code.
 
 How it works
 ------------
@@ -20,12 +20,12 @@ pieces of a kind, so such sets are not stored between moves.
 
 Legal moves are computed as 27 sets: each set contains the destinations of one move type. These sets
 together are the legal mask; no list of moves is made, and no single move is tested. A move type and
-a destination (an action) name exactly one move: the piece that moves is the first piece on the way
-back from the destination, against the direction of the move.
+a destination together form an action. An action names exactly one move. The piece that moves is the
+first piece on the line that leads from the destination against the direction of the move.
 
-Python calls the functions in section 4 (``cache=True, nogil=True``). Those that have the arguments
-``lo`` and ``hi`` process the games ``[lo, hi)`` one after another; their callers divide the games
-among threads.
+Python calls the functions in section 4 (``cache=True, nogil=True``). A function with the
+arguments ``lo`` and ``hi`` processes the games ``[lo, hi)`` one after another; the caller of the
+function divides the games among threads.
 """
 
 import operator
@@ -41,25 +41,26 @@ from numba.extending import intrinsic, models, register_model
 
 ACTIONS = 27 * 81
 MASK_WORDS = 35
-# An observation contains the board, the hands, the earlier occurrences, the check and the ply, then
-# three sets of squares (bit s is square s): those that the opponent attacks, those that the mover
-# attacks, and those that at least two of the mover's pieces attack.
+# An observation contains the board, the hands, the number of earlier occurrences, the check, the
+# ply and three sets of squares. The first set contains the squares that the opponent attacks, the
+# second set those that the mover attacks. The third set contains the squares that at least two of
+# the mover's pieces attack. Bit s of a set is square s.
 OBSERVATION_BYTES = 81 + 14 + 3 + 3 * 11
 
 # The record of a game. ``board`` is loaded as a vector of 128 bytes, so it must be the first field.
 GAME = np.dtype(
     [
-        ("board", np.uint8, (81,)),  # as the side to move sees it
-        ("hands", np.uint8, (14,)),  # numbers of P L N S G B R: the mover's, the opponent's
+        ("board", np.uint8, (81,)),  # the board as the side to move sees it
+        ("hands", np.uint8, (14,)),  # numbers of P L N S G B R: mover, then opponent
         ("side", np.uint8),  # side to move: 0 black (sente), 1 white
         ("key", np.uint64),  # Zobrist key of board, hands and side
         ("rng", np.uint64),  # state of the game's own random generator
         ("ply", np.int32),  # number of moves made in this game
-        ("checks", np.int16, (2,)),  # number of consecutive checks up to now: black's, white's
+        ("checks", np.int16, (2,)),  # consecutive checks up to now: by black, by white
         ("opponent", np.int16),  # frozen opponent: k > 0 plays white, -k plays black, 0 = self-play
         ("in_check", np.uint8),
         ("earlier", np.uint8),  # number of earlier occurrences of this position in this game
-        ("again", np.uint8),  # in a start: 1 if the next game begins there, too, with sides swapped
+        ("again", np.uint8),  # in ``starts``: 1 if the next game has the same start
     ],
     align=True,
 )
@@ -76,7 +77,7 @@ THEIRS = 14  # add this to the mover's piece code to get the opponent's piece co
 UP, DOWN, LEFT, RIGHT = -1, 1, 9, -9
 UP_LEFT, UP_RIGHT, DOWN_LEFT, DOWN_RIGHT = 8, -10, 10, -8
 JUMP_LEFT, JUMP_RIGHT = 7, -11
-FOE_JUMP_LEFT, FOE_JUMP_RIGHT = 11, -7  # the opponent's knights, in the mover's view
+FOE_JUMP_LEFT, FOE_JUMP_RIGHT = 11, -7  # jumps of the opponent's knights
 
 # Move types in dlshogi's order: 10 directions, the same 10 with promotion, then 7 drops
 DELTA = np.array(
@@ -84,7 +85,7 @@ DELTA = np.array(
     np.int64,
 )
 DROP_PIECE = np.array([PAWN, LANCE, KNIGHT, SILVER, BISHOP, ROOK, GOLD], np.uint8)
-# Hand slot (in the order P L N S G B R) by piece code, for promoted pieces, too
+# Hand slot of each piece code, promoted or not. The slots are in the order P L N S G B R.
 HAND = np.array([0, 0, 1, 2, 3, 5, 6, 4, 0, 0, 1, 2, 3, 5, 6], np.uint8)
 # Value of each piece for the material player, by piece code
 VALUE = np.array([0, 1, 3, 3, 4, 8, 9, 5, 0, 4, 4, 4, 4, 11, 13], np.int64)
@@ -119,7 +120,7 @@ class _BitsModel(models.PrimitiveModel):
 
 
 def _operator(name, *functions):
-    """Compile each of ``functions``, called with two sets, to the LLVM instruction ``name``."""
+    """Compile a call of any of ``functions`` on two sets to the LLVM instruction ``name``."""
     for function in functions:
 
         @infer_global(function)
@@ -162,7 +163,8 @@ def _shift(builder, value, delta):
     return builder.shl(value, amount) if delta > 0 else builder.lshr(value, amount)
 
 
-# Constant sets. Compiled code gets them from ``const``, because Numba has no integers > 64 bits.
+# Constant sets. Compiled code gets these sets from ``const``, because Numba has no integers of more
+# than 64 bits.
 _SETS = (
     0,
     _set(lambda f, r: True),
@@ -193,13 +195,13 @@ def step(typing, squares, delta):
 
 @intrinsic(prefer_literal=True)
 def slide(typing, squares, empty, delta):
-    """Return the squares that slides along ``delta`` reach, including the first piece's square."""
+    """Return the squares that slides along ``delta`` reach. A slide ends on the first piece."""
 
     def codegen(context, builder, sig, args):
         d = delta.literal_value
         edge = ir.Constant(_I128, _arrivals(d))
         flow, free = args[0], builder.and_(args[1], edge)
-        for times in (1, 2, 4):  # Kogge-Stone fill over at most 7 squares; the return adds one step
+        for times in (1, 2, 4):  # Kogge-Stone fill: the loop slides up to 7 squares
             flow = builder.or_(flow, builder.and_(free, _shift(builder, flow, d * times)))
             if times < 4:
                 free = builder.and_(free, _shift(builder, free, d * times))
@@ -236,7 +238,7 @@ def some(typing, squares):
 
 @intrinsic
 def where(typing, number, squares):
-    """Return the set if ``number`` is not zero, else the empty set; compiled without a branch."""
+    """Return the set if ``number`` is not zero, else the empty set. The code has no branch."""
 
     def codegen(context, builder, sig, args):
         flag = builder.icmp_unsigned("!=", args[0], ir.Constant(args[0].type, 0))
@@ -516,7 +518,7 @@ def find_threats(mine, theirs):
     """Return the checks, pins and forbidden squares of the mover's king as a ``Threat``."""
     king = mine.king
     empty = const(ALL) & ~(mine.men | theirs.men)
-    through = empty | king  # attack through the king: it may not retreat along the line
+    through = empty | king  # attack through the king: the king may not retreat along the line
     straight = theirs.rook | theirs.dragon
     diagonal = theirs.bishop | theirs.horse
     down = slide(straight | theirs.lance, through, DOWN)
@@ -528,7 +530,7 @@ def find_threats(mine, theirs):
     down_left = slide(diagonal, through, DOWN_LEFT)
     down_right = slide(diagonal, through, DOWN_RIGHT)
 
-    soldiers = theirs.silver | theirs.gold | theirs.king  # these attack all three squares in front
+    soldiers = theirs.silver | theirs.gold | theirs.king  # attack all three squares in front
     squires = theirs.gold | theirs.king | theirs.horse
     nobles = theirs.silver | theirs.king | theirs.dragon
     danger = (
@@ -635,7 +637,8 @@ def board_moves(mine, theirs, threat):
     down_left = slide(diagonal & free_r, empty, DOWN_LEFT)
     jump_left, jump_right = step(knights, JUMP_LEFT), step(knights, JUMP_RIGHT)
 
-    # Sliders can promote when they enter the zone. Promoted pieces cannot, so remove their slides.
+    # Sliders can promote when they enter the zone. Promoted pieces cannot promote, so remove their
+    # slides.
     p_up, p_left, p_right, p_ul, p_ur = up, left, right, up_left, up_right
     if some(mine.dragon):
         p_up &= ~slide(mine.dragon, empty, UP)
@@ -904,7 +907,7 @@ def remember(tags, keys, g, ply, key):
 
 @njit(inline="always")
 def earlier_occurrences(tags, keys, g, ply, key):
-    """Return the number of earlier occurrences of the position at ``ply``, and the first one's ply.
+    """Count the earlier occurrences of the position at ``ply``; return the count and the first ply.
 
     The side to move is part of the position, so only plies of the same parity are searched. The
     search compares 16-bit tags, which is fast, and then compares the whole key of each hit.
@@ -951,7 +954,7 @@ def survey(view, game, tags, keys, g, rule):
         last = 1 - game.side  # the side that has just moved
         game.checks[last] = game.checks[last] + 1 if in_check else 0
     found, earliest = earlier_occurrences(tags, keys, g, ply, game.key)
-    # Store the position after the search. If it were first, the search would have to wait.
+    # Store the position after the search. Otherwise, the search would wait for the store to end.
     remember(tags, keys, g, ply, game.key)
     game.earlier = min(found, 255)
     if found >= 3:
@@ -1001,8 +1004,8 @@ def restart(game, starts, g, opening, pool, reset_share):
     """Choose the start of the next game in row ``g``.
 
     The start comes from the pool with the probability ``reset_share``; otherwise it is ``opening``.
-    But if the previous start is marked ``again``, the next game uses it once more, and the frozen
-    opponent plays the other side.
+    If ``again`` is 1 in the row's previous start, the next game uses the previous start once more,
+    and the frozen opponent plays the other side.
     """
     if starts[g].again:
         starts[g].again = 0
@@ -1041,9 +1044,9 @@ def visit_games(
 ):
     """Make a move in each of ``games[lo:hi]``; a negative action makes no move.
 
-    For every game, write the key, the check, the history, the mask and the observation. Also write
-    the reason why the game is over (0 if it is not) to ``reason`` (int64[N]), and the result for
-    the side to move to ``result`` (int64[N]). No game is reset.
+    For every game, write the key, the check, the history, the mask and the observation. Write the
+    reason why the game is over, or 0, to ``reason``. Write the result for the side to move to
+    ``result``. Both arrays are int64 and have one element for each game. No game is reset.
     """
     for g in range(lo, hi):
         game = games[g]
@@ -1105,14 +1108,15 @@ def step_games(
             game.key = full_key(game)
             number[g] += len(games)
             view = load_view(game.board)
-            # The loop surveys the new game, because a second call would double the compiled code.
+            # The next pass of the loop calls ``survey`` for the new game. Another call here would
+            # double the compiled code.
             fresh = True
         pack(mask, g, rows)
 
 
 @njit(inline="always")
 def row_count(mask, g):
-    """Return the number of legal actions in row ``g``."""
+    """Return the number of legal actions in row ``g`` of ``mask``."""
     n = 0
     for w in range(MASK_WORDS):
         n += count(mask[g, w])
@@ -1121,9 +1125,9 @@ def row_count(mask, g):
 
 @njit(cache=True, nogil=True)
 def list_legal(mask, actions, counts):
-    """Write the legal actions of each row to ``actions`` (int64[M, L]), padded with -1.
+    """Write the legal actions of each row of ``mask`` to the same row of ``actions`` (int64).
 
-    Also write the number of legal actions of each row to ``counts``.
+    Fill the rest of the row with -1. Write the number of legal actions of each row to ``counts``.
     """
     for g in range(len(mask)):
         n = 0
@@ -1146,7 +1150,7 @@ def count_legal(mask, counts):
 
 @njit
 def nth_action(mask, g, n):
-    """Return the n-th legal action (from 0) of row ``g``."""
+    """Return the n-th legal action (from 0) in row ``g`` of ``mask``."""
     w = 0
     ones = count(mask[g, 0])
     while n >= ones:
@@ -1190,10 +1194,10 @@ def mix_masks(mask, checksum):
 def choose_material(games, scratch, rng, actions):
     """Write the material player's move in each game to ``actions``.
 
-    If a move leaves the opponent without a legal move, the player makes that move. Otherwise, it
-    makes the capture of the highest value, or any legal move if there is no capture. It breaks ties
-    at random. ``scratch`` (GAME[1]) is overwritten. Returns the first game without a legal move, or
-    -1 if there is none.
+    If a move leaves the opponent without a legal move, the player makes that move. Otherwise, the
+    player captures the piece of the highest value, or makes any legal move if there is no capture.
+    If several moves are equally good, the player chooses one of them at random. ``scratch``
+    (GAME[1]) is overwritten. Returns the first game without a legal move, or -1 if there is none.
     """
     mask = np.empty((1, MASK_WORDS), np.uint64)
     for g in range(len(games)):

@@ -45,11 +45,11 @@ class Outcome:
 
     reason: EndReason
     winner: Colour | None
-    """Colour of the winner; None means a draw."""
+    """Colour of the winner; None if the game is a draw."""
 
 
 class Position:
-    """A position of shogi and the moves that led to it.
+    """A position of shogi, and the moves that led to this position.
 
     >>> position = Position()
     >>> position.push("7g7f")
@@ -89,7 +89,10 @@ class Position:
             )
 
     def _visit(self, game: Any, action: int) -> None:
-        """Make a move in ``game`` (none if ``action`` is -1); update mask, history and result."""
+        """Make the move ``action`` in ``game``; update the mask, the history and the result.
+
+        If ``action`` is -1, no move is made, but the update is the same.
+        """
         observation = np.zeros((1, OBSERVATION_BYTES), np.uint8)
         kernels.visit_games(
             0, 1, np.array([action]), game, self._tags, self._keys, observation, self._mask,
@@ -104,7 +107,7 @@ class Position:
 
     @property
     def ply(self) -> int:
-        """Number of moves made since the position was set up."""
+        """Number of moves made in this game, counted from its start position."""
         return int(self._game["ply"][0])
 
     @property
@@ -114,17 +117,18 @@ class Position:
 
     @property
     def occurrences(self) -> int:
-        """Number of times that this position has occurred in this game, including now."""
+        """Number of occurrences of this position in this game, including the current occurrence."""
         return int(self._game["earlier"][0]) + 1
 
     def sfen(self) -> str:
-        """Return the position as an SFEN, with the move number."""
+        """Return the SFEN of the position; the SFEN contains the move number."""
         return write_sfen(self._game[0], self._number + self.ply)
 
     def legal_moves(self) -> list[str]:
-        """Return all legal moves in USI, sorted.
+        """Return all legal moves in USI, in alphabetical order.
 
-        Moves are listed, and may be made, even after a repetition or if a declaration would win.
+        This method ignores repetitions and declarations. Even after a fourfold repetition, it
+        returns all legal moves, and ``push`` makes any of these moves.
         """
         return sorted(self._legal())
 
@@ -139,24 +143,24 @@ class Position:
         """Make a move that is given in USI.
 
         Raises:
-            IllegalMoveError: the move is not legal. The position is unchanged.
+            IllegalMoveError: the move is not legal; ``push`` leaves the position unchanged.
         """
         self._make(self.action(usi))
 
     def play(self, action: int) -> str:
-        """Make the move that has a given action number; return the move in USI.
+        """Make the move whose action number is ``action``; return the move in USI.
 
         This method is much faster than ``push``.
 
         Raises:
-            IllegalMoveError: the action is not legal. The position is unchanged.
+            IllegalMoveError: the action is not legal; ``play`` leaves the position unchanged.
         """
         usi = self.usi(action)
         self._make(action)
         return usi
 
     def _make(self, action: int) -> None:
-        """Make a legal move; enlarge the history if it is full."""
+        """Make a legal move. If the history is full, enlarge the history first."""
         if self.ply + 1 == self._keys.shape[1]:
             keys, tags = self._keys, self._tags
             self._allocate_history(2 * tags.shape[2])
@@ -165,7 +169,7 @@ class Position:
         self._visit(self._game, action)
 
     def copy(self) -> Self:
-        """Return an independent copy, including the history."""
+        """Return an independent copy of the position and of its history."""
         twin = object.__new__(type(self))
         twin.__dict__ = {
             k: v.copy() if isinstance(v, np.ndarray) else v for k, v in vars(self).items()
@@ -182,11 +186,11 @@ class Position:
         return int(kernels.perft(stack, masks, depth))
 
     def outcome(self, declaration: Rule = "27") -> Outcome | None:
-        """Return how the rules ended the game, or None if the game goes on.
+        """Return how the rules ended the game, or None if the game is not over.
 
         Args:
-            declaration: the entering-king rule. If the side to move can win by declaring, the game
-                counts as won. With "none", this method ignores declarations.
+            declaration: the entering-king rule. If the side to move can win by declaring, this side
+                counts as the winner. If it is "none", declarations are ignored.
         """
         reason, result = int(self._reason[0]), int(self._result[0])
         repeated = reason in (kernels.REPETITION, kernels.PERPETUAL_CHECK)
@@ -199,11 +203,12 @@ class Position:
         return Outcome(_REASONS[reason], winner)
 
     def declaration(self, rule: Rule = "27") -> Literal["win", "draw"] | None:
-        """Return the result that a declaration gives the side to move; None if it may not declare.
+        """Return the result of a declaration by the side to move, or None if it may not declare.
 
-        The king must stand in the three farthest ranks and must not be in check. At least ten other
-        pieces of its side must stand in these ranks, too. Each rook and each bishop in these
-        ranks or in hand counts 5 points; each other piece there, except the king, counts 1 point.
+        The king of the side to move must stand in one of the three ranks farthest from that side.
+        This king must not be in check. At least ten other pieces of that side must stand in the
+        three ranks. The side's rooks and bishops in the three ranks or in hand count 5 points each.
+        The side's other pieces there, except the king, count 1 point each.
         By the 27-point rule, black wins with 28 points or more, and white with 27 points or more.
         By the 24-point rule, either side wins with 31 points or more, and draws with 24 to 30.
 
@@ -292,7 +297,7 @@ class Position:
         return "a pawn drop may not give mate"
 
     def __str__(self) -> str:
-        """Return board and hands as text; capitals are black's pieces, ``+`` means promoted."""
+        """Return the board and hands as text; capitals are black's pieces; ``+`` marks promoted."""
         board = self._board()
         hands = self._game["hands"][0].reshape(2, 7)[:: 1 if self.side == "black" else -1]
         lines = [f"White in hand: {_held(hands[1])}", "  9  8  7  6  5  4  3  2  1"]
@@ -317,7 +322,7 @@ def _square(text: str) -> int:
 
 
 def _held(hand: Any) -> str:
-    """Return a hand as text such as ``R B2 P10``; an empty hand is ``-``."""
+    """Return a hand as text such as ``R B2 P10``; return ``-`` for an empty hand."""
     held = [
         letter + (str(hand[HAND_ORDER.index(letter)]) if hand[HAND_ORDER.index(letter)] > 1 else "")
         for letter in "RBGSNLP"

@@ -40,9 +40,9 @@ def name(code: int) -> str:
 def read_sfen(text: str) -> tuple[Games, int]:
     """Read an SFEN, or ``startpos``; return ``(GAME[1], move number)``.
 
-    The record gets the board, the hands and the side; all other fields are zero. A missing move
-    number is read as 1. This function does not know how pieces move, so the caller must check that
-    the side that is not to move is not in check.
+    The record contains the board, the hands and the side to move; all other fields are zero. If
+    the SFEN has no move number, the returned move number is 1. This function does not know how
+    pieces move. So the caller must check that the side that is not to move is not in check.
 
     Raises:
         SfenError: the text is not a position.
@@ -122,7 +122,7 @@ def _read_hands(text: str) -> NDArray[np.uint8]:
 def _check_pieces(board: NDArray[np.uint8], hands: NDArray[np.uint8]) -> None:
     """Raise SfenError if there are more pieces of a kind than a shogi set has.
 
-    Raise it, too, if a side has more than one king, or more than one pawn on a file.
+    Also raise SfenError if a side has more than one king, or more than one pawn on a file.
     """
     kinds = (board.astype(int) - 1) % 14 + 1
     for code, letter in enumerate(LETTERS, start=1):
@@ -146,7 +146,8 @@ def _check_pieces(board: NDArray[np.uint8], hands: NDArray[np.uint8]) -> None:
 def square_name(square: int, white: bool) -> str:
     """Return the USI name, such as ``7g``, of a square (0..80).
 
-    ``white`` says that the square is numbered as white sees the board.
+    If ``white`` is true, ``square`` is numbered as white sees the board. Otherwise, ``square`` is
+    numbered as black sees the board.
     """
     if white:
         square = 80 - square
@@ -154,7 +155,7 @@ def square_name(square: int, white: bool) -> str:
 
 
 def write_sfen(game: Any, number: int) -> str:
-    """Return the SFEN of one game record; ``number`` is its move number."""
+    """Return the SFEN of one game record; ``number`` is the move number to write."""
     side = int(game["side"])
     board = game["board"] if not side else turned(game["board"])
     rows = []

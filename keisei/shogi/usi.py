@@ -9,12 +9,12 @@ _MOVE = re.compile(r"([1-9][a-i]|[A-Z]\*)[1-9][a-i]")
 
 
 def read_line(text: str) -> tuple[str, list[str]]:
-    """Return the SFEN of the start position, and the moves as words. Neither is checked.
+    """Return the SFEN of the start position, and the list of moves.
 
-    A line gives the start position as ``startpos``, ``sfen <SFEN>`` or a plain SFEN; then it may
-    have ``moves`` and the moves. A line may also be only a list of moves, which begin at the usual
-    start position. The word ``position`` may come first. Any white space separates words. ``#``
-    begins a comment.
+    This function checks neither the SFEN nor the moves. A line gives the start position as
+    ``startpos``, ``sfen <SFEN>`` or a plain SFEN. The word ``moves`` and the moves may follow. A
+    line may also contain only moves; then the game begins at the usual start position. Any line may
+    begin with the word ``position``. Words are separated by white space. ``#`` begins a comment.
 
     Raises:
         SfenError: the line is empty, or a word other than ``moves`` follows ``startpos``.
@@ -32,6 +32,6 @@ def read_line(text: str) -> tuple[str, list[str]]:
         if len(start) > 1:
             raise SfenError(f"moves was expected, not {start[1]}")
         return START_SFEN, moves
-    if len(start) in {3, 4} and not _MOVE.match(start[0]):  # these are the fields of an SFEN
+    if len(start) in {3, 4} and not _MOVE.match(start[0]):  # the words are an SFEN's fields
         return " ".join(start), moves
     return START_SFEN, [*start, *moves]
