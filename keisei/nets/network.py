@@ -21,7 +21,7 @@ class Network(nn.Module):
     start_at_zero: tuple[str, ...] = ()
     """Endings of the names of weights that start at zero.
 
-    These zeros make each untrained residual block the identity.
+    With these zeros, each untrained residual block returns its input.
     """
 
     def __init__(self, channels: int) -> None:
@@ -43,10 +43,10 @@ class Network(nn.Module):
     def initialise(self, generator: torch.Generator) -> None:
         """Set matrices and kernels to random numbers (He et al., 2015), and biases to zero.
 
-        The random numbers come from ``generator``. Weights that ``start_at_zero`` names become zero
-        too. Other vectors and scalars, for example the scale of a LayerNorm, are not changed. The
-        heads' weights are scaled down, so that the untrained network's policy is nearly uniform and
-        its values are near zero.
+        The random numbers come from ``generator``. Weights with a name ending in ``start_at_zero``
+        become zero too. Other vectors and scalars, for example the scale of a LayerNorm, are not
+        changed. The heads' weights are scaled down, so that the untrained network's policy is
+        nearly uniform and its values are near zero.
         """
         for name, parameter in self.named_parameters():
             if name.endswith(("bias", *self.start_at_zero)):

@@ -74,15 +74,15 @@ def legal_columns(mask: Tensor) -> Tensor:
     cheaper than a softmax over 2,187 columns.
 
     On a GPU, L is 2,187, and column ``a`` contains action ``a``, or -1 if the action is illegal.
-    This shape is always the same. A shorter L would make the CPU wait until the GPU has counted the
-    legal actions.
+    On a GPU the shape of the result is always the same. For a shorter L, the CPU would have to wait
+    until the GPU has counted the legal actions.
 
     Raises ValueError if a position on the CPU has no legal action. On a GPU this is not checked,
     because the CPU would have to wait for the result of the check.
     """
     if mask.device.type == "cpu":
-        # L is a multiple of 32. Tensors of many different sizes would fragment the heap, and the
-        # memory of the process would grow for hours.
+        # The row length L is a multiple of 32. Tensors of many different sizes would fragment the
+        # heap, and the memory of the process would grow for hours.
         lists, counts = legal_lists(mask.numpy().view(np.uint64), multiple=32)
         if counts.min(initial=1) == 0:
             raise ValueError(f"position {int(counts.argmin())} of the batch has no legal action")
@@ -101,8 +101,8 @@ class _Gather(torch.autograd.Function):
     """``logits.gather(1, index)`` as float32, with a faster backward pass on a CPU.
 
     This backward pass writes each gradient where torch's own pass adds it. On a CPU, writing is ten
-    times faster than adding. Both ways give the same gradients, because only padding repeats an
-    index, and the gradient of padding is zero.
+    times faster than adding. Writing and adding give the same gradients, because only padding
+    repeats an index, and the gradient of padding is zero.
     """
 
     @staticmethod

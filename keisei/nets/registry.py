@@ -43,7 +43,7 @@ def kinds() -> tuple[str, ...]:
 
 
 def check(kind: str, *, blocks: int, channels: int) -> None:
-    """Raise NetError if ``build`` would raise NetError. No weights are computed."""
+    """Raise NetError if ``build`` would raise NetError for these arguments. Makes no weights."""
     with torch.device("meta"):
         _construct(kind, blocks, channels)
 
@@ -53,7 +53,7 @@ def build(kind: str, *, blocks: int, channels: int, seed: int = 0) -> nn.Module:
 
     Raises NetError for an unknown kind, an impossible size, or a package that cannot be loaded.
     """
-    # Constructors use the process-wide generator. fork_rng restores that generator's state.
+    # Constructors use the process-wide generator. fork_rng then restores that generator's state.
     with torch.random.fork_rng(devices=[]):
         net = _construct(kind, blocks, channels)
     net.initialise(torch.Generator().manual_seed(seed))

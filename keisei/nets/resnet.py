@@ -11,7 +11,7 @@ from keisei.nets.planes import PLANES
 
 
 class _BoardMean(torch.autograd.Function):
-    """Mean of each channel over the squares: ``[B, C]`` from ``[B, C, 9, 9]``.
+    """Means ``[B, C]`` over the squares of B boards, one for each of C channels.
 
     The backward pass keeps the layout channels_last. torch's own backward pass loses this layout
     and is therefore 40 % slower.

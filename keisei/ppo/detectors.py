@@ -147,8 +147,8 @@ class Detectors:
         """Whether a later rollback may return to the present weights.
 
         The value is False while a detector in ``ERRORS`` sees a problem, and while a problem exists
-        whose reaction is more than an alert. After ``reset``, the value is also False until
-        ``WINDOW`` iterations have been checked.
+        for which the settings ask for more than an alert. After ``reset``, the value is also False
+        until ``WINDOW`` iterations have been checked.
         """
         reactions = self._settings.model_dump()
         wrong = {name for name in self._raised if name in ERRORS or reactions[name] != "alert"}
@@ -208,7 +208,7 @@ class Detectors:
 
 
 def _errors(values: Values, tolerance: float) -> list[Finding]:
-    """Return the problems of one iteration for which ``ERRORS`` lists the detectors."""
+    """Return the problems of one iteration that the detectors in ``ERRORS`` find."""
     found = []
     if values["train/skipped"]:
         message = f"{values['train/skipped']:.0f} minibatches skipped: loss or gradient not finite"

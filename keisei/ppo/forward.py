@@ -1,4 +1,4 @@
-"""Speeds up a network by torch.compile and CUDA graphs, or runs the plain network if they fail."""
+"""Speeds up a network by torch.compile and CUDA graphs; falls back to the plain network."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ class Forward:
     """The network that training calls. It is compiled if ``compile`` is set and compiling succeeds.
 
     If ``graphs`` is set, torch records the compiled network as CUDA graphs. A CUDA graph launches
-    all its kernels at once. The compiled network uses the weights of ``net`` and no copy of them.
+    all its kernels at once. The compiled network uses the weights of ``net`` itself.
 
     The first calls compile the network. Compiling takes seconds to minutes. Compiling may fail, for
     example if there is no C++ compiler or a layer is not supported. Use ``bring_up`` for the first

@@ -55,14 +55,14 @@ def outcome_targets(
 ) -> Tensor:
     """Return the value head's targets ``[T, N, 3]``: lambda-returns as win/draw/loss probabilities.
 
-    ``next_outcome[T, N, 3]`` contains win/draw/loss probabilities of the positions after the moves,
-    as ``next_value`` of ``negamax_gae`` contains their values. The discount moves probability from
+    ``next_outcome[T, N, 3]`` contains win/draw/loss probabilities of the positions after the moves.
+    ``next_value`` of ``negamax_gae`` is for the same positions. The discount moves probability from
     win and loss to draw. Therefore P(win) - P(loss) of a target is the sum of value and advantage
     in ``negamax_gae``.
     """
     final = _as_outcome(reward)
     cut = truncated.clone()
-    cut[-1] = True  # after the last row there is only ``next_outcome``, and no later target
+    cut[-1] = True  # there is no later row, so the last target uses only ``next_outcome``
     keep = torch.where(cut, 0.0, lam)[..., None]
     draw = torch.tensor([0.0, 1.0, 0.0], device=reward.device)
     target = torch.empty_like(next_outcome)

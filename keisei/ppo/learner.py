@@ -1,4 +1,4 @@
-"""The learner of a run, which owns games, network and optimiser, and trains by iterations."""
+"""Owns the games, network and optimiser of a run, and trains the network by iterations."""
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
@@ -244,7 +244,8 @@ class Learner:
         }
         values |= {f"speed/share_{k}": v / seconds for k, v in self.clock.seconds.items()}
         # On a CPU, ``speed/limit_ratio`` is the network's share of the iteration's time. On a GPU,
-        # the CPU's time in a phase is not the network's time. `keisei bench train` measures that.
+        # the CPU's time in a phase is not the network's time. `keisei bench train` measures the
+        # network's time separately.
         if self.device.type == "cpu":
             network = values["speed/share_inference"] + values["speed/share_update"]
             values["speed/limit_ratio"] = network
@@ -312,8 +313,9 @@ class Learner:
     def load(self, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
         """Restore the checkpoint that consists of ``tensors`` and ``state``.
 
-        On a CPU, later weights are bit for bit the same as without a break. Raises ValueError if
-        the checkpoint's format, network or number of games differs from the learner's.
+        On a CPU, training after ``load`` gives the same weights, bit for bit, as training without a
+        break. Raises ValueError if the checkpoint's format, network or number of games differs from
+        the learner's.
         """
         checkpoint.check_format(state)
         arrays = checkpoint.unpack_arrays(tensors["env"], self._arrays())
@@ -321,7 +323,7 @@ class Learner:
         checkpoint.load_moments(self.optimizer, self.net, tensors["optimizer"])
         self.env.load_state(arrays["env"])
         self._recorder.load_state(arrays["recorder"], state["recorder"])
-        self._collector.newest = None  # these logits belong to a game before the restoration
+        self._collector.newest = None  # it belongs to a game that ``load`` has replaced
         self._tally.load_state(state["tally"])
         self._opponents.load_state(tensors["pool"], state["opponents"])
         self._detectors.load_state(state["detectors"])
@@ -333,8 +335,8 @@ class Learner:
     def roll_back(self, tensors: Mapping[str, Mapping[str, Tensor]], step: int) -> None:
         """Restore weights and optimiser state from the checkpoint of ``step``.
 
-        Games and random numbers are not restored, because with the same numbers learning would fail
-        again. Opponents that were frozen after ``step`` are no longer chosen.
+        Games and random numbers are not restored, because with the same games and numbers learning
+        would fail again. Opponents that were frozen after ``step`` are no longer chosen.
         """
         self.load_weights(tensors["weights"])
         checkpoint.load_moments(self.optimizer, self.net, tensors["optimizer"])

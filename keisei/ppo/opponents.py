@@ -85,10 +85,11 @@ class Opponents:
         self._met = env.games["opponent"].copy()
 
     def refresh(self, iteration: int, step: int) -> None:
-        """Freeze a copy of the learner and choose opponents, in every ``opponents.every``-th call.
+        """Add a frozen copy of the learner to the pool, and choose the active opponents.
 
-        Call this before each iteration. If the learner's weights contain NaN or infinity, nothing
-        happens, because no checkpoint can be saved while such weights are in the pool.
+        Call this before each iteration. Nothing happens unless ``iteration`` is a multiple of
+        ``opponents.every``. Nothing happens if the learner's weights contain NaN or infinity,
+        because no checkpoint can be saved while such weights are in the pool.
         """
         if not self._settings.share or iteration % self._settings.every or not _finite(self._like):
             return
@@ -190,7 +191,10 @@ class Opponents:
         return points / games if games else float("nan")
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return copies of the members' weights on the CPU. Keys are ``number.name``."""
+        """Return copies of the members' weights on the CPU.
+
+        Keys are ``number.name``, where the member's number is followed by the weight's name.
+        """
         return {
             f"{number}.{name}": value.cpu().clone()
             for number, net in self._nets.items()

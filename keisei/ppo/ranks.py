@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Literal, get_args
 
 import torch
-import torch.distributed as dist  # `import torch` has imported it already
+import torch.distributed as dist  # `import torch` has already imported this module
 
 # ``torch.distributed.nn.functional`` stores the current process group as a default argument when it
 # is imported. So it is imported here, before a group exists. If torch.compile imported it later,
@@ -33,7 +33,7 @@ class RankError(RuntimeError):
 
 
 class Ranks:
-    """The rank of a process that trains alone, as most do. Its methods send nothing."""
+    """The only rank of a run that trains in one process, as most runs do. Sends nothing."""
 
     rank = 0
     """Number of this process. Rank 0 sends orders to the other ranks."""
@@ -76,7 +76,7 @@ class Ranks:
         return loss, stats
 
     def send_order(self, order: Order, text: str = "") -> None:
-        """Send an order and its text from rank 0 to the other ranks. Only rank 0 may call this.
+        """Send an order and its text from rank 0 to the other ranks. Only rank 0 may call it.
 
         The other ranks read an order between two turns.
         """
@@ -181,7 +181,7 @@ class Group(Ranks):
             dist.destroy_process_group()
 
     def close(self) -> None:
-        """Leave the group. Rank 0 first sends ``end``, if its last order was another one."""
+        """Leave the group. If rank 0 has not sent the order ``end``, rank 0 first sends ``end``."""
         if self.rank == 0 and not self._ended:
             with suppress(RankError):  # a dead rank can't receive the order
                 self.send_order("end")

@@ -1,4 +1,4 @@
-"""Plays a number of plies in every game with the current network and stores them for learning."""
+"""Plays a fixed number of plies in every game and stores these plies for the update."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -107,7 +107,7 @@ class Collector:
         self._weight = np.zeros(shape, np.float32)
         self._finals: list[tuple[int, NDArray[np.intp], NDArray[np.uint8]]] = []
         self.newest: tuple[Tensor, Tensor, Tensor] | None = None
-        """Legal actions, their logits, and outcome logits in the position of game 0's newest ply.
+        """Legal actions, their logits, and outcome logits before the newest move of game 0.
 
         Each tensor has one row. The value is None before the first ply.
         """
@@ -150,9 +150,9 @@ class Collector:
         return actions, step
 
     def answer(self) -> tuple[list[tuple[int, float]], float] | None:
-        """Return the most probable actions and the value in the position of game 0's newest ply.
+        """Return the most probable actions and the value before the newest move of game 0.
 
-        ``most_probable`` makes the list of actions. Returns None before the first ply.
+        ``most_probable`` makes the list of actions. Returns None before the first move.
         """
         if self.newest is None:
             return None

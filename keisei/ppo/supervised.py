@@ -74,7 +74,7 @@ class Trained:
     """The result of ``train``."""
 
     weights: dict[str, Tensor]
-    """Weights of the best network, on the CPU."""
+    """Weights with the lowest loss on held-out games, as tensors on the CPU."""
     best: Examination
     examinations: tuple[Examination, ...]
     """All examinations, earliest first. The first examination is made before training."""

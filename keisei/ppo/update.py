@@ -158,10 +158,11 @@ class Sums:
         self._count += 1
 
     def means(self) -> dict[str, Tensor]:
-        """Return the metrics by name. Most metrics are means over the minibatches without a skip.
+        """Return the metrics by name.
 
-        ``ratio_error`` is measured in the first minibatch. ``skipped`` is the number of skipped
-        minibatches. ``skipped_in_a_row`` is the largest number of consecutive skipped minibatches.
+        Most metrics are means over the minibatches that were not skipped. ``ratio_error`` is
+        measured in the first minibatch. ``skipped`` is the number of skipped minibatches.
+        ``skipped_in_a_row`` is the largest number of consecutive skipped minibatches.
         """
         counted = (self._count - self._skipped).clamp(min=1)
         means = dict(zip(STATS, self._stats / counted, strict=True))
