@@ -43,8 +43,8 @@ class Network(nn.Module):
     def initialise(self, generator: torch.Generator) -> None:
         """Set matrices and kernels to random numbers (He et al., 2015), and biases to zero.
 
-        The random numbers come from ``generator``. Weights with a name ending in ``start_at_zero``
-        become zero too. Other vectors and scalars, for example the scale of a LayerNorm, are not
+        The random numbers come from ``generator``. ``start_at_zero`` selects further weights that
+        become zero. Other vectors and scalars, for example the scale of a LayerNorm, are not
         changed. The heads' weights are scaled down, so that the untrained network's policy is
         nearly uniform and its values are near zero.
         """

@@ -8,9 +8,9 @@ PIECES = 28
 PLANES = PIECES + 14 + 3 + 3
 """Number of all planes: pieces, hands, repetition, check, ply, and attacked squares.
 
-The repetition plane contains the number of earlier occurrences of the position. The last three
-planes mark squares that the opponent attacks, squares that the mover attacks, and squares that at
-least two of the mover's pieces attack."""
+The repetition plane contains the number of earlier occurrences of the position. One plane
+marks squares that the opponent attacks. The next plane marks squares that the mover attacks. The
+last plane marks squares that at least two of the mover's pieces attack."""
 
 # Numbers that scale bytes to about 0..1. ``_HAND`` contains divisors for P L N S G B R in one hand.
 # ``_SCALE`` contains factors for both hands, repetition, check and ply.

@@ -146,9 +146,9 @@ class Detectors:
     def quiet(self) -> bool:
         """Whether a later rollback may return to the present weights.
 
-        The value is False while a detector in ``ERRORS`` sees a problem, and while a problem exists
-        for which the settings ask for more than an alert. After ``reset``, the value is also False
-        until ``WINDOW`` iterations have been checked.
+        The value is False while a detector in ``ERRORS`` sees a problem. The value is also False
+        while a problem exists for which the settings ask for more than an alert. After ``reset``,
+        the value is False until ``WINDOW`` iterations have been checked.
         """
         reactions = self._settings.model_dump()
         wrong = {name for name in self._raised if name in ERRORS or reactions[name] != "alert"}

@@ -62,7 +62,7 @@ def outcome_targets(
     """
     final = _as_outcome(reward)
     cut = truncated.clone()
-    cut[-1] = True  # there is no later row, so the last target uses only ``next_outcome``
+    cut[-1] = True  # there is no later row, so this target uses only ``next_outcome``
     keep = torch.where(cut, 0.0, lam)[..., None]
     draw = torch.tensor([0.0, 1.0, 0.0], device=reward.device)
     target = torch.empty_like(next_outcome)

@@ -323,7 +323,7 @@ class Learner:
         checkpoint.load_moments(self.optimizer, self.net, tensors["optimizer"])
         self.env.load_state(arrays["env"])
         self._recorder.load_state(arrays["recorder"], state["recorder"])
-        self._collector.newest = None  # it belongs to a game that ``load`` has replaced
+        self._collector.newest = None  # ``newest`` belongs to a game that was replaced
         self._tally.load_state(state["tally"])
         self._opponents.load_state(tensors["pool"], state["opponents"])
         self._detectors.load_state(state["detectors"])

@@ -11,7 +11,7 @@ _SCALE = 15.0
 
 
 def material_balance(observation: Tensor) -> Tensor:
-    """Return tanh(d / 15) as ``float32[...]``: d is the mover's minus the opponent's material.
+    """Return tanh(d / 15) as ``float32[...]``; d is the mover's material minus the opponent's.
 
     ``observation`` is ``uint8[..., 131]``. The material is counted in pawns.
     """

@@ -76,7 +76,7 @@ class Ranks:
         return loss, stats
 
     def send_order(self, order: Order, text: str = "") -> None:
-        """Send an order and its text from rank 0 to the other ranks. Only rank 0 may call it.
+        """Send an order and its text from rank 0 to the other ranks. Only rank 0 sends orders.
 
         The other ranks read an order between two turns.
         """

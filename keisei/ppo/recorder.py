@@ -34,7 +34,7 @@ class Showcase:
     plies: int = 0
     """Number of moves from the game's start position to the displayed position."""
     ply: int = 0
-    """Ply number in the environment. It exceeds ``plies`` if the recorder missed earlier plies."""
+    """Ply number in the environment, above ``plies`` if the recorder missed earlier plies."""
     last_move: str | None = None
     """Last move in USI notation. None in the start position."""
 
