@@ -8,7 +8,7 @@ from keisei.nets.planes import PLANES
 
 
 class Residual(nn.Module):
-    """A block of two linear layers and a skip connection; before training it is the identity."""
+    """A block of two linear layers and a skip connection. An untrained block is the identity."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class Residual(nn.Module):
 
 
 class MLP(Network):
-    """Residual blocks of ``8 * channels`` features over the flattened board."""
+    """A network that flattens the planes and applies residual blocks of width ``8 * channels``."""
 
     start_at_zero = ("layer2.weight",)
 

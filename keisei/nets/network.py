@@ -12,24 +12,27 @@ _VALUE_HIDDEN = 64
 
 
 class Network(nn.Module):
-    """A trunk over planes ``[B, 48, 9, 9]`` with a policy head and a win/draw/loss head.
+    """A trunk that reads planes ``[B, 48, 9, 9]``, a policy head, and a win/draw/loss head.
 
-    It returns policy logits ``[B, 2187]`` (27 move types x 81 squares) and win/draw/loss logits
-    ``[B, 3]``, both in the mover's view.
+    For B positions the network returns policy logits ``[B, 2187]`` (27 move types x 81 squares) and
+    win/draw/loss logits ``[B, 3]``. All logits are in the view of the side to move.
     """
 
     start_at_zero: tuple[str, ...] = ()
-    """Name endings of weights that start at zero. A residual block then starts as the identity."""
+    """Endings of the names of weights that start at zero.
+
+    With these zeros, each untrained residual block returns its input.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        # Each head starts with a 1x1 convolution. A joint one for both heads saves time.
+        # Each head begins with a 1x1 convolution. One convolution for both heads saves time.
         self.heads = nn.Conv2d(channels, MOVE_TYPES + _VALUE_CHANNELS, 1)
         self.hidden = nn.Linear(_VALUE_CHANNELS * SQUARES, _VALUE_HIDDEN)
         self.outcome = nn.Linear(_VALUE_HIDDEN, 3)
 
     def trunk(self, planes: Tensor) -> Tensor:
-        """Compute features ``[B, channels, 9, 9]``."""
+        """Return the features ``[B, channels, 9, 9]`` of B positions."""
         raise NotImplementedError
 
     def forward(self, planes: Tensor) -> tuple[Tensor, Tensor]:
@@ -40,9 +43,10 @@ class Network(nn.Module):
     def initialise(self, generator: torch.Generator) -> None:
         """Set matrices and kernels to random numbers (He et al., 2015), and biases to zero.
 
-        The random numbers come from ``generator``. Other vectors and scalars, for example a
-        normalisation's scale, are not changed. The heads' weights start small, so that the first
-        policy is nearly uniform and the first values are near zero.
+        The random numbers come from ``generator``. ``start_at_zero`` selects further weights that
+        become zero. Other vectors and scalars, for example the scale of a LayerNorm, are not
+        changed. The heads' weights are scaled down, so that the untrained network's policy is
+        nearly uniform and its values are near zero.
         """
         for name, parameter in self.named_parameters():
             if name.endswith(("bias", *self.start_at_zero)):

@@ -4,14 +4,16 @@ import torch
 from torch import Tensor
 
 PIECES = 28
-"""Number of piece planes: 14 for the kinds of the mover's pieces, then 14 for the opponent's."""
+"""Number of piece planes: 14 for the mover's kinds of pieces, then 14 for the opponent's kinds."""
 PLANES = PIECES + 14 + 3 + 3
-"""Number of all planes: pieces, hands, earlier occurrences, check, ply, and attacked squares.
+"""Number of all planes: pieces, hands, repetition, check, ply, and attacked squares.
 
-Three planes mark attacked squares: those that the opponent attacks, those that the mover attacks,
-and those that two or more of the mover's pieces attack."""
+The repetition plane contains the number of earlier occurrences of the position. One plane
+marks squares that the opponent attacks. The next plane marks squares that the mover attacks. The
+last plane marks squares that at least two of the mover's pieces attack."""
 
-# Divisors that bring bytes to about 0..1: P L N S G B R in each hand, then repetition, check, ply.
+# Numbers that scale bytes to about 0..1. ``_HAND`` contains divisors for P L N S G B R in one hand.
+# ``_SCALE`` contains factors for both hands, repetition, check and ply.
 _HAND = (9.0, 4.0, 4.0, 4.0, 4.0, 2.0, 2.0)
 _SCALE = tuple(1 / x for x in (*_HAND, *_HAND, 3.0, 1.0, 255.0))
 
@@ -19,9 +21,10 @@ _tables: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor, Tensor]] =
 
 
 def expand(observation: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Expand compact observations ``uint8[B, 131]`` to planes ``dtype[B, 48, 9, 9]``.
+    """Return the planes ``dtype[B, 48, 9, 9]`` of B compact observations ``uint8[B, 131]``.
 
-    The last two axes are file and rank as the mover sees them. The memory layout is channels_last.
+    The last two axes of the planes are file and rank as the mover sees the board. The memory layout
+    of the planes is channels_last.
     """
     pieces, scale, powers = _table(observation.device, dtype)
     planes = pieces[observation[:, :81].int()]
@@ -32,7 +35,7 @@ def expand(observation: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
 
 
 def _table(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the planes of each piece code, the factors of bytes 81 to 97, and the powers of 2."""
+    """Return three tables: planes by piece code, factors for bytes 81 to 97, and powers of 2."""
     key = device, dtype
     if key not in _tables:
         pieces = torch.zeros(PIECES + 1, PLANES, device=device, dtype=dtype)

@@ -13,11 +13,11 @@ from keisei.env import ACTIONS, legal_lists
 from keisei.nets.planes import expand
 
 ILLEGAL = -1e9
-"""Logit of padding. It is finite, because minus infinity makes entropy and gradients NaN."""
+"""Logit of padding, finite because minus infinity would turn entropy and gradients into NaN."""
 MOST_LEGAL = 593
 """Largest number of legal moves in a position (proved by Computer Shogi Kiso Joho Kenkyujo)."""
 _BATCH = 32
-"""Agents pad larger batches to a multiple of this size, so that only few shapes occur."""
+"""Number of positions. Agents pad larger batches to a multiple of it, so that few shapes occur."""
 
 
 class DeviceError(RuntimeError):
@@ -41,7 +41,7 @@ def resolve_device(name: str) -> torch.device:
 def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
     """Return the dtype that ``name`` asks for: ``float32``, ``bfloat16`` or ``auto``.
 
-    ``auto`` means bfloat16 if the device computes it natively, else float32.
+    ``auto`` means bfloat16 if the device computes bfloat16 natively, else float32.
     """
     if name != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
@@ -57,7 +57,8 @@ def evaluate(
 ) -> tuple[Tensor, Tensor]:
     """Return policy logits ``dtype[B, 2187]`` and win/draw/loss logits ``float32[B, 3]``.
 
-    ``observation`` is ``uint8[B, 131]``. Weights stay float32; layers compute in ``dtype``.
+    ``observation`` is ``uint8[B, 131]`` for B positions. The network's weights stay float32, but
+    its layers compute in ``dtype``.
     """
     planes = expand(observation, dtype)
     with torch.autocast(planes.device.type, dtype, enabled=dtype != torch.float32):
@@ -68,17 +69,20 @@ def evaluate(
 def legal_columns(mask: Tensor) -> Tensor:
     """Return legal actions ``int64[B, L]``, padded with -1, from packed masks ``int64[B, 35]``.
 
-    On the CPU, each row lists its actions in ascending order and is padded at the end. L is about
-    the length of the longest list, because a softmax over some 100 columns is far cheaper than one
-    over 2,187. On a GPU, L is 2,187, and column ``a`` contains action ``a`` or padding. Shapes then
-    never change, and the CPU does not wait for the GPU.
+    On the CPU, each row lists its actions in ascending order and is padded at the end. L is the
+    number of actions in the longest row, rounded up. A softmax over about 100 columns is far
+    cheaper than a softmax over 2,187 columns.
 
-    Raises ValueError if a position has no legal action. This is checked only on the CPU, because
-    the check would have to wait for a GPU.
+    On a GPU, L is 2,187, and column ``a`` contains action ``a``, or -1 if the action is illegal.
+    On a GPU the shape of the result is always the same. For a shorter L, the CPU would have to wait
+    until the GPU has counted the legal actions.
+
+    Raises ValueError if a position on the CPU has no legal action. On a GPU this is not checked,
+    because the CPU would have to wait for the result of the check.
     """
     if mask.device.type == "cpu":
-        # L is a multiple of 32, because tensors of ever new sizes fragment the heap: its memory
-        # would grow for hours.
+        # The row length L is a multiple of 32. Tensors of many different sizes would fragment the
+        # heap, and the memory of the process would grow for hours.
         lists, counts = legal_lists(mask.numpy().view(np.uint64), multiple=32)
         if counts.min(initial=1) == 0:
             raise ValueError(f"position {int(counts.argmin())} of the batch has no legal action")
@@ -87,17 +91,18 @@ def legal_columns(mask: Tensor) -> Tensor:
 
 
 def _unpack(mask: Tensor) -> Tensor:
-    """Return ``int64[B, 2187]``: column ``a`` contains ``a`` if that action is legal, else -1."""
+    """Return ``int64[B, 2187]``: column ``a`` contains ``a`` if action ``a`` is legal, else -1."""
     bits = (mask[:, :, None] >> torch.arange(64, device=mask.device)) & 1
     actions = torch.arange(ACTIONS, device=mask.device)
     return torch.where(bits.flatten(1)[:, :ACTIONS].bool(), actions, -1)
 
 
 class _Gather(torch.autograd.Function):
-    """``logits.gather(1, index)`` as float32; its backward pass overwrites gradients.
+    """``logits.gather(1, index)`` as float32, with a faster backward pass on a CPU.
 
-    Overwriting is ten times faster on a CPU than adding. It is correct, because only padding
-    repeats an index, and padding has no gradient of its own.
+    This backward pass writes each gradient where torch's own pass adds it. On a CPU, writing is ten
+    times faster than adding. Writing and adding give the same gradients, because only padding
+    repeats an index, and the gradient of padding is zero.
     """
 
     @staticmethod
@@ -110,15 +115,15 @@ class _Gather(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (index,) = ctx.saved_tensors
         wide = gradient.new_zeros(len(gradient), ctx.width, dtype=ctx.dtype)
-        # Padding has the index of the first column, so it must write the same gradient.
+        # Padding has the index of the first column, so padding must write that column's gradient.
         same = torch.where(index == index[:, :1], gradient[:, :1], gradient)
         return wide.scatter_(1, index, same.to(ctx.dtype)), None
 
 
 def legal_logits(logits: Tensor, legal: Tensor) -> Tensor:
-    """Select the logits of legal actions: ``float32[B, L]`` from ``logits[B, 2187]``.
+    """Return the logits ``float32[B, L]`` of legal actions, selected from ``logits[B, 2187]``.
 
-    ``legal[B, L]`` comes from ``legal_columns``. Padding gets the logit ``ILLEGAL``.
+    ``legal[B, L]`` is the result of ``legal_columns``. Padding gets the logit ``ILLEGAL``.
     """
     padding = legal < 0
     if legal.shape[1] == ACTIONS:
@@ -130,17 +135,17 @@ def legal_logits(logits: Tensor, legal: Tensor) -> Tensor:
 
 
 def legal_log_probs(logits: Tensor, legal: Tensor) -> Tensor:
-    """Return the log-softmax ``float32[B, L]`` of ``legal_logits``."""
+    """Return the log-softmax ``float32[B, L]`` of the result of ``legal_logits``."""
     return torch.log_softmax(legal_logits(logits, legal), 1)
 
 
 def sample(logits: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
     """Sample columns ``int64[B, 1]`` from the softmax of ``logits[B, L]``.
 
-    Returns the columns and their log-probabilities. ``draw`` is ``float32[B]``, uniform in [0, 1);
-    the function inverts the cumulative distribution. Padding is never sampled, because the
-    cumulative sum does not grow in its columns. If the network returns NaN, any legal move may be
-    sampled; the update detects the NaN.
+    Returns the columns and their log-probabilities. ``draw`` is ``float32[B]``: uniform random
+    numbers in [0, 1). The inverse of the cumulative distribution maps each random number to a
+    column. Padding is never sampled, because the cumulative sum does not grow in padding columns.
+    If the network returns NaN, any legal move may be sampled; the update detects the NaN.
     """
     logits = logits.nan_to_num(posinf=0, neginf=0)
     below = logits.softmax(1).cumsum(1)
@@ -149,9 +154,10 @@ def sample(logits: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def most_probable(legal: Tensor, logits: Tensor, k: int = 5) -> list[list[tuple[int, float]]]:
-    """Return the ``k`` most probable actions of each row as (action, probability), best first.
+    """Return each row's ``k`` most probable actions as (action, probability), most probable first.
 
-    ``legal[B, L]`` comes from ``legal_columns``, ``logits[B, L]`` from ``legal_logits``.
+    ``legal[B, L]`` is the result of ``legal_columns``. ``logits[B, L]`` is the result of
+    ``legal_logits``.
     """
     best, columns = logits.softmax(1).topk(min(k, logits.shape[1]), 1)
     actions = legal.gather(1, columns)
@@ -167,7 +173,7 @@ def outcome_value(outcome: Tensor) -> Tensor:
 
 
 class Agent:
-    """A network that chooses moves and never trains. All calls must come from one thread."""
+    """Chooses moves with a network but never trains it. All calls must come from one thread."""
 
     def __init__(
         self, net: nn.Module, device: torch.device, dtype: torch.dtype, seed: int = 0
@@ -187,12 +193,14 @@ class Agent:
         temperature: float = 1.0,
         draw: NDArray[np.float32] | None = None,
     ) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
-        """Choose moves for ``observation: uint8[M, 131]`` and ``mask: uint64[M, 35]``.
+        """Choose a move in each of M positions.
 
-        Returns actions ``int16[M]`` and values ``float32[M]``: P(win) - P(loss) for the mover. If
-        ``greedy``, the actions are the most probable ones; else they are sampled at
-        ``temperature``. ``draw`` is ``float32[M]`` in [0, 1), the random numbers for sampling; if
-        it is None, the agent makes the random numbers.
+        ``observation`` is ``uint8[M, 131]``, and ``mask`` is ``uint64[M, 35]``. Returns actions
+        ``int16[M]`` and values ``float32[M]``. A value is P(win) - P(loss) for the side to move.
+
+        If ``greedy`` is True, the agent chooses the most probable actions. Otherwise the agent
+        samples actions at ``temperature``. ``draw`` is ``float32[M]``: random numbers in [0, 1) for
+        sampling. If ``draw`` is None, the agent makes the random numbers.
         """
         count = len(observation)
         if count == 0:
@@ -211,16 +219,16 @@ class Agent:
     def top(
         self, observation: NDArray[np.uint8], mask: NDArray[np.uint64], k: int = 5
     ) -> list[list[tuple[int, float]]]:
-        """Return the ``k`` most probable actions of each position, best first.
+        """Return the ``k`` most probable actions in each position, most probable first.
 
-        The result contains pairs of an action and its probability.
+        The list of a position contains pairs of an action and its probability.
         """
         return self.top_and_values(observation, mask, k)[0]
 
     def top_and_values(
         self, observation: NDArray[np.uint8], mask: NDArray[np.uint64], k: int = 5
     ) -> tuple[list[list[tuple[int, float]]], NDArray[np.float32]]:
-        """Return the result of ``top``, and the values ``float32[M]`` of the positions."""
+        """Return the result of ``top``, and the values ``float32[M]`` of the M positions."""
         count = len(observation)
         legal, logits, value = self._infer(observation, mask)
         return most_probable(legal, logits, k)[:count], value[:count].cpu().numpy()
@@ -231,7 +239,7 @@ class Agent:
         return sum(tensor.nbytes for tensor in self.net.state_dict().values())
 
     def snapshot(self) -> "Agent":
-        """Return an agent with a copy of the weights. Training does not change the copy."""
+        """Return an agent with a copy of the network. The copy never changes."""
         return Agent(copy.deepcopy(self.net), self.device, self.dtype, self._seed)
 
     @torch.no_grad()
@@ -240,7 +248,8 @@ class Agent:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the legal actions, their logits, and the positions' values.
 
-        The results have a padded number of rows: those after row M - 1 repeat the last position.
+        The results may have more rows than there are positions. The additional rows at the end
+        repeat the row of the last position.
         """
         rows = _padded_rows(len(mask))
         seen = torch.from_numpy(observation[rows]).to(self.device)
@@ -250,9 +259,9 @@ class Agent:
 
 
 def _padded_rows(count: int) -> NDArray[np.intp]:
-    """Return row numbers that pad a batch of ``count`` rows by repeating its last row.
+    """Return the row numbers 0 to ``count - 1``, then copies of the last row number as padding.
 
-    The padded size is a power of two up to 32, and a multiple of 32 above that.
+    The result's length is a power of two if ``count`` is at most 32, else a multiple of 32.
     """
     size = 1 << (count - 1).bit_length() if count <= _BATCH else -(-count // _BATCH) * _BATCH
     return np.minimum(np.arange(size), count - 1)

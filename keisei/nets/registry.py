@@ -2,8 +2,8 @@
 
 A package adds a network by an entry point in the group ``keisei.nets``. The entry point's name is
 the network's kind. The entry point refers to a callable that takes ``blocks`` and ``channels`` and
-returns a network. This is an instance of a subclass of ``keisei.nets.network.Network``, or a module
-with the same ``forward`` and ``initialise``.
+returns a network. The network is an instance of a subclass of ``keisei.nets.network.Network``, or a
+``torch.nn.Module`` with the same methods ``forward`` and ``initialise``.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ class NetError(ValueError):
 
 
 def kinds() -> tuple[str, ...]:
-    """Return the kinds that ``build`` accepts."""
+    """Return the kinds of network that ``build`` accepts."""
     return (
         *_BUILT_IN,
         *sorted({point.name for point in entry_points(group=GROUP)} - _BUILT_IN.keys()),
@@ -43,17 +43,18 @@ def kinds() -> tuple[str, ...]:
 
 
 def check(kind: str, *, blocks: int, channels: int) -> None:
-    """Raise NetError if ``build`` would raise it. No weights are computed."""
+    """Raise NetError if ``build`` would raise NetError for these arguments. Makes no weights."""
     with torch.device("meta"):
         _construct(kind, blocks, channels)
 
 
 def build(kind: str, *, blocks: int, channels: int, seed: int = 0) -> nn.Module:
-    """Build a network on the CPU in channels_last layout. The weights depend on ``seed`` alone.
+    """Build a network on the CPU in channels_last layout, with random weights made from ``seed``.
 
     Raises NetError for an unknown kind, an impossible size, or a package that cannot be loaded.
     """
-    with torch.random.fork_rng(devices=[]):  # constructors advance the process-wide generator
+    # Constructors use the process-wide generator. fork_rng then restores that generator's state.
+    with torch.random.fork_rng(devices=[]):
         net = _construct(kind, blocks, channels)
     net.initialise(torch.Generator().manual_seed(seed))
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stub

@@ -11,9 +11,10 @@ from keisei.nets.planes import PLANES
 
 
 class _BoardMean(torch.autograd.Function):
-    """Mean over the squares, ``[B, C]``, with a backward pass that keeps channels_last.
+    """Means ``[B, C]`` over the squares of B boards, one for each of C channels.
 
-    torch's own backward pass loses this layout, which makes it 40 % slower.
+    The backward pass keeps the layout channels_last. torch's own backward pass loses this layout
+    and is therefore 40 % slower.
     """
 
     @staticmethod
@@ -26,7 +27,10 @@ class _BoardMean(torch.autograd.Function):
 
 
 class SqueezeExcite(nn.Module):
-    """Scales each channel by a gate computed from the channels' means (Hu et al., 2018)."""
+    """Multiplies channels by gates that a small network computes from the channels' means.
+
+    Hu et al. (2018) describe this method.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -44,7 +48,8 @@ class Block(nn.Module):
     """Two 3x3 convolutions and a skip connection.
 
     The block needs no normalisation, because its second convolution starts at zero. BatchNorm in
-    training mode would make PPO's probability ratio differ from 1 before the first step.
+    training mode would make PPO's probability ratio differ from 1 before the optimiser's first
+    step.
     """
 
     def __init__(self, channels: int, *, squeeze: bool) -> None:
@@ -59,7 +64,7 @@ class Block(nn.Module):
 
 
 class ResNet(Network):
-    """A residual tower (He et al., 2016)."""
+    """A network whose trunk is a tower of residual blocks (He et al., 2016)."""
 
     start_at_zero = ("conv2.weight",)
 

@@ -8,11 +8,11 @@ from keisei.nets.network import SQUARES, Network
 from keisei.nets.planes import PLANES
 
 HEAD = 16
-"""Largest number of channels of an attention head."""
+"""Largest number of channels in one attention head."""
 
 
 class Layer(nn.Module):
-    """Self-attention, then a two-layer perceptron; pre-normalised (Xiong et al., 2020)."""
+    """Self-attention, then a two-layer perceptron, each after a LayerNorm (Xiong et al., 2020)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -33,7 +33,10 @@ class Layer(nn.Module):
 
 
 class Transformer(Network):
-    """Layers over 81 tokens of ``channels`` features; each square has a learned embedding."""
+    """A network of attention layers over 81 tokens, one per square, of ``channels`` features.
+
+    Each square adds a learned vector to its token.
+    """
 
     start_at_zero = ("join.weight", "narrow.weight")
 

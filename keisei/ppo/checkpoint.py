@@ -11,14 +11,14 @@ from torch import Tensor, nn
 FORMAT = 2
 """Version of the checkpoint format."""
 RANK_GROUPS = ("env", "pool")
-"""Groups of tensors that differ between ranks. Each rank saves its own groups."""
+"""Names of the groups of tensors that differ between ranks. Each rank saves its own tensors."""
 
 Arrays = dict[str, dict[str, NDArray[Any]]]
-"""Arrays by owner (``env`` or ``recorder``), then by name."""
+"""A dictionary from each owner (``env`` or ``recorder``) to the owner's arrays by name."""
 
 
 def check_format(state: Mapping[str, Any]) -> None:
-    """Raise ValueError if ``state`` has another version of the format."""
+    """Raise ValueError if the checkpoint's ``state`` has a format other than ``FORMAT``."""
     if state["format"] != FORMAT:
         raise ValueError(
             f"checkpoint has format {state['format']}, this is {FORMAT}; "
@@ -34,7 +34,7 @@ def to_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def pack_arrays(arrays: Arrays) -> dict[str, Tensor]:
     """Return the arrays' bytes as ``uint8`` tensors named ``owner.name``.
 
-    The bytes are saved, because no tensor dtype fits structured arrays such as the games.
+    A checkpoint stores bytes, because no tensor dtype fits structured arrays such as the games.
     """
     return {
         f"{owner}.{name}": torch.from_numpy(_bytes(array))
@@ -48,9 +48,9 @@ def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def unpack_arrays(saved: Mapping[str, Tensor], like: Arrays) -> Arrays:
-    """Return the arrays that ``pack_arrays`` saved, with the shapes and dtypes of ``like``.
+    """Return the arrays that ``pack_arrays`` packed, with the shapes and dtypes of ``like``.
 
-    Raises ValueError if an array is missing or has another size.
+    Raises ValueError if an array is missing or differs in size from the array in ``like``.
     """
     return {
         owner: {
@@ -70,7 +70,7 @@ def _unpack(tensor: Tensor | None, name: str, like: NDArray[Any]) -> NDArray[Any
 
 
 def moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the optimiser's state by keys ``index.name``, where the index is the parameter's."""
+    """Return the optimiser's state. Keys are ``index.name`` with the index of the parameter."""
     return {
         f"{index}.{name}": value
         for index, state in optimizer.state_dict()["state"].items()
@@ -82,9 +82,9 @@ def load_moments(
     optimizer: torch.optim.Optimizer, net: nn.Module, saved: Mapping[str, Tensor]
 ) -> None:
     """Give the optimiser of ``net`` the state that ``moments`` returned."""
-    # The fused optimiser pairs the numbers of a parameter and a moment by their place in memory.
-    # Files do not store the memory layout. So each moment gets the layout of its parameter
-    # (channels_last).
+    # The fused optimiser combines numbers of a parameter and a moment that have the same place in
+    # memory. Files do not store the memory layout. Without the parameter's layout (channels_last),
+    # a loaded moment would be combined with the wrong numbers of the parameter.
     parameters = list(net.parameters())
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in saved.items():
@@ -96,7 +96,10 @@ def load_moments(
 
 
 def load_weights(net: nn.Module, weights: Mapping[str, Tensor], described: object) -> None:
-    """Load weights into ``net``. Raises ValueError that names ``described`` if they don't fit."""
+    """Load weights into ``net``.
+
+    Raises ValueError if the weights don't fit. The message calls the network ``described``.
+    """
     try:
         net.load_state_dict(dict(weights), strict=True)
     except RuntimeError as error:

@@ -10,8 +10,8 @@ PHASES = ("inference", "sampling", "opponents", "env", "gae", "update")
 class Clock:
     """Seconds that each phase has taken since the last ``reset``.
 
-    A GPU works through a queue. If a phase waits for the GPU, as sampling often does, its seconds
-    include work that earlier phases queued.
+    A GPU executes work from a queue. If a phase waits for the GPU, that phase's seconds include
+    work that earlier phases queued. Sampling often waits for the GPU.
     """
 
     def __init__(self) -> None:
@@ -23,14 +23,14 @@ class Clock:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Add the seconds that the ``with`` block takes to the phase."""
+        """Add the duration of the ``with`` block to the seconds of the phase ``name``."""
         start = time.perf_counter()
         yield
         self.seconds[name] += time.perf_counter() - start
 
 
 class Stopwatch:
-    """Running time of a generator, without the time it spends suspended."""
+    """Measures how long a generator runs. Time does not count while the generator is suspended."""
 
     def __init__(self) -> None:
         self._total = 0.0
@@ -41,11 +41,11 @@ class Stopwatch:
         return time.perf_counter() - self._since
 
     def suspend(self) -> Generator[None, None, None]:
-        """Yield once to the generator's caller. Time until the generator resumes does not count."""
+        """Yield to the generator's caller. The time until the generator resumes does not count."""
         self._total += self.turn_seconds()
         yield
         self._since = time.perf_counter()
 
     def total_seconds(self) -> float:
-        """Return the running time up to now."""
+        """Return the seconds for which the generator has run until now."""
         return self._total + self.turn_seconds()

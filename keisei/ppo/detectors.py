@@ -15,17 +15,26 @@ Values = dict[str, float]
 Level = Literal["info", "warning", "error"]
 
 WINDOW = 20
-"""Number of iterations in an average. With fewer iterations, only ``ERRORS`` can be detected."""
+"""Number of iterations in an average.
+
+In a run's first iterations there is no average, and only the detectors in ``ERRORS`` work.
+"""
 LOOKS_BACK = WINDOW + tally.WINDOW
-"""Most iterations until a problem is detected, because ``games/*`` are averaged twice."""
+"""Largest number of iterations between the start of a problem and its detection.
+
+The metrics ``games/*`` are averaged twice, once by ``Tally`` and once by ``Detectors``.
+"""
 ERRORS = ("nonfinite", "ratio")
-"""Detectors that find wrong numbers. The others judge learning, which may recover by itself."""
+"""Names of the detectors that find wrong numbers. The other detectors judge learning.
+
+Problems of learning may disappear without a rollback.
+"""
 RATIO_TOLERANCE = {"float32": 1e-3, "bfloat16": 2e-2}
-"""Largest allowed error of the probability ratio before the first step, for each dtype."""
+"""Largest allowed error of the probability ratio before the optimiser's first step, by dtype."""
 
 
 class DivergedError(RuntimeError):
-    """Training can't go on: a detector stopped it, or the losses are no longer finite."""
+    """Training can't go on, because a detector stopped it or too many losses are not finite."""
 
 
 class Finding(NamedTuple):
@@ -39,10 +48,11 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Detector:
-    """One condition. ``check(mean, lowest)`` returns a message, or None if there is no problem.
+    """A detector. ``check(mean, lowest)`` returns a message, or None if there is no problem.
 
-    Both arguments map the names of metrics to numbers. ``mean`` contains the averages over the last
-    ``WINDOW`` iterations, and ``lowest`` contains the lowest averages so far.
+    ``mean`` and ``lowest`` map the names of metrics to numbers. ``mean`` contains each metric's
+    average over the last ``WINDOW`` iterations. ``lowest`` contains each metric's lowest average so
+    far.
     """
 
     name: str
@@ -85,7 +95,7 @@ def _value_useless(mean: Values, lowest: Values) -> str | None:
 
 
 def _variance(mean: Values, lowest: Values) -> str | None:
-    # For a nearly constant target the explained variance has no meaning.
+    # The explained variance has no meaning if the value targets are nearly constant.
     share = mean["train/explained_variance"]
     bad = share < 0 and mean["train/return_variance"] > 0.02
     return f"explained variance is {share:.2f}" if bad else None
@@ -136,25 +146,27 @@ class Detectors:
     def quiet(self) -> bool:
         """Whether a later rollback may return to the present weights.
 
-        False while a detector of ``ERRORS`` sees a problem, while the reaction to any problem is
-        more than an alert, and for ``WINDOW`` iterations after a ``reset``.
+        The value is False while a detector in ``ERRORS`` sees a problem. The value is also False
+        while a problem exists for which the settings ask for more than an alert. After ``reset``,
+        the value is False until ``WINDOW`` iterations have been checked.
         """
         reactions = self._settings.model_dump()
         wrong = {name for name in self._raised if name in ERRORS or reactions[name] != "alert"}
         return not (wrong or self._recovering)
 
     def check(self, values: Values) -> list[Finding]:
-        """Return the problems that begin in this iteration. ``values`` are its metrics.
+        """Return the problems that begin in an iteration. ``values`` are the iteration's metrics.
 
-        Raises DivergedError if at least ``nonfinite_stop`` consecutive minibatches were skipped,
-        unless the settings ask for a rollback in this case.
+        Raises DivergedError if at least ``nonfinite_stop`` consecutive minibatches were skipped.
+        If the settings ask for a rollback in this case, the error is not raised.
         """
         skipped, settings = values["train/skipped_in_a_row"], self._settings
         if skipped >= settings.nonfinite_stop and settings.nonfinite != "rollback":
             raise DivergedError(f"{skipped:.0f} minibatches in a row had no finite loss")
         found = _errors(values, self._tolerance)
         seen = {key: value for key, value in values.items() if not key.startswith("speed/")}
-        self._recent.append(seen)  # without speeds, so that a resumed run has the same state
+        # Speeds are left out: a resumed run has other speeds, but must have the same state.
+        self._recent.append(seen)
         if len(self._recent) == WINDOW:
             self._recovering = False
             found += self._over_window()
@@ -169,7 +181,7 @@ class Detectors:
         return fresh
 
     def _over_window(self) -> list[Finding]:
-        """Return the problems that the averages over ``WINDOW`` iterations show."""
+        """Return the problems that are found in the averages over ``WINDOW`` iterations."""
         mean = {key: _mean([v[key] for v in self._recent if key in v]) for key in self._recent[-1]}
         self._lowest = {k: float(np.fmin(v, self._lowest.get(k, v))) for k, v in mean.items()}
         found = []
@@ -180,7 +192,7 @@ class Detectors:
         return found
 
     def state(self) -> dict[str, Any]:
-        """Return the state for ``load_state``, ready for JSON."""
+        """Return the state that ``load_state`` restores, ready for JSON."""
         return {
             "recent": list(self._recent),
             "lowest": self._lowest,
@@ -196,7 +208,7 @@ class Detectors:
 
 
 def _errors(values: Values, tolerance: float) -> list[Finding]:
-    """Return the problems in the numbers of one iteration, which are named in ``ERRORS``."""
+    """Return the problems of one iteration that the detectors in ``ERRORS`` find."""
     found = []
     if values["train/skipped"]:
         message = f"{values['train/skipped']:.0f} minibatches skipped: loss or gradient not finite"
@@ -209,6 +221,9 @@ def _errors(values: Values, tolerance: float) -> list[Finding]:
 
 
 def _mean(values: list[float]) -> float:
-    """Return the mean of the finite values, or NaN if there are none. NaN triggers no detector."""
+    """Return the mean of the finite values, or NaN if no value is finite.
+
+    No detector reports a problem for NaN.
+    """
     finite = [value for value in values if math.isfinite(value)]
     return sum(finite) / len(finite) if finite else math.nan

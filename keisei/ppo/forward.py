@@ -1,4 +1,4 @@
-"""Speeds up a network by torch.compile and CUDA graphs, or runs it plain if these fail."""
+"""Speeds up a network by torch.compile and CUDA graphs; falls back to the plain network."""
 
 from collections.abc import Callable
 
@@ -8,18 +8,20 @@ from torch import Tensor, nn
 from keisei.nets.policy import MOST_LEGAL, evaluate, legal_log_probs
 
 GRAPH_CALLS = 3
-"""Calls that prepare a CUDA graph: torch runs the first, records the second, replays the third."""
+"""Number of calls that prepare a CUDA graph. torch runs call 1, records call 2, replays call 3."""
 SPARE_BYTES = 1 << 24
-"""Bytes that ``exercise`` adds to the heap beyond the needs of the first iteration."""
+"""Number of bytes that ``exercise`` adds to the heap beyond the needs of the first iteration."""
 
 
 class Forward:
-    """The network that training calls: compiled if ``compile`` is set, plain if compiling fails.
+    """The network that training calls. It is compiled if ``compile`` is set and compiling succeeds.
 
-    If ``graphs`` is set, torch records the compiled network as CUDA graphs, which launch all
-    kernels at once. The weights are not copied. The first calls compile the network, which takes
-    seconds to minutes and may fail (no C++ compiler, an unsupported layer). Make these calls in
-    ``bring_up``.
+    If ``graphs`` is set, torch records the compiled network as CUDA graphs. A CUDA graph launches
+    all its kernels at once. The compiled network uses the weights of ``net`` itself.
+
+    The first calls compile the network. Compiling takes seconds to minutes. Compiling may fail, for
+    example if there is no C++ compiler or a layer is not supported. Use ``bring_up`` for the first
+    calls.
     """
 
     def __init__(self, net: nn.Module, *, compile: bool, graphs: bool) -> None:
@@ -27,24 +29,26 @@ class Forward:
         mode = "reduce-overhead" if graphs else None
         self._call = torch.compile(net, dynamic=False, mode=mode) if compile else net
         self.failure = ""
-        """Reason why the network runs plain although ``compile`` is set; else empty."""
+        """Reason why compiling failed. Empty if compiling has not failed."""
 
     @property
     def compiled(self) -> bool:
-        """Whether the network is compiled. Each new shape of its input is compiled anew."""
+        """Whether the network is compiled. torch compiles it anew for each new input shape."""
         return self._call is not self._net
 
     def __call__(self, planes: Tensor) -> tuple[Tensor, Tensor]:
-        """Return policy and outcome logits, as the network itself does."""
+        """Return the network's policy logits and outcome logits for ``planes``."""
         policy, outcome = self._call(planes)
-        if self._graphs:  # a graph's next run overwrites the returned tensors
+        if self._graphs:  # the next run of the graph will overwrite both tensors
             return policy.clone(), outcome.clone()
         return policy, outcome
 
     def bring_up(self, use: Callable[[], None]) -> None:
-        """Run ``use``, which calls this object. Use the plain network if the compiled one fails.
+        """Run ``use``, a function that calls this object.
 
-        Raises any exception that ``use`` raises with the plain network.
+        If ``use`` fails with the compiled network, run ``use`` with the plain network, and never
+        call the compiled network again. Raises any exception that ``use`` raises with the plain
+        network.
         """
         try:
             for _ in range(GRAPH_CALLS if self._graphs else 1):
@@ -59,18 +63,19 @@ class Forward:
 
 
 def exercise(forward: Forward, observation: Tensor, minibatch: int, dtype: torch.dtype) -> None:
-    """Run the network forward on all positions, then forward and backward on ``minibatch`` rows.
+    """Run the network forward on N positions, then forward and backward on ``minibatch`` positions.
 
-    ``observation`` is ``uint8[N, 131]``. The network's gradients are set.
+    ``observation`` is ``uint8[N, 131]``. The backward pass stores gradients in the network.
     """
     with torch.no_grad():
         evaluate(forward, observation, dtype)
     rows = torch.arange(minibatch, device=observation.device) % len(observation)
     policy, outcome = evaluate(forward, observation[rows], dtype)
-    # A heap that keeps freed memory (``keep_freed_memory``) would grow for hours, a few MiB at a
-    # time: when a position has more legal moves than any earlier one, and when small, long-lived
-    # allocations split the space of large tensors. So the largest possible lists and some spare
-    # memory are allocated once here and freed again.
+    # ``keep_freed_memory`` makes the heap keep freed memory. Without the allocations here, such a
+    # heap would grow for hours, a few MiB at a time. It would grow when a position has more legal
+    # moves than every earlier position, and when small, long-lived allocations split the space of
+    # large tensors. So the largest possible lists of legal moves and some spare memory are
+    # allocated once here and freed again.
     spare = torch.ones(SPARE_BYTES if observation.device.type == "cpu" else 0, dtype=torch.uint8)
     legal = torch.arange(MOST_LEGAL, device=observation.device).repeat(minibatch, 1)
     log_probs = legal_log_probs(policy, legal)

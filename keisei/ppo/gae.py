@@ -1,8 +1,9 @@
 """Computes advantages and value targets for games in which two players move alternately.
 
-All numbers are in the view of the side to move. Each step back in time therefore changes the sign
-of a value and swaps win and loss. Arrays are ``float32[T, N]`` (plies, games); ``terminated`` and
-``truncated`` are ``bool[T, N]``.
+All numbers are in the view of the side to move. Therefore, each step back by one ply changes the
+sign of a value and swaps win and loss. The rows of an array are the T plies, and the columns are
+the N games. ``terminated`` and ``truncated`` are ``bool[T, N]``; other arrays are ``float32[T, N]``
+unless their shape is given.
 """
 
 import torch
@@ -21,17 +22,17 @@ def negamax_gae(
     """Return generalised advantage estimates (Schulman et al., 2016) for a zero-sum game.
 
     Args:
-        reward: result for the side that made the move: +1 for a win, -1 for a loss, else 0. A win
-            or loss that counts less is nearer to 0.
-        terminated: whether the rules ended the game after the move. No value follows then.
-        truncated: whether the game was cut after the move. Then the value of its last position
-            follows, and the recursion stops.
-        value: V(s_t) for the side that moves at s_t.
-        next_value: V(s_{t+1}) for the opponent, who moves at s_{t+1}. Where the game was cut,
-            s_{t+1} is its last position. In the last row, s_{t+1} is the position after the
-            rollout. Ignored where ``terminated``.
+        reward: result of the move for the side that made the move: +1 for a win, -1 for a loss,
+            else 0. Numbers between -1 and 1 are allowed too: a win that counts half gives 0.5.
+        terminated: whether the rules ended the game after the move. If so, ``next_value`` does not
+            count.
+        truncated: whether the game was cut after the move. If so, ``next_value`` counts, but later
+            rows do not.
+        value: value of the position before the move, for the side that makes the move.
+        next_value: value of the position after the move, for the opponent of the side that made
+            the move. If the game was cut, this position is the last position of the cut game.
         gamma: discount per ply.
-        lam: lambda of the estimate.
+        lam: the parameter lambda of generalised advantage estimation.
     """
     goes_on = gamma * (~terminated).float()
     delta = reward - goes_on * next_value - value
@@ -54,13 +55,14 @@ def outcome_targets(
 ) -> Tensor:
     """Return the value head's targets ``[T, N, 3]``: lambda-returns as win/draw/loss probabilities.
 
-    ``next_outcome[T, N, 3]`` are the probabilities in the positions that ``next_value`` of
-    ``negamax_gae`` belongs to. The discount moves probability from win and loss to the draw.
-    Therefore P(win) - P(loss) of a target equals the value plus the advantage.
+    ``next_outcome[T, N, 3]`` contains win/draw/loss probabilities of the positions after the moves.
+    ``next_value`` of ``negamax_gae`` is for the same positions. The discount moves probability from
+    win and loss to draw. Therefore P(win) - P(loss) of a target is the sum of value and advantage
+    in ``negamax_gae``.
     """
     final = _as_outcome(reward)
     cut = truncated.clone()
-    cut[-1] = True  # in the last row the bootstrap has all the weight
+    cut[-1] = True  # there is no later row, so this target uses only ``next_outcome``
     keep = torch.where(cut, 0.0, lam)[..., None]
     draw = torch.tensor([0.0, 1.0, 0.0], device=reward.device)
     target = torch.empty_like(next_outcome)
@@ -74,5 +76,5 @@ def outcome_targets(
 
 
 def _as_outcome(reward: Tensor) -> Tensor:
-    """Return rewards as win/draw/loss probabilities. A reward of size below 1 is partly a draw."""
+    """Return rewards as win/draw/loss probabilities. For example, 0.5 is half win and half draw."""
     return torch.stack((reward.clamp(min=0), 1 - reward.abs(), -reward.clamp(max=0)), -1)

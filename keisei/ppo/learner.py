@@ -1,4 +1,4 @@
-"""The learner of a run: it owns games, network and optimiser, and trains by iterations."""
+"""Owns the games, network and optimiser of a run, and trains the network by iterations."""
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from keisei.ppo.tally import Tally
 from keisei.ppo.update import Batch, Sums, descend, make_optimizer, ppo_loss
 
 TURN_PLIES = 8
-"""Number of a rollout's plies after which a turn ends. The device thread then reads its queues."""
+"""Number of a rollout's plies in one turn. The device thread reads its queues between turns."""
 TURN_SECONDS = 0.1
 """Seconds after which a turn ends, even if fewer than ``TURN_PLIES`` plies were played.
 
@@ -41,18 +41,19 @@ class IterationReport:
     step: int
     iteration: int
     values: dict[str, float]
-    """Metrics by name (``train/kl`` ...); some may be NaN."""
+    """Metrics by name, for example ``train/kl``. Some metrics may be NaN."""
     games: tuple[FinishedGame, ...]
-    """The games that ended and were recorded."""
+    """Games that ended in this iteration and were recorded."""
     alerts: tuple[Finding, ...]
 
 
 class Learner:
     """The learner of a run. Make all calls in the thread that made the learner.
 
-    All random numbers come from the learner's own generators, seeded from ``run.seed``. On a CPU
-    the same settings, number of torch threads and state give the same weights, bit for bit. Each of
-    several ``ranks`` has its own learner. The learners' games differ; their weights are equal.
+    All random numbers come from the learner's own generators, seeded from ``run.seed``. On a CPU,
+    the same settings, number of torch threads and state give the same weights, bit for bit. If
+    there are several ``ranks``, each rank has its own learner. Then the learners' games differ, but
+    their weights are equal.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Learner:
         self.net = build(
             net.kind, blocks=net.blocks, channels=net.channels, seed=settings.run.seed
         ).to(device)
-        ranks.share(self.net)  # the same seed may give other weights on another processor
+        ranks.share(self.net)  # on different processors the same seed may give different weights
         self.agent = Agent(self.net, device, dtype, seed)
         self.optimizer = make_optimizer(self.net, ppo.weight_decay)
         self.clock = Clock()
@@ -100,14 +101,17 @@ class Learner:
         self._skipped_in_a_row = torch.zeros((), device=device)
 
     def warm_up(self) -> None:
-        """Compile network and kernels, which is slow without caches. Learning is not affected."""
+        """Compile the network and the kernels. Without caches, compiling is slow.
+
+        Learning gives the same weights with and without this call.
+        """
         legal_columns(torch.tensor(self.env.mask.view(np.int64), device=self.device))
         self._forward.bring_up(self._use_network)
 
     def _use_network(self) -> None:
         """Run the network with the tensor shapes of an iteration."""
         games, minibatch = len(self.env), self.settings.ppo.minibatch
-        if not self._forward.compiled:  # a compiled network needs the full minibatch
+        if not self._forward.compiled:  # a compiled network always gets full minibatches
             minibatch = min(minibatch, games * self.settings.ppo.rollout_plies)
         seen = torch.tensor(self.env.observation, device=self.device)
         exercise(self._forward, seen, minibatch, self.dtype)
@@ -115,17 +119,17 @@ class Learner:
 
     @property
     def compile_failure(self) -> str:
-        """Reason why the network runs plain although ``compute.compile`` is set; else empty.
+        """Reason why compiling the network failed. Empty if compiling has not failed.
 
-        Known after ``warm_up``.
+        The value is final after ``warm_up``.
         """
         return self._forward.failure
 
     def iterate(self) -> Generator[None, None, IterationReport]:
         """Run one iteration: a rollout and its update. Yields after each turn, returns the report.
 
-        Closing the generator abandons the iteration: the rest of it is neither played nor learned.
-        Raises DivergedError when learning has broken down.
+        If the generator is closed, the rest of the iteration is neither played nor learned. Raises
+        DivergedError if too many consecutive minibatches had no finite loss.
         """
         now, watch = scheduled(self.settings, self.step), Stopwatch()
         self.clock.reset()
@@ -173,7 +177,10 @@ class Learner:
             return self._recorder.record_step(self.env, actions, step)
 
     def _count(self, learned: int) -> int:
-        """Return the sum of ``learned`` over all ranks, and add their ended games to the tally."""
+        """Return the sum of ``learned`` over all ranks.
+
+        Also, replace the tally's newest row by the sum of the newest rows of all ranks.
+        """
         *before, ended = self._tally.state()
         steps, *ended = self._ranks.total([learned, *ended])
         self._tally.load_state([*before, ended])
@@ -185,23 +192,24 @@ class Learner:
             self._ply(t)
 
     def _shuffle(self, learned: Tensor) -> tuple[Tensor, ...]:
-        """Return the minibatches of one epoch as indices into the rollout. Their sizes are similar.
+        """Return the minibatches of one epoch, as indices into the flattened rollout.
 
-        All ranks have the same number of minibatches, even if their numbers of ``learned`` plies
-        differ.
+        The minibatches have similar sizes. All ranks have the same number of minibatches, even if
+        the ranks have different numbers of ``learned`` plies.
         """
         count, size = len(learned), self.settings.ppo.minibatch
         (plies,) = self._ranks.total([count])
         parts = max(1, round(plies / self._ranks.size / size))
         order = learned[torch.randperm(count, generator=self._shuffling, device=self.device)]
-        if self._forward.compiled:  # fixed size: some plies occur twice or not at all
-            if not count:  # take any opponent's ply: its weight is 0, so it teaches nothing
+        # A compiled network needs minibatches of equal size, so some plies occur twice or never.
+        if self._forward.compiled:
+            if not count:  # use an opponent's ply, whose weight is 0
                 order = learned.new_zeros(1)
             order = order.repeat(-(-parts * size // len(order)))[: parts * size]
         return order.tensor_split(parts)
 
     def _learn(self, rollout: Batch, index: Tensor, now: Scheduled, sums: Sums) -> None:
-        """Learn from one minibatch: the rows ``index`` of the rollout."""
+        """Learn from one minibatch, which consists of the rows ``index`` of the rollout."""
         ppo = self.settings.ppo
         with self.clock.phase("update"):
             batch = rollout.select(index)
@@ -224,7 +232,7 @@ class Learner:
     ) -> dict[str, float]:
         """Return the metrics of the iteration by name."""
         with self.clock.phase("update"):
-            # One copy from the device for all metrics: each copy makes the CPU wait.
+            # All metrics are copied from the device at once, because each copy makes the CPU wait.
             numbers = torch.stack([value.float() for value in measured.values()])
             means = self._ranks.mean(numbers).tolist()
         seconds = watch.total_seconds()
@@ -235,8 +243,10 @@ class Learner:
             "train/entropy_weight": now.entropy,
         }
         values |= {f"speed/share_{k}": v / seconds for k, v in self.clock.seconds.items()}
-        # The network's share of the time. `keisei bench train` measures it separately.
-        if self.device.type == "cpu":  # on a GPU the phases overlap the device's work
+        # On a CPU, ``speed/limit_ratio`` is the network's share of the iteration's time. On a GPU,
+        # the CPU's time in a phase is not the network's time. `keisei bench train` measures the
+        # network's time separately.
+        if self.device.type == "cpu":
             network = values["speed/share_inference"] + values["speed/share_update"]
             values["speed/limit_ratio"] = network
         values |= self._tally.values() | self._opponents.values()
@@ -246,11 +256,11 @@ class Learner:
         return values
 
     def board(self) -> dict[str, Any] | None:
-        """Return the newest position of the showcase game, and the network's answer to it.
+        """Return the position of the showcase game in which the network chose its newest move.
 
-        The newest position is the last one that the network saw. The fields are the game's number,
-        the SFEN, the last move, the ply, the value and the most probable moves. Returns None if the
-        game has no move yet, or the network has not answered since ``load``.
+        The fields are the game's number, the position's SFEN, the last move before the position,
+        the ply, the network's value, and its most probable moves. Returns None if the game has no
+        move yet, or if the network has chosen no move since ``load``.
         """
         shown = self._recorder.showcase(self.env)
         if shown is None or (answer := self._collector.answer()) is None:
@@ -281,7 +291,7 @@ class Learner:
         return {"env": self.env.state(), "recorder": self._recorder.state()[0]}
 
     def state(self) -> dict[str, Any]:
-        """Return the rest of a checkpoint (counters, generators ...), ready for JSON."""
+        """Return the part of a checkpoint that ``tensors`` does not return, ready for JSON."""
         return {
             "format": checkpoint.FORMAT,
             "step": self.step,
@@ -303,8 +313,9 @@ class Learner:
     def load(self, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
         """Restore the checkpoint that consists of ``tensors`` and ``state``.
 
-        On a CPU, training then continues bit for bit as it would have without a break. Raises
-        ValueError if the checkpoint has another format, network or number of games.
+        On a CPU, training after ``load`` gives the same weights, bit for bit, as training without a
+        break. Raises ValueError if the checkpoint's format, network or number of games differs from
+        the learner's.
         """
         checkpoint.check_format(state)
         arrays = checkpoint.unpack_arrays(tensors["env"], self._arrays())
@@ -312,7 +323,7 @@ class Learner:
         checkpoint.load_moments(self.optimizer, self.net, tensors["optimizer"])
         self.env.load_state(arrays["env"])
         self._recorder.load_state(arrays["recorder"], state["recorder"])
-        self._collector.newest = None  # the old answer belongs to another game
+        self._collector.newest = None  # ``newest`` belongs to a game that was replaced
         self._tally.load_state(state["tally"])
         self._opponents.load_state(tensors["pool"], state["opponents"])
         self._detectors.load_state(state["detectors"])
@@ -324,23 +335,23 @@ class Learner:
     def roll_back(self, tensors: Mapping[str, Mapping[str, Tensor]], step: int) -> None:
         """Restore weights and optimiser state from the checkpoint of ``step``.
 
-        Games and random numbers are not restored, because they would lead to the same failure.
-        Opponents that were frozen after ``step`` are no longer chosen.
+        Games and random numbers are not restored, because with the same games and numbers learning
+        would fail again. Opponents that were frozen after ``step`` are no longer chosen.
         """
         self.load_weights(tensors["weights"])
         checkpoint.load_moments(self.optimizer, self.net, tensors["optimizer"])
         self._opponents.forget_since(step)
-        self._tally = Tally()  # the old tally counts games of the discarded weights
+        self._tally = Tally()  # the old tally counts games played with the discarded weights
         self._skipped_in_a_row.zero_()
         self._detectors.reset()
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Load weights into the network, and nothing else. Raises ValueError if they don't fit."""
+        """Load weights into the network only. Raises ValueError if the weights don't fit."""
         checkpoint.load_weights(self.net, weights, self.settings.net)
 
 
 def _make_env(settings: Settings, seed: int) -> VectorEnv:
-    """Return the games of a run at staggered plies, so that they do not all end together."""
+    """Return the games of a run. Each game is at a random ply, so that not all end together."""
     env = settings.env
     games = VectorEnv(
         env.games,

@@ -1,19 +1,19 @@
-"""Computes the material balance, a hint for learning whose weight falls during training."""
+"""Computes the material balance, a hint that counts less and less during training."""
 
 import torch
 from torch import Tensor
 
-# Values of the pieces in the observation's order: P L N S B R G K, +P +L +N +S +B +R on the board,
-# P L N S G B R in hand.
+# Values of the pieces, in the observation's sequence: P L N S B R G K +P +L +N +S +B +R on the
+# board, and P L N S G B R in hand.
 _BOARD = (1.0, 3.0, 3.0, 4.0, 8.0, 9.0, 5.0, 0.0, 4.0, 4.0, 4.0, 4.0, 11.0, 13.0)
 _HAND = (1.0, 3.0, 3.0, 4.0, 5.0, 8.0, 9.0)
 _SCALE = 15.0
 
 
 def material_balance(observation: Tensor) -> Tensor:
-    """Return ``float32[...]``: tanh(d / 15), where d is the mover's material minus the opponent's.
+    """Return tanh(d / 15) as ``float32[...]``; d is the mover's material minus the opponent's.
 
-    ``observation`` is ``uint8[..., 131]``. A pawn counts 1.
+    ``observation`` is ``uint8[..., 131]``. The material is counted in pawns.
     """
     device = observation.device
     board = torch.tensor((0.0, *_BOARD, *(-x for x in _BOARD)), device=device)

@@ -1,11 +1,13 @@
 """Plays a share of the games against older, frozen versions of the learner.
 
-A learner that only plays itself forgets how to beat opponents that it no longer meets. Only a few
-frozen networks are active at a time, so that the positions of each one form a batch. Each active
-network is chosen at random: with probability 1/2 from the newest versions, else from the history by
-prioritised fictitious self-play, where the weight of a network is the square of the learner's loss
-rate against it (Vinyals et al., 2019). A network that is no longer chosen is deleted when its last
-game has ended. The learner meets an opponent twice from the same position, once from each seat.
+A learner that plays only against itself forgets how to beat opponents that it no longer meets. Only
+a few frozen networks are active at a time, so that each network gets many positions in one batch.
+
+Each active network is chosen at random: with probability 1/2 from the newest versions, else from
+the history. In the history, the probability of a network is proportional to the square of the
+learner's loss rate against that network. This is prioritised fictitious self-play (Vinyals et al.,
+2019). A network that can no longer be chosen is deleted after its last game. From each start
+position the learner plays two games against an opponent, one as black and one as white.
 """
 
 import copy
@@ -25,28 +27,28 @@ from keisei.nets.policy import evaluate, legal_columns, legal_logits, sample
 from keisei.ppo.checkpoint import generator_state, load_generator
 
 MEMORY = 200
-"""Number of recent games that mainly decide a member's score. Older games count ever less."""
+"""Number of games after which a game counts 1/e (37 %) of a new game in a member's score."""
 _NUMBERS = 32_767
-"""Largest number of a member, because a game stores its opponent's number as int16."""
+"""Largest number that a member can have. A game stores its opponent's number as int16."""
 
 
 @dataclass(slots=True)
 class Member:
-    """A frozen network of the pool and the learner's results against it."""
+    """A frozen network of the pool, with the learner's results against this network."""
 
     number: int
     step: int
     """Step at which the member's weights were frozen."""
     games: float = 0.0
-    """Number of games against the member; older games count less than 1."""
+    """Weighted number of games against the member. The weight of older games is below 1."""
     score: float = 0.0
-    """The learner's points in these games; older games count less here too."""
+    """The learner's points against the member, with the same weights as in ``games``."""
 
     @property
     def loss_rate(self) -> float:
-        """Return 1 minus the learner's mean score, computed with ten even games added.
+        """Return 1 minus the learner's mean score in the real games and ten imaginary draws.
 
-        The added games keep the rate near 1/2 while there are few games.
+        The imaginary draws keep the rate near 1/2 while there are few real games.
         """
         return 1 - (self.score + 5) / (self.games + 10)
 
@@ -58,7 +60,7 @@ class Member:
 
 
 class Opponents:
-    """The pool of frozen networks. Games against them are the last rows of the environment."""
+    """The pool of frozen networks. Games against the pool are the last rows of the environment."""
 
     def __init__(
         self,
@@ -83,10 +85,11 @@ class Opponents:
         self._met = env.games["opponent"].copy()
 
     def refresh(self, iteration: int, step: int) -> None:
-        """Every ``opponents.every`` iterations, freeze a copy of the learner and choose opponents.
+        """Add a frozen copy of the learner to the pool, and choose the active opponents.
 
-        Call this between iterations. A learner whose weights are not finite is not copied, because
-        no checkpoint could be saved while the copy is in the pool.
+        Call this before each iteration. Nothing happens unless ``iteration`` is a multiple of
+        ``opponents.every``. Nothing happens if the learner's weights contain NaN or infinity,
+        because no checkpoint can be saved while such weights are in the pool.
         """
         if not self._settings.share or iteration % self._settings.every or not _finite(self._like):
             return
@@ -104,7 +107,7 @@ class Opponents:
     def forget_since(self, step: int) -> None:
         """Stop choosing members that were frozen after ``step``. Call this after a rollback.
 
-        Running games against these members go on to their end.
+        Running games against these members are still played to the end.
         """
         late = {number for number, member in self._members.items() if member.step > step}
         for drawn in (self._recent, self._history, self._active):
@@ -124,16 +127,17 @@ class Opponents:
         return int(self._rng.choice(self._history, p=weights / weights.sum()))
 
     def to_move(self) -> NDArray[np.bool_]:
-        """Return ``bool[N]``: whether a frozen opponent is to move in each game."""
+        """Return ``bool[N]``: for each of the N games, whether a frozen opponent is to move."""
         opponent, white = self._env.games["opponent"], self._env.games["side"] == 1
         found: NDArray[np.bool_] = np.where(white, opponent > 0, opponent < 0)
         return found
 
     @torch.no_grad()
     def play(self, actions: NDArray[np.int16], frozen: NDArray[np.bool_]) -> None:
-        """Sample the opponents' moves and write them into ``actions[N]`` where ``frozen`` is true.
+        """Sample the opponents' moves and write the moves into ``actions``.
 
-        ``frozen[N]`` is the result of ``to_move``.
+        ``actions[N]`` has one number for each of the N games. ``frozen[N]`` is the result of
+        ``to_move``. Only the actions where ``frozen`` is True are overwritten.
         """
         env = self._env
         playing = np.abs(env.games["opponent"])
@@ -148,7 +152,7 @@ class Opponents:
             actions[rows] = legal.gather(1, column)[:, 0].to("cpu", torch.int16).numpy()
 
     def record_step(self, step: StepResult) -> None:
-        """Count the games that a step ended, and give an opponent to the games that began."""
+        """Count the games that ended in a step, and assign opponents to the games that began."""
         ended = np.flatnonzero(step.terminated | step.truncated)
         for row in ended[ended >= self._first].tolist():
             met = int(self._met[row])
@@ -158,7 +162,7 @@ class Opponents:
             self._met[row] = self._seat(row)
 
     def _seat(self, row: int) -> int:
-        """Give an opponent to the game that has just begun in this row; return its signed number.
+        """Assign an opponent to the new game in this row; return the opponent's signed number.
 
         The number is positive if the opponent plays white, negative if the opponent plays black,
         and 0 if the game has no opponent.
@@ -172,7 +176,7 @@ class Opponents:
         return opponent
 
     def values(self) -> dict[str, float]:
-        """Return the ``opponents/*`` metrics; a score is NaN while no game has ended."""
+        """Return the ``opponents/*`` metrics. A score is NaN until a game against members ends."""
         if not self._settings.share:
             return {}
         return {
@@ -187,7 +191,10 @@ class Opponents:
         return points / games if games else float("nan")
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return copies of the members' weights as ``number.name``, on the CPU."""
+        """Return copies of the members' weights on the CPU.
+
+        Keys are ``number.name``, where the member's number is followed by the weight's name.
+        """
         return {
             f"{number}.{name}": value.cpu().clone()
             for number, net in self._nets.items()
@@ -195,7 +202,7 @@ class Opponents:
         }
 
     def state(self) -> dict[str, Any]:
-        """Return the rest of the state for ``load_state``, ready for JSON."""
+        """Return the part of the state that ``tensors`` does not return, ready for JSON."""
         return {
             "members": [asdict(member) for member in self._members.values()],
             "recent": self._recent,

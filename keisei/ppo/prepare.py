@@ -17,11 +17,11 @@ from keisei.ppo.update import Batch, scale_advantages
 def prepare_batch(
     rollout: Rollout, settings: Settings, material: float, ranks: Ranks = ALONE
 ) -> tuple[Batch, dict[str, Tensor]]:
-    """Return the rollout as a flat batch with scaled advantages and targets, and its ``summary``.
+    """Return the rollout as a flat batch with scaled advantages and targets, and the ``summary``.
 
-    ``material`` is the weight of the material balance in the values that the advantages use. While
-    few games end, this hint gives the advantages a direction, because lambda < 1. The targets of
-    the value head ignore the hint.
+    For the advantages, ``material`` times the material balance is added to the values. If lambda is
+    below 1, this hint makes captures count while few games end. The targets of the value head do
+    not contain the hint.
     """
     gamma, lam = settings.ppo.gamma, settings.ppo.gae_lambda
     ends = rollout.reward, rollout.terminated, rollout.truncated
@@ -45,10 +45,11 @@ def prepare_batch(
 
 
 def summary(outcome: Tensor, advantage: Tensor, target: Tensor, value: Tensor) -> dict[str, Tensor]:
-    """Measure the value head on plies that it has not learned from yet.
+    """Measure the value head on plies from which the head has not learned yet.
 
-    ``outcome[T, N, 3]`` are the head's probabilities, and ``value[T, N]`` is P(win) - P(loss).
-    ``target[T, N, 3]`` and ``advantage[T, N]`` belong to the same plies. Each result is a scalar.
+    For T plies in each of N games, ``outcome[T, N, 3]`` contains the head's probabilities, and
+    ``value[T, N]`` contains P(win) - P(loss). ``target[T, N, 3]`` and ``advantage[T, N]`` belong to
+    the same plies. Each result is a scalar.
     """
     returns = outcome_value(target)
     variance = _variance(returns)
@@ -65,5 +66,5 @@ def summary(outcome: Tensor, advantage: Tensor, target: Tensor, value: Tensor) -
 
 
 def _variance(values: Tensor) -> Tensor:
-    """Return the sample variance, or NaN for a single value, about which torch would warn."""
+    """Return the sample variance, or NaN for a single value. torch would warn of a single value."""
     return values.var() if values.numel() > 1 else values.new_full((), math.nan)

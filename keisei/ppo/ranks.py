@@ -1,7 +1,7 @@
 """Connects the processes (ranks) that train one network together.
 
-Under torchrun each process is a rank with its own games. All ranks learn from the plies of all
-ranks. So weights, optimiser state, steps and metrics are equal on all ranks, bit for bit.
+Under torchrun each process is a rank with its own games. Every rank learns from the plies of all
+ranks. Therefore weights, optimiser state, steps and metrics are equal on all ranks, bit for bit.
 """
 
 from collections.abc import Iterator
@@ -11,16 +11,16 @@ from datetime import timedelta
 from typing import Literal, get_args
 
 import torch
-import torch.distributed as dist  # `import torch` has imported it already
+import torch.distributed as dist  # `import torch` has already imported this module
 
-# This module stores the process group that exists at its import as a default argument. So it must
-# be imported before there is a group. If torch.compile imported it later, the module would keep our
-# group and gloo's threads alive after `desert`, and these threads may abort the process at exit.
+# ``torch.distributed.nn.functional`` stores the current process group as a default argument when it
+# is imported. So it is imported here, before a group exists. If torch.compile imported it later,
+# our group would stay alive after ``desert``. gloo's threads might then abort the process at exit.
 import torch.distributed.nn.functional
 from torch import Tensor, nn
 
 TIMEOUT = timedelta(minutes=10)
-"""Time without an answer after which a rank counts as stuck. Compiling takes less time."""
+"""Time after which a silent rank counts as stuck. Compiling a network takes less time than this."""
 _SEED_STRIDE = 1_000_003  # not 2**32, because a CPU generator uses only 32 bits of its seed
 
 Order = Literal["start", "train", "idle", "save", "rollback", "end"]
@@ -33,14 +33,14 @@ class RankError(RuntimeError):
 
 
 class Ranks:
-    """One process that trains alone, which is the usual case. It sends nothing to other ranks."""
+    """The only rank of a run that trains in one process, as most runs do. Sends nothing."""
 
     rank = 0
     """Number of this process. Rank 0 sends orders to the other ranks."""
     size = 1
     """Number of ranks."""
     local = 0
-    """Number of this process on its machine; its GPU has the same number."""
+    """Number of this process on its machine. The process uses the GPU with the same number."""
 
     def seed(self, seed: int) -> int:
         """Return the seed for this rank's games and moves. ``seed`` is the seed of the run."""
@@ -54,9 +54,9 @@ class Ranks:
         return counts
 
     def sum(self, numbers: Tensor) -> Tensor:
-        """Return the sum of each number over all ranks. ``numbers`` may be overwritten.
+        """Return the sum of each number over all ranks.
 
-        ``numbers`` is on the device.
+        ``numbers`` is a tensor on the device and may be overwritten.
         """
         return numbers
 
@@ -69,42 +69,47 @@ class Ranks:
     ) -> tuple[Tensor, Tensor]:
         """Turn means over this rank's minibatch into means over the minibatches of all ranks.
 
-        The means are the gradients in ``net``, ``loss[]`` and ``stats[S]``. The gradients are
-        changed in place; loss and stats are returned. ``weight[B]`` are the weights of this rank's
-        plies.
+        The means are the gradients in ``net``, the scalar ``loss``, and ``stats``. The gradients
+        are changed in place; the new loss and stats are returned. ``weight`` contains the weights
+        of the plies in this rank's minibatch.
         """
         return loss, stats
 
     def send_order(self, order: Order, text: str = "") -> None:
-        """On rank 0: send an order and its text to the other ranks, which read it between turns."""
+        """Send an order and its text from rank 0 to the other ranks. Only rank 0 sends orders.
+
+        The other ranks read an order between two turns.
+        """
 
     def gather(self, text: str) -> list[str]:
-        """Return the ``text`` of every rank, sorted by rank. Waits for all ranks."""
+        """Return the ``text`` of every rank, sorted by rank. Waits until all ranks call this."""
         return [text]
 
     def desert(self) -> None:
-        """Leave the group. Ranks that wait for this one get RankError.
+        """Leave the group. Other ranks that wait for this rank get RankError.
 
-        May be called at any moment, and more than once.
+        This method may be called at any moment, and more than once.
         """
 
 
 ALONE = Ranks()
-"""The ranks of a process that trains alone."""
+"""The object to use as ``ranks`` in a process that trains alone."""
 
 
 class Group(Ranks):
-    """Several processes that train together. All must call the same methods in the same sequence.
+    """One rank of several that train together.
 
-    When rank 0 calls ``send_order``, the other ranks must call ``receive_order``. A method that
-    needs the other ranks raises RankError if one of them is dead or stuck.
+    All ranks must call the same methods in the same sequence. There is one exception: when rank 0
+    calls ``send_order``, the other ranks call ``receive_order``. A method that waits for other
+    ranks raises RankError if another rank is dead or stuck.
     """
 
     def __init__(self, rank: int, size: int, local: int) -> None:
-        """Connect to the other ranks. torchrun puts their address into the environment."""
+        """Connect to the other ranks. Environment variables set by torchrun contain the address."""
         self.rank, self.size, self.local = rank, size, local
         self._ended = self._deserted = False
-        # NCCL starts when it is first used. Orders go over gloo (CPU), so they wait for no GPU.
+        # NCCL starts at its first use. gloo sends orders as CPU tensors. NCCL would send an order
+        # only after the GPU's earlier work.
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         with self._others():
             dist.init_process_group(backend, timeout=TIMEOUT, rank=rank, world_size=size)
@@ -112,7 +117,7 @@ class Group(Ranks):
     def share(self, net: nn.Module) -> None:
         with self._others():
             for value in net.state_dict().values():
-                plain = value.contiguous()  # weights may be channels_last
+                plain = value.contiguous()  # broadcast can't send channels_last tensors
                 dist.broadcast(plain, src=0)
                 value.copy_(plain)
 
@@ -133,7 +138,8 @@ class Group(Ranks):
         gradients = [p.grad for p in net.parameters() if p.grad is not None]
         parts = [*gradients, loss.detach(), stats, torch.ones_like(loss)]
         flat = self.sum(torch.cat([part.reshape(-1) for part in parts]) * weight.sum())
-        flat /= flat[-1].clamp(min=1)  # a NaN on one rank reaches all ranks, so all skip the step
+        # A NaN on one rank reaches all ranks, so that all ranks skip the step.
+        flat /= flat[-1].clamp(min=1)
         *united, loss, stats, _ = flat.split([part.numel() for part in parts])
         for gradient, part in zip(gradients, united, strict=True):
             gradient.copy_(part.view(gradient.shape))
@@ -150,7 +156,7 @@ class Group(Ranks):
         self._ended = order == "end"
 
     def receive_order(self) -> tuple[Order, str]:
-        """On all ranks but rank 0: wait for the next order; return the order and its text."""
+        """Wait for rank 0's next order; return the order and its text. Not for rank 0 itself."""
         flag = torch.zeros(2, dtype=torch.int64)
         with self._others():
             dist.broadcast(flag, src=0)
@@ -175,15 +181,15 @@ class Group(Ranks):
             dist.destroy_process_group()
 
     def close(self) -> None:
-        """Leave the group. Rank 0 first sends the order ``end``, unless it has already sent it."""
+        """Leave the group. If rank 0 has not sent the order ``end``, rank 0 first sends ``end``."""
         if self.rank == 0 and not self._ended:
-            with suppress(RankError):  # a dead rank receives nothing
+            with suppress(RankError):  # a dead rank can't receive the order
                 self.send_order("end")
         self.desert()
 
     @contextmanager
     def _others(self) -> Iterator[None]:
-        """Raise RankError if the ``with`` block fails because of another rank."""
+        """Convert a RuntimeError of the ``with`` block to RankError: another rank has failed."""
         try:
             yield
         except RuntimeError as error:
@@ -196,4 +202,4 @@ class Group(Ranks):
 
 
 CONTEXT_RANKS: ContextVar[Ranks] = ContextVar("CONTEXT_RANKS", default=ALONE)
-"""The ranks with which a run trains if it is opened in this context."""
+"""Context variable with the ranks that train each run opened in the context."""

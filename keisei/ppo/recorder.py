@@ -27,23 +27,23 @@ class FinishedGame:
 
 @dataclass(slots=True)
 class Showcase:
-    """A running game for display, replayed up to the position that was displayed last."""
+    """A running game for display. ``position`` is the position that was displayed last."""
 
     number: int
     position: Position
     plies: int = 0
     """Number of moves from the game's start position to the displayed position."""
     ply: int = 0
-    """The environment's count of plies, which is above ``plies`` in a staggered first game."""
+    """Ply number in the environment, above ``plies`` if the recorder missed earlier plies."""
     last_move: str | None = None
-    """Last move in USI; None at the start position."""
+    """Last move in USI notation. None in the start position."""
 
 
 class Recorder:
     """Moves of all running games, and start positions of the games that will be recorded.
 
-    ``moves`` is int16[N, max_ply], and ``length`` is int64[N]. ``starts`` maps a slot, which is the
-    row of a game, to the SFEN of the game's start position.
+    For N games, ``moves`` is ``int16[N, max_ply]``, and ``length`` is ``int64[N]``. A slot is the
+    row of a game. ``starts`` maps a slot to the SFEN of the game's start position.
     """
 
     def __init__(self, env: VectorEnv, one_in: int) -> None:
@@ -60,10 +60,10 @@ class Recorder:
     def record_step(
         self, env: VectorEnv, actions: NDArray[Any], step: StepResult
     ) -> list[FinishedGame]:
-        """Store the moves of a step; return the games to record among those that the step ended.
+        """Store the moves of a step. Return the games that ended in the step and are recorded.
 
-        ``actions`` is int[N]. Call this right after ``env.step``, because it reads the start
-        positions of new games from ``env``.
+        ``actions`` has one number for each game. Call this right after ``env.step``, because this
+        method reads the start positions of new games from ``env``.
         """
         self.moves[self._rows, self.length] = actions
         self.length += 1
@@ -76,7 +76,7 @@ class Recorder:
         return games
 
     def showcase(self, env: VectorEnv) -> Showcase | None:
-        """Return the game in slot 0 as it was before its newest move, or None before any move."""
+        """Return the game in slot 0 before its newest move, or None if the game has no move."""
         number, plies = int(env.game_number[0]), int(self.length[0]) - 1
         if plies < 0:
             return None
@@ -89,7 +89,7 @@ class Recorder:
         return shown
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-        """Return the state for ``load_state``: copies of the arrays, and start SFENs by slot."""
+        """Return copies of the arrays, and the SFENs of start positions by slot."""
         arrays: dict[str, NDArray[Any]]
         arrays = {"moves": self.moves.copy(), "length": self.length.copy()}
         return arrays, {str(slot): sfen for slot, sfen in self.starts.items()}
@@ -102,7 +102,7 @@ class Recorder:
         self._showcase = None
 
     def _begin(self, env: VectorEnv, slot: int) -> None:
-        """Begin a game in this slot. Slot 0 always stores its start position, for the showcase."""
+        """Begin a game in this slot. ``showcase`` always needs the start position of slot 0."""
         self.starts.pop(slot, None)
         if slot == 0 or int(env.game_number[slot]) % self._one_in == 0:
             self.starts[slot] = env.sfen(slot)

@@ -1,4 +1,4 @@
-"""Plays every game for T plies with the current network and stores the data for the update."""
+"""Plays a fixed number of plies in every game and stores these plies for the update."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -25,42 +25,43 @@ from keisei.ppo.opponents import Opponents
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """T plies of N games. All numbers are in the view of the side to move."""
+    """T plies in each of N games. All numbers are in the view of the side to move."""
 
     observation: Tensor
     """uint8[T, N, 131] Compact observations."""
     mask: Tensor
     """int64[T, N, 35] Legal actions as packed bits."""
     choice: Tensor
-    """int16[T, N] Column of the chosen action in the list of ``legal_columns``."""
+    """int16[T, N] Column of the chosen action in the result of ``legal_columns``."""
     log_prob: Tensor
     """float32[T, N] Log-probability of the chosen action."""
     outcome: Tensor
-    """float32[T + 1, N, 3] Probabilities of win, draw and loss that the network gave.
+    """float32[T + 1, N, 3] Probabilities of win, draw and loss that the network predicted.
 
-    The last row belongs to the positions after the rollout."""
+    The last row is for the positions after the last ply of the rollout."""
     reward: Tensor
-    """float32[T, N] Reward of the move, for the side that made it."""
+    """float32[T, N] Reward of the side that made the move."""
     terminated: Tensor
     """bool[T, N] Whether the rules ended the game after the move."""
     truncated: Tensor
-    """bool[T, N] Whether the game was cut at the maximum ply after the move."""
+    """bool[T, N] Whether the game was cut after the move because of the maximum ply."""
     weight: Tensor
     """float32[T, N] 1 for plies of the learner, 0 for plies of a frozen opponent."""
     material: Tensor
-    """float32[T + 1, N] ``material_balance`` of the positions that ``outcome`` belongs to."""
+    """float32[T + 1, N] Material balance of the positions for which ``outcome`` is predicted."""
     cut: tuple[Tensor, Tensor]
-    """Ply and game, int64[K] each, of the K moves after which a game was cut."""
+    """Plies ``int64[K]`` and games ``int64[K]`` of the K moves after which a game was cut."""
     cut_outcome: Tensor
-    """float32[K, 3] Probabilities of win, draw and loss in the last positions of these K games."""
+    """float32[K, 3] Probabilities of win, draw and loss in the K cut games' last positions."""
     cut_material: Tensor
-    """float32[K] ``material_balance`` of the last positions of these K games."""
+    """float32[K] Material balance of the K cut games' last positions."""
 
     def following(self) -> tuple[Tensor, Tensor]:
         """Return outcome ``[T, N, 3]`` and material ``[T, N]`` of the position after each move.
 
-        Where a game was cut, this is the last position of the game, not the first position of the
-        next one. Where a game terminated, the numbers have no meaning.
+        If a game was cut after a move, the position after the move is the cut game's last position,
+        not the next game's first position. If the rules ended a game after a move, the numbers have
+        no meaning.
         """
         outcome, material = self.outcome[1:].clone(), self.material[1:].clone()
         outcome[self.cut], material[self.cut] = self.cut_outcome, self.cut_material
@@ -68,7 +69,7 @@ class Rollout:
 
     @property
     def bytes_per_ply(self) -> float:
-        """Bytes of device memory that one stored ply needs."""
+        """Bytes of device memory that one stored ply of one game needs."""
         stored = (getattr(self, field.name) for field in fields(self))
         tensors = [tensor for tensor in stored if isinstance(tensor, Tensor)]
         return sum(tensor.nbytes for tensor in tensors) / self.reward.numel()
@@ -89,7 +90,7 @@ class Collector:
         opponents: Opponents,
         clock: Clock,
     ) -> None:
-        """``declaration_reward``: reward for a win by declaration; any other win gives 1."""
+        """``declaration_reward`` is the reward for a win by declaration. Other wins give 1."""
         self._declaration_reward = declaration_reward
         self._env, self._net, self._opponents = env, net, opponents
         self._device, self._dtype = device, dtype
@@ -106,11 +107,14 @@ class Collector:
         self._weight = np.zeros(shape, np.float32)
         self._finals: list[tuple[int, NDArray[np.intp], NDArray[np.uint8]]] = []
         self.newest: tuple[Tensor, Tensor, Tensor] | None = None
-        """Legal actions, their logits and outcome logits of game 0's newest ply, each [1, ...]."""
+        """Legal actions, their logits, and outcome logits before the newest move of game 0.
+
+        Each tensor has one row. The value is None before the first ply.
+        """
 
     @torch.no_grad()
     def ply(self, t: int) -> tuple[NDArray[np.int16], StepResult]:
-        """Play ply ``t`` of the rollout in every game. Returns the actions and their results."""
+        """Play ply ``t`` of the rollout in every game. Return the actions and their results."""
         if t == 0:
             self._finals.clear()
         env, clock = self._env, self._clock
@@ -146,9 +150,9 @@ class Collector:
         return actions, step
 
     def answer(self) -> tuple[list[tuple[int, float]], float] | None:
-        """Return the network's answer to game 0's newest ply, or None before the first ply.
+        """Return the most probable actions and the value before the newest move of game 0.
 
-        The answer is the most probable moves, as ``most_probable`` lists them, and the value.
+        ``most_probable`` makes the list of actions. Returns None before the first move.
         """
         if self.newest is None:
             return None
@@ -157,12 +161,15 @@ class Collector:
         return top, float(outcome_value(outcome.softmax(1)))
 
     def learned(self) -> Tensor:
-        """Return the learner's own plies as indices ``int64[M]`` into the flattened rollout."""
+        """Return the indices ``int64[M]`` of the learner's M own plies in the flattened rollout."""
         return self._upload(np.flatnonzero(self._weight))
 
     @torch.no_grad()
     def finish(self) -> Rollout:
-        """Return the rollout. Call this after its last ply; the next rollout reuses its tensors."""
+        """Return the rollout. Call this after its last ply.
+
+        The next rollout overwrites the tensors of this rollout.
+        """
         with self._clock.phase("inference"):
             edge = self._upload(self._env.observation)
             _, self._outcome[-1] = evaluate(self._net, edge, self._dtype)
@@ -186,7 +193,7 @@ class Collector:
             )
 
     def _cut_positions(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return ply, game and last position ``uint8[K, 131]`` of the K games that were cut."""
+        """Return plies, games and last positions ``uint8[K, 131]`` of the K cut games."""
         none = 0, np.empty(0, np.intp), np.empty((0, OBSERVATION_BYTES), np.uint8)
         plies, games, last = zip(none, *self._finals, strict=True)
         counts = [len(rows) for rows in games]
@@ -199,7 +206,8 @@ class Collector:
     def _judge(self, observation: Tensor) -> Tensor:
         """Return the outcome probabilities ``[K, 3]`` of K positions.
 
-        The network gets N positions at a time, because a compiled network accepts only one shape.
+        Each call of the network gets as many positions as there are games. A compiled network would
+        be compiled anew for another number of positions.
         """
         if not len(observation):
             return observation.new_zeros(0, 3, dtype=torch.float32)

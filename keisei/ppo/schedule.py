@@ -18,7 +18,7 @@ class Scheduled:
 def scheduled(settings: Settings, step: int) -> Scheduled:
     """Return the annealed settings at ``step``.
 
-    They change linearly over ``schedule.steps`` and stay constant afterwards.
+    These settings change linearly in the first ``schedule.steps`` steps and then stay constant.
     """
     done = min(1.0, step / settings.schedule.steps)
     ppo, env = settings.ppo, settings.env

@@ -1,4 +1,4 @@
-"""Trains a network on recorded games: it learns to predict their moves and results."""
+"""Trains a network to predict the moves and results of recorded games."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -18,24 +18,24 @@ from keisei.records import GameRecord, Positions
 SMOOTHING = 0.05
 """Share of a result's probability that is spread evenly over win, draw and loss.
 
-Without smoothing, a network that sees no drawn game learns that draws are impossible. The first
-draw then costs dozens of nats.
+Without smoothing, a network that sees no drawn game learns that draws are impossible. The loss for
+its first drawn game is then dozens of nats.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Measures of how well a network predicts games."""
+    """Numbers that tell how well a network predicts games."""
 
     accuracy: float
     """Share of positions in which the network's most probable move was played."""
     loss_policy: float
-    """Mean cross-entropy of the move that was played, in nats."""
+    """Mean cross-entropy of the played moves, in nats."""
     loss_value: float
-    """Mean cross-entropy of the result, in nats; NaN if no result is known."""
+    """Mean cross-entropy of the known results, in nats. NaN if no result is known."""
 
     def loss(self, value_coefficient: float) -> float:
-        """Return the sum of both losses, weighted as in training. An unknown loss counts as 0."""
+        """Return ``loss_policy`` plus ``value_coefficient`` times ``loss_value`` (0 if NaN)."""
         known = 0.0 if math.isnan(self.loss_value) else self.loss_value
         return self.loss_policy + value_coefficient * known
 
@@ -43,11 +43,11 @@ class Score:
 def hold_out(
     games: Sequence[GameRecord], share: float, seed: int
 ) -> tuple[list[GameRecord], list[GameRecord]]:
-    """Split games at random into games to learn from and a ``share`` of held-out games.
+    """Split games at random into two lists: games to learn from, and a ``share`` held out.
 
-    Each part gets at least one game. Whole games are held out, not positions, because two positions
-    of a game share its result and most of the board. Repeated games count once. Raises ValueError
-    for fewer than two different games.
+    Each list gets at least one game. All positions of a game go to the same list, because they have
+    the same result and similar boards. Repeated games count once. Raises ValueError if there are
+    fewer than two different games.
     """
     different = list({(game.start, game.moves): game for game in games}.values())
     if len(different) < 2:
@@ -60,13 +60,13 @@ def hold_out(
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """The score of a network on held-out games during its training."""
+    """The score of a network on held-out games at one moment of the training."""
 
     epoch: float
-    """Number of passes over the learned games so far; fractional if training ended within one."""
+    """Number of passes over the games so far. A fraction if training ended during a pass."""
     score: Score
     loss: float
-    """``Score.loss`` with training's value coefficient. The best network has the lowest loss."""
+    """Result of ``score.loss`` with the training's value coefficient. The lowest loss is best."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +74,10 @@ class Trained:
     """The result of ``train``."""
 
     weights: dict[str, Tensor]
-    """Weights of the best network, on the CPU."""
+    """Weights with the lowest loss on held-out games, as tensors on the CPU."""
     best: Examination
     examinations: tuple[Examination, ...]
-    """All examinations, earliest first. The first one is that of the untrained network."""
+    """All examinations, earliest first. The first examination is made before training."""
 
 
 def train(
@@ -94,11 +94,11 @@ def train(
     on_minibatch: Callable[[int, Tensor], None],
     on_examination: Callable[[Examination], None],
 ) -> Trained:
-    """Train ``net`` on the learned positions; return the weights that predict held-out ones best.
+    """Train ``net`` on ``learned``; return the weights that predict ``held_out`` best.
 
     The network is examined before the first minibatch, after each epoch and at the end.
     ``on_minibatch`` gets the number of minibatches so far and the tensor that ``teach`` yields.
-    Training ends early when ``should_stop`` returns True after a minibatch.
+    ``should_stop`` is called after each minibatch. Training ends early if the call returns True.
     """
     examinations: list[Examination] = []
     kept: dict[str, Tensor] = {}
@@ -133,15 +133,15 @@ def supervised_losses(
     result: Tensor,
     smoothing: float = 0.0,
 ) -> Tensor:
-    """Return four rows ``float32[4, B]`` with a number for each position.
+    """Return four numbers for each of B positions, as a tensor ``float32[4, B]``.
 
-    The rows are the policy's loss, the value's loss (0 where the result is unknown), whether the
-    result is known (1 or 0), and whether the most probable move was played (1 or 0).
+    Row 0 is the policy's loss. Row 1 is the value's loss, or 0 if the result is unknown. Row 2 is 1
+    if the result is known, else 0. Row 3 is 1 if the most probable move was played, else 0.
 
-    ``policy[B, 2187]`` and ``outcome[B, 3]`` are logits, ``legal[B, L]`` comes from
-    ``legal_columns``. ``action[B]`` is legal. ``result[B]`` is WIN, DRAW, LOSS (columns of
-    ``outcome``) or UNKNOWN. The share ``smoothing`` of a known result's probability is spread
-    evenly over win, draw and loss.
+    ``policy[B, 2187]`` and ``outcome[B, 3]`` are logits. ``legal[B, L]`` is the result of
+    ``legal_columns``. ``action[B]`` contains the played moves, which must be legal. ``result[B]``
+    contains WIN, DRAW or LOSS (columns of ``outcome``), or UNKNOWN. The share ``smoothing`` of a
+    known result's probability is spread evenly over win, draw and loss.
     """
     log_probs = legal_log_probs(policy, legal)
     column = (legal == action[:, None]).byte().argmax(1, keepdim=True)
@@ -167,10 +167,10 @@ def teach(
     """Train ``net`` on the positions; yield a tensor after each minibatch.
 
     There are ``epochs * minibatches(..)`` minibatches. Each yielded tensor is ``float32[4]`` on the
-    device: the means of ``supervised_losses`` over the minibatch, with results smoothed by
-    ``SMOOTHING``. The learning rate changes linearly from ``ppo.learning_rate`` to
-    ``ppo.learning_rate_final``. On a CPU the same arguments and the same number of torch threads
-    give the same weights.
+    device. It contains the means of the rows of ``supervised_losses`` over the minibatch, computed
+    with the smoothing ``SMOOTHING``. The learning rate changes linearly from ``ppo.learning_rate``
+    to ``ppo.learning_rate_final``. On a CPU, calls with the same arguments and the same number of
+    torch threads give the same weights.
     """
     optimizer = make_optimizer(net, ppo.weight_decay)
     shuffling = torch.Generator().manual_seed(seed)
@@ -191,7 +191,7 @@ def teach(
 
 
 def minibatches(positions: Positions, ppo: PPO) -> int:
-    """Return the number of minibatches in an epoch. The minibatches have nearly equal sizes."""
+    """Return the number of minibatches in an epoch. All minibatches have nearly the same size."""
     return max(1, round(len(positions) / ppo.minibatch))
 
 

@@ -9,14 +9,17 @@ from numpy.typing import NDArray
 from keisei.env import Reason, StepResult
 
 WINDOW = 20
-"""Number of the latest iterations that count, because too few games end in a single one."""
+"""Number of latest iterations whose games count. Too few games end in a single iteration."""
 _REASONS = len(Reason)
 _BLACK, _WHITE, _PLIES = _REASONS, _REASONS + 1, _REASONS + 2
 _CELLS = _REASONS + 3
 
 
 class Tally:
-    """Counts of ended games, one row per iteration: ends by reason, wins by colour, plies."""
+    """Counts of ended games.
+
+    Each iteration has one row: ends by reason, wins by colour, and plies.
+    """
 
     def __init__(self) -> None:
         self._rows: deque[NDArray[np.int64]] = deque(maxlen=WINDOW)
@@ -56,7 +59,7 @@ class Tally:
         return shares
 
     def state(self) -> list[list[int]]:
-        """Return the rows as lists, oldest first."""
+        """Return the rows as lists, from the oldest iteration to the newest."""
         return [row.tolist() for row in self._rows]
 
     def load_state(self, rows: list[Any]) -> None:

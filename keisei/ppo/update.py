@@ -17,12 +17,12 @@ STATS = (
     "clip_fraction",
     "ratio_error",
 )
-"""Names of the numbers that ``ppo_loss`` measures, in the order in which it returns them."""
+"""Names of the numbers that ``ppo_loss`` measures. The returned tensor has the same sequence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """B plies to learn from."""
+    """A batch of B plies from which the network learns."""
 
     observation: Tensor
     """uint8[B, 131] Compact observations."""
@@ -31,7 +31,7 @@ class Batch:
     choice: Tensor
     """int16[B] Column of the played action in ``legal_columns(mask)``."""
     log_prob: Tensor
-    """float32[B] Log-probability of the action when it was played."""
+    """float32[B] Log-probability of the action during the rollout."""
     advantage: Tensor
     """float32[B] Advantages as ``scale_advantages`` returns them."""
     target: Tensor
@@ -40,7 +40,7 @@ class Batch:
     """float32[B] 1 for plies of the learner, 0 for plies of a frozen opponent."""
 
     def select(self, index: Tensor) -> "Batch":
-        """Return the plies in the rows ``index: int64[M]``."""
+        """Return a batch of the M plies in the rows ``index: int64[M]``."""
         return Batch(*(getattr(self, f.name)[index] for f in fields(self)))
 
 
@@ -53,12 +53,12 @@ def ppo_loss(
     value_coefficient: float,
     entropy_weight: float,
 ) -> tuple[Tensor, Tensor]:
-    """Return the loss ``[]`` to minimise, and the numbers that ``STATS`` names.
+    """Return the loss, which is a scalar, and the numbers that ``STATS`` names.
 
-    Both are means over the plies of weight 1; the numbers carry no gradients. ``policy[B, 2187]``
-    and ``outcome[B, 3]`` are logits, ``legal[B, L]`` is ``legal_columns`` of the batch. The loss
-    adds the clipped surrogate (Schulman et al., 2017), the cross-entropy of the value and the
-    entropy bonus.
+    The loss and the numbers are means over the plies of weight 1. The numbers carry no gradients.
+    ``policy[B, 2187]`` and ``outcome[B, 3]`` are the network's logits for the B plies of ``batch``.
+    ``legal[B, L]`` is ``legal_columns(batch.mask)``. The loss is the sum of the clipped surrogate
+    (Schulman et al., 2017), the cross-entropy of the outcome, and the entropy bonus.
     """
     share = batch.weight / batch.weight.sum().clamp(min=1)
     log_probs = legal_log_probs(policy, legal)
@@ -66,7 +66,7 @@ def ppo_loss(
     log_ratio = log_prob - batch.log_prob
     ratio = log_ratio.exp()
     gain = torch.minimum(ratio * batch.advantage, ratio.clamp(1 - clip, 1 + clip) * batch.advantage)
-    # Softmax computes the probabilities ten times faster than exp, which underflows at padding.
+    # ``exp`` would take ten times as long as ``softmax``, because it underflows in padding columns.
     entropy = -(log_probs.softmax(1) * log_probs).sum(1)
     cross = -(batch.target * outcome.log_softmax(1)).sum(1)
     loss = (share * (value_coefficient * cross - gain - entropy_weight * entropy)).sum()
@@ -82,7 +82,7 @@ def ppo_loss(
 def optimise(
     net: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, grad_clip: float
 ) -> tuple[Tensor, Tensor]:
-    """Compute the gradients of ``loss`` and take one step. Return the results of ``descend``."""
+    """Compute the gradients of ``loss`` and call ``descend``. Return the results of ``descend``."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     return descend(net, optimizer, loss.detach(), grad_clip)
@@ -91,11 +91,14 @@ def optimise(
 def descend(
     net: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, grad_clip: float
 ) -> tuple[Tensor, Tensor]:
-    """Take one step with the gradients in ``net``; skip it if a gradient or the loss is not finite.
+    """Take one optimiser step, or skip the step if the loss or a gradient is not finite.
 
-    Returns the gradient norm before clipping, and 1 if the step was skipped, else 0. The CPU does
-    not wait for the device, because a fused optimiser itself reads ``found_inf``, as under a
-    gradient scaler. If it is 1, the optimiser changes no weights, moments or step counts.
+    The gradients are those stored in ``net``. Returns two scalar tensors: the gradient norm before
+    clipping, and 1 if the step was skipped, else 0.
+
+    The fused optimiser reads ``found_inf`` on the device, as it does for torch's gradient scaler.
+    The CPU therefore does not wait for the device. If ``found_inf`` is 1, the optimiser changes no
+    weights, moments or step counts.
     """
     norm = nn.utils.clip_grad_norm_(net.parameters(), grad_clip)
     skipped = (~(torch.isfinite(norm) & torch.isfinite(loss))).float()
@@ -112,11 +115,11 @@ def make_optimizer(net: nn.Module, weight_decay: float) -> torch.optim.AdamW:
 def scale_advantages(
     advantage: Tensor, weight: Tensor, floor: float = 1e-3, ranks: Ranks = ALONE
 ) -> Tensor:
-    """Return the advantages divided by their root mean square, or by ``floor`` if that is larger.
+    """Return the advantages divided by their root mean square, but by no less than ``floor``.
 
-    The root mean square is that of the learned plies of all ``ranks``. The mean is not subtracted.
-    If nothing happens in a rollout, its advantages are almost zero. Without the floor they would be
-    scaled up to noise.
+    The root mean square is computed from the plies of weight 1 on all ``ranks``. The mean of the
+    advantages is not subtracted. If no game of a rollout ends, all advantages are almost zero.
+    Without ``floor``, the division would amplify the noise in such advantages.
     """
     sums = torch.stack(((weight * advantage.square()).sum(), weight.sum()))
     squares, plies = ranks.sum(sums).unbind()
@@ -125,7 +128,10 @@ def scale_advantages(
 
 
 class Sums:
-    """Sums, on the device, over those minibatches of an iteration that were not skipped."""
+    """Sums of metrics over the minibatches of an iteration. Skipped minibatches are only counted.
+
+    All sums are tensors on the device.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._stats = torch.zeros(len(STATS), device=device)
@@ -138,9 +144,9 @@ class Sums:
     def add(self, stats: Tensor, norm: Tensor, skipped: Tensor, in_a_row: Tensor) -> None:
         """Add a minibatch.
 
-        ``stats`` are the numbers that ``STATS`` names, ``norm`` is the gradient norm, and
-        ``skipped`` is 1 or 0. ``in_a_row`` is the number of consecutive skipped minibatches up to
-        this one.
+        ``stats`` are the numbers that ``STATS`` names, and ``norm`` is the gradient norm.
+        ``skipped`` is 1 if the minibatch was skipped, else 0. ``in_a_row`` is the number of
+        consecutive skipped minibatches, counted back from this minibatch.
         """
         good = skipped == 0
         self._stats += torch.where(good, stats, 0)
@@ -152,10 +158,11 @@ class Sums:
         self._count += 1
 
     def means(self) -> dict[str, Tensor]:
-        """Return the metrics by name, most of them as means over the minibatches.
+        """Return the metrics by name.
 
-        ``ratio_error`` is that of the first minibatch, ``skipped`` is a sum, and
-        ``skipped_in_a_row`` is a maximum.
+        Most metrics are means over the minibatches that were not skipped. ``ratio_error`` is
+        measured in the first minibatch. ``skipped`` is the number of skipped minibatches.
+        ``skipped_in_a_row`` is the largest number of consecutive skipped minibatches.
         """
         counted = (self._count - self._skipped).clamp(min=1)
         means = dict(zip(STATS, self._stats / counted, strict=True))
