@@ -144,7 +144,7 @@ class GameBatch:
         return observation
 
     def _move(self, rows: NDArray[np.intp], actions: NDArray[np.integer[Any]]) -> None:
-        """Play the networks' moves in ``rows``, and local players' moves in the other open games."""
+        """Play the networks' moves in ``rows``, and local players' moves in other open games."""
         env, spec = self._env, self._spec
         moves = np.full(len(env), -1)
         moves[rows] = actions

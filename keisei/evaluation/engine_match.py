@@ -60,7 +60,7 @@ class GameInPlay:
 
     @property
     def agent_to_move(self) -> bool:
-        """Whether the agent is to move. The value has no meaning after the end of the game."""
+        """Whether the agent is to move. Has no meaning after the end of the game."""
         return self._position.side == self.agent
 
     @property
@@ -176,7 +176,7 @@ class EngineMatch:
         self.played.append(game.played())
 
     def fault(self, game: GameInPlay, fault: Fault) -> None:
-        """Count an engine's failure. Drop ``game``; ``begin`` will return a new game in its place."""
+        """Count an engine's failure. Drop ``game``; ``begin`` returns a new game in its place."""
         self.faults[fault] += 1
         self._todo.append(game.number)
 

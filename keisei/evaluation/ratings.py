@@ -136,7 +136,7 @@ class _Games:
     black: NDArray[np.intp]  # [G], black's index in names
     white: NDArray[np.intp]  # [G], white's index in names
     score: Floats  # [G], black's points
-    cell: NDArray[np.intp]  # [G], number of the game's cell
+    cell: NDArray[np.intp]  # [G], row of ``design`` that belongs to the game
     design: Floats  # [C, P + 1]: d of each cell is design @ (strengths, worth of the first move)
 
     def count_results(self) -> NDArray[Any]:

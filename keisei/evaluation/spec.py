@@ -42,7 +42,7 @@ class EvaluationSpec(MatchRules):
     openings: str | None = None
     """Path of a file of openings; None means Keisei's opening book."""
     concurrency: int = 2
-    """Number of games that a match with engines plays at a time, each with its own processes."""
+    """Number of games that run at a time in a match with engines. They share no engine process."""
 
     def __post_init__(self) -> None:
         MatchRules.__post_init__(self)  # super() fails in a dataclass with slots

@@ -20,7 +20,7 @@ GROUP = "keisei.strategies"
 RUNGS = (500, -4), (500, -2), (500, 0), (500, 5), (500, 10), (1500, 20), (5000, 20)
 """Nodes and Skill Level of each Fairy-Stockfish opponent, sorted from weakest to strongest.
 
-docs/experiments.md lists their strengths. At 500 nodes, levels 5 and 10 are about equally strong."""
+docs/experiments.md lists their strengths. At 500 nodes, levels 5 and 10 are nearly equal."""
 MANY = 1000
 """Number of matches at which ``most_matches`` stops, because a plan may be endless."""
 HOPELESS = 0.05

@@ -46,7 +46,7 @@ MANIFEST = "manifest.json"
 STATE = "state.json"
 SUFFIX = ".safetensors"
 WEIGHTS = "weights"
-"""Name of the group of tensors with the network's weights. To play, no other group is needed."""
+"""Name of the group of tensors with the network's weights. A player needs only this group."""
 
 Files = dict[str, dict[str, Any]]
 """Type of a dict that maps the name of each file to the file's ``size`` and ``sha256``."""
@@ -61,7 +61,7 @@ class DamagedCheckpointError(CheckpointError):
 
 
 class NotFiniteError(ArithmeticError):
-    """A save was refused because a tensor contains NaN or infinity. The message names the tensor."""
+    """A save was refused, as a tensor contains NaN or infinity. The message names the tensor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,8 @@ def load_checkpoint(path: Path, rank: int = 0, *, only: str | None = None) -> Ch
     """
     manifest = verify(path, only)
     chosen: dict[str, str] = {}
-    for name in manifest["files"]:  # rank 0 comes first, so `rank` wins
+    # Rank 0's files come first in the manifest, so a file of `rank` replaces the file of rank 0.
+    for name in manifest["files"]:
         group, _, part = name.removesuffix(SUFFIX).partition(".")
         if name.endswith(SUFFIX) and part in {"", str(rank)} and only in {None, group}:
             chosen[group] = name
@@ -276,7 +277,7 @@ def first_not_finite(tensors: Mapping[str, "Tensor"]) -> str | None:
 def write_part(
     folder: Path, rank: int, tensors: Mapping[str, Mapping[str, "Tensor"]], state: Mapping[str, Any]
 ) -> Files:
-    """Write one process's files of the new checkpoint into ``folder``; return sizes and checksums.
+    """Write one process's files of a new checkpoint into ``folder``; list these files.
 
     Raises OSError or NotFiniteError. If it raises NotFiniteError, it has written no file.
     """
@@ -346,7 +347,7 @@ def _read_tensors(file: Path) -> dict[str, "Tensor"]:
 
 
 def _name(file: str, rank: int) -> str:
-    """Return a rank's file name: ``env.safetensors`` for rank 0, ``env.1.safetensors`` for rank 1."""
+    """Return a rank's file name: ``env.safetensors`` for 0, ``env.1.safetensors`` for rank 1."""
     stem, _, suffix = file.partition(".")
     return f"{stem}.{rank}.{suffix}" if rank else file
 

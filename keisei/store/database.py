@@ -1,7 +1,7 @@
 """Write ``keisei.db`` (SQLite, WAL): metrics, games, evaluations and events, in batches.
 
 Any process may write the tables of matches through ``keisei.store.matches``. In each database,
-``PRAGMA user_version`` is the number of scripts in ``MIGRATIONS`` that were applied to the database.
+``PRAGMA user_version`` is the number of scripts in ``MIGRATIONS`` that were applied to it.
 """
 
 import json
@@ -151,7 +151,7 @@ class Database:
 def open_database(path: Path) -> sqlite3.Connection:
     """Open a database for writing, and migrate its tables in one transaction.
 
-    Raises DatabaseError if the file can't be opened, is damaged, or has a later version than ``VERSION``.
+    Raises DatabaseError if the file can't be opened, is damaged, or is newer than ``VERSION``.
     """
     check_file(path)
     try:
@@ -161,7 +161,7 @@ def open_database(path: Path) -> sqlite3.Connection:
 
 
 def check_file(path: Path) -> None:
-    """Raise DatabaseError if ``path`` is no regular file. SQLite would wait for data from a pipe."""
+    """Raise DatabaseError if ``path`` is no regular file. SQLite would wait at a pipe."""
     if path.exists() and not path.is_file():
         raise damaged(path, "not a regular file")
 

@@ -53,7 +53,7 @@ class RunDirectory:
         """Acquire the run's lock. ``settings``: settings of a new run; None if the run exists."""
         self.path = path.absolute()
         self.pinned: dict[str, set[int]] = {}
-        """Steps of checkpoints that must not be removed, by who needs them. Any thread may write."""
+        """Steps of checkpoints that must stay, by who needs them. Any thread may write."""
         self._lock = Lock(path / LOCK_FILE)
         try:
             if settings is not None:
@@ -76,7 +76,7 @@ class RunDirectory:
 
         Args:
             settings: the resolved settings.
-            path: the run's folder; None means a new folder in ``run.root`` with the time as its name.
+            path: the run's folder; None means a new folder in ``run.root``, named after the time.
 
         Raises:
             RunError: ``path`` already is a run, or the path or a setting is not UTF-8.
@@ -133,7 +133,7 @@ class RunDirectory:
 
     @property
     def best_checkpoint(self) -> Path | None:
-        """Path of the best checkpoint, or None. In a copied run, ``best`` may be a folder, not a link."""
+        """Path of the best checkpoint, or None. In a copied run, ``best`` may be a folder."""
         if not self.best.exists():
             return None
         return self.path / self.best.readlink() if self.best.is_symlink() else self.best
@@ -221,7 +221,7 @@ def _read_tree(path: Path) -> dict[str, Any]:
 
 
 def _check_whole(file: Path, data: bytes, tree: dict[str, Any]) -> None:
-    """Raise RunError if a part of ``run.toml`` is missing. Defaults would silently replace the part.
+    """Raise RunError if a part of ``run.toml`` is missing. Defaults would replace it silently.
 
     If a user removed the checksum, only the last key is checked. In all versions of Keisei the last
     key is ``log.level``, because this setting comes last in ``Settings``.
@@ -293,7 +293,7 @@ def _write_settings(path: Path, settings: Settings) -> None:
 
 
 def _new_folder(root: Path) -> Path:
-    """Make a folder in ``root``. Its name is the time, plus a number if this name exists already."""
+    """Make a folder in ``root``. Its name is the time, plus a number if that name exists."""
     name = time.strftime("%Y%m%d-%H%M%S")
     for number in count(1):
         path = root / (name if number == 1 else f"{name}-{number}")

@@ -69,7 +69,7 @@ class MatchGame:
     number: int
     """Number of the game within the evaluation."""
     pair: int
-    """Number of the pair. In the two games of a pair, the opening is the same; the seats are swapped."""
+    """Number of the pair. In its two games, the players swap seats; the opening is the same."""
     opening: str
     """The opening, as ``startpos moves ...`` or ``sfen ... moves ...``."""
     black: str
@@ -117,9 +117,9 @@ class RatingRow:
 class MatchTable:
     """Writes evaluations into a run's database, even while the run trains.
 
-    The caller does not need the run's lock, because each call is one transaction, which waits up
-    to 10 s until other writers have finished. Calls may come from any thread but must not overlap. All methods raise
-    DatabaseError if the file can't be opened or written.
+    The caller does not need the run's lock, because each call is one transaction. A transaction
+    waits up to 10 s until other writers have finished. Calls may come from any thread but must not
+    overlap. All methods raise DatabaseError if the file can't be opened or written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -158,7 +158,7 @@ class MatchTable:
             )
 
     def add(self, evaluation: str, games: Iterable[MatchGame]) -> None:
-        """Write finished games of an evaluation. A game replaces a stored game of the same number."""
+        """Write an evaluation's finished games. A stored game of the same number is replaced."""
         rows = [_row(evaluation, game) for game in games]
         names = {name for row in rows for name in (row["black"], row["white"])}
         with transaction(self._connection, self._path) as connection:
@@ -179,7 +179,7 @@ class MatchTable:
             raise damaged(self._path, error) from error
 
     def save_ratings(self, ratings: Iterable[RatingRow]) -> None:
-        """Replace all stored ratings by ``ratings``, which one fit over all games computed together."""
+        """Replace all stored ratings by ``ratings``, which one fit over all games computed."""
         rows = [asdict(rating) for rating in ratings]
         with transaction(self._connection, self._path) as connection:
             _insert_players(connection, {row["player"] for row in rows})

@@ -36,7 +36,7 @@ CREATE TABLE rating (
     games INTEGER NOT NULL, time REAL NOT NULL);
 """
 MIGRATIONS = (_TABLES, _MATCHES)
-"""Script number k turns version k of a database into version k + 1. Empty databases have version 0."""
+"""Script k turns version k of a database into version k + 1. An empty database has version 0."""
 VERSION = len(MIGRATIONS)
 
 

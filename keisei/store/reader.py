@@ -134,13 +134,13 @@ class RunReader:
         return games
 
     def game(self, id: int) -> dict[str, Any] | None:
-        """Return a recorded game and its ``record`` (``sfen ... moves ...``); None if there is none."""
+        """Return a recorded game with its ``record`` (``sfen ... moves ...``), or None."""
         with self._open() as db:
             row = db.execute(f"{_GAME} WHERE id = ?", (id,)).fetchone()
         return dict(row) if row else None
 
     def evaluations(self) -> list[dict[str, Any]]:
-        """Return the last event, ``created`` and ``finished`` of each evaluation, newest one first."""
+        """Return last event, ``created`` and ``finished`` of all evaluations, newest first."""
         with self._open() as db:
             rows = db.execute(f"{_EVALUATION} ORDER BY created DESC").fetchall()
         return [_evaluation(self._database, row) for row in rows]
@@ -170,7 +170,7 @@ class RunReader:
         return games
 
     def match_game(self, evaluation: str, number: int) -> dict[str, Any] | None:
-        """Return one game, with ``moves`` and ``values`` (a list); None if there is no such game."""
+        """Return one game, with ``moves`` and ``values`` (a list), or None if unknown."""
         query = f"{MATCH_GAME} WHERE evaluation = ? AND number = ?"
         with self._open_matches() as db:
             row = db.execute(query, (evaluation, number)).fetchone()
@@ -180,13 +180,14 @@ class RunReader:
         """Return (black, white, black's points) of all evaluation games, oldest first.
 
         Games with the same players, moves and result count as one game, because a second evaluation
-        with the same seed only repeats the games of the first. A game that ended at the maximum ply gives half a point.
+        with the same seed only repeats the games of the first. A game that ended at the maximum ply
+        gives half a point.
         """
         with self._open_matches() as db:
             return [tuple(row) for row in db.execute(_OUTCOMES)]
 
     def ratings(self) -> list[dict[str, Any]]:
-        """Return the fields of ``RatingRow``, and ``kind``, for each player, strongest player first."""
+        """Return the fields of ``RatingRow`` and ``kind`` of all players, strongest first."""
         with self._open_matches() as db:
             return [dict(row) for row in db.execute(_RATING)]
 

@@ -58,7 +58,7 @@ class Timeouts:
     move: float = 60.0
     """Seconds for a move that is limited only by nodes or depth."""
     margin: float = 10.0
-    """Extra seconds after a move's ``movetime`` or ``byoyomi``, because engines have low priority."""
+    """Extra seconds after a move's ``movetime`` or ``byoyomi``, as engines have low priority."""
     stop: float = 5.0
     """Seconds from ``stop`` to the move of an abandoned search."""
     quit: float = 1.0
@@ -192,7 +192,7 @@ class Engine:
         return set_option(option.name, value)
 
     def _similar_options(self, name: str) -> str:
-        """Return the end of an error message, which lists similar options, or else up to 20 options."""
+        """Return the end of an error message: similar options, or else up to 20 options."""
         near = difflib.get_close_matches(name.lower(), self.options, n=3, cutoff=0.5)
         names = [printable(self.options[each].name) for each in near or sorted(self.options)[:20]]
         if not names:

@@ -185,7 +185,7 @@ class Session:
         self._pending = None
 
     def _move_or_resign(self, answer: _Answer) -> str:
-        """Return ``bestmove`` with the answer's move, or with ``resign`` if the last moves were bad."""
+        """Return ``bestmove`` with the answer's move, or ``resign`` if the last moves were bad."""
         if answer.win_rate is not None:
             bad = 100 * answer.win_rate < int(self._values["ResignWinRate"])
             self._bad_moves = self._bad_moves + 1 if bad else 0
@@ -229,8 +229,8 @@ class Session:
 def centipawns(value: float) -> int:
     """Convert a value, P(win) - P(loss), to the score that GUIs show, -5,526 to 5,526.
 
-    The win rate, in which a draw counts as half a win, is 1 / (1 + exp(-score / 600)). Yamamoto found this
-    formula in Ponanza's games, and other shogi programs use this formula, too.
+    The win rate, in which a draw counts as half a win, is 1 / (1 + exp(-score / 600)). Yamamoto
+    found this formula in Ponanza's games, and other shogi programs use this formula, too.
     """
     rate = min(max(_win_rate(value), _LEAST_RATE), 1 - _LEAST_RATE)
     return round(600 * math.log(rate / (1 - rate)))

@@ -22,7 +22,7 @@ class EngineSpec:
     limits: tuple[tuple[str, int], ...]
     """Names and values of the limits of each move: at least one of ``LIMITS``."""
     options: tuple[tuple[str, str | None], ...] = ()
-    """Names and values of engine options. The value is None for an option of type ``button``."""
+    """Names and values of engine options. The value is None for a ``button`` option."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -30,7 +30,7 @@ class EngineSpec:
 
         ``nodes``, ``depth``, ``movetime`` and ``byoyomi`` limit each move. Every other name is an
         option of the engine; write ``option.nodes`` for an option with the name ``nodes``. For an
-        option of type ``button``, write only the name. Write ``%26`` for ``&`` and ``%25`` for ``%``.
+        option of type ``button``, write only the name. Write ``%26`` for ``&``, ``%25`` for ``%``.
 
         Raises:
             EngineSpecError: the text is wrong. The message is one line and says why.
