@@ -34,8 +34,8 @@ class Match:
     Call ``request`` and ``answer`` alternately until ``request`` returns None. Each pair has its
     own random numbers, and both games of the pair use them. These random numbers do not depend on
     the number of games in the match. Therefore, with the same seed, the same players always play
-    the same games in a given pair. A match between two equal networks ends in a tie, because the
-    second game of each pair repeats the moves of the first game with swapped seats.
+    the same games in a given pair. A match between two equal networks ends in a tie: the second
+    game of each pair repeats the moves of the first game with swapped seats.
     """
 
     def __init__(self, spec: MatchSpec, pairs: Sequence[int] | None = None) -> None:

@@ -32,8 +32,8 @@ def load_openings(path: Path | None = None) -> tuple[str, ...]:
         path: file of openings; None means ``BOOK``.
 
     Raises:
-        OpeningsError: the file can't be read or contains no opening, or a line is not an opening,
-            contains an illegal move, or ends the game. A position in which the side to move can
+        OpeningsError: the file can't be read, or contains no opening. Or a line of the file is not
+            an opening, contains an illegal move, or ends the game. A position in which the side to move can
             declare a win by 27 points ends the game, too.
     """
     file = path or BOOK

@@ -2,9 +2,9 @@
 
 The model is R. R. Davidson's (1970, JASA 65:317) extension of the Bradley-Terry model, with the
 term for the first move from Davidson and R. J. Beaver (1977, Biometrics 33:693). The
-probabilities of a win of the first player, a draw and a win of the second player have the ratio
-exp(d/2) : v : exp(-d/2). Here d is the first player's strength minus the second player's strength
-plus the worth of the first move, and v determines the share of draws. Davidson's model has two
+probabilities of a win of the first player, a draw and a win of the second player are proportional
+to exp(d/2), v and exp(-d/2). Here d is the first player's strength minus the second player's strength
+plus the worth of the first move. The parameter v determines the share of draws. Davidson's model has two
 advantages over the model of Rao and Kupper. First, a draw counts exactly as half a win and half a
 loss, as in Keisei's score. Second, the log-likelihood is concave. Therefore it has a single
 maximum, and Newton's method finds this maximum.
@@ -239,9 +239,8 @@ def _elo(found: Floats, anchor: int) -> tuple[Floats, Floats]:
 def _basis(table: _Games) -> list[Basis]:
     """Return ``Rating.basis`` for each player.
 
-    Without a prior, the fitted difference between two players is finite only if each of the two
-    scored against the other along a chain of games (L. R. Ford 1957, American Mathematical Monthly
-    64:28).
+    Without a prior, the difference between two players is finite exactly if each of the two scored
+    against the other along a chain of games (L. R. Ford 1957, American Mathematical Monthly 64:28).
     """
     n = len(table.names)
     scored = np.zeros((n, n), np.bool_)

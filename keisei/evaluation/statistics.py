@@ -28,7 +28,7 @@ Floats = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Strength:
-    """Strength of a match's first player. An infinite Elo is None, as JSON has no infinity."""
+    """Strength of a match's first player. Infinite Elo is None, because JSON has no infinity."""
 
     games: int
     pairs: int
@@ -150,7 +150,7 @@ def likelihood_drop(
     sum(count * log(1 + b * (points - games * score))). Here b must not make the argument of the
     logarithm negative for any possible result, played or not (Owen, Empirical Likelihood, 2001,
     section 2.9). At an end of the range of b, the distribution gives weight to pairs without points
-    or to pairs with all points, even if no such pair was played. Therefore results that did not
+    or with all points, even if no such pair was played. Therefore results that did not
     occur need no artificial counts, and a single pair is weak evidence.
 
     Args:

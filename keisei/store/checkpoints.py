@@ -61,7 +61,7 @@ class DamagedCheckpointError(CheckpointError):
 
 
 class NotFiniteError(ArithmeticError):
-    """A save was refused, as a tensor contains NaN or infinity. The message names the tensor."""
+    """A tensor contains NaN or infinity, so it was not saved. The message names the tensor."""
 
 
 @dataclass(frozen=True, slots=True)

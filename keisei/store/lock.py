@@ -18,8 +18,8 @@ class Lock:
     """The lock of a run: a file, locked by ``flock``, with the pid and host of a process.
 
     When this process ends for any reason, the kernel releases the lock, and another process can
-    acquire the lock. If the file names *another* host, the lock can't be acquired, because over a
-    network file system nobody can know whether the process on that host is alive. ``release``
+    acquire the lock. If the file names *another* host, the lock can't be acquired. This process
+    cannot find out whether the process on the other host is still alive. ``release``
     empties the file but does not remove it. Otherwise one process could lock the removed file while
     another process locks a new file with the same name.
     """

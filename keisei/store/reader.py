@@ -179,8 +179,8 @@ class RunReader:
     def outcomes(self) -> list[tuple[str, str, float]]:
         """Return (black, white, black's points) of all evaluation games, oldest first.
 
-        Games with the same players, moves and result count as one game, because a second evaluation
-        with the same seed only repeats the games of the first. A game that ended at the maximum ply
+        Games with the same players, moves and result count as one game. Otherwise a second
+        evaluation with the same seed, which repeats all games, would count double. A game that ended at the maximum ply
         gives half a point.
         """
         with self._open_matches() as db:

@@ -26,7 +26,7 @@ TAIL = 2_000
 _OUTPUT_GRACE = 0.3
 """Seconds to wait for the end of output after the exit, or for the exit after the end of output.
 
-Without this limit, the wait could last for ever, as a forked child can keep the output open."""
+Without this limit, the wait could last for ever: a forked child can keep the output open."""
 _REAP_SECONDS = 5.0
 """Seconds to wait until the system reports that the process has ended."""
 
@@ -164,7 +164,7 @@ class Child(asyncio.SubprocessProtocol):
         self._closed.set()
 
     def _count_end(self) -> None:
-        """Count the exit or the end of output. Either event may be the first."""
+        """Count the exit or the end of output. Either may come first. The second may never come."""
         self._ends += 1
         if self._ends == 2:
             self._report_gone(self._describe_end())
