@@ -101,8 +101,8 @@ class GameInPlay:
     def answer(self, text: str, value: float = float("nan")) -> None:
         """Play an engine's ``bestmove``. An illegal move loses the game.
 
-        The text ``win`` (a declaration) counts as an illegal move. It can't be legal, because a game
-        in which the side to move could declare a win is already over.
+        The text ``win`` (a declaration) counts as an illegal move. It can't be legal: a game in
+        which the side to move could declare a win is already over.
 
         Args:
             text: a move in USI or ``resign``; any other text counts as an illegal move.

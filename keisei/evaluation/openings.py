@@ -33,8 +33,8 @@ def load_openings(path: Path | None = None) -> tuple[str, ...]:
 
     Raises:
         OpeningsError: the file can't be read, or contains no opening. Or a line of the file is not
-            an opening, contains an illegal move, or ends the game. A position in which the side to move can
-            declare a win by 27 points ends the game, too.
+            an opening, contains an illegal move, or ends the game. A position in which the side to
+            move can declare a win by 27 points ends the game, too.
     """
     file = path or BOOK
     try:

@@ -1,10 +1,10 @@
 """Ratings of all players, fitted to all of their games at once.
 
 The model is R. R. Davidson's (1970, JASA 65:317) extension of the Bradley-Terry model, with the
-term for the first move from Davidson and R. J. Beaver (1977, Biometrics 33:693). The
-probabilities of a win of the first player, a draw and a win of the second player are proportional
-to exp(d/2), v and exp(-d/2). Here d is the first player's strength minus the second player's strength
-plus the worth of the first move. The parameter v determines the share of draws. Davidson's model has two
+term for the first move from Davidson and R. J. Beaver (1977, Biometrics 33:693). The probabilities
+of a win of the first player, a draw and a win of the second player are proportional to exp(d/2), v
+and exp(-d/2). Here d is the first player's strength minus the second player's strength plus the
+worth of the first move. The parameter v determines the share of draws. Davidson's model has two
 advantages over the model of Rao and Kupper. First, a draw counts exactly as half a win and half a
 loss, as in Keisei's score. Second, the log-likelihood is concave. Therefore it has a single
 maximum, and Newton's method finds this maximum.

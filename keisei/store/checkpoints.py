@@ -277,7 +277,7 @@ def first_not_finite(tensors: Mapping[str, "Tensor"]) -> str | None:
 def write_part(
     folder: Path, rank: int, tensors: Mapping[str, Mapping[str, "Tensor"]], state: Mapping[str, Any]
 ) -> Files:
-    """Write one process's files of a new checkpoint into ``folder``; list these files.
+    """Write one process's files of a new checkpoint into ``folder``; return ``Files``.
 
     Raises OSError or NotFiniteError. If it raises NotFiniteError, it has written no file.
     """

@@ -221,7 +221,7 @@ def _read_tree(path: Path) -> dict[str, Any]:
 
 
 def _check_whole(file: Path, data: bytes, tree: dict[str, Any]) -> None:
-    """Raise RunError if a part of ``run.toml`` is missing. Defaults would replace it silently.
+    """Raise RunError if a part of ``run.toml`` is missing. No default may replace that part.
 
     If a user removed the checksum, only the last key is checked. In all versions of Keisei the last
     key is ``log.level``, because this setting comes last in ``Settings``.

@@ -180,8 +180,8 @@ class RunReader:
         """Return (black, white, black's points) of all evaluation games, oldest first.
 
         Games with the same players, moves and result count as one game. Otherwise a second
-        evaluation with the same seed, which repeats all games, would count double. A game that ended at the maximum ply
-        gives half a point.
+        evaluation with the same seed, which repeats all games, would count double. A game that
+        ended at the maximum ply gives half a point.
         """
         with self._open_matches() as db:
             return [tuple(row) for row in db.execute(_OUTCOMES)]

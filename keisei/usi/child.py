@@ -34,8 +34,8 @@ _REAP_SECONDS = 5.0
 class Child(asyncio.SubprocessProtocol):
     """A running program, in a process group of its own.
 
-    The event loop reports output and exit by callbacks, so no task has to read the pipes. Therefore
-    no such task can outlive the ``Child``. ``close`` closes a pipe even if a process outside the
+    The event loop reports output and exit by callbacks, so no task has to read the pipes. Such a
+    task could outlive the ``Child``. ``close`` closes a pipe even if a process outside the
     group has the other end of the pipe. The ``Process`` classes of anyio and asyncio have no public
     method that does this.
     """
@@ -182,7 +182,7 @@ class Child(asyncio.SubprocessProtocol):
 
 
 def _command(path: Path) -> list[str]:
-    """Return a command that runs a program at low priority and kills it if this process dies.
+    """Return a command that runs a program at low priority, and kills it if Keisei dies.
 
     ``setpriv`` and ``nice`` do not stay as processes: each of them executes the next program in its
     own process. The niceness must be set before the program starts, because a later change does not

@@ -107,7 +107,7 @@ class Info:
     mate: int | None = None
     """Plies to mate, negative if the engine is mated; +-``UNKNOWN_MATE`` if it gives no number."""
     pv: tuple[str, ...] = ()
-    """The principal variation. Some engines also write words such as ``pass`` in it."""
+    """The principal variation. Besides moves, it may contain words such as ``pass``."""
     best: bool = True
     """Whether this is the best variation (MultiPV 1) and its score is not just a bound."""
 
