@@ -64,7 +64,8 @@ class Child(asyncio.SubprocessProtocol):
         """
         loop = asyncio.get_running_loop()
         command = await anyio.to_thread.run_sync(_command, path)
-        with anyio.CancelScope(shield=True):  # cancelled here, a process would stay
+        # Without the shield, a cancellation during the start could leave a process that nobody kills.
+        with anyio.CancelScope(shield=True):
             _, child = await loop.subprocess_exec(
                 lambda: cls(on_line, on_gone), *command, cwd=path.parent, start_new_session=True
             )

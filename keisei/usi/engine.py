@@ -125,7 +125,7 @@ class Engine:
         """Tell the engine to quit. If an exception ends the block, kill the engine at once."""
         self._handle_gone("was closed")
         if kind is None:
-            self._child.listen()  # with a full output pipe, it would not read "quit"
+            self._child.listen()  # an engine blocked by a full pipe can't read "quit"
             self._child.send("quit")
         await self._child.close(self._timeouts.quit if kind is None else 0)
 
