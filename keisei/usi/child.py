@@ -64,7 +64,7 @@ class Child(asyncio.SubprocessProtocol):
         """
         loop = asyncio.get_running_loop()
         command = await anyio.to_thread.run_sync(_command, path)
-        # Without the shield, a cancellation during the start could leave a process that nobody kills.
+        # Without the shield, a cancellation during the start could leave a process that runs on.
         with anyio.CancelScope(shield=True):
             _, child = await loop.subprocess_exec(
                 lambda: cls(on_line, on_gone), *command, cwd=path.parent, start_new_session=True
