@@ -20,24 +20,24 @@ class Wanted:
     """M positions in which a network is to move."""
 
     observation: NDArray[np.uint8]
-    """[M, 131] Compact observations."""
+    """[M, 131] Compact observations of the M positions."""
     mask: NDArray[np.uint64]
-    """[M, 35] Legal actions as packed bits."""
+    """[M, 35] Legal actions in the M positions, as packed bits."""
     draw: NDArray[np.float32]
-    """[M] Random numbers in [0, 1) for sampling the moves."""
+    """[M] Random numbers in [0, 1), one for sampling the move in each of the M positions."""
     opponents: NDArray[np.bool_]
-    """[M] True where the opponent is to move, False where the agent is to move."""
+    """[M] For each of the M positions: True if the opponent is to move, False if the agent is."""
 
 
 class GameBatch:
-    """Games that are played side by side. Call ``request`` and ``answer`` in turn."""
+    """Games that are played side by side. Call ``request`` and ``answer`` alternately."""
 
     def __init__(self, spec: MatchSpec, pairs: Sequence[int]) -> None:
         """Begin both games of each pair."""
         self._spec = spec
         self._number = np.repeat(2 * np.array(pairs), 2) + np.tile([0, 1], len(pairs))
         n = len(self._number)
-        self._agents_side = self._number % 2  # 0 black, 1 white
+        self._agents_side = self._number % 2  # 0: agent is black, 1: white
         self._is_network = np.array([spec.agent == "network", spec.opponent == "network"])
         seeds = np.random.SeedSequence(spec.seed).generate_state(max(pairs) + 1, np.uint64)
         self._rng = seeds[self._number // 2][:, None]
@@ -71,8 +71,9 @@ class GameBatch:
     def request(self, most: int) -> Wanted | None:
         """Return the positions in which networks are to move, or None when all games are over.
 
-        While only local players are to move, the games go on, for ``most`` plies at most (a
-        negative number means no limit). After these plies there may be 0 positions.
+        While only local players are to move, this method plays their moves, but at most ``most``
+        plies (a negative number means no limit). If then still no network is to move, the method
+        returns 0 positions.
         """
         while self._open.any():
             rows, opponents = self._rows_to_move()
@@ -88,9 +89,9 @@ class GameBatch:
     def answer(
         self, actions: NDArray[np.integer[Any]], values: NDArray[np.floating[Any]] | None
     ) -> None:
-        """Play the networks' moves int[M], which are in the order of ``request``.
+        """Play the networks' moves in the M positions that ``request`` returned.
 
-        ``Match.answer`` describes arguments and errors.
+        ``Match.answer`` describes the arguments and errors.
         """
         rows, opponents = self._rows_to_move()
         if np.shape(actions) != rows.shape:
@@ -103,7 +104,7 @@ class GameBatch:
         self._move(rows[still_open], np.asarray(actions)[still_open])
 
     def take_ended(self) -> list[PlayedGame]:
-        """Return the games that have ended since the last call."""
+        """Return the games that have ended since the previous call of ``take_ended``."""
         found, self._just_ended = self._just_ended, []
         return found
 
@@ -113,7 +114,7 @@ class GameBatch:
         opponents: NDArray[np.intp],
         values: NDArray[np.floating[Any]],
     ) -> None:
-        """End the games in which the mover's last ``RESIGN_AFTER`` values were hopeless."""
+        """End games in which the last ``RESIGN_AFTER`` values of the side to move were hopeless."""
         count = (self._hopeless[rows, opponents] + 1) * (values <= self._spec.resign)
         self._hopeless[rows, opponents] = count
         for row in rows[count >= RESIGN_AFTER].tolist():
@@ -123,7 +124,7 @@ class GameBatch:
             self._just_ended.append(self._game(row, winner, "resignation", plies))
 
     def _rows_to_move(self) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-        """Return the rows in which a network is to move, and whether it is the opponent."""
+        """Return the rows where a network is to move, and whether this network is the opponent."""
         opponents = self._env.games["side"] != self._agents_side
         rows = np.flatnonzero(self._open & self._is_network[opponents.astype(np.intp)])
         return rows, opponents[rows]
@@ -131,7 +132,10 @@ class GameBatch:
     def _observe(
         self, rows: NDArray[np.intp], opponents: NDArray[np.bool_], ply: NDArray[np.integer[Any]]
     ) -> NDArray[np.uint8]:
-        """Return the rows' observations, with the ply as a share of each network's own maximum."""
+        """Return the rows' observations.
+
+        Each network sees the ply as a share of the maximum ply in its own training games.
+        """
         observation = self._env.observation[rows]
         for side, max_ply in enumerate(self._spec.trained_max_ply):
             if max_ply is not None:
@@ -140,7 +144,7 @@ class GameBatch:
         return observation
 
     def _move(self, rows: NDArray[np.intp], actions: NDArray[np.integer[Any]]) -> None:
-        """Play the networks' moves in ``rows``, and the local players' moves in the other games."""
+        """Play the networks' moves in ``rows``, and local players' moves in other open games."""
         env, spec = self._env, self._spec
         moves = np.full(len(env), -1)
         moves[rows] = actions

@@ -29,15 +29,15 @@ from keisei.shogi import IllegalMoveError, Position
 from keisei.shogi.sfen import read_sfen
 
 Fault = Literal["timeout", "crash"]
-"""A failure of an engine that says nothing about its strength."""
+"""A failure of an engine that says nothing about the engine's strength."""
 _OTHER: dict[Colour, Colour] = {"black": "white", "white": "black"}
 
 
 class GameInPlay:
-    """A game that is being played, by the rules of ``keisei.shogi``."""
+    """A game in progress. ``keisei.shogi`` applies the rules."""
 
     def __init__(self, spec: MatchSpec, number: int) -> None:
-        """Begin game ``number`` of a match and play its opening."""
+        """Begin game ``number`` of a match, and play the opening of this game."""
         self.number = number
         self.agent: Colour = "white" if number % 2 else "black"
         self._spec = spec
@@ -60,28 +60,28 @@ class GameInPlay:
 
     @property
     def agent_to_move(self) -> bool:
-        """Whether the agent is to move. Has no meaning once the game is over."""
+        """Whether the agent is to move. Has no meaning after the end of the game."""
         return self._position.side == self.agent
 
     @property
     def moves(self) -> str:
-        """The game so far as ``startpos moves ...``, the argument of USI's ``position`` command."""
+        """All moves so far, as USI's ``position`` command needs them: ``startpos moves ...``."""
         return write_line(self._start, self._moves)
 
     def observe(self) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
-        """Return observation uint8[1, 131] and mask uint64[1, 35] for the network to move next."""
+        """Return observation uint8[1, 131] and mask uint64[1, 35] for the network to move."""
         trained = self._spec.trained_max_ply[not self.agent_to_move]
         return observe_position(self._position, trained or self._spec.max_ply)
 
     def state(self) -> NDArray[Any]:
-        """Return the position in the form that a local player needs: GAME[1]."""
+        """Return the position as an array GAME[1], the form that a local player needs."""
         return read_sfen(self._position.sfen())[0]
 
     def play(self, action: int, value: float = float("nan")) -> None:
         """Play a move of a network or a local player, or let the player resign.
 
-        The player resigns if resigning is allowed and its last ``RESIGN_AFTER`` values were at or
-        below ``MatchSpec.resign``.
+        The player resigns if the match allows it and the player's last ``RESIGN_AFTER`` values were
+        at or below ``MatchSpec.resign``.
 
         Args:
             action: a legal action.
@@ -101,11 +101,11 @@ class GameInPlay:
     def answer(self, text: str, value: float = float("nan")) -> None:
         """Play an engine's ``bestmove``. An illegal move loses the game.
 
-        ``win`` is an illegal move, because a game in which the side to move may declare has already
-        ended.
+        The text ``win`` (a declaration) counts as an illegal move. It can't be legal: a game in
+        which the side to move could declare a win is already over.
 
         Args:
-            text: a move in USI or ``resign``; any other text is an illegal move.
+            text: a move in USI or ``resign``; any other text counts as an illegal move.
             value: the value that the engine expects, in [-1, 1]; NaN if it is unknown.
         """
         winner = _OTHER[self._position.side]
@@ -120,12 +120,12 @@ class GameInPlay:
             self._move(action, value)
 
     def result_for(self, *, agent: bool) -> Literal["win", "lose", "draw"]:
-        """Return the result for one side in the words of USI's ``gameover`` command."""
+        """Return the agent's or the opponent's result in the terms of USI's ``gameover``."""
         points = self.played().points
         return "draw" if points == 0.5 else "win" if (points == 1) == agent else "lose"
 
     def played(self) -> PlayedGame:
-        """Return the game after its end. Raises RuntimeError if the game is not over."""
+        """Return the ended game. Raises RuntimeError if the game is not over."""
         if self._end is None:
             raise RuntimeError(f"game {self.number} is not over")
         return PlayedGame(
@@ -160,7 +160,7 @@ class EngineMatch:
     """Numbers of the pairs that are still to be played; None means all pairs."""
     faults: dict[Fault, int] = field(default_factory=lambda: {"timeout": 0, "crash": 0})
     played: list[PlayedGame] = field(default_factory=list)
-    """Games that have ended, in the sequence of their ends."""
+    """Games that have ended, sorted by the time of their end."""
     _todo: list[int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -168,20 +168,20 @@ class EngineMatch:
         self._todo = [2 * pair + second for pair in pairs for second in (0, 1)][::-1]
 
     def begin(self) -> GameInPlay | None:
-        """Begin the next game and return it, or return None if all games have begun."""
+        """Begin and return the next game, or return None if all games have begun."""
         return GameInPlay(self.spec, self._todo.pop()) if self._todo else None
 
     def finish(self, game: GameInPlay) -> None:
-        """Add a game that is over to the match. Raises RuntimeError if the game is not over."""
+        """Add an ended game to ``played``. Raises RuntimeError if the game is not over."""
         self.played.append(game.played())
 
     def fault(self, game: GameInPlay, fault: Fault) -> None:
-        """Count a failure of an engine. The game does not count, and will be played again."""
+        """Count an engine's failure. Drop ``game``; ``begin`` returns a new game in its place."""
         self.faults[fault] += 1
         self._todo.append(game.number)
 
     def result(self) -> MatchResult:
-        """Return the result of the games that have ended. Raises ValueError if there are none."""
+        """Return the result of the ended games. Raises ValueError if no game has ended."""
         if not self.played:
             raise ValueError("no game has ended")
         return tally(sorted(self.played, key=lambda game: game.number))

@@ -11,23 +11,23 @@ from keisei.shogi import START_SFEN, Position
 
 Colour = Literal["black", "white"]
 Result = Literal["black", "white", "draw", "capped"]
-"""Result of a game: its winner, a draw by the rules, or ``capped`` at the maximum ply."""
+"""Result of a game: the winner, a draw by the rules, or ``capped`` (stopped at the maximum ply)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """The opening of a pair's games. ``read`` replays it once, which takes 0.1 ms per move."""
+    """The opening of both games of a pair. ``read`` replays the opening: 0.1 ms per move."""
 
     line: str = "startpos"
     """The opening as ``startpos moves ...`` or ``sfen ... moves ...``."""
     start: str = "startpos"
     """The position before the first move: ``startpos`` or ``sfen ...``."""
     actions: tuple[int, ...] = ()
-    """The moves as action numbers."""
+    """The moves of the opening as action numbers."""
 
     @classmethod
     def read(cls, line: str) -> Self:
-        """Replay a line and return its opening. Raises SfenError or IllegalMoveError."""
+        """Replay a line, and return it as an opening. Raises SfenError or IllegalMoveError."""
         start, _, moves = line.strip().removeprefix("position ").partition(" moves ")
         position, actions = Position(start), []
         sfen = position.sfen()
@@ -40,22 +40,22 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class PlayedGame:
-    """A game of a match that has ended."""
+    """An ended game of a match."""
 
     number: int
-    """Number of the game within the match. Games 2k and 2k + 1 are pair k: they share an opening
-    and a stream of random numbers."""
+    """Number of the game within the match. Games 2k and 2k + 1 form pair k: they have the same
+    opening and use the same random numbers."""
     result: Result
     reason: str
-    """Reason of the end: checkmate, no_moves, repetition, perpetual_check, declaration, max_ply or
-    resignation; in games of engines also illegal_move."""
+    """Reason why the game ended: checkmate, no_moves, repetition, perpetual_check, declaration,
+    max_ply or resignation. A game of engines can also end by illegal_move."""
     start: str
     """The position before the first move: ``startpos`` or ``sfen ...``."""
     actions: NDArray[np.int16] = field(repr=False)
-    """[plies] All moves, including those of the opening."""
+    """[plies] All moves, including the moves of the opening."""
     values: NDArray[np.float32] = field(repr=False)
-    """[plies] P(win) - P(loss) that the mover expected before each move; NaN where the value is
-    unknown."""
+    """[plies] P(win) - P(loss) that the side to move expected before each move; NaN where the
+    value is unknown."""
 
     @property
     def pair(self) -> int:
@@ -69,7 +69,7 @@ class PlayedGame:
 
     @property
     def plies(self) -> int:
-        """Number of moves, including those of the opening."""
+        """Number of moves, including the moves of the opening."""
         return len(self.actions)
 
     @property
@@ -80,7 +80,7 @@ class PlayedGame:
         return float(self.result == self.agent)
 
     def moves(self) -> list[str]:
-        """Return the moves in USI. Replays the game, which takes some milliseconds."""
+        """Return the moves in USI notation. Replaying the game for this takes some milliseconds."""
         position = Position(self.start)
         return [position.play(action) for action in self.actions.tolist()]
 
@@ -90,5 +90,5 @@ class PlayedGame:
 
 
 def write_line(start: str, moves: Sequence[str]) -> str:
-    """Join a start (``startpos`` or ``sfen ...``) and moves into one line, as USI writes them."""
+    """Join a start position (``startpos`` or ``sfen ...``) and USI moves into one line."""
     return " ".join([start, "moves", *moves]) if moves else start

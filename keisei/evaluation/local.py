@@ -29,6 +29,6 @@ def local_move(
         kind: one of ``LOCAL_PLAYERS``.
         game: the position, GAME[1].
         mask: uint64[1, 35], the legal moves.
-        rng: uint64[1], the state of the random generator; it is advanced in place.
+        rng: uint64[1], the state of the random generator, which this function advances in place.
     """
     return int(_CHOOSE[kind](game, mask, rng)[0])

@@ -20,21 +20,22 @@ from keisei.evaluation.match_spec import MatchSpec
 from keisei.evaluation.result import MatchResult, tally
 
 NO_LIMIT = -1
-"""Number of plies that stands for no limit, because counting down from it never reaches 0."""
+"""Number of plies that means no limit, because counting down from -1 never reaches 0."""
 BATCH_GAMES = 512
-"""Number of games that are played side by side. When all of them are over, the next games begin.
+"""Largest number of games that are played side by side. When all are over, the next games begin.
 
-The number bounds the work of one turn of the device thread.
+This number limits how much work a match gives to the device thread at a time.
 """
 
 
 class Match:
     """A match that is being played.
 
-    Call ``request`` and ``answer`` in turn until ``request`` returns None. Each pair has its own
-    random numbers, which both of its games use and which do not depend on the number of games. So
-    with the same seed the same players always play the same games in pair k. A match of equal
-    networks is even, because the second game of a pair equals the first with the seats swapped.
+    Call ``request`` and ``answer`` alternately until ``request`` returns None. Each pair has its
+    own random numbers, and both games of the pair use them. These random numbers do not depend on
+    the number of games in the match. Therefore, with the same seed, the same players always play
+    the same games in a given pair. A match between two equal networks ends in a tie: the second
+    game of each pair repeats the moves of the first game with swapped seats.
     """
 
     def __init__(self, spec: MatchSpec, pairs: Sequence[int] | None = None) -> None:
@@ -42,14 +43,15 @@ class Match:
         self.spec = spec
         self._todo = list(range(spec.games // 2) if pairs is None else pairs)
         self.played: list[PlayedGame] = []
-        """Games that have ended, in the sequence of their ends."""
+        """Games that have ended, sorted by the time of their end."""
         self._batch: GameBatch | None = None
 
     def request(self, most: int = NO_LIMIT) -> Wanted | None:
         """Return the positions that need a network's move, or None when all games are over.
 
-        While only local players are to move, the match plays on by itself. After ``most`` such
-        plies it returns 0 positions, so that the caller can do other work. Answer with 0 moves.
+        While only local players are to move, this method plays their moves. After ``most`` such
+        plies it returns 0 positions, so that the caller can do other work. Then the caller must
+        call ``answer`` with 0 moves.
         """
         while self._batch or self._todo:
             if self._batch is None:
@@ -68,11 +70,11 @@ class Match:
         """Play the networks' moves. Every running game advances by one ply.
 
         Args:
-            actions: int[M], a legal move for each position, in the order of ``request``.
-            values: [M], P(win) - P(loss) that the networks expect; None if they are unknown.
+            actions: int[M], a legal move for each of the M positions that ``request`` returned.
+            values: [M], P(win) - P(loss) that the networks expect in the M positions, or None.
 
         Raises:
-            ValueError: a move is not legal, or there are not M moves.
+            ValueError: a move is not legal, or the number of moves is not M.
         """
         if self._batch is None:
             raise ValueError("no move was asked for: call request first")
@@ -80,7 +82,7 @@ class Match:
         self._collect_ended()
 
     def result(self) -> MatchResult:
-        """Return the result of the games that have ended. Raises ValueError if there are none."""
+        """Return the result of the ended games. Raises ValueError if no game has ended."""
         if not self.played:
             raise ValueError("no game has ended")
         return tally(sorted(self.played, key=lambda game: game.number))

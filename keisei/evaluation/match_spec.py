@@ -10,19 +10,19 @@ from keisei.match_rules import MatchRules
 
 @dataclass(frozen=True, slots=True)
 class MatchSpec(MatchRules):
-    """Settings of a match. Raises a ValueError that names a wrong field, its bounds and value."""
+    """Settings of a match. If a field is wrong, the ValueError names field, bounds and value."""
 
     opponent: Kind
     """Kind of the opponent. ``random`` (uniform over the legal moves) and ``material`` (looks one
-    ply ahead) move by themselves; the caller supplies the moves of ``network`` and ``engine``."""
+    ply ahead) move by themselves. The caller supplies the moves of ``network`` and ``engine``."""
     agent: Kind = "network"
     """Kind of the player whose result the match reports."""
     openings: Sequence[Opening] = field(default=(Opening(),), repr=False)
-    """Openings of the pairs. Pair k starts from opening k; after the last opening, the first one is
-    used again."""
+    """Openings of the pairs: pair k uses opening k. If there are more pairs than openings, the
+    openings repeat in the same sequence."""
     trained_max_ply: tuple[int | None, int | None] = (None, None)
-    """Maximum ply of the training games of agent and opponent. A network sees the ply as a share of
-    this maximum. None stands for ``max_ply`` of this match."""
+    """Maximum ply in the agent's and in the opponent's training games. Each network sees the ply as
+    a share of its own maximum. None stands for ``max_ply`` of this match."""
 
     def __post_init__(self) -> None:
         MatchRules.__post_init__(self)  # super() fails in a dataclass with slots

@@ -14,26 +14,27 @@ from keisei.shogi.usi import read_line
 
 T = TypeVar("T")
 BOOK = Path(__file__).with_name("openings.usi")
-"""Path of the shipped book. The first lines of the file say how the book was made."""
+"""Path of Keisei's opening book. The first lines of the file say how the book was made."""
 
 
 class OpeningsError(ValueError):
-    """A file of openings can't be used. The message names file, line and reason."""
+    """A file of openings can't be used. The message names the file, the line and the reason."""
 
 
 def load_openings(path: Path | None = None) -> tuple[str, ...]:
-    """Return a file's openings, ``startpos moves ...`` or ``sfen ... moves ...``, line by line.
+    """Return the lines of a file, each as ``startpos moves ...`` or ``sfen ... moves ...``.
 
-    ``keisei.shogi.usi.read_line`` reads the lines; empty lines and comments are skipped. All lines
-    are replayed, which takes 0.1 ms per move. The first call may have to compile the rules, which
-    takes seconds.
+    ``keisei.shogi.usi.read_line`` parses the lines. Empty lines and comments are skipped. This
+    function replays all lines, which takes 0.1 ms per move. If the rules are not compiled yet, the
+    first call compiles them, which takes seconds.
 
     Args:
-        path: file of openings; None means the shipped book.
+        path: file of openings; None means ``BOOK``.
 
     Raises:
-        OpeningsError: the file can't be read or contains no opening, or a line is not an opening,
-            has an illegal move, or reaches the end of a game (27-point declarations included).
+        OpeningsError: the file can't be read, or contains no opening. Or a line of the file is not
+            an opening, contains an illegal move, or ends the game. A position in which the side to
+            move can declare a win by 27 points ends the game, too.
     """
     file = path or BOOK
     try:
@@ -56,8 +57,8 @@ def load_openings(path: Path | None = None) -> tuple[str, ...]:
 def choose_openings(openings: Sequence[T], pairs: int, seed: int) -> tuple[T, ...]:
     """Return an opening for each pair: all openings in random order, repeated as often as needed.
 
-    No opening is used twice before every opening is used once. With the same seed, a longer match
-    begins with the openings of a shorter match.
+    Every opening is used once before any opening is used twice. With the same seed, a longer match
+    begins with the same openings as a shorter match.
 
     Args:
         openings: one or more.
@@ -69,7 +70,7 @@ def choose_openings(openings: Sequence[T], pairs: int, seed: int) -> tuple[T, ..
 
 
 def _read(line: str) -> str:
-    """Return an opening in standard form. Raises ValueError if it is bad or ends the game."""
+    """Return a line in standard form. Raises ValueError if the line is bad or ends the game."""
     sfen, moves = read_line(line)
     position = Position(sfen)
     start = position.sfen()
@@ -85,7 +86,7 @@ def _read(line: str) -> str:
 
 
 def _refuse_end(position: Position) -> None:
-    """Raise ValueError if the game is over."""
+    """Raise ValueError if the game is over in this position."""
     outcome = position.outcome()
     if outcome is not None:
         raise ValueError(f"the game is over after {position.ply} plies: {outcome.reason}")

@@ -1,12 +1,13 @@
 """Ratings of all players, fitted to all of their games at once.
 
 The model is R. R. Davidson's (1970, JASA 65:317) extension of the Bradley-Terry model, with the
-term for the first move from Davidson and R. J. Beaver (1977, Biometrics 33:693). The odds of a win
-of the first player, a draw and a win of the second player are exp(d/2) : v : exp(-d/2). Here d is
-the difference of the strengths plus the worth of the first move. Davidson's model has two
-advantages over that of Rao and Kupper. First, a draw is exactly half a win and half a loss, as in
-our score. Second, the log-likelihood is concave, so it has a single maximum, which Newton's method
-finds.
+term for the first move from Davidson and R. J. Beaver (1977, Biometrics 33:693). The probabilities
+of a win of the first player, a draw and a win of the second player are proportional to exp(d/2), v
+and exp(-d/2). Here d is the first player's strength minus the second player's strength plus the
+worth of the first move. The parameter v determines the share of draws. Davidson's model has two
+advantages over the model of Rao and Kupper. First, a draw counts exactly as half a win and half a
+loss, as in Keisei's score. Second, the log-likelihood is concave. Therefore it has a single
+maximum, and Newton's method finds this maximum.
 """
 
 import math
@@ -21,9 +22,9 @@ from keisei.evaluation.statistics import Z95
 
 _ELO = 400 / math.log(10)  # Elo of one unit of strength if there are no draws
 
-# The weak Gaussian prior as (mean, standard deviation). For a player 1,000 Elo above the mean it
-# counts like the loss of a sixth of a point. It keeps the ratings of unbeaten players finite, and
-# bounds the draw term.
+# Means and standard deviations of the weak Gaussian prior. For a player 1,000 Elo above the mean,
+# the prior counts like the loss of a sixth of a point. Without the prior, the ratings of unbeaten
+# players would be infinite, and so would log v if no game were a draw.
 _PLAYER = 0.0, 1000 / _ELO
 _FIRST = 0.0, 200 / _ELO
 _LOG_DRAW = -2.0, 2.0
@@ -50,37 +51,38 @@ class Rating:
     player: str
     elo: float
     interval: tuple[float, float]
-    """95 % confidence interval of the Elo difference from the anchor."""
+    """95 % confidence interval of the Elo difference between the player and the anchor."""
     games: int
-    """Number of games. A game of the player against itself counts twice."""
+    """Number of the player's games. A game of the player against itself counts twice."""
     score: float
     """Points per game."""
     basis: Basis
     """How the games connect the player to the anchor.
 
-    ``games``: along chains of games, each of the two scored against the other. ``one-sided``:
-    chains of games exist, but only one of the two scored along them, as an unbeaten player does.
-    Then the games show who is stronger, but the size of the difference comes from the prior.
-    ``prior``: no chain of games exists. The rating does not show who is stronger, and the interval
-    is accordingly wide."""
+    ``games``: chains of games connect the player and the anchor, and each of the two scored against
+    the other along such a chain. ``one-sided``: chains of games connect the two, but only one of
+    the two scored along a chain; for example, the player won all games. Then the games show which
+    of the two is stronger, but the size of the difference comes from the prior. ``prior``: no chain
+    of games connects the two. Then the rating does not show which of the two is stronger, and the
+    interval is very wide."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ratings:
-    """The ratings of all players, the strongest first."""
+    """The ratings of all players, sorted from the strongest to the weakest."""
 
     anchor: str
-    """The player at 0 Elo."""
+    """Name of the player whose rating is 0 Elo."""
     players: tuple[Rating, ...]
     first_move: float
     """Worth of the first move, in Elo."""
     first_move_interval: tuple[float, float]
     """95 % confidence interval of ``first_move``."""
     draws: float
-    """Share of draws between equal players."""
+    """Expected share of draws in games between equal players."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the ratings for JSON."""
+        """Return the ratings as a dict for JSON."""
         fields = asdict(self)
         for line in (fields, *fields["players"]):
             line.update({key: list(it) for key, it in line.items() if isinstance(it, tuple)})
@@ -88,12 +90,13 @@ class Ratings:
 
 
 def rate(games: Sequence[GameScore], anchor: str = "random") -> Ratings:
-    """Rate the players of one game or more together, with the anchor fixed at 0 Elo.
+    """Rate all players together, from one or more games. The anchor has 0 Elo.
 
-    Elo is the difference in strength, times 400 / ln 10, times 1 - ``draws``, as in BayesElo. So
-    the Elo difference of two nearly equal players predicts the score of the logistic formula. The
-    intervals come from the curvature at the maximum (Hessian). They assume that games are
-    independent, given players and seats. Where openings decide games, the intervals are too narrow.
+    As in BayesElo, the Elo difference of two players is the difference of their strengths times
+    400 / ln 10 times (1 - ``draws``). Therefore the logistic formula predicts nearly the right
+    score for two nearly equal players. The intervals come from the Hessian of the log-posterior at
+    its maximum. The intervals are right only if the results of games depend on nothing but players
+    and seats. If openings also influence the results, the intervals are too narrow.
 
     Raises ValueError if the anchor has no game, or a score is not 1, 1/2 or 0.
     """
@@ -126,30 +129,30 @@ def rate(games: Sequence[GameScore], anchor: str = "random") -> Ratings:
 
 @dataclass(frozen=True, slots=True)
 class _Games:
-    """Games as arrays. A cell stands for one player as black against one player as white."""
+    """G games between P players, as arrays. Each of the C cells is a pair (black, white)."""
 
     names: list[str]
     anchor: int
-    black: NDArray[np.intp]  # [G], indices of names
-    white: NDArray[np.intp]  # [G]
+    black: NDArray[np.intp]  # [G], black's index in names
+    white: NDArray[np.intp]  # [G], white's index in names
     score: Floats  # [G], black's points
-    cell: NDArray[np.intp]  # [G]
+    cell: NDArray[np.intp]  # [G], row of ``design`` that belongs to the game
     design: Floats  # [C, P + 1]: d of each cell is design @ (strengths, worth of the first move)
 
     def count_results(self) -> NDArray[Any]:
-        """Count the wins of white, the draws and the wins of black in each cell: [C, 3]."""
+        """Return the numbers of white's wins, draws and black's wins in each cell: [C, 3]."""
         kind = (2 * self.score).astype(np.intp)
         return np.bincount(self.cell * 3 + kind, None, 3 * len(self.design)).reshape(-1, 3)
 
     def count_points(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Count the games [P] and the points [P] of each player."""
+        """Return the number of games [P] and the points [P] of each of the P players."""
         who, n = np.concatenate([self.black, self.white]), len(self.names)
         points = np.concatenate([self.score, 1 - self.score])
         return np.bincount(who, minlength=n), np.bincount(who, points, n)
 
 
 def _read(games: Sequence[GameScore], anchor: str) -> _Games:
-    """Put the games into arrays. Raises the ValueErrors of ``rate``."""
+    """Put the games into arrays. Raises the ValueErrors that ``rate`` documents."""
     names = sorted({game.black for game in games} | {game.white for game in games})
     if anchor not in names:
         raise ValueError(f"anchor: a player with games (got {anchor!r})")
@@ -171,9 +174,10 @@ def _read(games: Sequence[GameScore], anchor: str) -> _Games:
 def _fit(design: Floats, count: NDArray[Any]) -> tuple[Floats, Floats]:
     """Return the most probable parameters [P + 2] and their covariance [P + 2, P + 2].
 
-    The parameters are the strengths, the worth of the first move and log v. Newton's method finds
-    them; each step is halved until the log-posterior does not fall. The method converges, because
-    the log-posterior is strictly concave.
+    The parameters are the strengths of the P players, the worth of the first move, and log v (the
+    module's docstring defines v). Newton's method finds the parameters. Each step is halved until
+    the step does not lower the log-posterior. The method converges, because the log-posterior is
+    strictly concave.
     """
     players = design.shape[1] - 1
     mean, deviation = np.array([_PLAYER] * players + [_FIRST, _LOG_DRAW]).T
@@ -218,7 +222,10 @@ def _posterior(
 
 
 def _elo(found: Floats, anchor: int) -> tuple[Floats, Floats]:
-    """Return the Elo [P + 1] of the players and the first move, and its gradient [P + 1, P + 2]."""
+    """Return the Elo of the P players and of the first move, [P + 1], and the Elo's gradient.
+
+    The gradient is [P + 1, P + 2]: a row for each Elo, a column for each parameter in ``found``.
+    """
     draw = math.exp(found[-1])
     unit = _ELO * 2 / (2 + draw)  # 2 / (2 + draw) is 1 - the share of draws between equal players
     gradient = np.eye(len(found) - 1, len(found))
@@ -232,8 +239,8 @@ def _elo(found: Floats, anchor: int) -> tuple[Floats, Floats]:
 def _basis(table: _Games) -> list[Basis]:
     """Return ``Rating.basis`` for each player.
 
-    Without a prior, the difference of two players is finite exactly if chains of points lead from
-    each of the two to the other (L. R. Ford 1957, American Mathematical Monthly 64:28).
+    Without a prior, the difference between two players is finite exactly if each of the two scored
+    against the other along a chain of games (L. R. Ford 1957, American Mathematical Monthly 64:28).
     """
     n = len(table.names)
     scored = np.zeros((n, n), np.bool_)
@@ -246,7 +253,7 @@ def _basis(table: _Games) -> list[Basis]:
 
 
 def _closure(linked: Bools) -> Bools:
-    """Return [P, P]: whether 0 or more links lead from the row's player to the column's player."""
+    """Return [P, P]: whether a chain of links leads from the row's to the column's player."""
     reached = linked | np.eye(len(linked), dtype=np.bool_)
     for _ in range(len(linked).bit_length()):
         reached = reached @ reached

@@ -13,24 +13,24 @@ from keisei.evaluation.statistics import score_interval
 
 @dataclass(frozen=True, slots=True)
 class MatchResult:
-    """The result of a match for the agent: wins + draws + losses + capped = games."""
+    """The agent's result in a match: ``games`` is wins + draws + losses + capped."""
 
     games: int
     wins: int
     draws: int
     losses: int
     capped: int
-    """Number of games that reached the maximum ply."""
+    """Number of games that were stopped at the maximum ply."""
     score: float
     """Points per game: (wins + (draws + capped) / 2) / games."""
     interval: tuple[float, float]
     """95 % confidence interval of the score, computed by ``score_interval``."""
     by_reason: dict[str, dict[str, int]]
-    """Numbers of games by the reason of their end, for ``wins``, ``losses`` and ``draws``."""
+    """For each of ``wins``, ``losses`` and ``draws``: number of games by reason of the end."""
     played: tuple[PlayedGame, ...] = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all fields except the games themselves, for JSON."""
+        """Return all fields except ``played``, as a dict for JSON."""
         return {
             "games": self.games,
             "wins": self.wins,
@@ -44,7 +44,7 @@ class MatchResult:
 
 
 def tally(played: Sequence[PlayedGame]) -> MatchResult:
-    """Return the result of a match that consists of these games, one or more."""
+    """Return the result of a match that consists of the given games. There must be at least one."""
     ends: dict[str, Counter[str]] = {
         kind: Counter() for kind in ("wins", "draws", "losses", "capped")
     }

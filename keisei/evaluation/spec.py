@@ -14,33 +14,35 @@ LOCAL: tuple[str, ...] = LOCAL_PLAYERS
 CURRENT = "current"
 """Name of the network that is being trained."""
 BEST = "best"
-"""Name of the run's strongest network by sequential tests; ``random`` before the first test."""
+"""Name of the network that the run's sequential tests found to be the strongest.
+
+Until a test accepts a network, this name means the player ``random``."""
 ENGINE = "usi:"
 """Prefix of a text that names an engine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationSpec(MatchRules):
-    """Players of an evaluation, how they are paired, and the rules of their games.
+    """The players of an evaluation, the strategy that pairs them, and the rules of the games.
 
-    Raises a ValueError that names a wrong field, its bounds and its value.
+    If a field is wrong, the ValueError names the field, its bounds and its value.
 
     A player is ``random``, ``material``, the path of a run or a checkpoint, or an engine
     (``usi:PATH?...``). While a run trains, ``current`` and ``best`` are players too.
     """
 
     agents: tuple[str, ...] = (CURRENT,)
-    """Players that are measured; the score of the first one is the evaluation's score."""
+    """Players that are measured; the score of the first agent is the evaluation's score."""
     opponents: tuple[str, ...] = ("random",)
     strategy: str = "single"
     sprt: tuple[float, float] | None = None
-    """(elo0, elo1) of ``Sprt``, which ends each match as soon as it decides; None means no test."""
+    """(elo0, elo1) of the test ``Sprt``, or None. A match ends as soon as its test decides."""
     promote: bool = False
-    """Whether ``current`` becomes the run's ``best`` if the sequential test accepts it."""
+    """Whether ``current`` becomes the run's ``best`` if the sequential test accepts ``current``."""
     openings: str | None = None
-    """Path of a file of openings; None means the shipped book."""
+    """Path of a file of openings; None means Keisei's opening book."""
     concurrency: int = 2
-    """Number of games at a time in matches with engines. These games share no engine process."""
+    """Number of games that run at a time in a match with engines. They share no engine process."""
 
     def __post_init__(self) -> None:
         MatchRules.__post_init__(self)  # super() fails in a dataclass with slots
@@ -69,7 +71,7 @@ class EvaluationSpec(MatchRules):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Rebuild a spec from the result of ``to_dict`` after a round trip through JSON."""
+        """Rebuild a spec from the dict of ``to_dict``, even if JSON turned tuples into lists."""
         lists = ("agents", "opponents", "sprt")
         fields: Any = {
             key: tuple(value) if key in lists and value is not None else value
@@ -79,7 +81,7 @@ class EvaluationSpec(MatchRules):
 
 
 def rules_in(settings: Settings) -> dict[str, Any]:
-    """Return, by name, the rules that a run's settings prescribe for its evaluations."""
+    """Return the match rules, by name, that a run's settings prescribe for evaluations."""
     wanted = settings.evaluation
     return {
         "games": wanted.games,

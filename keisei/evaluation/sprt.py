@@ -17,19 +17,20 @@ class Sprt:
     """Generalised sequential probability ratio test of H0 (``elo0``) against H1 (``elo1``).
 
     After each pair, the log-likelihood ratio of the two hypotheses is compared with two bounds (A.
-    Wald, Sequential Analysis, 1947). A hypothesis fixes only the score. Its likelihood is that of
-    the likeliest distribution of pair results with this score (M. Van den Bergh, A Practical
-    Introduction to the GSPRT, 2017; fishtest uses the method). No artificial counts are needed for
-    missing results, and a few pairs change the ratio little: see ``statistics.likelihood_drop``.
+    Wald, Sequential Analysis, 1947). A hypothesis fixes only the expected score, and
+    many distributions of pair results have this score. The likelihood of the hypothesis is the
+    largest likelihood among these distributions (M. Van den Bergh, A Practical Introduction to the
+    GSPRT, 2017; fishtest uses the method). Results that did not occur need no artificial counts,
+    and a few pairs change the ratio only a little. ``statistics.likelihood_drop`` explains both.
 
-    Stop at the first decision, because later the ratio may return between the bounds.
-    Raises a ValueError that names a wrong field, its bounds and its value.
+    The caller must stop at the first decision, because more pairs could move the ratio back to
+    between the bounds. If a field is wrong, the ValueError names the field, its bounds and value.
     """
 
     elo0: float
-    """Logistic Elo difference of H0."""
+    """Logistic Elo difference under H0."""
     elo1: float
-    """Logistic Elo difference of H1, above elo0."""
+    """Logistic Elo difference under H1. Must be above elo0."""
     alpha: float = 0.05
     """Probability of accepting a player whose Elo difference is elo0."""
     beta: float = 0.05
@@ -47,7 +48,7 @@ class Sprt:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``elo0,elo1``, for example ``0,20``. Raises ValueError that says what is wrong."""
+        """Read ``elo0,elo1``, for example ``0,20``. Raises a ValueError that says what is wrong."""
         parts = text.split(",")
         if len(parts) != 2:
             raise ValueError(f"two numbers, elo0,elo1, such as 0,20 (got {text!r})")
@@ -61,14 +62,14 @@ class Sprt:
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """Wald's bounds: log-likelihood ratios at which H1 is rejected and accepted."""
+        """Wald's bounds: H1 is rejected at the lower bound, and accepted at the upper bound."""
         return (
             math.log(self.beta / (1 - self.alpha)),
             math.log((1 - self.beta) / self.alpha),
         )
 
     def llr(self, pentanomial: ArrayLike) -> NDArray[np.floating[Any]]:
-        """Return the log-likelihood ratio of H1 to H0, [...].
+        """Return the log-likelihood ratio of H1 to H0 for each row of counts, [...].
 
         Args:
             pentanomial: [..., 5], numbers of pairs with 0, 1/2, 1, 3/2 and 2 points.
@@ -91,7 +92,7 @@ class Sprt:
         return "accept" if llr >= upper else "reject" if llr <= lower else None
 
     def to_dict(self, pentanomial: ArrayLike) -> dict[str, Any]:
-        """Return the hypotheses, the bounds, ``llr`` and ``decision`` of these pairs, for JSON."""
+        """Return the fields, the bounds, and ``llr`` and ``decision`` for these pairs, for JSON."""
         return {
             **asdict(self),
             "bounds": list(self.bounds),

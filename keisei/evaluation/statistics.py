@@ -1,9 +1,10 @@
 """Statistics of a match: score intervals, Elo differences and likelihood of superiority.
 
-This module and ``sprt`` use the same likelihood, that of the pairs' results. A pair has 0, 1/2, 1,
-3/2 or 2 points; the model (*pentanomial*) allows any distribution over these five values. The pair
-is the unit, because its two games share an opening. If the results within pairs tend to agree, the
-interval becomes wider. If they tend to cancel, the interval becomes narrower.
+This module and ``sprt`` use the same likelihood: the likelihood of the results of pairs. A pair has
+0, 1/2, 1, 3/2 or 2 points. The model (*pentanomial*) allows any distribution over these five
+values. The unit is the pair, not the game, because the two games of a pair share an opening. If the
+two results in a pair tend to agree, the score interval is wider than for independent games. If the
+two results tend to cancel each other, the interval is narrower than for independent games.
 """
 
 import math
@@ -35,18 +36,18 @@ class Strength:
     pentanomial: tuple[int, int, int, int, int]
     """Numbers of complete pairs with 0, 1/2, 1, 3/2 and 2 points."""
     score: float
-    """Points per game, incomplete pairs included."""
+    """Points per game. The games of incomplete pairs count, too."""
     interval: tuple[float, float]
     """95 % confidence interval of the score."""
     elo: float | None
-    """Logistic Elo difference; None if it is infinite, because all games were won or all lost."""
+    """Logistic Elo difference; None (infinite) if all games were won or all games were lost."""
     elo_interval: tuple[float | None, float | None]
-    """95 % confidence interval of the Elo difference; None means no bound on that side."""
+    """95 % confidence interval of the Elo difference. A bound is None if it is infinite."""
     superiority: float
-    """Likelihood that the first player is stronger, 0 to 1."""
+    """Likelihood, 0 to 1, that the first player is stronger than the second player."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields for JSON."""
+        """Return the fields as a dict for JSON."""
         fields = asdict(self)
         return {
             key: list(value) if isinstance(value, tuple) else value for key, value in fields.items()
@@ -54,9 +55,9 @@ class Strength:
 
 
 def strength(points: Floats, pair: NDArray[np.integer[Any]]) -> Strength:
-    """Return all statistics of a match of one game or more.
+    """Return all statistics of a match, which must have at least one game.
 
-    The arguments are those of ``score_interval``.
+    ``score_interval`` describes the arguments.
 
     Raises ValueError if a pair has more than two games.
     """
@@ -76,9 +77,9 @@ def strength(points: Floats, pair: NDArray[np.integer[Any]]) -> Strength:
 
 
 def pentanomial(points: Floats, pair: NDArray[np.integer[Any]]) -> tuple[int, int, int, int, int]:
-    """Count the complete pairs with 0, 1/2, 1, 3/2 and 2 points.
+    """Return the numbers of complete pairs with 0, 1/2, 1, 3/2 and 2 points.
 
-    The arguments are those of ``score_interval``.
+    ``score_interval`` describes the arguments.
 
     Raises ValueError if a pair has more than two games.
     """
@@ -90,7 +91,7 @@ def pentanomial(points: Floats, pair: NDArray[np.integer[Any]]) -> tuple[int, in
 
 
 def elo(score: float) -> float | None:
-    """Return the logistic Elo difference of a score, or None at 0 and 1, where it is infinite."""
+    """Return the logistic Elo difference for a score; None (infinite) for the scores 0 and 1."""
     return -400 * math.log10(1 / score - 1) if 0 < score < 1 else None
 
 
@@ -99,22 +100,23 @@ def score_interval(
 ) -> tuple[float, float]:
     """Return the confidence interval of a mean score, 95 % by default.
 
-    The interval contains the scores that a likelihood-ratio test does not reject, those with
-    ``likelihood_drop`` <= t^2 / 2 (A. B. Owen 1988, Biometrika 75:237). t is Student's quantile
-    with as many degrees of freedom as there are pairs (first term of its expansion, Abramowitz and
-    Stegun 26.7.5), because the normal quantile makes the intervals of ten pairs too short. Even
-    five wins out of five give an interval with a width above 0.
+    The interval contains the scores that a likelihood-ratio test does not reject. These are the
+    scores with ``likelihood_drop`` <= t^2 / 2 (A. B. Owen 1988, Biometrika 75:237). Here t is
+    Student's quantile with as many degrees of freedom as there are pairs. It is computed by the
+    first term of its expansion (Abramowitz and Stegun 26.7.5). With the normal quantile in place of
+    t, the intervals of ten pairs would be too short. If all five of five games are won, the width
+    of the interval is still above 0.
 
     Args:
-        points: [G], 1 for a win, 1/2 for a draw, 0 for a loss; G >= 1.
+        points: [G], points in each of the G >= 1 games: 1 for a win, 1/2 for a draw, 0 for a loss.
         pair: [G], number of the pair that each game belongs to.
-        z: quantile of the normal distribution.
+        z: quantile of the normal distribution, which sets the confidence level.
     """
     total, games = _pairs(points, pair)
     (total, games), count = np.unique([total, games], axis=1, return_counts=True)
     limit = (z + (z**3 + z) / (4 * count.sum())) ** 2 / 2
     far, near = np.array([0.0, 1.0]), np.full(2, points.mean())
-    for _ in range(4):  # each pass makes the bounds 64 times more precise
+    for _ in range(4):  # each pass divides the error of the bounds by 64
         grid = np.linspace(far, near, 65)
         at = np.argmax(likelihood_drop(count, total, games, grid[1:]) <= limit, 0)
         far, near = grid[at, [0, 1]], grid[at + 1, [0, 1]]
@@ -122,16 +124,16 @@ def score_interval(
 
 
 def superiority(points: Floats, pair: NDArray[np.integer[Any]]) -> float:
-    """Return the likelihood that the true score is above 1/2, 0 to 1.
+    """Return the likelihood, 0 to 1, that the true score is above 1/2.
 
-    The arguments are those of ``score_interval``. The result is Phi of the signed root of the
+    ``score_interval`` describes the arguments. The result is Phi of the signed root of the
     likelihood ratio, where Phi is the normal distribution function. The result agrees with the
     interval: it exceeds 0.975 exactly if the 95 % interval lies above 1/2.
     """
     total, games = _pairs(points, pair)
     drop = float(likelihood_drop(np.ones_like(total), total, games, np.array(0.5)))
     t, n = math.sqrt(2 * drop), 4 * len(total)
-    # Solve t = z + (z^3 + z) / n, the expansion in score_interval, for z: it has one real root.
+    # Solve t = z + (z^3 + z) / n, the expansion in score_interval, for z. It has one real root.
     root = math.sqrt((n + 1) / 3)
     z = 2 * root * math.sinh(math.asinh(n * t / (2 * root**3)) / 3)
     return 0.5 * (1 + math.erf(math.copysign(z, points.mean() - 0.5) / math.sqrt(2)))
@@ -142,18 +144,20 @@ def likelihood_drop(
 ) -> Floats:
     """Return how much the log-likelihood falls if the true score is ``score``: [...], >= 0.
 
-    The likeliest distribution of a pair's points whose mean is ``score`` is compared with the
-    likeliest distribution of any mean. By duality the drop is the maximum over b of
-    sum(count * log(1 + b * (points - games * score))), where b must leave every possible result
-    possible (Owen, Empirical Likelihood, 2001, section 2.9). At the end of b's range, the
-    distribution gives weight to pairs with no points or with all points, even if no such pair was
-    played. So no artificial counts are needed for missing results, and one pair is weak evidence.
+    The drop is the difference of two log-likelihoods. The first is the largest log-likelihood under
+    any distribution of a pair's points. The second is the largest log-likelihood under a
+    distribution whose mean is ``score``. By duality the drop is the maximum over b of
+    sum(count * log(1 + b * (points - games * score))). Here b must not make the argument of the
+    logarithm negative for any possible result, played or not (Owen, Empirical Likelihood, 2001,
+    section 2.9). At an end of the range of b, the distribution gives weight to pairs without points
+    or with all points, even if no such pair was played. Therefore results that did not
+    occur need no artificial counts, and a single pair is weak evidence.
 
     Args:
-        count: [..., K], number of pairs (or single games) of each kind; may be 0.
-        points: [K], points of a pair of each kind.
-        games: [K], games in a pair of each kind.
-        score: [...], points per game, 0 to 1.
+        count: [..., K], number of pairs (or single games) of each of the K kinds; may be 0.
+        points: [K], points of one pair of each kind.
+        games: [K], number of games in one pair of each kind.
+        score: [...], the assumed points per game, 0 to 1.
     """
     score = np.clip(score, _EDGE, 1 - _EDGE)
     off = points - games * score[..., None]
@@ -163,14 +167,14 @@ def likelihood_drop(
     pull = off * end[..., None]
     share = _largest(count, pull)
     drop = (count * np.log(_room(count, pull, share))).sum(-1)
-    return np.asarray(np.maximum(drop, 0.0))  # rounding may give a little less than 0
+    return np.asarray(np.maximum(drop, 0.0))  # rounding may make the drop slightly negative
 
 
 def _largest(count: NDArray[Any], pull: Floats) -> Floats:
     """Return the x from 0 to 1 that maximises sum(count * log(1 + x * pull)): [...].
 
-    Bisection finds the zero of the slope, which falls with x. Newton's method would fail, because
-    near the pole at 1 its steps become tiny long before they reach the maximum.
+    The slope falls as x grows, and bisection finds the x where the slope is 0. Newton's method
+    would fail: near the pole at x = 1 its steps become tiny long before they reach the maximum.
     """
     low = np.zeros(np.broadcast_shapes(count.shape, pull.shape)[:-1])
     high = low + 2  # so that the first midpoint is exactly 1
@@ -182,11 +186,11 @@ def _largest(count: NDArray[Any], pull: Floats) -> Floats:
 
 
 def _room(count: NDArray[Any], pull: Floats, share: Floats) -> Floats:
-    """Return 1 + share * pull, kept above 0. Return 1 where the count is 0, to avoid log(0)."""
+    """Return max(1 + share * pull, _TINY), or 1 where the count is 0, to avoid log(0)."""
     return np.where(count > 0, np.maximum(1 + share[..., None] * pull, _TINY), 1.0)
 
 
 def _pairs(points: Floats, pair: NDArray[np.integer[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the points [P] and the numbers of games [P] of each pair."""
+    """Return the points [P] and the number of games [P] of each of the P pairs."""
     _, row = np.unique(pair, return_inverse=True)
     return np.bincount(row, points), np.bincount(row).astype(np.float64)

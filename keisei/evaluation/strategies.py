@@ -1,8 +1,8 @@
 """Strategies decide which players meet in an evaluation, one match after another.
 
-A strategy is a generator function. It yields a pairing and receives the result of that match before
-it yields the next pairing. Other packages add strategies by entry points in the group
-``keisei.strategies``.
+The plan of a strategy is a generator. It yields a pairing, and receives the result of that match
+before it yields the next pairing. Other packages can add strategies through entry points in the
+group ``keisei.strategies``.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -18,13 +18,13 @@ from keisei.evaluation.result import MatchResult, tally
 GROUP = "keisei.strategies"
 """Group of the entry points by which packages add strategies."""
 RUNGS = (500, -4), (500, -2), (500, 0), (500, 5), (500, 10), (1500, 20), (5000, 20)
-"""Nodes and Skill Level of Fairy-Stockfish, the weakest first.
+"""Nodes and Skill Level of each Fairy-Stockfish opponent, sorted from weakest to strongest.
 
-docs/experiments.md lists the strengths. Levels 5 and 10 hardly differ at 500 nodes."""
+docs/experiments.md lists their strengths. At 500 nodes, levels 5 and 10 are nearly equal."""
 MANY = 1000
 """Number of matches at which ``most_matches`` stops, because a plan may be endless."""
 HOPELESS = 0.05
-"""Score below which matches against stronger opponents would measure nothing."""
+"""Score below which an agent meets no stronger opponents, because the matches measure nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Strategy:
     """A way to pair the players of an evaluation."""
 
     plan: Callable[[Sequence[str], Sequence[str]], Plan]
-    """Function that returns the plan of the matches for agents and opponents."""
+    """Function that returns the plan for the names of the agents and of the opponents."""
     own_opponents: bool = False
     """Whether the strategy has its own opponents, which play if no opponents are given."""
     one_agent: bool = False
@@ -53,7 +53,7 @@ class Strategy:
     """Whether the strategy accepts at most one opponent."""
 
     def most_matches(self, agents: Sequence[str], opponents: Sequence[str]) -> list[Pairing]:
-        """Return the matches that are played if every agent wins all games, at most ``MANY``."""
+        """Return the matches, at most ``MANY``, that are played if the agents win all games."""
         none = np.empty(0)
         win = tally(
             [PlayedGame(0, "black", "", "", none.astype(np.int16), none.astype(np.float32))]
@@ -70,25 +70,25 @@ class Strategy:
 
 
 def single(agents: Sequence[str], opponents: Sequence[str]) -> Plan:
-    """One match: the first agent against the first opponent."""
+    """Plan one match: the first agent against the first opponent."""
     yield Pairing(agents[0], opponents[0])
 
 
 def gauntlet(agents: Sequence[str], opponents: Sequence[str]) -> Plan:
-    """Every agent against every opponent."""
+    """Plan matches of every agent against every opponent."""
     for agent in agents:
         for opponent in opponents:
             yield Pairing(agent, opponent)
 
 
 def round_robin(agents: Sequence[str], opponents: Sequence[str]) -> Plan:
-    """Every player against every other player."""
+    """Plan matches of every player against every other player."""
     for first, second in combinations([*agents, *opponents], 2):
         yield Pairing(first, second)
 
 
 def ladder(agents: Sequence[str], opponents: Sequence[str]) -> Plan:
-    """The first agent against the opponents in turn, until the agent fails to win a match."""
+    """Plan matches of the first agent against each opponent in turn. Stop when it does not win."""
     for opponent in opponents:
         result = yield Pairing(agents[0], opponent)
         if result.score <= 0.5:
@@ -96,7 +96,10 @@ def ladder(agents: Sequence[str], opponents: Sequence[str]) -> Plan:
 
 
 def benchmark(agents: Sequence[str], opponents: Sequence[str]) -> Plan:
-    """Every agent against ever stronger opponents, until the score is below ``HOPELESS``."""
+    """Plan matches of each agent against stronger and stronger opponents.
+
+    The matches of an agent stop after a score below ``HOPELESS``.
+    """
     for agent in agents:
         for opponent in opponents or BENCHMARK:
             result = yield Pairing(agent, opponent)
@@ -119,7 +122,7 @@ STRATEGIES = {
 
 
 def find_strategy(name: str) -> Strategy:
-    """Return the strategy of this name, from Keisei or from an installed package.
+    """Return the strategy with this name, which Keisei or an installed package provides.
 
     Raises ValueError if the name is unknown; the message lists the known strategies.
     """

@@ -1,16 +1,18 @@
 """Write checkpoints atomically, and verify them when they are read.
 
-A checkpoint is a folder ``checkpoints/<step>/``. It contains one safetensors file for each group of
-tensors, ``state.json``, and ``manifest.json`` with the size and SHA-256 of each file. (safetensors
-has no checksum, so a flipped bit would load as a wrong weight.) If several processes train
-together, each rank above 0 adds its own files (``env.1.safetensors``, ``state.1.json``).
+A checkpoint is a folder ``checkpoints/<step>/``. It contains ``state.json``, one safetensors
+file for each group of tensors, and ``manifest.json`` with the size and SHA-256 of each other file.
+(The safetensors format has no checksum, so nothing else would detect a flipped bit in a weight.) If
+several processes train together, each process with a rank above 0 adds its own files
+(``env.1.safetensors``, ``state.1.json``).
 
-A save writes a folder with a temporary name, and in it the manifest last. Then it syncs the folder
-to the disk and renames it. A crash at any moment leaves a complete checkpoint or none.
+A save writes all files into a folder with a temporary name, the manifest last. Then the save syncs
+this folder to the disk and renames it. Therefore a crash during a save leaves either a complete
+checkpoint or no checkpoint of this step.
 
-All numbers in a checkpoint are finite (``first_not_finite``), because training can't recover from a
-number that is not. Torch is imported only where tensors are read or written, so that a wrong path
-is reported before the slow import of torch.
+All numbers in a checkpoint are finite, because training can't recover from NaN or infinity. Only
+functions that read or write tensors import torch. Therefore a wrong path is reported without the
+slow import of torch.
 """
 
 import hashlib
@@ -44,10 +46,10 @@ MANIFEST = "manifest.json"
 STATE = "state.json"
 SUFFIX = ".safetensors"
 WEIGHTS = "weights"
-"""Name of the group with the network's weights. A player needs no other group."""
+"""Name of the group of tensors with the network's weights. A player needs only this group."""
 
 Files = dict[str, dict[str, Any]]
-"""``size`` and ``sha256`` of each file, by the file's name."""
+"""Type of a dict that maps the name of each file to the file's ``size`` and ``sha256``."""
 
 
 class CheckpointError(ValueError):
@@ -55,11 +57,11 @@ class CheckpointError(ValueError):
 
 
 class DamagedCheckpointError(CheckpointError):
-    """A checkpoint changed after it was written, or contains numbers that are not finite."""
+    """A checkpoint changed after it was written, or contains NaN or infinity."""
 
 
 class NotFiniteError(ArithmeticError):
-    """A save was refused because a tensor is not finite. The message names the tensor."""
+    """A tensor contains NaN or infinity, so it was not saved. The message names the tensor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class Checkpoint:
     path: Path
     step: int
     tensors: dict[str, dict[str, "Tensor"]]
-    """CPU tensors by group (``weights``, ``optimizer`` ...), then by name."""
+    """CPU tensors of each group (``weights``, ``optimizer`` ...), by name of the tensor."""
     state: dict[str, Any]
 
 
@@ -80,24 +82,25 @@ def save_checkpoint(
     state: Mapping[str, Any],
     others: Callable[[Path], Files] = lambda folder: {},
 ) -> Path:
-    """Write a checkpoint, then remove the oldest ones beyond ``run.checkpoints_kept``.
+    """Write a checkpoint, then remove all older checkpoints except the newest ones.
 
-    Checkpoints of the steps ``run.needed`` are not removed. If a valid checkpoint of the same step
-    exists, nothing is written. After an error, the checkpoints that existed before still exist.
+    The setting ``run.checkpoints_kept`` is the number of checkpoints that stay. Checkpoints of the
+    steps in ``run.needed`` stay in any case. If a valid checkpoint of this step exists already,
+    nothing is written. If the save fails, no valid checkpoint is lost.
 
     Args:
-        run: the run; this process must hold its lock.
+        run: the run, whose lock this process must have.
         step: the training step.
-        tensors: tensors by group, then by name.
+        tensors: the tensors of each group, by name of the tensor.
         state: any JSON values.
-        others: makes the other processes call ``write_part`` for a folder, waits for them, and
-            returns their files.
+        others: function that makes the other processes call ``write_part`` for a folder, waits
+            until these calls have ended, and returns the sizes and checksums of the new files.
 
     Returns:
         The checkpoint's folder.
 
     Raises:
-        NotFiniteError: a tensor holds a number that is not finite.
+        NotFiniteError: a tensor contains NaN or infinity.
         OSError: a file cannot be written, for example because the disk is full.
     """
     folder = run.path / CHECKPOINTS
@@ -118,7 +121,8 @@ def save_checkpoint(
         shutil.rmtree(new, ignore_errors=True)  # make room on a full disk
         raise
     sync_folder(folder)
-    # Checkpoints of later steps were refused when the run was resumed, so they do not count.
+    # Checkpoints of later steps were refused as damaged when the run was resumed. If they counted,
+    # valid checkpoints would be removed.
     older = [path for path in checkpoint_folders(folder) if int(path.name) <= step]
     for path in older[: -run.settings.run.checkpoints_kept]:
         if int(path.name) not in run.needed:
@@ -131,16 +135,17 @@ def load_checkpoint(path: Path, rank: int = 0, *, only: str | None = None) -> Ch
 
     Args:
         path: the checkpoint's folder.
-        rank: rank of the process whose files are read. Rank 0's files are read for the groups that
-            this process did not write.
-        only: read only this group of tensors; None: all groups.
+        rank: rank of the process whose files are read. For each group that this process did not
+            write, the file of rank 0 is read.
+        only: name of the only group of tensors to read; None means all groups.
 
     Raises:
-        CheckpointError: the checkpoint is damaged, or a number in it is not finite.
+        CheckpointError: the checkpoint is damaged, or contains NaN or infinity.
     """
     manifest = verify(path, only)
     chosen: dict[str, str] = {}
-    for name in manifest["files"]:  # rank 0's files come first
+    # Rank 0's files come first in the manifest, so a file of `rank` replaces the file of rank 0.
+    for name in manifest["files"]:
         group, _, part = name.removesuffix(SUFFIX).partition(".")
         if name.endswith(SUFFIX) and part in {"", str(rank)} and only in {None, group}:
             chosen[group] = name
@@ -153,10 +158,10 @@ def find_checkpoint(path: Path, *, only: str | None = None) -> tuple[Path, list[
 
     Args:
         path: the folder of a run or of a checkpoint.
-        only: check only this group of tensors; None: all groups.
+        only: name of the only group of tensors to check; None means all groups.
 
     Returns:
-        The checkpoint's folder, and one error for each newer checkpoint of the run, because these
+        The checkpoint's folder, and one error for each newer checkpoint of the run. All newer
         checkpoints are damaged. Show the errors to the user.
 
     Raises:
@@ -185,7 +190,7 @@ def find_checkpoint(path: Path, *, only: str | None = None) -> tuple[Path, list[
 
 
 def check_holds_weights(path: Path) -> None:
-    """Raise CheckpointError if a path is neither a run nor a checkpoint, not even a damaged one."""
+    """Raise CheckpointError if a path is neither a run nor a (valid or damaged) checkpoint."""
     if not path.exists():
         raise CheckpointError(f"{path}: no such file or folder")
     if not any((path / name).exists() for name in (CHECKPOINTS, MANIFEST, STATE)):
@@ -233,7 +238,7 @@ def read_state(path: Path, rank: int = 0) -> dict[str, Any]:
 def verify(path: Path, only: str | None = None) -> dict[str, Any]:
     """Check the size and SHA-256 of all files, and return the manifest. Raises CheckpointError.
 
-    ``only``: check only this group's files and the states, because large files take seconds.
+    ``only``: check only the states and this group's files. To check large files takes seconds.
     """
     manifest = read_manifest(path)
     for name, stated in manifest["files"].items():
@@ -256,9 +261,9 @@ def verify(path: Path, only: str | None = None) -> dict[str, Any]:
 
 
 def first_not_finite(tensors: Mapping[str, "Tensor"]) -> str | None:
-    """Return the name of the first tensor that holds NaN or an infinity.
+    """Return the name of the first tensor that contains NaN or infinity; None if no tensor does.
 
-    The function looks at each tensor's minimum and maximum, which are NaN if any number is NaN. It
+    This function computes each tensor's minimum and maximum, which are NaN if any number is NaN. It
     reads each number once and makes no copy (under 1 ms for a million numbers on one core).
     """
     for name, tensor in tensors.items():
@@ -272,9 +277,9 @@ def first_not_finite(tensors: Mapping[str, "Tensor"]) -> str | None:
 def write_part(
     folder: Path, rank: int, tensors: Mapping[str, Mapping[str, "Tensor"]], state: Mapping[str, Any]
 ) -> Files:
-    """Write the files of one process into the new checkpoint in ``folder``, and list them.
+    """Write one process's files of a new checkpoint into ``folder``; return ``Files``.
 
-    Raises OSError, and NotFiniteError; after NotFiniteError no file has been written.
+    Raises OSError or NotFiniteError. If it raises NotFiniteError, it has written no file.
     """
     from safetensors.torch import save
 
@@ -312,7 +317,7 @@ def _write(
 
 
 def _examine(path: Path, only: str | None = None) -> None:
-    """Verify a checkpoint's files, and read them to see that all tensors are finite.
+    """Verify a checkpoint's files, and check that no tensor contains NaN or infinity.
 
     Raises CheckpointError.
     """
@@ -323,12 +328,12 @@ def _examine(path: Path, only: str | None = None) -> None:
 
 
 def _in_group(name: str, only: str | None) -> bool:
-    """Whether a file is a state or belongs to the group ``only`` (None: any group)."""
+    """Return whether a file is a state, or belongs to the group ``only`` (None: any group)."""
     return only is None or name.partition(".")[0] in {only, "state"}
 
 
 def _read_tensors(file: Path) -> dict[str, "Tensor"]:
-    """Read a safetensors file. Raises CheckpointError if it is damaged or not finite."""
+    """Read a safetensors file. Raises CheckpointError for damage, NaN or infinity."""
     from safetensors.torch import load
 
     try:
@@ -342,13 +347,13 @@ def _read_tensors(file: Path) -> dict[str, "Tensor"]:
 
 
 def _name(file: str, rank: int) -> str:
-    """Return the name of a rank's own file, such as ``env.safetensors``, ``env.1.safetensors``."""
+    """Return a rank's file name: ``env.safetensors`` for 0, ``env.1.safetensors`` for rank 1."""
     stem, _, suffix = file.partition(".")
     return f"{stem}.{rank}.{suffix}" if rank else file
 
 
 def _well_formed(manifest: dict[str, Any]) -> bool:
-    """Whether a manifest has the right keys and types, which a right checksum does not prove."""
+    """Return whether a manifest has the right keys and types. A checksum does not prove that."""
     match manifest:
         case {"step": int(step), "created": float(created), "files": {"state.json": _}}:
             entries = manifest["files"].items()
@@ -361,10 +366,10 @@ def _well_formed(manifest: dict[str, Any]) -> bool:
 
 
 def _is_entry(name: str, entry: object) -> bool:
-    """Whether a manifest's entry is a plain file name with its size and SHA-256."""
+    """Return whether a manifest's entry is a plain file name with its size and SHA-256."""
     match entry:
         case {"size": int(), "sha256": str()}:
-            # The name must not lead out of the checkpoint's folder.
+            # A name such as ../x would lead out of the checkpoint's folder.
             return re.fullmatch(r"\w[\w.]*", name, re.ASCII) is not None
     return False
 
@@ -374,7 +379,7 @@ def _manifest_digest(manifest: dict[str, Any]) -> str:
 
 
 def _remove(path: Path) -> None:
-    # Rename first, so that a crash leaves no partial checkpoint under a checkpoint's name.
+    # Rename first. Otherwise a crash during the removal would leave a damaged checkpoint.
     old = path.with_name(f".old-{path.name}")
     path.rename(old)
     shutil.rmtree(old)

@@ -1,7 +1,7 @@
 """Write ``keisei.db`` (SQLite, WAL): metrics, games, evaluations and events, in batches.
 
-``keisei.store.matches`` writes the tables of matches; any process may use it. A file's ``PRAGMA
-user_version`` is the number of ``MIGRATIONS`` that were applied to the file.
+Any process may write the tables of matches through ``keisei.store.matches``. In each database,
+``PRAGMA user_version`` is the number of scripts in ``MIGRATIONS`` that were applied to it.
 """
 
 import json
@@ -20,14 +20,14 @@ from keisei.store.migrations import VERSION, create_tables
 GAMES_KEPT = 10_000
 EVENTS_KEPT = 10_000
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
-"""Error codes of a damaged file. SQLITE_ERROR means that a table or column is missing."""
+"""SQLite's error codes for a damaged file. SQLITE_ERROR means that a table or column is missing."""
 ERRORS = (sqlite3.Error, UnicodeDecodeError)
-"""Exceptions that SQLite raises. UnicodeDecodeError comes from bytes of a damaged file."""
+"""Exceptions that the sqlite3 module raises. Damaged text raises UnicodeDecodeError."""
 _UNFIT = (
     *(ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError),
     *(sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError),
 )
-"""Exceptions that mean that one event can't be written; others are errors of the database."""
+"""Exceptions that mean that one event can't be written. All others are database errors."""
 
 
 class DatabaseError(RuntimeError):
@@ -36,7 +36,7 @@ class DatabaseError(RuntimeError):
 
 def damaged(path: Path, why: object) -> DatabaseError:
     """Return the error for a damaged database; its message says what the user can do."""
-    # SQLite's message may quote control characters of the file and may have several lines.
+    # SQLite's message may contain line breaks and control characters, which would spoil a terminal.
     text = " ".join(str(why).split()).encode("unicode_escape").decode()
     return DatabaseError(
         f"{path}: damaged ({text}): restore it from a copy, or move {path.name}* away: then the run's"
@@ -56,7 +56,7 @@ def to_database_error(path: Path, error: Exception) -> DatabaseError:
 
 
 def read_row(path: Path, text: Any) -> dict[str, Any]:
-    """Parse the JSON object of a row's column ``data``. Raises DatabaseError."""
+    """Parse the JSON object in the column ``data`` of a row. Raises DatabaseError."""
     try:
         return json_object(text)
     except (TypeError, ValueError) as error:
@@ -75,11 +75,11 @@ class Database:
         self._connection = open_database(path)
 
     def append(self, events: Iterable[Event]) -> list[str]:
-        """Write a batch of events in one transaction. If the database fails, none is written.
+        """Write a batch of events in one transaction. If the database fails, no event is written.
 
         The method writes iterations, games, evaluations (only the newest state of each), statuses
-        and alerts. It ignores other events. It keeps the newest 10,000 games, and the newest 10,000
-        statuses and alerts, and deletes older ones.
+        and alerts. It ignores other events. Then it deletes all games except the newest 10,000. It
+        also deletes all statuses and alerts except the newest 10,000 (both kinds together).
 
         Returns:
             A message for each event that can't be written. All other events are written.
@@ -110,9 +110,10 @@ class Database:
     def truncate_after(self, step: int) -> None:
         """Remove the rows of steps after ``step``, the step from which the run resumes.
 
-        Statuses stay, because they tell what happened to the process. Evaluations of weights up to
-        this step stay too, and the run continues the unfinished ones. Unfinished evaluations of
-        ``keisei evaluate`` are marked as failed; the same command can continue them.
+        Statuses stay, because they tell what happened to the process. Evaluations of weights from
+        ``step`` or earlier steps stay, too. The run continues those of its evaluations that are
+        unfinished. Unfinished evaluations by the command ``keisei evaluate`` are marked as failed,
+        but the same command can continue them.
         """
         with transaction(self._connection, self._path) as connection:
             connection.execute(
@@ -122,8 +123,8 @@ class Database:
             )
             for table in ("iteration", "game"):
                 connection.execute(f"DELETE FROM {table} WHERE step > ?", (step,))  # noqa: S608
-            # Remove evaluations of later weights, because training repeats these steps and gives
-            # the same name to a different network.
+            # Remove evaluations of later weights. Training repeats the later steps, so the same
+            # name would otherwise stand for two different networks.
             connection.execute(
                 "DELETE FROM evaluation WHERE json_extract(data, '$.measured') > ?", (step,)
             )
@@ -150,7 +151,7 @@ class Database:
 def open_database(path: Path) -> sqlite3.Connection:
     """Open a database for writing, and migrate its tables in one transaction.
 
-    Raises DatabaseError if the file can't be opened, is damaged, or is of a later version.
+    Raises DatabaseError if the file can't be opened, is damaged, or is newer than ``VERSION``.
     """
     check_file(path)
     try:
@@ -160,7 +161,7 @@ def open_database(path: Path) -> sqlite3.Connection:
 
 
 def check_file(path: Path) -> None:
-    """Raise DatabaseError if the path exists but is not a file; SQLite would wait for a pipe."""
+    """Raise DatabaseError if ``path`` is no regular file. SQLite would wait at a pipe."""
     if path.exists() and not path.is_file():
         raise damaged(path, "not a regular file")
 
@@ -188,7 +189,8 @@ def _open(path: Path) -> sqlite3.Connection:
 def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[sqlite3.Connection]:
     """Run a block in one write transaction, which is rolled back if the block raises.
 
-    Turns ``ERRORS``, and exceptions for values that SQLite cannot store, into DatabaseError.
+    If the block raises one of ``ERRORS``, or the exception for a value that SQLite cannot store,
+    this function raises DatabaseError in its place.
     """
     try:
         connection.execute("BEGIN IMMEDIATE")
@@ -205,12 +207,12 @@ def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[sqlite3.
 
 @contextmanager
 def _savepoint(connection: sqlite3.Connection) -> Iterator[None]:
-    """Undo the block's statements if it raises; the rest of the transaction stays."""
+    """If the block raises, undo its statements, but keep the rest of the transaction."""
     connection.execute("SAVEPOINT one")
     try:
         yield
     except BaseException:
-        if connection.in_transaction:  # SQLite may roll back all on a full disk
+        if connection.in_transaction:  # on a full disk, SQLite may have rolled back all
             connection.execute("ROLLBACK TO one")
         raise
     connection.execute("RELEASE one")
@@ -219,7 +221,7 @@ def _savepoint(connection: sqlite3.Connection) -> Iterator[None]:
 def read_version(connection: sqlite3.Connection, path: Path) -> int:
     """Return the version of a database; 0 if the database is empty.
 
-    Raises DatabaseError if this version is later than ``VERSION``.
+    Raises DatabaseError if the version is later than ``VERSION``.
     """
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > VERSION:

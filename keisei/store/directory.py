@@ -44,16 +44,16 @@ class DamagedRunError(RunError):
 
 
 class RunDirectory:
-    """The directory of a run that this process writes. Keeps the run's lock until ``close``.
+    """The directory of a run that this process writes. It keeps the run's lock until ``close``.
 
     Use ``create`` or ``open`` to make an instance.
     """
 
     def __init__(self, path: Path, settings: Settings | None) -> None:
-        """Acquire the lock. ``settings``: settings of a new run; None if the run exists."""
+        """Acquire the run's lock. ``settings``: settings of a new run; None if the run exists."""
         self.path = path.absolute()
         self.pinned: dict[str, set[int]] = {}
-        """Steps of checkpoints that must stay; keys tell who needs them. Any thread may write."""
+        """Steps of checkpoints that must stay, by who needs them. Any thread may write."""
         self._lock = Lock(path / LOCK_FILE)
         try:
             if settings is not None:
@@ -76,11 +76,11 @@ class RunDirectory:
 
         Args:
             settings: the resolved settings.
-            path: the run's folder; None: a new folder in ``run.root`` with the time as its name.
+            path: the run's folder; None means a new folder in ``run.root``, named after the time.
 
         Raises:
             RunError: ``path`` already is a run, or the path or a setting is not UTF-8.
-            RunLockedError: another process is creating a run there.
+            RunLockedError: another process is creating a run in the same folder.
             OSError: the folder can't be created.
         """
         settings_text(settings)
@@ -115,15 +115,15 @@ class RunDirectory:
 
     @property
     def database(self) -> Path:
-        """Path of the run's ``Database``."""
+        """Path of the file of the run's ``Database``."""
         return self.path / DATABASE_FILE
 
     def checkpoints(self) -> list[Path]:
-        """Return the folders of all checkpoints, also of damaged ones, oldest first."""
+        """Return the folders of all valid and damaged checkpoints, sorted by step."""
         return checkpoint_folders(self.path / CHECKPOINTS)
 
     def checkpoint(self, step: int) -> Path:
-        """Return the path of a step's checkpoint, which may not exist."""
+        """Return the path of the checkpoint of a step. The checkpoint may not exist."""
         return self.path / CHECKPOINTS / checkpoint_name(step)
 
     @property
@@ -133,15 +133,16 @@ class RunDirectory:
 
     @property
     def best_checkpoint(self) -> Path | None:
-        """Path of the checkpoint at ``best``, or None. In a copied run ``best`` may be a folder."""
+        """Path of the best checkpoint, or None. In a copied run, ``best`` may be a folder."""
         if not self.best.exists():
             return None
         return self.path / self.best.readlink() if self.best.is_symlink() else self.best
 
     @property
     def needed(self) -> set[int]:
-        """Steps of the checkpoints that must stay: the pinned ones and the best one."""
-        # Read the pins first, because a checkpoint becomes the best one before it loses its pin.
+        """Steps of the checkpoints that must not be removed: the pinned ones and the best one."""
+        # Read the pins first. A checkpoint becomes the best one before it loses its pin, so after
+        # the other order of reading it could be missing from both results.
         pinned = set().union(*self.pinned.copy().values())
         best = self.best_checkpoint
         return pinned | ({int(best.name)} if best and best.name.isdecimal() else set())
@@ -149,7 +150,7 @@ class RunDirectory:
     def promote(self, step: int) -> None:
         """Link ``best`` to the checkpoint of a step, atomically. Raises OSError."""
         target = self.checkpoint(step)
-        target.stat()  # raises FileNotFoundError
+        target.stat()  # raises FileNotFoundError if there is no checkpoint
         new = self.path / ".best.new"
         new.unlink(missing_ok=True)
         new.symlink_to(target.relative_to(self.path))
@@ -197,7 +198,7 @@ def trained_with(folder: Path) -> Settings:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read ``run.toml`` as nested dicts, with today's names of renamed settings.
+    """Read ``run.toml`` as nested dicts, and replace old names of settings by today's names.
 
     Raises RunError if the file can't be read or is incomplete.
     """
@@ -220,10 +221,10 @@ def _read_tree(path: Path) -> dict[str, Any]:
 
 
 def _check_whole(file: Path, data: bytes, tree: dict[str, Any]) -> None:
-    """Raise RunError if a part of the file is missing: defaults would silently replace it.
+    """Raise RunError if a part of ``run.toml`` is missing. No default may replace that part.
 
-    If a person removed the checksum, only the last key is checked. It is ``log.level`` in all
-    versions, because it comes last in ``Settings``.
+    If a user removed the checksum, only the last key is checked. In all versions of Keisei the last
+    key is ``log.level``, because this setting comes last in ``Settings``.
     """
     lines = data.splitlines(keepends=True)
     if lines and (found := _CHECKSUM.fullmatch(lines[-1])):
@@ -256,7 +257,7 @@ def check_is_run(path: Path) -> None:
 
 
 def check_path(path: Path) -> None:
-    """Raise RunError if a path is not UTF-8, because the database and JSON can't store it."""
+    """Raise RunError if a path is not UTF-8. The database and JSON can't store such a path."""
     try:
         str(path.absolute()).encode()
     except UnicodeEncodeError:
@@ -292,7 +293,7 @@ def _write_settings(path: Path, settings: Settings) -> None:
 
 
 def _new_folder(root: Path) -> Path:
-    """Make a folder in ``root`` with the time as its name, plus a number if that name exists."""
+    """Make a folder in ``root``. Its name is the time, plus a number if that name exists."""
     name = time.strftime("%Y%m%d-%H%M%S")
     for number in count(1):
         path = root / (name if number == 1 else f"{name}-{number}")

@@ -10,7 +10,7 @@ from typing import Any
 
 
 def open_file(path: Path) -> BufferedReader:
-    """Open a regular file for reading. Raises OSError, also if the path is a pipe."""
+    """Open a regular file for reading. Raises OSError for any other path, such as a pipe."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -36,7 +36,7 @@ def json_object(text: str | bytes) -> dict[str, Any]:
 
 
 def write_synced(path: Path, data: bytes) -> None:
-    """Write a file and sync its contents to the disk. ``sync_folder`` must sync its name."""
+    """Write a file and sync its contents to the disk. Call ``sync_folder`` to sync its name."""
     with path.open("wb") as file:
         file.write(data)
         file.flush()
@@ -53,7 +53,7 @@ def sync_folder(path: Path) -> None:
 
 
 def replace_synced(path: Path, data: bytes) -> None:
-    """Replace a file's contents by ``data`` atomically, and sync file and name to the disk."""
+    """Atomically replace a file's contents by ``data``, and sync contents and name to the disk."""
     new = path.with_name(f".{path.name}.new")
     write_synced(new, data)
     new.replace(path)

@@ -11,12 +11,12 @@ CHECKPOINTS = "checkpoints"
 
 
 def checkpoint_name(step: int) -> str:
-    """Return the name of a step's checkpoint. Sorted names have the order of the steps."""
+    """Return the folder name of a step's checkpoint. Sorting the names sorts the steps, too."""
     return f"{step:012d}"
 
 
 def checkpoint_folders(folder: Path) -> list[Path]:
-    """Return the folders of all checkpoints in ``folder``, also of damaged ones, oldest first."""
+    """Return the folders of all valid and damaged checkpoints in ``folder``, sorted by step."""
     if not folder.is_dir():
         return []
     return sorted(
@@ -28,7 +28,7 @@ def checkpoint_folders(folder: Path) -> list[Path]:
 def remove_leftovers(folder: Path) -> None:
     """Remove the files that a crash during a save or a removal left in ``folder``.
 
-    Only the process that has the run's lock may call this. Otherwise the function could remove the
+    Only the process that has the run's lock may call this function. Otherwise it could remove the
     files of a save that another process has not finished.
     """
     for path in (*folder.glob(".new-*"), *folder.glob(".old-*")):

@@ -11,16 +11,17 @@ from keisei.store.files import json_object, read_file
 
 
 class RunLockedError(RuntimeError):
-    """Another process writes this run. The message gives the process's pid and host."""
+    """Another process has the lock of this run. The message gives that process's pid and host."""
 
 
 class Lock:
-    """A lock file, locked by ``flock``, that contains the pid and host of the run's writer.
+    """The lock of a run: a file, locked by ``flock``, with the pid and host of a process.
 
-    When a process ends for any reason, the kernel releases its lock, and another process can
-    acquire it. A lock file that names *another* host can't be acquired, because on a network file
-    system we can't know whether the process on that host is alive. ``release`` empties the file but
-    does not remove it, because two processes might then lock two different files of this name.
+    When this process ends for any reason, the kernel releases the lock, and another process can
+    acquire the lock. If the file names *another* host, the lock can't be acquired. This process
+    cannot find out whether the process on the other host is still alive. ``release``
+    empties the file but does not remove it. Otherwise one process could lock the removed file while
+    another process locks a new file with the same name.
     """
 
     def __init__(self, path: Path) -> None:
@@ -62,7 +63,7 @@ class Lock:
 
 
 def holder_pid(path: Path) -> int | None:
-    """Return the pid in a lock file, or None if it contains no pid. The process may be dead.
+    """Return the pid in a lock file; None if the file contains no pid. The process may be dead.
 
     Raises OSError.
     """
@@ -71,10 +72,10 @@ def holder_pid(path: Path) -> int | None:
 
 
 def _read(path: Path) -> dict[str, object]:
-    """Return the contents of a lock file; an empty dict if the file is empty or damaged."""
+    """Return the contents of a lock file, or an empty dict if the file is empty or damaged."""
     try:
         return json_object(read_file(path))
-    except ValueError:  # empty: the lock was released, or its file is not written yet
+    except ValueError:  # empty: the lock was released, or is just being acquired
         return {}
 
 

@@ -27,7 +27,7 @@ SELECT game.id, evaluation, number, pair, opening.line AS opening, black.name AS
 FROM match_game AS game JOIN opening ON opening.id = game.opening
     JOIN player AS black ON black.id = game.black JOIN player AS white ON white.id = game.white
 """
-"""Query for games, with names in place of ids; a WHERE clause can be added at its end."""
+"""SQL query for games, with names in place of ids. A WHERE clause may be appended to it."""
 
 _ADD = """
 INSERT OR REPLACE INTO match_game VALUES (
@@ -69,7 +69,7 @@ class MatchGame:
     number: int
     """Number of the game within the evaluation."""
     pair: int
-    """Number of the pair. Its two games have the same opening and exchanged seats."""
+    """Number of the pair. In its two games, the players swap seats; the opening is the same."""
     opening: str
     """The opening, as ``startpos moves ...`` or ``sfen ... moves ...``."""
     black: str
@@ -77,16 +77,17 @@ class MatchGame:
     white: str
     result: Literal["black", "white", "draw", "capped"]
     reason: str
-    """Reason: checkmate, no_moves, repetition, perpetual_check, declaration, max_ply or another."""
+    """Reason why the game ended, such as checkmate, no_moves, repetition, perpetual_check,
+    declaration or max_ply."""
     plies: int
     start: str
-    """``startpos`` or ``sfen ...``: the position before the first of ``moves``."""
+    """Position before the first move of ``moves``: ``startpos`` or ``sfen ...``."""
     moves: str
-    """All moves in USI, also those of the opening, separated by spaces."""
+    """All moves in USI notation, including the moves of the opening, separated by spaces."""
     values: tuple[float | None, ...] = ()
-    """Value that the mover expected before each move, in [-1, 1]; None if it is unknown.
+    """Value, in [-1, 1], that the side to move expected before each move; None if unknown.
 
-    Empty if all values are unknown."""
+    The tuple is empty if all values are unknown."""
     time: float = field(default_factory=now)
     """Time at which the game ended, in seconds since the epoch."""
 
@@ -105,9 +106,9 @@ class RatingRow:
     player: str
     elo: float
     low: float | None
-    """Lower bound of the 95 % interval of ``elo``; None: unknown."""
+    """Lower bound of the 95 % interval of ``elo``; None if unknown."""
     high: float | None
-    """Upper bound of the 95 % interval of ``elo``; None: unknown."""
+    """Upper bound of the 95 % interval of ``elo``; None if unknown."""
     games: int
     time: float = field(default_factory=now)
     """Time at which the rating was computed, in seconds since the epoch."""
@@ -116,9 +117,9 @@ class RatingRow:
 class MatchTable:
     """Writes evaluations into a run's database, even while the run trains.
 
-    The run's lock is not needed, because each call is one transaction and waits up to 10 s for
-    other writers. Calls may come from any thread but must not overlap. All methods raise
-    DatabaseError if the file can't be opened or written.
+    The caller does not need the run's lock, because each call is one transaction. A transaction
+    waits up to 10 s until other writers have finished. Calls may come from any thread but must not
+    overlap. All methods raise DatabaseError if the file can't be opened or written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -128,13 +129,13 @@ class MatchTable:
         self._connection = open_database(self._path)
 
     def begin(self, id: str, step: int, data: dict[str, Any]) -> None:
-        """Record that a new or an interrupted evaluation is running.
+        """Record that an evaluation is running: a new one, or an interrupted one that continues.
 
         Args:
             id: the evaluation's id.
             step: training step of the weights that are evaluated.
-            data: those fields of ``keisei.events.Evaluation`` that are known, and any other fields
-                with JSON values.
+            data: the known fields of ``keisei.events.Evaluation``, and any other fields with JSON
+                values.
         """
         fields = {"run": self._run, **_BLANK, "state": "running", **data}
         fields |= {"id": id, "step": step, "time": now()}
@@ -144,11 +145,11 @@ class MatchTable:
     def update(self, id: str, state: str, data: dict[str, Any]) -> None:
         """Record an evaluation's new state and the fields that changed.
 
-        Raises DatabaseError if ``begin`` was not called for the evaluation.
+        Raises DatabaseError if ``begin`` was not called for this evaluation.
         """
         with transaction(self._connection, self._path) as connection:
             row = connection.execute("SELECT data FROM evaluation WHERE id = ?", (id,)).fetchone()
-            if row is None:  # `begin` was not called, or a resumed run removed it
+            if row is None:  # `begin` was not called, or a resumed run removed the row
                 raise DatabaseError(f"{self._path}: no evaluation {id!r}")
             fields = read_row(self._path, row[0]) | data | {"id": id, "state": state, "time": now()}
             connection.execute(
@@ -157,7 +158,7 @@ class MatchTable:
             )
 
     def add(self, evaluation: str, games: Iterable[MatchGame]) -> None:
-        """Write finished games. A game replaces an earlier game with the same number."""
+        """Write an evaluation's finished games. A stored game of the same number is replaced."""
         rows = [_row(evaluation, game) for game in games]
         names = {name for row in rows for name in (row["black"], row["white"])}
         with transaction(self._connection, self._path) as connection:
@@ -178,7 +179,7 @@ class MatchTable:
             raise damaged(self._path, error) from error
 
     def save_ratings(self, ratings: Iterable[RatingRow]) -> None:
-        """Replace all ratings, because one fit over all games computes them together."""
+        """Replace all stored ratings by ``ratings``, which one fit over all games computed."""
         rows = [asdict(rating) for rating in ratings]
         with transaction(self._connection, self._path) as connection:
             _insert_players(connection, {row["player"] for row in rows})
@@ -197,7 +198,7 @@ class MatchTable:
 def player_kind(name: str) -> str:
     """Return the kind of a player: ``random``, ``material``, ``network`` or ``engine``.
 
-    A network's name is ``<run id>@<step>``, which `` greedy`` or `` T=...`` may follow.
+    A network's name is ``<run id>@<step>``, sometimes followed by `` greedy`` or `` T=...``.
     """
     if name in {"random", "material"}:
         return name
@@ -211,7 +212,7 @@ def read_values(text: str) -> list[float | None]:
 
 
 def _insert_players(connection: sqlite3.Connection, names: Iterable[str]) -> None:
-    """Insert a row for each player that does not have one yet."""
+    """Insert a row for each player that has no row yet."""
     connection.executemany(
         "INSERT OR IGNORE INTO player (name, kind) VALUES (?, ?)",
         [(name, player_kind(name)) for name in sorted(names)],
@@ -220,7 +221,7 @@ def _insert_players(connection: sqlite3.Connection, names: Iterable[str]) -> Non
 
 def _row(evaluation: str, game: MatchGame) -> dict[str, Any]:
     """Return the parameters of the statement ``_ADD`` for a game."""
-    # JSON has no NaN. More than four digits of a value head's output mean nothing.
+    # JSON has no NaN. A value head's output is not accurate to more than four digits.
     values = [
         round(value, 4) if value is not None and math.isfinite(value) else None
         for value in game.values

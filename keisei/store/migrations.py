@@ -36,13 +36,13 @@ CREATE TABLE rating (
     games INTEGER NOT NULL, time REAL NOT NULL);
 """
 MIGRATIONS = (_TABLES, _MATCHES)
-"""Script k turns a database of version k into version k + 1; an empty database has version 0."""
+"""Script k turns version k of a database into version k + 1. An empty database has version 0."""
 VERSION = len(MIGRATIONS)
 
 
 def create_tables(connection: sqlite3.Connection, version: int = 0) -> None:
     """Create the tables that a database of ``version`` lacks, in the caller's transaction."""
-    # `executescript` would commit the open transaction.
+    # `executescript` would commit the caller's transaction.
     for script in MIGRATIONS[version:]:
         for statement in script.split(";"):
             connection.execute(statement)

@@ -41,7 +41,7 @@ _ALL = """
 SELECT iteration, step, time, value FROM metric JOIN iteration USING (iteration)
 WHERE name = :name AND iteration BETWEEN :low AND :high ORDER BY iteration
 """
-# With a single min() or max(), SQLite reads the other columns from the row of that value.
+# If a SELECT has one min() or max(), SQLite takes its other columns from the row of that value.
 _THINNED = """
 WITH
 point AS (SELECT iteration, value FROM metric
@@ -58,9 +58,10 @@ ORDER BY iteration
 
 
 class RunReader:
-    """Reads a run's files. Each call opens the database, so threads may call at the same time.
+    """Reads a run's files. Several threads may use one reader at the same time.
 
-    As long as the run has no database, the results are empty. All methods raise DatabaseError if
+    This is possible because each call opens the database anew. If the run has no database yet, the
+    results are empty. All methods raise DatabaseError if
     the database can't be read.
     """
 
@@ -88,15 +89,16 @@ class RunReader:
         """Return time series of metrics, thinned without losing spikes.
 
         Args:
-            keys: names of metrics; None: all metrics.
-            start: first step to return; None: from the beginning.
-            end: last step to return; None: to the end.
+            keys: names of metrics; None means all metrics.
+            start: first step to return; None means the run's first step.
+            end: last step to return; None means the run's last step.
             max_points: largest number of points in a series, 5 or more. A longer series is cut
-                into spans of equally many iterations. The result contains each span's smallest
-                value, largest value and one value that is not finite, and the first and last value
-                of the series. As the series grows, its spans stay until their length doubles.
-            after: return only later iterations than this one. Pass the ``cursor`` of the previous
-                result to get only what is new.
+                into spans of equally many iterations. For each span, the result contains the
+                smallest value, the largest value and, if there is one, a value that is not finite.
+                The result also contains the first and the last value of the series. When the series
+                grows, the bounds of its spans stay the same until the length of the spans doubles.
+            after: return only iterations that are later than this iteration. Pass the ``cursor`` of
+                the previous result to get only new points.
 
         Returns:
             A dict of three items::
@@ -106,7 +108,7 @@ class RunReader:
                  "nonfinite": [name, ...],
                  "cursor": newest iteration of the run, 0 if there is none}
 
-            NaN and infinite values become None; ``nonfinite`` lists the metrics that have any.
+            NaN and infinite values become None; ``nonfinite`` lists the metrics with such values.
         """
         if max_points < 5:
             raise ValueError(f"max_points: at least 5 (got {max_points})")
@@ -120,9 +122,9 @@ class RunReader:
         return {"series": series, "nonfinite": bad, "cursor": cursor}
 
     def games(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
-        """Return recorded games without their moves, newest first.
+        """Return recorded games without their moves, newest game first.
 
-        ``after``: the last id of the previous page, to get the next page.
+        To get the next page, pass the last id of the previous page as ``after``.
         """
         query = f"{_GAME} WHERE ? IS NULL OR id < ? ORDER BY id DESC LIMIT ?"
         with self._open() as db:
@@ -138,13 +140,13 @@ class RunReader:
         return dict(row) if row else None
 
     def evaluations(self) -> list[dict[str, Any]]:
-        """Return all evaluations: last event, ``created`` and ``finished``, newest first."""
+        """Return last event, ``created`` and ``finished`` of all evaluations, newest first."""
         with self._open() as db:
             rows = db.execute(f"{_EVALUATION} ORDER BY created DESC").fetchall()
         return [_evaluation(self._database, row) for row in rows]
 
     def evaluation(self, key: str) -> dict[str, Any] | None:
-        """Return the evaluation with the id ``key``, or None."""
+        """Return the evaluation with the id ``key``, or None if there is none."""
         with self._open() as db:
             row = db.execute(f"{_EVALUATION} WHERE id = ?", (key,)).fetchone()
         return _evaluation(self._database, row) if row else None
@@ -152,10 +154,10 @@ class RunReader:
     def match_games(
         self, evaluation: str | None = None, limit: int = 100, after: int | None = None
     ) -> list[dict[str, Any]]:
-        """Return games of one evaluation or of all (None), newest first.
+        """Return games of one evaluation, or of all evaluations (None), newest game first.
 
         A game has ``evaluation``, ``id`` and the fields of ``MatchGame`` except ``moves`` and
-        ``values``. ``after``: the last id of the previous page, to get the next page.
+        ``values``. To get the next page, pass the last id of the previous page as ``after``.
         """
         query = (
             f"{MATCH_GAME} WHERE (?1 IS NULL OR evaluation = ?1) AND (?2 IS NULL OR game.id < ?2)"
@@ -168,7 +170,7 @@ class RunReader:
         return games
 
     def match_game(self, evaluation: str, number: int) -> dict[str, Any] | None:
-        """Return a game of an evaluation with ``moves`` and ``values`` (a list), or None."""
+        """Return one game, with ``moves`` and ``values`` (a list), or None if unknown."""
         query = f"{MATCH_GAME} WHERE evaluation = ? AND number = ?"
         with self._open_matches() as db:
             row = db.execute(query, (evaluation, number)).fetchone()
@@ -177,21 +179,22 @@ class RunReader:
     def outcomes(self) -> list[tuple[str, str, float]]:
         """Return (black, white, black's points) of all evaluation games, oldest first.
 
-        Games with the same players, moves and result count as one game, because an equal seed
-        repeats a game. A game that ended at the maximum ply gives half a point.
+        Games with the same players, moves and result count as one game. Otherwise a second
+        evaluation with the same seed, which repeats all games, would count double. A game that
+        ended at the maximum ply gives half a point.
         """
         with self._open_matches() as db:
             return [tuple(row) for row in db.execute(_OUTCOMES)]
 
     def ratings(self) -> list[dict[str, Any]]:
-        """Return the ratings, strongest player first: the fields of ``RatingRow``, and ``kind``."""
+        """Return the fields of ``RatingRow`` and ``kind`` of all players, strongest first."""
         with self._open_matches() as db:
             return [dict(row) for row in db.execute(_RATING)]
 
     def events(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
-        """Return statuses and alerts, newest first: their fields, ``id``, ``topic``, ``event``.
+        """Return the fields, ``id``, ``topic``, ``event`` of statuses and alerts, newest first.
 
-        ``after``: the last id of the previous page, to get the next page.
+        To get the next page, pass the last id of the previous page as ``after``.
         """
         query = (
             "SELECT id, topic, event, data FROM event"
@@ -205,9 +208,9 @@ class RunReader:
         ]
 
     def checkpoints(self) -> list[dict[str, Any]]:
-        """Return ``step``, ``path``, ``created`` and ``bytes`` of checkpoints, newest first.
+        """Return ``step``, ``path``, ``created`` and ``bytes`` of all checkpoints, newest first.
 
-        If the manifest is damaged, there is an ``error`` too. Other files are not verified here.
+        A checkpoint with a damaged manifest has an ``error``, too. Other files are not verified.
         """
         return [_checkpoint(path) for path in reversed(checkpoint_folders(self.path / CHECKPOINTS))]
 
@@ -217,7 +220,7 @@ class RunReader:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        """Open a snapshot of the database, which all queries of a call read."""
+        """Open the database, and let all queries of a call read the same snapshot of it."""
         file = self._database
         check_file(file)
         try:
@@ -235,7 +238,7 @@ class RunReader:
 
     @contextmanager
     def _open_matches(self) -> Iterator[sqlite3.Connection]:
-        """Open the database. Version 1 has no tables of matches: open empty tables instead."""
+        """Open the database. If it has version 1, which lacks these tables, open empty tables."""
         with self._open() as db:
             if read_version(db, self._database) >= 2:
                 yield db
@@ -263,7 +266,7 @@ def _empty() -> sqlite3.Connection:
 def _range(
     db: sqlite3.Connection, start: int | None, end: int | None, after: int | None
 ) -> tuple[int, int]:
-    """Turn a range of steps into a range of iterations; (1, 0) if there are none in it."""
+    """Turn a range of steps into a range of iterations; (1, 0) if it contains no iteration."""
     query = (
         "SELECT min(iteration), max(iteration) FROM iteration"
         " WHERE (?1 IS NULL OR step >= ?1) AND (?2 IS NULL OR step <= ?2)"
@@ -283,7 +286,7 @@ def _series(
     shift = 0
     if count > max_points:
         each = 3 if nonfinite else 2
-        # The range may begin and end inside a span, which makes one span more than the quotient.
+        # The range may begin and end inside spans. Then there is one more span than the quotient.
         while each * ((high >> shift) - (low >> shift) + 1) + 2 > max_points:
             shift += 1
     rows = db.execute(_THINNED if shift else _ALL, {**bounds, "shift": shift}).fetchall()

@@ -14,10 +14,10 @@ MAY_CHANGE = (
     "log",
     "evaluation",
 )
-"""Settings and whole sections that may change on ``--resume``; all others keep their values."""
+"""Settings and whole sections that may change on ``--resume``. All other settings stay."""
 
 _DECIDED = {"device": "auto", "compute.dtype": "auto", "compute.threads": 0}
-"""Values that leave the choice to Keisei. They never conflict with a run's choice."""
+"""Values that let Keisei choose. Such a value never conflicts with the value in ``run.toml``."""
 
 
 def resumed_settings(kept: Settings, given: Settings) -> tuple[Settings, list[str]]:
@@ -28,11 +28,11 @@ def resumed_settings(kept: Settings, given: Settings) -> tuple[Settings, list[st
 
     Args:
         kept: the settings in ``run.toml``.
-        given: the settings of this start.
+        given: the settings that are given on ``--resume``.
 
     Returns:
-        ``kept``, updated by the explicit settings that may change, and the dotted keys of the
-        explicit settings that differ but were ignored. Show these keys to the user.
+        ``kept`` with the new values of the explicit settings that may change. Also the dotted keys
+        of the explicit settings that may not change and differ. Show these keys to the user.
     """
     tree = kept.model_dump()
     ignored = []

@@ -16,17 +16,17 @@ import psutil
 from keisei.usi.protocol import Lines, printable
 
 NICENESS = 10
-"""Niceness of engines, so that training beside them has priority."""
+"""Niceness of engines, so that training on the same machine has priority over engines."""
 OUTPUT_LIMIT = 16 * 2**20
-"""Bytes that a program may write between two calls of ``listen``, standard error included.
+"""Largest number of bytes that a program may write between two calls of ``listen``.
 
-A program that writes more is killed."""
+Standard error counts, too. A program that writes more than this limit is killed."""
 TAIL = 2_000
-"""Number of bytes at the end of standard error that are kept."""
+"""Number of bytes that are kept from the end of a program's standard error."""
 _OUTPUT_GRACE = 0.3
-"""Seconds to wait for the second of two events: the exit and the end of output.
+"""Seconds to wait for the end of output after the exit, or for the exit after the end of output.
 
-Without this limit, a forked child could keep the output open for ever."""
+Without this limit, the wait could last for ever: a forked child can keep the output open."""
 _REAP_SECONDS = 5.0
 """Seconds to wait until the system reports that the process has ended."""
 
@@ -34,10 +34,10 @@ _REAP_SECONDS = 5.0
 class Child(asyncio.SubprocessProtocol):
     """A running program, in a process group of its own.
 
-    The event loop reports data and exit by callbacks, without a reading task for each pipe.
-    Therefore no task can outlive its owner, and ``close`` closes a pipe even if a process outside
-    the group has the pipe's other end. The ``Process`` classes of anyio and asyncio have no public
-    way to do that.
+    The event loop reports output and exit by callbacks, so no task has to read the pipes. Such a
+    task could outlive the ``Child``. ``close`` closes a pipe even if a process outside the
+    group has the other end of the pipe. The ``Process`` classes of anyio and asyncio have no public
+    method that does this.
     """
 
     def __init__(self, on_line: Callable[[str], None], on_gone: Callable[[str], None]) -> None:
@@ -55,16 +55,17 @@ class Child(asyncio.SubprocessProtocol):
     async def start(
         cls, path: Path, on_line: Callable[[str], None], on_gone: Callable[[str], None]
     ) -> Self:
-        """Start a program; its working directory is its own folder. Raises OSError.
+        """Start a program, with the program's folder as working directory. Raises OSError.
 
         Args:
             path: absolute path of the program.
-            on_line: function that gets each line of output between ``listen`` and ``pause``.
+            on_line: function that is called with each line of output, from ``listen`` to ``pause``.
             on_gone: function that is called once, with the reason, when no more output can come.
         """
         loop = asyncio.get_running_loop()
         command = await anyio.to_thread.run_sync(_command, path)
-        with anyio.CancelScope(shield=True):  # a cancelled start could leave a process
+        # Without the shield, a cancellation during the start could leave a process that runs on.
+        with anyio.CancelScope(shield=True):
             _, child = await loop.subprocess_exec(
                 lambda: cls(on_line, on_gone), *command, cwd=path.parent, start_new_session=True
             )
@@ -78,12 +79,12 @@ class Child(asyncio.SubprocessProtocol):
             pipe.write("".join(line + "\n" for line in lines).encode())
 
     def listen(self) -> None:
-        """Start to read the output; up to ``OUTPUT_LIMIT`` bytes are allowed from now on."""
+        """Start to read the output. From now on, the program may write ``OUTPUT_LIMIT`` bytes."""
         self._left = OUTPUT_LIMIT
         self._output.resume_reading()
 
     def pause(self) -> None:
-        """Stop reading the output. A program that writes much then waits at a full pipe."""
+        """Stop reading the output. A program that fills the pipe then has to wait."""
         self._output.pause_reading()
 
     @property
@@ -100,7 +101,7 @@ class Child(asyncio.SubprocessProtocol):
         return 0.0
 
     async def close(self, patience: float = 0.0) -> None:
-        """Wait up to ``patience`` seconds for the end, then kill the rest of the process group."""
+        """Wait up to ``patience`` seconds for the program's end, then kill its process group."""
         with anyio.CancelScope(shield=True):
             try:
                 with anyio.move_on_after(patience):
@@ -116,7 +117,7 @@ class Child(asyncio.SubprocessProtocol):
                 await self._closed.wait()
 
     def _kill(self) -> None:
-        # After the exit is reported, another process may get the same id.
+        # After the exit is reported, another process may get the same id and would be killed.
         if not self._exited.is_set():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._transport.get_pid(), signal.SIGKILL)
@@ -154,7 +155,7 @@ class Child(asyncio.SubprocessProtocol):
             self._count_end()
 
     def process_exited(self) -> None:
-        """Kill the child processes that the program left when it ended."""
+        """Kill the child processes that still run after the program's end."""
         self._kill()
         self._exited.set()
         self._count_end()
@@ -164,7 +165,7 @@ class Child(asyncio.SubprocessProtocol):
         self._closed.set()
 
     def _count_end(self) -> None:
-        """Count the exit or the end of output. Either may come first; the other may never come."""
+        """Count the exit or the end of output. Either may come first. The second may never come."""
         self._ends += 1
         if self._ends == 2:
             self._report_gone(self._describe_end())
@@ -182,12 +183,12 @@ class Child(asyncio.SubprocessProtocol):
 
 
 def _command(path: Path) -> list[str]:
-    """Return a command that runs a program at low priority and kills it if this process dies.
+    """Return a command that runs a program at low priority, and kills it if Keisei dies.
 
-    ``setpriv`` and ``nice`` each replace themselves by the next program. Niceness must be set at
-    the start, because running threads keep their niceness. If ``setpriv`` (util-linux) is missing
-    and this process is killed by SIGKILL, an engine that hangs survives; other engines quit when
-    their input ends.
+    ``setpriv`` and ``nice`` do not stay as processes: each of them executes the next program in its
+    own process. The niceness must be set before the program starts, because a later change does not
+    affect threads that already run. If ``setpriv`` (util-linux) is missing and SIGKILL kills this
+    process, an engine that hangs survives. Other engines quit when their input ends.
     """
     guard = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
     return [*guard, "nice", "-n", str(NICENESS), str(path)]

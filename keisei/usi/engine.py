@@ -28,7 +28,7 @@ from keisei.usi.spec import EngineSpec
 
 _Answer = TypeVar("_Answer", UsiOk, ReadyOk, BestMove)
 _DEBIAN = {"fairy-stockfish": "fairy-stockfish", "gpsusi": "gpsshogi"}
-"""Debian package of each engine. The package's folder is often not in ``PATH``."""
+"""Debian package of each engine. Debian's folder for engines is often not in ``PATH``."""
 
 
 class EngineError(Exception):
@@ -54,24 +54,24 @@ class Timeouts:
     usi: float = 10.0
     """Seconds from ``usi`` to ``usiok``; GUIs allow 2 to 10."""
     ready: float = 60.0
-    """Seconds from ``isready`` to ``readyok``, in which engines load their data."""
+    """Seconds from ``isready`` to ``readyok``. Engines load their data in this time."""
     move: float = 60.0
     """Seconds for a move that is limited only by nodes or depth."""
     margin: float = 10.0
-    """Seconds that a move may exceed its ``movetime`` or ``byoyomi``; engines have low priority."""
+    """Extra seconds after a move's ``movetime`` or ``byoyomi``, as engines have low priority."""
     stop: float = 5.0
     """Seconds from ``stop`` to the move of an abandoned search."""
     quit: float = 1.0
-    """Seconds from ``quit`` to the engine's exit. After that the engine is killed."""
+    """Seconds from ``quit`` to the engine's exit. An engine that still runs then is killed."""
 
 
 class Engine:
     """A running engine, as an async context manager. Other tasks may call only ``stop``.
 
-    The program runs at low priority in a process group of its own. This group is killed at the end
-    of the block in all cases. Any method may raise EngineTimeout or EngineGone; after EngineGone
-    the engine is unusable. If a timeout or a cancellation abandons a search, the next command first
-    ends that search and drops its late answer.
+    The program runs at low priority in a process group of its own. At the end of the ``async with``
+    block, this group is always killed. Any method may raise EngineTimeout or EngineGone. After
+    EngineGone the engine is unusable. If a timeout or a cancellation abandons a search, the next
+    command first waits for the late move of that search and drops this move.
 
     Args:
         spec: the program, its options and the limits of each move.
@@ -81,14 +81,14 @@ class Engine:
     def __init__(self, spec: EngineSpec, timeouts: Timeouts | None = None) -> None:
         self.spec = spec
         self.name = Path(spec.path).name
-        """The name that the engine sends; before that, the name of its file."""
+        """The name that the engine sent, or the name of its file if it has not sent a name yet."""
         self.author = ""
         self.options: dict[str, Option] = {}
-        """The engine's options; the keys are their names in lower case."""
+        """The engine's options, by their names in lower case."""
         self.info: Info | None = None
-        """The newest ``info`` of the current or last search that has a score or a variation.
+        """The newest ``info`` with a score or a variation, from the current or the last search.
 
-        Only the best variation of MultiPV counts, and no score that is only a bound."""
+        With MultiPV, only the best variation counts. Scores that are only bounds do not count."""
         self._timeouts = timeouts or Timeouts()
         self._greeted = False
         self._awaited: tuple[type[Message], asyncio.Future[Any]] | None = None
@@ -125,7 +125,7 @@ class Engine:
         """Tell the engine to quit. If an exception ends the block, kill the engine at once."""
         self._handle_gone("was closed")
         if kind is None:
-            self._child.listen()  # an engine whose output is full would not read "quit"
+            self._child.listen()  # an engine blocked by a full pipe can't read "quit"
             self._child.send("quit")
         await self._child.close(self._timeouts.quit if kind is None else 0)
 
@@ -143,8 +143,8 @@ class Engine:
         """Return the engine's move, unchecked. The caller must check that the move is legal.
 
         Args:
-            position: ``startpos moves 7g7f ...`` or ``sfen ... moves ...``, with all moves from the
-                start of the game, because engines need them to recognise repetitions.
+            position: ``startpos moves 7g7f ...`` or ``sfen ... moves ...``. Give all moves from the
+                start of the game, because engines need these moves to recognise repetitions.
         """
         await self._drop_late_move()
         limit = self.spec.seconds
@@ -192,7 +192,7 @@ class Engine:
         return set_option(option.name, value)
 
     def _similar_options(self, name: str) -> str:
-        """Return the end of a message: options with similar names, or else up to 20 options."""
+        """Return the end of an error message: similar options, or else up to 20 options."""
         near = difflib.get_close_matches(name.lower(), self.options, n=3, cutoff=0.5)
         names = [printable(self.options[each].name) for each in near or sorted(self.options)[:20]]
         if not names:
@@ -200,7 +200,7 @@ class Engine:
         return f"; near it: {', '.join(names)}" if near else f", only {', '.join(names)}"
 
     async def _drop_late_move(self) -> None:
-        """Wait for the move of an abandoned search, and drop it."""
+        """If the last search was abandoned, wait for its move, and drop this move."""
         if self._owes_move:
             await self._request(BestMove, self._timeouts.stop)
             self._owes_move = False

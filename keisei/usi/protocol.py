@@ -2,7 +2,7 @@
 
 Sources: the USI specification with Shogidokoro's extensions (hgm.nubati.net/usi.html), and the
 output of real engines. Engines write many lines that no specification describes. Therefore no
-function here raises an error: a line without a meaning gives None.
+function in this module raises an error. For a line without a meaning, ``parse`` returns None.
 """
 
 import re
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 LINE_LIMIT = 65_536
-"""Longest line in bytes; the rest of a longer line is dropped."""
+"""Length of the longest line, in bytes. The rest of a longer line is dropped."""
 UNKNOWN_MATE = 9_999
-"""Replaces the number of plies to a mate if the engine gives none (``score mate +``)."""
+"""Value of ``Info.mate`` if the engine does not give the number of plies (``score mate +``)."""
 
 OptionType = Literal["check", "spin", "combo", "button", "string", "filename"]
 _OPTION = re.compile(rf"name\s+(.+?)\s+type\s+({'|'.join(get_args(OptionType))})(?:\s+(.*))?")
@@ -44,7 +44,7 @@ class Option:
     def problem_with(self, value: str | None) -> str | None:
         """Return a message that says what is wrong with a value; None if the value is good.
 
-        The value of a button is None; the value of any other type is a text.
+        The value for an option of type ``button`` is None. The value for any other type is a text.
         """
         if (self.type == "button") != (value is None):
             return "takes no value" if self.type == "button" else "needs a value"
@@ -89,14 +89,14 @@ class Checkmate:
     """``checkmate``: the answer to ``go mate``."""
 
     moves: tuple[str, ...]
-    """The moves to mate; empty if the engine found none."""
+    """The moves that lead to mate; empty if the engine found no mate."""
     failure: str | None = None
     """``nomate``, ``timeout`` or ``notimplemented``; None if the engine gave moves."""
 
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """``info``: the state of a search. Scores are from the engine's side; None: not given."""
+    """``info``: the state of a search. Scores are from the engine's side. None means not given."""
 
     depth: int | None = None
     nodes: int | None = None
@@ -105,9 +105,9 @@ class Info:
     cp: int | None = None
     """Score in hundredths of a pawn."""
     mate: int | None = None
-    """Plies to mate, negative if the engine is mated; +-``UNKNOWN_MATE``: number unknown."""
+    """Plies to mate, negative if the engine is mated; +-``UNKNOWN_MATE`` if it gives no number."""
     pv: tuple[str, ...] = ()
-    """The principal variation, in which some engines write words such as ``pass``."""
+    """The principal variation. Besides moves, it may contain words such as ``pass``."""
     best: bool = True
     """Whether this is the best variation (MultiPV 1) and its score is not just a bound."""
 
@@ -116,12 +116,12 @@ Message = Identity | Option | UsiOk | ReadyOk | BestMove | Checkmate | Info
 
 
 def printable(text: str) -> str:
-    """Return an engine's text as one line that is safe to show on a terminal."""
+    """Return an engine's text, shortened to 200 characters, as one line for a terminal."""
     return "".join(c if c.isprintable() else " " for c in text[:200])
 
 
 def parse(line: str) -> Message | None:
-    """Return the message that a line of an engine contains; None if there is none."""
+    """Return the message in a line that an engine wrote; None if the line contains no message."""
     word, rest = _first_word(line)
     reader = _READERS.get(word)
     return reader(rest) if reader else None
@@ -223,7 +223,7 @@ _READERS: dict[str, Callable[[str], Message | None]] = {
 
 
 class Lines:
-    """Splits bytes into lines. Drops the bytes of a line after the first ``LINE_LIMIT``."""
+    """Splits bytes into lines. Drops all bytes of a line after its first ``LINE_LIMIT`` bytes."""
 
     def __init__(self) -> None:
         self._unfinished = bytearray()
@@ -244,7 +244,7 @@ class Lines:
 
 
 def set_option(name: str, value: str | None) -> str:
-    """Return the ``setoption`` command for an option. The value None presses a button."""
+    """Return the ``setoption`` command for an option. The value is None for a ``button``."""
     if value is None:
         return f"setoption name {name}"
     return f"setoption name {name} value {value or '<empty>'}"

@@ -2,7 +2,7 @@
 
 Sources: the USI specification with Shogidokoro's extensions (hgm.nubati.net/usi.html), and the
 behaviour of ShogiHome. ShogiHome ignores options with a space in the name, always sets ``USI_Hash``
-and ``USI_Ponder``, and sends ``go`` at once after ``usinewgame``.
+and ``USI_Ponder``, and sends ``go`` immediately after ``usinewgame``.
 """
 
 import math
@@ -33,10 +33,10 @@ OPTIONS = (
 _BY_NAME = {option.name.lower(): option for option in OPTIONS}
 _BY_NAME["usi_multipv"] = _BY_NAME["multipv"]
 _LIMITS = frozenset(("nodes", "depth", "movetime", "byoyomi", "btime", "wtime", "binc", "winc"))
-"""Words of ``go`` that limit a search, even if ``infinite`` is given too."""
+"""Words that limit the search of a ``go`` command, even if it contains ``infinite``, too."""
 _SET_OPTION = re.compile(r"name (.+?)(?: value(?: (.*))?)?")
 _LEAST_RATE = 1e-4
-"""Smallest distance of a win rate from 0 and 1, at which the score would be infinite."""
+"""Smallest distance of a win rate from 0 and 1. At 0 and 1 the score would be infinite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +54,14 @@ class Thinker(Protocol):
 
     @property
     def about(self) -> str:
-        """One line of text for people that names the checkpoint and the device."""
+        """One line of text for the user. It names the checkpoint and the device."""
 
     @property
     def declaration(self) -> "Rule":
         """The entering-king rule of the training games."""
 
     def assess(self, position: "Position") -> Assessment:
-        """Assess a position that has a legal move. The moves that led to the position matter."""
+        """Assess a position that has a legal move. The result depends on earlier moves, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +70,18 @@ class _Answer:
 
     move: str
     win_rate: float | None = None
-    """The network's win rate; 1 if the move mates, None if the rules chose the move."""
+    """The network's win rate, but 1 if the move mates, and None if the network was not asked."""
 
 
 class Session:
-    """A session with a GUI. No input raises an error; exceptions of ``load`` pass through.
+    """A session with a GUI. No input raises an error, but exceptions from ``load`` do pass.
 
     Args:
         name: the engine's name.
         load: function that returns the thinker for a device and a number of CPU threads. The first
-            ``isready`` or ``go`` calls it, not ``usi``, which needs an answer at once. A later
-            ``isready`` or ``go`` calls it again if these options have changed.
+            ``isready`` or ``go`` calls ``load``. ``usi`` does not, because a GUI expects the answer
+            to ``usi`` at once. A later ``isready`` or ``go`` calls ``load`` again if the device or
+            the number of threads has changed.
     """
 
     def __init__(self, name: str, load: Callable[[str, int], Thinker]) -> None:
@@ -93,12 +94,12 @@ class Session:
         self._random = random.Random()
         self._position = ["startpos"]
         self._pending: _Answer | None = None
-        """The answer to ``go infinite`` or ``go ponder``, which the GUI has not asked for yet."""
+        """The answer to ``go infinite`` or ``go ponder`` until the GUI asks for this answer."""
         self._bad_moves = 0
         """Number of consecutive own moves with a win rate below ``ResignWinRate``."""
 
     def hear(self, line: str) -> Iterator[str]:
-        """Yield the answers to a line. Send each answer before you ask for the next one."""
+        """Yield the answers to a line. Send each answer before you ask for the next answer."""
         word, *words = line.split() or [""]
         match word:
             case "usi":
@@ -161,8 +162,8 @@ class Session:
         return self._loaded[1]
 
     def _go(self, words: list[str]) -> Iterator[str]:
-        yield from self._stop()  # every ``go`` needs a ``bestmove``
-        if "mate" in words:  # before ``infinite``, for ``go mate infinite``
+        yield from self._stop()  # the previous ``go`` may still need its ``bestmove``
+        if "mate" in words:  # before ``infinite``, because of ``go mate infinite``
             yield "checkmate notimplemented"
             return
         thinker = yield from self._ready()
@@ -184,7 +185,7 @@ class Session:
         self._pending = None
 
     def _move_or_resign(self, answer: _Answer) -> str:
-        """Return the answer's move, or ``resign`` if the last moves were bad enough."""
+        """Return ``bestmove`` with the answer's move, or ``resign`` if the last moves were bad."""
         if answer.win_rate is not None:
             bad = 100 * answer.win_rate < int(self._values["ResignWinRate"])
             self._bad_moves = self._bad_moves + 1 if bad else 0
@@ -194,13 +195,13 @@ class Session:
 
     def _choose(self, thinker: Thinker) -> Generator[str, None, _Answer]:
         """Yield ``info`` lines about the position, and return the chosen move."""
-        # Imported only when needed, because it loads Numba, which takes time.
+        # Imported only when needed, because this import loads Numba, which takes time.
         from keisei.shogi import IllegalMoveError, Position, SfenError
 
         try:
             position = _set_up(self._position)
         except (SfenError, IllegalMoveError) as error:
-            # Do not move, because the move would be for another position.
+            # Any move would be for another position than the GUI's.
             yield say(f"no move: {error}")
             return _Answer("resign")
         rule = self._values["Declaration"]
@@ -228,8 +229,8 @@ class Session:
 def centipawns(value: float) -> int:
     """Convert a value, P(win) - P(loss), to the score that GUIs show, -5,526 to 5,526.
 
-    The win rate, in which a draw counts half, is 1 / (1 + exp(-score / 600)). Yamamoto found this
-    formula in Ponanza's games, and other shogi programs use it too.
+    The win rate, in which a draw counts as half a win, is 1 / (1 + exp(-score / 600)). Yamamoto
+    found this formula in Ponanza's games, and other shogi programs use this formula, too.
     """
     rate = min(max(_win_rate(value), _LEAST_RATE), 1 - _LEAST_RATE)
     return round(600 * math.log(rate / (1 - rate)))
@@ -242,7 +243,7 @@ def _win_rate(value: float) -> float:
 def _info_lines(assessment: Assessment, chosen: str, score: str, lines: int) -> Iterator[str]:
     """Yield the chosen move with the score, and the best other moves without a score.
 
-    The network assesses only the position, not each move.
+    The other moves have no score, because the network values only the position, not each move.
     """
     others = [item for item in assessment.moves if item[0] != chosen]
     shown = [(chosen, dict(assessment.moves)[chosen]), *others[: lines - 1]]

@@ -22,15 +22,15 @@ class EngineSpec:
     limits: tuple[tuple[str, int], ...]
     """Names and values of the limits of each move: at least one of ``LIMITS``."""
     options: tuple[tuple[str, str | None], ...] = ()
-    """Names and values of engine options; the value None presses a button."""
+    """Names and values of engine options. The value is None for a ``button`` option."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read ``usi:PATH?LIMIT=N&OPTION=VALUE&...``.
 
         ``nodes``, ``depth``, ``movetime`` and ``byoyomi`` limit each move. Every other name is an
-        option of the engine; write ``option.nodes`` for an option with the name ``nodes``. A name
-        without a value presses a button. Write ``%26`` for ``&`` and ``%25`` for ``%``.
+        option of the engine; write ``option.nodes`` for an option with the name ``nodes``. For an
+        option of type ``button``, write only the name. Write ``%26`` for ``&``, ``%25`` for ``%``.
 
         Raises:
             EngineSpecError: the text is wrong. The message is one line and says why.
@@ -60,7 +60,7 @@ class EngineSpec:
 
     @property
     def go(self) -> str:
-        """The USI command that starts a search with these limits."""
+        """The USI command that starts a search with the limits of this spec."""
         limits = dict(self.limits)
         clock = limits.pop("byoyomi", None)
         words = ["go"] if clock is None else [f"go btime 0 wtime 0 byoyomi {clock}"]
@@ -68,7 +68,7 @@ class EngineSpec:
 
     @property
     def seconds(self) -> float | None:
-        """Seconds that a move may take; None if only nodes or depth limit it."""
+        """Seconds that a move may take; None if only nodes or depth limit the move."""
         times = [value for name, value in self.limits if name in {"movetime", "byoyomi"}]
         return max(times) / 1000 if times else None
 
