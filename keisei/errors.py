@@ -10,11 +10,11 @@ class InboxFull(RuntimeError):
 
 
 class OutboxOverflow(RuntimeError):
-    """The queue to the event loop is full, and the next event must be kept. The loop is too slow."""
+    """The event loop is too slow: its queue has no room for an event that must be kept."""
 
 
 class KeyReused(ValueError):
-    """An idempotency key came with a request, and it had come before with a different request."""
+    """A request has the idempotency key of an earlier, different request."""
 
 
 class TrainingFailed(RuntimeError):

@@ -186,7 +186,7 @@ class Evaluation(Event):
     opponent: str = ""
     """The opponent's name."""
     games: int = 0
-    """Number of games that the evaluation plays in all its matches."""
+    """Largest number of games that the evaluation may play in all its matches together."""
     progress: float = 0.0
     """Number of ended games divided by ``games``, from 0 to 1."""
     score: float | None = None
@@ -207,7 +207,7 @@ class Evaluation(Event):
     measured: int | None = None
     """Step of the weights that play as ``current``; None until these weights are copied."""
     players: dict[str, str] = field(default_factory=dict)
-    """Checkpoint's path by network's name. A path inside the run is relative to the run's folder."""
+    """Checkpoint paths by network names. Paths inside the run are relative to the run's folder."""
 
     @property
     def keep(self) -> bool:
