@@ -204,7 +204,7 @@ class DetectorSettings(Section):
     declarations: Reaction = "alert"
     """Reaction when more than 70 % of the games end by declaration."""
     truncation: Reaction = "alert"
-    """Reaction when over 50 % of games are truncated and this share rose by over 0.3."""
+    """Reaction when over 50 % of games are truncated and this share has risen by over 0.3."""
     value_useless: Reaction = "alert"
     """Reaction when always predicting the mean result would be better than the value head."""
     explained_variance: Reaction = "alert"

@@ -25,11 +25,11 @@ FILES = 10
 RUN_LOGGER = "keisei"
 """Name of the logger that writes a run's events into the log."""
 ALSO_EVENTS = (RUN_LOGGER, "keisei.feed.supervise")
-"""Loggers whose warnings are also sent as events. ``forward`` skips these, to avoid duplicates."""
+"""Loggers whose warnings are events already. Therefore ``forward`` skips these warnings."""
 WAITING = 10_000
-"""Largest number of log records that wait for the disk. Further records are dropped, counted."""
+"""Largest number of log records in the queue. Further records are dropped and counted."""
 BURST, A_SECOND = 100, 10
-"""Rate limit of all records except the run's: size of a burst, and later records per second."""
+"""Rate limit for all records except the run's: records in a burst, then records per second."""
 FRAMES = 30
 """Largest number of stack frames in a written traceback; the innermost frames are written."""
 CONSOLE_SECONDS = 2.0
@@ -40,7 +40,7 @@ CONSOLE_CHARACTERS = 1000
 The log file contains the full text."""
 
 OnWarning = Callable[[str, Literal["warning", "error"], str], None]
-"""A function that is called with a logger's name, and the level and message of a log line."""
+"""A function that is called with a logger's name, a level and a message."""
 
 _SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
@@ -146,8 +146,8 @@ class _Writer(QueueHandler):
     queue: "queue.SimpleQueue[logging.LogRecord]"
 
     def __init__(self, target: logging.Handler) -> None:
-        # Not a `Queue`, which could deadlock: a finaliser may log while its thread is inside `put`
-        # and has the queue's lock. A `SimpleQueue` allows this.
+        # A `Queue` could deadlock: a finaliser may log while its own thread is inside `put` and has
+        # the queue's lock. `SimpleQueue.put` is reentrant.
         super().__init__(queue.SimpleQueue())
         self._target = target
         self._listener: QueueListener | None = QueueListener(self.queue, target)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, NamedTuple
 
 RESIGN_AFTER = 3
-"""Number of consecutive moves at which a network must expect to lose before it resigns."""
+"""Number of its consecutive moves at which a network must expect a loss before it resigns."""
 
 
 def rule(default: Any, description: str) -> Any:

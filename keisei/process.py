@@ -51,7 +51,7 @@ def openmp_is_set() -> bool:
 
 
 def keep_freed_memory() -> bool:
-    """Make glibc keep freed memory for later use. Return whether the C library accepted this.
+    """Make glibc keep freed memory for later use. Return whether glibc accepted the change.
 
     A training step on the CPU allocates and frees blocks of some megabytes. By default glibc maps
     new memory for each block, and the page faults in this memory take a fifth of the step's time.

@@ -17,7 +17,7 @@ from keisei.hint import did_you_mean
 
 ENV_PREFIX = "KEISEI_"
 RENAMED = {"ppo.declaration": "ppo.declaration_reward"}
-"""New names by old names of renamed settings. An old name and its new name share the section."""
+"""The new name of each renamed setting, by the old name. Both names have the same section."""
 
 _log = logging.getLogger(__name__)
 

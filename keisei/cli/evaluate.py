@@ -274,7 +274,7 @@ async def _play(
 
 
 def _fail(error: Exception) -> NoReturn:
-    """Raise the error; as a CommandError, which has an exit code, if the error is a known one."""
+    """Raise the error. Turn a known error into a CommandError, which has an exit code."""
     from keisei.usi import EngineError, EngineStartError
 
     with process.problems():

@@ -98,7 +98,7 @@ def _elo(match: dict[str, Any]) -> str:
 
 
 def live_table(tournament: "Tournament") -> AbstractContextManager[Any]:
-    """Return a context manager that shows a table of the matches while stderr is a terminal."""
+    """Return a context manager that shows a table of the matches if stderr is a terminal."""
     if not sys.stderr.isatty():
         return nullcontext()
     from rich.console import Console

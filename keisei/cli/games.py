@@ -83,7 +83,7 @@ def _write(games: "Iterable[tuple[str, GameToWrite]]", form: str, out: Path | No
     """Write each game to its own file in ``out``, or to stdout. Return the number of games."""
     from keisei.records import write
 
-    # Programs read the encoding of .kif as Shift_JIS and that of .kifu as UTF-8.
+    # Other programs expect Shift_JIS in .kif files and UTF-8 in .kifu files.
     ending, text_of = {
         "kif": (".kifu", write.write_kif),
         "csa": (".csa", write.write_csa),

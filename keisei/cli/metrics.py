@@ -31,7 +31,7 @@ _TABLE_KEYS = (
 _ALWAYS = ("step", "iteration", "time")
 
 Row = dict[str, Any]
-"""An iteration: ``step``, ``iteration``, ``time`` (seconds since 1970) and metrics, maybe NaN."""
+"""``step``, ``iteration``, ``time`` (seconds since 1970) and metrics. A metric may be NaN."""
 
 
 def add_parser(subparsers: "_SubParsersAction[Any]") -> None:

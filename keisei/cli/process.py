@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LOG_FILE = "keisei.log"
 LEAVE_SECONDS = 25.0
-"""Longest time of a stop in seconds; service managers wait at least 30 seconds, then kill."""
+"""Longest time of a stop in seconds, less than the 30 that service managers usually allow."""
 
 ECHO_SECONDS = 0.5
 """Seconds during which a repetition of the first signal is ignored.
@@ -47,7 +47,7 @@ def set_up() -> None:
     """Prepare the process for a run or a network. Call this before torch is imported."""
     if "torch" not in sys.modules:  # a Python program that calls a command may have imported torch
         prepare_process()
-    # Otherwise the garbage collector would visit all of torch's objects at exit, which takes a second.
+    # Otherwise the garbage collector would spend a second at exit on visiting torch's objects.
     atexit.register(gc.freeze)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from keisei.config import Settings
 
 PLAIN_SECONDS = 10
-"""Least seconds between two text lines of metrics, so that they do not flood stderr."""
+"""Least number of seconds between two text lines of metrics. More lines would flood stderr."""
 
 HURRY_SECONDS = 2
 """Longest time in seconds for which a stop waits for the reader of a full pipe."""
@@ -100,7 +100,7 @@ class ProgressTable:
         for event in events:
             if event.topic != "board":
                 while not room.poll(200):  # milliseconds
-                    from_thread.check_cancelled()  # raises if the run waits no longer for this thread
+                    from_thread.check_cancelled()  # raises when the run gives up the wait
                     if time.monotonic() > self._give_up:
                         return
                 self._view.show(event)
@@ -191,7 +191,7 @@ class _Lines:
         """Do nothing, because there is nothing to release."""
 
     def show(self, event: Event) -> None:
-        """Print the event. Skip an iteration too soon after the last printed iteration."""
+        """Print the event. Skip an iteration that ends too soon after the printed one."""
         text = _notice(event)
         if isinstance(event, Iteration):
             share = self._progress.at(event)
