@@ -93,7 +93,7 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name on first use (PEP 562), so that ``import keisei`` stays fast."""
+    """Import a public name when it is first used (PEP 562), to keep ``import keisei`` fast."""
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOME[name]), name)

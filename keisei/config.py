@@ -1,7 +1,7 @@
 """The settings of a run: defaults, TOML files, environment variables, command-line flags.
 
-Each of these sources overrides the ones before it. Environment variables have names such as
-``KEISEI_PPO__GAMMA``. An unknown key is an error in every source.
+A later source overrides the earlier sources. For example, the environment variable
+``KEISEI_PPO__GAMMA`` sets ``ppo.gamma``. An unknown key is an error in every source.
 """
 
 import re
@@ -61,7 +61,7 @@ Engines = Annotated[dict[str, str], BeforeValidator(parse_table), NoDecode]
 
 
 class Section(BaseModel):
-    """A group of settings. The docstring below a setting has one line and is its description."""
+    """A group of settings. The one-line docstring below a setting describes the setting."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
@@ -70,7 +70,7 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _read_whole_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """Turn the text that a flag or the environment gives for a whole number into a number."""
+        """Turn text from a flag or the environment into a number, for a whole-number setting."""
         wanted = cls.model_fields[info.field_name or ""].annotation
         return parse_whole_number(value) if wanted is int and isinstance(value, str) else value
 
@@ -87,35 +87,35 @@ class Run(Section):
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of all random generators of the run."""
     checkpoint_seconds: float = Field(default=60, gt=0)
-    """Seconds between checkpoints."""
+    """Seconds between two checkpoints."""
     checkpoints_kept: int = Field(default=5, ge=1)
-    """Number of newest checkpoints to keep; older ones stay while the run needs them."""
+    """Number of newest checkpoints to keep; the run also keeps older checkpoints that it needs."""
     games_recorded: int = Field(default=32, ge=1)
-    """Number of self-play games per recorded game."""
+    """Number of self-play games out of which one game is recorded."""
 
 
 class Schedule(Section):
-    """Settings with a ``*_final`` value change linearly from the first value to the final one."""
+    """The schedule on which a setting ``x`` changes linearly to the value ``x_final``."""
 
     steps: int = Field(default=1_500_000, gt=0)
-    """Steps over which a scheduled setting changes from its first value to its final value."""
+    """Number of steps after which every scheduled setting has reached its final value."""
 
 
 class Env(Section):
-    """The self-play games."""
+    """How self-play games begin and end, and how many are played at the same time."""
 
     games: int = Field(default=128, ge=1, le=65_536)
     """Number of games that are played at the same time."""
     max_ply: int = Field(default=256, ge=16, le=512)
     """Plies after which a game is truncated; a truncated game does not count as a draw."""
     declaration: Literal["27", "24", "none"] = "27"
-    """Entering-king declaration rule: 27 or 24 points, or none."""
+    """Rule for the entering-king declaration: 27 (points), 24 (points) or none."""
     reset_share: Share = 0.65
     """Share of games that begin from a mid-game position: value at the start of the schedule."""
     reset_share_final: Share = 0.65
     """Share of games that begin from a mid-game position: value at the end of the schedule."""
     reset_depth: int = Field(default=180, ge=0, le=512)
-    """Largest number of random plies that lead to a mid-game position."""
+    """Largest number of random plies that are played to reach a mid-game position."""
     reset_pool: int = Field(default=2048, ge=1)
     """Number of mid-game positions in the pool that games begin from."""
     reset_refresh: int = Field(default=20, ge=1)
@@ -125,10 +125,10 @@ class Env(Section):
 
 
 class Net(Section):
-    """The network."""
+    """Kind and size of the network."""
 
     kind: str = "se_resnet"
-    """Kind of network: se_resnet, resnet, transformer, mlp or one from an installed package."""
+    """Kind of network: se_resnet, resnet, transformer, mlp or a kind that a package adds."""
     blocks: int = Field(default=2, ge=1, le=80)
     """Number of blocks in the network's trunk."""
     channels: int = Field(default=32, ge=8, le=1024, multiple_of=8)
@@ -136,7 +136,7 @@ class Net(Section):
 
 
 class PPO(Section):
-    """Proximal policy optimisation."""
+    """Learning by proximal policy optimisation (PPO)."""
 
     rollout_plies: int = Field(default=32, ge=1, le=1024)
     """Number of plies that each game adds to a rollout."""
@@ -151,7 +151,7 @@ class PPO(Section):
     weight_decay: float = Field(default=1e-4, ge=0)
     """AdamW's decoupled weight decay."""
     gamma: float = Field(default=0.98, gt=0, le=1)
-    """Discount factor per ply; below 1, an early win is worth more than a late one."""
+    """Discount factor per ply; below 1, an early win is worth more than a late win."""
     gae_lambda: Share = 0.8
     """Lambda of the negamax GAE (generalised advantage estimation)."""
     clip: float = Field(default=0.2, gt=0, lt=1)
@@ -159,62 +159,62 @@ class PPO(Section):
     value_coefficient: float = Field(default=1.0, ge=0)
     """Weight of the value loss."""
     entropy: float = Field(default=0.01, ge=0)
-    """Weight of the entropy bonus at the start of the schedule."""
+    """Weight that the entropy bonus has when the schedule starts."""
     entropy_final: float = Field(default=0.01, ge=0)
-    """Weight of the entropy bonus at the end of the schedule."""
+    """Weight that the entropy bonus has when the schedule ends."""
     grad_clip: float = Field(default=0.5, gt=0)
     """Largest gradient norm; a larger gradient is scaled down to this norm."""
     material: float = Field(default=0.5, ge=0)
-    """Weight of material in the bootstrap value at the start of the schedule."""
+    """Weight that material has in the bootstrap value when the schedule starts."""
     material_final: float = Field(default=0.2, ge=0)
-    """Weight of material in the bootstrap value at the end of the schedule."""
+    """Weight that material has in the bootstrap value when the schedule ends."""
     declaration_reward: Share = 0.3
-    """Reward of a win by declaration. Below 1, the reward of a mate, agents learn to mate too."""
+    """Reward of a declaration win. Below 1 (the reward of a mate), agents learn to mate too."""
 
 
 class OpponentSettings(Section):
-    """Frozen copies of the network, which play some of the training games."""
+    """Frozen copies of the network that play some of the training games."""
 
     share: Share = 0.0
     """Share of games that are played against a frozen copy of the network; 0 = none."""
     every: int = Field(default=50, ge=1)
-    """Iterations after which a new copy is made and the copies that play are chosen again."""
+    """Number of iterations after which a copy is made and the playing copies are chosen anew."""
     recent: int = Field(default=4, ge=1)
-    """Number of newest copies to keep; all of them are equally likely to be chosen."""
+    """Number of newest copies to keep; all these copies are equally likely to be chosen."""
     history: int = Field(default=12, ge=0)
-    """Number of older copies to keep; a copy that still wins is chosen more often."""
+    """Number of older copies to keep; the more games a copy wins, the more often it is chosen."""
     active: int = Field(default=2, ge=1)
     """Number of copies that play at the same time."""
 
 
 class DetectorSettings(Section):
-    """How the run reacts when learning goes wrong: one setting for each detector.
+    """How the run reacts when learning goes wrong. Each detector has one setting.
 
-    ``ignore`` does nothing. ``alert`` sends an alert. ``rollback`` sends an alert and goes back to
-    the weights of a good checkpoint. ``stop`` sends an alert and ends the run, whose checkpoints
-    stay.
+    ``ignore`` does nothing. ``alert`` sends an alert. ``rollback`` sends an alert and restores the
+    weights of a good checkpoint. ``stop`` sends an alert and ends the run. The run's checkpoints
+    stay in any case.
     """
 
     entropy_collapse: Reaction = "alert"
-    """Reaction when the policy's entropy falls below 5 % of its maximum."""
+    """Reaction when the policy's entropy falls below 5 % of the largest possible entropy."""
     entropy_swamp: Reaction = "alert"
-    """Reaction when the policy's entropy has risen from its lowest value by 25 % of its maximum."""
+    """Reaction when entropy / largest possible entropy has risen by 0.25 from its lowest value."""
     draws: Reaction = "alert"
     """Reaction when more than 30 % of the games end by repetition."""
     declarations: Reaction = "alert"
     """Reaction when more than 70 % of the games end by declaration."""
     truncation: Reaction = "alert"
-    """Reaction when over 50 % of games are truncated, after a rise by 30 percentage points."""
+    """Reaction when over 50 % of games are truncated and this share has risen by over 0.3."""
     value_useless: Reaction = "alert"
-    """Reaction when the value head predicts worse than a constant, the mean result, would."""
+    """Reaction when always predicting the mean result would be better than the value head."""
     explained_variance: Reaction = "alert"
     """Reaction when the explained variance of the returns is negative."""
     first_mover: Reaction = "alert"
-    """Reaction when black clearly wins over 60 % or under 45 % of the decisive games."""
+    """Reaction when black's share of the wins is clearly above 60 % or clearly below 45 %."""
     ratio: Reaction = "alert"
-    """Reaction when the probability ratio is not 1 before the first optimiser step."""
+    """Reaction when PPO's probability ratio is not 1 before the first optimiser step."""
     nonfinite: Reaction = "alert"
-    """Reaction when a loss or gradient is not finite; the minibatch is skipped in any case."""
+    """Reaction when a loss or gradient is NaN or infinite; its minibatch is always skipped."""
     nonfinite_stop: int = Field(default=10, ge=1)
     """Number of consecutive skipped minibatches after which the run ends."""
     rollbacks: int = Field(default=3, ge=0)
@@ -222,14 +222,14 @@ class DetectorSettings(Section):
 
 
 class Compute(Section):
-    """How the machine is used. ``auto`` is resolved once, and ``run.toml`` keeps the result."""
+    """How the machine is used. A new run replaces ``auto`` and 0 by values for the machine."""
 
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the network's layers: auto, float32 or bfloat16; weights stay float32."""
     threads: int = Field(default=0, ge=0, le=256)
-    """Number of torch's CPU threads; 0 = one for each core."""
+    """Number of torch's CPU threads; 0 = one thread for each core."""
     compile: bool = False
-    """Whether to use torch.compile; on a GPU it uses CUDA graphs."""
+    """Whether to use torch.compile, and on a GPU also CUDA graphs."""
 
 
 class EvaluationSettings(Section):
@@ -238,33 +238,33 @@ class EvaluationSettings(Section):
     share: Share = 0.1
     """Largest share of the device's time that evaluations take from training."""
     every_steps: int = Field(default=0, ge=0)
-    """Steps between two regular evaluations of the network; 0 = none."""
+    """Steps between two regular evaluations; 0 = the number of steps starts no evaluation."""
     every_minutes: float = Field(default=0, ge=0)
-    """Minutes between two regular evaluations of the network; 0 = none."""
+    """Minutes between two regular evaluations; 0 = the clock starts no evaluation."""
     strategy: str = "gauntlet"
     """Strategy of the regular evaluations: gauntlet, or another installed strategy."""
     opponents: Names = ("random", "material")
-    """Opponents in regular evaluations: random, material, runs, checkpoints or engines' names."""
+    """Opponents in regular evaluations: random, material, runs, checkpoints or names of engines."""
     games: int = Field(default=200, ge=2, multiple_of=2)
     """Number of games in each match of the regular evaluations."""
     promotion_games: int = Field(default=1000, ge=0, multiple_of=2)
     """Largest number of games in each SPRT against the run's best network; 0 = no SPRT."""
     promotion_elo: float = Field(default=20, gt=0, le=800)
-    """Elo difference of H1 in the SPRT against the run's best network; H0 is +0."""
+    """Elo difference under H1 in the SPRT against the run's best network; under H0 it is 0."""
     memory_mib: int = Field(default=1024, ge=1)
     """Memory limit, in MiB, for the weights of the networks that evaluations load."""
     batch: int = Field(default=4096, ge=1)
     """Largest number of positions that evaluations send to a network at once."""
     engines: Engines = {}
-    """Engines by name; each value is written usi:PATH?nodes=500&OPTION=VALUE."""
+    """Engines by name; each engine is written usi:PATH?nodes=500&OPTION=VALUE."""
     concurrency: int = Field(default=1, ge=1, le=64)
-    """Number of games played at once against an engine; each game has its own engine process."""
+    """Number of games at once against an engine; each game has an engine process of its own."""
     max_ply: int = Field(default=512, ge=16, le=512)
     """Plies after which a game of an evaluation is stopped and counts as capped."""
 
 
 class Server(Section):
-    """The web service."""
+    """Where the web service listens, and which requests it accepts."""
 
     host: str = "127.0.0.1"
     """Address that the server listens on; only loopback is allowed."""
@@ -277,10 +277,10 @@ class Server(Section):
 
 
 class LogSettings(Section):
-    """Logging."""
+    """Which log lines are written."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """Lowest level of log lines that are written: debug, info, warning or error."""
+    """Lowest level of the log lines that are written: debug, info, warning or error."""
 
 
 class Settings(BaseSettings):
@@ -327,9 +327,9 @@ class Settings(BaseSettings):
     ) -> Self:
         """Read the settings from TOML files, the environment and ``overrides``.
 
-        Each source overrides the ones before it. ``path``: one file or several. ``overrides`` maps
-        dotted keys (``"ppo.gamma"``) to values or to texts that are parsed. Raises SettingsError,
-        which names the source, key, bound and value.
+        A later source overrides the earlier sources. ``path`` is one file or a sequence of files.
+        ``overrides`` maps dotted keys (``"ppo.gamma"``) to values, or to texts that ``load`` turns
+        into values. Raises SettingsError, whose message names the source, key, bound and value.
         """
         paths = [path] if isinstance(path, str | Path) else path or []
         layers = read_layers(cls, paths, overrides or {})

@@ -1,20 +1,20 @@
-"""Exceptions that several layers share, one for each meaning."""
+"""Exceptions that several layers of Keisei raise or catch."""
 
 
 class NotRunning(RuntimeError):
-    """The run cannot do this now, because it has not started yet or has already ended."""
+    """The run cannot obey a request, because the run has not started yet or has already ended."""
 
 
 class InboxFull(RuntimeError):
-    """Too many requests are waiting for the device thread. Try again in a moment."""
+    """Too many requests are waiting for the device thread. Send the request again in a moment."""
 
 
 class OutboxOverflow(RuntimeError):
-    """The queue to the event loop has no room for an event that must be kept: the loop is slow."""
+    """The event loop is too slow: its queue has no room for an event that must be kept."""
 
 
 class KeyReused(ValueError):
-    """An idempotency key was used again with a different request."""
+    """A request has the idempotency key of an earlier, different request."""
 
 
 class TrainingFailed(RuntimeError):
@@ -26,9 +26,9 @@ class TrainingFailed(RuntimeError):
 
 
 def unwrap(error: BaseException) -> BaseException:
-    """Return the inner exception if an exception group has only one; else return ``error``.
+    """Return the inner exception if ``error`` is a group of one exception; else return ``error``.
 
-    Groups may be nested. The inner exception's name says what happened, the group's does not.
+    Groups may be nested. Only the inner exception's name says what happened.
     """
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]

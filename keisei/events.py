@@ -1,8 +1,9 @@
 """The events of a run: its state, metrics, boards, games, evaluations, alerts and log lines.
 
-Every event is a frozen dataclass. Clients subscribe to its ``topic``. ``event`` is its name in the
-event stream (the ``event:`` line), and ``to_dict()`` returns its JSON payload, which contains the
-name too. This module imports no other module of Keisei.
+Every event is a frozen dataclass. Clients subscribe to topics and receive the events of these
+topics. The property ``event`` is the event's name in the event stream (the ``event:`` line).
+``to_dict()`` returns the event's JSON payload, which also contains the name. This module imports no
+other module of Keisei.
 """
 
 import json
@@ -36,13 +37,13 @@ TOPICS: tuple[Topic, ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Base class of all events; an event is something that happened in a run."""
+    """Base class of all events. An event describes something that happened in a run."""
 
     topic: ClassVar[Topic]
     run: str
     """Id of the run."""
     step: int
-    """Plies that the run had trained on before the event, summed over all games."""
+    """Number of plies that the run had trained on before the event, over all games."""
     time: float
     """Seconds since the epoch (1970-01-01 UTC)."""
 
@@ -53,18 +54,18 @@ class Event:
 
     @property
     def keep(self) -> bool:
-        """Whether the event must be kept. Under load, other events are dropped and counted."""
+        """Whether the event must be kept. Full queues drop the other events and count them."""
         return True
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON payload: ``event`` and all public fields, with tuples as lists."""
+        """Return the JSON payload: the event's name and public fields. Tuples become lists."""
         public = {f.name: tuples_as_lists(getattr(self, f.name)) for f in fields(self) if f.repr}
         return {"event": self.event, **public}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status(Event):
-    """The run's state changed, or a checkpoint was saved, or the event stream begins or ends."""
+    """A change of the run's state, a saved checkpoint, or the begin or end of an event stream."""
 
     topic: ClassVar[Topic] = "status"
     kind: Literal[
@@ -93,8 +94,8 @@ class Status(Event):
 class Failed(Status):
     """The run failed with an exception.
 
-    The event contains only text, because a traceback object would keep the tensors of its stack
-    frames in memory.
+    The event contains the traceback as text. A traceback object would keep the tensors of all
+    its stack frames in memory.
     """
 
     kind: Literal["failed"] = "failed"
@@ -106,7 +107,7 @@ class Failed(Status):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reset(Status):
-    """Tells a client that it missed events. The client must read the history again."""
+    """Tells a client that the client missed events and must read the history again."""
 
     kind: Literal["reset"] = "reset"
     oldest: str = ""
@@ -120,10 +121,10 @@ class Iteration(Event):
     topic: ClassVar[Topic] = "metrics"
     iteration: int
     values: dict[str, float]
-    """Values by name of the metric (``train/kl`` ...); a value may be NaN."""
+    """Values by the metrics' names (such as ``train/kl``); a value may be NaN."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON payload, with null for NaN and infinities, which JSON does not have.
+        """Return the JSON payload, with null in place of NaN and infinity, which JSON lacks.
 
         The payload's ``nonfinite`` lists the names of the metrics that became null.
         """
@@ -148,9 +149,9 @@ class Board(Event):
     """The move that led to the position, in USI; None at the start of a game."""
     ply: int
     value: float | None
-    """P(win) - P(loss) for the side to move, in [-1, 1]."""
+    """P(win) - P(loss) of the side to move, from -1 to 1; None if the value is unknown."""
     top_moves: tuple[tuple[str, float], ...] = ()
-    """The most probable moves, best first: (USI, probability)."""
+    """The most probable moves as (USI, probability), the most probable move first."""
 
     @property
     def keep(self) -> bool:
@@ -164,49 +165,49 @@ class Game(Event):
     topic: ClassVar[Topic] = "game"
     id: int
     result: Literal["black", "white", "draw", "capped"]
-    """The winner (black is sente), ``draw``, or ``capped`` (the maximum ply was reached)."""
+    """The winner (black is sente), ``draw``, or ``capped`` if the game reached the maximum ply."""
     reason: str
-    """Reason: checkmate, no_moves, repetition, perpetual_check, declaration or max_ply."""
+    """Why it ended: checkmate, no_moves, repetition, perpetual_check, declaration or max_ply."""
     plies: int
     black: str = "self"
     white: str = "self"
     record: str = field(default="", repr=False)
-    """The game as ``sfen ... moves ...``; stored in the database, but not part of the payload."""
+    """The game as ``sfen ... moves ...``. The database stores this text; the payload omits it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation(Event):
-    """The progress or the end of an evaluation."""
+    """A new state of an evaluation, or its progress."""
 
     topic: ClassVar[Topic] = "eval"
     id: str
     state: Literal["queued", "running", "done", "failed", "cancelled", "interrupted"] = "queued"
-    """``interrupted``: the process ended before the evaluation did; a resumed run continues it."""
+    """``interrupted``: the process ended too early; a resumed run continues the evaluation."""
     opponent: str = ""
     """The opponent's name."""
     games: int = 0
-    """Number of games that the evaluation plays in total."""
+    """Largest number of games that the evaluation may play in all its matches together."""
     progress: float = 0.0
-    """Share of the games that have ended, 0 to 1."""
+    """Number of ended games divided by ``games``, from 0 to 1."""
     score: float | None = None
-    """(wins + (draws + capped) / 2) / (games that have ended)."""
+    """(wins + (draws + capped games) / 2) / (number of games that have ended)."""
     interval: tuple[float, float] | None = None
     """95 % confidence interval of the score."""
     result: dict[str, Any] | None = None
-    """When ``done``: how many games ended with each result and for each reason.
+    """How many games ended with each result and for each reason; None until the state is ``done``.
 
-    An evaluation of several matches has an entry for each match, and ratings.
+    If the evaluation has several matches, ``result`` has an entry for each match, and ratings.
     """
     message: str = ""
-    """Reason why the evaluation failed, or another remark for people."""
+    """Reason why the evaluation failed, or another remark for the people who watch the run."""
     strategy: str = "single"
-    """Name of the strategy that decides who plays whom."""
+    """Name of the strategy that decides which players meet in the matches."""
     spec: dict[str, Any] | None = None
-    """The request: a ``keisei.evaluation.spec.EvaluationSpec`` as a dictionary."""
+    """The requested ``keisei.evaluation.spec.EvaluationSpec`` as a dictionary."""
     measured: int | None = None
-    """Step of the weights that play as ``current``; None until they are copied."""
+    """Step of the weights that play as ``current``; None until these weights are copied."""
     players: dict[str, str] = field(default_factory=dict)
-    """Path of each network's checkpoint, by name; paths of this run are relative to its folder."""
+    """Checkpoint paths by network names. Paths inside the run are relative to the run's folder."""
 
     @property
     def keep(self) -> bool:
@@ -214,14 +215,14 @@ class Evaluation(Event):
 
 
 EVALUATION_OVER = ("done", "failed", "cancelled")
-"""Final states: an evaluation in one of them never changes its state again."""
+"""Final states. An evaluation in a final state never changes its state again."""
 EVALUATION_ENDED = (*EVALUATION_OVER, "interrupted")
 """States after which this process sends no more events of the evaluation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert(Event):
-    """A warning or a remark that a person should read."""
+    """A warning or remark that the people who watch the run should read."""
 
     topic: ClassVar[Topic] = "alert"
     name: str
@@ -246,10 +247,10 @@ class Log(Event):
 
 
 def dumps(content: Any, **style: Any) -> str:
-    """Return ``content`` as JSON, with null for NaN and infinities.
+    """Return ``content`` as JSON, with null in place of NaN and infinity.
 
-    JSON has no such numbers, and a browser's parser rejects them. ``style``: keyword arguments
-    for ``json.dumps``.
+    JSON lacks NaN and infinity, and a browser's parser rejects such numbers. ``style``: keyword
+    arguments for ``json.dumps``.
     """
     try:
         return json.dumps(content, allow_nan=False, **style)
@@ -266,7 +267,7 @@ def _null_for_nonfinite(value: Any) -> Any:
 
 
 def tuples_as_lists(value: Any) -> Any:
-    """Return a copy of a value in which all tuples are lists, as JSON would give it back."""
+    """Return a copy of ``value`` with lists in place of all tuples, because JSON has no tuples."""
     if isinstance(value, tuple | list):
         return [tuples_as_lists(item) for item in value]
     if isinstance(value, dict):

@@ -1,8 +1,8 @@
 """Set up logging for the whole process: lines on stderr, JSON lines in ``keisei.log``.
 
-Only the program that owns the process sets up logging; an embedded run never does.
+Only the program that owns the process sets up logging. A run inside another program never does.
 
-Log an event's name and values, not a sentence: ``log.info("iteration", step=..., kl=...)``.
+A log call has a name and values, not a sentence: ``log.info("iteration", step=..., kl=...)``.
 """
 
 import errno
@@ -23,22 +23,24 @@ import structlog
 FILE_BYTES = 10_000_000
 FILES = 10
 RUN_LOGGER = "keisei"
-"""Name of the logger that a run's events are written to."""
+"""Name of the logger that writes a run's events into the log."""
 ALSO_EVENTS = (RUN_LOGGER, "keisei.feed.supervise")
-"""Loggers whose warnings are also events of the run; ``forward`` skips them: no duplicates."""
+"""Loggers whose warnings are events already. Therefore ``forward`` skips these warnings."""
 WAITING = 10_000
-"""Largest number of log records that wait for the disk; more are dropped and counted."""
+"""Largest number of log records in the queue. Further records are dropped and counted."""
 BURST, A_SECOND = 100, 10
-"""Limits for all loggers except the run's: records at once, and records per second after that."""
+"""Rate limit for all records except the run's: records in a burst, then records per second."""
 FRAMES = 30
-"""Number of innermost stack frames that a written traceback contains."""
+"""Largest number of stack frames in a written traceback; the innermost frames are written."""
 CONSOLE_SECONDS = 2.0
-"""Seconds to wait while nobody reads stderr; after that, lines for stderr are dropped."""
+"""Seconds to wait for a reader of stderr; after these seconds, lines for stderr are dropped."""
 CONSOLE_CHARACTERS = 1000
-"""Longest text on stderr; the log file has the full text. A pipe never splits such a line."""
+"""Largest number of characters of a text on stderr, so that a pipe never splits a line.
+
+The log file contains the full text."""
 
 OnWarning = Callable[[str, Literal["warning", "error"], str], None]
-"""Called with the name, level and message of a log line."""
+"""A function that is called with a logger's name, a level and a message."""
 
 _SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
@@ -51,19 +53,19 @@ _SHARED: list[Any] = [
 
 
 class Logging:
-    """Writes lines for people to stderr and, as soon as a run exists, JSON lines to ``keisei.log``.
+    """Writes log lines to stderr and, after ``add_file``, JSON lines to ``keisei.log``.
 
-    The process's entry point uses it as a context manager around the whole program. It sets the
-    root logger, structlog's configuration and the capture of warnings, and undoes this at the end.
-    Separate threads format and write, so that neither a slow disk nor a long traceback delays the
-    event loop. Tracebacks are written only to the file, without the values of variables; stderr
-    gets the exception's type and text.
+    The process's entry point uses this context manager around the whole program. At the start it
+    sets up the root logger, structlog and the capture of warnings. At the end it undoes this setup.
+    Separate threads format and write the lines, so that neither a slow disk nor a long traceback
+    delays the event loop. Only the file contains tracebacks, and they do not show the values of
+    variables. On stderr an exception is written as its type and text.
     """
 
     def __init__(
         self, level: str = "info", on_console: Callable[[logging.LogRecord], bool] | None = None
     ) -> None:
-        """``level``: debug, info, warning or error. ``on_console``: a filter for stderr."""
+        """``level``: debug, info, warning or error. ``on_console`` selects records for stderr."""
         self._level = level.upper()
         self._on_console = on_console
         self._handlers: list[logging.Handler] = []
@@ -89,8 +91,9 @@ class Logging:
         return self
 
     def add_file(self, path: Path) -> None:
-        """Also write JSON lines to ``path``, in at most 10 files of 10 MB. Raises OSError."""
-        if path.exists() and not path.is_file():  # opening a pipe would wait for its reader
+        """Also write JSON lines to ``path`` and up to 9 older files, 10 MB each. Raises OSError."""
+        # If the path is a named pipe, opening it would wait for a reader.
+        if path.exists() and not path.is_file():
             raise OSError(errno.EINVAL, "not a regular file; remove it", str(path))
         file = _File(path, maxBytes=FILE_BYTES, backupCount=FILES - 1, encoding="utf-8")
         renderer = structlog.processors.JSONRenderer(default=str)
@@ -98,10 +101,10 @@ class Logging:
         self._write(file)
 
     def forward(self, on_warning: OnWarning) -> None:
-        """Also pass warnings and errors to ``on_warning(name, level, message)``, from any thread.
+        """Also call ``on_warning(name, level, message)`` for each warning and error, in any thread.
 
-        ``Keisei.log`` is such a function: it shows the messages to the people who watch the run.
-        Lines that are also events of the run are skipped.
+        For example, ``Keisei.log`` sends the messages to the people who watch the run. Lines that
+        are also events of the run are skipped.
         """
         self._add(_Forwarder(on_warning))
 
@@ -111,7 +114,8 @@ class Logging:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        for handler in reversed(self._handlers):  # stderr last, because closing the file may log
+        # stderr is closed last, so that a warning from closing the file can still be printed.
+        for handler in reversed(self._handlers):
             logging.getLogger().removeHandler(handler)
             handler.close()
         self._handlers.clear()
@@ -121,7 +125,7 @@ class Logging:
     def _write(
         self, target: logging.Handler, wanted: Callable[[logging.LogRecord], bool] | None = None
     ) -> None:
-        """Start a thread that passes records to ``target``."""
+        """Start a thread that passes log records to ``target``; ``wanted`` selects the records."""
         writer = _Writer(target)
         if wanted:
             writer.addFilter(wanted)
@@ -133,17 +137,17 @@ class Logging:
 
 
 class _Writer(QueueHandler):
-    """Queues records; ``target`` formats and writes them in another thread.
+    """A queue of log records. In another thread, ``target`` formats and writes the records.
 
-    Records that come too fast are dropped and counted, because a flood of log lines must not slow
-    down training.
+    If records come too fast, further records are dropped and counted, because a flood of log lines
+    must not slow down training.
     """
 
     queue: "queue.SimpleQueue[logging.LogRecord]"
 
     def __init__(self, target: logging.Handler) -> None:
-        # Not a Queue: a finaliser may log while its own thread is inside `put`, and a Queue's lock
-        # would then deadlock.
+        # A `Queue` could deadlock: a finaliser may log while its own thread is inside `put` and has
+        # the queue's lock. `SimpleQueue.put` is reentrant.
         super().__init__(queue.SimpleQueue())
         self._target = target
         self._listener: QueueListener | None = QueueListener(self.queue, target)
@@ -152,11 +156,11 @@ class _Writer(QueueHandler):
         self._allowed, self._filled = float(BURST), time.monotonic()
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        """Return the record unchanged: the inherited method would make structlog's event a text."""
+        """Return the record unchanged. The inherited method turns structlog's dict into a text."""
         return record
 
     def enqueue(self, record: logging.LogRecord) -> None:
-        """Queue the record, or drop and count it. Never waits."""
+        """Queue the record, or drop the record and count it. Never waits."""
         if self.queue.qsize() >= WAITING or not self._within_rate(record):
             self._dropped += 1
             return
@@ -165,7 +169,7 @@ class _Writer(QueueHandler):
         self.queue.put(record)
 
     def close(self) -> None:
-        """Write the queued records, then close the target. May be called again."""
+        """Write the queued records, then close the target. A second call does nothing."""
         if self._listener:
             if self._dropped:
                 self.queue.put(self._count_of_dropped())
@@ -187,7 +191,7 @@ class _Writer(QueueHandler):
         return True
 
     def _count_of_dropped(self) -> logging.LogRecord:
-        """Return a log record that says how many records were dropped; reset that number."""
+        """Return a log record with the number of dropped records, and reset this number to 0."""
         count, self._dropped = self._dropped, 0
         text = "%d log lines dropped: more than %d a second, or more than the disk takes"
         return logging.LogRecord(
@@ -201,7 +205,7 @@ class _Console(logging.StreamHandler[Any]):
     _patience = CONSOLE_SECONDS
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the record, or drop it if the pipe or terminal stays full. The log file has it."""
+        """Write the record to stderr. If the pipe or terminal stays full, drop the record."""
         try:
             room = select.poll()
             room.register(self.stream, select.POLLOUT)
@@ -213,23 +217,23 @@ class _Console(logging.StreamHandler[Any]):
             super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
-        """Drop the line without a report, because stderr itself is gone."""
+        """Drop the line without a report, because stderr cannot show a report either."""
 
 
 class _File(RotatingFileHandler):
-    """A log file. When it cannot be written, it warns once and tries again with each new line."""
+    """A log file. The first failed write logs a warning; later lines are still tried."""
 
     _failed = False
 
     def close(self) -> None:
-        """Close the file. If the disk is full, the lines that are not written yet are lost."""
+        """Close the file. If the disk is full, lines that are still in the buffer are lost."""
         try:
             super().close()
         except OSError:
             self.handleError(logging.makeLogRecord({}))
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
-        """Log a warning, only once. The logging module calls this in an ``except`` block."""
+        """Log a warning at the first call. The logging module calls this in an ``except`` block."""
         if not self._failed:
             self._failed = True
             text = "%s: cannot be written, log lines are lost: %s"
@@ -244,10 +248,10 @@ class _Forwarder(logging.Handler):
         self._on_warning = on_warning
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Pass the record to the function. The function must not log: the handler is locked."""
+        """Call the function. It must not log, because this handler is locked during the call."""
         if record.name in ALSO_EVENTS:
             return
-        # The message of structlog's records is a dict until they are formatted.
+        # Before a record of structlog is formatted, its message is a dict.
         message = record.msg["event"] if isinstance(record.msg, dict) else record.getMessage()
         self._on_warning(
             record.name, "error" if record.levelno >= logging.ERROR else "warning", str(message)
@@ -258,15 +262,15 @@ _CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 16
 
 
 def escape(text: str) -> str:
-    """Replace control characters by visible escapes.
+    """Replace the control characters in ``text`` by visible escapes.
 
-    Text from a client must neither control a terminal nor begin a new line.
+    Without this, text from a client could control the terminal or begin a new line in the log.
     """
     return text.translate(_CONTROLS)
 
 
 def _attach_exception(logger: Any, method: str, event: Any) -> Any:
-    """Replace ``exc_info=True`` by the exception: the formatting thread could not look it up."""
+    """Replace ``exc_info=True`` by the exception, which is known only in the thread that logs."""
     error = event.pop("exc_info", None)
     if error is True:
         error = sys.exception()
@@ -276,7 +280,7 @@ def _attach_exception(logger: Any, method: str, event: Any) -> Any:
 
 
 def _one_line(logger: Any, method: str, event: Any) -> Any:
-    """Return the record as one line of bounded length, with an exception's type and text."""
+    """Put each text of a record on one line, cut long texts, and reduce exceptions to a text."""
     error = event.pop("exc_info", None)
     if error:
         error = (
@@ -290,7 +294,7 @@ def _one_line(logger: Any, method: str, event: Any) -> Any:
 
 
 def _traceback(exc_info: Any) -> str:
-    """Format the innermost frames of a traceback, without the values of variables."""
+    """Return the innermost frames of a traceback as text, without the values of variables."""
     return "".join(traceback.format_exception(exc_info[1], limit=-FRAMES))
 
 

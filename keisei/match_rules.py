@@ -1,24 +1,24 @@
-"""The rules of an evaluation's games, in one object for all code that plays them.
+"""The rules by which an evaluation's games are played, in one class.
 
-``EvaluationSpec`` and ``MatchSpec`` extend ``MatchRules``. The flags of ``keisei evaluate`` and the
-body of ``POST /api/eval`` are made from its fields. To add a rule, add a field here and the code
-that applies it.
+``EvaluationSpec`` and ``MatchSpec`` extend ``MatchRules``. Each field of ``MatchRules`` becomes a
+flag of ``keisei evaluate`` and a key in the body of ``POST /api/eval``. To add a rule, add a field
+here, and add the code that applies the rule.
 """
 
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, NamedTuple
 
 RESIGN_AFTER = 3
-"""Number of consecutive hopeless moves after which a network resigns, if it may resign."""
+"""Number of its consecutive moves at which a network must expect a loss before it resigns."""
 
 
 def rule(default: Any, description: str) -> Any:
-    """Return a field of ``MatchRules``. ``description``: one sentence that needs no context."""
+    """Return a field of ``MatchRules``. ``description`` is one sentence that needs no context."""
     return field(default=default, metadata={"description": description})
 
 
 class Choice(NamedTuple):
-    """How a network chooses a move: arguments of ``keisei.nets.policy.Agent.choose``."""
+    """How a network chooses a move: two arguments of ``keisei.nets.policy.Agent.choose``."""
 
     greedy: bool
     temperature: float
@@ -65,7 +65,7 @@ class MatchRules:
             raise ValueError("temperature: greedy networks do not sample; give one of the two")
 
     def rules(self) -> dict[str, Any]:
-        """Return the rules by name, without the fields that a subclass adds."""
+        """Return the rules by name. Fields that a subclass adds are not rules."""
         return {rule.name: getattr(self, rule.name) for rule in fields(MatchRules)}
 
     @property
@@ -75,7 +75,7 @@ class MatchRules:
 
     @property
     def style(self) -> str:
-        """Suffix of a network's name that says how it chooses moves. Empty if it just samples."""
+        """Suffix for a network's name: how the network chooses moves; empty for plain sampling."""
         if self.greedy:
             return " greedy"
         return "" if self.temperature == 1 else f" T={self.temperature:g}"

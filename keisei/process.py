@@ -1,7 +1,7 @@
 """Set up the whole process for training: OpenMP's threads, the GIL's interval, the heap.
 
-Only the program that owns the process calls these functions. Importing Keisei or opening a run
-never does.
+Only the program that owns the process calls these functions. Neither the import of Keisei nor the
+start of a run changes the process.
 """
 
 import ctypes
@@ -24,23 +24,24 @@ class _Mallinfo2(ctypes.Structure):
 
 
 def prepare_process() -> None:
-    """Prepare the process for training beside an event loop. Call it before torch is imported.
+    """Prepare the process for training beside an event loop. Call this before importing torch.
 
-    Without this call, training on a CPU that other programs use too is several times slower,
-    because OpenMP's threads spin where they should sleep. The ``keisei`` command makes this call; a
-    program that embeds ``Keisei`` may make it. Environment variables that are already set stay.
+    Without this call, training is several times slower on a CPU that other programs use too,
+    because OpenMP's threads spin when they should sleep. The ``keisei`` command makes this call. A
+    program that uses the class ``Keisei`` may call this function. Environment variables that are
+    already set keep their values.
 
     Raises:
         RuntimeError: torch has been imported, so OpenMP has already read the environment.
     """
     if "torch" in sys.modules:
         raise RuntimeError("prepare_process() must be called before torch is imported")
-    # With libgomp's default, training beside one other busy process is several times slower.
-    # Without any spinning, training on free cores is a quarter slower.
+    # If threads spin as long as by libgomp's default, training beside one other busy process is
+    # several times slower than alone. If they never spin, training on free cores is 25 % slower.
     if not openmp_is_set():
         os.environ["GOMP_SPINCOUNT"] = "6000"
     keep_freed_memory()
-    # By default the event loop would wait up to 5 ms for the GIL.
+    # With Python's default interval the event loop would wait up to 5 ms for the GIL.
     sys.setswitchinterval(0.0005)
 
 
@@ -50,11 +51,11 @@ def openmp_is_set() -> bool:
 
 
 def keep_freed_memory() -> bool:
-    """Make glibc keep freed memory instead of returning it to the system. Return whether glibc can.
+    """Make glibc keep freed memory for later use. Return whether glibc accepted the change.
 
-    A training step on the CPU frees and allocates blocks of some megabytes. By default glibc maps
-    new memory for each block, and the page faults in it take a fifth of the step's time. The
-    function changes the whole process; call it before any thread starts.
+    A training step on the CPU allocates and frees blocks of some megabytes. By default glibc maps
+    new memory for each block, and the page faults in this memory take a fifth of the step's time.
+    This function changes the whole process. Call this function before any thread starts.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -67,13 +68,13 @@ def keep_freed_memory() -> bool:
 
 
 def heap_bytes() -> int:
-    """Return the bytes of the C heap that are in use; 0 if the C library cannot tell.
+    """Return the number of bytes of the C heap that are in use; 0 if the number is unknown.
 
     A memory leak in torch or other C code raises this number at once. Python keeps objects of up
-    to 512 bytes outside the C heap, so their leaks raise only the process's resident memory.
+    to 512 bytes outside the C heap. A leak of such objects raises only the resident memory.
     """
     mallinfo2 = getattr(ctypes.CDLL(None), "mallinfo2", None) if sys.platform == "linux" else None
-    if mallinfo2 is None:  # musl, or glibc before 2.33
+    if mallinfo2 is None:  # the C library is musl, or glibc before 2.33
         return 0
     mallinfo2.restype = _Mallinfo2
     found = mallinfo2()

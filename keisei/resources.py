@@ -1,4 +1,4 @@
-"""Find the web page and the shipped configurations, in a checkout or an installed wheel."""
+"""Find the web page and the shipped configurations, in a checkout or an installed package."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def page_directory() -> Path:
 
 
 def config_file(name: str) -> Path:
-    """Return the file of a shipped configuration. Raises ResourceError.
+    """Return the path of a shipped configuration's file. Raises ResourceError.
 
     ``name``: the configuration's name, with or without ``.toml``.
     """
@@ -33,7 +33,7 @@ def config_file(name: str) -> Path:
 
 
 def _folder(name: str, must_hold: str) -> Path:
-    """Return a folder's path: in ``_data`` of the package (a wheel), or beside it (a checkout)."""
+    """Return a folder's path: in the package's ``_data``, or in a checkout beside the package."""
     for folder in (_PACKAGE / "_data" / name, _PACKAGE.parent / name):
         if (folder / must_hold).is_file():
             return folder

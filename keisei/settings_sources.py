@@ -17,23 +17,23 @@ from keisei.hint import did_you_mean
 
 ENV_PREFIX = "KEISEI_"
 RENAMED = {"ppo.declaration": "ppo.declaration_reward"}
-"""New name of each renamed setting by its old name, which still works. The section is the same."""
+"""The new name of each renamed setting, by the old name. Both names have the same section."""
 
 _log = logging.getLogger(__name__)
 
 Tree = dict[str, Any]
-"""Settings by key; a section is a tree of its own."""
+"""Settings by key. The value of a section's key is another tree."""
 
 
 class SettingsError(ValueError):
-    """The settings cannot be used. Each line of the message: source, key, problem, value."""
+    """The settings cannot be used. Each line of the message has source, key, problem and value."""
 
 
 class Layer(NamedTuple):
-    """The settings that one source gives."""
+    """The settings from one source."""
 
     source: str
-    """A file's path, ``environment`` or ``command line``; error messages name it."""
+    """A file's path, ``environment`` or ``command line``, for error messages."""
     tree: Tree
 
 
@@ -42,8 +42,8 @@ def read_layers(
 ) -> list[Layer]:
     """Read all sources of ``settings``; later layers override earlier ones. Raises SettingsError.
 
-    ``overrides`` maps dotted keys (``"ppo.gamma"``) to values or to texts that are parsed. A
-    warning in the log names each old name that a source uses.
+    ``overrides`` maps dotted keys (``"ppo.gamma"``) to values, or to texts that are parsed later.
+    If a source contains an old name of a setting, a warning is logged.
     """
     layers = [
         *(Layer(str(path), _read_toml(Path(path))) for path in paths),
@@ -56,9 +56,10 @@ def read_layers(
 
 
 def with_new_names(tree: Tree) -> Tree:
-    """Return the tree with new names in place of the old names of renamed settings.
+    """Return a copy of ``tree`` with new names in place of the old names of renamed settings.
 
-    If both names are given, the old one stays, and validation then reports an unknown setting.
+    If ``tree`` contains both names of a setting, the old name stays. Validation then reports the
+    old name as an unknown setting.
     """
     renamed = dict(tree)
     for section, old, new in _old_names(tree):
@@ -67,14 +68,14 @@ def with_new_names(tree: Tree) -> Tree:
 
 
 def warn_of_old_names(source: str, tree: Tree) -> None:
-    """Log a warning for each setting that ``tree`` contains under its old name only."""
+    """Log a warning for each setting that ``tree`` contains only under the old name."""
     for section, old, new in _old_names(tree):
         text = "%s: %s.%s is an old name; it is read as %s.%s"
         _log.warning(text, source, section, old, section, new)
 
 
 def _old_names(tree: Tree) -> list[tuple[str, str, str]]:
-    """Return section, old key and new key of settings that have only the old name in ``tree``."""
+    """Return (section, old key, new key) of settings that ``tree`` has only under the old name."""
     names = ((*old.split("."), new.split(".")[1]) for old, new in RENAMED.items())
     return [
         (section, old, new)
@@ -84,7 +85,7 @@ def _old_names(tree: Tree) -> list[tuple[str, str, str]]:
 
 
 def merge(layers: Sequence[Layer]) -> Tree:
-    """Merge all layers into one tree. Each key has the value of the last layer that gives it."""
+    """Merge all layers into one tree. The last layer that contains a key gives the value."""
     merged: Tree = {}
     for layer in layers:
         merged = _merge_trees(merged, layer.tree)
@@ -94,7 +95,7 @@ def merge(layers: Sequence[Layer]) -> Tree:
 def explain(
     error: ValidationError, layers: Sequence[Layer], settings: type[BaseModel]
 ) -> SettingsError:
-    """Turn pydantic's error into a SettingsError that names the source of each wrong value."""
+    """Return pydantic's error as a SettingsError that names the source of each wrong value."""
     lines = []
     for problem in error.errors():
         path = [str(part) for part in problem["loc"]]
@@ -115,7 +116,7 @@ def explain(
 def parse_whole_number(text: str) -> int:
     """Read ``1000000``, ``1_000_000`` or ``1e6`` as a whole number. Raises ValueError."""
     with suppress(ValueError):
-        return int(text)  # exact even for long numbers, unlike float
+        return int(text)  # `float` would round a long number
     with suppress(ValueError):
         number = float(text)
         if number.is_integer():
@@ -124,17 +125,17 @@ def parse_whole_number(text: str) -> int:
 
 
 def parse_list(value: Any) -> Any:
-    """Read a list from text (``a,b`` or JSON); return a value that is not text unchanged."""
+    """Read a list from a text (``a,b`` or JSON). Return any other value unchanged."""
     if not isinstance(value, str):
         return value
-    address = re.match(r"\[[\da-fA-F]*:", value)  # "[::1]" is not JSON
+    address = re.match(r"\[[\da-fA-F]*:", value)  # "[::1]" is an address, not JSON
     if value.startswith("[") and not address:
         return _parse_json(value, 'a list: a,b or, as JSON, ["a", "b"]')
     return [part.strip() for part in value.split(",")]
 
 
 def parse_table(value: Any) -> Any:
-    """Read a table from JSON text; return a value that is not text unchanged."""
+    """Read a table from a JSON text. Return any other value unchanged."""
     if not isinstance(value, str):
         return value
     return _parse_json(value, 'a table, as JSON: {"name": "usi:PATH?nodes=500"}')
@@ -149,7 +150,8 @@ def _parse_json(text: str, wanted: str) -> Any:
 
 def _read_toml(path: Path) -> Tree:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows may write a BOM
+        # "utf-8-sig" skips a byte order mark, which programs on Windows may write.
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise SettingsError(f"{path}: no such file or folder") from None
     except OSError as error:
@@ -159,7 +161,7 @@ def _read_toml(path: Path) -> Tree:
 
 
 def _read_environment(settings: type[BaseSettings]) -> Tree:
-    """Read the environment. Refuse unknown names with our prefix: pydantic would ignore them."""
+    """Read the environment. Refuse unknown names with our prefix, which pydantic would ignore."""
     known = {
         f"{ENV_PREFIX}{name}__{key}".upper()
         for name, field in settings.model_fields.items()
@@ -177,7 +179,7 @@ def _read_environment(settings: type[BaseSettings]) -> Tree:
 
 
 def _nest(flat: Mapping[str, Any]) -> Tree:
-    """Turn a mapping with dotted keys into nested trees."""
+    """Turn a mapping with dotted keys into a tree that contains a tree for each section."""
     tree: Tree = {}
     for key, value in flat.items():
         *sections, leaf = key.split(".")
@@ -197,7 +199,7 @@ def _merge_trees(low: Tree, high: Tree) -> Tree:
 
 
 def _has(tree: Any, path: list[str]) -> bool:
-    """Whether ``path`` leads to a value in ``tree``."""
+    """Whether ``tree`` contains a value under the keys ``path``, from the outermost key on."""
     for part in path:
         if not isinstance(tree, dict) or part not in tree:
             return False

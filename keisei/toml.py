@@ -1,4 +1,4 @@
-"""Write the part of TOML 1.0 that the settings need; the standard library only reads TOML."""
+"""Write settings as TOML 1.0, because the standard library can only read TOML."""
 
 import json
 from collections.abc import Mapping
@@ -8,10 +8,10 @@ from typing import Any
 def to_toml(tree: Mapping[str, Any], notes: Mapping[str, Any] | None = None) -> str:
     """Return TOML text that ``tomllib.loads`` reads back as ``tree``.
 
-    ``tree`` maps bare keys (letters, digits, ``_``, ``-``) to strings, booleans, numbers, lists of
-    these, or tables with any keys. A table at the top level becomes a section. ``notes`` has the
-    shape of ``tree`` and contains one-line comments, which are written behind the values. Raises
-    TypeError for a value of any other type.
+    The keys of ``tree`` are bare (letters, digits, ``_``, ``-``). A value is a string, boolean,
+    number, list, or a table, whose keys may be any strings. A table at the top level becomes a
+    section. ``notes`` is nested like ``tree`` and contains one-line comments, which are written
+    behind the values. Raises TypeError for a value of any other type.
     """
     notes = notes or {}
     lines = [_line(key, v, notes.get(key)) for key, v in tree.items() if not isinstance(v, Mapping)]
@@ -38,8 +38,8 @@ def _value(value: Any) -> str:
         case int() | float():
             return repr(value)
         case str():
-            # TOML has the same escapes as JSON, but it forbids an unescaped DEL, which JSON
-            # allows, and surrogate pairs, which JSON's ASCII form uses.
+            # TOML has the same escapes as JSON, with two exceptions. TOML forbids an unescaped DEL,
+            # which JSON allows. TOML also forbids surrogate pairs, so `ensure_ascii` is off.
             return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
         case list() | tuple():
             return f"[{', '.join(_value(item) for item in value)}]"

@@ -28,7 +28,7 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the settings or their schema."""
+    """Print the settings or the JSON schema of the settings."""
     from keisei.config import Settings
 
     if args.action == "schema":
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _descriptions(settings: "type[BaseModel]") -> dict[str, Any]:
-    """Return the description of each key, in dictionaries that are nested like the settings."""
+    """Return the description of each setting, in dictionaries nested like the settings."""
     from pydantic import BaseModel
 
     return {

@@ -3,14 +3,14 @@
 - 0: done, or stopped cleanly
 - 1: failed
 - 2: wrong usage or settings
-- 3: a problem of the environment: port, device, disk, lock, damaged file
+- 3: a problem of the machine: no free port, device or disk space; a lock; a damaged file
 - 4: a sequential test decided against an agent
-- 130, 143: a signal ended the command at once
+- 130, 143: SIGINT or SIGTERM ended the command at once
 """
 
 
 class CommandError(Exception):
-    """A command cannot go on. The message says where, what was wrong, and the allowed values."""
+    """A command cannot go on. The message names the place, the problem and the allowed values."""
 
     exit_code = 1
 
@@ -22,12 +22,12 @@ class UsageError(CommandError):
 
 
 class EnvironmentProblem(CommandError):
-    """The machine lacks something: a free port, a device, disk space, a lock, an intact file."""
+    """The machine lacks something, such as a free port, a device, disk space or an intact file."""
 
     exit_code = 3
 
 
 def require(flag: str, got: object, good: bool, bound: str) -> None:
-    """Raise UsageError, with the allowed values ``bound``, unless the flag's value is ``good``."""
+    """Raise UsageError unless the flag's value is ``good``. ``bound`` names the allowed values."""
     if not good:
         raise UsageError(f"--{flag}: {bound} (got {got})")

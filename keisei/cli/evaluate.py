@@ -89,7 +89,7 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
 
 
 def _add_rule(parser: argparse.ArgumentParser, rule: "Field[Any]") -> None:
-    """Add the flag of a rule. Without the flag, the run's rule or the default applies."""
+    """Add the flag that sets a rule. Without the flag, the run's rule or the default applies."""
     flag = f"--{rule.name.replace('_', '-')}"
     text = rule.metadata["description"].rstrip(".")
     text = text[0].lower() + text[1:]
@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.threads < 1:
         raise UsageError(f"--threads: 1 or more (got {args.threads})")
-    _spec(args)  # refuses a wrong number before slow work begins
+    _spec(args)  # raises UsageError for a wrong flag before slow work begins
     with process.problems():
         spec, run = _resolve(args)
         archive = _begin(run, spec) if run else None
@@ -169,9 +169,9 @@ def _spec(args: argparse.Namespace, **more: Any) -> "EvaluationSpec":
 
 
 def _resolve(args: argparse.Namespace) -> tuple["EvaluationSpec", Path | None]:
-    """Return the spec, with a checkpoint for each run, and the run that keeps the games, or None.
+    """Return the spec and the folder of the run that stores the games, or None for no such run.
 
-    Raises CheckpointError, RunError, UsageError.
+    In the spec, checkpoints replace runs. Raises CheckpointError, RunError, UsageError.
     """
     from keisei.evaluation.openings import load_openings
     from keisei.store.directory import trained_with
@@ -197,7 +197,7 @@ def _resolve(args: argparse.Namespace) -> tuple["EvaluationSpec", Path | None]:
 
 
 def _begin(run: Path, spec: "EvaluationSpec") -> "Archive":
-    """Begin the evaluation in the run's database, or continue it if it was interrupted."""
+    """Begin an evaluation in the run's database, or continue the same interrupted evaluation."""
     from keisei.play.archive import Archive
 
     archive = Archive.begin(run, spec)
@@ -242,7 +242,7 @@ def _opponent(text: str, engines: Mapping[str, str]) -> str:
 async def _play(
     args: argparse.Namespace, spec: "EvaluationSpec", archive: "Archive | None"
 ) -> tuple[dict[str, Any], list[Exception]]:
-    """Return the result of the played games, and the errors; the first error ended the games."""
+    """Return the result of the played games, and the errors. The first error ended the games."""
     from keisei.play.arena import local_arena
     from keisei.play.evaluation import play_to_the_end
     from keisei.play.tournament import Tournament
@@ -258,7 +258,7 @@ async def _play(
                 ending = await play_to_the_end(tournament)
         except BaseException:
             if archive:
-                with suppress(Exception):  # the first exception must be raised
+                with suppress(Exception):  # an error here must not hide the first exception
                     archive.end("cancelled", latest)
                     archive.rate()
             raise
@@ -274,7 +274,7 @@ async def _play(
 
 
 def _fail(error: Exception) -> NoReturn:
-    """Raise the error, as a CommandError with an exit code if its kind is known."""
+    """Raise the error. Turn a known error into a CommandError, which has an exit code."""
     from keisei.usi import EngineError, EngineStartError
 
     with process.problems():

@@ -1,4 +1,4 @@
-"""The output of ``keisei evaluate``: the result as text and JSON, and a live table of matches."""
+"""The output of ``keisei evaluate``: the result as text or JSON, and a live table of matches."""
 
 import argparse
 import sys
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def matches_of(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the matches of an evaluation's result; a single match is itself the result."""
+    """Return the matches in an evaluation's result. The result of a single match is that match."""
     matches: list[dict[str, Any]] = result.get("matches", [result])
     return matches
 
@@ -25,7 +25,7 @@ def matches_of(result: dict[str, Any]) -> list[dict[str, Any]]:
 def as_json(
     spec: "EvaluationSpec", args: argparse.Namespace, result: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the result together with the rules and players that were asked for."""
+    """Return the result together with the evaluation's rules, checkpoints and device."""
     return {
         "checkpoints": list(spec.agents),
         "strategy": spec.strategy,
@@ -98,7 +98,7 @@ def _elo(match: dict[str, Any]) -> str:
 
 
 def live_table(tournament: "Tournament") -> AbstractContextManager[Any]:
-    """Show a table of the matches on the terminal while the block runs."""
+    """Return a context manager that shows a table of the matches if stderr is a terminal."""
     if not sys.stderr.isatty():
         return nullcontext()
     from rich.console import Console
@@ -106,7 +106,7 @@ def live_table(tournament: "Tournament") -> AbstractContextManager[Any]:
 
     show = partial(_table, tournament)
     console = Console(stderr=True)
-    # Refresh only once a second, because counting the games takes time.
+    # The table is refreshed only once a second, because counting the games takes time.
     return Live(console=console, transient=True, refresh_per_second=1, get_renderable=show)
 
 

@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
             count = _write(games, args.format, args.out)
         except RecordError as error:
             raise CommandError(str(error)) from error
-        except BrokenPipeError:  # for example, after `... | head`
+        except BrokenPipeError:  # the reader of stdout has gone, for example `head`
             drop_output(sys.stdout)
             return 0
     if args.out is not None or not count:
@@ -83,7 +83,7 @@ def _write(games: "Iterable[tuple[str, GameToWrite]]", form: str, out: Path | No
     """Write each game to its own file in ``out``, or to stdout. Return the number of games."""
     from keisei.records import write
 
-    # Not .kif, because programs read .kif as Shift_JIS; .kifu means UTF-8.
+    # Other programs expect Shift_JIS in .kif files and UTF-8 in .kifu files.
     ending, text_of = {
         "kif": (".kifu", write.write_kif),
         "csa": (".csa", write.write_csa),
@@ -102,7 +102,7 @@ def _write(games: "Iterable[tuple[str, GameToWrite]]", form: str, out: Path | No
 
 
 def _matches(reader: "RunReader", evaluation: str | None) -> "Iterator[tuple[str, GameToWrite]]":
-    """Yield file names and games of evaluations, the oldest evaluation first."""
+    """Yield (file name, game) for games of evaluations, the oldest evaluation first."""
     from keisei.records.write import GameToWrite
 
     pages = _pages(partial(reader.match_games, evaluation))
@@ -110,7 +110,7 @@ def _matches(reader: "RunReader", evaluation: str | None) -> "Iterator[tuple[str
     order = {key: place for place, key in enumerate(dict.fromkeys(key for key, _ in keys))}
     for key, number in sorted(keys, key=lambda key: (order[key[0]], key[1])):
         row = reader.match_game(key, number)
-        if row is None:  # the run was resumed just now and has deleted this game
+        if row is None:  # a resume of the run has just deleted this game
             continue
         fields = {name: row[name] for name in _SHARED}
         game = GameToWrite(
@@ -124,12 +124,12 @@ def _matches(reader: "RunReader", evaluation: str | None) -> "Iterator[tuple[str
 
 
 def _self_play(reader: "RunReader") -> "Iterator[tuple[str, GameToWrite]]":
-    """Yield file names and recorded games of self-play, the oldest game first."""
+    """Yield (file name, game) for recorded self-play games, the oldest game first."""
     from keisei.records.write import GameToWrite
 
     for number in [row["id"] for row in _pages(reader.games)][::-1]:
         row = reader.game(number)
-        if row is None:  # newer games have replaced this game
+        if row is None:  # the run has just deleted this game to make room for newer games
             continue
         start, _, moves = row["record"].partition(" moves ")
         fields = {name: row[name] for name in _SHARED}
@@ -139,7 +139,7 @@ def _self_play(reader: "RunReader") -> "Iterator[tuple[str, GameToWrite]]":
 
 
 def _pages(query: "Callable[..., list[dict[str, Any]]]") -> "Iterator[dict[str, Any]]":
-    """Yield all rows of a query that returns them page by page."""
+    """Yield all rows of ``query``, which returns the rows page by page."""
     after = None
     while page := query(limit=_PAGE, after=after):
         yield from page

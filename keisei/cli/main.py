@@ -1,4 +1,4 @@
-"""The entry point ``keisei``: run a subcommand, report an error by a line and an exit code."""
+"""The entry point ``keisei``: run a subcommand; print an error as a line and set an exit code."""
 
 import argparse
 import importlib.metadata
@@ -42,14 +42,14 @@ _COMMANDS = {
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that refuses abbreviated flags and raises each error as a UsageError of one line."""
+    """A parser that refuses abbreviated flags and raises each error as a UsageError."""
 
     def __init__(self, **options: Any) -> None:
-        text = (options.pop("description", None) or "").replace("``", "")  # a docstring
+        text = (options.pop("description", None) or "").replace("``", "")  # from a docstring
         super().__init__(**options, description=text, allow_abbrev=False)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Refuse unknown arguments. Only the subcommand's parser can hint at a similar flag."""
+        """Refuse unknown arguments here, because only a subcommand's parser knows similar flags."""
         known, unknown = super().parse_known_args(args, namespace)
         if unknown:
             settings = bool(self.get_default("takes_settings"))
@@ -62,7 +62,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code; ``keisei.cli.errors`` lists the codes."""
+    """Run a command and return its exit code. ``keisei.cli.errors`` lists the exit codes."""
     if argv is None:
         streams.set_up()
     try:
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         streams.drop_output(sys.stdout)
         print(f"keisei: {error}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:  # for example, after `keisei ... | head`
+    except BrokenPipeError:  # the reader of stdout has gone, for example `head`
         streams.drop_output(sys.stdout)
         return 0
     return code

@@ -31,7 +31,7 @@ _TABLE_KEYS = (
 _ALWAYS = ("step", "iteration", "time")
 
 Row = dict[str, Any]
-"""``step``, ``iteration``, ``time`` (seconds since 1970) and metrics; a metric may be NaN."""
+"""``step``, ``iteration``, ``time`` (seconds since 1970) and metrics. A metric may be NaN."""
 
 
 def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _chosen(text: str | None, known: list[str]) -> list[str]:
-    """Return the metrics that ``text`` names, or all if it is None. Raises UsageError."""
+    """Return the metrics that ``text`` names, or all if ``text`` is None. Raises UsageError."""
     if text is None:
         return known
     keys = [key.strip() for key in text.split(",")]
@@ -96,9 +96,9 @@ def _chosen(text: str | None, known: list[str]) -> list[str]:
 
 
 def _rows(reader: "RunReader", keys: "Sequence[str]") -> list[Row]:
-    """Return all iterations in which at least one of the metrics was measured, oldest first."""
+    """Return all iterations that have a value of at least one of the metrics, oldest first."""
     by_iteration: dict[int, Row] = {}
-    for key in keys:  # one key at a time, because all series together need much more memory
+    for key in keys:  # all series at once would need much more memory
         series = reader.metrics([key], max_points=sys.maxsize)["series"][key]
         points = (series[name] for name in ("iteration", "step", "time", "value"))
         for iteration, step, time, value in zip(*points, strict=True):
@@ -110,7 +110,7 @@ def _rows(reader: "RunReader", keys: "Sequence[str]") -> list[Row]:
 
 
 def _columns(rows: list[Row], names: list[str]) -> dict[str, list[float | None]]:
-    """Return the columns by name. A value that was not measured or is not finite is None."""
+    """Return the columns by name. A column has None for a missing or non-finite value."""
     return {
         name: [value if math.isfinite(value := row.get(name, math.nan)) else None for row in rows]
         for name in names
@@ -118,7 +118,7 @@ def _columns(rows: list[Row], names: list[str]) -> dict[str, list[float | None]]
 
 
 def _table(rows: list[Row], keys: list[str]) -> str:
-    """Return a table of at most ``_TABLE_ROWS`` iterations, spread evenly over the whole run."""
+    """Return a table of at most ``_TABLE_ROWS`` iterations at equal distances in the run."""
     last, gaps = len(rows) - 1, max(1, min(len(rows), _TABLE_ROWS) - 1)
     shown = [rows[place] for place in sorted({last * gap // gaps for gap in range(gaps + 1)})]
     names = ["step", "iteration", *keys]

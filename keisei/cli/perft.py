@@ -1,4 +1,4 @@
-"""``keisei perft``: count legal move sequences, to check the move generator."""
+"""``keisei perft``: count legal move sequences, in order to check the move generator."""
 
 import argparse
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the count on the last line. With ``--divide``, first print a line per first move."""
+    """Print the count. With ``--divide``, print a line for each first move before the count."""
     from keisei.shogi import Position, SfenError
 
     if args.depth < 0:

@@ -24,35 +24,35 @@ if TYPE_CHECKING:
 
 LOG_FILE = "keisei.log"
 LEAVE_SECONDS = 25.0
-"""Seconds that a stop may take. Service managers kill a process after 30 seconds or more."""
+"""Longest time of a stop in seconds, less than the 30 that service managers usually allow."""
 
 ECHO_SECONDS = 0.5
-"""Seconds within which a repeated signal does not count as a second signal.
+"""Seconds during which a repetition of the first signal is ignored.
 
-``timeout`` sends each signal twice: to the command, and then to its process group."""
+The program ``timeout`` sends a signal to the command, and then again to the process group."""
 
 
 def keep_kernels() -> None:
-    """Keep compiled kernels in the user's cache. Call this before Numba is imported.
+    """Make Numba store compiled kernels in the user's cache. Call this before Numba is imported.
 
-    By default Numba keeps them in the folder of the source. In an installed wheel this folder may
-    be read-only, and then every start compiles for half a minute. If ``NUMBA_CACHE_DIR`` is set in
-    the environment, it stays as it is.
+    By default Numba stores compiled kernels beside the source files. The folder of an installed
+    package may be read-only, and then every start compiles for half a minute. If the environment
+    variable ``NUMBA_CACHE_DIR`` is already set, the function does not change it.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     os.environ.setdefault("NUMBA_CACHE_DIR", str(cache / "keisei" / "numba"))
 
 
 def set_up() -> None:
-    """Prepare the process for a device thread. Call this before torch is imported."""
-    if "torch" not in sys.modules:  # a program that calls commands may have loaded torch
+    """Prepare the process for a run or a network. Call this before torch is imported."""
+    if "torch" not in sys.modules:  # a Python program that calls a command may have imported torch
         prepare_process()
-    # Without this call the garbage collector visits all of torch's objects at exit for a second.
+    # Otherwise the garbage collector would spend a second at exit on visiting torch's objects.
     atexit.register(gc.freeze)
 
 
 def on_console(record: logging.LogRecord) -> bool:
-    """Return whether a log record is printed on a terminal that also shows the run's progress."""
+    """Return whether to print a log record on stderr, where the run's progress is shown too."""
     from keisei.log import ALSO_EVENTS
 
     if record.name in ALSO_EVENTS and "sink progress" not in record.getMessage():
@@ -61,14 +61,14 @@ def on_console(record: logging.LogRecord) -> bool:
 
 
 def beside_json(record: logging.LogRecord) -> bool:
-    """Return whether a log record is printed on stderr while events go to stdout as JSON."""
+    """Return whether to print a log record on stderr, while stdout receives events as JSON."""
     from keisei.log import RUN_LOGGER
 
     return record.levelno >= logging.WARNING and record.name != RUN_LOGGER
 
 
 def report_failure(failure: "TrainingFailed", log_file: Path) -> None:
-    """Print one line on stderr, and write the traceback into the run's log."""
+    """Print a line about the failure on stderr, and write the traceback into the run's log."""
     import structlog
 
     structlog.get_logger("keisei").error(
@@ -79,7 +79,7 @@ def report_failure(failure: "TrainingFailed", log_file: Path) -> None:
 
 @contextmanager
 def problems() -> Iterator[None]:
-    """Turn known errors of the block into a CommandError, which has a line and an exit code."""
+    """Turn a known error of the block into a CommandError, which has a message and exit code."""
     try:
         yield
     except (ValueError, RuntimeError, OSError) as error:
@@ -102,7 +102,7 @@ def problems() -> Iterator[None]:
             raise EnvironmentProblem(where + error.strerror) from error
         if isinstance(error, RunLockedError | DatabaseError | OSError):
             raise EnvironmentProblem(str(error)) from error
-        # These modules import torch, so they are imported last.
+        # These modules import torch, which takes seconds, so they are imported only if needed.
         from keisei.nets.policy import DeviceError
         from keisei.nets.registry import NetError
         from keisei.server.security import HostRefusedError
@@ -118,8 +118,8 @@ def problems() -> Iterator[None]:
 async def stopped_by_signal(stop: Callable[[], None]) -> AsyncIterator[None]:
     """Call ``stop`` at the first SIGINT, SIGTERM or SIGHUP within the block.
 
-    A second signal prints all stacks and ends the process. A stop that takes too long does the same
-    (see ``leave_in_time``). An error of the block is raised as it is, not in an exception group.
+    A second signal prints all stacks and ends the process. The same happens when the stop takes
+    more than ``LEAVE_SECONDS``. An error of the block is raised alone, not in an exception group.
     """
     import anyio
 
@@ -137,15 +137,16 @@ async def stopped_by_signal(stop: Callable[[], None]) -> AsyncIterator[None]:
 
 
 def leave_in_time() -> None:
-    """Print all stacks and exit with code 1 if the process has not ended in ``LEAVE_SECONDS``.
+    """If the process has not ended after ``LEAVE_SECONDS``, print all stacks and exit with code 1.
 
-    A thread of C code waits, so that this works even if a Python thread never releases the GIL.
+    A thread of C code counts the seconds. So the exit also works if a Python thread never releases
+    the GIL.
     """
     faulthandler.dump_traceback_later(LEAVE_SECONDS, exit=True)
 
 
 def leave_now(code: int) -> NoReturn:
-    """End the process without waiting for its threads. Call this only after the run is closed."""
+    """End the process without waiting for its threads. Close the run before this call."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
@@ -157,24 +158,24 @@ async def _stop_at_first(stop: Callable[[], None], *, task_status: "TaskStatus[N
     with anyio.open_signal_receiver(*stopping_signals()) as signals:
         task_status.started()
         number = await anext(signals)
-    force_at_next(number)  # uses signal handlers, because the loop itself may hang
+    force_at_next(number)  # sets signal handlers, because the event loop may hang
     leave_in_time()
-    stop()  # before the print, which waits if stderr is a full pipe
+    stop()  # first, because the print would wait if stderr were a full pipe
     print("stopping; send the signal once more to force the end", file=sys.stderr)
 
 
 def stopping_signals() -> tuple[signal.Signals, ...]:
     """Return the signals that stop a command cleanly.
 
-    A terminal that closes sends SIGHUP. If ``nohup`` made the process ignore SIGHUP, the process
-    still ignores it.
+    A terminal that closes sends SIGHUP. If ``nohup`` made the process ignore SIGHUP, this signal
+    stops nothing.
     """
     hangup = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
     return (signal.SIGINT, signal.SIGTERM, *hangup)
 
 
 def force_at_next(first: int) -> None:
-    """Make the next signal print all stacks and end the process. ``first`` has just arrived."""
+    """Make the next signal print all stacks and end the process. Signal ``first`` came just now."""
     arrived = time.monotonic()
 
     def force(number: int, frame: FrameType | None) -> None:

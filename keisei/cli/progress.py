@@ -1,4 +1,4 @@
-"""Print the progress of a run: as a live panel, text lines or JSON lines."""
+"""Print the progress of a run as a live panel, text lines or JSON lines."""
 
 import json
 import math
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from keisei.config import Settings
 
 PLAIN_SECONDS = 10
-"""Seconds between two text lines of metrics, so that short iterations do not flood stderr."""
+"""Least number of seconds between two text lines of metrics. More lines would flood stderr."""
 
 HURRY_SECONDS = 2
-"""Longest time in seconds that an unread pipe may delay the end of a run after a stop."""
+"""Longest time in seconds for which a stop waits for the reader of a full pipe."""
 
 _SHOWN = (
     ("loss policy", "train/loss_policy", "{:.3f}"),
@@ -35,14 +35,15 @@ _SHOWN = (
 
 _WORDS = {
     "compiling": "compiling; about fifteen seconds the first time",
-    "checkpoint": "checkpoint saved",  # the event's message, a path, is left out
+    "checkpoint": "checkpoint saved",  # without the event's message, which is a path
 }
 
 
 class ProgressTable:
-    """A sink that prints a run's events: as JSON on stdout, or as text on stderr.
+    """A sink that prints a run's events, as JSON on stdout or as text on stderr.
 
-    It writes in a thread, so that training goes on while the pipe is full and nobody reads it.
+    The sink prints in a thread, so that training goes on while stdout or stderr is a full pipe that
+    nobody reads.
     """
 
     name = "progress"
@@ -56,10 +57,11 @@ class ProgressTable:
     ) -> None:
         """Store the callbacks, and choose panel, text lines or JSON lines.
 
-        ``settings`` returns the run's settings. It is called after the run is open, because a
-        resumed run has its own settings. ``on_broken_pipe`` is called on the loop when the pipe's
-        reader has gone, for example after ``| head``. After that, or if the disk is full, nothing
-        more is written. A full disk causes no call, and the run goes on.
+        ``settings`` returns the run's settings. This function is called only when the run is open,
+        because a resumed run has its own settings. ``on_broken_pipe`` is called on the event loop
+        when the pipe's reader has gone, for example ``head``. After that no more events are
+        printed. If the disk is full, no more events are printed either, but ``on_broken_pipe`` is
+        not called.
         """
         self._stream = sys.stdout if as_json else sys.stderr
         self._on_broken_pipe = on_broken_pipe
@@ -67,10 +69,10 @@ class ProgressTable:
         self._give_up = math.inf
         self._view = _view(settings, as_json=as_json)
         self.lost: OutputLost | None = None
-        """The error that stopped the printing of events; None while events are printed."""
+        """The error because of which events are no longer printed; None without such an error."""
 
     def hurry(self) -> None:
-        """Wait at most ``HURRY_SECONDS`` more for a full pipe. Call this when the run must stop."""
+        """Limit the wait for a full pipe to ``HURRY_SECONDS`` from now. Call this at a stop."""
         self._give_up = time.monotonic() + HURRY_SECONDS
 
     async def write(self, events: Sequence[Event]) -> None:
@@ -98,7 +100,7 @@ class ProgressTable:
         for event in events:
             if event.topic != "board":
                 while not room.poll(200):  # milliseconds
-                    from_thread.check_cancelled()  # ends this thread when the run stops waiting for it
+                    from_thread.check_cancelled()  # raises when the run gives up the wait
                     if time.monotonic() > self._give_up:
                         return
                 self._view.show(event)
@@ -128,14 +130,14 @@ class _Json:
 
 
 class _Share:
-    """The share of a run that is done, by the limit (steps or minutes) that ends the run first."""
+    """The finished share of a run, by the nearer limit of the two (steps and minutes)."""
 
     def __init__(self, settings: "Callable[[], Settings]") -> None:
         self._settings = settings
         self._began: float | None = None
 
     def at(self, event: Event) -> float | None:
-        """Return the share, from 0 to 1, or None for a run without a limit."""
+        """Return the finished share, from 0 to 1, at the event; None for a run without a limit."""
         self._began = self._began or event.time
         run = self._settings().run
         shares = []
@@ -151,19 +153,19 @@ def _speed(values: dict[str, float]) -> str:
 
 
 def _figures(values: dict[str, float]) -> list[str]:
-    """Return the newest figures as text. Figures that are not known yet are left out."""
+    """Return the figures of an iteration as texts, without figures that are not known yet."""
     known = ((name, values.get(key, math.nan), form) for name, key, form in _SHOWN)
     return [f"{name} {form.format(value)}" for name, value, form in known if math.isfinite(value)]
 
 
 def _notice(event: Event) -> str | None:
-    """Return the line of text for an event without metrics; None if the event has no line."""
+    """Return an event as a line of text, or None for an event that is not printed as a line."""
     text = _describe(event)
     return escape(text) if text else None  # a message may quote a client's text
 
 
 def _describe(event: Event) -> str | None:
-    """Describe an event in words. Return None for a log line, which is on stderr already."""
+    """Describe an event in words, or return None for an event that needs no notice."""
     match event:
         case Failed():
             return f"failed: {event.type}: {event.message}"
@@ -189,7 +191,7 @@ class _Lines:
         """Do nothing, because there is nothing to release."""
 
     def show(self, event: Event) -> None:
-        """Print the event. Skip an iteration that comes too soon after the last printed one."""
+        """Print the event. Skip an iteration that ends too soon after the printed one."""
         text = _notice(event)
         if isinstance(event, Iteration):
             share = self._progress.at(event)
@@ -205,7 +207,7 @@ class _Lines:
 
 
 class _Panel:
-    """Shows a progress bar and the newest figures on a terminal; notices scroll above them."""
+    """Shows a bar and the newest figures on a terminal. Notices scroll above the bar."""
 
     def __init__(self, settings: "Callable[[], Settings]") -> None:
         from rich.console import Console
@@ -224,11 +226,11 @@ class _Panel:
         )
 
     def close(self) -> None:
-        """Stop refreshing; the last figures stay on the screen."""
+        """Stop refreshing the panel. The last figures stay on the screen."""
         self._live.stop()
 
     def show(self, event: Event) -> None:
-        """Print the event as a notice, or store an iteration's figures for the next refresh."""
+        """Print the event as a notice. Store an iteration's figures for the next refresh."""
         self._live.start()  # does nothing after the first call
         text = _notice(event)
         if text:

@@ -20,7 +20,7 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Fit the ratings, store them in the run's database and print them."""
+    """Fit the ratings, store the ratings in the run's database and print them."""
     from keisei.play.ratings import refit
     from keisei.store.directory import check_is_run
 

@@ -29,7 +29,7 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until a signal or ``POST /api/control/stop``."""
+    """Train and serve until a signal comes or a client sends ``POST /api/control/stop``."""
     process.set_up()
     chosen = settings.load(args)
     with process.problems():
@@ -44,8 +44,8 @@ def _bind_and_serve(chosen: "Settings", args: argparse.Namespace) -> int:
     from keisei.server.serve import bind
 
     check_host(chosen.server)
-    # Bind first. If the port is in use, no new run is left behind. And if a browser connects during
-    # the start, it waits in the backlog.
+    # Bind the port before the run is made. Otherwise a port that is in use would leave an empty run
+    # behind, and a browser that connects during the start would be refused.
     with bind(chosen.server.host, chosen.server.port) as sock:
         return anyio.run(_serve, chosen, args, sock)
 
@@ -63,8 +63,8 @@ async def _serve(chosen: "Settings", args: argparse.Namespace, sock: socket.sock
         run=args.run,
         resume=args.resume,
         init=args.init,
-        # Under torchrun the process ends when training ends. Otherwise the other ranks would keep
-        # their GPUs, and torchrun would wait for a rank that hangs.
+        # Under torchrun, serving ends when training ends. Otherwise the other ranks would keep
+        # their GPUs until the server ends, and torchrun would wait for a rank that hangs.
         keep_serving=torchrun.ranks() == 1,
         leave_compile=torchrun.ranks() == 1,
         sinks=[LogSink(), progress],
@@ -91,7 +91,7 @@ async def _serve(chosen: "Settings", args: argparse.Namespace, sock: socket.sock
 
 
 async def _until_stopped(keisei: "Keisei", sock: socket.socket) -> None:
-    """Serve until training ends. If the server fails, raise an alert and train without it."""
+    """Serve until training ends. If the server fails, raise an alert and train without a server."""
     import anyio
 
     from keisei.feed.supervise import supervise
@@ -104,12 +104,12 @@ async def _until_stopped(keisei: "Keisei", sock: socket.socket) -> None:
     async with anyio.create_task_group() as server:
         server.start_soon(supervise, "server", serve, keisei.alert)
         server.start_soon(_leave_in_time, keisei)
-        # After a failure this waits for a signal, while the page shows the failure.
+        # If training fails, `wait` returns only at a stop, so that the page can show the failure.
         await keisei.wait()
         ended.set()
 
 
 async def _leave_in_time(keisei: "Keisei") -> None:
-    """Limit the time of every stop, also of one that ``POST /api/control/stop`` requests."""
+    """Limit the time of every stop, including a stop by ``POST /api/control/stop``."""
     await keisei.stopping()
     process.leave_in_time()

@@ -1,4 +1,4 @@
-"""Flags for the settings and the run, such as ``--config``, ``--run`` and ``--ppo.gamma``."""
+"""The flags for settings and for the run, such as ``--config``, ``--ppo.gamma`` and ``--run``."""
 
 import argparse
 import difflib
@@ -17,8 +17,8 @@ _SHORT = {"device": "device", "host": "server.host", "port": "server.port"}
 def take_overrides(argv: Sequence[str]) -> tuple[list[str], dict[str, object]]:
     """Separate ``--section.key value`` and ``--section.key=value`` from the other arguments.
 
-    Return the other arguments, and the values of the settings by key. Raises UsageError if a flag
-    has no value.
+    Return the other arguments, and the settings' values by dotted keys. Raises UsageError if such a
+    flag has no value.
     """
     rest: list[str] = []
     overrides: dict[str, object] = {}
@@ -82,7 +82,7 @@ def load(args: argparse.Namespace) -> "Settings":
 
 
 def check_run(args: argparse.Namespace, chosen: "Settings") -> None:
-    """Check that --resume has a run and --init has weights. Call it before torch is imported.
+    """Check that --resume has a run and --init has weights, before the slow import of torch.
 
     Raises RunError, CheckpointError.
     """
@@ -96,7 +96,7 @@ def check_run(args: argparse.Namespace, chosen: "Settings") -> None:
 
 
 def _find(name: str) -> Path:
-    """Return the path of the settings file ``name``, or of a shipped one such as ``quickstart``."""
+    """Return the path of a settings file. ``name`` is a path or a shipped file's name."""
     from keisei.resources import ResourceError, config_file
 
     path, shipped = Path(name), ""
@@ -111,7 +111,7 @@ def _find(name: str) -> Path:
 
 
 def whole(text: str) -> int:
-    """Read a whole number such as ``1000`` or ``1e3``; for ``type=`` in argparse."""
+    """Read a whole number such as ``1000`` or ``1e3``. This function is for argparse's ``type``."""
     from keisei.settings_sources import parse_whole_number
 
     try:
@@ -121,16 +121,15 @@ def whole(text: str) -> int:
 
 
 def near_flag(word: str, flags: Iterable[str], *, settings: bool) -> str:
-    """Return a hint such as ``, did you mean --port?`` for the flag ``word``; "" if none fits.
+    """Return a hint such as ``, did you mean --port?`` for ``word``; "" if no flag is similar.
 
-    ``flags`` are the flags of the command. With ``settings`` the hint may also name a setting whose
-    section is missing: ``--ppo.gamma`` for ``--gamma``.
+    ``flags`` are the flags of the command. With ``settings`` the hint may also name a setting. For
+    example, the hint for ``--gamma`` is ``--ppo.gamma``.
     """
-    flag_of = {
-        flag.lstrip("-"): flag for flag in flags
-    }  # without dashes, which would make all flags similar
+    # The keys have no dashes, because leading dashes would make all flags similar.
+    flag_of = {flag.lstrip("-"): flag for flag in flags}
     setting_of = _settings_by_key() if settings else {}
-    name = word.lstrip("-").partition("=")[0][:100]  # comparing a long name takes too long
+    name = word.lstrip("-").partition("=")[0][:100]  # longer names take too long
     key = name.replace("-", "_")
     if key in setting_of:
         meant = setting_of[key]
@@ -144,7 +143,7 @@ def near_flag(word: str, flags: Iterable[str], *, settings: bool) -> str:
 
 
 def _settings_by_key() -> dict[str, str]:
-    """Return the flags for each key; for ``steps``: ``--run.steps or --schedule.steps``."""
+    """Return the flags by key, such as ``--run.steps or --schedule.steps`` for ``steps``."""
     from keisei.config import Settings
 
     found: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""Make the standard streams safe if they are closed, full, or lack a reader or characters."""
+"""Make the standard streams safe, for example if they are closed or full or have no reader."""
 
 import io
 import os
@@ -9,25 +9,26 @@ from keisei.cli.errors import EnvironmentProblem
 
 
 class OutputLost(EnvironmentProblem):
-    """Standard output is closed or full. The text is lost; the command's results are kept."""
+    """Standard output is closed or full. Text is lost, but the command's files are complete."""
 
 
 def set_up() -> None:
     """Make the standard streams safe to use. Call this first in a process.
 
     - If a descriptor from 0 to 2 is closed, it is opened on the null device. Otherwise the next
-      opened file, such as a database, would get this number, and a library could print into it.
-    - If standard output is closed or full, writing to it raises OutputLost. If it is a pipe without
-      a reader, writing raises BrokenPipeError, as usual.
-    - If standard error cannot be written, its text is dropped, so that a run goes on without its
-      terminal.
-    - Characters that the encoding lacks are written as escapes.
+      opened file, such as a database, would get this number, and a library could print into the
+      file.
+    - If standard output is closed or full, writing to standard output raises OutputLost. If
+      standard output is a pipe without a reader, writing raises BrokenPipeError, as usual.
+    - If standard error cannot be written, text for it is dropped, so that a run goes on after its
+      terminal is closed.
+    - Characters that the encoding of a stream lacks are written as escapes.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            # Standard output is opened read-only, so that writing to it fails.
+            # Standard output is opened for reading only, so that writing to it raises an error.
             os.open(os.devnull, os.O_WRONLY if number == 2 else os.O_RDONLY)
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 (stays open)
@@ -36,7 +37,7 @@ def set_up() -> None:
 
 
 def drop_output(stream: TextIO) -> None:
-    """Discard the stream's buffer and everything that is written to the stream from now on."""
+    """Discard the text in the stream's buffer and all text that is written to the stream later."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, stream.fileno())
     os.close(null)
@@ -52,7 +53,7 @@ def announce(text: str) -> None:
 
 
 def _text(raw: io.FileIO, before: TextIO | None) -> TextIO:
-    """Return a text stream over ``raw`` with the encoding of ``before``; UTF-8 if that is None."""
+    """Return a text stream over ``raw``, in the encoding of ``before`` or, if None, in UTF-8."""
     return io.TextIOWrapper(
         io.BufferedWriter(raw),
         encoding=before.encoding if before else "utf-8",
@@ -79,5 +80,5 @@ class _Messages(io.FileIO):
     def write(self, data: object) -> int:
         try:
             return super().write(data)  # type: ignore[arg-type]  # any buffer
-        except OSError:  # the disk is full or the terminal closed: no place to report it
+        except OSError:  # for example a full disk; there is no place to report the error
             return memoryview(data).nbytes  # type: ignore[arg-type]

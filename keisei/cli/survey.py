@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def run(paths: list[Path], *, as_json: bool) -> int:
-    """Print every file and game, and the totals. Raises UsageError for an unreadable path."""
+    """Print all files, all games and the totals. Raises UsageError for an unreadable path."""
     from keisei.records import RecordError
     from keisei.records.survey import survey
 
@@ -33,7 +33,7 @@ def run(paths: list[Path], *, as_json: bool) -> int:
 
 
 def _file(file: "Surveyed") -> dict[str, Any]:
-    """Return a file as a JSON object. Fields that do not apply to the file are null or empty."""
+    """Return a file as a JSON object. Fields without a value for this file are null or empty."""
     return {
         "file": str(file.file),
         "format": file.format or None,
@@ -68,7 +68,7 @@ def _total(files: "list[Surveyed]") -> dict[str, int]:
 
 
 def _print_table(surveyed: "Iterable[Surveyed]") -> None:
-    """Print a line for each file, then a line for each of its games; at the end the totals."""
+    """Print a line for each file and below it a line for each game; at the end print totals."""
     from keisei.records.text import printable
 
     print(f"{'format':<7}{'encoding':<10}{'games':>6}{'refused':>9}  file")
@@ -91,7 +91,7 @@ def _print_table(surveyed: "Iterable[Surveyed]") -> None:
 
 
 def _describe(game: "GameRecord | RecordError", file: str) -> str:
-    """Describe a game in one line: its place in the file, and its result or why it was refused."""
+    """Return a line about a game: its place in the file, and its result or why it is refused."""
     from keisei.records import RecordError
     from keisei.shogi import START_SFEN
 

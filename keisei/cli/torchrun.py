@@ -1,4 +1,4 @@
-"""Run a command under torchrun: rank 0 runs the command, the other ranks train with it."""
+"""Run a command under torchrun: rank 0 runs the command, the other ranks train with rank 0."""
 
 import os
 import signal
@@ -16,7 +16,8 @@ def ranks() -> int:
 def lead(command: Callable[[], int]) -> int:
     """Run a training command. With several ranks, rank 0 runs it and the other ranks follow rank 0.
 
-    Return the exit code. Raises CommandError if a rank fails or training diverges.
+    Return the exit code. With several ranks, raises CommandError if a rank fails or training
+    diverges.
     """
     if ranks() == 1:
         return command()
@@ -30,7 +31,7 @@ def lead(command: Callable[[], int]) -> int:
             if rank == 0:
                 CONTEXT_RANKS.set(group)
                 return command()
-            for number in (signal.SIGINT, signal.SIGTERM):  # rank 0 decides when to stop
+            for number in (signal.SIGINT, signal.SIGTERM):  # only rank 0 reacts to signals
                 signal.signal(number, signal.SIG_IGN)
             follow(group)
     except (RankError, DivergedError) as error:

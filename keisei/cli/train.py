@@ -1,4 +1,4 @@
-"""``keisei train``: train without a web page; print the progress."""
+"""``keisei train``: train without a web page, and print the progress."""
 
 import argparse
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train until the run ends or a signal comes. Return the exit code, 1 if training failed."""
+    """Train until the run ends or a signal comes. Return exit code 0, or 1 if training failed."""
     process.set_up()
     chosen = settings.load(args)
     import anyio
@@ -48,7 +48,7 @@ async def _train(chosen: "Settings", args: argparse.Namespace) -> int:
         run=args.run,
         resume=args.resume,
         init=args.init,
-        leave_compile=torchrun.ranks() == 1,  # other ranks would wait for this rank
+        leave_compile=torchrun.ranks() == 1,  # otherwise other ranks would wait for this rank
         sinks=[LogSink(), progress],
     )
 

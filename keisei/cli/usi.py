@@ -45,19 +45,19 @@ def run(args: argparse.Namespace) -> int:
         signal.signal(number, _leave)
     name = f"Keisei {importlib.metadata.version('keisei')} ({args.agent.absolute().name})"
     out = sys.stdout
-    # A network of another package may print. The GUI must not read that as protocol.
+    # If a network of another package prints text, the GUI must not read this text as USI.
     with contextlib.redirect_stdout(sys.stderr):
         _converse(Session(name, partial(_load, args.agent)), sys.stdin.buffer, out)
     return 0
 
 
 def _leave(number: int, frame: "FrameType | None") -> None:
-    """End the process at once: nothing needs saving, and an import could swallow an exception."""
+    """End the process at once. Nothing must be saved, and an import could swallow an exception."""
     os._exit(0)
 
 
 def _converse(session: "Session", lines: "Iterable[bytes]", out: TextIO) -> None:
-    """Print the answers to each line of the GUI. Raises CommandError if loading a player fails."""
+    """Print the answers to the GUI's lines. Raises CommandError if loading a player fails."""
     from keisei.usi.server import say
 
     for line in lines:
@@ -66,7 +66,7 @@ def _converse(session: "Session", lines: "Iterable[bytes]", out: TextIO) -> None
                 print(answer, file=out, flush=True)
         except CommandError as error:
             print(say(str(error)), file=out, flush=True)
-            raise CommandError(str(error)) from error  # exit code 1 for any kind of error
+            raise CommandError(str(error)) from error  # a plain CommandError has exit code 1
         if session.over:
             return
 
@@ -76,7 +76,7 @@ def _load(agent: Path, device: str, threads: int) -> "_Player":
     from keisei.store.checkpoints import check_holds_weights
 
     with process.problems():
-        check_holds_weights(agent)  # before the import of torch, which takes seconds
+        check_holds_weights(agent)  # before torch is imported, so that an error comes early
     import torch
 
     from keisei.play.players import load
@@ -85,12 +85,12 @@ def _load(agent: Path, device: str, threads: int) -> "_Player":
     torch.set_num_threads(threads)
     with process.problems():
         player = _Player(load(agent, device))
-    player.assess(Position())  # the first call is slow, so it must not come in a game
+    player.assess(Position())  # the slow first call must not happen during a game
     return player
 
 
 class _Player:
-    """A loaded player that assesses a position together with the moves before it."""
+    """A loaded player. To assess a position, the player also uses the moves before."""
 
     def __init__(self, player: "players.Player") -> None:
         self._player = player
@@ -100,7 +100,7 @@ class _Player:
             print(f"keisei: refused: {error}", file=sys.stderr)
 
     def assess(self, position: "Position") -> "Assessment":
-        """Return all legal moves, the most probable move first, and the position's value."""
+        """Return the position's value and all legal moves, the most probable move first."""
         from keisei.env import ACTIONS, observe_position
         from keisei.usi.server import Assessment
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from keisei.records import GameRecord, Positions
 
 SKIPS_SHOWN = 20
-"""Largest number of unusable games that are listed; further ones are only counted."""
+"""Largest number of unusable games that are listed; further unusable games are only counted."""
 
 
 def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
@@ -74,7 +74,7 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Read the games, learn, and save the weights that predict the held-out games best."""
+    """Read games, learn from them, and save the weights that predict the held-out games best."""
     if args.dry_run:
         return survey.run(args.games, as_json=args.json)
     for flag, good, bound in (
@@ -105,10 +105,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 class _Lessons:
-    """The positions to learn from and the held-out positions, and the counts of their games."""
+    """The positions to learn from, the held-out positions, and the numbers of games."""
 
     def __init__(self, args: argparse.Namespace, chosen: "Settings") -> None:
-        """Read the games that ``args`` name. Raises UsageError if there are too few."""
+        """Read the games that ``args`` name. Raises UsageError if there are too few games."""
         from keisei.ppo.supervised import hold_out
         from keisei.records import replay
 
@@ -154,7 +154,7 @@ def _share_with_result(positions: "Positions") -> float:
 
 
 def _read(paths: list[Path]) -> tuple[list["GameRecord"], int]:
-    """Return the games at ``paths`` and the number of unusable games. List those on stderr."""
+    """Return the games at ``paths`` and the number of unusable games. List the unusable games."""
     from keisei.records import RecordError, read_games, record_files
 
     games: list[GameRecord] = []
@@ -191,7 +191,7 @@ def _learn(
     directory: Any,
     stop: threading.Event,
 ) -> dict[str, Any]:
-    """Train to the end, the time limit or a signal; save the best weights; return the report."""
+    """Train for all epochs, or until the time ends or a signal comes. Save the best weights."""
     import torch
 
     from keisei.nets.policy import resolve_dtype
@@ -254,10 +254,10 @@ def _print_examination(found: "Examination") -> None:
 
 
 class _Progress:
-    """Prints a line every ``PLAIN_SECONDS``, with the means since the previous line."""
+    """Prints a line every ``PLAIN_SECONDS`` with means of the minibatches since the last line."""
 
     def __init__(self, positions: int, minibatches: int, epochs: int) -> None:
-        """``minibatches`` is the number of minibatches in one epoch of ``positions``."""
+        """One epoch has ``minibatches`` minibatches, with ``positions`` positions altogether."""
         self._size = positions / minibatches
         self._epoch, self._total = minibatches, epochs * minibatches
         self._begin(0)
@@ -267,7 +267,7 @@ class _Progress:
         self._sums: Tensor | None = None
 
     def show(self, done: int, means: "Tensor") -> None:
-        """Count minibatch number ``done``; ``means`` are the means that ``teach`` yields for it."""
+        """Count minibatch number ``done``. ``means`` are this minibatch's means, from ``teach``."""
         self._sums = means if self._sums is None else self._sums + means
         seconds = time.monotonic() - self._since
         if seconds < PLAIN_SECONDS:
@@ -285,7 +285,7 @@ def _print_line(text: str) -> None:
 
 
 def _next(args: argparse.Namespace, report: dict[str, Any]) -> str:
-    """Return the command that continues training from the result, with the same network."""
+    """Return the command that trains the saved network further by self-play."""
     words = ["keisei", "train"]
     words += [word for name in args.config or [] for word in ("--config", name)]
     words += [f"--{key}={value}" for key, value in args.overrides.items() if key.startswith("net.")]
@@ -293,7 +293,7 @@ def _next(args: argparse.Namespace, report: dict[str, Any]) -> str:
 
 
 def _text(report: dict[str, Any], command: str) -> str:
-    """Return the report as text; ``command`` is the command to run next."""
+    """Return the report as text. Its last line suggests ``command`` as the next command."""
     best, fresh = report["best"], report["epochs"][0]
     value = "unknown" if best["loss_value"] is None else f"{best['loss_value']:.3f}"
     games, positions = report["games"]["learned"], report["positions"]["learned"]

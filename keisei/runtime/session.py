@@ -136,10 +136,18 @@ class Keisei(EvaluationMethods):
             warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=2)
 
     async def _leave(self) -> None:
+        """Stop the run and wait until it has ended, even if this task is cancelled meanwhile."""
         self.stop()
-        with CancelScope(shield=True):
-            await self._closed.wait()
+        cancelled: asyncio.CancelledError | None = None
+        while not self._closed.is_set():
+            try:
+                with CancelScope(shield=True):
+                    await self._closed.wait()
+            except asyncio.CancelledError as error:  # `Task.cancel` ignores anyio's shield
+                cancelled = error
         self._left = True
+        if cancelled:
+            raise cancelled
 
     async def _run(self) -> None:
         """Open the run, train, and close it.

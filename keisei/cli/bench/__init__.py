@@ -1,1 +1,1 @@
-"""The benchmarks of ``keisei bench``: one module for each."""
+"""The benchmarks of ``keisei bench``: one module for each benchmark."""

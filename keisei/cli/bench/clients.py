@@ -7,14 +7,14 @@ import sys
 from pathlib import Path
 
 CONNECT_SECONDS = 30
-"""Seconds that the server has to accept the streams and to answer."""
+"""Longest time in seconds that the server may take to accept the streams and to answer."""
 
 NEVER_READ_BUFFER = 2048
-"""Receive buffer, in bytes, of a client that never reads. About one chunk of events fills it."""
+"""Size in bytes of the receive buffer of a client that never reads: about a chunk of events."""
 
 
 class Clients:
-    """A process with the streams. Each method returns after the process has done its work."""
+    """A process that opens the streams. Each method waits until the process has obeyed."""
 
     def __init__(self, port: int, count: int) -> None:
         self.bytes_read = 0
@@ -25,11 +25,11 @@ class Clients:
         self._request("ready")
 
     def connect(self) -> None:
-        """Open all streams. Return when the server has answered each request with status 200."""
+        """Open all streams, and wait until the server has answered each request with status 200."""
         self._request("connect")
 
     def disconnect(self) -> int:
-        """Close all streams. Return how many of the streams that are never read were stalled."""
+        """Close all streams. Return how many of the never-read streams were stalled."""
         received, stalled = self._request("disconnect").split()
         self.bytes_read += int(received)
         return int(stalled)
@@ -41,7 +41,7 @@ class Clients:
     def _request(self, command: str) -> str:
         """Send a command to the process and return the answer of the process.
 
-        Raises RuntimeError if a stream failed; the reason is on the stderr of the process.
+        Raises RuntimeError if a stream failed. The process has printed the reason on stderr.
         """
         assert self._process.stdin is not None  # noqa: S101 (for the type checker)
         assert self._process.stdout is not None  # noqa: S101
@@ -57,7 +57,7 @@ class Clients:
 
 
 def be_clients(port: int, count: int) -> None:
-    """Run the clients on raw sockets until stdin ends. Every second socket is left unread."""
+    """Run the clients on raw sockets until stdin ends. Every second socket is never read."""
     streams: list[socket.socket] = []
     received = 0
     with selectors.DefaultSelector() as selector:
@@ -89,10 +89,10 @@ def be_clients(port: int, count: int) -> None:
 
 
 def _open(port: int, *, reads: bool) -> socket.socket:
-    """Connect and request the event stream; do not wait for the answer."""
+    """Connect to the server and request the event stream. Do not wait for the answer."""
     stream = socket.socket()
     stream.settimeout(CONNECT_SECONDS)
-    if not reads:  # set before connecting, which fixes the window size
+    if not reads:  # connecting fixes the window size, so set the buffer before
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, NEVER_READ_BUFFER)
     stream.connect(("127.0.0.1", port))
     request = (
@@ -103,14 +103,14 @@ def _open(port: int, *, reads: bool) -> socket.socket:
 
 
 def _check_answer(stream: socket.socket) -> None:
-    """Raise RuntimeError if the status is not 200. The status line stays in the buffer."""
+    """Raise RuntimeError if the answer's status is not 200. The answer stays in the buffer."""
     answer = stream.recv(64, socket.MSG_PEEK)
     if not answer.startswith(b"HTTP/1.1 200 "):
         raise RuntimeError(f"the server answered a stream with {answer!r}")
 
 
 def _read(stream: socket.socket) -> int:
-    """Read from a stream. Return the number of bytes, at least 1."""
+    """Read from a stream, and return the number of bytes. Raises RuntimeError if there are none."""
     size = len(stream.recv(1 << 16))
     if not size:
         raise RuntimeError("the server closed a stream whose client was reading")
@@ -118,7 +118,7 @@ def _read(stream: socket.socket) -> int:
 
 
 def _stalled(port: int, streams: list[socket.socket]) -> int:
-    """Count the streams that the server has closed or has unsent data for."""
+    """Return how many streams the server has closed or cannot send all data to."""
     flowing = set()
     for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]:
         _, local, remote, state, queues, *_ = line.split()

@@ -40,7 +40,7 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run a benchmark. Print its results, the machine and the versions."""
+    """Run a benchmark. Print the results, the machine and the versions of the packages."""
     with process.problems():
         results = _BENCHES[args.bench].run(args)
     report = results | {"machine": machine(), "versions": versions()}
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def machine() -> dict[str, Any]:
-    """Return the processor, the cores that this process may use, memory in GiB and the system."""
+    """Return the machine's processor, usable number of cores, memory in GiB and system."""
     import psutil
 
     return {
@@ -64,7 +64,7 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the main packages; in a checkout also the commit."""
+    """Return the versions of Python and the main packages, and in a checkout the commit."""
     found = {"python": platform.python_version()}
     found |= {name: importlib.metadata.version(name) for name in _PACKAGES}
     commit = _git("rev-parse", "--short", "HEAD")
@@ -80,12 +80,12 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     except OSError:
-        pass  # not Linux
+        pass  # the system is not Linux
     return platform.processor() or platform.machine()
 
 
 def _git(*arguments: str) -> str:
-    """Return the output of a git command in this checkout, or "" outside a checkout."""
+    """Return the output of a git command in this checkout; "" if this is no checkout."""
     root = Path(__file__).parents[3]
     try:
         done = subprocess.run(
@@ -97,7 +97,7 @@ def _git(*arguments: str) -> str:
 
 
 def _lines(tree: dict[str, Any], indent: str = "") -> list[str]:
-    """Return one line per value; the lines of a nested dictionary are indented below its key."""
+    """Return a line for each value. A nested dictionary's lines are indented below a key line."""
     lines = []
     for key, value in tree.items():
         if isinstance(value, dict):

@@ -1,19 +1,19 @@
 """Measure how much evaluations slow the training that runs beside them.
 
-Three kinds of block alternate, so that a slower machine slows all of them alike:
+Three kinds of blocks alternate. So if the machine becomes slower, all kinds become slower alike:
 
 - ``bare``: only the learner works, on the run's device thread; the rest of the run waits.
 - ``idle``: the whole run works, but there is nothing to evaluate.
 - ``playing``: the whole run works, and a match of two networks always has games to play.
 
-All blocks use the same learner on the same thread. The speeds of equal learners in two processes
-differed by up to 3 %, and on two threads of one process OpenMP's pools slow each other down
-(docs/experiments.md). The learning rate is almost 0, because a better network plays games with
-fewer legal moves, which take less time.
+All blocks use the same learner on the same thread. In two processes, equal learners differed in
+speed by up to 3 %. On two threads of one process, OpenMP's two thread pools slow each other down
+(docs/experiments.md). The learning rate is almost 0. Otherwise the network would learn to play
+games with fewer legal moves, and such games take less time.
 
-``idle_of_bare`` is the speed of ``idle`` divided by the speed of ``bare``: the median over the
-rounds, with a 95 % interval. ``playing_of_bare`` is the same ratio for ``playing``. ``share`` is
-the share of the device's time that evaluation took.
+``idle_of_bare`` is the speed of ``idle`` divided by the speed of ``bare``, as the median over the
+rounds with a 95 % interval. ``playing_of_bare`` is the speed of ``playing`` divided by the speed of
+``bare``. ``share`` is the share of the device's time that evaluation took in ``playing`` blocks.
 """
 
 import argparse
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from keisei.ppo.learner import Learner
 
 GAMES = 10_000
-"""Number of games of the match; a block is too short to play all of them."""
+"""Number of games of the match, more than a block has time for."""
 
 KINDS = ("bare", "idle", "playing")
 ENDED = ("finished", "stopped", "failed")
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Return steps per second of each kind of block, and their ratios."""
+    """Return the steps per second in each kind of block, and the ratios of these speeds."""
     from keisei.cli import process
 
     require("rounds", args.rounds, args.rounds >= 1, "1 or more")
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         still = {"ppo.learning_rate": 1e-12, "ppo.learning_rate_final": 0}
         settings = settings_in(folder, args, still)
         share = settings.evaluation.share
-        # If the share is 0, evaluations never run.
+        # With a share of 0, an evaluation would never run, and the benchmark would wait for ever.
         require("evaluation.share", share, share > 0, "more than 0")
         process.set_up()
         import anyio
@@ -101,14 +101,14 @@ async def _measure(settings: "Settings", args: argparse.Namespace) -> dict[str, 
 
 
 class _LearnerAlone:
-    """Lets a run's device thread do nothing except training for some seconds, on request."""
+    """On request, makes a run's device thread do nothing except training for some seconds."""
 
     def __init__(self) -> None:
         self._requests: SimpleQueue[float] = SimpleQueue()
         self._speeds: SimpleQueue[float] = SimpleQueue()
 
     def build(self, settings: "Settings") -> "Learner":
-        """Build the run's learner. Its ``iterate`` first trains alone if ``speed`` was called."""
+        """Build the run's learner. After a call of ``speed``, ``iterate`` first trains alone."""
         from keisei.runtime.learners import build_learner
 
         learner = build_learner(settings)
@@ -117,7 +117,7 @@ class _LearnerAlone:
         def train_alone_on_request() -> Generator[None, None, Any]:
             if not self._requests.empty():
                 seconds = self._requests.get()
-                for _ in iterate():  # during this iteration the loop finishes older work
+                for _ in iterate():  # the event loop finishes older work in this time
                     pass
                 first, began = learner.step, time.perf_counter()
                 while time.perf_counter() - began < seconds:
@@ -130,7 +130,7 @@ class _LearnerAlone:
         return learner
 
     async def speed(self, keisei: "Keisei", seconds: float) -> float:
-        """Return steps per second over ``seconds``. Raises RuntimeError if the run ends first."""
+        """Return steps per second over ``seconds``. Raises RuntimeError if the run ends early."""
         import anyio
 
         self._requests.put(seconds)
@@ -142,7 +142,7 @@ class _LearnerAlone:
 
 
 async def _run_block(keisei: "Keisei", seconds: float, playing: bool) -> tuple[float, float]:
-    """Return steps per second, and the mean share of an iteration's time that evaluation took."""
+    """Return steps per second, and the mean share of iterations' time that evaluation took."""
     from keisei.evaluation.spec import CURRENT, EvaluationSpec
 
     spec = EvaluationSpec(opponents=(CURRENT,), games=GAMES)

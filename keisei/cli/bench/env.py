@@ -12,7 +12,7 @@ from keisei.cli.errors import require
 from keisei.cli.settings import whole
 
 BATCHES = (256, 1024, 4096)
-"""Batch sizes that are measured: numbers of games that are played side by side."""
+"""Batch sizes that are measured. A batch size is the number of games played side by side."""
 
 REPEATS = 7
 
@@ -31,13 +31,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measure random play with each batch size, on one thread pinned to one core.
 
     A step chooses a uniformly random legal move, plays it, and writes the mask and the observation
-    of the next position. Repetition, declaration and resets are included.
+    of the next position. The time for repetition, declaration and resets is included.
 
-    Two checks guard the result. First, a checksum over every mask must be equal in all repeats.
-    Second, the masks at the end must equal the masks of the same positions when they are read from
-    SFENs. Both masks come from the same kernels, so this check finds errors in the state that a
-    game keeps from ply to ply. (The tests compare the checksum with the checksum of another
-    implementation of the rules.)
+    Two checks guard the result. First, the checksum of all masks must be the same in all repeats.
+    Second, the last masks must equal those of the same positions read from SFENs. The same kernels
+    compute both, so the second check finds only errors in the state that a game keeps from ply to
+    ply. (The tests compare the checksum with that of another implementation of the rules.)
     """
     require("steps", args.steps, args.steps >= 1, "1 or more")
     with one_core() as core:
@@ -55,7 +54,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def one_core() -> Iterator[int | None]:
-    """Pin this thread to its last core and yield the core; yield None if it cannot be pinned."""
+    """Pin this thread to its last core and yield the core; yield None if pinning is impossible."""
     if not hasattr(os, "sched_setaffinity"):
         yield None
         return
@@ -68,11 +67,11 @@ def one_core() -> Iterator[int | None]:
 
 
 def measure(games: int, steps: int, repeats: int = REPEATS) -> dict[str, Any]:
-    """Return steps per second with ``games`` games: the median, fastest and slowest repeat.
+    """Return steps per second with ``games`` games, in the median, fastest and slowest repeat.
 
-    ``processor_share`` is the share of the time in which this thread ran on the processor; it is 1
-    on a machine without other work. ``checksum`` is computed from every mask. Raises RuntimeError
-    if masks are wrong.
+    ``processor_share`` is the share of the time in which this thread ran on the processor. On a
+    machine without other work this share is 1. ``checksum`` is computed from all masks. Raises
+    RuntimeError if masks are wrong.
     """
     from keisei.env import VectorEnv
 
@@ -119,7 +118,7 @@ def play(env: Any, plies: int) -> int:
 
 
 def check_masks(env: Any) -> None:
-    """Check the masks of up to 64 games against their SFENs. Raises RuntimeError if one differs."""
+    """Raise RuntimeError if a mask of the first 64 games differs from the mask for its SFEN."""
     import numpy as np
 
     from keisei.shogi import Position

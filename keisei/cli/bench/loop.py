@@ -1,8 +1,9 @@
 """Measure how much 64 clients of the page slow the event loop and the training.
 
 The real service runs in this process, and its clients run in another process. Half of the clients
-never read, and their buffers are so small that they are full before a block begins. Blocks with and
-without clients alternate, so that a slower machine slows both kinds alike.
+never read, and the buffers of these clients are so small that they are full before a block begins.
+Blocks with and without clients alternate. So if the machine becomes slower, both kinds of blocks
+become slower alike.
 """
 
 import argparse
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
     from keisei import Iteration, Keisei, Settings
 
 BEAT_SECONDS = 0.005
-"""Length of each sleep in seconds. The lag of the loop is the time by which a sleep ends late."""
+"""Length of a sleep in seconds. The event loop's lag is the time by which a sleep ends late."""
 
 SETTLE_SECONDS = 1.0
-"""Seconds between the moment when the clients have connected and the start of the block."""
+"""Seconds between the connection of the clients and the start of the block."""
 
 WARM_ITERATIONS = 3
 RESAMPLES = 10_000
@@ -46,12 +47,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Return lags in ms, steps per second, and the ratio of the speeds with its 95 % interval.
+    """Return lags in ms, steps per second, and the speeds' ratio with its 95 % interval.
 
-    ``stalled`` counts clients that never read and to which the server could not send, or whose
-    connection was dropped for that (the kernel drops it after ten seconds). ``clients_at_end``
-    counts clients that the run still knew. Each is counted at the end of every block with clients,
-    and the lowest count is returned. ``tick_seconds`` is the time between two chunks of events.
+    ``ratio`` is the speed with clients divided by the speed without clients. ``stalled`` is the
+    number of never-reading clients to which the server could not send data. Clients that the kernel
+    has dropped for this reason, after ten seconds, are included. ``clients_at_end`` is the number
+    of clients that were still connected. Both numbers are counted at the end of each block with
+    clients, and the lowest count is returned. ``tick_seconds`` is the time between two chunks of
+    events.
     """
     from keisei.cli import process
 
@@ -75,7 +78,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 def settings_in(
     folder: str, args: argparse.Namespace, more: Mapping[str, Any] | None = None
 ) -> "Settings":
-    """Return the settings from the flags, for a run in ``folder`` without an end of its own."""
+    """Return the settings from the flags, for a run in ``folder`` that has no limit."""
     args.overrides |= {"run.root": folder, "run.steps": 0, "run.minutes": 0, **(more or {})}
     return settings.load(args)
 
@@ -107,7 +110,7 @@ async def _measure(chosen: "Settings", args: argparse.Namespace) -> dict[str, An
 
 
 async def iterations(keisei: "Keisei", count: int, seconds: float = 0) -> "list[Iteration]":
-    """Wait for at least ``count`` iterations that span at least ``seconds``, and return them.
+    """Wait for at least ``count`` iterations that span ``seconds``. Return these iterations.
 
     Raises RuntimeError if the run ends first.
     """
@@ -132,7 +135,7 @@ async def _blocks(keisei: "Keisei", clients: Clients, args: argparse.Namespace) 
     speeds: dict[bool, list[float]] = {True: [], False: []}
     stalled, left = [], []
     for number in range(args.blocks):
-        # Four blocks are without, with, with and without clients, so that drift affects both alike.
+        # The order is without, with, with, without clients, so that drift affects both kinds alike.
         connected = number % 4 in (1, 2)
         await _wait_for_clients(keisei, 0)
         if connected:
@@ -169,7 +172,7 @@ async def _blocks(keisei: "Keisei", clients: Clients, args: argparse.Namespace) 
 
 
 async def _wait_for_clients(keisei: "Keisei", count: int) -> None:
-    """Wait until the run has ``count`` streams. Raises RuntimeError after ``CONNECT_SECONDS``."""
+    """Wait until ``count`` streams are open. Raises RuntimeError after ``CONNECT_SECONDS``."""
     import anyio
 
     with anyio.move_on_after(CONNECT_SECONDS):
@@ -180,11 +183,11 @@ async def _wait_for_clients(keisei: "Keisei", count: int) -> None:
 
 
 async def block(keisei: "Keisei", seconds: float) -> tuple[list[float], float]:
-    """Measure one block. Return the loop's lags in ms, and the training's steps per second.
+    """Measure one block. Return the event loop's lags in ms, and training's steps per second.
 
-    The speed is measured from the end of the first iteration to the end of the last iteration, by
-    the device thread's clock, so that a late loop does not change it. Raises UsageError if fewer
-    than two iterations end.
+    The speed is measured from the end of the first iteration to the end of the last iteration. The
+    device thread takes both times, so that a lag of the event loop does not change the speed.
+    Raises UsageError if fewer than two iterations end.
     """
     import anyio
 
@@ -225,7 +228,7 @@ def _lag_report(lags: list[float]) -> dict[str, float]:
 
 
 def interval(ratios: list[float]) -> tuple[float, float]:
-    """Return the 95 % interval of the median of ``ratios``, by the bootstrap."""
+    """Return the 95 % bootstrap interval of the median of ``ratios``."""
     chance = random.Random(0)
     medians = sorted(
         statistics.median(chance.choices(ratios, k=len(ratios))) for _ in range(RESAMPLES)

@@ -1,13 +1,13 @@
-"""Measure matches of two networks: games per second, side by side and one pair at a time.
+"""Measure matches of two networks: games per second, all at once and one pair at a time.
 
 Two untrained networks of the configured size play on one torch thread. Three measurements
-alternate; the results are their medians.
+alternate. The results are the medians of each measurement:
 
-- ``together``: all games in one match.
-- ``alone``: the same code plays one pair of games at a time; each call of a network evaluates one
+- ``together``: all games of a match are played side by side.
+- ``alone``: the same code plays one pair of games at a time. Each call of a network evaluates one
   position.
-- ``forward``: only the network works, on one prepared position at a time. Its speed in positions
-  per second is the upper bound of the plies per second of ``alone``.
+- ``forward``: a network evaluates one prepared position at a time, without a game. The number of
+  positions per second is an upper bound for the plies per second of ``alone``.
 """
 
 import argparse
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from keisei.nets.policy import Agent
 
 PAIRS_ALONE = 2
-"""Pairs of games that ``alone`` plays in one repeat."""
+"""Number of pairs of games that ``alone`` plays in one repeat."""
 
 FORWARDS = 300
-"""Calls of the network in one repeat of ``forward``."""
+"""Number of calls of the network in one repeat of ``forward``."""
 
 MAX_PLY = 160
 
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the medians of games, plies and positions per second, and their ratios."""
+    """Return the median numbers of games, plies and positions per second, and their ratios."""
     import asyncio
 
     require(
@@ -99,7 +99,7 @@ async def _measure(args: argparse.Namespace) -> dict[str, Any]:
 async def _play(
     agents: "list[Agent]", openings: Any, games: int, seed: int, *, one_by_one: bool = False
 ) -> tuple[float, float]:
-    """Play a match on this thread, as a device thread does. Return games and plies per second."""
+    """Play a match as a device thread plays it. Return games and plies per second."""
     from keisei.config import Env
     from keisei.evaluation import Match, MatchSpec
     from keisei.evaluation.openings import choose_openings
@@ -133,7 +133,7 @@ def _ignore(games: Any) -> None:
 
 
 def _forward(agent: "Agent") -> float:
-    """Return the positions per second of a network that evaluates one position at a time."""
+    """Return how many positions per second a network evaluates, one position per call."""
     import torch
 
     from keisei.evaluation import Match, MatchSpec

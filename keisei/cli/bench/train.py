@@ -1,19 +1,20 @@
 """Measure training: steps per second, compared with the limit that the network sets.
 
-limit = B / (t_fwd + t_opp + E t_upd), for an iteration that learns from B plies in E epochs, where
-the times are:
+An iteration learns from B plies in E epochs. The limit of its speed is
+limit = B / (t_fwd + t_opp + E t_upd), with these times:
 
-- ``t_fwd``: time of the inference for the whole rollout.
-- ``t_opp``: time of the frozen opponents' inference for their plies.
+- ``t_fwd``: time of the network's inference for the whole rollout.
+- ``t_opp``: time of the frozen opponents' inference for the opponents' plies.
 - ``t_upd``: time of the updates of one epoch.
 
-These times are measured with the same network, precision, legal moves, loss and optimiser as in
-training, on data that is prepared in memory, without games, sampling and bookkeeping.
+The network, precision, legal moves, loss and optimiser are the same as in training. The data for
+these measurements is prepared in memory, so that games, sampling and bookkeeping take no time.
 
-``achieved`` is the learner's speed. It includes the rollout, the update and an iteration's share of
-the time that refills the reset pool. It excludes checkpoints, boards, the recording of games on
-disk and the event loop. ``reference`` is the limit of a plain eager loop that has only the network
-in common with Keisei. If ``reference`` is higher than ``limit``, Keisei's own limit is slow.
+``achieved`` is the learner's speed. The time for the rollout, the update and an iteration's share
+of a refill of the reset pool is included. The time for checkpoints, boards, the recording of games
+on disk and the event loop is not included. ``reference`` is the limit of a plain eager loop that
+has only the network in common with Keisei. If ``reference`` is higher than ``limit``, Keisei's code
+for inference or updates is too slow.
 """
 
 import argparse
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from keisei.ppo.learner import Learner
 
 WARM_UP = 2
-"""Number of iterations before the first measured one."""
+"""Number of iterations before the first measured iteration."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,13 +48,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Return medians: speeds in steps per second, and times of one iteration in seconds.
+    """Return median speeds in steps per second, and median times of an iteration in seconds.
 
-    ``ratio`` is achieved / limit. ``mfu`` is the number of the network's floating-point operations
-    per second in training, divided by that of the fastest large matrix product on this device in
-    the same precision. ``device_bytes_peak`` is the largest memory use of a GPU in training. In
-    ``seconds``, ``refill`` is the time of a whole refill of the reset pool, which happens every
-    ``env.reset_refresh`` iterations. In ``phases``, ``refill`` is one iteration's share of it.
+    ``ratio`` is achieved / limit. ``mfu`` is the number of floating-point operations per second of
+    the network in training, divided by the operations per second of the fastest large matrix
+    product. This product is computed on the same device in the same precision.
+    ``device_bytes_peak`` is the largest GPU memory use in training. In ``seconds``, ``refill`` is
+    the time of a whole refill of the reset pool, which happens every ``env.reset_refresh``
+    iterations. In ``phases``, ``refill`` is that time divided by ``env.reset_refresh``.
     """
     from keisei.cli import process
     from keisei.cli.settings import load
@@ -93,7 +95,7 @@ def _measure(learner: "Learner", settings: "Settings", repeats: int) -> dict[str
     phases: dict[str, list[float]] = {}
     times: dict[str, list[float]] = {name: [] for name in parts}
     for repeat in range(WARM_UP + repeats):
-        for name, part in parts.items():  # the parts alternate: a slower machine slows all
+        for name, part in parts.items():  # alternate, so that drift affects all parts
             seconds = timed(part, learner.device)
             if repeat >= WARM_UP:
                 times[name].append(seconds)
@@ -145,8 +147,9 @@ def _fill_pool(learner: "Learner") -> None:
 
 
 def _iterate(learner: "Learner") -> int:
-    """Run one iteration. Return its number of steps."""
-    learner.iteration = 1  # avoids a refill of the reset pool, which is measured separately
+    """Run one iteration. Return the number of steps in this iteration."""
+    # Iteration 1 never refills the reset pool. The time of a refill is measured separately.
+    learner.iteration = 1
     before = learner.step
     for _ in learner.iterate():
         pass
@@ -154,7 +157,7 @@ def _iterate(learner: "Learner") -> int:
 
 
 def timed(part: Callable[[], None], device: "torch.device") -> float:
-    """Return the seconds that ``part`` took, including its work on the device."""
+    """Call ``part``. Return the seconds that the call and its work on the device took."""
     import torch
 
     start = time.perf_counter()
@@ -165,7 +168,7 @@ def timed(part: Callable[[], None], device: "torch.device") -> float:
 
 
 def _positions(learner: "Learner", count: int) -> tuple["Tensor", "Tensor"]:
-    """Return observations and masks of ``count`` games of random play, on the device."""
+    """Return the observations and masks of ``count`` randomly played games, on the device."""
     import numpy as np
     import torch
 
@@ -178,7 +181,7 @@ def _positions(learner: "Learner", count: int) -> tuple["Tensor", "Tensor"]:
 
 
 def network_parts(learner: "Learner", settings: "Settings") -> dict[str, Callable[[], None]]:
-    """Return the parts of the limit, which call training's functions on a copy of the network."""
+    """Return the functions for ``t_fwd``, ``t_opp`` and ``t_upd``, with a copy of the network."""
     import torch
 
     from keisei.nets.policy import evaluate, legal_columns
@@ -218,7 +221,7 @@ def network_parts(learner: "Learner", settings: "Settings") -> dict[str, Callabl
 
 
 def _learning_data(learner: "Learner", count: int) -> tuple["Tensor", ...]:
-    """Return made-up actions, old log-probabilities, advantages, targets and weights of a batch."""
+    """Return invented actions, old log-probabilities, advantages, targets and weights of plies."""
     import torch
 
     device = learner.device
@@ -232,7 +235,7 @@ def _learning_data(learner: "Learner", count: int) -> tuple["Tensor", ...]:
 
 
 def _reference(learner: "Learner", settings: "Settings") -> dict[str, Callable[[], None]]:
-    """Return the parts of a simple PPO: prepared planes, softmax over all 2,187 actions, Adam."""
+    """Return inference and update of a simple PPO (softmax over all 2,187 actions, Adam)."""
     import torch
 
     from keisei.nets.planes import expand
@@ -280,7 +283,7 @@ def _reference(learner: "Learner", settings: "Settings") -> dict[str, Callable[[
 
 
 def _learned_plies(settings: "Settings") -> int:
-    """Return the number of plies per rollout to learn from: all plies except the opponents' own."""
+    """Return the number of plies of a rollout that the opponents did not play."""
     plies = settings.env.games * settings.ppo.rollout_plies
     return round(plies * (1 - settings.opponents.share / 2))
 
@@ -309,7 +312,7 @@ def _forward_flops(learner: "Learner") -> float:
 
 
 def _matmul_peak(device: "torch.device", dtype: "torch.dtype") -> float:
-    """Return the FLOP/s of the fastest of six large matrix products."""
+    """Return the FLOP per second of the fastest of six large matrix products."""
     import torch
 
     size = 8192 if device.type == "cuda" else 2048
