@@ -36,7 +36,7 @@ class MatchStanding:
     opponent: Contestant
     spec: MatchSpec
     first: int
-    """Number of games in the evaluation's earlier matches."""
+    """Number of this match's first game; games are numbered through the whole evaluation."""
     games: dict[int, PlayedGame] = field(default_factory=dict)
     """Games that have ended, by their number within the match. ``add`` adds games here."""
     more: dict[str, Any] = field(default_factory=dict)

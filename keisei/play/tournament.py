@@ -37,7 +37,7 @@ class Progress:
     """The progress of an evaluation."""
 
     games: int
-    """Number of games that will be played if the agents win all matches and no sequential test ends a match."""
+    """Number of games if the agents win all matches and no sequential test ends a match."""
     ended: int
     """Number of games that have ended."""
     score: float | None
@@ -161,9 +161,7 @@ class Tournament:
             return Contestant(text, text)  # type: ignore[arg-type]  # names in LOCAL are kinds
         if text.startswith(ENGINE):
             engine = EngineSpec.parse(text)
-            async with Engine(
-                engine
-            ):  # started here, so that an error appears before the first game
+            async with Engine(engine):  # started once, so that an error appears before the games
                 return Contestant(text, "engine", engine=engine)
         with anyio.CancelScope(shield=True):  # a cancelled load might leave a network loaded
             network = await self._arena.open(text)

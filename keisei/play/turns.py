@@ -145,7 +145,7 @@ class Matches:
         self._networks.close_all()
 
     def _play(self, wanted: list[tuple[Job, Wanted]]) -> None:
-        """Answer the requests of matches, with one batch for each pair of network and ``Choice``."""
+        """Answer the requests of matches, with one batch for each network and ``Choice``."""
         batches: dict[tuple[int, Choice], Batch] = {}
         for index, (job, found) in enumerate(wanted):
             for side, network in enumerate(job.networks):

@@ -64,7 +64,7 @@ class Page:
 
 
 class Files(StaticFiles):
-    """The page's files. The browser must always ask whether a file has changed (304 if not)."""
+    """The page's files. The browser always asks whether a file has changed; if not, it gets 304."""
 
     def __init__(self) -> None:
         super().__init__(directory=page_directory(), html=True)
