@@ -22,9 +22,12 @@ takes about 80 us of processor time away from training.
 GROUP = 8
 """Number of clients that are woken at once. Waking 64 would block the loop for over 10 ms."""
 DIGITS = 18
-"""Maximum number of digits in an event id. ``int`` raises ValueError for thousands of digits."""
+"""Maximum number of digits after the ``-`` of an event id.
+
+``int`` raises ValueError for thousands of digits.
+"""
 CHUNK = 512
-"""Maximum number of events in one chunk. Only clients that are late get so many."""
+"""Maximum number of events in one chunk. Only clients that have fallen behind get so many."""
 
 Describe = Callable[[Literal["hello", "reset", "bye"]], Status]
 
@@ -36,8 +39,9 @@ class Hub:
     buffer has overwritten the event at a client's cursor, the client gets ``reset`` and the stream
     ends. The client may reconnect with the id of the last event that it received. Every 250 ms, the
     new events get their ids, ``<boot>-<number>``, and are sent as one chunk. With many clients,
-    this interval (a tick) is longer, unless the state of the run has changed. Of the boards of one
-    tick, only the newest is sent, and likewise of the progress reports of each evaluation.
+    this interval (a tick) is longer, unless the state of the run has changed. If a tick has
+    several boards, only the newest board is sent. If a tick has several progress reports of one
+    evaluation, only the newest report is sent.
     """
 
     def __init__(
@@ -90,7 +94,7 @@ class Hub:
                 client.wake.set()
 
     def dismiss(self) -> None:
-        """Send the pending events and end all open streams with ``bye``. New ones may open."""
+        """Send the pending events and end all open streams with ``bye``. New streams may follow."""
         self._flush()
         for client in self._clients:
             client.dismissed = True
@@ -168,7 +172,7 @@ class Hub:
 
     def _flush(self) -> bool:
         flushed = bool(self._pending)
-        while self._pending:  # removed first, so that an event that can't be encoded is lost
+        while self._pending:  # removed first, so that a faulty event is not tried again
             event = self._pending.pop(next(iter(self._pending)))
             self._ring.append((event.topic, _frame(event, f"{self.boot}-{self._next}")))
             self._next += 1

@@ -21,7 +21,7 @@ class Outbox:
     """A bounded queue into the event loop that never makes its writers wait.
 
     If too many droppable events wait, a new droppable event replaces the oldest one; ``dropped``
-    counts the lost events. Other events are never dropped. If there is no room for them, ``emit``
+    counts the lost events. Other events are never dropped. If there is no room for one, ``emit``
     raises OutboxOverflow. At most one wake-up of the loop is pending at a time. A callback for
     each event could freeze the loop for seconds, because asyncio runs all waiting callbacks in one
     iteration of the loop.
@@ -43,7 +43,7 @@ class Outbox:
         self._ready = asyncio.Event()
 
     def emit(self, *events: Event, always: bool = False) -> None:
-        """Add events. May be called from any thread. Each call wakes the loop once.
+        """Add events. May be called from any thread. A call wakes the loop at most once.
 
         After ``close``, events are dropped and counted. With ``always``, the limit does not
         apply, for example for a run's last events. Raises OutboxOverflow.

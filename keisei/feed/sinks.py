@@ -136,7 +136,7 @@ class Feed:
         self._closing.set()
 
     async def _again(self) -> bool:
-        """Wait ``RETRY_SECONDS`` or until ``close`` is called. Return False if already closed."""
+        """Wait ``RETRY_SECONDS`` or until ``close`` is called. Return False if closed before."""
         if self._closing.is_set():
             return False
         with anyio.move_on_after(RETRY_SECONDS):
@@ -159,7 +159,7 @@ class Feed:
         )
 
     async def _write(self) -> None:
-        """Write events until the feed is closed. After an error, a new call rewrites the batch."""
+        """Write events until closed. After an error, a new call writes the same batch again."""
         while True:
             if self._batch:
                 await self.sink.write(self._batch)

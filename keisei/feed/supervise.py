@@ -56,7 +56,7 @@ async def supervise(
     again: Callable[[], Awaitable[bool]] | None = None,
     losses: Losses | None = None,
 ) -> bool:
-    """Await ``run()``. After an exception, send an alert and restart it, up to three times.
+    """Await ``run()``. After an exception, send an alert and call ``run`` again, up to three times.
 
     If ``progress()`` has changed since the last exception, the count of exceptions begins again.
     After three restarts without progress, the part is added to ``losses``. Then ``again()``

@@ -95,7 +95,10 @@ async def play_match(
 
 
 def _load_rules(match: EngineMatch, kinds: tuple[Kind, Kind]) -> None:
-    """Compile or load the rules' code, which would later block the event loop for seconds."""
+    """Compile or load the rules' code before the match.
+
+    Otherwise, the first use of the rules would block the event loop for seconds.
+    """
     game = GameInPlay(match.spec, 0)
     _, mask = game.observe()
     for kind in {*kinds} & {*LOCAL_PLAYERS}:

@@ -53,7 +53,7 @@ class Reply(Generic[T]):
         deliver([(self, error)])
 
     def settle(self, value: T | BaseException) -> None:
-        """Answer with a value or an exception, unless it has an answer. Event loop only."""
+        """Answer with a value or an exception, unless the reply has an answer. Event loop only."""
         if self._future.done():
             return
         if isinstance(value, BaseException):

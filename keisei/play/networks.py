@@ -31,9 +31,9 @@ class LoadedNetwork:
     step: int
     """Number of steps for which the network was trained."""
     max_ply: int
-    """Maximum ply of the network's training games. The input has ply / ``max_ply``."""
+    """Maximum ply of the network's training games. Its input contains ply / ``max_ply``."""
     home: Path = Path()
-    """Directory of the network's run. Runs with the same name differ in it."""
+    """Directory of the network's run. Runs with the same name have different directories."""
 
 
 class Networks:
@@ -52,7 +52,7 @@ class Networks:
         """Create the object without any network.
 
         Args:
-            run: id of the run, for the names of copies of the run's network.
+            run: id of the run. The name of a copy of the run's network begins with this id.
             env: settings of the training games.
             device: device on which networks are loaded.
             alert: function that sends an alert; it takes the alert's name, level and text.

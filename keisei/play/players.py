@@ -50,7 +50,7 @@ class Player:
 
     @property
     def home(self) -> Path:
-        """Directory of the player's run; for a checkpoint outside a run, its own folder."""
+        """Directory of the player's run; outside a run, the checkpoint's folder."""
         folder = (self.checkpoint or Path("unknown")).absolute()
         return folder.parent.parent if folder.parent.name == CHECKPOINTS else folder
 
@@ -73,7 +73,7 @@ class Player:
     def best_moves(
         self, sfens: Sequence[str], *, greedy: bool = True
     ) -> list[str | SfenError | None]:
-        """Return the result of ``best_move`` for each position, or the SfenError that it raises."""
+        """Return, for each position, the result of ``best_move`` or the SfenError."""
         found: list[str | SfenError | None] = []
         wanted: list[tuple[int, Position]] = []
         seen: list[tuple[NDArray[np.uint8], NDArray[np.uint64]]] = []

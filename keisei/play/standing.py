@@ -168,7 +168,7 @@ def total_score(
 
 
 def _recalled(number: int, row: MatchGame) -> PlayedGame:
-    """Return a game from a row of the database, without moves, which are not needed again."""
+    """Return the game of a database row. Its moves are left out: nothing needs them again."""
     none = np.empty(0)
     return PlayedGame(
         number=number,

@@ -76,7 +76,7 @@ class Tournament:
             names: paths of the players' checkpoints, by the players' names in ``spec``.
             on_progress: called with the progress when games have ended.
             keep: function that stores games that have ended. ``keep`` is called in a thread, so
-                it may block. If ``keep`` raises, the next call gets the same games again.
+                it may block. If ``keep`` raises an exception, the next call gets the same games.
             kept: games that were stored before the evaluation was interrupted. These games are
                 not played again.
         """
@@ -168,7 +168,7 @@ class Tournament:
         return Contestant(self._name(network), "network", network=network)
 
     def _name(self, network: LoadedNetwork) -> str:
-        """Return a unique name for the network: its own, with parent folders if it is taken."""
+        """Return a unique name for the network. Parent folders make it unique: ``exp2/quick@100``."""
         homes = {
             player.name: player.network.home for player in self._players.values() if player.network
         }
@@ -258,7 +258,10 @@ class Tournament:
                 await self._write()
 
     async def _write(self) -> None:
-        """Store the games that have ended since the last call. Cancellation waits until then."""
+        """Store the games that have ended since the last call.
+
+        A cancellation waits until the games are stored.
+        """
         fresh = self._fresh[:]
         if self._keep is not None and fresh:
             with anyio.CancelScope(shield=True):

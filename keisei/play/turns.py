@@ -175,7 +175,7 @@ class Matches:
         actions: list[NDArray[np.int16]],
         values: list[NDArray[np.float32]],
     ) -> None:
-        """Ask one network; write the answers into its rows of ``actions`` and ``values``."""
+        """Write the answers of one network into ``actions`` and ``values``."""
         chosen, expected = self._networks.choose(
             id,
             np.concatenate([found.observation[rows] for _, found, rows in batch]),

@@ -38,7 +38,7 @@ class EvaluationRecord:
         self.key = key
         """Idempotency key of the request; None if the request had no key."""
         self.done = anyio.Event()
-        """Set when the evaluation has ended, or when this process will not continue it."""
+        """Event: set when the evaluation has ended, or when this process will not continue it."""
         self._changed = anyio.Event()
         now = time.time()
         blank = Evaluation(run="", step=0, time=now, id=secrets.token_hex(4)).to_dict()
@@ -131,7 +131,7 @@ class EvaluationRecords:
         self._records: dict[str, EvaluationRecord] = {}
 
     def add(self, spec: "EvaluationSpec", key: str | None) -> tuple[EvaluationRecord, bool]:
-        """Return the record with this ``key``, or else a new record. Also return whether it is new.
+        """Return the record with this ``key`` and False, or else a new record and True.
 
         Raises KeyReused if ``key`` was used with a different ``spec``. Raises InboxFull if too many
         evaluations have not ended.

@@ -34,7 +34,7 @@ CLOSE_SECONDS = 15.0
 RECENT = 100
 """Number of statuses and alerts that stay in memory, in case the database can't store them."""
 COMPILE_SECONDS = 3.0
-"""Seconds that a stop waits for a compilation before it abandons the device thread."""
+"""Seconds that a stop waits for a compilation; then the device thread is abandoned."""
 
 _log = logging.getLogger(__name__)
 
@@ -85,14 +85,14 @@ class RunLife:
         """Train to the end, then close everything.
 
         The device thread ends first, then evaluations, outbox, sinks, streams and files, because
-        events pass through them in this order.
+        events pass through these parts in this order.
         """
         try:
             async with create_task_group() as supervised:
                 self._supervise(supervised)
                 try:
                     await self._train()
-                except Exception as crash:  # noqa: BLE001 (it must not cancel the host's block)
+                except Exception as crash:  # noqa: BLE001 (an error must not cancel the host's block)
                     await self._crashed(crash)
                 supervised.cancel_scope.cancel()
         finally:
@@ -146,7 +146,7 @@ class RunLife:
                 group.cancel_scope.cancel()
 
     async def _leave_if_compiling(self, waiting: CancelScope) -> None:
-        """After a stop request, end the wait for the device thread if it still compiles.
+        """After a stop request, end the wait for a device thread that still compiles.
 
         A compilation can't be interrupted. No training is lost, because training has not begun.
         """
@@ -184,7 +184,7 @@ class RunLife:
                 self._losses.add(feed.name, text)
 
     async def _crashed(self, crash: Exception) -> None:
-        """Send the exception that ended a task of the event loop to all readers.
+        """Send the exception of a failed event loop task to all readers.
 
         If ``keep_serving`` is set, wait for a stop request afterwards.
         """

@@ -48,7 +48,7 @@ def open_run(request: RunRequest) -> RunPlan:
     """
     ranks = CONTEXT_RANKS.get()
     settings = request.settings
-    settings_text(settings)  # raises an error before a folder is made if it can't write the text
+    settings_text(settings)  # raises for unfit settings before a folder is made
     _check_evaluation(settings)
     opened = _resume(request, ranks) if request.resume else _create(request, ranks)
     if opened.settings.device == "cpu" and _spins(opened.settings):

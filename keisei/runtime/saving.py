@@ -47,7 +47,7 @@ class Saver:
         return bool(self._requests)
 
     def request(self, command: SaveCheckpoint) -> None:
-        """Accept a command. It is answered when the next checkpoint has been saved."""
+        """Accept a command, and answer it when the next checkpoint has been saved."""
         self._requests.append(command)
 
     def due(self, step: int) -> bool:
@@ -115,7 +115,10 @@ class Saver:
             raise DivergedError(f"{error}: {self._refused} checkpoints in a row were not written")
 
     def _alert_refusal(self, step: int, error: NotFiniteError) -> None:
-        """Answer the waiting commands with ``error``. Send an alert about a first refusal only."""
+        """Answer the waiting commands with ``error``.
+
+        Of consecutive refusals, only the first one causes an alert.
+        """
         if self._refused == 0:
             text = f"no checkpoint at step {step:,}: {error}"
             self._emitter.alert("checkpoint_failed", "error", text)

@@ -183,7 +183,7 @@ class Keisei(EvaluationMethods):
         return command
 
     async def pause(self) -> None:
-        """Pause training; evaluations and ``best_move`` go on. Raises InboxFull, NotRunning."""
+        """Pause training; evaluations go on. Raises InboxFull, NotRunning."""
         await self.submit("pause").finished
 
     async def resume(self) -> None:
@@ -225,13 +225,13 @@ class Keisei(EvaluationMethods):
     def log(self, name: str, level: Level, message: str) -> None:
         """Send a log line to the readers of events. May be called from any thread.
 
-        The line is dropped if too many events wait.
+        The line may be dropped if too many events wait.
         """
         self._entered.log(name, level, message)
 
     # ------------------------------------------------------------------ watching
     def events(self, topics: Collection[Topic] | None = None) -> AsyncGenerator[Event, None]:
-        """Yield events from now to the end of the run. Reset reports lost events."""
+        """Yield events from now to the end of the run. A Reset reports lost events."""
         return self._entered.readers.read(TOPICS if topics is None else topics)
 
     @property

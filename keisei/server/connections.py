@@ -33,7 +33,7 @@ class Connections(ServerState):
         """Connections that are idle or have an incomplete request, longest waiting first."""
 
     def make_room(self) -> bool:
-        """If there are too many connections, close the one that has waited longest for a client.
+        """If there are too many connections, close one: the longest waiting for its client.
 
         Returns False if there are too many connections and no connection waits
         for its client.
@@ -71,7 +71,7 @@ class Connection(H11Protocol):
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Accept the connection, or answer 503 if the limit is reached and no connection waits."""
+        """Accept the connection, or answer 503 if there is no room for it."""
         super().connection_made(transport)
         if self.server_state.make_room():
             self._update_deadline()

@@ -33,7 +33,7 @@ class Reader(Protocol):
     ) -> dict[str, Any]:
         """Return the history of metrics: ``series`` by metric name, and a ``cursor``.
 
-        ``start`` and ``end`` are steps. Only iterations after number ``after`` are returned;
+        ``start`` and ``end`` are steps. Only iterations with numbers above ``after`` are returned;
         ``after`` may be the ``cursor`` of an earlier result. A series has at most ``max_points``
         points.
         """

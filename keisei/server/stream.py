@@ -83,7 +83,7 @@ class EventStream(EventSourceResponse):
 
 
 async def events(request: Request) -> Response:
-    """Stream events of the topics in ``topics=``, from after the id that the request gives.
+    """Stream the events after the id that the request gives, for the topics in ``topics=``.
 
     The id is in the header ``Last-Event-ID`` or in ``after=``.
     """

@@ -14,7 +14,7 @@ SECONDS = 0.2
 
 
 async def play(records: EvaluationRecords, record: EvaluationRecord, spec: EvaluationSpec) -> None:
-    """Change the record every ``SECONDS``, until all games have ended or it is cancelled."""
+    """Change the record every ``SECONDS``, until all games have ended or the user cancels."""
     ended = 0
     with record.scope as scope:
         while ended < spec.games:

@@ -56,7 +56,7 @@ class FakeReader:
         return [game for game in games if game][:limit]
 
     def game(self, id: int) -> dict[str, Any] | None:
-        """Return one recorded game, or None if there is none with this id."""
+        """Return one recorded game, or None if no game has this id."""
         if not 1 <= id <= GAMES:
             return None
         moves = [usi for _, usi in scripted_game(id)][1:]
