@@ -38,7 +38,7 @@ class Arena(Protocol):
     """The interface through which a tournament loads networks and lets them play."""
 
     async def open(self, source: str) -> LoadedNetwork:
-        """Load ``current``, or the network of a run or checkpoint. Raises an exception on failure."""
+        """Load ``current``, or the network of a run or checkpoint. A failure raises an error."""
 
     async def play(
         self,

@@ -161,14 +161,14 @@ class Tournament:
             return Contestant(text, text)  # type: ignore[arg-type]  # names in LOCAL are kinds
         if text.startswith(ENGINE):
             engine = EngineSpec.parse(text)
-            async with Engine(engine):  # started once, so that an error appears before the games
+            async with Engine(engine):  # the engine starts here, so that errors appear early
                 return Contestant(text, "engine", engine=engine)
         with anyio.CancelScope(shield=True):  # a cancelled load might leave a network loaded
             network = await self._arena.open(text)
         return Contestant(self._name(network), "network", network=network)
 
     def _name(self, network: LoadedNetwork) -> str:
-        """Return a unique name for the network. Parent folders make it unique: ``exp2/quick@100``."""
+        """Return a unique name for the network. It may begin with parent folders."""
         homes = {
             player.name: player.network.home for player in self._players.values() if player.network
         }

@@ -57,7 +57,7 @@ class OpenNetwork(Command):
     """Load a network. The answer is a ``LoadedNetwork``."""
 
     source: str
-    """``current``, or the path of a run or checkpoint."""
+    """Source of the network: ``current``, or the path of a run or checkpoint."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -97,7 +97,8 @@ class Evaluations:
                     ending = await self._play(record, archive)
                 end = await self._settle(record, archive, ending)
             if scope.cancelled_caught:
-                end = {"state": "cancelled"}  # set first, because the run may end during the rating
+                # Without this state, a run that ends during the rating would leave "interrupted".
+                end = {"state": "cancelled"}
                 end["message"] = await _rate(archive)
         except NotRunning:
             if scope.cancel_called:

@@ -37,7 +37,7 @@ def collect_parts(ranks: Ranks, folder: Path) -> Files:
 
 
 def follow(ranks: Group) -> None:
-    """Obey the orders of rank 0 until training ends. For ranks other than 0.
+    """Obey the orders of rank 0 until training ends. Only ranks other than 0 call this.
 
     Raises RankError, and any exception that training raises on this rank.
     """

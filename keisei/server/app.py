@@ -39,7 +39,7 @@ def create_app(source: Source) -> Starlette:
         },
     )
     app.router.redirect_slashes = False
-    # A Mount at "/" would also match API requests with a wrong method, whose answer must be 405.
+    # A Mount at "/" would also match API requests with a wrong method, which must get 405.
     app.router.default = Page()
     app.state.source = source
     app.state.threads = anyio.CapacityLimiter(THREADS)
