@@ -199,7 +199,7 @@ class Keisei(EvaluationMethods):
         return path
 
     def stop(self) -> None:
-        """Ask the run to end. Repeated calls do nothing. ``wait`` returns when the run has ended."""
+        """Ask the run to end. More calls do nothing. ``wait`` returns when the run has ended."""
         self._mailbox.request_stop()
         self._stopping.set()
 
