@@ -31,7 +31,7 @@ class LoadedNetwork:
     step: int
     """Number of steps for which the network was trained."""
     max_ply: int
-    """Maximum ply of the network's training games. Its input contains ply / ``max_ply``."""
+    """Maximum ply of the network's training games. The network sees ply / ``max_ply``."""
     home: Path = Path()
     """Directory of the network's run. Runs with the same name have different directories."""
 

@@ -33,10 +33,10 @@ class Connections(ServerState):
         """Connections that are idle or have an incomplete request, longest waiting first."""
 
     def make_room(self) -> bool:
-        """If there are too many connections, close one: the longest waiting for its client.
+        """Make room for a new connection if there are too many connections.
 
-        Returns False if there are too many connections and no connection waits
-        for its client.
+        Closes the connection that has waited longest for its client. Returns False if there are too
+        many connections and no connection waits for its client.
         """
         if len(self.connections) <= self.limit:
             return True
