@@ -16,15 +16,18 @@ TICK = 0.25
 BUDGET = 128
 """Maximum number of chunks per second for all clients together.
 
-With more than 32 clients, the ticks are therefore farther apart. A chunk takes about 80 us of
-processor time, which training then lacks.
+With more than 32 clients, the time between two ticks is therefore longer than ``TICK``. Each chunk
+takes about 80 us of processor time away from training.
 """
 GROUP = 8
-"""Number of clients that are woken at once. Waking 64 at once blocks the loop for over 10 ms."""
+"""Number of clients that are woken at once. Waking 64 would block the loop for over 10 ms."""
 DIGITS = 18
-"""Maximum number of digits of an event's number. ``int`` raises for thousands of digits."""
+"""Maximum number of digits after the ``-`` of an event id.
+
+``int`` raises ValueError for thousands of digits.
+"""
 CHUNK = 512
-"""Maximum number of events in one chunk, for clients that are behind."""
+"""Maximum number of events in one chunk. Only clients that have fallen behind get so many."""
 
 Describe = Callable[[Literal["hello", "reset", "bye"]], Status]
 
@@ -32,12 +35,13 @@ Describe = Callable[[Literal["hello", "reset", "bye"]], Status]
 class Hub:
     """Encodes each event once and lets every client read at its own pace. Event loop only.
 
-    A client is a cursor into a ring buffer, so a client that never reads costs nothing. If the
-    buffer has overwritten the event at a client's cursor, the client gets ``reset`` and its stream
-    ends; it may reconnect with the id of the last event that it received. Every 250 ms, the new
-    events get their ids, ``<boot>-<number>``, and are sent as one chunk. With many clients, this
-    interval (a tick) is longer, unless the state of the run has changed. Within a tick, only the
-    newest board and the newest progress report of each evaluation are sent.
+    Each client has a cursor into a ring buffer, so a client that never reads costs nothing. If the
+    buffer has overwritten the event at a client's cursor, the client gets ``reset`` and the stream
+    ends. The client may reconnect with the id of the last event that it received. Every 250 ms, the
+    new events get their ids, ``<boot>-<number>``, and are sent as one chunk. With many clients,
+    this interval (a tick) is longer, unless the state of the run has changed. If a tick has
+    several boards, only the newest board is sent. If a tick has several progress reports of one
+    evaluation, only the newest report is sent.
     """
 
     def __init__(
@@ -61,7 +65,7 @@ class Hub:
         return len(self._clients)
 
     def publish(self, event: Event) -> None:
-        """Send an event with the next tick. After ``close``, no client receives it."""
+        """Send an event at the next tick. Events after ``close`` reach no client."""
         key = _conflated(event) or object()
         self._pending.pop(key, None)
         self._pending[key] = event
@@ -69,7 +73,7 @@ class Hub:
             self._urgent.set()
 
     async def run(self) -> None:
-        """Send the new events in every tick, until the hub is closed."""
+        """Send the new events at every tick, until the hub is closed."""
         while not self.closed:
             await anyio.sleep(self._tick)
             if (longer := self.clients / self._budget - self._tick) > 0:
@@ -100,11 +104,11 @@ class Hub:
     def subscribe(
         self, topics: Collection[Topic], after: str | None = None
     ) -> Iterator[AsyncGenerator[bytes, None]]:
-        """Open a stream of chunks from the event after id ``after``, or without ``after`` from now.
+        """Open a stream of chunks that continues after the event with id ``after``.
 
-        The first event is ``hello``. If the events after ``after`` are no longer available, or the
-        id comes from an earlier start of the run, ``reset`` follows and the stream continues from
-        now.
+        Without ``after``, the stream contains only new events. The first event is always ``hello``.
+        If the events after ``after`` are no longer available, ``reset`` follows, and then only new
+        events. The same happens if the id comes from an earlier start of the run.
         """
         client = _Client(frozenset(topics) or frozenset(TOPICS), self._next)
         lost = False
@@ -132,7 +136,7 @@ class Hub:
             if chunk:
                 yield chunk
             elif client.cursor < self._next:
-                continue  # these events had none of this client's topics
+                continue  # the client reads no topic of these events
             elif self.closed or client.dismissed:
                 yield self._own("bye")
                 return
@@ -168,7 +172,7 @@ class Hub:
 
     def _flush(self) -> bool:
         flushed = bool(self._pending)
-        while self._pending:  # remove the event first: encoding it may raise
+        while self._pending:  # removed first, so that a faulty event is not tried again
             event = self._pending.pop(next(iter(self._pending)))
             self._ring.append((event.topic, _frame(event, f"{self.boot}-{self._next}")))
             self._next += 1
@@ -190,7 +194,7 @@ class _Client:
 
 
 def _conflated(event: Event) -> object | None:
-    """Return an event's key, if a newer event with the same key may replace it, or else None.
+    """Return the key of an event that a newer event with the same key may replace, else None.
 
     Lifecycle events, metrics, games and alerts are never replaced.
     """

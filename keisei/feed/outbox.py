@@ -9,9 +9,9 @@ from keisei.errors import OutboxOverflow
 from keisei.events import Event
 
 DROPPABLE = 256
-"""Maximum number of waiting events that may be dropped; a new one replaces the oldest one."""
+"""Maximum number of waiting droppable events; a further one replaces the oldest of them."""
 KEPT = 10_000
-"""Maximum number of waiting events that must not be dropped; one more raises OutboxOverflow."""
+"""Maximum number of waiting events that must not be dropped. A further event is refused."""
 
 _Item = tuple[int, Event]
 """An event and its sequence number among all events."""
@@ -20,9 +20,9 @@ _Item = tuple[int, Event]
 class Outbox:
     """A bounded queue into the event loop that never makes its writers wait.
 
-    If too many events that may be dropped are waiting, a new one replaces the oldest one;
-    ``dropped`` counts the lost events. The other events are never lost: if there is no room, the
-    writer gets OutboxOverflow. At most one wake-up of the loop is pending at a time. A callback for
+    If too many droppable events wait, a new droppable event replaces the oldest one; ``dropped``
+    counts the lost events. Other events are never dropped. If there is no room for one, ``emit``
+    raises OutboxOverflow. At most one wake-up of the loop is pending at a time. A callback for
     each event could freeze the loop for seconds, because asyncio runs all waiting callbacks in one
     iteration of the loop.
     """
@@ -36,17 +36,17 @@ class Outbox:
         self._number = 0
         self._armed = False
         self._closed = False
-        # Reentrant: garbage collection may start while a thread holds the lock, and then a
-        # finaliser that logs calls `emit` again. The steps below work in this case too.
+        # A lock that is not reentrant could deadlock: garbage collection may start while a thread
+        # has the lock, and a finaliser that logs then calls `emit` in the same thread.
         self._lock = threading.RLock()
         self._loop = asyncio.get_running_loop()
         self._ready = asyncio.Event()
 
     def emit(self, *events: Event, always: bool = False) -> None:
-        """Add events. May be called from any thread. All events of one call wake the loop once.
+        """Add events. May be called from any thread. A call wakes the loop at most once.
 
-        After ``close``, events are dropped and counted. With ``always``, which is for a run's last
-        events, the limit does not apply. Raises OutboxOverflow.
+        After ``close``, events are dropped and counted. With ``always``, the limit does not
+        apply, for example for a run's last events. Raises OutboxOverflow.
         """
         kept = [event.event for event in events if event.keep]
         with self._lock:
@@ -71,7 +71,7 @@ class Outbox:
         self._wake()
 
     async def drain(self) -> list[Event]:
-        """Wait for events and return them in order; return an empty list when no more can come."""
+        """Wait for events and return them in order; after the last event, return an empty list."""
         while True:
             await self._ready.wait()
             kept, loose = deque[_Item](), deque[_Item](maxlen=self._loose.maxlen)

@@ -11,7 +11,7 @@ BUFFER = 256
 
 
 class Readers:
-    """Passes each event to every reader at once. Event loop only.
+    """Passes each event to every reader immediately. Event loop only.
 
     A reader that is ``BUFFER`` events behind loses these events and gets a Reset instead.
     """
@@ -25,7 +25,7 @@ class Readers:
         self._failed: Failed | None = None
 
     def publish(self, event: Event) -> None:
-        """Pass an event to the readers of its topic. Failed is the last event of every reader."""
+        """Pass an event to the readers of the event's topic. Every reader ends after Failed."""
         if isinstance(event, Failed):
             self._failed = event
         for reader in self._readers:
@@ -37,7 +37,7 @@ class Readers:
                 reader.wake.set()
 
     def close(self) -> None:
-        """Let every reader end after its waiting events. May be called more than once."""
+        """End every reader after its waiting events. May be called more than once."""
         self._closed = True
         for reader in self._readers:
             reader.wake.set()

@@ -19,12 +19,14 @@ RETRY_SECONDS = 30.0
 
 
 class Sink(Protocol):
-    """Receives the events of a run. It may be slow. If a write raises, an alert and a retry follow.
+    """Receives the events of a run. A sink may be slow.
+
+    If ``write`` raises an exception, an alert is sent and ``write`` is called again.
 
     To distinguish events, use their class (``isinstance(event, keisei.Iteration)``), their
-    ``event.topic`` (such as ``metrics``) or their ``event.event``. This is the name in server-sent
-    events, such as ``iteration``, or for a ``Status`` its kind, such as ``paused``.
-    ``event.to_dict()`` returns the event for JSON; it contains this name.
+    ``event.topic`` (such as ``metrics``) or their ``event.event``. ``event.event`` is the name in
+    server-sent events, such as ``iteration``; for a ``Status``, it is the kind, such as ``paused``.
+    ``event.to_dict()`` returns a dict for JSON that contains this name.
     """
 
     @property
@@ -32,7 +34,7 @@ class Sink(Protocol):
         """Name of the sink in alerts."""
 
     async def write(self, events: Sequence[Event]) -> None:
-        """Write events, which come in order."""
+        """Write events. They arrive in the order in which they were sent."""
 
     async def close(self) -> None:
         """Release resources. Called after the last events were written."""
@@ -57,7 +59,7 @@ class DatabaseSink:
         """Number of events that the database could not store."""
 
     async def write(self, events: Sequence[Event]) -> None:
-        """Write events in one transaction, without boards and log lines."""
+        """Write all events except boards and log lines, in one transaction."""
         kept = [event for event in events if not isinstance(event, Board | Log)]
         if not kept:
             return
@@ -99,7 +101,7 @@ class LogSink:
 
 
 class Feed:
-    """A sink and a queue of events for it, so that a slow sink delays nothing else."""
+    """A sink with its own queue of events, so that a slow sink delays nothing else."""
 
     def __init__(self, sink: Sink, *, kept: int = KEPT) -> None:
         """``kept``: maximum number of waiting events that must not be dropped; see ``Outbox``."""
@@ -119,7 +121,7 @@ class Feed:
         return self._box.dropped + unfit
 
     def put(self, event: Event) -> bool:
-        """Add an event to the queue. Return False for the first event that finds the queue full."""
+        """Add an event to the queue. Return False if this is the first event that does not fit."""
         try:
             self._box.emit(event)
         except OutboxOverflow:  # training must not wait for a sink
@@ -134,7 +136,7 @@ class Feed:
         self._closing.set()
 
     async def _again(self) -> bool:
-        """Wait ``RETRY_SECONDS`` or until ``close``. Return False if it was closed before."""
+        """Wait ``RETRY_SECONDS`` or until ``close`` is called. Return False if closed before."""
         if self._closing.is_set():
             return False
         with anyio.move_on_after(RETRY_SECONDS):
@@ -144,8 +146,8 @@ class Feed:
     async def run(self, report: Report, losses: Losses) -> None:
         """Write events until the feed is closed. ``report`` sends alerts about the sink's errors.
 
-        A sink that fails several times in succession is given up. The database is an exception and
-        is tried again until the end, because a full disk may be cleared after hours.
+        A sink that fails several times in succession gets no more events. Only the database is
+        tried again until the run ends, because a full disk may have free space hours later.
         """
         await supervise(
             self.name,
@@ -157,7 +159,7 @@ class Feed:
         )
 
     async def _write(self) -> None:
-        """Write events until the feed is closed. After an error, a new call repeats the batch."""
+        """Write events until closed. After an error, a new call writes the same batch again."""
         while True:
             if self._batch:
                 await self.sink.write(self._batch)

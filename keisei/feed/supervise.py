@@ -25,7 +25,7 @@ ALLOWANCE: Mapping[str, float] = {
     "rollback": 120,
     "idle": 10,
 }
-"""Seconds after which a device thread that has not reported a phase counts as silent, by phase."""
+"""Seconds, by phase, after which a device thread that reports nothing counts as silent."""
 
 Report = Callable[[str, Level, str], None]
 """Function that sends an alert; it takes the alert's name, level and message."""
@@ -38,7 +38,7 @@ class Losses:
         self._found: dict[str, tuple[str, Callable[[], int], int]] = {}
 
     def add(self, name: str, text: str, progress: Callable[[], int] = lambda: 0) -> None:
-        """Add a part that has stopped working. It works again when ``progress()`` has changed."""
+        """Add a part that has stopped working. If ``progress()`` changes, the part works again."""
         self._found[name] = text, progress, progress()
 
     def now(self) -> tuple[str, ...]:
@@ -56,11 +56,12 @@ async def supervise(
     again: Callable[[], Awaitable[bool]] | None = None,
     losses: Losses | None = None,
 ) -> bool:
-    """Await ``run()``. After an exception, send an alert and call it again, at most three times.
+    """Await ``run()``. After an exception, send an alert and call ``run`` again, up to three times.
 
     If ``progress()`` has changed since the last exception, the count of exceptions begins again.
-    After three restarts without progress, the part is added to ``losses``. Then ``again`` is
-    awaited before each further restart and returns whether to try; these restarts send no alerts.
+    After three restarts without progress, the part is added to ``losses``. Then ``again()``
+    is awaited before each further restart, and its result says whether to restart. Further restarts
+    send no alerts.
 
     Returns whether ``run()`` has ended without an exception. Raises only cancellation.
     """
@@ -102,7 +103,7 @@ async def watch(
     allowance: Mapping[str, float] = ALLOWANCE,
     every: float = 1.0,
 ) -> None:
-    """Send an alert each time that the device thread is silent longer than ``allowance``."""
+    """Send an alert each time that the device thread is silent longer than its phase allows."""
     reported: tuple[str, float] | None = None
     while True:
         await anyio.sleep(every)
@@ -128,6 +129,6 @@ class Heartbeat:
             self._worst = max(self._worst, time.perf_counter() - due)
 
     def worst_lag(self) -> float:
-        """Return the longest delay since the last call, in seconds."""
+        """Return the longest delay of a timer since the last call of this method, in seconds."""
         worst, self._worst = self._worst, 0.0
         return worst

@@ -38,10 +38,10 @@ class Archive:
         refit(self.run)
 
     # ------------------------------------------------------------------ for the command line
-    # The live run does not use these methods: it stores its evaluations' states as events.
+    # A live run does not use these methods. It stores the states of its evaluations as events.
     @classmethod
     def begin(cls, run: Path, spec: EvaluationSpec) -> Self:
-        """Begin an evaluation by the command line, or continue an unfinished one with this spec.
+        """Continue the command line's unfinished evaluation with this ``spec``, or begin a new one.
 
         Also raises CheckpointError.
         """
@@ -65,7 +65,7 @@ class Archive:
         return archive
 
     def end(self, state: str, fields: dict[str, Any]) -> None:
-        """Store how the evaluation ended: its state and the other fields of its event."""
+        """Store the evaluation's last state, and other fields of its event."""
         with closing(MatchTable(self.run)) as table:
             table.update(self.id, state, fields)
 

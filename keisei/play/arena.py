@@ -38,7 +38,7 @@ class Arena(Protocol):
     """The interface through which a tournament loads networks and lets them play."""
 
     async def open(self, source: str) -> LoadedNetwork:
-        """Load ``current``, or the network of a run or checkpoint. Raises if it can't be used."""
+        """Load ``current``, or the network of a run or checkpoint. A failure raises an error."""
 
     async def play(
         self,
@@ -61,7 +61,10 @@ class Arena(Protocol):
 
 
 class DeviceArena:
-    """Lets networks play on the device thread that reads ``mailbox``, in turn with training."""
+    """Lets networks play on the device thread that reads ``mailbox``.
+
+    Training and matches take turns.
+    """
 
     def __init__(self, mailbox: Mailbox) -> None:
         self._mailbox = mailbox
@@ -126,7 +129,7 @@ class DeviceArena:
 async def local_arena(
     device: str, threads: int = 1, warn: Callable[[str], None] = lambda text: None
 ) -> AsyncIterator[DeviceArena]:
-    """Start a device thread that plays matches and does not train; end it with the block.
+    """Start a device thread that plays matches and does not train. The thread ends with the block.
 
     Torch uses ``threads`` CPU threads. ``warn`` is called on the device thread when the device
     runs out of memory.

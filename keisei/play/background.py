@@ -13,8 +13,9 @@ from keisei.errors import unwrap
 async def in_background(
     task: Callable[[], Coroutine[Any, Any, Any]], end: Callable[[], None] | None = None
 ) -> AsyncIterator[None]:
-    """Run ``task`` while the block runs. At the block's end, call ``end`` or cancel the task.
+    """Run ``task`` while the block runs.
 
+    At the end of the block, call ``end``. If ``end`` is None, cancel the task.
     A single error of the task or the block is raised without an exception group around it.
     """
     try:

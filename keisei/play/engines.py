@@ -17,14 +17,14 @@ from keisei.evaluation.local import LOCAL_PLAYERS, Kind, local_move
 from keisei.usi import Engine, EngineError, EngineGone, EngineSpec, EngineTimeout, Info, Timeouts
 
 RESTARTS = 3
-"""Maximum number of restarts in one match after engines crashed or did not answer."""
+"""Maximum number of times in one match that engines are restarted after a crash or timeout."""
 
 Observed = tuple[NDArray[np.uint8], NDArray[np.uint64]]
 """Input of a network for one position: observation uint8[1, 131] and legal mask uint64[1, 35]."""
 Choose = Callable[[Observed, float], Awaitable[tuple[int, float]]]
 """Function that asks a network for a move.
 
-It takes a position and a random number in [0, 1), and returns action and value.
+The function takes a position and a random number in [0, 1). It returns an action and a value.
 """
 
 
@@ -34,7 +34,7 @@ class Seat:
 
     kind: Kind
     seed: int = 0
-    """Seed of the random numbers of a network or a local player."""
+    """Seed of the random numbers with which a network or a local player chooses moves."""
     engine: EngineSpec | None = None
     choose: Choose | None = None
     """Function that asks for moves, if the player is a network."""
@@ -53,16 +53,17 @@ async def play_match(
     """Play a match between any two players.
 
     An engine that makes an illegal move loses the game. After a crash or a timeout, the fault is
-    counted, the engine is restarted and the game is replayed. If there are more faults than
-    ``RESTARTS``, the match ends early: the result contains the ``error``, and ended games count.
+    counted, the engine is restarted and the game is replayed. If there are more than
+    ``RESTARTS`` faults, the match ends early. Then the result contains the ``error``, and the games
+    that have ended count.
 
     Args:
         match: the match to play.
         agent, opponent: the players.
         on_games: called with a list of one game each time that a game ends.
-        concurrency: number of games at the same time; each has its own process of each engine.
+        concurrency: number of games at the same time; each game has its own engine processes.
         timeouts: maximum times to wait for engines.
-        report: a dict that also receives the result, even if the match is cancelled.
+        report: a dict into which the result is also written, even if the match is cancelled.
 
     Returns:
         ``engines`` (names that the engines report), ``faults``, ``engine_cpu_seconds``, ``error``.
@@ -94,7 +95,10 @@ async def play_match(
 
 
 def _load_rules(match: EngineMatch, kinds: tuple[Kind, Kind]) -> None:
-    """Compile or load the rules' code, because its first use would block the loop for seconds."""
+    """Compile or load the rules' code before the match.
+
+    Otherwise, the first use of the rules would block the event loop for seconds.
+    """
     game = GameInPlay(match.spec, 0)
     _, mask = game.observe()
     for kind in {*kinds} & {*LOCAL_PLAYERS}:
@@ -187,9 +191,9 @@ def _cause(failed: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 def expected(info: Info | None) -> float:
-    """Convert an engine's score to a value in [-1, 1]; NaN if the engine wrote no score.
+    """Convert an engine's score to a value in [-1, 1]. Return NaN if there is no score.
 
-    A score in hundredths of a pawn stands for a win probability of 1 / (1 + exp(-score / 600)).
+    A ``score`` in hundredths of a pawn means a win probability of 1 / (1 + exp(-score / 600)).
     This is the usual formula of shogi engines (Ponanza's constant).
     """
     if info is not None and info.mate is not None:

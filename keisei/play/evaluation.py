@@ -16,27 +16,27 @@ class Ending:
     result: dict[str, Any]
     """Result of the games that have ended, for JSON; empty before the first game ends."""
     message: str = ""
-    """Reason why the evaluation ended early; empty if it was complete."""
+    """Reason why the evaluation ended early; empty if the evaluation is complete."""
     error: Exception | None = None
     """Exception that ended the evaluation, if there was one."""
 
     @property
     def state(self) -> Literal["done", "failed"]:
-        """State of the evaluation: ``failed`` if it ended early, else ``done``."""
+        """State of the evaluation: ``failed`` if the evaluation ended early, else ``done``."""
         return "failed" if self.message else "done"
 
 
 async def play_to_the_end(tournament: Tournament) -> Ending:
-    """Play an evaluation. An exception becomes part of the ending instead of being raised.
+    """Play an evaluation. Most exceptions become part of the ending and are not raised.
 
-    Only NotRunning is raised, when the device thread ends, because the evaluation can continue
-    later.
+    Only NotRunning is raised. It means that the device thread has ended; the evaluation can
+    continue later.
     """
     try:
         result = await tournament.run()
     except NotRunning:
         raise
-    except Exception as error:  # noqa: BLE001 (it becomes the evaluation's ending)
+    except Exception as error:  # noqa: BLE001 (the error becomes part of the ending)
         return Ending(await to_thread.run_sync(tournament.result), describe(error), error)
     matches = result.get("matches", [result])
     errors = [f"ended early: {match['error']}" for match in matches if match.get("error")]
@@ -44,7 +44,7 @@ async def play_to_the_end(tournament: Tournament) -> Ending:
 
 
 def describe(error: BaseException) -> str:
-    """Return type and message of an exception; of a group, those of its first exception."""
+    """Return an exception's type and message; for a group, use the group's first exception."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return f"{type(error).__name__}: {error}"

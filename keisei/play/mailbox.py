@@ -25,14 +25,14 @@ T = TypeVar("T")
 class Reply(Generic[T]):
     """The future answer to a request.
 
-    It is created and awaited on the event loop, and set by the device thread.
+    The reply is created and awaited on the event loop; the device thread sets the answer.
     """
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self._future: asyncio.Future[T] = self.loop.create_future()
-        # Reading the exception keeps asyncio from logging it. Nobody may await this reply: an HTTP
-        # client only needs to know that its command was accepted.
+        # Reading the exception prevents asyncio from logging it. Often no code awaits this reply,
+        # because an HTTP client only learns that its command was accepted.
         self._future.add_done_callback(lambda f: f.cancelled() or f.exception())
 
     def __await__(self) -> Generator[Any, None, T]:
@@ -53,7 +53,7 @@ class Reply(Generic[T]):
         deliver([(self, error)])
 
     def settle(self, value: T | BaseException) -> None:
-        """Answer with a value or an exception, unless already answered. Event loop only."""
+        """Answer with a value or an exception, unless the reply has an answer. Event loop only."""
         if self._future.done():
             return
         if isinstance(value, BaseException):
@@ -63,7 +63,7 @@ class Reply(Generic[T]):
 
 
 def deliver(answers: Iterable[tuple[Reply[Any], Any]]) -> None:
-    """Answer several replies of one event loop, and wake the loop only once. From any thread."""
+    """Answer several replies of one event loop, and wake the loop only once. Thread-safe."""
     answers = list(answers)
     if not answers:
         return
@@ -82,8 +82,8 @@ def deliver(answers: Iterable[tuple[Reply[Any], Any]]) -> None:
 class Command:
     """Base class of commands to the device thread.
 
-    A command is accepted when it enters the queue. ``finished`` is answered when the command has
-    been carried out or refused.
+    A command is accepted when it enters the queue. ``finished`` gets its answer when the
+    command has been carried out or refused.
     """
 
     finished: Reply[Any] = field(default_factory=Reply, init=False)
@@ -96,7 +96,7 @@ class MoveRequest:
     sfen: str
     greedy: bool
     answer: Reply[str | None] = field(default_factory=Reply)
-    """Move in USI notation, or None if the game is over."""
+    """Reply with a move in USI notation, or with None if no move is legal."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,11 +110,11 @@ class PlyRequest:
     mask: NDArray[np.uint64]
     """[1, 35] Bit mask of the legal actions."""
     draw: float
-    """Random number in [0, 1) by which a move is sampled."""
+    """Random number in [0, 1) with which a move is sampled."""
     rules: MatchRules
     """Rules of the match; they determine how a move is chosen."""
     answer: Reply[tuple[int, float]] = field(default_factory=Reply)
-    """Action and value in this position."""
+    """Reply with the chosen action, and the value of the position."""
 
 
 class Mailbox:
@@ -132,7 +132,7 @@ class Mailbox:
     def send(self, item: Command | MoveRequest | PlyRequest) -> None:
         """Put a command or a position into its queue. Raises InboxFull, NotRunning."""
         box: queue.Queue[Any] = self._commands if isinstance(item, Command) else self._positions
-        with self._lock:  # no item may enter a queue after `close` has emptied it
+        with self._lock:  # an item that enters after `close` would get no answer
             if self.closed:
                 raise NotRunning("the run has ended")
             try:
@@ -160,8 +160,9 @@ class Mailbox:
     def stopping(self) -> bool:
         """Return whether the device thread must end.
 
-        It must end when a stop was requested, when the task that waits for the thread is cancelled,
-        or when the program ends without closing the run, as a notebook's kernel does.
+        The thread must end if a stop was requested, or if the task that waits for the thread is
+        cancelled. It must also end if the program ends without closing the run, as a notebook's
+        kernel does.
         """
         if not threading.main_thread().is_alive():
             self._stop.set()

@@ -10,9 +10,10 @@ Answer = tuple[Reply[str | None], str | Exception | None]
 
 
 def choose_moves(agent: Any, env: Env, requests: list[MoveRequest]) -> list[Answer]:
-    """Return each request's reply and its answer: a move, None (no legal move) or an exception.
+    """Return pairs of a request's reply and its answer.
 
-    Makes at most two forward passes: one for the greedy moves, one for the sampled ones.
+    An answer is a move, None if no move is legal, or an exception. Makes at most
+    two forward passes: one for the greedy moves, one for the sampled moves.
     """
     player = Player(agent, max_ply=env.max_ply, declaration=env.declaration)
     answers: list[Answer] = []

@@ -27,13 +27,13 @@ class LoadedNetwork:
 
     id: int
     name: str
-    """Name of these weights, ``<run>@<step>``."""
+    """Name of the network's weights, ``<run>@<step>``."""
     step: int
     """Number of steps for which the network was trained."""
     max_ply: int
-    """Maximum ply of the network's training games. The network sees the ply divided by it."""
+    """Maximum ply of the network's training games. The network sees ply / ``max_ply``."""
     home: Path = Path()
-    """Directory of the network's run. It tells apart two runs with the same name."""
+    """Directory of the network's run. Runs with the same name have different directories."""
 
 
 class Networks:
@@ -52,7 +52,7 @@ class Networks:
         """Create the object without any network.
 
         Args:
-            run: id of the run; it becomes part of the names of copies of the run's network.
+            run: id of the run. The name of a copy of the run's network begins with this id.
             env: settings of the training games.
             device: device on which networks are loaded.
             alert: function that sends an alert; it takes the alert's name, level and text.
@@ -87,7 +87,7 @@ class Networks:
         return LoadedNetwork(id, player.name, player.step, player.max_ply, player.home)
 
     def close(self, id: int) -> None:
-        """Unload a network. Does nothing if it is not loaded."""
+        """Unload a network. Does nothing if the network is not loaded."""
         self._agents.pop(id, None)
 
     def close_all(self) -> None:

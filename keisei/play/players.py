@@ -24,7 +24,7 @@ from keisei.store.layout import CHECKPOINTS
 
 
 class Player:
-    """An agent that answers with moves in USI notation. Call its methods on one thread only."""
+    """An agent that answers with moves in USI notation. Use each player on one thread only."""
 
     def __init__(
         self,
@@ -44,19 +44,19 @@ class Player:
         self.checkpoint = checkpoint
         """Checkpoint from which the agent was loaded."""
         self.step = step
-        """Number of steps for which the agent had been trained."""
+        """Number of steps for which the agent was trained."""
         self.refused = refused
-        """Errors of newer checkpoints of the run, which are damaged."""
+        """Errors of the run's newer checkpoints, which were refused because they are damaged."""
 
     @property
     def home(self) -> Path:
-        """Directory of the player's run; for a checkpoint outside a run, that of the checkpoint."""
+        """Directory of the player's run; outside a run, the checkpoint's folder."""
         folder = (self.checkpoint or Path("unknown")).absolute()
         return folder.parent.parent if folder.parent.name == CHECKPOINTS else folder
 
     @property
     def name(self) -> str:
-        """Name ``<run>@<step>``; outside a run, the checkpoint's folder replaces ``<run>``."""
+        """Name ``<run>@<step>``; for a checkpoint outside a run, ``<folder>@<step>``."""
         return f"{self.home.name}@{self.step}"
 
     def best_move(self, sfen: str, greedy: bool = True) -> str | None:
@@ -73,7 +73,7 @@ class Player:
     def best_moves(
         self, sfens: Sequence[str], *, greedy: bool = True
     ) -> list[str | SfenError | None]:
-        """Return the result of ``best_move`` for each position; errors are returned, not raised."""
+        """Return, for each position, the result of ``best_move`` or the SfenError."""
         found: list[str | SfenError | None] = []
         wanted: list[tuple[int, Position]] = []
         seen: list[tuple[NDArray[np.uint8], NDArray[np.uint64]]] = []
@@ -104,11 +104,11 @@ def load(path: str | Path, device: str = "auto", *, seed: int = 0) -> Player:
     Args:
         path: folder of a checkpoint or of a run.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        seed: seed of the random numbers by which moves that are not greedy are sampled.
+        seed: seed of the random numbers with which moves are sampled.
 
     Raises:
-        CheckpointError: no checkpoint was found, or it is damaged or not finite, or its weights do
-            not fit its network.
+        CheckpointError: no checkpoint was found, or the checkpoint is damaged, contains NaN or
+            infinity, or has weights that do not fit its network.
         RunError: the settings of the checkpoint's run can't be read.
         DeviceError: the device can't be used.
     """
@@ -118,7 +118,8 @@ def load(path: str | Path, device: str = "auto", *, seed: int = 0) -> Player:
 def load_within(path: Path, device: str, room: Callable[[int], None], *, seed: int = 0) -> Player:
     """Do the same as ``load``, but call ``room`` before the weights are copied to the device.
 
-    ``room`` gets the size of the weights in bytes. If it raises an exception, they are not copied.
+    ``room`` gets the size of the weights in bytes. If ``room`` raises an
+    exception, nothing is copied.
     """
     folder, refused = find_checkpoint(path, only=WEIGHTS)
     checkpoint = load_checkpoint(folder, only=WEIGHTS)

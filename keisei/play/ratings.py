@@ -13,9 +13,9 @@ from keisei.store.matches import MatchTable, RatingRow
 def rate_all(games: Sequence[GameScore], agent: str | None = None) -> Ratings:
     """Rate the players of one or more games.
 
-    The rating of one player is fixed at 0 Elo. This is ``random``, or ``material`` if ``random``
-    did not play, or else the first player that is not ``agent``, because a fixed rating of the
-    agent would measure nothing.
+    The rating of one player is fixed at 0 Elo. This player is ``random``, or ``material`` if
+    ``random`` did not play, or else the first player other than ``agent``. The agent is avoided,
+    because a fixed rating would not measure the agent.
     """
     names = dict.fromkeys(name for game in games for name in (game.black, game.white))
     wanted = [*(name for name in LOCAL if name in names), *(n for n in names if n != agent)]
@@ -23,7 +23,7 @@ def rate_all(games: Sequence[GameScore], agent: str | None = None) -> Ratings:
 
 
 def refit(run: Path) -> Ratings | None:
-    """Rate all players of a run and store the ratings. Without games, return None. Blocks.
+    """Rate all players of a run and store the ratings. If there are no games, return None. Blocks.
 
     Raises DatabaseError.
     """

@@ -30,23 +30,25 @@ class Contestant:
 
 @dataclass(slots=True)
 class MatchStanding:
-    """A match of an evaluation and those of its games that have ended."""
+    """A match of an evaluation, with the games of the match that have ended."""
 
     agent: Contestant
     opponent: Contestant
     spec: MatchSpec
     first: int
-    """Number of the match's first game within the evaluation."""
+    """Number of this match's first game; games are numbered through the whole evaluation."""
     games: dict[int, PlayedGame] = field(default_factory=dict)
     """Games that have ended, by their number within the match. ``add`` adds games here."""
     more: dict[str, Any] = field(default_factory=dict)
     """Additional results: faults and CPU time of engines, and an error that ended the match."""
     test: dict[str, Any] | None = None
-    """State of the sequential test; None without a test or before its first complete pair."""
+    """State of the sequential test; None if there is no test, or no complete pair yet."""
     points: NDArray[np.float64] = field(init=False)
-    """[games] Points of the agent in each game; NaN if the game has not ended."""
+    """[games] Points of the agent in each game; NaN for a game that has not ended."""
     _tested: NDArray[np.int64] = field(default_factory=lambda: np.zeros(5, np.int64))
-    """[5] Number of pairs that the sequential test has used, by the agent's result in half points.
+    """[5] Numbers of pairs that the sequential test has used.
+
+    Element ``k`` counts the pairs in which the agent scored ``k`` half points.
     """
 
     def __post_init__(self) -> None:
@@ -59,10 +61,10 @@ class MatchStanding:
             self.points[game.number] = game.points
 
     def advance_test(self, sprt: Sprt) -> None:
-        """Advance the test over complete pairs in the order of their numbers, until it decides.
+        """Use complete pairs in the order of their numbers, until the test decides.
 
-        If the test used pairs in the order in which they end, it would be biased towards short
-        games.
+        If the test used pairs in the order in which they end, the test would be biased
+        towards short games.
         """
         pairs = self.points.reshape(-1, 2).sum(1)[self._tested.sum() :]  # NaN: incomplete pair
         ended = np.logical_and.accumulate(np.isfinite(pairs))
@@ -83,7 +85,10 @@ class MatchStanding:
 
     @property
     def counting(self) -> int:
-        """Number of games that count, from the first on: all, or those that a decided test used."""
+        """Number of games that count, from game 0 on.
+
+        All games count, unless the test has decided: then only the games that the test used count.
+        """
         return 2 * int(self._tested.sum()) if self.decided else self.spec.games
 
     def counted(self) -> list[PlayedGame]:
@@ -127,7 +132,7 @@ class MatchStanding:
         )
 
     def recall(self, kept: dict[int, MatchGame]) -> None:
-        """Add the complete pairs that these players have played in earlier processes."""
+        """Add the complete pairs of this match that earlier processes played and stored."""
         names = [self.agent.name, self.opponent.name]
         for number in range(0, self.spec.games, 2):
             first = kept.get(self.first + number)
@@ -146,9 +151,10 @@ class MatchStanding:
 def total_score(
     matches: Sequence[MatchStanding],
 ) -> tuple[float | None, tuple[float, float] | None, int]:
-    """Return the first agent's score over all its games, its 95 % interval, and its complete pairs.
+    """Return the first agent's score, the score's 95 % interval, and the number of complete pairs.
 
-    Score and interval are None until the first game has ended. Only games that count are used.
+    All games of this agent that count are used. Score and interval are None until the first game
+    has ended.
     """
     own = [match for match in matches if match.agent is matches[0].agent]
     points = np.concatenate([match.points[: match.counting] for match in own])
@@ -162,7 +168,7 @@ def total_score(
 
 
 def _recalled(number: int, row: MatchGame) -> PlayedGame:
-    """Return a game from the database without its moves, which are not needed again."""
+    """Return the game of a database row. Its moves are left out: nothing needs them again."""
     none = np.empty(0)
     return PlayedGame(
         number=number,

@@ -27,7 +27,7 @@ from keisei.store.matches import MatchGame
 from keisei.usi import Engine, EngineSpec
 
 COUNT_SECONDS = 1.0
-"""Seconds between two updates of a match's score and sequential test while it is played."""
+"""Seconds between two updates of the score and the sequential test of a match in progress."""
 WRITE_SECONDS = 1.0
 """Seconds between two calls of ``keep``."""
 
@@ -37,13 +37,13 @@ class Progress:
     """The progress of an evaluation."""
 
     games: int
-    """Number of games to play if the agents win all matches and no sequential test ends a match."""
+    """Number of games if the agents win all matches and no sequential test ends a match."""
     ended: int
     """Number of games that have ended."""
     score: float | None
-    """Score of the first agent over all its games."""
+    """Score of the first agent over all games of this agent."""
     interval: tuple[float, float] | None
-    """95 % interval of the score."""
+    """95 % confidence interval of the score."""
 
     def to_fields(self) -> dict[str, Any]:
         """Return the progress as fields of ``keisei.events.Evaluation``."""
@@ -56,7 +56,7 @@ class Progress:
 
 
 class Tournament:
-    """One evaluation. ``run`` plays it and may be called only once."""
+    """One evaluation. ``run`` plays the evaluation and may be called only once."""
 
     def __init__(
         self,
@@ -73,12 +73,12 @@ class Tournament:
         Args:
             spec: settings of the evaluation.
             arena: loads the networks and lets them play.
-            names: paths of checkpoints, by the names that ``spec`` gives them.
+            names: paths of the players' checkpoints, by the players' names in ``spec``.
             on_progress: called with the progress when games have ended.
-            keep: function that stores games that have ended. It is called in a thread, so it may
-                block. If it raises an exception, the next call gets the same games again.
-            kept: games that were stored before the evaluation was interrupted. They are not played
-                again.
+            keep: function that stores games that have ended. ``keep`` is called in a thread, so
+                it may block. If ``keep`` raises an exception, the next call gets the same games.
+            kept: games that were stored before the evaluation was interrupted. These games are
+                not played again.
         """
         self.spec = spec
         self.matches: list[MatchStanding] = []
@@ -94,8 +94,8 @@ class Tournament:
         """Play the evaluation and return its result, for JSON.
 
         All players are loaded before the first game. Raises the error of a player that can't play,
-        or the error of the last call of ``keep``. Even then, ``result`` returns the result of the
-        games that have ended.
+        or the error of the last call of ``keep``. After an exception, ``result`` still
+        returns the result of the games that have ended.
         """
         spec = self.spec
         self._openings = await anyio.to_thread.run_sync(_openings, spec.openings)
@@ -127,9 +127,10 @@ class Tournament:
     def result(self) -> dict[str, Any]:
         """Return the result of the games that have ended; empty before the first game. Blocks.
 
-        The result of a single match has its counts and score. The result of several matches has
-        each match, ratings over all games, the first agent's score, pairs and Elo over all its
-        games, and as ``anchor`` the player whose rating is fixed at 0.
+        The result of a single match contains the counts and the score of the match. The result of
+        several matches contains all matches, and ratings over all games. It also contains the
+        score, the pairs and the Elo of the first agent, over all games of this agent. ``anchor`` is
+        the player whose rating is fixed at 0.
         """
         matches = [match for match in self.matches if match.games]
         if len(matches) <= 1:
@@ -157,17 +158,17 @@ class Tournament:
 
     async def _make_ready(self, text: str) -> Contestant:
         if text in LOCAL:
-            return Contestant(text, text)  # type: ignore[arg-type]  # the two are kinds
+            return Contestant(text, text)  # type: ignore[arg-type]  # names in LOCAL are kinds
         if text.startswith(ENGINE):
             engine = EngineSpec.parse(text)
-            async with Engine(engine):  # a first start, so that errors appear before the games
+            async with Engine(engine):  # the engine starts here, so that errors appear early
                 return Contestant(text, "engine", engine=engine)
         with anyio.CancelScope(shield=True):  # a cancelled load might leave a network loaded
             network = await self._arena.open(text)
         return Contestant(self._name(network), "network", network=network)
 
     def _name(self, network: LoadedNetwork) -> str:
-        """Return the network's name, made unique by parent folders, such as ``exp2/quick@100``."""
+        """Return a unique name for the network. It may begin with parent folders."""
         homes = {
             player.name: player.network.home for player in self._players.values() if player.network
         }
@@ -238,7 +239,7 @@ class Tournament:
     def _count(self, match: MatchStanding, *, at_most_once_a_second: bool = False) -> None:
         """Advance the sequential test and report progress.
 
-        With a thousand games this takes milliseconds and blocks the event loop.
+        With a thousand games, this method blocks the event loop for milliseconds.
         """
         if at_most_once_a_second and time.monotonic() < self._count_due:
             return
@@ -257,7 +258,10 @@ class Tournament:
                 await self._write()
 
     async def _write(self) -> None:
-        """Store the games that have ended since the last call. Cancellation waits for this."""
+        """Store the games that have ended since the last call.
+
+        A cancellation waits until the games are stored.
+        """
         fresh = self._fresh[:]
         if self._keep is not None and fresh:
             with anyio.CancelScope(shield=True):

@@ -23,7 +23,11 @@ LOCAL_PLIES = 16
 """Maximum number of plies that players without a network play in one turn."""
 
 Batch = list[tuple[int, Wanted, NDArray[np.bool_]]]
-"""Requests to one network: for each match its index, its request, and the network's rows."""
+"""Requests of several matches to one network.
+
+An entry has the match's index, the match's request, and a mask of the request's rows for this
+network.
+"""
 
 
 @dataclass(slots=True, eq=False)
@@ -34,7 +38,7 @@ class Job:
     networks: tuple[LoadedNetwork | None, LoadedNetwork | None]
     """Networks of agent and opponent; None stands for a local player."""
     on_games: Callable[[list[PlayedGame]], None]
-    """Function that is called on the event loop with the games that ended since its last call."""
+    """Function that gets the games that ended since its last call. Called on the event loop."""
     finished: Reply[None] = field(default_factory=Reply)
     reported: int = 0
     """Number of games that were passed to ``on_games``."""
@@ -53,7 +57,7 @@ class OpenNetwork(Command):
     """Load a network. The answer is a ``LoadedNetwork``."""
 
     source: str
-    """``current``, or the path of a run or checkpoint."""
+    """Source of the network: ``current``, or the path of a run or checkpoint."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +87,7 @@ MatchCommand = OpenNetwork | CloseNetwork | PlayMatch | EndMatch
 class Matches:
     """Plays matches turn by turn. Device thread only.
 
-    An error in a match is passed to the caller that waits for this match; it is never raised here.
+    An error in a match is raised for the caller that waits for this match, and nowhere else.
     """
 
     def __init__(self, networks: Networks) -> None:
@@ -135,13 +139,13 @@ class Matches:
         self._answer(requests)
 
     def close(self) -> None:
-        """End all matches with NotRunning and unload all networks."""
+        """End all matches with the error NotRunning, and unload all networks."""
         for job in list(self._jobs):
             self._fail(job, NotRunning("the run ended"))
         self._networks.close_all()
 
     def _play(self, wanted: list[tuple[Job, Wanted]]) -> None:
-        """Answer the requests of matches, with one batch for each network and way to choose."""
+        """Answer the requests of matches, with one batch for each network and ``Choice``."""
         batches: dict[tuple[int, Choice], Batch] = {}
         for index, (job, found) in enumerate(wanted):
             for side, network in enumerate(job.networks):
@@ -171,7 +175,7 @@ class Matches:
         actions: list[NDArray[np.int16]],
         values: list[NDArray[np.float32]],
     ) -> None:
-        """Write the answers of one network into its rows of ``actions`` and ``values``."""
+        """Write the answers of one network into ``actions`` and ``values``."""
         chosen, expected = self._networks.choose(
             id,
             np.concatenate([found.observation[rows] for _, found, rows in batch]),
@@ -196,7 +200,7 @@ class Matches:
             job.report()
 
     def _answer(self, requests: list[PlyRequest]) -> None:
-        """Answer requests for single moves, with one batch for each network and way to choose."""
+        """Answer requests for single moves, with one batch for each network and ``Choice``."""
         groups: dict[tuple[int, Choice], list[PlyRequest]] = {}
         for request in requests:
             groups.setdefault((request.network, request.rules.choice), []).append(request)

@@ -8,7 +8,7 @@ from keisei.play.mailbox import Command
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pause(Command):
-    """Pause training; evaluations and moves go on."""
+    """Pause training; evaluations go on, and move requests are still answered."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

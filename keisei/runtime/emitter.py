@@ -25,7 +25,7 @@ class Emitter:
         self.state: State = "starting"
         """State in the newest status event."""
         self.step = step
-        """Step that the next events carry."""
+        """Step that the next events contain."""
         self._run = run
         self._outbox = outbox
         self._marks = (step, 0.0, 0.0)
@@ -34,12 +34,12 @@ class Emitter:
         self._failed_telemetry: set[str] = set()
 
     def start(self, step: int) -> None:
-        """Set the step at which the learner begins; speed is measured from here."""
+        """Set the step at which the learner begins. The first speed is measured from this step."""
         self.step = step
         self._marks = (step, 0.0, 0.0)
 
     def status(self, kind: Any, state: State, message: str = "") -> None:
-        """Send a change of the run's state."""
+        """Send an event about the run's state."""
         self.state = state
         self._emit(Status, kind=kind, state=state, message=message)
 
@@ -48,7 +48,7 @@ class Emitter:
         self._emit(Alert, name=name, level=level, message=message)
 
     def iteration(self, report: IterationReport, share: Share, device: str) -> None:
-        """Send an iteration's metrics, alerts and games in one call, to wake the loop only once."""
+        """Send an iteration's metrics, alerts and games in one call, which wakes the loop once."""
         self.step = report.step
         before, self._marks = self._marks, (report.step, share.training, share.evaluation)
         steps, training, evaluation = (
@@ -94,9 +94,9 @@ class Emitter:
 
     @contextmanager
     def _telemetry(self, what: str) -> Iterator[None]:
-        """Catch an exception of the block, so that training goes on.
+        """Catch an exception that the block raises, so that training goes on.
 
-        The first exception for each ``what`` is sent as an alert.
+        The first exception for each value of ``what`` is sent as an alert.
         """
         try:
             yield
@@ -114,7 +114,10 @@ class Emitter:
 
 
 def _memory(device: str) -> dict[str, float]:
-    """Return the memory that process and device use. Raises OSError if no file can be opened."""
+    """Return the memory that this process uses in RAM and on the device, in bytes.
+
+    Raises OSError if the process can't open a file.
+    """
     on_device = torch.cuda.memory_allocated(device) if device.startswith("cuda") else 0
     return {
         "system/rss_bytes": float(psutil.Process().memory_info().rss),

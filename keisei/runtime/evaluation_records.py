@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from keisei.evaluation.spec import EvaluationSpec
 
 MAX_RECORDS = 1000
-"""Maximum number of records; beyond it, the oldest ended evaluation is removed."""
+"""Maximum number of records. If there are more, the oldest ended evaluations are removed."""
 MAX_UNFINISHED = 32
 """Maximum number of evaluations that have not ended."""
 INTERRUPTED = "the run ended before this evaluation; keisei serve --resume continues it"
@@ -28,17 +28,17 @@ _EVENT_ONLY = {"event", "run", "step", "time"}
 
 
 class EvaluationRecord:
-    """One evaluation: its state, its players, its result. Event loop only."""
+    """The state, the players and the result of one evaluation. Event loop only."""
 
     def __init__(
         self, known: dict[str, Any], spec: "EvaluationSpec | None" = None, key: str | None = None
     ) -> None:
-        """``known``: values for fields of ``keisei.events.Evaluation``; others get defaults."""
+        """``known``: values for fields of ``keisei.events.Evaluation``; the rest get defaults."""
         self.spec = spec
         self.key = key
-        """Idempotency key of the request; None if it had none."""
+        """Idempotency key of the request; None if the request had no key."""
         self.done = anyio.Event()
-        """Set when the evaluation has ended, or this process will not continue it."""
+        """Event: set when the evaluation has ended, or when this process will not continue it."""
         self._changed = anyio.Event()
         now = time.time()
         blank = Evaluation(run="", step=0, time=now, id=secrets.token_hex(4)).to_dict()
@@ -55,7 +55,7 @@ class EvaluationRecord:
 
     @cached_property
     def scope(self) -> anyio.CancelScope:
-        """Scope in which the evaluation plays; ``cancel`` cancels it."""
+        """Scope in which the evaluation plays; ``cancel`` cancels this scope."""
         return anyio.CancelScope()
 
     def cancel(self) -> None:
@@ -64,7 +64,7 @@ class EvaluationRecord:
             self.scope.cancel()
 
     def change(self, **changed: Any) -> None:
-        """Change fields and wake the followers, but send no event: see ``EvaluationRecords``."""
+        """Change fields and wake the followers. ``EvaluationRecords.change`` also sends events."""
         self.fields |= tuples_as_lists(changed)
         if self.fields["state"] in EVALUATION_ENDED and not self.done.is_set():
             self.fields["finished"] = time.time()
@@ -73,7 +73,10 @@ class EvaluationRecord:
         self._changed = anyio.Event()
 
     async def follow(self) -> AsyncGenerator[dict[str, Any], None]:
-        """Yield the fields now and after each change until the end; slow readers miss changes."""
+        """Yield the fields now and after each change, until the evaluation ends.
+
+        A reader that is too slow misses some of the changes.
+        """
         while True:
             changed, over = self._changed, self.done.is_set()
             yield dict(self.fields)
@@ -83,9 +86,10 @@ class EvaluationRecord:
 
 
 class EvaluationHandle:
-    """A started evaluation. Iterate over it to follow the changes; await ``result()`` for the end.
+    """A started evaluation. Iterate over the handle to follow the evaluation's changes.
 
-    Leaving its ``async with`` block cancels the evaluation unless it has ended.
+    ``await handle.result()`` waits for the end. Leaving the handle's ``async with`` block cancels
+    the evaluation, unless the evaluation has ended.
     """
 
     def __init__(self, record: EvaluationRecord) -> None:
@@ -127,9 +131,10 @@ class EvaluationRecords:
         self._records: dict[str, EvaluationRecord] = {}
 
     def add(self, spec: "EvaluationSpec", key: str | None) -> tuple[EvaluationRecord, bool]:
-        """Return the record with this ``key``, or else a new record, and whether it is new.
+        """Return the record with this ``key`` and False, or else a new record and True.
 
-        Raises KeyReused if the key was used with another ``spec``, and InboxFull.
+        Raises KeyReused if ``key`` was used with a different ``spec``. Raises InboxFull if too many
+        evaluations have not ended.
         """
         if key is not None:
             for known in self._records.values():
@@ -155,13 +160,16 @@ class EvaluationRecords:
         return record, True
 
     def change(self, record: EvaluationRecord, **changed: Any) -> None:
-        """Change a record first, then send its fields as an event."""
+        """Change a record, then send the record's fields as an event."""
         record.change(**changed)
         names = {field.name for field in fields(Evaluation)}
         self._publish(Evaluation, **{name: record.fields[name] for name in names - _EVENT_ONLY})
 
     def restore(self, rows: Sequence[dict[str, Any]]) -> list[EvaluationRecord]:
-        """Add records for database rows (newest first); return the records that have not ended."""
+        """Add a record for each database row. ``rows``: newest first.
+
+        Return the records of evaluations that have not ended.
+        """
         for row in reversed(rows[:MAX_RECORDS]):
             self._records[row["id"]] = EvaluationRecord(row)
         return [record for record in self._records.values() if not record.done.is_set()]
@@ -186,24 +194,24 @@ class EvaluationRecords:
 
 
 class EvaluationMethods(ABC):
-    """Methods by which the users of a run read, follow and cancel its evaluations."""
+    """Methods by which the users of a run read, follow and cancel the run's evaluations."""
 
     @property
     @abstractmethod
     def evaluation_records(self) -> EvaluationRecords:
-        """Records of the run's evaluations. Raises NotRunning before the run is entered."""
+        """Records of the run's evaluations. Raises NotRunning before the run is open."""
 
     def evaluations(self) -> list[dict[str, Any]]:
         """Return the fields of the run's evaluations, newest first."""
         return self.evaluation_records.list()
 
     def evaluation(self, id: str) -> dict[str, Any] | None:
-        """Return the fields of one evaluation, or None if there is none with this id."""
+        """Return the fields of one evaluation, or None if no evaluation has this id."""
         record = self.evaluation_records.get(id)
         return dict(record.fields) if record else None
 
     def follow_evaluation(self, id: str) -> AsyncGenerator[dict[str, Any], None]:
-        """Yield an evaluation's fields now and after each change until its end. Raises KeyError."""
+        """Yield an evaluation's fields now and after each change, to its end. Raises KeyError."""
         return self._record(id).follow()
 
     def cancel_evaluation(self, id: str) -> None:

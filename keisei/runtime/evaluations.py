@@ -24,13 +24,13 @@ from keisei.store import DatabaseError, RunDirectory
 from keisei.store.layout import CHECKPOINTS
 
 AT_ONCE = 4
-"""Number of evaluations that play at the same time; the others wait in a queue."""
+"""Maximum number of evaluations that play at the same time; the others wait in a queue."""
 
 
 class Evaluations:
     """Starts, plays and ends the evaluations of a run. Event loop only.
 
-    Each evaluation is a task on the event loop; its networks compute on the device thread.
+    Each evaluation is a task on the event loop; all networks compute on the device thread.
     """
 
     def __init__(
@@ -40,9 +40,9 @@ class Evaluations:
         records: EvaluationRecords,
         unfinished: Sequence[EvaluationRecord] = (),
     ) -> None:
-        """``unfinished``: evaluations that earlier processes of the run began; they continue."""
+        """``unfinished``: evaluations that earlier processes began and that ``play`` continues."""
         self.values: dict[str, float] = {}
-        """Metrics of the last evaluation that ended and was not a test for promotion."""
+        """Metrics of the evaluation that ended last. Tests for promotion do not count."""
         self._run, self._mailbox, self._records = run, mailbox, records
         self._named = NamedCheckpoints(run)
         self._unfinished = unfinished
@@ -53,7 +53,7 @@ class Evaluations:
 
     @asynccontextmanager
     async def play(self) -> AsyncIterator[None]:
-        """Play evaluations while the block runs; leaving it interrupts the unfinished ones."""
+        """Play evaluations while the block runs. The end of the block interrupts evaluations."""
         async with anyio.create_task_group() as self._group:
             self._open.set()
             for record in self._unfinished:
@@ -64,8 +64,9 @@ class Evaluations:
                 self._group.cancel_scope.cancel()
 
     async def start(self, spec: EvaluationSpec, key: str | None = None) -> EvaluationRecord:
-        """Start an evaluation and return its record, or return the record that has this ``key``.
+        """Start an evaluation and return its record.
 
+        If a record with this ``key`` exists, start nothing and return that record.
         Raises InboxFull, KeyReused, NotRunning.
         """
         await self._open.wait()
@@ -87,7 +88,7 @@ class Evaluations:
         self._group.start_soon(self._evaluate, record)
 
     async def _evaluate(self, record: EvaluationRecord) -> None:
-        """Play one evaluation to its end. Its record always gets the state in which it ended."""
+        """Play one evaluation. Write its final state into its record, even after an exception."""
         archive = Archive(self._run.path, record.id)
         end: dict[str, Any] = {"state": "interrupted", "message": INTERRUPTED}
         try:
@@ -96,12 +97,13 @@ class Evaluations:
                     ending = await self._play(record, archive)
                 end = await self._settle(record, archive, ending)
             if scope.cancelled_caught:
-                end = {"state": "cancelled"}  # set first: the run may end during the rating
+                # Without this state, a run that ends during the rating would leave "interrupted".
+                end = {"state": "cancelled"}
                 end["message"] = await _rate(archive)
         except NotRunning:
             if scope.cancel_called:
                 end = {"state": "cancelled"}
-        except Exception as error:  # noqa: BLE001 (it becomes the evaluation's result)
+        except Exception as error:  # noqa: BLE001 (the error becomes the evaluation's result)
             end = {"state": "failed", "message": _join(describe(error), await _rate(archive))}
         finally:
             if end["state"] != "interrupted":
@@ -129,19 +131,22 @@ class Evaluations:
         self._know(record, measured=step, players=players)
 
     def _know(self, record: EvaluationRecord, **known: Any) -> None:
-        """Record the checkpoints that play and pin them. The record's next event shows them."""
+        """Write the players' checkpoints, or other fields, into the record. Pin the checkpoints."""
         record.change(**known)
         self._pin(record)
 
     def _pin(self, record: EvaluationRecord) -> None:
-        """Protect the run's checkpoints that play in this evaluation from being pruned."""
+        """Pin the run's checkpoints that play in this evaluation, so that they are not pruned."""
         own = [path for path in record.fields["players"].values() if path.startswith(CHECKPOINTS)]
         self._run.pinned[record.id] = {int(Path(path).name) for path in own}
 
     async def _settle(
         self, record: EvaluationRecord, archive: Archive, ending: Ending
     ) -> dict[str, Any]:
-        """Rate the players; if asked to, promote ``current``. Return the record's new fields."""
+        """Rate the players, and promote ``current`` if a test for promotion has accepted it.
+
+        Return the new fields of the record.
+        """
         result, message = ending.result, _join(ending.message, await _rate(archive))
         if ending.state == "failed":
             return {"state": "failed", "result": result or None, "message": message}
@@ -158,7 +163,7 @@ class Evaluations:
 
 
 class _Arena(DeviceArena):
-    """A ``DeviceArena`` that reports which weights were copied for ``current``."""
+    """A ``DeviceArena`` that reports the step of the weights that were copied for ``current``."""
 
     def __init__(self, mailbox: Mailbox, run: Path, on_copy: Callable[[int], None]) -> None:
         """``on_copy`` is called with the step of the copied weights."""
@@ -174,7 +179,7 @@ class _Arena(DeviceArena):
 
 
 async def _rate(archive: Archive) -> str:
-    """Rate all players of the run. Return why the ratings could not be written, or ``""``."""
+    """Rate all players of the run. Return ``""``, or why the ratings could not be stored."""
     try:
         await to_thread.run_sync(archive.rate)
     except DatabaseError as error:

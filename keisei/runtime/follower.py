@@ -1,7 +1,7 @@
 """Training on several ranks: the orders that rank 0 sends, and how the other ranks obey them.
 
-Rank 0 is a complete run. The other ranks have no event loop and no database. They decide nothing:
-before each turn they wait for an order of rank 0. This module sends and obeys the orders.
+Rank 0 is a complete run. The other ranks have no event loop and no database, and they decide
+nothing. Before each turn, they wait for an order from rank 0.
 """
 
 import json
@@ -17,15 +17,15 @@ from keisei.store.checkpoints import Files, write_part
 
 
 def start_others(ranks: Ranks, run: Path, resumed: Path | None, init: Path | None) -> None:
-    """On rank 0: order the other ranks to begin with the same run and checkpoint."""
+    """Order the other ranks to begin the run from the same checkpoint. Rank 0 only."""
     paths = {"run": run, "resumed": resumed, "init": init}
     ranks.send_order("start", json.dumps({k: str(v.absolute()) for k, v in paths.items() if v}))
 
 
 def collect_parts(ranks: Ranks, folder: Path) -> Files:
-    """On rank 0: order the other ranks to write their files of a checkpoint.
+    """Order the other ranks to write their parts of a checkpoint into ``folder``. Rank 0 only.
 
-    Returns the files of all ranks. Raises OSError if a rank can't write its files.
+    Returns the files that the other ranks wrote. Raises OSError if a rank can't write its files.
     """
     ranks.send_order("save", str(folder))
     files: Files = {}
@@ -37,7 +37,7 @@ def collect_parts(ranks: Ranks, folder: Path) -> Files:
 
 
 def follow(ranks: Group) -> None:
-    """On the other ranks: obey orders until training ends.
+    """Obey the orders of rank 0 until training ends. Only ranks other than 0 call this.
 
     Raises RankError, and any exception that training raises on this rank.
     """
@@ -79,7 +79,7 @@ def _follow(ranks: Group, learner: Learner) -> None:
 
 
 def _write(folder: Path, rank: int, learner: Learner) -> Files | str:
-    """Write this rank's part of a checkpoint. Return its files, or the reason for a failure."""
+    """Write this rank's part of a checkpoint. Return the files, or the reason of a failure."""
     from keisei.ppo.checkpoint import RANK_GROUPS
 
     tensors = learner.tensors()

@@ -14,7 +14,8 @@ from keisei.store import Checkpoint, load_checkpoint
 def build_learner(settings: Settings, ranks: Ranks = ALONE) -> Learner:
     """Return a learner with the precision and the device that the settings name.
 
-    With several ranks, each rank uses the GPU whose number is its local rank. Raises DeviceError.
+    With several ranks, each rank uses the GPU whose number equals its local rank. Raises
+    DeviceError.
     """
     device = resolve_device(settings.device)
     if ranks.size > 1 and device.type == "cuda":
@@ -26,10 +27,10 @@ def build_learner(settings: Settings, ranks: Ranks = ALONE) -> Learner:
 def begin(
     learner: Learner, resumed: Path | None, init: Path | None, rank: int = 0
 ) -> Checkpoint | None:
-    """Load a checkpoint into a new learner, and warm the learner up. Return the resumed checkpoint.
+    """Load a checkpoint into a new learner, and warm the learner up.
 
-    ``resumed`` restores the whole state, ``init`` only the weights; without both, nothing is
-    loaded. Returns None unless ``resumed`` is given. Raises CheckpointError.
+    From ``resumed``, the whole state is loaded; from ``init``, only the weights. If both are None,
+    nothing is loaded. Returns the checkpoint of ``resumed``, or None. Raises CheckpointError.
     """
     checkpoint = None
     if resumed:

@@ -30,17 +30,17 @@ from keisei.runtime.status import RunState, StatusReport
 from keisei.runtime.worker import RunOutcome, Worker, failure
 
 CLOSE_SECONDS = 15.0
-"""Longest time that the sinks get at the end to write the remaining events, in seconds."""
+"""Maximum time in which the sinks write the remaining events when the run ends, in seconds."""
 RECENT = 100
-"""Number of statuses and alerts kept in memory, in case the database can't store them."""
+"""Number of statuses and alerts that stay in memory, in case the database can't store them."""
 COMPILE_SECONDS = 3.0
-"""Time that a stop waits for a compilation before it leaves the thread behind, in seconds."""
+"""Seconds that a stop waits for a compilation; then the device thread is abandoned."""
 
 _log = logging.getLogger(__name__)
 
 
 class RunLife:
-    """The part of a run on the event loop. ``live`` runs it from start to end."""
+    """The tasks of a run on the event loop. ``live`` runs these tasks from start to end."""
 
     def __init__(
         self,
@@ -53,12 +53,12 @@ class RunLife:
     ) -> None:
         """``stopping`` is set when the run has been asked to end.
 
-        ``leave_compile``: whether a stop may leave a device thread that compiles behind.
+        ``leave_compile``: whether a stop may abandon a device thread that still compiles.
         """
         self.outcome: RunOutcome
         """How the run ended. Set once ``live`` has returned."""
         self.left_behind = False
-        """Whether the run ended while its device thread still compiled and was left behind."""
+        """Whether the run ended and abandoned its device thread, which still compiled."""
         self.recent: deque[Event] = deque(maxlen=RECENT)
         """The newest statuses and alerts, newest first."""
         self._plan, self._mailbox = plan, mailbox
@@ -85,14 +85,14 @@ class RunLife:
         """Train to the end, then close everything.
 
         The device thread ends first, then evaluations, outbox, sinks, streams and files, because
-        events flow in this order.
+        events pass through these parts in this order.
         """
         try:
             async with create_task_group() as supervised:
                 self._supervise(supervised)
                 try:
                     await self._train()
-                except Exception as crash:  # noqa: BLE001 (the host's block must not be cancelled)
+                except Exception as crash:  # noqa: BLE001 (an error must not cancel the host's block)
                     await self._crashed(crash)
                 supervised.cancel_scope.cancel()
         finally:
@@ -124,7 +124,7 @@ class RunLife:
                         if self._plan.keep_serving:
                             await self._stopping.wait()
                 finally:
-                    self._outbox.close()  # the pump ends when it has handed on the last event
+                    self._outbox.close()  # then the pump passes on the last events and ends
             for feed in self._feeds:
                 feed.close()
             sinks.cancel_scope.deadline = anyio.current_time() + CLOSE_SECONDS
@@ -132,7 +132,7 @@ class RunLife:
     async def _device_thread(self) -> None:
         """Run the device thread and wait for its end, even if this task is cancelled.
 
-        With ``leave_compile``, a stop during compilation does not wait for the thread.
+        With ``leave_compile``, a stop during a compilation ends the wait early.
         """
         with CancelScope(shield=True):
             async with create_task_group() as group:
@@ -146,9 +146,9 @@ class RunLife:
                 group.cancel_scope.cancel()
 
     async def _leave_if_compiling(self, waiting: CancelScope) -> None:
-        """After a stop, end the wait for a device thread that compiles.
+        """After a stop request, end the wait for a device thread that still compiles.
 
-        A compilation can't be interrupted, and no training is lost, because none has begun.
+        A compilation can't be interrupted. No training is lost, because training has not begun.
         """
         await self._stopping.wait()
         await anyio.sleep(COMPILE_SECONDS)
@@ -158,7 +158,7 @@ class RunLife:
             waiting.cancel()
 
     async def _pump(self) -> None:
-        """Pass on all events until the outbox is closed. Ends the device thread if this fails."""
+        """Pass on all events until the outbox is closed. At the end, stop the device thread."""
         try:
             while events := await self._outbox.drain():
                 for event in events:
@@ -184,9 +184,9 @@ class RunLife:
                 self._losses.add(feed.name, text)
 
     async def _crashed(self, crash: Exception) -> None:
-        """Send a failure of the event loop's tasks to all readers.
+        """Send the exception of a failed event loop task to all readers.
 
-        With ``keep_serving``, then wait for a stop request.
+        If ``keep_serving`` is set, wait for a stop request afterwards.
         """
         _log.error("the run failed", exc_info=crash)
         failed, self.outcome = failure(crash, self._state.run, self._state.step)
@@ -207,7 +207,7 @@ class RunLife:
         self.emit(Log, name=name, level=level, message=message)
 
     def emit(self, kind: type[Event], /, **fields: Any) -> None:
-        """Send an event of class ``kind`` with the run's current step. From any thread."""
+        """Send an event of class ``kind``, with the current step. May be called from any thread."""
         self._outbox.emit(self._state.event(kind, **fields), always=True)
 
     def status(self) -> StatusReport:
@@ -240,7 +240,7 @@ class RunLife:
 
 @contextmanager
 def _logged() -> Iterator[None]:
-    """Log an exception of the block instead of raising it, so that closing goes on."""
+    """Log an exception of the block and do not raise it, so that the next part is closed too."""
     try:
         yield
     except Exception:  # noqa: BLE001 (a failed close must not change the run's outcome)

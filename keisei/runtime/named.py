@@ -8,16 +8,16 @@ from keisei.store.checkpoints import WEIGHTS
 
 
 class NamedCheckpoints:
-    """Finds checkpoints by players' names, and promotes a new ``best``. All methods block."""
+    """Finds the checkpoints of players, and promotes a new ``best``. All methods block."""
 
     def __init__(self, run: RunDirectory) -> None:
         self._run = run
 
     def resolve(self, spec: EvaluationSpec, known: dict[str, str]) -> dict[str, str]:
-        """Return a dict from player name to checkpoint path, without the names in ``known``.
+        """Return checkpoint paths by player name, for the players of ``spec`` not in ``known``.
 
-        Names in ``known`` keep their checkpoints when an evaluation is resumed. Before the first
-        promotion, ``best`` is ``random``. Raises CheckpointError.
+        ``known`` has the checkpoint paths that an earlier process chose for this evaluation. Before
+        the first promotion, ``random`` plays as ``best``. Raises CheckpointError.
         """
         found = {}
         for name in {*spec.agents, *spec.opponents} - {CURRENT, *LOCAL} - known.keys():
@@ -28,9 +28,10 @@ class NamedCheckpoints:
         return found
 
     def promote(self, players: dict[str, str]) -> str:
-        """Make the checkpoint of ``current`` the run's best, unless the best has changed meanwhile.
+        """Make the checkpoint of ``current`` the run's best.
 
-        Returns the outcome as the end of a sentence.
+        Does nothing if another checkpoint has become the best since the evaluation began. Returns
+        the outcome as the end of a sentence.
         """
         winner, loser = players[CURRENT], players[BEST]
         if self._best() not in (winner, loser):
@@ -42,12 +43,15 @@ class NamedCheckpoints:
         return "is the run's best now"
 
     def relative(self, folder: Path) -> str:
-        """Return ``folder`` as text, relative if it is in the run, so that the run can be moved."""
+        """Return ``folder`` as text: relative if it is inside the run's directory, else absolute.
+
+        A relative path stays valid when the run's directory is moved.
+        """
         folder, run = folder.absolute(), self._run.path
         return str(folder.relative_to(run) if folder.is_relative_to(run) else folder)
 
     def absolute(self, name: str) -> str:
-        """Return the absolute path for a result of ``relative``; local players' names stay."""
+        """Return the absolute path for a result of ``relative``; keep a local player's name."""
         return name if name in LOCAL else str(self._run.path / name)
 
     def _best(self) -> str:

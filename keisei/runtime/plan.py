@@ -19,26 +19,26 @@ class RunRequest:
 
     settings: Settings
     run: Path | None = None
-    """Directory of the run. None: a new directory, or with ``resume`` the newest one."""
+    """Directory of the run. None means a new directory, or with ``resume`` the newest run."""
     resume: bool = False
     init: Path | None = None
     """Checkpoint from which a new run takes its first weights."""
     keep_serving: bool = False
-    """Whether to answer evaluations and move requests after training, until ``stop`` is called."""
+    """Whether to serve evaluations and move requests after training, until ``stop`` is called."""
     build: "Callable[[Settings], Learner] | None" = None
     """Function that returns a substitute for the real learner, for tests and benchmarks."""
 
 
 @dataclass(frozen=True, slots=True)
 class StartPoint:
-    """The point where training begins: step 0, or a checkpoint."""
+    """The point where training begins: step 0, or the step of a checkpoint."""
 
     step: int = 0
     iteration: int = 0
     elapsed: float = 0.0
-    """Seconds that the run has trained before this point."""
+    """Seconds of training before this point."""
     saved: float | None = None
-    """Time at which the checkpoint was saved, in seconds since the epoch."""
+    """Time at which the checkpoint was saved, in seconds since the epoch; None for step 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +46,19 @@ class RunPlan:
     """A run that is about to start. Whoever uses the plan must close ``run`` and ``database``."""
 
     settings: Settings
-    """Settings of the run, with every automatic choice already made."""
+    """Settings of the run, in which values that fit this machine have replaced ``auto``."""
     run: "RunDirectory"
     database: "Database"
     resumed: Path | None
-    """Checkpoint that a resumed run continues."""
+    """Checkpoint from which a resumed run continues."""
     init: Path | None
     """Checkpoint from which a new run takes its first weights."""
     start: StartPoint
     evaluations: list[dict[str, Any]]
-    """Evaluations of the run's earlier processes, newest first; some may not have ended."""
+    """Evaluations of earlier processes, newest first. Some of them may not have ended."""
     remarks: tuple[str, ...]
     """Remarks for the user, for example about ignored settings and refused checkpoints."""
     keep_serving: bool
     build: "Callable[[Settings], Learner]"
     ranks: "Ranks"
-    """The processes that train together; this one is rank 0."""
+    """The processes that train together; this process is rank 0."""

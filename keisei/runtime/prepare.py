@@ -8,7 +8,8 @@ from typing import Any
 
 import psutil
 
-# Imported early, because saving a checkpoint must not need a free file descriptor for the import.
+# Imported here, because a later import fails if the process has no free file descriptor. Then no
+# checkpoint could be saved.
 import safetensors.torch  # noqa: F401
 import torch
 
@@ -47,7 +48,7 @@ def open_run(request: RunRequest) -> RunPlan:
     """
     ranks = CONTEXT_RANKS.get()
     settings = request.settings
-    settings_text(settings)  # raises for settings that can't be written, before a folder is made
+    settings_text(settings)  # raises for unfit settings before a folder is made
     _check_evaluation(settings)
     opened = _resume(request, ranks) if request.resume else _create(request, ranks)
     if opened.settings.device == "cpu" and _spins(opened.settings):
@@ -87,7 +88,7 @@ def _create(request: RunRequest, ranks: Ranks) -> _Opened:
 
 
 def _resume(request: RunRequest, ranks: Ranks) -> _Opened:
-    """Open an existing run. It keeps its settings, except those that may change on resuming."""
+    """Open an existing run. The run keeps its settings, except those that a resume may change."""
     run = RunDirectory.open(request.run or RunDirectory.newest(request.settings.run.root))
     try:
         settings, ignored = resumed_settings(run.settings, request.settings)
@@ -102,7 +103,7 @@ def _resume(request: RunRequest, ranks: Ranks) -> _Opened:
 
 
 def _plan(request: RunRequest, opened: _Opened, ranks: Ranks) -> RunPlan:
-    """Open the database, remove rows after the start of training, and return the plan."""
+    """Open the database, remove the rows of steps after the start point, and return the plan."""
     run, start = opened.run, opened.start
     database = Database(run.database)
     try:
@@ -130,7 +131,7 @@ def _spins(settings: Settings) -> bool:
 
 
 def _origin(init: Path, settings: Settings) -> tuple[Path, list[str]]:
-    """Return the checkpoint with the first weights, and remarks about refused checkpoints."""
+    """Return the checkpoint that gives the first weights, and remarks about refused checkpoints."""
     origin, refused = find_checkpoint(init)
     _check_net(origin, settings)
     return origin, [f"refused: {error}" for error in refused]
@@ -144,10 +145,10 @@ def _evaluations(directory: RunDirectory, database: Database, step: int) -> list
 
 
 def _other_workers(path: Path) -> list[str]:
-    """Return remarks about sibling processes of the same server that also train runs.
+    """Return remarks about runs that other worker processes of the same server train.
 
-    The workers of one server (``gunicorn -w 2``) have a parent process that runs the same program.
-    Runs that a shell starts are meant to be separate: their parent runs a different program.
+    The worker processes of one server (``gunicorn -w 2``) run the same program as their parent.
+    Runs that a shell starts give no remarks, because their parent, the shell, is another program.
     """
     try:
         parent = psutil.Process().parent()
@@ -168,8 +169,8 @@ def _other_workers(path: Path) -> list[str]:
 def _start(checkpoint: Path, ranks: Ranks) -> StartPoint:
     """Return the point where a resumed run continues.
 
-    Raises CheckpointError if the checkpoint contains only weights, or comes from a different
-    number of ranks.
+    Raises CheckpointError if the checkpoint contains only weights, or was saved by a
+    different number of ranks.
     """
     manifest, state = read_manifest(checkpoint), read_state(checkpoint)
     if state.get("format") == "weights":
@@ -215,7 +216,7 @@ def _check_device(settings: Settings, ranks: Ranks) -> None:
 
 
 def _check_net(checkpoint: Path, settings: Settings) -> None:
-    """Raise CheckpointError if the checkpoint's network differs from that of the settings."""
+    """Raise CheckpointError if the checkpoint's network differs from the settings' network."""
     wanted = settings.net.model_dump()
     found = read_state(checkpoint).get("net")
     if found != wanted:
@@ -228,10 +229,10 @@ def _check_net(checkpoint: Path, settings: Settings) -> None:
 
 
 def decide(settings: Settings) -> Settings:
-    """Replace ``auto`` and 0 threads by values that fit this machine.
+    """Return the settings with values that fit this machine instead of ``auto`` and 0 threads.
 
-    These values are chosen once and kept in ``run.toml``, because a resumed run must compute with
-    the same ones. Raises DeviceError, NetError.
+    These values are chosen once and stored in ``run.toml``, because a resumed run must compute with
+    the same values. Raises DeviceError, NetError.
     """
     check(**settings.net.model_dump())
     device = resolve_device(settings.device)

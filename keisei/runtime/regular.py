@@ -31,9 +31,9 @@ class RegularEvaluations:
         self._playing = list(unfinished)
 
     def reached(self, step: int) -> None:
-        """Start the regular evaluations if they are due now that training has reached ``step``.
+        """Start the regular evaluations if they are due at ``step``, which training has reached.
 
-        None is started while an earlier regular evaluation still plays.
+        No evaluation is started while an earlier regular evaluation still plays.
         """
         wanted, before, self._step = self._settings.evaluation, self._step, step
         due = wanted.every_steps and step // wanted.every_steps > before // wanted.every_steps
@@ -53,7 +53,7 @@ class RegularEvaluations:
 
 
 def regular_spec(settings: Settings) -> EvaluationSpec:
-    """Return the spec of the regular evaluation. Raises ValueError that names the setting."""
+    """Return the spec of the regular evaluation. A ValueError names the wrong setting."""
     wanted = settings.evaluation
     try:
         return EvaluationSpec(
@@ -67,7 +67,7 @@ def regular_spec(settings: Settings) -> EvaluationSpec:
 
 
 def promotion_spec(settings: Settings) -> EvaluationSpec:
-    """Return the spec of the sequential test whether ``current`` is stronger than ``best``."""
+    """Return the spec of the sequential test that decides whether to promote ``current``."""
     wanted = settings.evaluation
     return EvaluationSpec(
         opponents=(BEST,),

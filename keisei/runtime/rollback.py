@@ -11,12 +11,13 @@ from keisei.store import Checkpoint, CheckpointError, RunDirectory, load_checkpo
 
 
 class GoodCheckpoints:
-    """Remembers the newest checkpoint without a known problem, and the newest proven good one.
+    """Remembers the newest checkpoint without a known problem, and the newest good checkpoint.
 
-    Numbers that are not finite are detected at once. Other learning problems become visible only
+    NaN and infinity are detected at once. Other learning problems become visible only
     in averages over ``LOOKS_BACK`` iterations, when the newest checkpoint may already be bad.
-    Therefore one checkpoint at a time is on trial. It is proven good if no problem has been
-    detected ``LOOKS_BACK`` iterations later. The checkpoints named here are never pruned.
+    Therefore one checkpoint at a time is on trial. This checkpoint counts as good if no problem is
+    detected in the next ``LOOKS_BACK`` iterations. The remembered checkpoints and the checkpoint on
+    trial are never pruned.
     """
 
     def __init__(self, run: RunDirectory) -> None:
@@ -27,7 +28,7 @@ class GoodCheckpoints:
         """Iteration and step of the checkpoint on trial."""
 
     def saved(self, step: int, state: Mapping[str, Any]) -> None:
-        """Judge the checkpoint of ``step`` by the learner's state that was saved in it."""
+        """Judge the checkpoint of ``step`` by the learner's state in this checkpoint."""
         now = state["iteration"], step
         if not state["quiet"]:
             self._trial = None
@@ -42,9 +43,9 @@ class GoodCheckpoints:
         self._run.pinned["rollback"] = {step for step in kept if step is not None}
 
     def find(self, problem: str) -> tuple[Checkpoint | None, list[CheckpointError]]:
-        """Return the checkpoint to go back to after a detector's ``problem``, or None.
+        """Return the checkpoint to which training returns after a detector's ``problem``, or None.
 
-        Also returns the errors for which other checkpoints were refused. Ends the current trial,
+        Also returns the errors of checkpoints that were refused. Ends the current trial,
         because the checkpoint on trial led to the problem.
         """
         self._trial = None
@@ -76,7 +77,7 @@ class Rollback:
     """Returns a learner to a good checkpoint, a limited number of times. Device thread only."""
 
     def __init__(self, run: RunDirectory, allowed: int, ranks: Ranks, emitter: Emitter) -> None:
-        """``allowed``: largest number of rollbacks in all processes of the run together."""
+        """``allowed``: maximum number of rollbacks in all processes of the run together."""
         self._good = GoodCheckpoints(run)
         self._allowed = allowed
         self._ranks = ranks
@@ -112,6 +113,6 @@ class Rollback:
     def resume(self, checkpoint: Checkpoint) -> None:
         """Restore the number of rollbacks and the good checkpoints from a resumed checkpoint."""
         self._count = checkpoint.state["rollbacks"]
-        if "good" in checkpoint.state:  # checkpoints of earlier versions lack it
+        if "good" in checkpoint.state:  # missing in checkpoints of earlier versions
             self._good.load_state(checkpoint.state["good"])
         self._good.saved(checkpoint.step, checkpoint.state)

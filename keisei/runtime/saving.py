@@ -38,7 +38,7 @@ class Saver:
         self._emitter = emitter
         self._due = 0.0
         self._refused = 0
-        """Number of consecutive saves that were refused because a number was not finite."""
+        """Number of consecutive saves that were refused because of NaN or infinity."""
         self._requests: list[SaveCheckpoint] = []
 
     @property
@@ -47,7 +47,7 @@ class Saver:
         return bool(self._requests)
 
     def request(self, command: SaveCheckpoint) -> None:
-        """Accept the command; saving the next checkpoint answers it."""
+        """Accept a command, and answer it when the next checkpoint has been saved."""
         self._requests.append(command)
 
     def due(self, step: int) -> bool:
@@ -55,9 +55,10 @@ class Saver:
         return step > 0 and step != self.saved_step and time.monotonic() >= self._due
 
     def save_or_alert(self, learner: Learner, elapsed: float) -> None:
-        """Save a checkpoint. If the disk is full, send an alert; training goes on.
+        """Save a checkpoint. If the disk is full, send an alert and return.
 
-        If a number is not finite, react as ``detectors.nonfinite`` says. Raises DivergedError.
+        If the state contains NaN or infinity, react as ``detectors.nonfinite`` says. Raises
+        DivergedError.
         """
         try:
             self._save(learner, elapsed, self._emitter.state)
@@ -68,7 +69,10 @@ class Saver:
             self._react(learner, error)
 
     def save_last(self, learner: Learner, elapsed: float) -> str:
-        """Save at the end of the run. Return why it was not saved, or ``""``. Raises OSError."""
+        """Save the last checkpoint of the run. Return ``""``, or why the checkpoint was refused.
+
+        Raises OSError.
+        """
         try:
             self._save(learner, elapsed, "stopping")
         except NotFiniteError as error:
@@ -94,10 +98,11 @@ class Saver:
         self._answer(path)
 
     def _react(self, learner: Learner, error: NotFiniteError) -> None:
-        """React as ``detectors.nonfinite`` says to weights or moments that are not finite.
+        """React to NaN or infinity in weights or Adam's moments, as ``detectors.nonfinite`` says.
 
-        An infinite moment is not visible in the loss. With an alert alone, training would go on
-        without checkpoints, so ``nonfinite_stop`` consecutive refused saves end the run.
+        An infinite moment is not visible in the loss. If the reaction were only an alert, training
+        would go on without checkpoints. Therefore ``nonfinite_stop`` consecutive refused saves end
+        the run.
         """
         self._alert_refusal(learner.step, error)
         self._refused += 1
@@ -110,7 +115,10 @@ class Saver:
             raise DivergedError(f"{error}: {self._refused} checkpoints in a row were not written")
 
     def _alert_refusal(self, step: int, error: NotFiniteError) -> None:
-        """Answer the waiting commands with ``error``; alert only about the first refusal."""
+        """Answer the waiting commands with ``error``.
+
+        Of consecutive refusals, only the first one causes an alert.
+        """
         if self._refused == 0:
             text = f"no checkpoint at step {step:,}: {error}"
             self._emitter.alert("checkpoint_failed", "error", text)

@@ -37,10 +37,10 @@ class Keisei(EvaluationMethods):
                 if isinstance(event, Iteration):  # else Reset (you were too slow) or Failed
                     print(event.step, event.values["train/kl"])
 
-    Use each instance on one event loop. It changes no process-wide state, and several instances
-    may be open at once. If the run can't start, entering the block raises the errors of
-    ``keisei.store``, ``DeviceError`` or OSError. If training fails later, the block goes on,
-    ``events()`` yields Failed and ends, and leaving the block raises TrainingFailed, unless the
+    Use each instance on one event loop only. An instance changes no process-wide state, and several
+    instances may be open at once. If the run can't start, entering the block raises the errors of
+    ``keisei.store``, ``DeviceError`` or OSError. If training fails later, the block goes on, and
+    ``events()`` yields Failed and ends. Leaving the block then raises TrainingFailed, unless the
     block itself raised an exception.
     """
 
@@ -60,20 +60,20 @@ class Keisei(EvaluationMethods):
 
         Args:
             settings: the settings of the run.
-            run: directory of the run. None: a new directory in the settings' ``run.root``, or with
-                ``resume`` the newest one there.
-            resume: whether to continue the run in that directory.
+            run: directory of the run. None means a new directory in the settings' ``run.root``, or
+                with ``resume`` the newest run there.
+            resume: whether to continue an existing run.
             init: checkpoint from which a new run takes its first weights.
-            keep_serving: whether to answer evaluations and move requests after training, until
+            keep_serving: whether to serve evaluations and move requests after training, until
                 ``stop`` is called.
             sinks: objects that receive all events.
-            leave_compile: whether a stop does not wait for a device thread that compiles (see
-                ``left_behind``). For programs that exit after the stop.
+            leave_compile: whether a stop may abandon a device thread that still compiles (see
+                ``left_behind``). This is meant for programs that exit after the stop.
             _learner: function that returns a substitute for the real learner, for tests and
                 benchmarks.
         """
         self.settings = settings
-        """Settings as given; after the block is entered, the settings of the run."""
+        """Settings that were given; once the run is open, the settings of the run."""
         self._request = RunRequest(settings, run, resume, init, keep_serving, _learner)
         self._sinks = tuple(sinks)
         self._leave_compile = leave_compile
@@ -152,9 +152,9 @@ class Keisei(EvaluationMethods):
     async def _run(self) -> None:
         """Open the run, train, and close it.
 
-        This is a separate, shielded task, so that the run closes its parts in the right order even
+        The run has a separate, shielded task, so that its parts are closed in the right order even
         if the host's block is cancelled. The task belongs to no task group of the host, because
-        only the task that entered a group can leave it.
+        only the task that entered a task group can leave the group.
         """
         with CancelScope(shield=True):
             try:
@@ -169,7 +169,7 @@ class Keisei(EvaluationMethods):
                     event.set()
 
     async def _open(self) -> None:
-        # In a thread, because importing torch may take seconds and opening files blocks.
+        # `_open_run` needs a thread: importing torch may take seconds, and opening files blocks.
         plan = await to_thread.run_sync(_open_run, self._request)
         from keisei.runtime.life import RunLife
 
@@ -181,9 +181,9 @@ class Keisei(EvaluationMethods):
 
     # ------------------------------------------------------------------ control
     def submit(self, name: CommandName) -> Command:
-        """Put a command into the queue and return it. ``await command.finished`` gives its result.
+        """Put a command into the queue and return the command.
 
-        Raises InboxFull, NotRunning, KeyError.
+        ``await command.finished`` gives the result. Raises InboxFull, NotRunning, KeyError.
         """
         self._check_entered()
         command = COMMANDS[name]()
@@ -191,7 +191,7 @@ class Keisei(EvaluationMethods):
         return command
 
     async def pause(self) -> None:
-        """Pause training; evaluations and moves go on. Raises InboxFull, NotRunning."""
+        """Pause training; evaluations go on. Raises InboxFull, NotRunning."""
         await self.submit("pause").finished
 
     async def resume(self) -> None:
@@ -199,15 +199,15 @@ class Keisei(EvaluationMethods):
         await self.submit("resume").finished
 
     async def checkpoint(self) -> Path:
-        """Save at the end of the iteration in progress; return the checkpoint's folder.
+        """Save a checkpoint after the iteration in progress; return the checkpoint's folder.
 
-        Raises InboxFull, NotRunning, OSError, and NotFiniteError if a number is not finite.
+        Raises InboxFull, NotRunning, OSError, and NotFiniteError for NaN or infinity.
         """
         path: Path = await self.submit("checkpoint").finished
         return path
 
     def stop(self) -> None:
-        """Ask the run to end. Further calls do nothing. ``wait`` returns when the run has ended."""
+        """Ask the run to end. More calls do nothing. ``wait`` returns when the run has ended."""
         self._mailbox.request_stop()
         self._stopping.set()
 
@@ -223,20 +223,23 @@ class Keisei(EvaluationMethods):
 
     @property
     def left_behind(self) -> bool:
-        """Whether the run ended while its device thread still compiled and was left behind."""
+        """Whether the run ended and abandoned its device thread, which still compiled."""
         return self._life is not None and self._life.left_behind
 
     def alert(self, name: str, level: Level, message: str) -> None:
-        """Send an alert like those of the run's own detectors. May be called from any thread."""
+        """Send an alert, as the run's own detectors do. May be called from any thread."""
         self._entered.alert(name, level, message)
 
     def log(self, name: str, level: Level, message: str) -> None:
-        """Send a log line to the readers of events; it may be dropped. From any thread."""
+        """Send a log line to the readers of events. May be called from any thread.
+
+        The line may be dropped if too many events wait.
+        """
         self._entered.log(name, level, message)
 
     # ------------------------------------------------------------------ watching
     def events(self, topics: Collection[Topic] | None = None) -> AsyncGenerator[Event, None]:
-        """Yield events from now to the end of the run. A reader that is too slow gets a Reset."""
+        """Yield events from now to the end of the run. A Reset reports lost events."""
         return self._entered.readers.read(TOPICS if topics is None else topics)
 
     @property
@@ -251,8 +254,8 @@ class Keisei(EvaluationMethods):
     def history(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
         """Return statuses and alerts, newest first. Blocks.
 
-        Events that are not in the database come first and have no id. They are left out if
-        ``after`` is given.
+        Events that are not in the database come first and have no id. If
+        ``after`` is given, only events in the database are returned.
         """
         from keisei.store import DatabaseError
 
@@ -279,7 +282,7 @@ class Keisei(EvaluationMethods):
     async def evaluate(self, spec: "EvaluationSpec", key: str | None = None) -> EvaluationHandle:
         """Start an evaluation beside training; ``current`` plays with a copy of the weights.
 
-        If ``key`` was used before, the earlier evaluation is returned. Raises InboxFull,
+        If ``key`` was used before, return the handle of the earlier evaluation. Raises InboxFull,
         NotRunning, KeyReused.
         """
         record = await self._entered.evaluations.start(spec, key)

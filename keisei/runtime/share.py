@@ -1,7 +1,9 @@
 """Divides device time between training and evaluation; estimates an iteration's end."""
 
 SAVED_SECONDS = 0.25
-"""Seconds of evaluation that may be earned in advance. With more, a new match would stop training.
+"""Maximum seconds of evaluation that training can earn in advance.
+
+A new match may use these seconds at once, and training stands still meanwhile.
 """
 
 
@@ -14,7 +16,7 @@ class Share:
     """
 
     def __init__(self, share: float) -> None:
-        """``share`` is in [0, 1]. With 0, evaluation runs only while training wants no turn."""
+        """``share``: in [0, 1]. With 0, evaluation runs only while training wants no turn."""
         self.share = share
         self.training = 0.0
         """Seconds spent in training turns."""
@@ -27,28 +29,28 @@ class Share:
         return self.share > 0 and self._debt <= 0
 
     def trained(self, seconds: float) -> None:
-        """Count a training turn of this length."""
+        """Count a training turn that took ``seconds``."""
         self.training += seconds
         earned = seconds * self.share / (1 - self.share) if self.share < 1 else float("inf")
         self._debt = max(-SAVED_SECONDS, self._debt - earned)
 
     def evaluated(self, seconds: float) -> None:
-        """Count an evaluation turn of this length, taken while training wanted the device."""
+        """Count an evaluation turn that took ``seconds`` while training wanted the device."""
         self.evaluation += seconds
         self._debt += seconds
 
 
 class Pace:
-    """Estimates the time that the iteration in progress still needs, from earlier iterations."""
+    """Estimates, from earlier iterations, the time that the iteration in progress still needs."""
 
     def __init__(self, typical: float = 0.0) -> None:
-        """``typical``: seconds of training in an iteration; 0 if none has ended yet."""
+        """``typical``: seconds of training in an iteration; 0 if no iteration has ended yet."""
         self._typical = typical
         self._spent = 0.0
         self._longest = 0.0
 
     def add(self, seconds: float) -> None:
-        """Count a training turn of this length in the iteration in progress."""
+        """Add a training turn that took ``seconds`` to the iteration in progress."""
         self._spent += seconds
         self._longest = max(self._longest, seconds)
 
@@ -62,6 +64,6 @@ class Pace:
         """Return the seconds of training that the iteration still needs.
 
         The result is at least the length of the iteration's longest turn so far. In the first
-        iteration of a run it is exactly that length.
+        iteration of a run, the result is exactly this length.
         """
         return max(self._longest, self._typical - self._spent)

@@ -23,11 +23,11 @@ class StatusReport:
     step: int
     iteration: int
     steps_per_second: float
-    """Speed in the newest iteration; 0 before the first iteration ends."""
+    """Steps per second in the newest iteration; 0 before the first iteration ends."""
     started: float
     """Time at which this process opened the run, in seconds since the epoch."""
     elapsed: float
-    """Seconds trained so far, in all processes of the run; pauses do not count."""
+    """Seconds of training so far, in all processes of the run; pauses do not count."""
     device: str
     dtype: str
     threads: int
@@ -35,7 +35,7 @@ class StatusReport:
     net: str
     """Kind and size of the network."""
     phase: str
-    """Phase of the device thread: compile, iteration, evaluation, save, idle ..."""
+    """Phase of the device thread, such as ``compile``, ``iteration`` or ``idle``."""
     beat_age: float
     """Seconds since the device thread last reported its phase."""
     clients: int
@@ -43,7 +43,7 @@ class StatusReport:
     dropped: int
     """Number of events dropped under load. Metrics and changes of state are never dropped."""
     checkpoint: int | None
-    """Step of the newest checkpoint."""
+    """Step of the newest checkpoint; None before the first checkpoint."""
     checkpoint_age: float | None
     """Seconds since the newest checkpoint was saved."""
     degraded: tuple[str, ...] = ()
@@ -83,7 +83,7 @@ class RunState:
             self.steps_per_second = event.values["speed/steps_per_second"]
 
     def event(self, kind: type[AnyEvent], /, **fields: Any) -> AnyEvent:
-        """Return an event of class ``kind`` with the current time and step. From any thread."""
+        """Return an event of class ``kind`` with the current time and step. Thread-safe."""
         return kind(run=self.run, step=self.step, time=time.time(), **fields)
 
     def status(self, kind: Any) -> Status:

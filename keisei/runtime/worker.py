@@ -29,7 +29,10 @@ from keisei.runtime.saving import Saver
 from keisei.runtime.share import Pace, Share
 
 FINISH_SECONDS = 3.0
-"""Seconds after a stop request within which an iteration must end; else it is given up."""
+"""Seconds after a stop request within which the iteration in progress must end.
+
+An iteration that would take longer is abandoned.
+"""
 Phase = Literal["start", "compile", "iteration", "evaluation", "save", "rollback", "idle", "ended"]
 
 
@@ -39,18 +42,18 @@ class RunOutcome:
 
     kind: Literal["finished", "stopped", "failed"]
     error: str = ""
-    """Type and message of the exception that ended it."""
+    """Type and message of the exception that ended the run."""
     traceback: str = ""
 
 
 class Worker:
-    """The work of a run's device thread, which calls ``main``: training, evaluating and saving."""
+    """Trains, evaluates and saves. The device thread of a run calls ``main``."""
 
     def __init__(self, plan: RunPlan, mailbox: Mailbox, outbox: Outbox) -> None:
         self.beat: tuple[Phase, float] = ("start", time.monotonic())
-        """Phase, and the monotonic time at which it was set; the watchdog reads both."""
+        """Current phase, and the monotonic time of its last report. The watchdog reads both."""
         self.elapsed = plan.start.elapsed
-        """Seconds trained so far in all processes of the run; the event loop reads this."""
+        """Seconds of training so far in all processes of the run, for the event loop."""
         self._plan = plan
         self._settings = settings = plan.settings
         self._ranks = plan.ranks
@@ -58,13 +61,13 @@ class Worker:
         self._emitter = emitter = Emitter(plan.run.id, plan.start.step, outbox)
         self._learner: Learner
         self._iteration: Generator[None, None, IterationReport] | None = None
-        """Iteration in progress; each ``next()`` call on it is one training turn."""
+        """Iteration in progress; each ``next()`` call on the generator is one training turn."""
         self._paused = False
         self._finished = False
         self._stop_seen: float | None = None
         self._turn_ended = 0.0
         self._waiting: list[OpenNetwork] = []
-        """Commands that get a copy of the current weights at the end of the iteration."""
+        """Commands that wait for the end of the iteration, to get a copy of the weights."""
         allowed = settings.detectors.rollbacks
         self._rollback = Rollback(plan.run, allowed, plan.ranks, emitter)
         self._saver = Saver(plan.run, settings, plan.ranks, self._rollback, emitter)
@@ -80,11 +83,12 @@ class Worker:
                 batch=settings.evaluation.batch,
             )
         )
-        # Read on the event loop, because a new thread inherits the number that another run has set.
+        # Read here on the event loop. In the device thread, torch might return the number of
+        # threads that another run has set.
         self._host_threads = torch.get_num_threads()
 
     def main(self) -> RunOutcome:
-        """Start, train and save. Return how the run ended. Never raises."""
+        """Train until the run ends, and return how it ended. Never raises."""
         try:
             outcome = self._live()
             self._ranks.send_order("end")
@@ -93,7 +97,8 @@ class Worker:
         else:
             return outcome
         finally:
-            torch.set_num_threads(self._host_threads)  # anyio reuses this thread for the host
+            # Restored, because anyio may use this thread for work of the host program later.
+            torch.set_num_threads(self._host_threads)
             self._mailbox.close()
             self._saver.close()
             refused = NotRunning("the run ended before this was done")
@@ -122,8 +127,8 @@ class Worker:
     def _start(self) -> None:
         self._beat("compile")
         if self._settings.compute.threads:
-            # OpenMP keeps a thread count for each thread, so the device thread must set its own.
-            # Torch also gives this count to threads that start later, as the settings intend.
+            # OpenMP keeps a separate thread count for each thread, so the device thread must set
+            # the count itself. Threads that start later get the same count, as intended.
             torch.set_num_threads(self._settings.compute.threads)
         plan = self._plan
         start_others(self._ranks, plan.run.path, plan.resumed, plan.init)
@@ -165,8 +170,8 @@ class Worker:
 
     def _fail(self, error: BaseException) -> RunOutcome:
         self._iteration = None
-        self._ranks.desert()  # the other ranks may be waiting for this one at any point
-        self._mailbox.close()  # before the event is sent: later commands must be refused
+        self._ranks.desert()  # otherwise the other ranks could wait forever for this rank
+        self._mailbox.close()  # before the event, so that commands after it are refused
         failed, outcome = failure(error, self._plan.run.id, self._emitter.step)
         self._emitter.last_words(failed)
         return outcome
@@ -225,21 +230,22 @@ class Worker:
             return False
         if self._iteration is None:
             return not self._paused
-        # A pause may begin within an iteration. Training then goes on only if a stop, a save or a
-        # copy of the weights waits for the end of this iteration.
+        # A pause may begin during an iteration. Then training goes on only if a stop, a save or a
+        # copy of the weights waits for the end of the iteration.
         return not self._paused or stopping or self._saver.requested or bool(self._waiting)
 
     def _worth_finishing(self) -> bool:
-        """Return whether the iteration should end within ``FINISH_SECONDS`` of the stop request."""
+        """Estimate whether the iteration ends within ``FINISH_SECONDS`` after the stop request."""
         now = time.monotonic()
         if self._stop_seen is None:
             self._stop_seen = now
         return now - self._stop_seen + self._pace.left() <= FINISH_SECONDS
 
     def _between_iterations(self, *, stopping: bool) -> None:
-        """End the run or save a checkpoint if either is due; copy weights for evaluations."""
+        """End the run if it is over, or save a due checkpoint; copy weights for evaluations."""
         learner = self._learner
-        # A resumed run continues its evaluations, so the weights that they measure must be saved.
+        # Weights that an evaluation measures are saved. Otherwise a resumed run could not load them
+        # to continue the evaluation.
         measured = any(command.source == CURRENT for command in self._waiting)
         if not self._finished and self._is_over():
             message = self._save_last()
@@ -266,7 +272,7 @@ class Worker:
         return self._saver.save_last(self._learner, self.elapsed)
 
     def _react(self, report: IterationReport) -> None:
-        """Stop or roll back if the settings demand it for a problem that has just begun."""
+        """Stop or roll back if the settings demand this for a problem that has just begun."""
         reactions = {alert.reaction: alert for alert in report.alerts}
         if "stop" in reactions:
             alert = reactions["stop"]
@@ -317,7 +323,8 @@ class Worker:
 def failure(error: BaseException, run: str, step: int) -> tuple[Failed, RunOutcome]:
     """Return the event and the outcome for an exception.
 
-    Clears the stack frames of its traceback, because their variables keep tensors alive.
+    Clears the stack frames in the exception's traceback, because variables in the frames keep
+    tensors alive.
     """
     error = unwrap(error)
     name, text = type(error).__name__, str(error)

@@ -39,7 +39,7 @@ def create_app(source: Source) -> Starlette:
         },
     )
     app.router.redirect_slashes = False
-    # A Mount at "/" would also match API requests with a wrong method, whose answer must be 405.
+    # A Mount at "/" would also match API requests with a wrong method, which must get 405.
     app.router.default = Page()
     app.state.source = source
     app.state.threads = anyio.CapacityLimiter(THREADS)
@@ -64,7 +64,7 @@ class Page:
 
 
 class Files(StaticFiles):
-    """The page's files. The browser must always ask whether a file has changed (304 if not)."""
+    """The page's files. The browser always asks whether a file has changed; if not, it gets 304."""
 
     def __init__(self) -> None:
         super().__init__(directory=page_directory(), html=True)

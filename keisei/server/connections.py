@@ -1,8 +1,8 @@
 """Limits on the connections of ``keisei serve``: their number, and the time a request may take.
 
-Without these limits, uvicorn waits forever for the rest of a request, and accepts connections
-until the process has no file descriptor left to write a checkpoint. The limits apply only to
-``keisei serve``. An application that mounts ``create_app`` needs limits in its own server.
+Without these limits, uvicorn would wait forever for the rest of a request. It would also accept
+connections until the process has no file descriptor left to write a checkpoint. The limits apply
+only to ``keisei serve``. An application that mounts ``create_app`` needs limits in its own server.
 """
 
 import asyncio
@@ -17,14 +17,14 @@ from keisei.server.problems import problem_response
 from keisei.server.security import HEADERS
 
 SECONDS = 10.0
-"""Seconds that a client has to send a request's head, and the same time for its body."""
+"""Seconds that a client has to send the head of a request. The same limit applies to the body."""
 
 MOST = 2000
 """Maximum number of open connections, even if the system allows more."""
 
 
 class Connections(ServerState):
-    """The open connections of one server; it also knows which of them wait for their client."""
+    """The open connections of one server, with a list of those that wait for their client."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,9 +33,10 @@ class Connections(ServerState):
         """Connections that are idle or have an incomplete request, longest waiting first."""
 
     def make_room(self) -> bool:
-        """If there are too many connections, close the one that has waited longest for its client.
+        """Make room for a new connection if there are too many connections.
 
-        Returns False if there are too many connections and none of them waits.
+        Closes the connection that has waited longest for its client. Returns False if there are too
+        many connections and no connection waits for its client.
         """
         if len(self.connections) <= self.limit:
             return True
@@ -51,7 +52,7 @@ class Connections(ServerState):
 
 
 def limit() -> int:
-    """Return the number of connections that a server accepts: half of the file descriptors."""
+    """Return the maximum number of connections: half of the file descriptors, up to ``MOST``."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MOST if soft == resource.RLIM_INFINITY else min(MOST, soft // 2)
 
@@ -70,7 +71,7 @@ class Connection(H11Protocol):
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Accept the connection, or answer 503 if all others are in use."""
+        """Accept the connection, or answer 503 if there is no room for it."""
         super().connection_made(transport)
         if self.server_state.make_room():
             self._update_deadline()
@@ -78,7 +79,7 @@ class Connection(H11Protocol):
             self._refuse(503, f"All {self.server_state.limit} connections are in use.")
 
     def data_received(self, data: bytes) -> None:
-        """Read a part of a request and set the deadline for the next one."""
+        """Read a part of a request and set the deadline for the next part."""
         super().data_received(data)
         self._update_deadline()
 

@@ -31,7 +31,7 @@ from keisei.server.source import Source
 from keisei.server.stream import EventStream
 
 TICK = 0.25
-"""Minimum seconds between two events of a stream."""
+"""Minimum time between two events of a stream, in seconds."""
 MAX_KEY = 255
 """Maximum number of characters of an ``Idempotency-Key``."""
 
@@ -67,7 +67,7 @@ class EvaluationReply(HTTPEndpoint):
     """``/api/eval/{id}``: one evaluation."""
 
     async def get(self, request: Request) -> Response:
-        """Return the evaluation; ``wait=30`` first waits at most 30 seconds for its end."""
+        """Return the evaluation. With ``wait=30``, first wait up to 30 seconds for its end."""
         query = parse_query(WaitQuery, request)
         record = _requested(request)
         with anyio.move_on_after(query.wait):
@@ -83,7 +83,7 @@ class EvaluationReply(HTTPEndpoint):
 
 
 async def events(request: Request) -> Response:
-    """Stream the evaluation's state, now and after each change, until it ends."""
+    """Stream the evaluation's fields, now and after each change, until the evaluation ends."""
     parse_query(NoQuery, request)
     changes = _requested(request).follow()
     return EventStream(_frames(changes), request.app.state.streams)
@@ -128,10 +128,10 @@ def _describe_opponents(spec: EvaluationSpec) -> str:
 
 
 def _find_opponent(text: str, engines: Mapping[str, str]) -> str:
-    """Return the player specification that ``text`` names. Raises ValueError if it names none.
+    """Return the player specification that ``text`` names. Raises ValueError for unknown names.
 
-    A request may name an engine of the settings but may not describe an engine, because a
-    description contains a command line and would let a client run any program.
+    A request may name an engine of the settings. It may not describe an engine, because a
+    description contains a command line, which would let a client run any program.
     """
     if text in (*LOCAL, CURRENT, BEST):
         return text

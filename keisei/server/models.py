@@ -16,7 +16,8 @@ MAX_ID = 2**63 - 1
 MAX_DIGITS = 18
 """Maximum number of digits of an id in a path: one less than ``MAX_ID`` has.
 
-The limit is checked first, because ``int`` raises an exception for thousands of digits.
+The digits are counted before ``int`` is called, because ``int`` raises an exception for thousands
+of digits.
 """
 
 MAX_KEYS = 100
@@ -81,7 +82,7 @@ class WaitQuery(Request_):
 
 
 _LIMITS: dict[str, dict[str, Any]] = {"games": {"ge": 2, "le": 10_000}, "seed": {"lt": 2**32}}
-"""Additional bounds for requests, beside those of ``MatchRules``."""
+"""Bounds for requests, in addition to the bounds of ``MatchRules``."""
 
 _RulesBody = create_model(
     "_RulesBody",

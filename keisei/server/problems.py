@@ -37,7 +37,7 @@ class Problem(HTTPException):
 def invalid(error: ValidationError, model: type[BaseModel]) -> Problem:
     """Return a Problem 422 for values that ``model`` refused.
 
-    For an unknown name, it suggests a known name with similar spelling.
+    For an unknown name, the Problem suggests a known name with similar spelling.
     """
     known = [field.alias or name for name, field in model.model_fields.items()]
     faults = error.errors(include_url=False, include_context=False, include_input=False)
@@ -86,12 +86,12 @@ def problem_response(
 
 
 def to_bytes(document: str) -> bytes:
-    """Encode JSON as UTF-8, and lone surrogates (from undecodable paths) as backslash escapes."""
+    """Encode JSON as UTF-8. Undecodable paths contain lone surrogates; these become escapes."""
     return document.encode("utf-8", "backslashreplace")
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
-    """Turn an HTTPException into a problem document: a ``Problem``, or Starlette's 404, 405 ..."""
+    """Turn an HTTPException, such as a ``Problem`` or Starlette's 404, into a problem document."""
     error = cast("HTTPException", error)
     return problem_response(
         error.status_code,

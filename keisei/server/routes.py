@@ -48,8 +48,8 @@ async def config(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """Return the history of the metrics ``keys=a,b`` between the steps ``from=`` and ``to=``.
 
-    ``max_points=`` limits the number of points per metric. ``after=`` takes the ``cursor`` of an
-    earlier answer and continues from there.
+    ``max_points=`` limits the number of points per metric. If ``after=`` has the ``cursor`` of an
+    earlier answer, only later iterations are returned.
     """
     query = parse_query(MetricsQuery, request)
     return await in_thread(request, _read_metrics, _source(request).reader, query)
@@ -81,12 +81,12 @@ async def catalog(request: Request) -> Response:
 
 
 async def games(request: Request) -> Response:
-    """Return recorded games, newest first, at most ``limit=``; ``after=`` gives the next page."""
+    """Return at most ``limit=`` recorded games, newest first; ``after=`` selects the next page."""
     return await _page(request, "games", _source(request).reader.games)
 
 
 async def log(request: Request) -> Response:
-    """Return statuses and alerts, newest first, at most ``limit=``; ``after=`` gives the next page.
+    """Return at most ``limit=`` statuses and alerts, newest first; ``after=`` selects more.
 
     The first page begins with events that are not (yet) in the database; they have no ``id``.
     """
@@ -150,9 +150,9 @@ async def healthz(request: Request) -> Response:
 async def readyz(request: Request) -> Response:
     """Answer 200 if the run works, otherwise 503 with the reason.
 
-    The run is not ready if it failed or was stopped, if its device thread is silent, if a sink or
-    another part outside training has failed, if the disk is nearly full, or if checkpoints are
-    overdue.
+    The run is not ready if it failed or was stopped, if its device thread is silent, or if
+    checkpoints are overdue. It is also not ready if a sink or another part outside training has
+    failed, or if the disk is nearly full.
     """
     parse_query(NoQuery, request)
     source = _source(request)

@@ -44,8 +44,8 @@ def check_host(settings: Server) -> None:
 def allowed_hosts(settings: Server) -> list[str]:
     """Return the accepted Host names: those in the settings, and the server's own address.
 
-    Raises HostRefusedError for ``*``, because it would let any web site reach the service through
-    a host name of the site that resolves to this machine (DNS rebinding).
+    Raises HostRefusedError for ``*``. It would allow DNS rebinding: any web site could reach the
+    service through a host name of the site that resolves to this machine.
     """
     if "*" in settings.allowed_hosts:
         raise HostRefusedError(

@@ -16,13 +16,16 @@ from keisei.server.connections import Connection, Connections
 BACKLOG = 512
 """Maximum number of connections that wait in the kernel until the server accepts them."""
 SEND_BUFFER = 64 * 1024
-"""Bytes of kernel memory for unread data per connection. The system's default is several MiB."""
+"""Bytes of kernel memory per connection for data that the client has not read yet.
+
+The system's default is several MiB.
+"""
 
 USER_TIMEOUT_MS = 10_000
 """Milliseconds after which the kernel disconnects a client that acknowledges no data."""
 
 GRACE_SECONDS = 2
-"""Seconds for open requests to finish when the server stops, before they are cut off."""
+"""Seconds that open requests have to finish when the server stops, before they are cut off."""
 
 ACCEPTED_AT_ONCE = 8
 """Number of connections that asyncio accepts before it handles the first of them."""
@@ -39,8 +42,8 @@ class PortInUseError(BindError):
 def bind(host: str, port: int) -> socket.socket:
     """Return a listening socket; port 0 means any free port. Raises PortInUseError, BindError.
 
-    Uvicorn does not open the socket itself, because it raises SystemExit inside the event loop if
-    the port is in use. Clients may connect at once; they wait in the backlog until the server
+    Keisei opens the socket itself, because uvicorn raises SystemExit inside the event loop if the
+    port is in use. Clients may connect at once; they wait in the backlog until the server
     runs. Every connection inherits the socket's options.
     """
     address = f"{host}:{port}"

@@ -1,6 +1,7 @@
 """The interface between the server and a run.
 
-``keisei.Keisei`` (the live session) and ``keisei.testing.FakeRun`` implement it.
+``keisei.Keisei`` (the live session) and ``keisei.testing.FakeRun`` implement
+this interface.
 """
 
 from collections.abc import Sequence
@@ -32,8 +33,9 @@ class Reader(Protocol):
     ) -> dict[str, Any]:
         """Return the history of metrics: ``series`` by metric name, and a ``cursor``.
 
-        ``start`` and ``end`` are steps. ``after`` is an iteration, such as the ``cursor`` of an
-        earlier result. A series has at most ``max_points`` points.
+        ``start`` and ``end`` are steps. Only iterations with numbers above ``after`` are returned;
+        ``after`` may be the ``cursor`` of an earlier result. A series has at most ``max_points``
+        points.
         """
 
     def games(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
@@ -54,7 +56,10 @@ class Reader(Protocol):
     def match_games(
         self, evaluation: str | None = None, limit: int = 100, after: int | None = None
     ) -> list[dict[str, Any]]:
-        """Return a page of games, newest first, of one evaluation or of all evaluations."""
+        """Return a page of evaluation games, newest first.
+
+        ``evaluation``: id of an evaluation; None means the games of all evaluations.
+        """
 
 
 class Source(Protocol):
@@ -78,13 +83,13 @@ class Source(Protocol):
 
     @property
     def evaluation_records(self) -> EvaluationRecords:
-        """Records of the run's evaluations, to read, follow and cancel. ``evaluate`` adds one."""
+        """Records of the run's evaluations. ``evaluate`` adds a record."""
 
     def status(self) -> StatusReport:
         """Return the state of the run now."""
 
     def history(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
-        """Return a page of statuses and alerts, newest first. Blocks; is called in a thread."""
+        """Return a page of statuses and alerts, newest first. Blocks, so call it in a thread."""
 
     def submit(self, name: CommandName) -> Any:
         """Put a command into the queue. The device thread carries it out later."""
@@ -93,7 +98,8 @@ class Source(Protocol):
         """Ask the run to end, as SIGTERM does."""
 
     async def evaluate(self, spec: EvaluationSpec, key: str | None = None) -> EvaluationHandle:
-        """Start an evaluation beside training, or return the one that was started with ``key``.
+        """Start an evaluation beside training.
 
-        Raises KeyReused if ``key`` was used with a different ``spec``.
+        If ``key`` was used before, return the earlier evaluation. Raises KeyReused if ``key`` was
+        used with a different ``spec``.
         """

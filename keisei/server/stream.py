@@ -25,18 +25,18 @@ SEND_SECONDS = 15.0
 RETRY = b"retry: 2000\r\n"
 """Line that sets the milliseconds after which a browser reconnects by itself.
 
-It is sent within the first event, because some clients would read a separate block as an event
-without data.
+The line is sent as part of the first event, because some clients would read a separate block as an
+event without data.
 """
 
 FAREWELL_SECONDS = 1.0
-"""Seconds in which a stream may send ``bye`` when the server stops and the run continues."""
+"""Seconds that a stream has to send ``bye`` when the server stops while the run continues."""
 
 _log = structlog.get_logger("keisei.server")
 
 
 class Streams:
-    """The number of open event streams, and their largest allowed number."""
+    """The number of open event streams, and the maximum of this number."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -44,12 +44,12 @@ class Streams:
 
     @property
     def full(self) -> bool:
-        """Whether the limit is reached; then the next stream is refused."""
+        """Whether the limit is reached, so that a new stream is refused."""
         return self.open >= self.limit
 
 
 class EventStream(EventSourceResponse):
-    """The stream of one client. It counts as one of ``streams`` while it is open."""
+    """The stream of one client. While it is open, ``streams`` counts it."""
 
     def __init__(self, frames: AsyncIterator[bytes], streams: Streams, **more: Any) -> None:
         """``more``: additional arguments for ``EventSourceResponse``."""
@@ -83,15 +83,19 @@ class EventStream(EventSourceResponse):
 
 
 async def events(request: Request) -> Response:
-    """Stream the events of ``topics=`` after the id in ``Last-Event-ID`` or ``after=``."""
+    """Stream the events after the id that the request gives, for the topics in ``topics=``.
+
+    The id is in the header ``Last-Event-ID`` or in ``after=``.
+    """
     query = parse_query(EventsQuery, request)
-    # A browser that reconnects by itself repeats its first URL, so only the header is up to date.
+    # A browser that reconnects by itself repeats its first URL, so only the header has the newest
+    # id.
     after = request.headers.get("last-event-id") or query.after
     state = request.app.state
     ending = anyio.Event()
 
     async def dismiss() -> None:
-        """End the streams with ``bye`` when the server stops, which happens before the run ends."""
+        """End the streams with ``bye`` when the server stops; the run ends later."""
         await ending.wait()
         state.source.hub.dismiss()
 

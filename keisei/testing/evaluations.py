@@ -14,7 +14,7 @@ SECONDS = 0.2
 
 
 async def play(records: EvaluationRecords, record: EvaluationRecord, spec: EvaluationSpec) -> None:
-    """Change the record again and again, until all games have ended or it is cancelled."""
+    """Change the record every ``SECONDS``, until all games have ended or the user cancels."""
     ended = 0
     with record.scope as scope:
         while ended < spec.games:
@@ -37,7 +37,7 @@ def report(
 
 
 def made_up_score(spec: EvaluationSpec, ended: int, *, over: bool) -> dict[str, Any]:
-    """Return the fields of an evaluation after ``ended`` games; ``result`` once it is ``over``.
+    """Return the fields of an evaluation after ``ended`` games. If ``over``, include a ``result``.
 
     The agent wins 90 % of the games against ``random``, and 60 % against any other opponent.
     """

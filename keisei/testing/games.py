@@ -9,7 +9,7 @@ from rsshogi.core import Board as RulesBoard
 OPENING = (
     "7g7f 8c8d 6g6f 3c3d 2h6h 7a6b 5i4h 5a4b 4h3h 4b3b 3h2h 6a5b 3i3h 5c5d 7i7h 8d8e 8h7g 7c7d"
 )
-"""Fourth-file rook against static rook, up to the castles."""
+"""Moves of an opening, fourth-file rook against static rook, until both castles are complete."""
 PLIES = 140
 """Maximum length of a game."""
 SHARES = (0.46, 0.21, 0.11, 0.06, 0.03)
@@ -38,7 +38,7 @@ def scripted_game(number: int) -> Iterator[tuple[str, str | None]]:
 
 def made_up_boards(number: int, chance: random.Random) -> Iterator[dict[str, Any]]:
     """Yield the fields of a ``Board`` event for each position of game ``number``."""
-    value = 0.0  # of sente
+    value = 0.0  # from the point of view of sente
     for ply, (sfen, last) in enumerate(scripted_game(number)):
         value = max(-0.98, min(0.98, value + chance.gauss(0.004, 0.06)))
         yield {

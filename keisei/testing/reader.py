@@ -9,16 +9,16 @@ from keisei.events import Alert, Iteration
 from keisei.testing.games import scripted_game
 
 STEPS = 4096
-"""Steps of an iteration."""
+"""Number of steps in an iteration."""
 GAMES = 3
 """Number of recorded games."""
 
 
 class FakeReader:
-    """What ``keisei.store.RunReader`` reads from a run directory, from memory."""
+    """Replaces ``keisei.store.RunReader``: returns made-up data from memory."""
 
     path: Path | None = None
-    """None: nothing is written."""
+    """Directory of the run: None, because a fake run writes no files."""
 
     def __init__(self) -> None:
         self.iterations: list[Iteration] = []
@@ -32,7 +32,7 @@ class FakeReader:
         max_points: int = 2000,
         after: int | None = None,
     ) -> dict[str, Any]:
-        """Return the metric history; a long one is thinned to every n-th iteration."""
+        """Return the history of metrics. A long history is reduced to every n-th iteration."""
         chosen = [
             item
             for item in self.iterations
@@ -56,7 +56,7 @@ class FakeReader:
         return [game for game in games if game][:limit]
 
     def game(self, id: int) -> dict[str, Any] | None:
-        """Return one recorded game, or None."""
+        """Return one recorded game, or None if no game has this id."""
         if not 1 <= id <= GAMES:
             return None
         moves = [usi for _, usi in scripted_game(id)][1:]
@@ -86,13 +86,13 @@ class FakeReader:
         return []
 
     def ratings(self) -> list[dict[str, Any]]:
-        """Return no ratings, because nobody plays."""
+        """Return no ratings, because a fake run stores no games with other players."""
         return []
 
     def match_games(
         self, evaluation: str | None = None, limit: int = 100, after: int | None = None
     ) -> list[dict[str, Any]]:
-        """Return no games, because evaluations play none."""
+        """Return no games, because a fake evaluation plays no games."""
         return []
 
 

@@ -27,13 +27,13 @@ from keisei.testing.reader import STEPS, FakeReader
 RUN = "20240229-120000-fake"
 """Id of every fake run."""
 ALERT_EVERY = 40
-"""Iterations between two alerts."""
+"""Number of iterations between two alerts."""
 
 
 class FakeRun(EvaluationMethods):
-    """A run that emits plausible metrics, boards, alerts and evaluations while it is entered.
+    """A run that emits plausible metrics, boards, alerts and evaluations while its block runs.
 
-    It has everything that the server uses of a run (``keisei.server.source.Source``), so
+    It implements what the server needs from a run (``keisei.server.source.Source``), so
     ``create_app(FakeRun())`` is the real service with made-up numbers.
     """
 
@@ -47,14 +47,14 @@ class FakeRun(EvaluationMethods):
         board_seconds: float = 0.25,
         seed: int = 0,
     ) -> None:
-        """Prepare a fake run; it begins when it is entered.
+        """Prepare a fake run. The run begins when its ``async with`` block is entered.
 
         Args:
-            settings: the settings that it shows; None means the defaults.
-            history: number of iterations in the past.
-            compile_seconds: time until training starts.
-            iteration_seconds: time of an iteration.
-            board_seconds: time of a move of the game that is shown.
+            settings: settings that the run shows; None means the default settings.
+            history: number of iterations that are complete before the run begins.
+            compile_seconds: seconds until training starts.
+            iteration_seconds: seconds that an iteration takes.
+            board_seconds: seconds between two moves of the game on the board.
             seed: seed of the made-up numbers.
         """
         self.settings = settings or Settings()
@@ -62,7 +62,7 @@ class FakeRun(EvaluationMethods):
         self._state = RunState(RUN, self.settings, StartPoint())
         self.hub = Hub(self._state.status)
         self.checkpoint_age: float | None = None
-        """Age of the newest checkpoint that ``status`` shows, in seconds."""
+        """Age of the newest checkpoint in the result of ``status``, in seconds. Tests set it."""
         self._random = random.Random(seed)
         self._compile_seconds = compile_seconds
         self._iteration_seconds = iteration_seconds
@@ -73,21 +73,21 @@ class FakeRun(EvaluationMethods):
         self._tasks: TaskGroup
         self._begun = anyio.Event()
         self._training = anyio.Event()
-        """Set while training goes on: not before it starts, in a pause, or after a failure."""
+        """Event that is set while training goes on, but not in a pause or after a failure."""
         self._changed = anyio.Event()
         self.ended = anyio.Event()
-        """Set when the run has been stopped."""
+        """Event that is set when the run has been stopped."""
         for _ in range(history):
             self._state.update(self._next_iteration())
 
     async def start(self) -> Self:
-        """Begin, as entering the block does; ``aclose`` may be called from another task."""
+        """Begin the run, as entering its block does. ``aclose`` may be called from another task."""
         self._task = asyncio.create_task(self._live())
         await self._begun.wait()
         return self
 
     async def aclose(self) -> None:
-        """Stop the run and wait for its end. May be called again."""
+        """Stop the run and wait for its end. May be called more than once."""
         if self._task:
             self.stop()
             self._tasks.cancel_scope.cancel()
@@ -114,11 +114,11 @@ class FakeRun(EvaluationMethods):
 
     @property
     def evaluation_records(self) -> EvaluationRecords:
-        """The run's evaluations."""
+        """Records of the run's evaluations."""
         return self._records
 
     def status(self) -> StatusReport:
-        """Return what the run pretends to do now."""
+        """Return the state that the run pretends to be in now."""
         report = self._state.report(
             stopping=False,
             elapsed=self._state.iteration * self._iteration_seconds,
@@ -135,7 +135,7 @@ class FakeRun(EvaluationMethods):
         return self.reader.events(limit, after)
 
     def submit(self, name: CommandName) -> None:
-        """Obey a command at once. Raises NotRunning."""
+        """Carry out a command immediately. Raises NotRunning."""
         self._require("running", "paused")
         if name == "checkpoint":
             self._change_state("checkpoint", self.state)
@@ -147,7 +147,7 @@ class FakeRun(EvaluationMethods):
             self._change_state("resumed", "running")
 
     def stop(self) -> None:
-        """End the run, its evaluations and its streams. May be called again."""
+        """End the run, its evaluations and its streams. May be called more than once."""
         if not self.ended.is_set():
             self._change_state("stopped", "failed" if self.state == "failed" else "stopped")
             self._records.close()
@@ -155,9 +155,10 @@ class FakeRun(EvaluationMethods):
             self.ended.set()
 
     async def evaluate(self, spec: EvaluationSpec, key: str | None = None) -> EvaluationHandle:
-        """Pretend to play an evaluation, in a few seconds.
+        """Start an evaluation that pretends to play for a few seconds.
 
-        The same ``key`` gives the same evaluation. Raises InboxFull, NotRunning, KeyReused.
+        If ``key`` was used before, return the earlier evaluation. Raises InboxFull, NotRunning,
+        KeyReused.
         """
         self._require("running", "paused")
         record, new = self._records.add(spec, key)
