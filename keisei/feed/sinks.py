@@ -31,7 +31,7 @@ class Sink(Protocol):
 
     @property
     def name(self) -> str:
-        """Name of the sink in alerts."""
+        """The name that alerts use for this sink."""
 
     async def write(self, events: Sequence[Event]) -> None:
         """Write events. They arrive in the order in which they were sent."""
@@ -107,7 +107,7 @@ class Feed:
         """``kept``: maximum number of waiting events that must not be dropped; see ``Outbox``."""
         self.sink = sink
         self.name = f"sink {sink.name}"
-        """Name of the sink in alerts."""
+        """The name that alerts use for this sink."""
         self._written = 0
         self._box = Outbox(kept=kept)
         self._batch: list[Event] = []

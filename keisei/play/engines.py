@@ -17,7 +17,7 @@ from keisei.evaluation.local import LOCAL_PLAYERS, Kind, local_move
 from keisei.usi import Engine, EngineError, EngineGone, EngineSpec, EngineTimeout, Info, Timeouts
 
 RESTARTS = 3
-"""Maximum number of times in one match that engines are restarted after a crash or timeout."""
+"""How often engines may be restarted in one match after a crash or timeout."""
 
 Observed = tuple[NDArray[np.uint8], NDArray[np.uint64]]
 """Input of a network for one position: observation uint8[1, 131] and legal mask uint64[1, 35]."""

@@ -168,7 +168,7 @@ class Tournament:
         return Contestant(self._name(network), "network", network=network)
 
     def _name(self, network: LoadedNetwork) -> str:
-        """Return a unique name for the network. It may begin with parent folders."""
+        """Return a unique name for the network. The name may begin with parent folders."""
         homes = {
             player.name: player.network.home for player in self._players.values() if player.network
         }

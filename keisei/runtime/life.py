@@ -34,7 +34,7 @@ CLOSE_SECONDS = 15.0
 RECENT = 100
 """Number of statuses and alerts that stay in memory, in case the database can't store them."""
 COMPILE_SECONDS = 3.0
-"""Seconds that a stop waits for a compilation; then the device thread is abandoned."""
+"""Seconds to wait for a compilation when the run is stopped; the thread is abandoned after that."""
 
 _log = logging.getLogger(__name__)
 

@@ -57,7 +57,7 @@ class CheckpointError(ValueError):
 
 
 class DamagedCheckpointError(CheckpointError):
-    """A checkpoint changed after it was written, or contains NaN or infinity."""
+    """A checkpoint was changed after it was written, or it contains NaN or infinity."""
 
 
 class NotFiniteError(ArithmeticError):
@@ -347,7 +347,7 @@ def _read_tensors(file: Path) -> dict[str, "Tensor"]:
 
 
 def _name(file: str, rank: int) -> str:
-    """Return a rank's file name: ``env.safetensors`` for 0, ``env.1.safetensors`` for rank 1."""
+    """Return a rank's file name: ``env.safetensors`` for rank 0, ``env.1.safetensors`` for rank 1."""
     stem, _, suffix = file.partition(".")
     return f"{stem}.{rank}.{suffix}" if rank else file
 
