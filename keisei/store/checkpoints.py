@@ -347,7 +347,7 @@ def _read_tensors(file: Path) -> dict[str, "Tensor"]:
 
 
 def _name(file: str, rank: int) -> str:
-    """Return a rank's file name: ``env.safetensors`` for rank 0, ``env.1.safetensors`` for rank 1."""
+    """Return a rank's file name: ``env.safetensors``, for rank 1 ``env.1.safetensors``."""
     stem, _, suffix = file.partition(".")
     return f"{stem}.{rank}.{suffix}" if rank else file
 

@@ -101,7 +101,7 @@ class Database:
         return unfit
 
     def check(self) -> None:
-        """Check all pages. This reads about 300 MB per second. Raises DatabaseError if a page is damaged."""
+        """Check all pages, some 300 MB per second. Raises DatabaseError if one is damaged."""
         with transaction(self._connection, self._path) as connection:
             (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
