@@ -20,8 +20,8 @@ def prepare_batch(
     """Return the rollout as a flat batch with scaled advantages and targets, and the ``summary``.
 
     For the advantages, ``material`` times the material balance is added to the values. If lambda is
-    below 1, this hint gives captures a value as long as few games end. The targets of the value head
-    do not contain the hint.
+    below 1, this hint gives captures a value as long as few games end. The targets of the value
+    head do not contain the hint.
     """
     gamma, lam = settings.ppo.gamma, settings.ppo.gae_lambda
     ends = rollout.reward, rollout.terminated, rollout.truncated
