@@ -8,14 +8,12 @@ import io
 import re
 import shlex
 import tokenize
-import tomllib
 import typing
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
-from pydantic import BaseModel
 from starlette.routing import Route
 
 import keisei.events
@@ -23,13 +21,11 @@ import keisei.server
 import keisei.shogi
 import keisei.testing
 from keisei.cli import main
-from keisei.config import Settings
 
 ROOT = Path(__file__).parents[1]
 GUIDES = sorted((ROOT / "docs/guide").glob("*.md"))
 FOR_USERS = [ROOT / "README.md", *GUIDES]
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
-CONFIGURATION = ROOT / "docs/guide/configuration.md"
 EMBEDDING = ROOT / "docs/guide/embedding.md"
 HTTP = ROOT / "docs/guide/http-api.md"
 
@@ -164,38 +160,6 @@ def test_an_example_of_a_refusal_prints_what_the_guide_shows(
 ) -> None:
     assert main.main(arguments(line)) == 2
     assert capsys.readouterr().err.splitlines() == [answer]
-
-
-# ---------------------------------------------------------------- settings
-
-
-def defaults(settings: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and their defaults, as JSON and TOML have them."""
-    plain = settings.model_dump(mode="json")
-    for name in type(settings).model_fields:
-        value = getattr(settings, name)
-        if isinstance(value, BaseModel):
-            yield from defaults(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", plain[name]
-
-
-DEFAULTS = dict(defaults(Settings()))
-SETTING = re.compile(
-    r"^\| `(?P<key>[a-z_.]+)` \| `(?P<default>[^|]*)` \| (?P<meaning>\S.*) \|$", re.MULTILINE
-)
-SETTINGS = [match.groups() for match in SETTING.finditer(read(CONFIGURATION))]
-
-
-def test_every_setting_has_one_row_and_every_row_is_a_setting() -> None:
-    assert sorted(key for key, _, _ in SETTINGS) == sorted(DEFAULTS)
-
-
-@pytest.mark.parametrize("key", DEFAULTS)
-def test_the_guide_shows_the_default_of_a_setting(key: str) -> None:
-    (shown,) = (default for name, default, _ in SETTINGS if name == key)
-    value = tomllib.loads(f"it = {shown}")["it"]
-    assert (value, type(value) is bool) == (DEFAULTS[key], type(DEFAULTS[key]) is bool)
 
 
 # ---------------------------------------------------------------- routes and events

@@ -11,11 +11,11 @@ import anyio.to_thread
 import torch
 
 from keisei.config import Env
+from keisei.env.observe import Observed
 from keisei.errors import InboxFull, NotRunning
 from keisei.evaluation import Match, PlayedGame
 from keisei.match_rules import MatchRules
 from keisei.play.background import in_background
-from keisei.play.engines import Observed
 from keisei.play.mailbox import Command, Mailbox, PlyRequest
 from keisei.play.networks import LoadedNetwork, Networks
 from keisei.play.turns import (

@@ -9,8 +9,8 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import numpy as np
-from numpy.typing import NDArray
 
+from keisei.env.observe import Observed
 from keisei.evaluation import PlayedGame
 from keisei.evaluation.engine_match import EngineMatch, GameInPlay
 from keisei.evaluation.local import LOCAL_PLAYERS, Kind, local_move
@@ -19,8 +19,6 @@ from keisei.usi import Engine, EngineError, EngineGone, EngineSpec, EngineTimeou
 RESTARTS = 3
 """How often engines may be restarted in one match after a crash or timeout."""
 
-Observed = tuple[NDArray[np.uint8], NDArray[np.uint64]]
-"""Input of a network for one position: observation uint8[1, 131] and legal mask uint64[1, 35]."""
 Choose = Callable[[Observed, float], Awaitable[tuple[int, float]]]
 """Function that asks a network for a move.
 

@@ -117,7 +117,7 @@ class Saver:
     def _alert_refusal(self, step: int, error: NotFiniteError) -> None:
         """Answer the waiting commands with ``error``.
 
-        Of consecutive refusals, only the first one causes an alert.
+        Only the first of several consecutive refusals causes an alert.
         """
         if self._refused == 0:
             text = f"no checkpoint at step {step:,}: {error}"

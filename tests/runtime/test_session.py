@@ -287,6 +287,26 @@ async def test_a_run_can_be_entered_only_once(tmp_path: Path) -> None:
             pass
 
 
+async def test_a_host_cancelled_while_it_closes_a_run_still_waits_for_the_end(
+    tmp_path: Path,
+) -> None:
+    gate = threading.Event()
+    learners = Learners(on_turn=lambda learner, turn: gate.wait(10) and None)
+    keisei = await Keisei(settings(tmp_path), _learner=learners).start()
+    await until(keisei, Status, kind="running")
+    closing = asyncio.create_task(keisei.aclose())
+    for _ in range(3):
+        await asyncio.sleep(0.01)
+        closing.cancel()  # a native cancel, which anyio's shield does not stop
+    await asyncio.sleep(0.01)
+    assert not closing.done(), "the run has not ended yet"
+    gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert learners.made[0].env.closed
+    await keisei.aclose()
+
+
 async def test_a_host_cancelled_at_any_moment_leaves_nothing_behind(tmp_path: Path) -> None:
     """The host is cancelled after numbers of loop turns, then after fractions of a second."""
 
