@@ -290,10 +290,15 @@ async def test_a_run_can_be_entered_only_once(tmp_path: Path) -> None:
 async def test_a_host_cancelled_while_it_closes_a_run_still_waits_for_the_end(
     tmp_path: Path,
 ) -> None:
-    gate = threading.Event()
-    learners = Learners(on_turn=lambda learner, turn: gate.wait(10) and None)
+    inside, gate = threading.Event(), threading.Event()
+
+    def on_turn(learner: FakeLearner, turn: int) -> None:
+        inside.set()
+        gate.wait(10)
+
+    learners = Learners(on_turn=on_turn)
     keisei = await Keisei(settings(tmp_path), _learner=learners).start()
-    await until(keisei, Status, kind="running")
+    await to_thread.run_sync(inside.wait, 10)
     closing = asyncio.create_task(keisei.aclose())
     for _ in range(3):
         await asyncio.sleep(0.01)
