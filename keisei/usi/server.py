@@ -230,7 +230,7 @@ def centipawns(value: float) -> int:
     """Convert a value, P(win) - P(loss), to a score for GUIs, from -5,526 to 5,526.
 
     The win rate, in which a draw counts as half a win, is 1 / (1 + exp(-score / 600)). Yamamoto
-    found this formula in the games of his program Ponanza. Other shogi programs use the formula, too.
+    found this formula in his program Ponanza's games. Other shogi programs use the formula, too.
     """
     rate = min(max(_win_rate(value), _LEAST_RATE), 1 - _LEAST_RATE)
     return round(600 * math.log(rate / (1 - rate)))
