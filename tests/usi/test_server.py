@@ -227,7 +227,7 @@ def test_an_invalid_position_is_answered_with_the_error_and_resignation(
     gui = ready()
     gui.say(f"position {position}")
     first, last = gui.say("go byoyomi 1")
-    assert first.startswith("info string no move: ")
+    assert first.startswith("info string invalid position: ")
     assert said in first
     assert last == "bestmove resign"
     assert gui.moves("position startpos", "go") == ["bestmove 1g1f"]
