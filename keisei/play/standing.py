@@ -153,7 +153,7 @@ def total_score(
 ) -> tuple[float | None, tuple[float, float] | None, int]:
     """Return the first agent's score, the score's 95 % interval, and the number of complete pairs.
 
-    All games of this agent that count are used. Score and interval are None until the first game
+    All counted games of this agent are used. Score and interval are None until the first game
     has ended.
     """
     own = [match for match in matches if match.agent is matches[0].agent]

@@ -257,7 +257,7 @@ class Tournament:
     async def _write_along(self) -> None:
         while True:
             await anyio.sleep(WRITE_SECONDS)
-            with suppress(Exception):  # the database may be locked; the next round tries again
+            with suppress(Exception):  # if the database is locked, try again later
                 await self._write()
 
     async def _write(self) -> None:

@@ -157,7 +157,7 @@ class Opponents:
         for row in ended[ended >= self._first].tolist():
             met = int(self._met[row])
             if met:
-                learner = np.sign(met) * int(step.winner[row])  # met > 0: learner is black
+                learner = np.sign(met) * int(step.winner[row])  # the learner is black if met > 0
                 self._members[abs(met)].record_game((1 + learner) / 2)
             self._met[row] = self._seat(row)
 
