@@ -17,7 +17,7 @@ from keisei.evaluation.local import LOCAL_PLAYERS, Kind, local_move
 from keisei.usi import Engine, EngineError, EngineGone, EngineSpec, EngineTimeout, Info, Timeouts
 
 RESTARTS = 3
-"""Maximum number of times that engines are restarted in one match, after a crash or timeout."""
+"""Maximum number of engine restarts in one match. A crash or a timeout causes a restart."""
 
 Choose = Callable[[Observed, float], Awaitable[tuple[int, float]]]
 """Function that asks a network for a move.
@@ -182,7 +182,7 @@ class _Play:
 
 
 def _cause(failed: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the first error that is not an EngineError, or, without one, the first error."""
+    """Return the group's first error; prefer an error that is not an EngineError."""
     cause: BaseException = failed.split(EngineError)[1] or failed
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]

@@ -17,7 +17,7 @@ from keisei.match_rules import MatchRules
 INBOX = 8
 """Maximum number of commands that wait for the device thread."""
 INFERENCE = 256
-"""Maximum number of positions that wait for a move. No game has two waiting positions."""
+"""Maximum number of positions that wait for a move. A game has at most one of them."""
 
 T = TypeVar("T")
 
@@ -164,7 +164,7 @@ class Mailbox:
 
         The thread must end if a stop was requested, or if the task that waits for the thread is
         cancelled. The thread must also end if the program ends and has not closed the run. For
-        example, a notebook's kernel may end in this way.
+        example, a notebook's kernel can end in this way.
         """
         if not threading.main_thread().is_alive():
             self._stop.set()

@@ -30,7 +30,7 @@ class Clock:
 
 
 class Stopwatch:
-    """Measures how long a generator runs. The time while it is suspended is left out."""
+    """Measures how long a generator runs. The time of suspension is left out."""
 
     def __init__(self) -> None:
         self._total = 0.0

@@ -10,7 +10,8 @@ from keisei.nets.policy import MOST_LEGAL, evaluate, legal_log_probs
 GRAPH_CALLS = 3
 """Number of calls that prepare a CUDA graph.
 
-The first call runs without a graph, the second call records the graph, the third call replays it.
+The first call runs without a graph, the second call records the graph, and the third call
+replays the graph.
 """
 SPARE_BYTES = 1 << 24
 """Number of bytes that ``exercise`` adds to the heap beyond the needs of the first iteration."""

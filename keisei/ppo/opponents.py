@@ -193,7 +193,7 @@ class Opponents:
     def tensors(self) -> dict[str, Tensor]:
         """Return copies of the members' weights on the CPU.
 
-        Keys are ``number.name``: the member's number, a point, and the name of the weight.
+        Keys are ``number.name``: the member's number, a dot, and the weight's name.
         """
         return {
             f"{number}.{name}": value.cpu().clone()
