@@ -20,7 +20,7 @@ class Sprt:
     Wald, Sequential Analysis, 1947). A hypothesis fixes only the expected score, and
     many distributions of pair results have this score. The likelihood of the hypothesis is the
     largest likelihood among these distributions (M. Van den Bergh, A Practical Introduction to the
-    GSPRT, 2017; fishtest uses the method). Results that did not occur need no artificial counts,
+    GSPRT, 2017; fishtest uses the method). Results that did not occur need no pseudo-counts,
     and a few pairs change the ratio only a little. ``statistics.likelihood_drop`` explains both.
 
     The caller must stop at the first decision, because more pairs could move the ratio back between

@@ -152,7 +152,7 @@ def likelihood_drop(
     the logarithm must not be negative for any possible result, even for a result that did not occur
     (Owen, Empirical Likelihood, 2001, section 2.9). If b is at an end of its range, the second
     distribution gives weight to pairs with no points or with all points, even if no such pair was
-    played. Therefore results that did not occur need no artificial counts, and a single pair is
+    played. Therefore results that did not occur need no pseudo-counts, and a single pair is
     weak evidence.
 
     Args:

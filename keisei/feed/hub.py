@@ -20,7 +20,7 @@ With more than 32 clients, the time between two ticks is therefore longer than `
 takes about 80 us of processor time away from training.
 """
 GROUP = 8
-"""Number of clients that are woken at once. Waking 64 clients would block the loop for over 10 ms."""
+"""Number of clients that are woken at once. Waking 64 clients blocks the loop for over 10 ms."""
 DIGITS = 18
 """Maximum number of digits after the ``-`` of an event id.
 
@@ -110,7 +110,7 @@ class Hub:
         """Open a stream of chunks that continues after the event with id ``after``.
 
         Without ``after``, the stream contains only new events. The first event is always ``hello``.
-        If the ring buffer lacks the event that comes after ``after``, the stream goes on with
+        If the ring buffer has lost an event that came after ``after``, the stream goes on with
         ``reset`` and then contains only new events. The same happens if the id ``after`` comes from
         an earlier start of the run.
         """
@@ -198,7 +198,7 @@ class _Client:
 
 
 def _conflated(event: Event) -> object | None:
-    """Return the key of an event that a newer event with the same key may replace, else None.
+    """Return a key if a newer event with the same key can replace this event, else None.
 
     Lifecycle events, metrics, games and alerts are never replaced.
     """

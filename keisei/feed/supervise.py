@@ -32,7 +32,7 @@ Report = Callable[[str, Level, str], None]
 
 
 class Losses:
-    """The parts of a run, outside training, that have stopped working."""
+    """The parts of a run, other than training, that have stopped working."""
 
     def __init__(self) -> None:
         self._found: dict[str, tuple[str, Callable[[], int], int]] = {}

@@ -105,7 +105,7 @@ async def test_an_event_that_must_be_kept_and_finds_no_room_is_an_error() -> Non
     outbox = Outbox(kept=3)
     for number in range(3):
         outbox.emit(status(number))
-    with pytest.raises(OutboxOverflow, match="3 events"):
+    with pytest.raises(OutboxOverflow, match="3 older events"):
         outbox.emit(status(3))
     outbox.emit(status(4), always=True)
     outbox.close()
