@@ -197,8 +197,8 @@ class Evaluation(Event):
     result: dict[str, Any] | None = None
     """How many games ended with each result and for each reason; None until the state is ``done``.
 
-    If the evaluation has several matches, ``result`` contains each match's result and the
-    ratings.
+    If the evaluation has several matches, ``result`` contains the results of all
+    matches, and the ratings.
     """
     message: str = ""
     """Reason why the evaluation failed, or another remark for the people who watch the run."""

@@ -23,10 +23,10 @@ from keisei.evaluation.statistics import Z95
 
 _ELO = 400 / math.log(10)  # Elo of one unit of strength if there are no draws
 
-# Means and standard deviations of the weak Gaussian prior. The prior lowers
-# the rating of a player 1,000 Elo above the mean as much as the loss of a sixth of a point does.
-# Without the prior, the rating of a player that won all games would be infinite. If no game were a
-# draw, log v would be infinite, too.
+# Means and standard deviations of the weak Gaussian prior. The prior lowers the rating
+# of a player 1,000 Elo above the mean as much as the loss of a sixth of a point does. Without the
+# prior, the rating of a player that won all games would be infinite. If no game were a draw, log v
+# would be infinite, too.
 _PLAYER = 0.0, 1000 / _ELO
 _FIRST = 0.0, 200 / _ELO
 _LOG_DRAW = -2.0, 2.0
@@ -99,7 +99,7 @@ def rate(games: Sequence[GameScore], anchor: str = "random") -> Ratings:
     As in BayesElo, the Elo difference of two players is the difference of their strengths times
     400 / ln 10 times (1 - ``draws``). Therefore the logistic formula predicts nearly the right
     score for two nearly equal players. The intervals come from the Hessian at the maximum of the
-    log-posterior. They are right only if the players and their seats alone determine the
+    log-posterior. These intervals are right only if the players and their seats alone determine the
     probabilities of results. If openings also influence the results, the intervals are too narrow.
 
     Raises ValueError if the anchor has no game, or a score is not 1, 1/2 or 0.

@@ -1,8 +1,8 @@
 """Strategies decide which players meet in an evaluation, one match after another.
 
-The plan of a strategy is a generator. It yields the pairing of a match, and receives the
-result of this match before it yields the next pairing. Other packages can add
-strategies through entry points in the group ``keisei.strategies``.
+The plan of a strategy is a generator. It yields the pairing of a match, and receives the result
+of this match before it yields the next pairing. Other packages can add strategies through entry
+points in the group ``keisei.strategies``.
 """
 
 from collections.abc import Callable, Generator, Sequence

@@ -57,7 +57,7 @@ class Outbox:
                 return
             if kept and not always and len(self._kept) + len(kept) > self._limit:
                 raise OutboxOverflow(
-                    f"{kept[0]}: the event loop has not read {self._limit} older events"
+                    f"{kept[0]}: the event loop is too slow, and only {self._limit} events can wait"
                 )
             for event in events:
                 self._append(event)
