@@ -118,7 +118,7 @@ def test_a_bad_line_is_refused_with_its_place(file: Path, line: str, complaint: 
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (b"", "no openings: write"),
+        (b"", "no openings: write each"),
         (b"# nothing\n\n", "no openings: write"),
         ("# 将棋\n7g7f\n".encode("cp932"), "not UTF-8 text"),
         (None, "No such file"),
