@@ -33,7 +33,7 @@ def config_file(name: str) -> Path:
 
 
 def _folder(name: str, must_hold: str) -> Path:
-    """Return a folder's path: in the package's ``_data``, or in a checkout beside the package."""
+    """Return the folder ``name`` of an installed package (in ``_data``) or of a checkout."""
     for folder in (_PACKAGE / "_data" / name, _PACKAGE.parent / name):
         if (folder / must_hold).is_file():
             return folder

@@ -11,7 +11,7 @@ from keisei.events import dumps
 from keisei.server.problems import to_bytes
 
 THREADS = 4
-"""Maximum number of worker threads. More threads would take the GIL from the loop too often."""
+"""Maximum number of worker threads. More would take the GIL from the event loop too often."""
 
 Result = TypeVar("Result")
 Arguments = TypeVarTuple("Arguments")
