@@ -1,9 +1,9 @@
 """Read KIF and KI2 records: http://kakinoki.o.oo7.jp/kif_format.html.
 
 The two formats have the same headers, diagrams and comments, but they write moves differently. KIF
-writes each move's number and origin square. KI2 writes the side, and only the details that
-distinguish the move from other legal moves. Some programs mix the two formats, so one reader reads
-both formats.
+writes each move's number and origin square. KI2 writes the mover's side, and only those details
+that distinguish the move from other legal moves. Some programs mix the two formats, so one reader
+reads both.
 """
 
 import re
@@ -45,7 +45,7 @@ _Line = tuple[int, str, str]
 
 
 def split(lines: list[str]) -> Iterator[tuple[int, list[_Line]]]:
-    """Split a file into games; yield the number of each game's first line, and its lines."""
+    """For each game of a file, yield the number of its first line, and all its lines."""
     first, part = 1, list[_Line]()
     played = ended = varied = False
     for number, line in enumerate(lines, 1):
@@ -246,7 +246,9 @@ class _KifReader:
         move, mark, kanji, hints = match[0].strip(), match[1], match[5], match[6]
         if mark and (mark in _WHITE) != moves.white_to_move:
             colours = ("white", "black") if mark in _WHITE else ("black", "white")
-            raise ValueError(f"{move}: {mark} marks {colours[0]}'s move, but it is {colours[1]}'s")
+            raise ValueError(
+                f"{move}: {mark} marks {colours[0]}'s move, but {colours[1]} is to move"
+            )
         to = self._last = _square(match, self._last)
         piece = "+" * (kanji[0] in PROMOTED or len(kanji) == 2) + KANJI[kanji[-1]]
         promotion = "+" if match[7] == "成" else ""

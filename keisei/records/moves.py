@@ -79,7 +79,7 @@ class Moves:
             self._board.apply_usi(usi)
         except ValueError as error:
             if "overflow" in str(error):  # rsshogi counts plies in 16 bits
-                raise ValueError(f"more than {len(self._moves):,} moves") from error
+                raise ValueError(f"the game has more than {len(self._moves):,} moves") from error
             self.refuse(usi, "not legal")
             return
         to, dropped = usi[2:4], usi[1] == "*"

@@ -1,4 +1,4 @@
-"""Turn games into training positions: the observation, the move played, and the result."""
+"""Turn games into training positions: the observation, the move that was played, and the result."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -97,7 +97,7 @@ def _replay(
     for i, game in enumerate(games):
         state[i] = read_sfen(game.start)[0][0]
     # The kernel reads the tags of even plies and the tags of odd plies in blocks of 64. If the last
-    # block were shorter, the kernel would read memory behind the array.
+    # block were shorter, the kernel would read memory beyond the end of the array.
     tags = np.zeros((n, 2, -(-(longest // 2 + 1) // 64) * 64), np.uint16)
     keys = np.zeros((n, longest + 1), np.uint64)
     observation = np.zeros((n, OBSERVATION_BYTES), np.uint8)

@@ -56,9 +56,9 @@ class GameToWrite:
     moves: Sequence[str]
     """Moves of the game in USI."""
     values: Sequence[float | None] = ()
-    """Expected result for the side to move before each move, in [-1, 1].
+    """Expected result before each move, for the side to move, from -1 to 1.
 
-    None means that the value is unknown. An empty sequence means that all values are unknown.
+    None means that a value is unknown. An empty sequence means that all values are unknown.
     """
     event: str = ""
     """Name of the evaluation or other event in which the game was played."""

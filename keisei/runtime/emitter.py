@@ -34,7 +34,7 @@ class Emitter:
         self._failed_telemetry: set[str] = set()
 
     def start(self, step: int) -> None:
-        """Set the step at which the learner begins. The first speed is measured from this step."""
+        """Set the step at which the learner begins. The first measurement of speed begins here."""
         self.step = step
         self._marks = (step, 0.0, 0.0)
 

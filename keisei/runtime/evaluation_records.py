@@ -64,7 +64,8 @@ class EvaluationRecord:
             self.scope.cancel()
 
     def change(self, **changed: Any) -> None:
-        """Change fields and wake the followers. ``EvaluationRecords.change`` also sends events."""
+        """Change fields; wake callers of ``follow``. ``EvaluationRecords.change`` also sends
+        events."""
         self.fields |= tuples_as_lists(changed)
         if self.fields["state"] in EVALUATION_ENDED and not self.done.is_set():
             self.fields["finished"] = time.time()
@@ -179,7 +180,7 @@ class EvaluationRecords:
         del self._records[record.id]
 
     def get(self, id: str) -> EvaluationRecord | None:
-        """Return a record by its id, or None."""
+        """Return the record with this id, or None."""
         return self._records.get(id)
 
     def list(self) -> list[dict[str, Any]]:
@@ -199,7 +200,7 @@ class EvaluationMethods(ABC):
     @property
     @abstractmethod
     def evaluation_records(self) -> EvaluationRecords:
-        """Records of the run's evaluations. Raises NotRunning if the run is not open yet."""
+        """Records of the run's evaluations. Raises NotRunning if the run has not been opened."""
 
     def evaluations(self) -> list[dict[str, Any]]:
         """Return the fields of the run's evaluations, newest first."""

@@ -58,7 +58,7 @@ class RunLife:
         self.outcome: RunOutcome
         """How the run ended. The value exists only after ``live`` has returned."""
         self.left_behind = False
-        """Whether the run ended and abandoned its device thread, which still compiled."""
+        """Whether the run abandoned its device thread, because the thread was still compiling."""
         self.recent: deque[Event] = deque(maxlen=RECENT)
         """The newest statuses and alerts, newest first."""
         self._plan, self._mailbox = plan, mailbox
@@ -184,7 +184,7 @@ class RunLife:
                 self._losses.add(feed.name, text)
 
     async def _crashed(self, crash: Exception) -> None:
-        """Send the exception of a failed event loop task to all readers.
+        """Send ``crash``, the exception of an event loop task, to all readers.
 
         If ``keep_serving`` is set, wait for a stop request afterwards.
         """
@@ -211,7 +211,7 @@ class RunLife:
         self._outbox.emit(self._state.event(kind, **fields), always=True)
 
     def status(self) -> StatusReport:
-        """Return the state of the run now."""
+        """Return the current state of the run."""
         phase, since = self.worker.beat
         return self._state.report(
             stopping=self._mailbox.stop_requested,

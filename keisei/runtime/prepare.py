@@ -1,4 +1,4 @@
-"""Opens a run's directory and database and finds its checkpoint, before any thread starts."""
+"""Opens a run's directory and database, and finds the checkpoint, before any thread starts."""
 
 import os
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The evaluations that a run starts by itself: their players, and when they are due."""
+"""The evaluations that a run starts by itself: which players meet, and when."""
 
 import time
 from collections.abc import Sequence

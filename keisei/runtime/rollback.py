@@ -103,7 +103,7 @@ class Rollback:
         self._ranks.send_order("rollback", str(good.path))
         learner.roll_back(good.tensors, good.step)
         self._count += 1
-        text = f"{problem}: back to the weights of step {good.step:,}"
+        text = f"{problem}: training went back to the weights of step {good.step:,}"
         self._emitter.alert("rollback", "warning", text)
 
     def state(self) -> dict[str, Any]:

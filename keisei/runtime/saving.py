@@ -47,7 +47,7 @@ class Saver:
         return bool(self._requests)
 
     def request(self, command: SaveCheckpoint) -> None:
-        """Accept a command, and answer it when the next checkpoint has been saved."""
+        """Accept a command; the command is answered when the next checkpoint has been saved."""
         self._requests.append(command)
 
     def due(self, step: int) -> bool:

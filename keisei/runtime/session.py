@@ -133,7 +133,12 @@ class Keisei(EvaluationMethods):
 
     def __del__(self) -> None:
         if getattr(self, "_life", None) and not self._left:
-            warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=2)
+            warnings.warn(
+                f"{self!r} was not closed: call aclose()",
+                ResourceWarning,
+                source=self,
+                stacklevel=2,
+            )
 
     async def _leave(self) -> None:
         """Stop the run and wait until it has ended, even if this task is cancelled meanwhile."""
@@ -207,7 +212,7 @@ class Keisei(EvaluationMethods):
         return path
 
     def stop(self) -> None:
-        """Ask the run to end. More calls do nothing. ``wait`` returns when the run has ended."""
+        """Ask the run to end. Later calls do nothing. ``wait`` returns when the run has ended."""
         self._mailbox.request_stop()
         self._stopping.set()
 
@@ -223,7 +228,7 @@ class Keisei(EvaluationMethods):
 
     @property
     def left_behind(self) -> bool:
-        """Whether the run ended and abandoned its device thread, which still compiled."""
+        """Whether the run abandoned its device thread, because the thread was still compiling."""
         return self._life is not None and self._life.left_behind
 
     def alert(self, name: str, level: Level, message: str) -> None:
@@ -233,7 +238,7 @@ class Keisei(EvaluationMethods):
     def log(self, name: str, level: Level, message: str) -> None:
         """Send a log line to the readers of events. Any thread can call this method.
 
-        The line may be dropped if too many events wait.
+        The line can be dropped if too many events wait.
         """
         self._entered.log(name, level, message)
 
@@ -248,7 +253,7 @@ class Keisei(EvaluationMethods):
         return self._entered.hub
 
     def status(self) -> StatusReport:
-        """Return the state of the run now."""
+        """Return the current state of the run."""
         return self._entered.status()
 
     def history(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
@@ -290,7 +295,7 @@ class Keisei(EvaluationMethods):
 
     @property
     def evaluation_records(self) -> EvaluationRecords:
-        """Records of the run's evaluations. Methods such as ``evaluations`` read them."""
+        """Records of the run's evaluations. Methods such as ``evaluations`` use them."""
         return self._entered.records
 
     async def best_move(self, sfen: str, *, greedy: bool = True) -> str | None:

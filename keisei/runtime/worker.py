@@ -88,7 +88,7 @@ class Worker:
         self._host_threads = torch.get_num_threads()
 
     def main(self) -> RunOutcome:
-        """Train until the run ends, and return how it ended. Never raises."""
+        """Train until the run ends, and return how the run ended. Never raises."""
         try:
             outcome = self._live()
             self._ranks.send_order("end")
@@ -243,7 +243,7 @@ class Worker:
         return now - self._stop_seen + self._pace.left() <= FINISH_SECONDS
 
     def _between_iterations(self, *, stopping: bool) -> None:
-        """End the run if it is over, or save a due checkpoint; copy weights for evaluations."""
+        """End the run or save a checkpoint, if due; then copy weights for waiting evaluations."""
         learner = self._learner
         # The weights that play in an evaluation are saved. Otherwise a resumed run could not load
         # these weights and continue the evaluation.

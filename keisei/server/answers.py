@@ -50,7 +50,7 @@ class Json(Response):
 def _compact(content: Any) -> str:
     """Encode ``content`` without spaces, with a separate call of the JSON encoder for each list.
 
-    The JSON encoder without indent is written in C and keeps the GIL until it returns, so a single
+    The JSON encoder without indent is written in C and keeps the GIL until it returns. A single
     call for a long document would block the event loop. The encoder with indent is ten times
     slower.
     """

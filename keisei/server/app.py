@@ -21,7 +21,7 @@ from keisei.server.source import Source
 
 
 def create_app(source: Source) -> Starlette:
-    """Return an application with the page and the API of one run, to serve or to mount.
+    """Return an application that serves the page and the API of one run.
 
     ``source`` is a ``Keisei`` or a ``keisei.testing.FakeRun``. The application neither starts nor
     stops the run: the caller opens and closes it.

@@ -88,7 +88,7 @@ async def games(request: Request) -> Response:
 async def log(request: Request) -> Response:
     """Return at most ``limit=`` statuses and alerts, newest first; ``after=`` gives the next page.
 
-    The first page begins with events that are not (yet) in the database; they have no ``id``.
+    The first page begins with events that the database does not have (yet). These have no ``id``.
     """
     return await _page(request, "events", _source(request).history)
 

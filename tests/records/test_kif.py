@@ -388,8 +388,8 @@ def test_the_games_around_a_broken_game_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("moves", "said"),
     [
-        ("▲７六歩 ▲３四歩", "line 2: ▲３四歩: ▲ marks black's move, but it is white's"),
-        ("△７六歩", "line 2: △７六歩: △ marks white's move, but it is black's"),
+        ("▲７六歩 ▲３四歩", "line 2: ▲３四歩: ▲ marks black's move, but white is to move"),
+        ("△７六歩", "line 2: △７六歩: △ marks white's move, but black is to move"),
         ("☗７六歩 ☖３四歩 ☖２六歩", "line 2: ☖２六歩: ☖ marks white's move"),
         ("▲５八金", "line 2: ▲５八金: the piece can come from 4i or 6i"),
         ("▲同歩", "line 2: ▲同歩: no move comes before this move"),

@@ -45,7 +45,10 @@ async def test_a_rollback_takes_the_newest_weights_at_which_nothing_was_wrong(
     # The alert comes with iteration 4; the checkpoint of iteration 3 was saved before.
     learner, alerts = await train(detector_settings(tmp_path), finding("rollback", 4))
     assert learner.went_back_to == [300]
-    assert alerts == [("draws", "too many"), ("rollback", "draws: back to the weights of step 300")]
+    assert alerts == [
+        ("draws", "too many"),
+        ("rollback", "draws: training went back to the weights of step 300"),
+    ]
     assert learner.step == 800, "the step goes on"
 
 

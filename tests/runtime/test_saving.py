@@ -126,7 +126,7 @@ async def test_the_reaction_rollback_goes_back_to_finite_weights_and_saves_again
     assert saved_steps(events) == [100, 200, 300, 500, 600, 700, 800]
     assert alert_messages(events) == [
         "no checkpoint at step 400: weights/w is not finite",
-        "nonfinite: back to the weights of step 300",
+        "nonfinite: training went back to the weights of step 300",
     ]
 
 
