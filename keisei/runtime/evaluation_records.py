@@ -21,7 +21,9 @@ MAX_RECORDS = 1000
 """Maximum number of records. An old record is removed only if its evaluation has ended."""
 MAX_UNFINISHED = 32
 """Maximum number of evaluations that have not ended."""
-INTERRUPTED = "the run ended before the end of this evaluation; keisei serve --resume continues both"
+INTERRUPTED = (
+    "the run ended before the end of this evaluation; keisei serve --resume continues both"
+)
 
 _EVENT_ONLY = {"event", "run", "step", "time"}
 """Fields of an Evaluation event that are not fields of a record."""
