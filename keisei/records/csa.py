@@ -70,9 +70,9 @@ class _CsaReader:
         ignored if a line of the record names the side that moves first.
         """
         if self._moves is None:
-            origin = "taken from the P lines"
+            origin = "it was taken from the P lines"
             if self._start is None:
-                origin = "no P line gives a start, so the game began from the usual start"
+                origin = "no P line sets it, so the game began from the usual one"
                 self._start = StartPosition.even()
             self._start.white_to_move = (self._side or sign) == "-"
             self._moves = Moves(self._start.sfen(), origin)

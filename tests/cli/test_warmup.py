@@ -86,7 +86,7 @@ def test_the_result_is_refused_as_a_run_to_resume(
 ) -> None:
     warm_up(capsys, games, "--run", tmp_path / "warm", "--epochs", 1)
     assert main(["train", "--run", str(tmp_path / "warm"), "--resume"]) == 2
-    assert "holds weights alone: begin a run with --init" in capsys.readouterr().err
+    assert "contains only weights: begin a new run with --init" in capsys.readouterr().err
 
 
 def test_the_best_weights_are_kept_not_the_last(
