@@ -99,7 +99,7 @@ DECLARABLE = "1K7/+R+R+BGGGGSS/S+P+P6/9/9/9/9/9/4k4 b BSNL 1"
         ("hello", "ply 1: hello is not legal"),
         ("position", "neither a position nor a move"),
         ("startpos 7g7f", "moves was expected, not 7g7f"),
-        ("sfen", "an SFEN has board, side, hands"),
+        ("sfen", "an SFEN has 3 fields"),
         ("9/9 b - 1", "board has 2 ranks"),
         (f"sfen {MATED}", "the game is over after 0 plies: checkmate"),
         (f"{SFEN} moves G*5b", "the game is over after 1 plies: checkmate"),

@@ -159,7 +159,7 @@ def test_the_settings_of_an_earlier_version_are_read_by_their_old_names_with_one
     assert not caplog.messages
     with RunDirectory.open(file.parent) as run:
         assert run.settings.ppo.declaration_reward == 0.4
-    text = "ppo.declaration is an old name; it is read as ppo.declaration_reward"
+    text = "ppo.declaration is an old name; the new name is ppo.declaration_reward"
     assert caplog.messages == [f"{file}: {text}"]
 
 
