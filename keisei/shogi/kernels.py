@@ -8,11 +8,12 @@ run old code after a change of the second file.
 
 How it works
 ------------
-The side to move is called the mover. A board has 81 bytes, and is stored *as the mover sees it*. The
-number of a square is file * 9 + rank, where rank 0 is the farthest rank from the mover. "Up"
+The side to move is called the mover. A board has 81 bytes, and is stored *as the mover sees it*.
+The number of a square is file * 9 + rank, where rank 0 is the farthest rank from the mover. "Up"
 (towards lower ranks) is always forward for the mover. After each move, the board is turned round.
-Therefore the rules are written only once, for one side. The piece codes are: 0 for an empty square; 1..14 for the mover's
-P L N S B R G K +P +L +N +S +B +R; 15..28 for the opponent's pieces in the same order.
+Therefore the rules are written only once, for one side. The piece codes are: 0 for an empty square;
+1..14 for the mover's P L N S B R G K +P +L +N +S +B +R; 15..28 for the opponent's pieces in the
+same order.
 
 The type ``Bits`` is a set of squares: a 128-bit integer whose low 81 bits are used. Numba has no
 such type, so section 1 of this file adds it. One vector comparison of the board's bytes gives the
@@ -24,9 +25,9 @@ type and a destination together form an action. An action names exactly one move
 that moves, start at the destination and go against the direction of the move. The first piece on
 this line is the piece that moves.
 
-Python code calls the functions in section 4, which are compiled with ``cache=True, nogil=True``. A function with the
-arguments ``lo`` and ``hi`` processes the games ``[lo, hi)`` one after another; the caller of the
-function divides the games among threads.
+Python code calls the functions in section 4, which are compiled with ``cache=True, nogil=True``. A
+function with the arguments ``lo`` and ``hi`` processes the games ``[lo, hi)`` one after another;
+the caller of the function divides the games among threads.
 """
 
 import operator
@@ -490,8 +491,8 @@ def total(typing, rows):
 Side = namedtuple("Side", "men pawn lance knight silver gold bishop rook king horse dragon")
 # Threats to the mover's king. ``danger``: squares that the king may not enter. ``checkers``: pieces
 # that give check. ``answer``: squares where another piece can end the check (the checker's square
-# and the squares between the checker and the king). The other four fields contain the pinned pieces,
-# by the direction of the pin.
+# and the squares between the checker and the king). The other four fields contain the pinned
+# pieces, by the direction of the pin.
 Threat = namedtuple("Threat", "danger checkers answer vertical horizontal falling rising")
 
 
@@ -567,7 +568,7 @@ def find_threats(mine, theirs):
     see_left, see_right = slide(king, empty, LEFT), slide(king, empty, RIGHT)
     see_ul, see_dr = slide(king, empty, UP_LEFT), slide(king, empty, DOWN_RIGHT)
     see_ur, see_dl = slide(king, empty, UP_RIGHT), slide(king, empty, DOWN_LEFT)
-    # A piece is pinned if it stands on the line between its king and a slider that attacks the piece.
+    # A piece is pinned if it stands between its king and a slider that attacks it on this line.
     vertical = (see_up & down | see_down & up) & mine.men
     horizontal = (see_left & right | see_right & left) & mine.men
     falling = (see_ul & down_right | see_dr & up_left) & mine.men
@@ -680,7 +681,7 @@ def board_moves(mine, theirs, threat):
     down |= step(squires & free_v, DOWN)
     down_left |= step((mine.silver | mine.dragon) & free_r, DOWN_LEFT)
     down_right |= step((mine.silver | mine.dragon) & free_f, DOWN_RIGHT)
-    # In each direction, at most one piece reaches a square. So each set adds one attack to a square.
+    # In each direction, at most one piece reaches a square. So each set adds at most one attack.
     reach, twice = met(spears | up, const(NONE), down)
     reach, twice = met(reach, twice, left)
     reach, twice = met(reach, twice, right)
@@ -925,7 +926,7 @@ def remember(tags, keys, g, ply, key):
 
 @njit(inline="always")
 def earlier_occurrences(tags, keys, g, ply, key):
-    """Return how often the position at ``ply`` occurred earlier, and the ply where it first occurred.
+    """Return how often the position at ``ply`` occurred earlier, and the ply of the first time.
 
     The side to move is part of the position, so only plies of the same parity are searched. The
     search first compares 16-bit tags, because this is fast. Then it compares the whole key of each
