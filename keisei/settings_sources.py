@@ -17,7 +17,7 @@ from keisei.hint import did_you_mean
 
 ENV_PREFIX = "KEISEI_"
 RENAMED = {"ppo.declaration": "ppo.declaration_reward"}
-"""Maps the old name of each renamed setting to its new name. Both are in the same section."""
+"""Maps old names of settings to new names. Both names of a setting are in the same section."""
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +86,10 @@ def _old_names(tree: Tree) -> list[tuple[str, str, str]]:
 
 
 def merge(layers: Sequence[Layer]) -> Tree:
-    """Merge all layers into one tree. If several layers contain a key, the last layer wins."""
+    """Merge all layers into one tree.
+
+    If several layers contain a key, the value of the last of these layers is used.
+    """
     merged: Tree = {}
     for layer in layers:
         merged = _merge_trees(merged, layer.tree)
@@ -200,7 +203,7 @@ def _merge_trees(low: Tree, high: Tree) -> Tree:
 
 
 def _has(tree: Any, path: list[str]) -> bool:
-    """Return whether ``tree`` has a value at ``path``: a list of keys, outermost key first."""
+    """Return whether ``tree`` has a value at ``path``, a list of keys (outermost key first)."""
     for part in path:
         if not isinstance(tree, dict) or part not in tree:
             return False

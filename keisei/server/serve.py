@@ -25,7 +25,7 @@ USER_TIMEOUT_MS = 10_000
 """Milliseconds after which the kernel disconnects a client that acknowledges no data."""
 
 GRACE_SECONDS = 2
-"""Time in seconds in which open requests can finish after the server begins to stop."""
+"""Seconds in which open requests can finish after the server begins to stop."""
 
 ACCEPTED_AT_ONCE = 8
 """Number of connections that asyncio accepts before it handles the first of them."""
@@ -64,7 +64,7 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         sock.close()
         if error.errno == errno.EADDRINUSE:
-            problem = f"another program uses {address}: end that program, or choose --port"
+            problem = f"another program uses {address}: end that program, or choose another --port"
             raise PortInUseError(error.errno, f"{problem} (0: any free port)") from None
         raise BindError(error.errno, f"cannot listen on {address}: {error.strerror}") from None
     sock.setblocking(False)

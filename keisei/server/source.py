@@ -31,7 +31,7 @@ class Reader(Protocol):
         max_points: int = 2000,
         after: int | None = None,
     ) -> dict[str, Any]:
-        """Return past values of metrics: ``series``, by name of the metric, and ``cursor``.
+        """Return past values of metrics: a dict with ``series`` (one per metric) and ``cursor``.
 
         ``start`` and ``end`` are steps. Only iterations with numbers above ``after`` are returned;
         ``after`` may be the ``cursor`` of an earlier result. A series has at most ``max_points``

@@ -30,13 +30,13 @@ event without data.
 """
 
 FAREWELL_SECONDS = 1.0
-"""Time in seconds in which a stream can send ``bye`` when the server stops before the run."""
+"""Seconds in which a stream can send ``bye`` when the server stops before the run ends."""
 
 _log = structlog.get_logger("keisei.server")
 
 
 class Streams:
-    """Counts the open event streams, of which there may be at most ``limit``."""
+    """Counter of the open event streams. At most ``limit`` streams may be open."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -96,7 +96,7 @@ async def events(request: Request) -> Response:
     ending = anyio.Event()
 
     async def dismiss() -> None:
-        """Wait until the server stops before the run; then end all streams with ``bye``."""
+        """When the server stops before the run ends, end all streams with ``bye``."""
         await ending.wait()
         state.source.hub.dismiss()
 

@@ -125,7 +125,7 @@ class _BitsModel(models.PrimitiveModel):
 
 
 def _operator(name, *functions):
-    """Make Numba compile ``functions``, called with two sets, to the LLVM instruction ``name``."""
+    """Make Numba compile each of ``functions`` on two sets to the LLVM instruction ``name``."""
     for function in functions:
 
         @infer_global(function)
@@ -152,7 +152,7 @@ def _lower_invert(context, builder, sig, args):
 
 
 def _set(test):
-    """Return the set of squares with ``test(file, rank)`` true; the set is a Python integer."""
+    """Return a Python integer: the set of squares for which ``test(file, rank)`` is true."""
     return sum(1 << (f * 9 + r) for f in range(9) for r in range(9) if test(f, r))
 
 
@@ -200,9 +200,9 @@ def step(typing, squares, delta):
 
 @intrinsic(prefer_literal=True)
 def slide(typing, squares, empty, delta):
-    """Return the squares that slides from ``squares`` along ``delta`` reach.
+    """Return the squares that sliders on ``squares`` reach in the direction ``delta``.
 
-    A slide ends on the first piece.
+    A slide includes the square of the first piece on the line, and ends there.
     """
 
     def codegen(context, builder, sig, args):
@@ -246,7 +246,7 @@ def some(typing, squares):
 
 @intrinsic
 def where(typing, number, squares):
-    """Return the set if ``number`` is not zero, else the empty set. Needs no branch."""
+    """Return the set if ``number`` is not zero, else the empty set. The code has no branch."""
 
     def codegen(context, builder, sig, args):
         flag = builder.icmp_unsigned("!=", args[0], ir.Constant(args[0].type, 0))
@@ -926,7 +926,7 @@ def remember(tags, keys, g, ply, key):
 
 @njit(inline="always")
 def earlier_occurrences(tags, keys, g, ply, key):
-    """Return how often the position at ``ply`` occurred earlier, and the ply of the first time.
+    """Return the number of earlier occurrences of the position at ``ply``, and its first ply.
 
     The side to move is part of the position, so only plies of the same parity are searched. The
     search first compares 16-bit tags, because this is fast. Then it compares the whole key of each
@@ -1084,7 +1084,7 @@ def visit_games(
 
 @njit(cache=True, nogil=True)
 def claim(games, g, rule):
-    """Return the claim that the mover of game ``g`` has, as ``declared`` does."""
+    """Return the result that the mover of game ``g`` can claim, as a number: see ``declared``."""
     game = games[g]
     mine, theirs = read_view(load_view(game.board))
     in_check = some(find_threats(mine, theirs).danger & mine.king)
@@ -1190,7 +1190,7 @@ def nth_action(mask, g, n):
 def choose_random(mask, rng, actions):
     """Write a uniformly random legal action for each row of ``mask`` to ``actions``.
 
-    Returns the first row without a legal action, or -1 if there is none.
+    Returns the index of the first row without a legal action, or -1 if there is none.
     """
     state = rng[0]
     for g in range(len(mask)):
@@ -1220,7 +1220,8 @@ def choose_material(games, scratch, rng, actions):
     If a move leaves the opponent without a legal move, the player makes that move. Otherwise, the
     player captures the piece of the highest value, or makes any legal move if there is no capture.
     If several moves are equally good, the player chooses one of them at random. ``scratch``
-    (GAME[1]) is overwritten. Returns the first game without a legal move, or -1 if there is none.
+    (GAME[1]) is overwritten. Returns the index of the first game without a legal move, or -1 if
+    there is none.
     """
     mask = np.empty((1, MASK_WORDS), np.uint64)
     for g in range(len(games)):

@@ -72,7 +72,10 @@ class Position:
         self._visit(self._game, -1)
 
     def _allocate_history(self, plies: int) -> None:
-        """Allocate an empty history for ``plies`` plies of each side, a multiple of 64."""
+        """Allocate an empty history for ``plies`` plies of each side.
+
+        ``plies`` must be a multiple of 64.
+        """
         self._keys = np.zeros((1, 2 * plies), np.uint64)
         self._tags = np.zeros((1, 2, plies), np.uint16)
 

@@ -84,7 +84,7 @@ def save_checkpoint(
 ) -> Path:
     """Write a checkpoint, then remove old checkpoints.
 
-    The setting ``run.checkpoints_kept`` is the number of newest checkpoints that stay. Checkpoints
+    The setting ``run.checkpoints_kept`` says how many of the newest checkpoints stay. Checkpoints
     of the steps in ``run.needed`` always stay. If a valid checkpoint of this step exists already,
     nothing is written. If the save fails, no valid checkpoint is lost.
 
@@ -161,8 +161,8 @@ def find_checkpoint(path: Path, *, only: str | None = None) -> tuple[Path, list[
         only: name of the one group of tensors to check; None means all groups.
 
     Returns:
-        The checkpoint's folder, and one error for each newer checkpoint of the run, because all
-        newer checkpoints are damaged. Show the errors to the user.
+        The checkpoint's folder, and the errors of the run's newer checkpoints. All newer
+        checkpoints are damaged. Show the errors to the user.
 
     Raises:
         CheckpointError: there is no valid checkpoint.
@@ -348,7 +348,7 @@ def _read_tensors(file: Path) -> dict[str, "Tensor"]:
 
 
 def _name(file: str, rank: int) -> str:
-    """Return a rank's file name, such as ``env.safetensors`` (0) or ``env.1.safetensors`` (1)."""
+    """Return a rank's file name: ``env.safetensors`` for rank 0, ``env.1.safetensors`` for 1."""
     stem, _, suffix = file.partition(".")
     return f"{stem}.{rank}.{suffix}" if rank else file
 

@@ -40,8 +40,8 @@ def damaged(path: Path, why: object) -> DatabaseError:
     text = " ".join(str(why).split()).encode("unicode_escape").decode()
     return DatabaseError(
         f"{path}: damaged ({text}): restore the file from a copy, or move {path.name}* away:"
-        " the run then loses its metrics, games, evaluations and ratings, but keeps its checkpoints, and"
-        " training resumes from the newest checkpoint"
+        " without this file, the run loses its metrics, games, evaluations and ratings, but"
+        " keeps its checkpoints, and training resumes from the newest checkpoint"
     )
 
 
@@ -151,7 +151,8 @@ class Database:
 def open_database(path: Path) -> sqlite3.Connection:
     """Open a database for writing, and migrate its tables in one transaction.
 
-    Raises DatabaseError if the file can't be opened, is damaged, or has a later version.
+    Raises DatabaseError if the file can't be opened, is damaged, or has a version above
+    ``VERSION``.
     """
     check_file(path)
     try:

@@ -53,7 +53,7 @@ class RunDirectory:
         """Acquire the run's lock. ``settings``: those of a new run; None for an existing run."""
         self.path = path.absolute()
         self.pinned: dict[str, set[int]] = {}
-        """Steps of checkpoints that must stay, by the name of their user. Any thread may write."""
+        """For each task, the steps of checkpoints that must stay. Any thread may write here."""
         self._lock = Lock(path / LOCK_FILE)
         try:
             if settings is not None:
@@ -133,7 +133,7 @@ class RunDirectory:
 
     @property
     def best_checkpoint(self) -> Path | None:
-        """Path of the best checkpoint, or None. In a copied run, the link may be a folder."""
+        """Path of the best checkpoint, or None. In a copied run, ``best`` may be a folder."""
         if not self.best.exists():
             return None
         return self.path / self.best.readlink() if self.best.is_symlink() else self.best
@@ -176,8 +176,8 @@ class RunDirectory:
 def read_settings(path: Path) -> Settings:
     """Read the settings that a run was created with. Raises RunError.
 
-    ``run.toml`` contains every key, so the environment and today's defaults do not
-    change the result.
+    ``run.toml`` contains every key, so the environment and this version's defaults do
+    not change the result.
     """
     file = path / SETTINGS_FILE
     try:
@@ -231,7 +231,7 @@ def _check_whole(file: Path, data: bytes, tree: dict[str, Any]) -> None:
         if _digest(lines[:-1]) != found[1].decode():
             raise _damaged(
                 file,
-                "the checksum in the last line is wrong; remove this line if you edited the file",
+                "its last line, the checksum, is wrong (if you edited the file, remove this line)",
             )
     elif not isinstance(log := tree.get("log"), dict) or "level" not in log:
         raise _damaged(file, "its end is missing")
@@ -240,7 +240,7 @@ def _check_whole(file: Path, data: bytes, tree: dict[str, Any]) -> None:
 def _damaged(file: Path, why: str) -> DamagedRunError:
     """Return the error for a damaged ``run.toml``; its message says what the user can do."""
     return DamagedRunError(
-        f"{file}: {why}: the run's settings are incomplete; restore the file from a copy,"
+        f"{file}: {why}: restore the file from a copy,"
         f" or begin a new run with the weights of this run: --init {file.parent}"
     )
 

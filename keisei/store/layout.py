@@ -11,7 +11,7 @@ CHECKPOINTS = "checkpoints"
 
 
 def checkpoint_name(step: int) -> str:
-    """Return the folder name of a step's checkpoint. Sorted names give sorted steps."""
+    """Return the folder name of a step's checkpoint. The names sort in the order of steps."""
     return f"{step:012d}"
 
 

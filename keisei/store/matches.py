@@ -116,7 +116,7 @@ class RatingRow:
 
 
 class MatchTable:
-    """Writer of evaluations in a run's database. It may be used while the run trains.
+    """Writer of evaluations in a run's database. It can be used while the run trains.
 
     The caller does not need the run's lock, because each call is one transaction. A transaction
     waits up to 10 s for other writers. Any thread may call the methods, but calls must not overlap.

@@ -140,7 +140,7 @@ class RunReader:
         return dict(row) if row else None
 
     def evaluations(self) -> list[dict[str, Any]]:
-        """Return all evaluations, newest first: last event, ``created`` and ``finished``."""
+        """Return all evaluations, newest first: last event, ``created``, and ``finished``."""
         with self._open() as db:
             rows = db.execute(f"{_EVALUATION} ORDER BY created DESC").fetchall()
         return [_evaluation(self._database, row) for row in rows]
@@ -238,7 +238,7 @@ class RunReader:
 
     @contextmanager
     def _open_matches(self) -> Iterator[sqlite3.Connection]:
-        """Open the database, or empty tables if its version is 1, without tables of matches."""
+        """Open the database; if its version is 1, which has no matches, open empty tables."""
         with self._open() as db:
             if read_version(db, self._database) >= 2:
                 yield db
@@ -266,7 +266,7 @@ def _empty() -> sqlite3.Connection:
 def _range(
     db: sqlite3.Connection, start: int | None, end: int | None, after: int | None
 ) -> tuple[int, int]:
-    """Turn a range of steps into a range of iterations; return (1, 0) if there is none."""
+    """Return the range of iterations in a range of steps, or (1, 0) if it has no iteration."""
     query = (
         "SELECT min(iteration), max(iteration) FROM iteration"
         " WHERE (?1 IS NULL OR step >= ?1) AND (?2 IS NULL OR step <= ?2)"

@@ -287,7 +287,7 @@ def test_the_error_of_a_damaged_database_is_one_line_that_says_what_to_do(
     assert len(told) > 10
     for message in told:
         assert message.isprintable()
-        assert "its checkpoints stay and training resumes" in message or ": version" in message
+        assert "keeps its checkpoints, and training resumes" in message or ": version" in message
 
 
 def a_folder(file: Path) -> None:
