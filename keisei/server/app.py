@@ -14,7 +14,8 @@ from starlette.types import Receive, Scope, Send
 
 from keisei.errors import InboxFull, KeyReused, NotRunning
 from keisei.resources import page_directory
-from keisei.server import evaluations, routes, security, stream
+from keisei.server import evaluations, routes, security, sign_in, stream
+from keisei.server.access import Access
 from keisei.server.answers import THREADS
 from keisei.server.problems import on_http_exception, problem_response
 from keisei.server.source import Source
@@ -26,9 +27,10 @@ def create_app(source: Source) -> Starlette:
     ``source`` is a ``Keisei`` or a ``keisei.testing.FakeRun``. The application neither starts nor
     stops the run: the caller opens and closes it.
     """
+    access = Access(source.settings.server)
     app = Starlette(
-        routes=[*routes.ROUTES, *stream.ROUTES, *evaluations.ROUTES],
-        middleware=security.middleware(source.settings.server),
+        routes=[*routes.ROUTES, *stream.ROUTES, *evaluations.ROUTES, *sign_in.ROUTES],
+        middleware=security.middleware(source.settings.server, access),
         exception_handlers={
             HTTPException: on_http_exception,
             ClientDisconnect: _on_client_gone,
@@ -42,6 +44,7 @@ def create_app(source: Source) -> Starlette:
     # A Mount at "/" would also match API requests with a wrong method, which must get 405.
     app.router.default = Page()
     app.state.source = source
+    app.state.access = access
     app.state.threads = anyio.CapacityLimiter(THREADS)
     app.state.streams = stream.Streams(source.settings.server.max_streams)
     return app
