@@ -21,6 +21,7 @@ from keisei.runtime.commands import CommandName
 from keisei.server.answers import Json, in_thread
 from keisei.server.models import MAX_DIGITS, MetricsQuery, NoQuery, PageQuery, parse_query
 from keisei.server.problems import Problem
+from keisei.server.public import visible_settings
 from keisei.server.source import Reader, Source
 
 FREE_BYTES = 2**30
@@ -42,7 +43,7 @@ async def versions(request: Request) -> Response:
 async def config(request: Request) -> Response:
     """Return the settings in use."""
     parse_query(NoQuery, request)
-    return Json(_source(request).settings.model_dump(mode="json"))
+    return Json(visible_settings(_source(request).settings))
 
 
 async def metrics(request: Request) -> Response:

@@ -67,7 +67,7 @@ def _set_cookie(answer: Response, request: Request, value: str, seconds: int) ->
         value,
         max_age=seconds,
         path=request.scope.get("root_path") or "/",
-        secure=request.url.scheme == "https",
+        secure=request.scope["scheme"] == "https",
         httponly=True,
         samesite="strict",
     )
