@@ -25,7 +25,7 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     group = parser.add_argument_group("server")
     group.add_argument("--host", metavar="HOST", help="address to listen on (server.host)")
     group.add_argument(
-        "--port", metavar="PORT", help="port to listen on, 0 for any free one (server.port)"
+        "--port", metavar="PORT", help="port to listen on; 0 = any free port (server.port)"
     )
 
 
@@ -47,8 +47,8 @@ def _bind_and_serve(chosen: "Settings", args: argparse.Namespace) -> int:
 
     check_host(chosen.server)
     tls = tls_context(chosen.server)
-    # Bind the port before the run is made. Otherwise a port that is in use would leave an empty run
-    # behind, and a browser that connects during the start would be refused.
+    # Bind the port before the run is made. So no empty run is left behind if the port is in use,
+    # and a browser that connects during the start is not refused.
     with bind(chosen.server.host, chosen.server.port) as sock:
         welcome = _welcome(sock, chosen.server)
         return anyio.run(_serve, chosen, args, sock, tls, welcome)
@@ -89,7 +89,7 @@ async def _serve(
         resume=args.resume,
         init=args.init,
         # Under torchrun, serving ends when training ends. Otherwise the other ranks would keep
-        # their GPUs until the server ends, and torchrun would wait for a rank that hangs.
+        # their GPUs until the server ends. If a rank hangs, torchrun would wait just as long.
         keep_serving=torchrun.ranks() == 1,
         leave_compile=torchrun.ranks() == 1,
         sinks=[LogSink(), progress],
@@ -116,7 +116,7 @@ async def _serve(
 
 
 async def _until_stopped(keisei: "Keisei", sock: socket.socket, tls: "SSLContext | None") -> None:
-    """Serve until training ends. If the server fails, raise an alert and train without a server."""
+    """Serve until the run ends. If the server fails, raise an alert and train without a server."""
     import anyio
 
     from keisei.feed.supervise import supervise

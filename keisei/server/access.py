@@ -12,7 +12,6 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from keisei.config import Server
-from keisei.server.answers import Json
 from keisei.server.hosts import is_public
 from keisei.server.problems import problem_response
 from keisei.server.sessions import Failures, Session, Sessions
@@ -78,7 +77,7 @@ class AccessGuard:
             return
         client, path = await self._access.identify(scope), path_in_app(scope)
         if path == READY and (self._access.is_public or not client.allowed):
-            await self.app(scope, receive, _without_details(scope, receive, send))
+            await self.app(scope, receive, _without_reason(scope, receive, send))
         elif client.session:
             await _answer_until_sign_out(self.app, client.session, scope, receive, send)
         elif client.allowed or path == HEALTH or (path, scope["method"]) == (SESSION, "POST"):
@@ -115,15 +114,18 @@ async def _refusal(scope: Scope) -> Response:
     return problem_response(401, detail, scope["path"], headers=CHALLENGE)
 
 
-def _without_details(scope: Scope, receive: Receive, send: Send) -> Send:
-    """Return a ``send`` that tells strangers whether the run is ready, but not why."""
+def _without_reason(scope: Scope, receive: Receive, send: Send) -> Send:
+    """Return a ``send`` that tells strangers when the run is not ready, but not why."""
+    replaced = False
 
     async def send_brief(message: Message) -> None:
-        if message["type"] != "http.response.start":
-            return
-        ready = message["status"] == 200
-        answer = Json({"status": "ready" if ready else "not ready"}, message["status"])
-        await answer(scope, receive, send)
+        nonlocal replaced
+        if message["type"] == "http.response.start" and message["status"] == 503:
+            replaced = True
+            detail = "The run is not ready. Only a signed-in client is told the reason."
+            await problem_response(503, detail, scope["path"])(scope, receive, send)
+        elif not replaced:
+            await send(message)
 
     return send_brief
 

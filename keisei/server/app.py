@@ -17,8 +17,12 @@ from keisei.resources import page_directory
 from keisei.server import evaluations, routes, security, sign_in, stream
 from keisei.server.access import Access
 from keisei.server.answers import THREADS
+from keisei.server.operations import to_routes
 from keisei.server.problems import on_http_exception, problem_response
 from keisei.server.source import Source
+
+OPERATIONS = [*routes.OPERATIONS, *stream.OPERATIONS, *evaluations.OPERATIONS, *sign_in.OPERATIONS]
+"""All operations of the API."""
 
 
 def create_app(source: Source) -> Starlette:
@@ -29,7 +33,7 @@ def create_app(source: Source) -> Starlette:
     """
     access = Access(source.settings.server)
     app = Starlette(
-        routes=[*routes.ROUTES, *stream.ROUTES, *evaluations.ROUTES, *sign_in.ROUTES],
+        routes=to_routes(OPERATIONS),
         middleware=security.middleware(source.settings.server, access),
         exception_handlers={
             HTTPException: on_http_exception,

@@ -5,7 +5,9 @@ from typing import Any
 from keisei.config import Settings
 from keisei.server.hosts import is_public
 
-_PUBLIC = frozenset({"device", "schedule", "env", "net", "ppo", "opponents", "detectors", "compute"})
+_PUBLIC = frozenset(
+    {"device", "schedule", "env", "net", "ppo", "opponents", "detectors", "compute"}
+)
 """Settings that describe the training and name no file, engine or account."""
 
 
