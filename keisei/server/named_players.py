@@ -1,4 +1,4 @@
-"""The players that a request may name: built-in ones, engines of the settings, runs, checkpoints."""
+"""The players that a request may name, such as a run of ``run.root`` by its id."""
 
 import os
 import re
