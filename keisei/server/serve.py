@@ -116,8 +116,7 @@ async def run_server(
         server_header=False,
         timeout_graceful_shutdown=2 * GRACE_SECONDS,
         ssl_context_factory=(lambda config, default: tls) if tls else None,
-        proxy_headers=bool(proxies),  # uvicorn would believe every program on this machine
-        forwarded_allow_ips=list(proxies),
+        forwarded_allow_ips=list(proxies),  # uvicorn would believe every program on this machine
     )
     server = _Server(config)
     ours = sock.dup()  # a copy, because uvicorn closes the sockets that it serves

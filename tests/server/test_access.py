@@ -48,7 +48,12 @@ async def test_without_the_token_every_request_but_health_is_answered_401(
     }[kind]
     requests = {(item.method, item.path.replace("{id}", "1")) for item in OPERATIONS}
     requests |= {("GET", "/"), ("GET", "/main.js"), ("GET", "/nope"), ("OPTIONS", "/api/status")}
-    requests |= {("GET", "/healthz/"), ("GET", "//healthz"), ("PUT", "/api/session")}
+    requests |= {
+        ("GET", "/healthz/"),
+        ("GET", "//healthz"),
+        ("GET", "/api/games/healthz"),
+        ("PUT", "/api/session"),
+    }
     for method, path in requests:
         answer = await client.request(method, path, headers=headers)
         if path in HEALTH:
