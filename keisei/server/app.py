@@ -14,13 +14,18 @@ from starlette.types import Receive, Scope, Send
 
 from keisei.errors import InboxFull, KeyReused, NotRunning
 from keisei.resources import page_directory
-from keisei.server import evaluations, routes, security, stream
+from keisei.server import evaluations, reference, routes, security, stream
 from keisei.server.answers import THREADS
 from keisei.server.operations import to_routes
 from keisei.server.problems import on_http_exception, problem_response
 from keisei.server.source import Source
 
-OPERATIONS = [*routes.OPERATIONS, *stream.OPERATIONS, *evaluations.OPERATIONS]
+OPERATIONS = (
+    *routes.OPERATIONS,
+    *stream.OPERATIONS,
+    *evaluations.OPERATIONS,
+    *reference.OPERATIONS,
+)
 """All operations of the API."""
 
 
@@ -46,6 +51,7 @@ def create_app(source: Source) -> Starlette:
     # A Mount at "/" would also match API requests with a wrong method, which must get 405.
     app.router.default = Page()
     app.state.source = source
+    app.state.operations = OPERATIONS
     app.state.threads = anyio.CapacityLimiter(THREADS)
     app.state.streams = stream.Streams(source.settings.server.max_streams)
     return app
