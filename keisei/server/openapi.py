@@ -3,7 +3,7 @@
 import inspect
 import re
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter
@@ -195,9 +195,13 @@ def schema_of(kind: Any, schemas: dict[str, Schema], *, request: bool = False) -
 
 
 def _adapter(kind: Any) -> TypeAdapter[Any]:
-    """Return the adapter of a list of this type: a dataclass itself would accept no settings."""
+    """Return the adapter of a list of this type: a dataclass itself would accept no settings.
+
+    An answer has all fields of a dataclass, also those with defaults.
+    """
+    complete = is_dataclass(kind)
     config = ConfigDict(
-        use_attribute_docstrings=True, json_schema_serialization_defaults_required=True
+        use_attribute_docstrings=True, json_schema_serialization_defaults_required=complete
     )
     return TypeAdapter(list[kind], config=config)
 
