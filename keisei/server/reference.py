@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from keisei.server.answers import Json, address, in_thread
-from keisei.server.models import VersionQuery
+from keisei.server.models import MAX_ID, VersionQuery
 from keisei.server.openapi import Schema, Version, make_document
 from keisei.server.operations import Operation, operation
 from keisei.server.problems import MEDIA_TYPE
@@ -179,7 +179,9 @@ def _bounds(schema: Schema) -> str:
         "exclusiveMaximum": "below {}",
         "maxLength": "at most {} characters",
     }
-    found = [text.format(schema[key]) for key, text in words.items() if key in schema]
+    found = [
+        text.format(schema[key]) for key, text in words.items() if schema.get(key, MAX_ID) != MAX_ID
+    ]
     if schema.get("default") is not None:
         found.append(f"default {escape(str(schema['default']))}")
     return f" <small>({', '.join(found)})</small>" if found else ""
