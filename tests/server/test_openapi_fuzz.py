@@ -105,7 +105,8 @@ def fuzz(url: str, examples: int, phases: tuple[str, ...]) -> tuple[Counter[int]
     failures = []
     for event in from_schema(schema).execute():
         if isinstance(event, events.NonFatalError | events.FatalError):
-            failures.append(repr(getattr(event, "info", event)))
+            error = event.info if isinstance(event, events.NonFatalError) else event.exception
+            failures.append(f"{event.__class__.__name__}: {getattr(error, '_error', error)!r}")
         if not isinstance(event, events.ScenarioFinished):
             continue
         for found in event.recorder.interactions.values():
@@ -134,7 +135,7 @@ def test_requests_made_from_the_document_get_the_answers_in_it(url: str, handled
 def test_5000_requests_get_answers_in_the_contract_and_most_reach_a_handler(
     url: str, handled: Handled
 ) -> None:
-    answers, failures = fuzz(url, 150, ("examples", "coverage", "fuzzing", "stateful"))
+    answers, failures = fuzz(url, 200, ("examples", "coverage", "fuzzing", "stateful"))
     total = sum(answers.values())
     print(f"{total} cases, {handled.count} handled ({handled.count / total:.1%}): {answers}")
     assert failures == []
