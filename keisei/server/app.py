@@ -14,14 +14,20 @@ from starlette.types import Receive, Scope, Send
 
 from keisei.errors import InboxFull, KeyReused, NotRunning
 from keisei.resources import page_directory
-from keisei.server import evaluations, routes, security, sign_in, stream
+from keisei.server import evaluations, reference, routes, security, sign_in, stream
 from keisei.server.access import Access
 from keisei.server.answers import THREADS
 from keisei.server.operations import to_routes
 from keisei.server.problems import on_http_exception, problem_response
 from keisei.server.source import Source
 
-OPERATIONS = [*routes.OPERATIONS, *stream.OPERATIONS, *evaluations.OPERATIONS, *sign_in.OPERATIONS]
+OPERATIONS = (
+    *routes.OPERATIONS,
+    *stream.OPERATIONS,
+    *evaluations.OPERATIONS,
+    *sign_in.OPERATIONS,
+    *reference.OPERATIONS,
+)
 """All operations of the API."""
 
 
@@ -49,6 +55,7 @@ def create_app(source: Source) -> Starlette:
     app.router.default = Page()
     app.state.source = source
     app.state.access = access
+    app.state.operations = OPERATIONS
     app.state.threads = anyio.CapacityLimiter(THREADS)
     app.state.streams = stream.Streams(source.settings.server.max_streams)
     return app
