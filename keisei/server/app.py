@@ -14,7 +14,8 @@ from starlette.types import Receive, Scope, Send
 
 from keisei.errors import InboxFull, KeyReused, NotRunning
 from keisei.resources import page_directory
-from keisei.server import evaluations, reference, routes, security, stream
+from keisei.server import evaluations, reference, routes, security, sign_in, stream
+from keisei.server.access import Access
 from keisei.server.answers import THREADS
 from keisei.server.operations import to_routes
 from keisei.server.problems import on_http_exception, problem_response
@@ -24,6 +25,7 @@ OPERATIONS = (
     *routes.OPERATIONS,
     *stream.OPERATIONS,
     *evaluations.OPERATIONS,
+    *sign_in.OPERATIONS,
     *reference.OPERATIONS,
 )
 """All operations of the API."""
@@ -35,9 +37,10 @@ def create_app(source: Source) -> Starlette:
     ``source`` is a ``Keisei`` or a ``keisei.testing.FakeRun``. The application neither starts nor
     stops the run: the caller opens and closes it.
     """
+    access = Access(source.settings.server)
     app = Starlette(
         routes=to_routes(OPERATIONS),
-        middleware=security.middleware(source.settings.server),
+        middleware=security.middleware(source.settings.server, access),
         exception_handlers={
             HTTPException: on_http_exception,
             ClientDisconnect: _on_client_gone,
@@ -51,6 +54,7 @@ def create_app(source: Source) -> Starlette:
     # A Mount at "/" would also match API requests with a wrong method, which must get 405.
     app.router.default = Page()
     app.state.source = source
+    app.state.access = access
     app.state.operations = OPERATIONS
     app.state.threads = anyio.CapacityLimiter(THREADS)
     app.state.streams = stream.Streams(source.settings.server.max_streams)

@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import errno
 import socket
-from collections.abc import Iterator
+import ssl
+from collections.abc import Iterator, Sequence
 
 import anyio
 import uvicorn
@@ -86,8 +87,18 @@ def end_streams_from_hub() -> None:
     AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
 
 
-async def run_server(app: ASGIApp, sock: socket.socket, stop: anyio.Event) -> None:
+async def run_server(
+    app: ASGIApp,
+    sock: socket.socket,
+    stop: anyio.Event,
+    *,
+    tls: ssl.SSLContext | None = None,
+    proxies: Sequence[str] = (),
+) -> None:
     """Serve until ``stop`` is set or the task is cancelled.
+
+    ``tls``: context for HTTPS; None for plain HTTP. ``proxies``: addresses and networks of proxies
+    whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` are believed.
 
     After ``stop`` is set, open requests can finish within ``GRACE_SECONDS``.
     ``keisei.server.connections`` limits the number of connections. ``sock`` stays open, so that the
@@ -104,6 +115,8 @@ async def run_server(app: ASGIApp, sock: socket.socket, stop: anyio.Event) -> No
         backlog=ACCEPTED_AT_ONCE,
         server_header=False,
         timeout_graceful_shutdown=2 * GRACE_SECONDS,
+        ssl_context_factory=(lambda config, default: tls) if tls else None,
+        forwarded_allow_ips=list(proxies),  # uvicorn would believe every program on this machine
     )
     server = _Server(config)
     ours = sock.dup()  # a copy, because uvicorn closes the sockets that it serves
