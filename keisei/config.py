@@ -274,6 +274,8 @@ class Server(Section):
     """Values of the Host header that the server accepts."""
     max_streams: int = Field(default=256, ge=1)
     """Largest number of event streams that are served at once."""
+    max_streams_per_address: int = Field(default=16, ge=1)
+    """Largest number of event streams for one address of another machine."""
 
 
 class LogSettings(Section):

@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
@@ -17,6 +18,7 @@ from keisei.resources import page_directory
 from keisei.server import evaluations, routes, security, stream
 from keisei.server.answers import THREADS
 from keisei.server.problems import on_http_exception, problem_response
+from keisei.server.rates import WriteRate
 from keisei.server.source import Source
 
 
@@ -28,7 +30,7 @@ def create_app(source: Source) -> Starlette:
     """
     app = Starlette(
         routes=[*routes.ROUTES, *stream.ROUTES, *evaluations.ROUTES],
-        middleware=security.middleware(source.settings.server),
+        middleware=[*security.middleware(source.settings.server), Middleware(WriteRate)],
         exception_handlers={
             HTTPException: on_http_exception,
             ClientDisconnect: _on_client_gone,
@@ -43,7 +45,8 @@ def create_app(source: Source) -> Starlette:
     app.router.default = Page()
     app.state.source = source
     app.state.threads = anyio.CapacityLimiter(THREADS)
-    app.state.streams = stream.Streams(source.settings.server.max_streams)
+    server = source.settings.server
+    app.state.streams = stream.Streams(server.max_streams, server.max_streams_per_address)
     return app
 
 
