@@ -17,9 +17,13 @@ from keisei.errors import InboxFull, KeyReused, NotRunning
 from keisei.resources import page_directory
 from keisei.server import evaluations, routes, security, stream
 from keisei.server.answers import THREADS
+from keisei.server.operations import to_routes
 from keisei.server.problems import on_http_exception, problem_response
 from keisei.server.rates import WriteRate
 from keisei.server.source import Source
+
+OPERATIONS = [*routes.OPERATIONS, *stream.OPERATIONS, *evaluations.OPERATIONS]
+"""All operations of the API."""
 
 
 def create_app(source: Source) -> Starlette:
@@ -29,7 +33,7 @@ def create_app(source: Source) -> Starlette:
     stops the run: the caller opens and closes it.
     """
     app = Starlette(
-        routes=[*routes.ROUTES, *stream.ROUTES, *evaluations.ROUTES],
+        routes=to_routes(OPERATIONS),
         middleware=[*security.middleware(source.settings.server), Middleware(WriteRate)],
         exception_handlers={
             HTTPException: on_http_exception,
