@@ -286,6 +286,8 @@ class Server(Section):
     """Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed."""
     cors_origins: Names = ()
     """Origins of other web sites whose pages may use the API, such as https://lab.example.org."""
+    max_streams_per_address: int = Field(default=16, ge=1)
+    """Largest number of event streams for one address of another machine."""
 
 
 class LogSettings(Section):

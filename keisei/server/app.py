@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
@@ -19,6 +20,7 @@ from keisei.server.access import Access
 from keisei.server.answers import THREADS
 from keisei.server.operations import to_routes
 from keisei.server.problems import on_http_exception, problem_response
+from keisei.server.rates import WriteRate
 from keisei.server.source import Source
 
 OPERATIONS = (
@@ -40,7 +42,7 @@ def create_app(source: Source) -> Starlette:
     access = Access(source.settings.server)
     app = Starlette(
         routes=to_routes(OPERATIONS),
-        middleware=security.middleware(source.settings.server, access),
+        middleware=[*security.middleware(source.settings.server, access), Middleware(WriteRate)],
         exception_handlers={
             HTTPException: on_http_exception,
             ClientDisconnect: _on_client_gone,
@@ -57,7 +59,8 @@ def create_app(source: Source) -> Starlette:
     app.state.access = access
     app.state.operations = OPERATIONS
     app.state.threads = anyio.CapacityLimiter(THREADS)
-    app.state.streams = stream.Streams(source.settings.server.max_streams)
+    server = source.settings.server
+    app.state.streams = stream.Streams(server.max_streams, server.max_streams_per_address)
     return app
 
 
