@@ -1,9 +1,11 @@
 """Restarts failed tasks so that training goes on, and detects a silent device thread."""
 
+import asyncio
 import logging
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import anyio
 
@@ -29,6 +31,26 @@ ALLOWANCE: Mapping[str, float] = {
 
 Report = Callable[[str, Level, str], None]
 """Function that sends an alert; it takes the alert's name, level and message."""
+
+
+@contextmanager
+def contained() -> Iterator[None]:
+    """Turn SystemExit and CancelledError from other people's code into a RuntimeError.
+
+    Otherwise these exceptions would end the event loop or cancel the run's tasks. The block's task
+    can still be cancelled.
+    """
+    try:
+        yield
+    except (SystemExit, asyncio.CancelledError) as error:
+        if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+            raise
+        raise RuntimeError(f"raised {error!r}") from error
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 class Losses:
