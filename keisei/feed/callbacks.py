@@ -1,15 +1,12 @@
 """Callbacks: hooks that a run calls on the event loop when something has happened."""
 
-import logging
 import time
 from collections.abc import Awaitable, Sequence
 from inspect import isawaitable
 from pathlib import Path
 
 from keisei.events import EVALUATION_ENDED, Evaluation, Event, Game, Iteration, Level, Status
-from keisei.feed.supervise import Report, contained
-
-_log = logging.getLogger(__name__)
+from keisei.feed.supervise import Report, contained, tell
 
 SLOW_SECONDS = 0.1
 """Seconds for which a hook may hold the event loop before an alert says so."""
@@ -84,8 +81,7 @@ class CallbackSink:
         """Send an alert, but only the first of its kind for this hook."""
         if (hook, kind) not in self._told:
             self._told.add((hook, kind))
-            self._report(self.name, level, text)
-            _log.warning("%s: %s", self.name, text)  # alerts of `on_end` come too late
+            tell(self._report, self.name, level, text)
 
 
 def _call_for(event: Event) -> tuple[str, tuple[object, ...]] | None:

@@ -33,6 +33,15 @@ Report = Callable[[str, Level, str], None]
 """Function that sends an alert; it takes the alert's name, level and message."""
 
 
+def tell(report: Report, name: str, level: Level, message: str) -> None:
+    """Send an alert and log it as a warning.
+
+    Python prints the warning to stderr if the program has not set up logging.
+    """
+    report(name, level, message)
+    _log.warning("%s: %s", name, message)
+
+
 @contextmanager
 def contained() -> Iterator[None]:
     """Turn SystemExit and CancelledError from other people's code into a RuntimeError.
@@ -88,11 +97,6 @@ async def supervise(
     Returns whether ``run()`` has ended without an exception. Raises only cancellation.
     """
     crashes, reached = 0, progress()
-
-    def warn(message: str) -> None:
-        report(name, "error", message)
-        _log.warning("%s: %s", name, message)  # on stderr if the program has not set up logging
-
     while True:
         try:
             await run()
@@ -104,12 +108,12 @@ async def supervise(
             text = "".join(traceback.format_exception_only(cause)).strip()
             _log.info("%s crashed", name, exc_info=cause)
             if crashes <= RESTARTS:
-                warn(f"{text}; starting again")
+                tell(report, name, "error", f"{text}; starting again")
                 await anyio.sleep(PAUSES[crashes - 1])
                 continue
             if crashes == RESTARTS + 1:
                 end = "tried again from time to time" if again else "given up"
-                warn(f"{text}; {end} after {RESTARTS} restarts")
+                tell(report, name, "error", f"{text}; {end} after {RESTARTS} restarts")
                 if losses:
                     losses.add(name, f"{text}; {end}", progress)
             if again is None or not await again():

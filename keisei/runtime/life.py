@@ -21,7 +21,7 @@ from keisei.feed.hub import Hub
 from keisei.feed.outbox import Outbox
 from keisei.feed.readers import Readers
 from keisei.feed.sinks import DatabaseSink, Feed, Sink
-from keisei.feed.supervise import Heartbeat, Losses, supervise, watch
+from keisei.feed.supervise import Heartbeat, Losses, supervise, tell, watch
 from keisei.play.mailbox import Mailbox
 from keisei.runtime.evaluation_records import EvaluationRecords
 from keisei.runtime.evaluations import Evaluations
@@ -61,7 +61,7 @@ class RunLife:
         self.outcome: RunOutcome
         """How the run ended. Set once ``live`` has returned."""
         self.left_behind = False
-        """Whether the run ended and abandoned a thread, which still compiled or belonged to a sink."""
+        """Whether the run abandoned a thread that still compiled, or that wrote for a sink."""
         self.recent: deque[Event] = deque(maxlen=RECENT)
         """The newest statuses and alerts, newest first."""
         self._plan, self._mailbox = plan, mailbox
@@ -91,7 +91,7 @@ class RunLife:
         self._callbacks += added
         self._feeds += [Feed(sink) for sink in (*extensions.sinks.values(), *added)]
         for name, text in extensions.broken.items():
-            self.alert(name, "error", text)
+            tell(self.alert, name, "error", text)
             self._losses.add(name, text)
 
     async def live(self) -> None:

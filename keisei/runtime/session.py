@@ -236,7 +236,7 @@ class Keisei(EvaluationMethods):
 
     @property
     def left_behind(self) -> bool:
-        """Whether the run ended and abandoned a thread, which still compiled or belonged to a sink."""
+        """Whether the run abandoned a thread that still compiled, or that wrote for a sink."""
         return self._life is not None and self._life.left_behind
 
     def alert(self, name: str, level: Level, message: str) -> None:
