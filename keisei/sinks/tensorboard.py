@@ -4,7 +4,7 @@ import os
 import socket
 import time
 from collections.abc import Sequence
-from itertools import count
+from contextlib import suppress
 
 try:
     from tensorboard.compat.proto.event_pb2 import Event as Record
@@ -18,8 +18,6 @@ except ModuleNotFoundError as error:
 
 from keisei.events import Event, Iteration
 from keisei.feed.sinks import BlockingSink, RunInfo
-
-_files = count()
 
 
 class TensorBoardSink(BlockingSink):
@@ -49,6 +47,8 @@ class TensorBoardSink(BlockingSink):
             self._records.flush()
         except OSError:
             # TensorBoard reads a file only up to an incomplete record, so begin another file.
+            with suppress(OSError):
+                self._records.close()
             self._records = None
             raise
 
@@ -63,7 +63,8 @@ class TensorBoardSink(BlockingSink):
         A resumed run trains again the steps after its checkpoint. An older file may contain them.
         """
         self._folder.mkdir(exist_ok=True)
-        stamp = f"{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.{next(_files)}"
+        # TensorBoard reads the files in the order of their names.
+        stamp = f"{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
         path = self._folder / f"events.out.tfevents.{stamp}"
         records = RecordWriter(path.open("xb"))
         _write(records, first, file_version="brain.Event:2")

@@ -65,12 +65,13 @@ async def test_the_files_of_a_run_equal_its_database(tmp_path: Path) -> None:
 async def test_no_step_is_shown_twice_after_a_kill_and_a_resume(tmp_path: Path) -> None:
     first = sink(tmp_path)
     await first.write([iteration(step, kl=float(step)) for step in (100, 200, 300, 400)])
-    # killed: not closed; the checkpoint was at step 200
+    # The first sink is not closed, as if its process had been killed. The checkpoint had step 200.
     second = sink(tmp_path)
     await second.write([iteration(300, kl=-3.0)])
     await second.write([iteration(400, kl=-4.0), iteration(500, kl=-5.0)])
     await second.close()
     assert read(tmp_path)["kl"] == [(100, 100), (200, 200), (300, -3), (400, -4), (500, -5)]
+    await first.close()
 
 
 async def test_a_resumed_run_continues_its_curves(tmp_path: Path) -> None:
