@@ -6,7 +6,7 @@ points in the group ``keisei.strategies``.
 """
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -137,8 +137,20 @@ def find_strategy(name: str) -> Strategy:
         raise ValueError(no_such_name("strategy", name, (*STRATEGIES, *found)))
     try:
         strategy = found[name].load()
-    except Exception as error:  # a package's code may raise any exception
+    except (Exception, SystemExit) as error:  # a package's code may raise any exception
         raise ValueError(f"strategy: {name} can't be loaded: {error}") from error
     if not isinstance(strategy, Strategy):
         raise ValueError(f"strategy: {found[name].value} is not a keisei.Strategy")  # noqa: TRY004
-    return strategy
+    return replace(strategy, plan=_contained(strategy.plan))
+
+
+def _contained(plan: Callable[[Sequence[str], Sequence[str]], Plan]) -> Callable[..., Plan]:
+    """Return a plan that raises RuntimeError where ``plan`` would end the program."""
+
+    def contained(agents: Sequence[str], opponents: Sequence[str]) -> Plan:
+        try:
+            yield from plan(agents, opponents)
+        except SystemExit as error:
+            raise RuntimeError(f"the strategy raised {error!r}") from error
+
+    return contained

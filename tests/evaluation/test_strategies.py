@@ -1,5 +1,6 @@
 """Strategies pair the players and stop when the results say so."""
 
+import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, EntryPoints
 
@@ -62,6 +63,7 @@ def test_installed_packages_add_strategies(monkeypatch: pytest.MonkeyPatch) -> N
         [
             EntryPoint("twice", f"{__name__}:TWICE", strategies.GROUP),
             EntryPoint("odd", f"{__name__}:result", strategies.GROUP),
+            EntryPoint("leaving", f"{__name__}:LEAVING", strategies.GROUP),
             EntryPoint("broken", "not_there:PLAN", strategies.GROUP),
         ]
     )
@@ -73,6 +75,8 @@ def test_installed_packages_add_strategies(monkeypatch: pytest.MonkeyPatch) -> N
         find_strategy("odd")
     with pytest.raises(ValueError, match="broken can't be loaded: No module named 'not_there'"):
         find_strategy("broken")
+    with pytest.raises(RuntimeError, match=r"the strategy raised SystemExit\(3\)"):
+        met("leaving", ["a"], ["x"], {})
 
 
 def _twice(agents: Sequence[str], opponents: Sequence[str]) -> Plan:
@@ -80,7 +84,13 @@ def _twice(agents: Sequence[str], opponents: Sequence[str]) -> Plan:
         yield Pairing(agents[0], opponents[0])
 
 
+def _leaving(agents: Sequence[str], opponents: Sequence[str]) -> Plan:
+    yield Pairing(agents[0], opponents[0])
+    sys.exit(3)
+
+
 TWICE = Strategy(_twice)
+LEAVING = Strategy(_leaving)
 
 
 @pytest.mark.parametrize(
