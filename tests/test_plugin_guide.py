@@ -14,9 +14,10 @@ GUIDE = ROOT / "docs/guide/plugins.md"
 TINY = [
     "--device", "cpu", "--env.games", "8", "--env.max_ply", "32", "--env.reset_pool", "16",
     "--net.blocks", "1", "--net.channels", "8", "--ppo.rollout_plies", "16",
-    "--ppo.minibatch", "64", "--compute.threads", "1", "--run.checkpoint_seconds", "0.5",
+    "--ppo.minibatch", "64", "--compute.threads", "1", "--evaluation.every_steps", "128",
+    "--evaluation.games", "2", "--evaluation.share", "0.9", "--evaluation.max_ply", "16",
+    "--evaluation.promotion_games", "0",
 ]  # fmt: skip
-STEPS = 128 * 30
 BROKEN = {
     "sink": ("def write_blocking(self, events):", "raise SystemExit('sink')"),
     "callback": ("def on_iteration(self, event):", "raise SystemExit('callback')"),
@@ -49,19 +50,32 @@ def install(package: Path, environment: Path) -> Path:
     return environment / "bin/python"
 
 
-def train(python: Path, run: Path, steps: int, *more: str) -> list[dict[str, object]]:
-    """Run the guide's command; return the events that it printed."""
+def train(python: Path, run: Path, end: str) -> list[dict[str, object]]:
+    """Run the guide's command until an evaluation has the state ``end``; return its events."""
     line = re.search(r"^keisei (train .*)$", GUIDE.read_text("utf-8"), re.MULTILINE)
     assert line
-    command = [str(python), "-m", "keisei", *line[1].split(), "--json", "--run", str(run)]
-    command += [*TINY, "--run.steps", str(steps), *more]
+    command = [str(python), "-m", "keisei", *line[1].split(), "--json", "--run", str(run), *TINY]
     without = {"PYTHONPATH", "PYTHONHOME"}
     environment = {key: value for key, value in os.environ.items() if key not in without}
-    answer = subprocess.run(
-        command, capture_output=True, text=True, cwd=run.parent, env=environment, check=False
-    )
-    assert answer.returncode == 0, answer.stderr
-    return [json.loads(line) for line in answer.stdout.splitlines()]
+    events = []
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=run.parent,
+        env=environment,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            for text in process.stdout:
+                events.append(json.loads(text))
+                if (events[-1]["event"], events[-1].get("state")) == ("evaluation", end):
+                    process.terminate()
+            assert process.wait(30) == 0, process.stderr and process.stderr.read()
+        finally:
+            process.kill()
+    return events
 
 
 def iterations(events: list[dict[str, object]]) -> list[object]:
@@ -69,41 +83,44 @@ def iterations(events: list[dict[str, object]]) -> list[object]:
     return [event["step"] for event in events if event["event"] == "iteration"]
 
 
+def check(events: list[dict[str, object]]) -> None:
+    """Check that training went on from the first iteration to an orderly stop."""
+    steps = iterations(events)
+    assert steps == list(range(128, 128 * len(steps) + 1, 128))
+    assert len(steps) > 1
+    assert "stopped" in {event["event"] for event in events}
+
+
 @pytest.fixture
-def package(tmp_path: Path) -> Path:
+def python(tmp_path: Path) -> Path:
+    """Install the package of the guide into a fresh environment; return its Python."""
     pytest.importorskip("hatchling", reason="pip install hatchling to build the package")
-    return write_package(tmp_path / "my-keisei")
+    return install(write_package(tmp_path / "my-keisei"), tmp_path / "environment")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-def test_the_package_of_the_guide_works_and_its_errors_never_reach_training(
-    package: Path, tmp_path: Path
-) -> None:
-    python = install(package, tmp_path / "environment")
-    evaluated = ["--evaluation.every_steps", "128", "--evaluation.games", "2"]
-    evaluated += ["--evaluation.share", "0.9", "--evaluation.max_ply", "16"]
-    evaluated += ["--evaluation.promotion_games", "0"]
-    events = train(python, tmp_path / "good", STEPS, *evaluated)
+def test_the_package_of_the_guide_works(python: Path, tmp_path: Path) -> None:
+    events = train(python, tmp_path / "run", "done")
+    check(events)
     assert [event for event in events if event.get("level") == "error"] == []
-    assert "finished" in {event["event"] for event in events}
-    text = (tmp_path / "good/events.jsonl").read_text()
-    sunk = [json.loads(line) for line in text.splitlines()]
-    whole = list(range(128, STEPS + 1, 128))
-    assert iterations(sunk) == whole
-    done = [event for event in sunk if event.get("state") == "done"]
-    assert {"first_two"} == {event["strategy"] for event in done}, "no evaluation ended"
+    assert {e["strategy"] for e in events if e["event"] == "evaluation"} == {"first_two"}
+    text = (tmp_path / "run/events.jsonl").read_text()
+    assert iterations([json.loads(line) for line in text.splitlines()]) == iterations(events)
 
+
+@pytest.mark.nightly
+@pytest.mark.timeout(180)
+def test_the_errors_of_a_package_never_reach_training(python: Path, tmp_path: Path) -> None:
     for name, (line, error) in BROKEN.items():
         (file,) = tmp_path.glob(f"environment/lib/*/site-packages/my_keisei/{name}.py")
         text = file.read_text()
-        indent = "    " * (line.startswith("def first") or 2)
+        indent = "    " if line.startswith("def first") else "        "
         assert line in text
         file.write_text(text.replace(line, f"{line}\n{indent}{error}"))
-    events = train(python, tmp_path / "bad", STEPS, *evaluated)
-    assert "finished" in {event["event"] for event in events}
-    told = {str(event["name"]) for event in events if event["event"] == "alert"}
+    events = train(python, tmp_path / "run", "failed")
+    check(events)
+    told = {event["name"] for event in events if event["event"] == "alert"}
     assert {"sink json_lines", "callback watch_entropy"} <= told
     failed = [event for event in events if event.get("state") == "failed"]
     assert "the strategy raised SystemExit('strategy')" in str(failed[0]["message"])
-    assert iterations(events) == whole, "training missed iterations"
