@@ -290,6 +290,15 @@ class Server(Section):
     """Largest number of event streams for one address of another machine."""
 
 
+class PluginSettings(Section):
+    """Sinks and callbacks that the run uses; packages can add more of them."""
+
+    sinks: Names = ()
+    """Sinks that receive the run's events: tensorboard, trackio or a sink that a package adds."""
+    callbacks: Names = ()
+    """Callbacks of packages; the run calls their hooks."""
+
+
 class LogSettings(Section):
     """Which log lines are written."""
 
@@ -319,6 +328,7 @@ class Settings(BaseSettings):
     compute: Compute = Compute()
     evaluation: EvaluationSettings = EvaluationSettings()
     server: Server = Server()
+    plugins: PluginSettings = PluginSettings()
     log: LogSettings = LogSettings()
 
     @classmethod

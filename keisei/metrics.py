@@ -226,6 +226,13 @@ METRICS = (
     ),
     Metric("system/clients", "Number of open event streams.", "count"),
     Metric(
+        "system/callback_failures",
+        "Number of calls of callbacks' hooks that raised an exception, since the start.",
+        "count",
+        "lower",
+        "with `plugins.callbacks`",
+    ),
+    Metric(
         "system/dropped",
         "Number of events that were dropped since the start because a queue was full.",
         "count",
