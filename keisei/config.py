@@ -276,6 +276,29 @@ class Server(Section):
     """Largest number of event streams that are served at once."""
 
 
+class WandbSettings(Section):
+    """What a run logs at Weights & Biases (W&B).
+
+    The address and the API key of W&B come from ``wandb login`` or from W&B's environment variables
+    ``WANDB_BASE_URL`` and ``WANDB_API_KEY``.
+    """
+
+    mode: Literal["disabled", "offline", "online"] = "disabled"
+    """Where W&B logs the run: disabled (nowhere), offline (in the run's folder) or online."""
+    project: str = ""
+    """W&B project; empty = the environment variable WANDB_PROJECT, or else keisei."""
+    entity: str = ""
+    """W&B user or team; empty = the environment variable WANDB_ENTITY, or else W&B's default."""
+    name: str = ""
+    """Name of the W&B run; empty = the environment variable WANDB_NAME, or else the run's id."""
+    group: str = ""
+    """Group of the W&B run; empty = the environment variable WANDB_RUN_GROUP, or else no group."""
+    tags: Names = ()
+    """Tags of the W&B run; none = the environment variable WANDB_TAGS, or else no tags."""
+    artifacts: bool = False
+    """Whether W&B also gets checkpoints, games and ratings, as artifacts."""
+
+
 class LogSettings(Section):
     """Which log lines are written."""
 
@@ -305,6 +328,7 @@ class Settings(BaseSettings):
     compute: Compute = Compute()
     evaluation: EvaluationSettings = EvaluationSettings()
     server: Server = Server()
+    wandb: WandbSettings = WandbSettings()
     log: LogSettings = LogSettings()
 
     @classmethod

@@ -13,6 +13,7 @@ MAY_CHANGE = (
     "server",
     "log",
     "evaluation",
+    "wandb",
 )
 """Settings and whole sections that may change on ``--resume``. All other settings stay."""
 

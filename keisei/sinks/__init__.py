@@ -1,0 +1,1 @@
+"""Sinks of other tools, which the run itself builds from its settings."""
