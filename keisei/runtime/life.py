@@ -28,7 +28,7 @@ from keisei.runtime.plan import RunPlan
 from keisei.runtime.regular import RegularEvaluations
 from keisei.runtime.status import RunState, StatusReport
 from keisei.runtime.worker import RunOutcome, Worker, failure
-from keisei.sinks.registry import sinks_for
+from keisei.sinks.wandb import wandb_sinks
 
 CLOSE_SECONDS = 15.0
 """Maximum time in which the sinks write the remaining events when the run ends, in seconds."""
@@ -77,8 +77,8 @@ class RunLife:
         self._heartbeat = Heartbeat()
         self._losses = Losses()
         database = DatabaseSink(plan.database, self.alert)
-        chosen = sinks_for(plan.settings, plan.run.path, self.alert)
-        self._feeds = [Feed(sink) for sink in (database, *chosen, *sinks)]
+        self._feeds = [Feed(sink) for sink in (database, *sinks)]
+        self._feeds += [Feed(s) for s in wandb_sinks(plan.settings, plan.run.path, self.alert)]
         self.worker = Worker(plan, mailbox, self._outbox)
         for remark in plan.remarks:
             self.alert("start", "warning", remark)

@@ -133,3 +133,8 @@ class WandbSink:
         client, self._client = self._client, None
         if client is not None:
             await client.end()
+
+
+def wandb_sinks(settings: Settings, folder: Path, report: Report) -> list[WandbSink]:
+    """Return the sink for W&B, or no sink if the settings disable W&B."""
+    return [] if settings.wandb.mode == "disabled" else [WandbSink(settings, folder, report)]

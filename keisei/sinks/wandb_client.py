@@ -1,5 +1,6 @@
 """Starts the process that owns a W&B run, asks it to do things, and ends it."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -7,6 +8,8 @@ import sys
 from typing import Any, Self
 
 import anyio
+import anyio.to_thread
+import psutil
 from anyio.abc import ByteSendStream, Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
@@ -63,8 +66,16 @@ class WandbClient:
         await self._process.wait()
 
     async def end(self) -> None:
-        """Kill the process if it still runs, and release the pipes."""
+        """Kill the process if it still runs, with its child processes. Release the pipes."""
         with anyio.CancelScope(shield=True):
             if self._process.returncode is None:
-                self._process.kill()
+                await anyio.to_thread.run_sync(_kill, self._process.pid)
             await self._process.aclose()
+
+
+def _kill(pid: int) -> None:
+    """Kill a process and its child processes, which have sessions of their own."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        for found in (*process.children(), process):
+            found.kill()

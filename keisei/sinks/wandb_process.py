@@ -5,7 +5,9 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NoReturn
+
+import psutil
 
 from keisei.metrics import METRICS
 from keisei.sinks.wandb_memory import Memory
@@ -147,6 +149,17 @@ def main() -> None:
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
     owner.close()
+    _leave()
+
+
+def _leave() -> NoReturn:
+    """End this process, and the processes that W&B's client has started, at once.
+
+    The client would wait for its telemetry, for minutes if the server hangs.
+    """
+    for child in psutil.Process().children():
+        child.kill()
+    os._exit(0)
 
 
 def _take_pipes() -> tuple[IO[str], IO[str]]:
