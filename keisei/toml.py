@@ -8,10 +8,11 @@ from typing import Any
 def to_toml(tree: Mapping[str, Any], notes: Mapping[str, Any] | None = None) -> str:
     """Return TOML text that ``tomllib.loads`` reads back as ``tree``.
 
-    The keys of ``tree`` are bare (letters, digits, ``_``, ``-``). A value is a string, boolean,
-    number, list, or a table, whose keys may be any strings. A table at the top level becomes a
-    section. ``notes`` is nested like ``tree`` and contains one-line comments, which are written
-    behind the values. Raises TypeError for a value of any other type.
+    A table at the top level of ``tree`` becomes a section. Keys at the top level and in sections
+    contain only letters, digits, ``_`` and ``-``. All other values are strings, booleans, numbers,
+    lists and inline tables. The keys of an inline table may be any strings. ``notes`` is nested
+    like ``tree`` and contains a one-line comment for each value. The comment is written after the
+    value, on the same line. Raises TypeError for a value of any other type.
     """
     notes = notes or {}
     lines = [_line(key, v, notes.get(key)) for key, v in tree.items() if not isinstance(v, Mapping)]
@@ -39,7 +40,7 @@ def _value(value: Any) -> str:
             return repr(value)
         case str():
             # TOML has the same escapes as JSON, with two exceptions. TOML forbids an unescaped DEL,
-            # which JSON allows. TOML also forbids surrogate pairs, so `ensure_ascii` is off.
+            # which JSON allows. TOML also forbids escaped surrogates, so `ensure_ascii` is off.
             return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
         case list() | tuple():
             return f"[{', '.join(_value(item) for item in value)}]"

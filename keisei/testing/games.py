@@ -9,15 +9,15 @@ from rsshogi.core import Board as RulesBoard
 OPENING = (
     "7g7f 8c8d 6g6f 3c3d 2h6h 7a6b 5i4h 5a4b 4h3h 4b3b 3h2h 6a5b 3i3h 5c5d 7i7h 8d8e 8h7g 7c7d"
 )
-"""Moves of an opening, fourth-file rook against static rook, until both castles are complete."""
+"""Moves of an opening (fourth-file rook against static rook), until both castles are complete."""
 PLIES = 140
-"""Maximum length of a game."""
+"""Largest number of plies in a game."""
 SHARES = (0.46, 0.21, 0.11, 0.06, 0.03)
-"""Probabilities of the top moves of each position."""
+"""Made-up probabilities of the moves that are shown for each position."""
 
 
 def scripted_game(number: int) -> Iterator[tuple[str, str | None]]:
-    """Yield the SFEN of each position and the USI move that led to it.
+    """Yield the SFEN of each position and the USI move before this position; at the start, None.
 
     The same ``number`` always gives the same game.
     """

@@ -1,4 +1,4 @@
-"""The stored data of a fake run, which are only in memory."""
+"""``FakeReader``: keeps the data of a fake run in memory instead of on disk."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ GAMES = 3
 
 
 class FakeReader:
-    """Replaces ``keisei.store.RunReader``: returns made-up data from memory."""
+    """A replacement for ``keisei.store.RunReader`` that returns made-up data from memory."""
 
     path: Path | None = None
     """Directory of the run: None, because a fake run writes no files."""
@@ -32,7 +32,10 @@ class FakeReader:
         max_points: int = 2000,
         after: int | None = None,
     ) -> dict[str, Any]:
-        """Return the history of metrics. A long history is reduced to every n-th iteration."""
+        """Return the history of metrics, with at most ``max_points`` iterations.
+
+        If the history is longer, these iterations have equal distances.
+        """
         chosen = [
             item
             for item in self.iterations
@@ -82,11 +85,11 @@ class FakeReader:
         return found[::-1][:limit]
 
     def checkpoints(self) -> list[dict[str, Any]]:
-        """Return no checkpoints, because nothing is written."""
+        """Return no checkpoints, because a fake run writes no files."""
         return []
 
     def ratings(self) -> list[dict[str, Any]]:
-        """Return no ratings, because a fake run stores no games with other players."""
+        """Return no ratings, because a fake evaluation plays no games."""
         return []
 
     def match_games(

@@ -31,10 +31,10 @@ ALERT_EVERY = 40
 
 
 class FakeRun(EvaluationMethods):
-    """A run that emits plausible metrics, boards, alerts and evaluations while its block runs.
+    """A run that emits made-up but plausible metrics, boards, alerts and evaluations.
 
-    It implements what the server needs from a run (``keisei.server.source.Source``), so
-    ``create_app(FakeRun())`` is the real service with made-up numbers.
+    The class implements the protocol ``keisei.server.source.Source``, which the server uses.
+    Therefore ``create_app(FakeRun())`` is the real service with made-up numbers.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class FakeRun(EvaluationMethods):
         board_seconds: float = 0.25,
         seed: int = 0,
     ) -> None:
-        """Prepare a fake run. The run begins when its ``async with`` block is entered.
+        """Prepare a fake run. ``start`` or ``async with`` begins the run.
 
         Args:
             settings: settings that the run shows; None means the default settings.
@@ -62,7 +62,7 @@ class FakeRun(EvaluationMethods):
         self._state = RunState(RUN, self.settings, StartPoint())
         self.hub = Hub(self._state.status)
         self.checkpoint_age: float | None = None
-        """Age of the newest checkpoint in the result of ``status``, in seconds. Tests set it."""
+        """Seconds since the newest checkpoint, for ``status``. Tests set this value."""
         self._random = random.Random(seed)
         self._compile_seconds = compile_seconds
         self._iteration_seconds = iteration_seconds
@@ -73,7 +73,7 @@ class FakeRun(EvaluationMethods):
         self._tasks: TaskGroup
         self._begun = anyio.Event()
         self._training = anyio.Event()
-        """Event that is set while training goes on, but not in a pause or after a failure."""
+        """Event that is set while the run pretends to train; a pause or a failure replaces it."""
         self._changed = anyio.Event()
         self.ended = anyio.Event()
         """Event that is set when the run has been stopped."""
@@ -81,13 +81,13 @@ class FakeRun(EvaluationMethods):
             self._state.update(self._next_iteration())
 
     async def start(self) -> Self:
-        """Begin the run, as entering its block does. ``aclose`` may be called from another task."""
+        """Begin the run without ``async with``. Any task may call ``aclose`` later."""
         self._task = asyncio.create_task(self._live())
         await self._begun.wait()
         return self
 
     async def aclose(self) -> None:
-        """Stop the run and wait for its end. May be called more than once."""
+        """Stop the run and wait for its end. A second call does nothing."""
         if self._task:
             self.stop()
             self._tasks.cancel_scope.cancel()
@@ -118,7 +118,7 @@ class FakeRun(EvaluationMethods):
         return self._records
 
     def status(self) -> StatusReport:
-        """Return the state that the run pretends to be in now."""
+        """Return the made-up status of the run."""
         report = self._state.report(
             stopping=False,
             elapsed=self._state.iteration * self._iteration_seconds,
@@ -147,7 +147,7 @@ class FakeRun(EvaluationMethods):
             self._change_state("resumed", "running")
 
     def stop(self) -> None:
-        """End the run, its evaluations and its streams. May be called more than once."""
+        """End the run, its evaluations and its streams. A second call does nothing."""
         if not self.ended.is_set():
             self._change_state("stopped", "failed" if self.state == "failed" else "stopped")
             self._records.close()
@@ -199,7 +199,7 @@ class FakeRun(EvaluationMethods):
     # ------------------------------------------------------------ tasks
 
     async def _train(self) -> None:
-        self._change_state("compiling", "compiling", "the first start takes about half a minute")
+        self._change_state("compiling", "compiling", "the first start takes about fifteen seconds")
         await anyio.sleep(self._compile_seconds)
         self._change_state("running", "running")
         self._training.set()
@@ -207,7 +207,7 @@ class FakeRun(EvaluationMethods):
             await self._training.wait()
             self._publish(self._next_iteration())
             if self._state.iteration % ALERT_EVERY == 8:
-                self.alert("first_mover_bias", "warning", "sente scored 0.58 of late")
+                self.alert("first_mover_bias", "warning", "sente scored 0.58 in recent games")
             await anyio.sleep(self._iteration_seconds)
 
     def _next_iteration(self) -> Iteration:

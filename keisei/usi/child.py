@@ -1,4 +1,4 @@
-"""Run another program, talk to it by pipes, and leave no process or pipe behind."""
+"""Run another program, talk to it through pipes, and leave no process or pipe behind."""
 
 import asyncio
 import contextlib
@@ -16,11 +16,11 @@ import psutil
 from keisei.usi.protocol import Lines, printable
 
 NICENESS = 10
-"""Niceness of engines, so that training on the same machine has priority over engines."""
+"""Niceness of engines. It gives training on the same machine priority over engines."""
 OUTPUT_LIMIT = 16 * 2**20
 """Largest number of bytes that a program may write between two calls of ``listen``.
 
-Standard error counts, too. A program that writes more than this limit is killed."""
+The limit includes standard error. A program that writes more bytes is killed."""
 TAIL = 2_000
 """Number of bytes that are kept from the end of a program's standard error."""
 _OUTPUT_GRACE = 0.3
@@ -34,10 +34,9 @@ _REAP_SECONDS = 5.0
 class Child(asyncio.SubprocessProtocol):
     """A running program, in a process group of its own.
 
-    The event loop reports output and exit by callbacks, so no task has to read the pipes. Such a
-    task could outlive the ``Child``. ``close`` closes a pipe even if a process outside the
-    group has the other end of the pipe. The ``Process`` classes of anyio and asyncio have no public
-    method that does this.
+    The event loop reports output and exit by callbacks. A task that read the pipes could outlive
+    the ``Child``. ``close`` closes a pipe even if a process outside the group keeps the other end
+    open. The ``Process`` classes of anyio and asyncio have no public method that does this.
     """
 
     def __init__(self, on_line: Callable[[str], None], on_gone: Callable[[str], None]) -> None:
@@ -55,16 +54,18 @@ class Child(asyncio.SubprocessProtocol):
     async def start(
         cls, path: Path, on_line: Callable[[str], None], on_gone: Callable[[str], None]
     ) -> Self:
-        """Start a program, with the program's folder as working directory. Raises OSError.
+        """Start a program; its working directory is the program's folder. Raises OSError.
 
         Args:
             path: absolute path of the program.
-            on_line: function that is called with each line of output, from ``listen`` to ``pause``.
-            on_gone: function that is called once, with the reason, when no more output can come.
+            on_line: function that is called with each line that the program writes to standard
+                output. Lines are read only between ``listen`` and ``pause``.
+            on_gone: function that is called once, when the program can send no more output. Its
+                argument is the reason.
         """
         loop = asyncio.get_running_loop()
         command = await anyio.to_thread.run_sync(_command, path)
-        # Without the shield, a cancellation during the start could leave a process that runs on.
+        # Without the shield, a cancellation during the start could leave a running process behind.
         with anyio.CancelScope(shield=True):
             _, child = await loop.subprocess_exec(
                 lambda: cls(on_line, on_gone), *command, cwd=path.parent, start_new_session=True
@@ -73,29 +74,32 @@ class Child(asyncio.SubprocessProtocol):
         return child
 
     def send(self, *lines: str) -> None:
-        """Write lines to the program without waiting. If its input is closed, drop the lines."""
+        """Write lines to the program without waiting. Lines for a closed input are dropped."""
         pipe = cast("asyncio.WriteTransport | None", self._transport.get_pipe_transport(0))
         if pipe is not None and not pipe.is_closing():
             pipe.write("".join(line + "\n" for line in lines).encode())
 
     def listen(self) -> None:
-        """Start to read the output. From now on, the program may write ``OUTPUT_LIMIT`` bytes."""
+        """Start to read the output. Until the next call, ``OUTPUT_LIMIT`` bytes are allowed."""
         self._left = OUTPUT_LIMIT
         self._output.resume_reading()
 
     def pause(self) -> None:
-        """Stop reading the output. A program that fills the pipe then has to wait."""
+        """Stop reading the output. When the pipe is full, the program has to wait."""
         self._output.pause_reading()
 
     @property
     def last_words(self) -> str:
-        """The last three lines of the program's standard error, joined to one line for messages."""
+        """The last three lines of the program's standard error, as one line for messages."""
         text = self._tail.decode("utf-8", "replace")
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         return printable(" / ".join(lines[-3:]))
 
     def cpu_seconds(self) -> float:
-        """Return the CPU seconds of the process and its ended children; 0 after its end. Blocks."""
+        """Return the CPU seconds of the process and of its ended children. Blocks.
+
+        The result is 0 after the end of the process.
+        """
         with contextlib.suppress(psutil.Error):
             return float(sum(psutil.Process(self._transport.get_pid()).cpu_times()[:4]))
         return 0.0
@@ -117,7 +121,7 @@ class Child(asyncio.SubprocessProtocol):
                 await self._closed.wait()
 
     def _kill(self) -> None:
-        # After the exit is reported, another process may get the same id and would be killed.
+        # After the exit, a new process can get the same id. This process must not be killed.
         if not self._exited.is_set():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._transport.get_pid(), signal.SIGKILL)
@@ -150,12 +154,12 @@ class Child(asyncio.SubprocessProtocol):
                 self._on_line(line)
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        """Count the end of standard output. The program closed the pipe or ended."""
+        """Count the end of standard output: the program closed the pipe or ended."""
         if fd == 1:
             self._count_end()
 
     def process_exited(self) -> None:
-        """Kill the child processes that still run after the program's end."""
+        """Count the program's exit, and kill the child processes that still run."""
         self._kill()
         self._exited.set()
         self._count_end()
@@ -165,7 +169,10 @@ class Child(asyncio.SubprocessProtocol):
         self._closed.set()
 
     def _count_end(self) -> None:
-        """Count the exit or the end of output. Either may come first. The second may never come."""
+        """Count one of two events: the exit or the end of output.
+
+        Either event can come first. After the first event, the second can be missing.
+        """
         self._ends += 1
         if self._ends == 2:
             self._report_gone(self._describe_end())
@@ -183,12 +190,12 @@ class Child(asyncio.SubprocessProtocol):
 
 
 def _command(path: Path) -> list[str]:
-    """Return a command that runs a program at low priority, and kills it if Keisei dies.
+    """Return a command that runs a program at low priority, and kills the program if Keisei ends.
 
-    ``setpriv`` and ``nice`` do not stay as processes: each of them executes the next program in its
-    own process. The niceness must be set before the program starts, because a later change does not
-    affect threads that already run. If ``setpriv`` (util-linux) is missing and SIGKILL kills this
-    process, an engine that hangs survives. Other engines quit when their input ends.
+    ``setpriv`` and ``nice`` add no processes: each replaces itself by the next program of the
+    command. The niceness must be set before the program starts, because a later change does not
+    affect threads that already run. If ``setpriv`` (util-linux) is missing and SIGKILL ends Keisei,
+    an engine that hangs goes on running. Other engines quit when their input ends.
     """
     guard = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
     return [*guard, "nice", "-n", str(NICENESS), str(path)]

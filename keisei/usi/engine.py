@@ -28,15 +28,15 @@ from keisei.usi.spec import EngineSpec
 
 _Answer = TypeVar("_Answer", UsiOk, ReadyOk, BestMove)
 _DEBIAN = {"fairy-stockfish": "fairy-stockfish", "gpsusi": "gpsshogi"}
-"""Debian package of each engine. Debian's folder for engines is often not in ``PATH``."""
+"""Debian's package for each engine program. Such a program is often not in ``PATH``."""
 
 
 class EngineError(Exception):
-    """An engine failed. The message names the engine and quotes its last error output."""
+    """An engine failed. The message names the engine, and often quotes its standard error."""
 
 
 class EngineStartError(EngineError):
-    """The engine cannot start: there is no such program or option, or it is not a USI engine."""
+    """The engine cannot start: wrong path, wrong option, or a program that is not an engine."""
 
 
 class EngineTimeout(EngineError):
@@ -44,7 +44,7 @@ class EngineTimeout(EngineError):
 
 
 class EngineGone(EngineError):
-    """The engine exited, crashed, closed its output, or was killed for writing too much."""
+    """The engine exited, crashed, closed its output, or was killed because it wrote too much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,26 +52,26 @@ class Timeouts:
     """Seconds that an engine has for each kind of answer."""
 
     usi: float = 10.0
-    """Seconds from ``usi`` to ``usiok``; GUIs allow 2 to 10."""
+    """Seconds from ``usi`` to ``usiok``. GUIs allow 2 to 10 seconds."""
     ready: float = 60.0
     """Seconds from ``isready`` to ``readyok``. Engines load their data in this time."""
     move: float = 60.0
     """Seconds for a move that is limited only by nodes or depth."""
     margin: float = 10.0
-    """Extra seconds after a move's ``movetime`` or ``byoyomi``, as engines have low priority."""
+    """Seconds that are added to ``movetime`` or ``byoyomi``, because engines have low priority."""
     stop: float = 5.0
     """Seconds from ``stop`` to the move of an abandoned search."""
     quit: float = 1.0
-    """Seconds from ``quit`` to the engine's exit. An engine that still runs then is killed."""
+    """Seconds from ``quit`` to the engine's exit. An engine that runs longer is killed."""
 
 
 class Engine:
-    """A running engine, as an async context manager. Other tasks may call only ``stop``.
+    """A running engine, as an async context manager. Only ``stop`` may be called by another task.
 
     The program runs at low priority in a process group of its own. At the end of the ``async with``
-    block, this group is always killed. Any method may raise EngineTimeout or EngineGone. After
-    EngineGone the engine is unusable. If a timeout or a cancellation abandons a search, the next
-    command first waits for the late move of that search and drops this move.
+    block, this group is always killed. ``new_game`` and ``go`` can raise EngineTimeout and
+    EngineGone. After EngineGone the engine is unusable. If a timeout or a cancellation ends ``go``
+    early, the engine still sends a move. The next call waits for this late move and drops it.
 
     Args:
         spec: the program, its options and the limits of each move.
@@ -81,14 +81,15 @@ class Engine:
     def __init__(self, spec: EngineSpec, timeouts: Timeouts | None = None) -> None:
         self.spec = spec
         self.name = Path(spec.path).name
-        """The name that the engine sent, or the name of its file if it has not sent a name yet."""
+        """The name that the engine sent. Until then, the name of the program's file."""
         self.author = ""
         self.options: dict[str, Option] = {}
         """The engine's options, by their names in lower case."""
         self.info: Info | None = None
         """The newest ``info`` with a score or a variation, from the current or the last search.
 
-        With MultiPV, only the best variation counts. Scores that are only bounds do not count."""
+        Two kinds of ``info`` are ignored: those of other variations than the best (MultiPV), and
+        those whose score is only a bound."""
         self._timeouts = timeouts or Timeouts()
         self._greeted = False
         self._awaited: tuple[type[Message], asyncio.Future[Any]] | None = None
@@ -96,7 +97,7 @@ class Engine:
         self._owes_move = False
 
     async def __aenter__(self) -> Self:
-        """Start the engine, set its options, and wait until it is ready.
+        """Start the engine, set its options, and wait until the engine is ready.
 
         Raises:
             EngineStartError: the engine cannot be used. The message says why.
@@ -130,11 +131,14 @@ class Engine:
         await self._child.close(self._timeouts.quit if kind is None else 0)
 
     def cpu_seconds(self) -> float:
-        """Return the CPU seconds of the program and its ended children; 0 after its end. Blocks."""
+        """Return the CPU seconds of the program and of its ended children. Blocks.
+
+        The result is 0 after the end of the program.
+        """
         return self._child.cpu_seconds()
 
     async def new_game(self) -> None:
-        """Tell the engine that a game begins, and wait until it is ready."""
+        """Tell the engine that a game begins, and wait until the engine is ready."""
         await self._drop_late_move()
         await self._request(ReadyOk, self._timeouts.ready, "isready")
         self._child.send("usinewgame")
@@ -160,7 +164,7 @@ class Engine:
             raise
 
     def stop(self) -> None:
-        """Make the engine move now, so that a waiting ``go`` returns soon."""
+        """Tell the engine to move now, so that a waiting ``go`` returns soon."""
         self._child.send("stop")
 
     def game_over(self, result: Literal["win", "lose", "draw"]) -> None:
@@ -172,7 +176,7 @@ class Engine:
         self._greeted = True
         chosen = dict(self.spec.options)
         given = {name.lower() for name in chosen}
-        for name in ("USI_Ponder", "Ponder"):  # else the engine thinks on its opponent's time
+        for name in ("USI_Ponder", "Ponder"):  # else the engine computes in its opponent's turn
             option = self.options.get(name.lower())
             if option and option.type == "check" and name.lower() not in given:
                 chosen[name] = "false"
@@ -192,12 +196,12 @@ class Engine:
         return set_option(option.name, value)
 
     def _similar_options(self, name: str) -> str:
-        """Return the end of an error message: similar options, or else up to 20 options."""
+        """Return the end of an error message: similar options, or else up to 20 of all options."""
         near = difflib.get_close_matches(name.lower(), self.options, n=3, cutoff=0.5)
         names = [printable(self.options[each].name) for each in near or sorted(self.options)[:20]]
         if not names:
-            return ", and no other"
-        return f"; near it: {', '.join(names)}" if near else f", only {', '.join(names)}"
+            return "; it has no options"
+        return f"; {'similar options' if near else 'it has'}: {', '.join(names)}"
 
     async def _drop_late_move(self) -> None:
         """If the last search was abandoned, wait for its move, and drop this move."""
@@ -232,7 +236,7 @@ class Engine:
 
     def _message(self, problem: str) -> str:
         last_words = self._child.last_words
-        return f"{self.name} {problem}" + (f"; its last words: {last_words}" if last_words else "")
+        return f"{self.name} {problem}" + (f"; on stderr: {last_words}" if last_words else "")
 
     def _handle_line(self, line: str) -> None:
         message = parse(line)
@@ -261,9 +265,9 @@ def find_engine(name: str) -> Path:
     found = shutil.which(str(Path(name).expanduser()) if name.startswith("~/") else name)
     if found is None and "/" not in name:
         package = _DEBIAN.get(name)
-        hint = f" (Debian: apt-get install {package} puts it in /usr/games)" if package else ""
-        raise EngineStartError(f"{name}: not in PATH{hint}")
+        hint = f" (Debian: apt-get install {package} puts {name} in /usr/games)" if package else ""
+        raise EngineStartError(f"{name}: no such program in PATH{hint}")
     if found is None:
-        why = "is not a program that may be run" if Path(name).exists() else "no such engine"
+        why = "not an executable file" if Path(name).exists() else "no such engine"
         raise EngineStartError(f"{name}: {why}")
     return Path(found).absolute()

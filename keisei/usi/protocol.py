@@ -2,7 +2,7 @@
 
 Sources: the USI specification with Shogidokoro's extensions (hgm.nubati.net/usi.html), and the
 output of real engines. Engines write many lines that no specification describes. Therefore no
-function in this module raises an error. For a line without a meaning, ``parse`` returns None.
+function in this module raises an error. For an unknown line, ``parse`` returns None.
 """
 
 import re
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 LINE_LIMIT = 65_536
-"""Length of the longest line, in bytes. The rest of a longer line is dropped."""
+"""Largest number of bytes in a line. The rest of a longer line is dropped."""
 UNKNOWN_MATE = 9_999
 """Value of ``Info.mate`` if the engine does not give the number of plies (``score mate +``)."""
 
@@ -33,7 +33,7 @@ class Option:
     """``option``: a setting of the engine."""
 
     name: str
-    """The option's name as the engine writes it; it may contain spaces."""
+    """The option's name as the engine writes it. Names can contain spaces."""
     type: OptionType
     default: str | None = None
     low: int | None = None
@@ -42,9 +42,9 @@ class Option:
     """The values that a ``combo`` accepts."""
 
     def problem_with(self, value: str | None) -> str | None:
-        """Return a message that says what is wrong with a value; None if the value is good.
+        """Return a message that says what is wrong with a value; None if the value is allowed.
 
-        The value for an option of type ``button`` is None. The value for any other type is a text.
+        The value of an option of type ``button`` is None. Any other option has a string as value.
         """
         if (self.type == "button") != (value is None):
             return "takes no value" if self.type == "button" else "needs a value"
@@ -96,7 +96,10 @@ class Checkmate:
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """``info``: the state of a search. Scores are from the engine's side. None means not given."""
+    """``info``: the state of a search. Scores are from the engine's point of view.
+
+    None means that the engine sent no value.
+    """
 
     depth: int | None = None
     nodes: int | None = None
@@ -105,9 +108,9 @@ class Info:
     cp: int | None = None
     """Score in hundredths of a pawn."""
     mate: int | None = None
-    """Plies to mate, negative if the engine is mated; +-``UNKNOWN_MATE`` if it gives no number."""
+    """Plies to mate, negative if the engine is mated; +-``UNKNOWN_MATE`` for an unknown number."""
     pv: tuple[str, ...] = ()
-    """The principal variation. Besides moves, it may contain words such as ``pass``."""
+    """The principal variation: moves, and sometimes words such as ``pass``."""
     best: bool = True
     """Whether this is the best variation (MultiPV 1) and its score is not just a bound."""
 
@@ -149,7 +152,7 @@ def _option(rest: str) -> Option | None:
     if match is None:
         return None
     name, kind, rest = match[1], match[2], match[3] or ""
-    if kind in {"string", "filename"}:  # the default may contain any word
+    if kind in {"string", "filename"}:  # the default can contain any word
         found = {"default": [rest.partition("default")[2].strip()]} if rest else {}
     else:
         found = _fields(rest)
@@ -223,13 +226,13 @@ _READERS: dict[str, Callable[[str], Message | None]] = {
 
 
 class Lines:
-    """Splits bytes into lines. Drops all bytes of a line after its first ``LINE_LIMIT`` bytes."""
+    """Bytes that are split into lines. Each line keeps only its first ``LINE_LIMIT`` bytes."""
 
     def __init__(self) -> None:
         self._unfinished = bytearray()
 
     def feed(self, data: bytes) -> list[str]:
-        """Add bytes. Return the lines that are now complete, without line ends."""
+        """Add bytes. Return the lines that are now complete, without their line ends."""
         *ended, begun = data.split(b"\n")
         lines = []
         for part in ended:

@@ -33,7 +33,7 @@ OPTIONS = (
 _BY_NAME = {option.name.lower(): option for option in OPTIONS}
 _BY_NAME["usi_multipv"] = _BY_NAME["multipv"]
 _LIMITS = frozenset(("nodes", "depth", "movetime", "byoyomi", "btime", "wtime", "binc", "winc"))
-"""Words that limit the search of a ``go`` command, even if it contains ``infinite``, too."""
+"""Words that limit the search of a ``go`` command. They override the word ``infinite``."""
 _SET_OPTION = re.compile(r"name (.+?)(?: value(?: (.*))?)?")
 _LEAST_RATE = 1e-4
 """Smallest distance of a win rate from 0 and 1. At 0 and 1 the score would be infinite."""
@@ -54,19 +54,19 @@ class Thinker(Protocol):
 
     @property
     def about(self) -> str:
-        """One line of text for the user. It names the checkpoint and the device."""
+        """One line of text for the user, with the names of the checkpoint and the device."""
 
     @property
     def declaration(self) -> "Rule":
         """The entering-king rule of the training games."""
 
     def assess(self, position: "Position") -> Assessment:
-        """Assess a position that has a legal move. The result depends on earlier moves, too."""
+        """Assess a position that has a legal move. The result also depends on earlier moves."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """A chosen move, which the GUI may not have received yet."""
+    """A move that the network chose, before the move is sent to the GUI."""
 
     move: str
     win_rate: float | None = None
@@ -74,7 +74,7 @@ class _Answer:
 
 
 class Session:
-    """A session with a GUI. No input raises an error, but exceptions from ``load`` do pass.
+    """A session with a GUI. No line from the GUI raises an error, but ``load`` can raise errors.
 
     Args:
         name: the engine's name.
@@ -94,9 +94,9 @@ class Session:
         self._random = random.Random()
         self._position = ["startpos"]
         self._pending: _Answer | None = None
-        """The answer to ``go infinite`` or ``go ponder`` until the GUI asks for this answer."""
+        """The answer to ``go infinite`` or ``go ponder``, until the GUI asks for this answer."""
         self._bad_moves = 0
-        """Number of consecutive own moves with a win rate below ``ResignWinRate``."""
+        """Number of latest moves in a row with a win rate below ``ResignWinRate``."""
 
     def hear(self, line: str) -> Iterator[str]:
         """Yield the answers to a line. Send each answer before you ask for the next answer."""
@@ -145,7 +145,7 @@ class Session:
         name, value = match[1].lower(), (match[2] or "").lower()
         option = _BY_NAME.get(name)
         if option is None:
-            if not name.startswith("usi_"):  # GUIs set these for every engine
+            if not name.startswith("usi_"):  # GUIs set such options for every engine
                 yield say(f"no option {match[1]}")
         elif problem := option.problem_with(value):
             yield say(f"{option.name}: {problem}")
@@ -163,7 +163,7 @@ class Session:
 
     def _go(self, words: list[str]) -> Iterator[str]:
         yield from self._stop()  # the previous ``go`` may still need its ``bestmove``
-        if "mate" in words:  # before ``infinite``, because of ``go mate infinite``
+        if "mate" in words:  # ``go mate infinite`` contains ``infinite``, too
             yield "checkmate notimplemented"
             return
         thinker = yield from self._ready()
@@ -185,7 +185,7 @@ class Session:
         self._pending = None
 
     def _move_or_resign(self, answer: _Answer) -> str:
-        """Return ``bestmove`` with the answer's move, or ``resign`` if the last moves were bad."""
+        """Return ``bestmove`` with the answer's move, or with ``resign`` after bad moves."""
         if answer.win_rate is not None:
             bad = 100 * answer.win_rate < int(self._values["ResignWinRate"])
             self._bad_moves = self._bad_moves + 1 if bad else 0
@@ -195,14 +195,14 @@ class Session:
 
     def _choose(self, thinker: Thinker) -> Generator[str, None, _Answer]:
         """Yield ``info`` lines about the position, and return the chosen move."""
-        # Imported only when needed, because this import loads Numba, which takes time.
+        # This import loads Numba, which takes seconds. The answer to ``usi`` must not wait for it.
         from keisei.shogi import IllegalMoveError, Position, SfenError
 
         try:
             position = _set_up(self._position)
         except (SfenError, IllegalMoveError) as error:
-            # Any move would be for another position than the GUI's.
-            yield say(f"no move: {error}")
+            # The GUI's position is unknown, so a move would make no sense.
+            yield say(f"invalid position: {error}")
             return _Answer("resign")
         rule = self._values["Declaration"]
         declaration = thinker.declaration if rule == "run" else cast("Rule", rule)
@@ -227,10 +227,10 @@ class Session:
 
 
 def centipawns(value: float) -> int:
-    """Convert a value, P(win) - P(loss), to the score that GUIs show, -5,526 to 5,526.
+    """Convert a value, P(win) - P(loss), to a score for GUIs, from -5,526 to 5,526.
 
     The win rate, in which a draw counts as half a win, is 1 / (1 + exp(-score / 600)). Yamamoto
-    found this formula in Ponanza's games, and other shogi programs use this formula, too.
+    found this formula in his program Ponanza's games. Other shogi programs use the formula, too.
     """
     rate = min(max(_win_rate(value), _LEAST_RATE), 1 - _LEAST_RATE)
     return round(600 * math.log(rate / (1 - rate)))
@@ -241,7 +241,7 @@ def _win_rate(value: float) -> float:
 
 
 def _info_lines(assessment: Assessment, chosen: str, score: str, lines: int) -> Iterator[str]:
-    """Yield the chosen move with the score, and the best other moves without a score.
+    """Yield ``info`` lines: first the chosen move with the score, then the best other moves.
 
     The other moves have no score, because the network values only the position, not each move.
     """
@@ -267,7 +267,7 @@ def _set_up(words: list[str]) -> "Position":
 
 
 def say(text: str) -> str:
-    """Return a line that the GUI shows to people."""
+    """Return a line that the GUI shows to its user."""
     return f"info string {_plain(text)}"
 
 

@@ -18,7 +18,7 @@ class EngineSpec:
     """An engine as a player: its program, limits and options."""
 
     path: str
-    """Path of the program, or its name if it is in ``PATH``."""
+    """Path of the program, or the name of a program in a folder of ``PATH``."""
     limits: tuple[tuple[str, int], ...]
     """Names and values of the limits of each move: at least one of ``LIMITS``."""
     options: tuple[tuple[str, str | None], ...] = ()
@@ -30,16 +30,17 @@ class EngineSpec:
 
         ``nodes``, ``depth``, ``movetime`` and ``byoyomi`` limit each move. Every other name is an
         option of the engine; write ``option.nodes`` for an option with the name ``nodes``. For an
-        option of type ``button``, write only the name. Write ``%26`` for ``&``, ``%25`` for ``%``.
+        option of type ``button``, write only the name. Write ``%26`` for ``&``
+        and ``%25`` for ``%``.
 
         Raises:
             EngineSpecError: the text is wrong. The message is one line and says why.
         """
         if not text.startswith("usi:"):
-            raise EngineSpecError(f"an engine is written usi:PATH?nodes=500 (got {text!r})")
+            raise EngineSpecError(f"write an engine as usi:PATH?nodes=500 (got {text!r})")
         path, _, rest = text.removeprefix("usi:").partition("?")
         if not path or not path.isprintable():
-            raise EngineSpecError(f"no path of an engine in {text!r}")
+            raise EngineSpecError(f"no valid path after usi: in {text!r}")
         limits: dict[str, int] = {}
         options: dict[str, str | None] = {}
         for item in filter(None, rest.split("&")):
@@ -49,7 +50,7 @@ class EngineSpec:
             if not option:
                 raise EngineSpecError(f"{item!r} has no name before its =")
             if option.lower() in map(str.lower, target):
-                raise EngineSpecError(f"{option} stands twice in {text!r}")
+                raise EngineSpecError(f"{option} is given twice in {text!r}")
             if name in LIMITS:
                 limits[name] = _parse_limit(name, value)
             else:
@@ -77,7 +78,7 @@ def _split_item(item: str) -> tuple[str, str | None]:
     name, equals, value = (unquote(part) for part in item.partition("="))
     # The engine would read the text after a line break as another command.
     if not (name + value).isprintable():
-        raise EngineSpecError(f"{item!r} holds characters that cannot be sent to an engine")
+        raise EngineSpecError(f"{item!r} contains characters that cannot be sent to an engine")
     return name.strip(), value.strip() if equals else None
 
 
@@ -87,6 +88,6 @@ def _parse_limit(name: str, value: str | None) -> int:
     ):
         raise EngineSpecError(
             f"{name}: a whole number from 1 to {LARGEST_LIMIT} (got {value!r}); "
-            f"an option of that name is written option.{name}"
+            f"if {name} is an option of the engine, write option.{name}"
         )
     return int(value)

@@ -109,7 +109,7 @@ async def test_after_a_fault_the_engine_restarts_and_the_game_is_replayed(
 
 async def test_a_match_fails_after_three_restarts_of_its_engine(tmp_path: Path) -> None:
     async with nothing_left():
-        with pytest.raises(EngineGone, match="exited with code 3; its last words: out of patience"):
+        with pytest.raises(EngineGone, match="exited with code 3; on stderr: out of patience"):
             await play(SPEC, fake("exit", tmp_path), concurrency=1)
         heard = (tmp_path / "heard").read_text().splitlines()
         assert heard.count("usi") == 4

@@ -84,13 +84,13 @@ async def test_an_engine_that_writes_junk_or_forks_can_still_play(how: str, tmp_
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ("exit", "Fake engine 1.0 exited with code 3; its last words: out of patience / second line"),
-        ("abort", "was killed by signal 6 (Aborted); its last words: terminate called"),
+        ("exit", "Fake engine 1.0 exited with code 3; on stderr: out of patience / second line"),
+        ("abort", "was killed by signal 6 (Aborted); on stderr: terminate called"),
         ("close", "Fake engine 1.0 closed its output"),
         ("fork-exit", "exited with code 4"),
         ("escape-exit", "exited with code 4"),
         ("flood", "wrote more than 16 MiB without an answer"),
-        ("stderr-flood", "wrote more than 16 MiB without an answer; its last words: eee"),
+        ("stderr-flood", "wrote more than 16 MiB without an answer; on stderr: eee"),
         ("endless-line", "wrote more than 16 MiB without an answer"),
     ],
 )  # fmt: skip
@@ -176,11 +176,11 @@ async def test_a_move_is_returned_as_the_engine_wrote_it(
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ("Skil Level=3", "has no option 'Skil Level'; near it: Skill Level"),
+        ("Skil Level=3", "has no option 'Skil Level'; similar options: Skill Level"),
         ("Skill Level=21", "option Skill Level: a whole number from -20 to 20 (got '21')"),
         ("Style=Wild", "option Style: one of Very Solid, Normal (got 'Wild')"),
         ("Clear Hash=1", "option Clear Hash: takes no value"),
-        ("Zzyzx=1", "no option 'Zzyzx', only Clear Hash, Eval File, nodes, Skill Level, Style, USI_P"),
+        ("Zzyzx=1", "no option 'Zzyzx'; it has: Clear Hash, Eval File, nodes, Skill Level, Style, USI_P"),
     ],
 )  # fmt: skip
 async def test_an_unknown_option_or_a_bad_value_is_refused(
@@ -217,9 +217,9 @@ async def test_a_file_that_is_no_engine_is_refused(tmp_path: Path) -> None:
     plain.write_text("no program")
     for path, said in (
         (tmp_path / "nothing", "no such engine"),
-        (Path("no-such-engine"), "no-such-engine: not in PATH"),
-        (plain, "is not a program that may be run"),
-        (tmp_path, "is not a program that may be run"),
+        (Path("no-such-engine"), "no-such-engine: no such program in PATH"),
+        (plain, "not an executable file"),
+        (tmp_path, "not an executable file"),
         (broken, "exited with code 12"),
         (Path("true"), "true exited with code 0"),
     ):

@@ -38,7 +38,7 @@ async def test_fairy_stockfish_plays_thirty_legal_moves() -> None:
 
 async def test_an_option_that_fairy_stockfish_lacks_is_refused() -> None:
     path = debian("fairy-stockfish", "fairy-stockfish")
-    for option, said in (("Skill=3", "near it: Skill Level"), ("Skill Level=21", "-20 to 20")):
+    for option, said in (("Skill=3", "options: Skill Level"), ("Skill Level=21", "-20 to 20")):
         with pytest.raises(EngineStartError, match=said):
             await Engine(EngineSpec.parse(f"usi:{path}?nodes=5&{option}")).__aenter__()
 

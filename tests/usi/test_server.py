@@ -217,7 +217,7 @@ def test_the_moves_of_the_game_reach_the_network() -> None:
         ("startpos moves 7g7f 7g7f", "7g7f is not legal here: 7g is empty"),
         ("startpos moves 7g7f \x1b[31mred", "is not legal here"),
         ("sfen nonsense", "nonsense"),
-        ("sfen", "an SFEN has board"),
+        ("sfen", "an SFEN has 3 fields"),
         ("", ""),
     ],
 )
@@ -227,7 +227,7 @@ def test_an_invalid_position_is_answered_with_the_error_and_resignation(
     gui = ready()
     gui.say(f"position {position}")
     first, last = gui.say("go byoyomi 1")
-    assert first.startswith("info string no move: ")
+    assert first.startswith("info string invalid position: ")
     assert said in first
     assert last == "bestmove resign"
     assert gui.moves("position startpos", "go") == ["bestmove 1g1f"]

@@ -45,20 +45,20 @@ def test_every_name_that_is_no_limit_is_an_option() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("/usr/games/x?nodes=5", "an engine is written usi:PATH?nodes=500 (got '/usr/games/x?nodes=5')"),
-        ("usi:?nodes=5", "no path"),
-        ("usi:a\nb?nodes=5", "no path"),
+        ("/usr/games/x?nodes=5", "write an engine as usi:PATH?nodes=500 (got '/usr/games/x?nodes=5')"),
+        ("usi:?nodes=5", "no valid path"),
+        ("usi:a\nb?nodes=5", "no valid path"),
         ("usi:x", "needs one of nodes, depth, movetime, byoyomi"),
         ("usi:x?Threads=1", "needs one of nodes, depth, movetime, byoyomi"),
         ("usi:x?nodes=0", "nodes: a whole number from 1 to 1000000000000 (got '0')"),
         ("usi:x?nodes", "nodes: a whole number"),
         ("usi:x?nodes=" + "9" * 5000, "nodes: a whole number"),
         ("usi:x?nodes=²", "option.nodes"),
-        ("usi:x?nodes=5&nodes=6", "nodes stands twice"),
-        ("usi:x?nodes=5&Hash=6&hash=7", "hash stands twice"),
+        ("usi:x?nodes=5&nodes=6", "nodes is given twice"),
+        ("usi:x?nodes=5&Hash=6&hash=7", "hash is given twice"),
         ("usi:x?nodes=5&=7", "'=7' has no name"),
-        ("usi:x?nodes=5&Hash=6%0Aquit", "'Hash=6%0Aquit' holds characters"),
-        ("usi:x?nodes=5&Ha\x00sh=6", "holds characters"),
+        ("usi:x?nodes=5&Hash=6%0Aquit", "'Hash=6%0Aquit' contains characters"),
+        ("usi:x?nodes=5&Ha\x00sh=6", "contains characters"),
     ],
 )  # fmt: skip
 def test_an_error_is_one_line_that_says_what_is_wrong(text: str, said: str) -> None:
