@@ -55,8 +55,10 @@ class WandbSink:
             for event in events:
                 if isinstance(event, Status):
                     await self._note(client, event)
-        except BaseException:  # a later call starts a new process and continues the W&B run
+        except BaseException as error:  # a later call continues the W&B run with a new process
             await self._end()
+            if isinstance(error, anyio.get_cancelled_exc_class()):  # at the end of the run
+                self._warn("no answer")
             raise
 
     async def close(self) -> None:
@@ -73,9 +75,13 @@ class WandbSink:
             problem = str(error)
         finally:
             await self._end()
-        if problem:  # the run can't send an alert any more
-            text = "wandb: not all data was uploaded (%s): upload it with `wandb sync %s`"
-            _log.warning(text, problem, self._files)
+        if problem:
+            self._warn(problem)
+
+    def _warn(self, problem: str) -> None:
+        """Say at the end of the run, when alerts are no longer possible, that data is missing."""
+        text = "wandb: not all data was uploaded (%s): upload it with `wandb sync %s`"
+        _log.warning(text, problem, self._files)
 
     async def _note(self, client: WandbClient, status: Status) -> None:
         """Remember the run's state. After a checkpoint, log what only the run's files contain."""

@@ -25,6 +25,8 @@ ORPHAN_SECONDS = 30
 """Maximum time that this process lives on after its parent was killed, in seconds."""
 ARTIFACT_SECONDS = 1800.0
 """Minimum time between two uploads of artifacts, in seconds; the end of the run does not wait."""
+FLUSH_SECONDS = 1.0
+"""Maximum age of rows that are lost if this process is killed, in seconds."""
 GAMES = 200
 """Number of newest games in the artifact ``games``."""
 
@@ -59,6 +61,7 @@ class Owner:
                 finish_timeout=UPLOAD_SECONDS,
                 finish_timeout_raises=True,
                 stop_fn=_ignore_stop,
+                x_transaction_log_flush_interval=FLUSH_SECONDS,
                 x_stats_pid=pid,
             ),
             **options,
