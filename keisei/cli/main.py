@@ -1,4 +1,4 @@
-"""The entry point ``keisei``: run a subcommand; print an error as a line and set an exit code."""
+"""The entry point ``keisei``: run a subcommand, print its error, return its exit code."""
 
 import argparse
 import importlib.metadata
@@ -49,7 +49,7 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(**options, description=text, allow_abbrev=False)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Refuse unknown arguments here, because only a subcommand's parser knows similar flags."""
+        """Refuse unknown arguments here: only the subcommand's parser can suggest similar flags."""
         known, unknown = super().parse_known_args(args, namespace)
         if unknown:
             settings = bool(self.get_default("takes_settings"))
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         streams.drop_output(sys.stdout)
         print(f"keisei: {error}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:  # the reader of stdout has gone, for example `head`
+    except BrokenPipeError:  # the program that read stdout has ended, for example `head`
         streams.drop_output(sys.stdout)
         return 0
     return code
