@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
 
 INIT_SECONDS = 7.0
 """Maximum time in which W&B's client must reach the server, in seconds."""
-UPLOAD_SECONDS = 10.0
+UPLOAD_SECONDS = 9.0
 """Maximum time for the upload of the last data when the run ends, in seconds."""
+LEAVE_SECONDS = 2.0
+"""Maximum time in which W&B's client must close its files after the upload, in seconds."""
 ORPHAN_SECONDS = 30
 """Maximum time that this process lives on after its parent was killed, in seconds."""
 ARTIFACT_SECONDS = 1800.0
@@ -156,10 +159,15 @@ def main() -> None:
 
 
 def _leave() -> NoReturn:
-    """End this process, and the processes that W&B's client has started, at once.
+    """Let W&B's client close its files, then end this process and the client's processes.
 
-    The client would wait for its telemetry, for minutes if the server hangs.
+    Without a limit, the client would wait for its telemetry, for minutes if the server hangs.
     """
+    import wandb
+
+    closing = threading.Thread(target=wandb.teardown, daemon=True)
+    closing.start()
+    closing.join(LEAVE_SECONDS)
     for child in psutil.Process().children():
         child.kill()
     os._exit(0)
