@@ -277,11 +277,7 @@ class Server(Section):
 
 
 class WandbSettings(Section):
-    """What a run logs at Weights & Biases (W&B).
-
-    The address and the API key of W&B come from ``wandb login`` or from W&B's environment variables
-    ``WANDB_BASE_URL`` and ``WANDB_API_KEY``.
-    """
+    """How a run is logged at Weights & Biases (W&B)."""
 
     mode: Literal["disabled", "offline", "online"] = "disabled"
     """Where W&B logs the run: disabled (nowhere), offline (in the run's folder) or online."""

@@ -16,6 +16,7 @@ from typing import Any
 import anyio
 import psutil
 import pytest
+import yaml
 from anyio import to_thread
 from fake_learner import FakeLearner
 from run_tools import Gate, Learners, becomes, until, until_step
@@ -23,11 +24,13 @@ from wandb_files import WandbRun, read_wandb
 
 import keisei.sinks.wandb as sink_module
 from keisei import Alert, Iteration, Keisei, Settings
+from keisei.cli.settings import take_overrides
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.play.archive import Archive
 from keisei.runtime import life
 
 pytestmark = pytest.mark.anyio
+ROOT = Path(__file__).parents[2]
 KEY = "0123456789012345678901234567890123456789"
 
 
@@ -317,3 +320,26 @@ async def test_training_beside_a_hanging_server_is_as_fast_as_without(
             ratios.append(speeds["online"] / speeds["disabled"])
     print("steps/s with W&B / without:", [round(ratio, 4) for ratio in ratios])
     assert sorted(ratios)[len(ratios) // 2] >= 0.99
+
+
+# ---------------------------------------------------------------------- sweeps
+def test_the_flags_of_the_sweep_file_are_settings() -> None:
+    """The agent turns each parameter into a flag. Here each has one of its values."""
+    from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
+
+    sweep = yaml.safe_load((ROOT / "configs/sweep.yaml").read_text())
+    chosen = {name: values(spec)[0] for name, spec in sweep["parameters"].items()}
+    flags = create_sweep_command_args({"args": {k: {"value": v} for k, v in chosen.items()}})
+    words, overrides = take_overrides(["train", "--config", "quickstart", *flags["args"]])
+    settings = Settings.load(ROOT / "configs/quickstart.toml", overrides)
+    assert words == sweep["command"][2:-1]
+    for name, value in chosen.items():
+        section, _, key = name.partition(".")
+        assert getattr(getattr(settings, section), key) == value
+    assert settings.wandb.mode == "online"
+    assert 0 < settings.evaluation.every_minutes < settings.run.minutes
+    assert sweep["metric"]["name"] == "eval/score"
+
+
+def values(spec: dict[str, Any]) -> list[Any]:
+    return spec.get("values") or [spec.get("value", spec.get("min"))]
