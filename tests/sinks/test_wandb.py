@@ -82,8 +82,16 @@ async def evaluated(settings: Settings) -> tuple[Keisei, dict[str, Any]]:
     return keisei, ended
 
 
-async def test_an_offline_run_has_the_metrics_of_the_database(tmp_path: Path) -> None:
-    more = {"wandb.group": "night", "wandb.tags": "a,b", "run.minutes": 9, "run.steps": 0}
+async def test_an_offline_run_has_the_metrics_of_the_database_and_artifacts(
+    tmp_path: Path,
+) -> None:
+    more: dict[str, Any] = {
+        "wandb.group": "night",
+        "wandb.tags": "a,b",
+        "run.minutes": 9,
+        "run.steps": 0,
+    }
+    more |= {"wandb.artifacts": "true"}
     keisei, ended = await evaluated(offline(tmp_path, **more))
     [run] = await to_thread.run_sync(logged, keisei.run.path)
     series = (await to_thread.run_sync(keisei.reader.metrics))["series"]
@@ -102,14 +110,9 @@ async def test_an_offline_run_has_the_metrics_of_the_database(tmp_path: Path) ->
     assert (run.project, run.group, run.name) == ("keisei", "night", keisei.run.id)
     assert run.summary["train/step"] == rows[-1]["train/step"]
     assert (run.summary["state"], run.exit_code) == ("stopped", 0)
-
-
-async def test_artifacts_are_the_checkpoint_the_games_and_the_ratings(tmp_path: Path) -> None:
-    keisei, _ = await evaluated(offline(tmp_path, **{"wandb.artifacts": "true", "run.steps": 0}))
-    [run] = await to_thread.run_sync(logged, keisei.run.path)
-    kinds = {kind: files for kind, _, files in run.artifacts}
-    assert "weights.safetensors" in kinds["model"]
-    assert kinds["ratings"] == ["ratings.table.json"]
+    artifacts = {kind: files for kind, _, files in run.artifacts}
+    assert "weights.safetensors" in artifacts["model"]
+    assert artifacts["ratings"] == ["ratings.table.json"]
 
 
 async def test_evaluations_of_the_command_line_are_logged_after_the_next_checkpoint(
@@ -161,17 +164,18 @@ async def test_a_resumed_run_continues_the_w_and_b_run_and_logs_no_step_twice(
 
 
 async def test_w_and_b_s_process_that_is_killed_is_started_again(tmp_path: Path) -> None:
-    gate = Gate(iteration=3)
-    async with Keisei(offline(tmp_path), _learner=Learners(on_turn=gate)) as keisei:
-        await gate.reached()
+    async with Keisei(offline(tmp_path, **{"run.steps": 0}), _learner=Learners()) as keisei:
         await becomes(partial(has_step, keisei, 300))
         [process] = psutil.Process().children()
-        process.send_signal(signal.SIGKILL)
-        gate.open()
+        process.kill()
         await until(keisei, Alert, name="sink wandb")
+        await until_step(keisei, keisei.status().step + 200)
+        keisei.stop()
         await keisei.wait()
-    assert len({run.id for run in logged(keisei.run.path)}) == 1
-    assert steps(*logged(keisei.run.path)) == [100, 200, 300, 400, 500]
+    first, second = await to_thread.run_sync(logged, keisei.run.path)
+    assert first.id == second.id
+    assert sorted(set(steps(first, second))) == steps(first, second)
+    assert steps(second)[-1] == keisei.status().step
     assert psutil.Process().children() == []
 
 
@@ -285,15 +289,13 @@ async def test_a_process_that_hangs_at_the_end_is_abandoned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(life, "CLOSE_SECONDS", 0.5)
-    gate = Gate(iteration=3)
+    settings = offline(tmp_path, **{"run.steps": 0})
     with caplog.at_level(logging.WARNING, "keisei.sinks.wandb"):
-        async with Keisei(offline(tmp_path), _learner=Learners(on_turn=gate)) as keisei:
-            await gate.reached()
+        async with Keisei(settings, _learner=Learners()) as keisei:
             await becomes(partial(has_step, keisei, 300))
             [process] = psutil.Process().children()
             process.send_signal(signal.SIGSTOP)
-            gate.open()
-    assert "wandb sync" in caplog.text
+    assert f"wandb sync {keisei.run.path}" in caplog.text
     assert not process.is_running()
 
 
