@@ -299,6 +299,25 @@ class PluginSettings(Section):
     """Callbacks of packages; the run calls their hooks."""
 
 
+class WandbSettings(Section):
+    """How a run is logged at Weights & Biases (W&B)."""
+
+    mode: Literal["disabled", "offline", "online"] = "disabled"
+    """Where W&B logs the run: disabled (nowhere), offline (in the run's folder) or online."""
+    project: str = ""
+    """W&B project; empty = the environment variable WANDB_PROJECT, or else keisei."""
+    entity: str = ""
+    """W&B user or team; empty = the environment variable WANDB_ENTITY, or else W&B's default."""
+    name: str = ""
+    """Name of the W&B run; empty = the environment variable WANDB_NAME, or else the run's id."""
+    group: str = ""
+    """Group of the W&B run; empty = the environment variable WANDB_RUN_GROUP, or else no group."""
+    tags: Names = ()
+    """Tags of the W&B run; none = the environment variable WANDB_TAGS, or else no tags."""
+    artifacts: bool = False
+    """Whether W&B also gets checkpoints, games and ratings, as artifacts."""
+
+
 class LogSettings(Section):
     """Which log lines are written."""
 
@@ -329,6 +348,7 @@ class Settings(BaseSettings):
     evaluation: EvaluationSettings = EvaluationSettings()
     server: Server = Server()
     plugins: PluginSettings = PluginSettings()
+    wandb: WandbSettings = WandbSettings()
     log: LogSettings = LogSettings()
 
     @classmethod

@@ -14,6 +14,7 @@ from keisei.config import Settings, SettingsError
 from keisei.feed.callbacks import Callback
 from keisei.feed.sinks import RunInfo, Sink
 from keisei.plugins import installed, no_such_name
+from keisei.sinks.wandb import WandbSink
 
 GROUPS = {"sinks": "keisei.sinks", "callbacks": "keisei.callbacks"}
 """Groups of entry points by the settings that name their plugins."""
@@ -49,6 +50,8 @@ def build_extensions(run: RunInfo) -> Extensions:
     """
     broken: dict[str, str] = {}
     sinks = _build("sinks", Sink, run, broken)
+    if run.settings.wandb.mode != "disabled":
+        sinks["wandb"] = WandbSink(run.settings, run.path, run.alert)
     return Extensions(sinks, _build("callbacks", Callback, run, broken), broken)
 
 

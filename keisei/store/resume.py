@@ -14,6 +14,7 @@ MAY_CHANGE = (
     "plugins",
     "log",
     "evaluation",
+    "wandb",
 )
 """Settings and whole sections that may change on ``--resume``. All other settings stay."""
 
