@@ -7,14 +7,16 @@ from typing import Any
 import anyio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 from keisei.errors import InboxFull, KeyReused, NotRunning
+from keisei.feed.distribution import Distribution
 from keisei.resources import page_directory
-from keisei.server import evaluations, routes, security, stream
+from keisei.server import evaluations, prometheus, routes, security, stream
 from keisei.server.answers import THREADS
 from keisei.server.problems import on_http_exception, problem_response
 from keisei.server.source import Source
@@ -26,9 +28,13 @@ def create_app(source: Source) -> Starlette:
     ``source`` is a ``Keisei`` or a ``keisei.testing.FakeRun``. The application neither starts nor
     stops the run: the caller opens and closes it.
     """
+    times: dict[tuple[str, str, str], Distribution] = {}
     app = Starlette(
-        routes=[*routes.ROUTES, *stream.ROUTES, *evaluations.ROUTES],
-        middleware=security.middleware(source.settings.server),
+        routes=[*routes.ROUTES, *stream.ROUTES, *evaluations.ROUTES, *prometheus.ROUTES],
+        middleware=[
+            Middleware(prometheus.RequestTimes, found=times),
+            *security.middleware(source.settings.server),
+        ],
         exception_handlers={
             HTTPException: on_http_exception,
             ClientDisconnect: _on_client_gone,
@@ -42,6 +48,7 @@ def create_app(source: Source) -> Starlette:
     # A Mount at "/" would also match API requests with a wrong method, which must get 405.
     app.router.default = Page()
     app.state.source = source
+    app.state.request_times = times
     app.state.threads = anyio.CapacityLimiter(THREADS)
     app.state.streams = stream.Streams(source.settings.server.max_streams)
     return app

@@ -77,7 +77,10 @@ def test_a_first_move_that_does_not_fit_names_the_start(tmp_path: Path) -> None:
     )
     error = one(tmp_path, "PI22KA\n+\n+2277UM\n")
     assert "2b is empty" in str(error)
-    assert "if the move is right, the start position is wrong: it was taken from the P lines" in str(error)
+    assert (
+        "if the move is right, the start position is wrong: it was taken from the P lines"
+        in str(error)
+    )
 
 
 @pytest.mark.parametrize(
