@@ -1,4 +1,4 @@
-"""``keisei config``: print the settings that are in use, or their schema."""
+"""``keisei config``: print the settings from all sources, or their schema."""
 
 import argparse
 import json
@@ -19,7 +19,7 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
         "config", help="print the settings, or their schema", description=__doc__
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    show = actions.add_parser("show", help="print the settings in force, from all sources, as TOML")
+    show = actions.add_parser("show", help="print the settings from all sources as TOML")
     settings.add_config(show)
     show.add_argument("--json", action="store_true", help="print JSON instead of TOML")
     actions.add_parser(
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _descriptions(settings: "type[BaseModel]") -> dict[str, Any]:
-    """Return the description of each setting, in dictionaries nested like the settings."""
+    """Return the descriptions of all settings, in dictionaries nested like the settings."""
     from pydantic import BaseModel
 
     return {

@@ -1,4 +1,4 @@
-"""The entry point ``keisei``: run a subcommand; print an error as a line and set an exit code."""
+"""The entry point ``keisei``: run a subcommand, print its error, return its exit code."""
 
 import argparse
 import importlib.metadata
@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from keisei.cli import (
     config,
+    doctor,
     evaluate,
     games,
     metrics,
@@ -38,6 +39,7 @@ _COMMANDS = {
     "moves": moves,
     "bench": bench,
     "config": config,
+    "doctor": doctor,
 }
 
 
@@ -49,7 +51,7 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(**options, description=text, allow_abbrev=False)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Refuse unknown arguments here, because only a subcommand's parser knows similar flags."""
+        """Refuse unknown arguments here: only the subcommand's parser can suggest similar flags."""
         known, unknown = super().parse_known_args(args, namespace)
         if unknown:
             settings = bool(self.get_default("takes_settings"))
@@ -72,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         streams.drop_output(sys.stdout)
         print(f"keisei: {error}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:  # the reader of stdout has gone, for example `head`
+    except BrokenPipeError:  # the program that read stdout has ended, for example `head`
         streams.drop_output(sys.stdout)
         return 0
     return code

@@ -18,8 +18,17 @@ from keisei.feed.distribution import Distribution
 from keisei.resources import page_directory
 from keisei.server import evaluations, prometheus, routes, security, stream
 from keisei.server.answers import THREADS
+from keisei.server.operations import to_routes
 from keisei.server.problems import on_http_exception, problem_response
 from keisei.server.source import Source
+
+OPERATIONS = [
+    *routes.OPERATIONS,
+    *stream.OPERATIONS,
+    *evaluations.OPERATIONS,
+    *prometheus.OPERATIONS,
+]
+"""All operations of the API."""
 
 
 def create_app(source: Source) -> Starlette:
@@ -30,7 +39,7 @@ def create_app(source: Source) -> Starlette:
     """
     times: dict[tuple[str, str, str], Distribution] = {}
     app = Starlette(
-        routes=[*routes.ROUTES, *stream.ROUTES, *evaluations.ROUTES, *prometheus.ROUTES],
+        routes=to_routes(OPERATIONS),
         middleware=[
             Middleware(prometheus.RequestTimes, found=times),
             *security.middleware(source.settings.server),

@@ -5,7 +5,7 @@ import platform
 import time
 from collections.abc import Iterator
 from functools import cache
-from typing import Any, get_args
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import (
@@ -18,7 +18,6 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from keisei.events import Level, State
@@ -28,7 +27,7 @@ from keisei.metrics import Metric as RunMetric
 from keisei.runtime.status import StatusReport
 from keisei.runtime.telemetry import Telemetry
 from keisei.server.answers import in_thread
-from keisei.server.models import NoQuery, parse_query
+from keisei.server.operations import operation
 from keisei.server.source import Source
 
 REQUEST_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0)
@@ -72,9 +71,14 @@ class RequestTimes:
         self._found.setdefault(labels, Distribution(REQUEST_SECONDS)).add(seconds)
 
 
+@operation(
+    "GET",
+    "/metrics",
+    media="text/plain",
+    headers={"Accept": "``application/openmetrics-text`` asks for OpenMetrics."},
+)
 async def metrics(request: Request) -> Response:
-    """Return the run's numbers for Prometheus, in the format that the header ``Accept`` names."""
-    parse_query(NoQuery, request)
+    """Return the run's numbers for Prometheus, in its text format or in OpenMetrics."""
     state = request.app.state
     encode, kind = choose_encoder(request.headers.get("accept", ""))
     # The numbers are read on the event loop, which owns them, and encoded in a thread.
@@ -205,4 +209,4 @@ def _requests(found: dict[tuple[str, str, str], Distribution]) -> Metric:
     return family
 
 
-ROUTES: list[Any] = [Route("/metrics", metrics)]
+OPERATIONS = [metrics]

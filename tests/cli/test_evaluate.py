@@ -276,7 +276,7 @@ def test_the_same_command_resumes_an_interrupted_evaluation(
         _, error = process.communicate(timeout=50)
     assert (process.returncode, error) == (
         130,
-        "keisei: interrupted; give the same command again to go on\n",
+        "keisei: interrupted; give the same command again to continue\n",
     )
     (row,) = RunReader(run).evaluations()
     assert row["state"] == "cancelled"
@@ -436,7 +436,7 @@ def test_a_bad_opening_is_named_by_file_and_line(
         (["nowhere"], 2, "nowhere: no such file or folder"),
         (["RUN", "--games", "3"], 2, "--games: an even number, 2 or more (got 3)"),
         (["RUN", "--games", "x"], 2, "--games"),
-        (["RUN", "--opponent", "god"], 2, "god: no such file or folder; it may be random, mat"),
+        (["RUN", "--opponent", "god"], 2, "god: no such file or folder; allowed are random, mat"),
         (["RUN", "--opponent", "materail"], 2, "no such file or folder, did you mean material?"),
         (["RUN", "--opponent", "rnadom"], 2, "no such file or folder, did you mean random?"),
         (["RUN", "--opponent", "waek"], 2, "waek: no such file or folder, did you mean weak?"),

@@ -151,7 +151,7 @@ def test_a_thousand_broken_games_are_not_a_thousand_lines(
     assert main(words) == 0
     error = capsys.readouterr().err
     assert error.count("keisei: skipped: ") == 21
-    assert "keisei: skipped: 980 more; --dry-run lists them all" in error
+    assert "keisei: skipped: 980 more; --dry-run lists all of them" in error
 
 
 def test_a_signal_ends_training_early_and_the_best_weights_are_saved(
@@ -238,7 +238,7 @@ def test_an_error_is_one_line(
     [
         ("PI\n+\n+7775FU\n", "ply 1: 7g7e is not legal ("),
         ("x\n/\nx\n/\nx\n", "bad.csa:1: line 1: not a line of CSA: x (and 2 more)\n"),
-        ("", "bad.csa: no game in it\n"),
+        ("", "bad.csa: contains no game\n"),
     ],
 )
 def test_a_file_without_a_usable_game_is_named(
