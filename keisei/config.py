@@ -280,7 +280,7 @@ class LogSettings(Section):
     """Which log lines are written, and how."""
 
     format: Literal["console", "json"] = "console"
-    """Form of the lines on stderr: console (for people) or json (the lines of `keisei.log`)."""
+    """Form of the lines on stderr: console (for people) or json (the lines of keisei.log)."""
     # The last key, so that a `run.toml` that was cut off is recognised.
     level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest level of the log lines that are written: debug, info, warning or error."""
