@@ -48,7 +48,9 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("no systemd-analyze")
     unit = tmp_path / "keisei.service"
-    unit.write_text((DEPLOY / "keisei.service").read_text().replace("/opt/keisei/deploy", str(DEPLOY)))
+    unit.write_text(
+        (DEPLOY / "keisei.service").read_text().replace("/opt/keisei/deploy", str(DEPLOY))
+    )
     checked = subprocess.run(
         ["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False
     )

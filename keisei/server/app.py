@@ -16,18 +16,19 @@ from starlette.types import Receive, Scope, Send
 from keisei.errors import InboxFull, KeyReused, NotRunning
 from keisei.feed.distribution import Distribution
 from keisei.resources import page_directory
-from keisei.server import evaluations, prometheus, routes, security, stream
+from keisei.server import evaluations, prometheus, reference, routes, security, stream
 from keisei.server.answers import THREADS
 from keisei.server.operations import to_routes
 from keisei.server.problems import on_http_exception, problem_response
 from keisei.server.source import Source
 
-OPERATIONS = [
+OPERATIONS = (
     *routes.OPERATIONS,
     *stream.OPERATIONS,
     *evaluations.OPERATIONS,
     *prometheus.OPERATIONS,
-]
+    *reference.OPERATIONS,
+)
 """All operations of the API."""
 
 
@@ -58,6 +59,7 @@ def create_app(source: Source) -> Starlette:
     app.router.default = Page()
     app.state.source = source
     app.state.request_times = times
+    app.state.operations = OPERATIONS
     app.state.threads = anyio.CapacityLimiter(THREADS)
     app.state.streams = stream.Streams(source.settings.server.max_streams)
     return app

@@ -1,6 +1,8 @@
 """Types of the JSON documents with which the API answers."""
 
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired
+
+from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
 
 from keisei.events import Level, State, Topic
 from keisei.metrics import Metric

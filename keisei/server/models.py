@@ -1,7 +1,7 @@
 """Models of query strings and bodies. Requests that do not fit their model get 422."""
 
 from dataclasses import fields
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 from starlette.requests import Request
@@ -73,6 +73,13 @@ class MetricsQuery(Request_):
     """Maximum number of points of a metric. A longer series is thinned, but keeps its spikes."""
     after: Number | None = None
     """The ``cursor`` of an earlier answer: only later iterations are returned."""
+
+
+class VersionQuery(Request_):
+    """Query of ``/openapi.json``."""
+
+    version: Literal["3.1", "3.2"] = "3.2"
+    """Version of OpenAPI. In 3.1 the events of streams have no schemas."""
 
 
 class PageQuery(Request_):

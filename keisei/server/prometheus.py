@@ -1,6 +1,5 @@
 """``/metrics``: the run's numbers in Prometheus' text format or in OpenMetrics."""
 
-import importlib.metadata
 import platform
 import time
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from keisei.runtime.status import StatusReport
 from keisei.runtime.telemetry import Telemetry
 from keisei.server.answers import in_thread
 from keisei.server.operations import operation
+from keisei.server.routes import package_version
 from keisei.server.source import Source
 
 REQUEST_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0)
@@ -139,11 +139,10 @@ def _run(report: StatusReport) -> Metric:
 @cache
 def _build() -> Metric:
     """Return the versions. The first call reads files."""
-    try:
-        version = importlib.metadata.version("keisei")
-    except importlib.metadata.PackageNotFoundError:  # a checkout that was not installed
-        version = "unknown"
-    labels = {"version": version, "python": platform.python_version()}
+    labels = {
+        "version": package_version("keisei") or "unknown",
+        "python": platform.python_version(),
+    }
     return InfoMetricFamily("keisei_build", "Versions of Keisei and Python.", labels)
 
 

@@ -229,11 +229,12 @@ def _accepted(request: Request, message: str) -> Response:
 
 def _versions() -> dict[str, str | None]:
     packages = ("keisei", "torch", "numba", "numpy", "starlette")
-    found = {name: _version(name) for name in packages}
+    found = {name: package_version(name) for name in packages}
     return {"python": platform.python_version(), **found}
 
 
-def _version(package: str) -> str | None:
+def package_version(package: str) -> str | None:
+    """Return the version of an installed package, or None."""
     try:
         return version(package)
     except PackageNotFoundError:  # Keisei runs from a checkout that is not installed

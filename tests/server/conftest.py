@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from contract import check_response
 from starlette.applications import Starlette
 
 from keisei.server import create_app
@@ -30,7 +31,8 @@ def app(run: FakeRun) -> Starlette:
 
 @pytest.fixture
 async def client(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
-    """A client that calls the application without a network."""
+    """A client that calls the application without a network, and checks every answer."""
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url=HOST) as client:
+    hooks = {"response": [check_response]}
+    async with httpx.AsyncClient(transport=transport, base_url=HOST, event_hooks=hooks) as client:
         yield client
