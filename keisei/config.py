@@ -319,8 +319,11 @@ class WandbSettings(Section):
 
 
 class LogSettings(Section):
-    """Which log lines are written."""
+    """Which log lines are written, and how."""
 
+    format: Literal["console", "json"] = "console"
+    """Form of the lines on stderr: console (for people) or json (the lines of keisei.log)."""
+    # The last key, so that a `run.toml` that was cut off is recognised.
     level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest level of the log lines that are written: debug, info, warning or error."""
 

@@ -95,6 +95,7 @@ METRICS = (
     Metric(
         "games/ended", "Number of self-play games that ended in the last 20 iterations.", "count"
     ),
+    Metric("games/new", "Number of self-play games that ended in this iteration.", "count"),
     Metric("games/length", "Mean length of the ended games.", "plies"),
     Metric("games/decisive", "Share of the ended games that have a winner.", "share", "higher"),
     Metric(

@@ -82,7 +82,7 @@ async def _serve(
     from keisei.feed.sinks import LogSink
     from keisei.log import Logging
 
-    progress = ProgressTable(lambda: session.settings)
+    progress = ProgressTable(lambda: session.settings, quiet=chosen.log.format == "json")
     session = Keisei(
         chosen,
         run=args.run,
@@ -99,7 +99,7 @@ async def _serve(
         session.stop()
         progress.hurry()
 
-    with Logging(chosen.log.level, process.on_console) as logs:
+    with Logging(chosen.log.level, process.on_console, form=chosen.log.format) as logs:
         try:
             async with process.stopped_by_signal(stop):
                 streams.announce("\n".join(welcome))

@@ -147,8 +147,12 @@ async def watch(
 class Heartbeat:
     """Measures how late the event loop runs its timers."""
 
-    def __init__(self, every: float = 0.25) -> None:
+    def __init__(
+        self, every: float = 0.25, add: Callable[[float], None] = lambda lag: None
+    ) -> None:
+        """``every``: seconds of a timer. ``add`` is called with the delay of each timer."""
         self._every = every
+        self._add = add
         self._worst = 0.0
 
     async def run(self) -> None:
@@ -156,7 +160,9 @@ class Heartbeat:
         while True:
             due = time.perf_counter() + self._every
             await anyio.sleep(self._every)
-            self._worst = max(self._worst, time.perf_counter() - due)
+            lag = max(0.0, time.perf_counter() - due)
+            self._worst = max(self._worst, lag)
+            self._add(lag)
 
     def worst_lag(self) -> float:
         """Return the longest delay of a timer, in seconds, since the last call of this method."""

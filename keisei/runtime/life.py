@@ -28,6 +28,7 @@ from keisei.runtime.evaluations import Evaluations
 from keisei.runtime.plan import RunPlan
 from keisei.runtime.regular import RegularEvaluations
 from keisei.runtime.status import RunState, StatusReport
+from keisei.runtime.telemetry import Telemetry
 from keisei.runtime.worker import RunOutcome, Worker, failure
 from keisei.sinks.registry import Extensions
 
@@ -76,7 +77,7 @@ class RunLife:
         )
         self.hub = Hub(self._state.status)
         self.readers = Readers(self._reset)
-        self._heartbeat = Heartbeat()
+        self._heartbeat = Heartbeat(add=self._state.telemetry.loop_lag.add)
         self._losses = Losses()
         database = DatabaseSink(plan.database, self.alert)
         self._callbacks = [CallbackSink(type(c).__name__, c, self.alert) for c in callbacks]
@@ -225,6 +226,11 @@ class RunLife:
     def emit(self, kind: type[Event], /, **fields: Any) -> None:
         """Send an event of class ``kind`` with the current step. Any thread can call this."""
         self._outbox.emit(self._state.event(kind, **fields), always=True)
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """Counts and distributions since this process opened the run."""
+        return self._state.telemetry
 
     def status(self) -> StatusReport:
         """Return the current state of the run."""

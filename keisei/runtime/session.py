@@ -20,6 +20,7 @@ from keisei.runtime.commands import COMMANDS, CommandName
 from keisei.runtime.evaluation_records import EvaluationHandle, EvaluationMethods, EvaluationRecords
 from keisei.runtime.plan import RunPlan, RunRequest
 from keisei.runtime.status import StatusReport
+from keisei.runtime.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from keisei.evaluation.spec import EvaluationSpec
@@ -268,6 +269,11 @@ class Keisei(EvaluationMethods):
     def status(self) -> StatusReport:
         """Return the current state of the run."""
         return self._entered.status()
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """Counts and distributions since this process opened the run, for ``/metrics``."""
+        return self._entered.telemetry
 
     def history(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
         """Return statuses and alerts, newest first. Blocks.
