@@ -7,6 +7,9 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import reduce
+from itertools import islice
+from operator import getitem
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +38,14 @@ class Layer(NamedTuple):
     source: str
     """A file's path, ``environment`` or ``command line``, for error messages."""
     tree: Tree
+
+    def origin(self, path: Sequence[str]) -> str:
+        """Return the source of a setting, with the variable's name for the environment."""
+        if self.source != "environment":
+            return self.source
+        words = [ENV_PREFIX + "__".join(path), f"{ENV_PREFIX}{path[0]}"]
+        names = (name for word in words for name in os.environ if name.upper() == word.upper())
+        return " ".join(["environment", *islice(names, 1)])
 
 
 def read_layers(
@@ -90,6 +101,22 @@ def merge(layers: Sequence[Layer]) -> Tree:
     for layer in layers:
         merged = _merge_trees(merged, layer.tree)
     return merged
+
+
+def origin(layers: Sequence[Layer], path: Sequence[str]) -> str:
+    """Return where a setting's value comes from, for example ``environment KEISEI_PPO__GAMMA``.
+
+    ``path`` has the setting's section and key. Only a table may come from several sources, because
+    a later layer adds keys to the table of an earlier layer.
+    """
+    found: list[str] = []
+    value: Any = None
+    for layer in layers:
+        if _has(layer.tree, path):
+            given = reduce(getitem, path, layer.tree)
+            adds = isinstance(given, dict) and isinstance(value, dict)
+            found, value = [*found, layer.origin(path)] if adds else [layer.origin(path)], given
+    return ", ".join(found) or "default"
 
 
 def explain(
@@ -198,7 +225,7 @@ def _merge_trees(low: Tree, high: Tree) -> Tree:
     return merged
 
 
-def _has(tree: Any, path: list[str]) -> bool:
+def _has(tree: Any, path: Sequence[str]) -> bool:
     """Whether ``tree`` contains a value under the keys ``path``, from the outermost key on."""
     for part in path:
         if not isinstance(tree, dict) or part not in tree:

@@ -4,9 +4,9 @@ import argparse
 import importlib.metadata
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
 
 from keisei.cli import (
+    completion,
     config,
     evaluate,
     games,
@@ -23,7 +23,8 @@ from keisei.cli import (
 )
 from keisei.cli.bench import command as bench
 from keisei.cli.errors import CommandError, UsageError
-from keisei.cli.settings import near_flag, take_overrides
+from keisei.cli.parser import Parser, command_first
+from keisei.cli.settings import take_overrides
 
 _COMMANDS = {
     "serve": serve,
@@ -38,27 +39,8 @@ _COMMANDS = {
     "moves": moves,
     "bench": bench,
     "config": config,
+    "completion": completion,
 }
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser that refuses abbreviated flags and raises each error as a UsageError."""
-
-    def __init__(self, **options: Any) -> None:
-        text = (options.pop("description", None) or "").replace("``", "")  # from a docstring
-        super().__init__(**options, description=text, allow_abbrev=False)
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Refuse unknown arguments here, because only a subcommand's parser knows similar flags."""
-        known, unknown = super().parse_known_args(args, namespace)
-        if unknown:
-            settings = bool(self.get_default("takes_settings"))
-            hint = near_flag(unknown[0], self._option_string_actions, settings=settings)
-            raise UsageError(f"no such argument: {unknown[0]}{hint}")
-        return known, unknown
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -96,7 +78,7 @@ def _run(argv: Sequence[str]) -> int:
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     words, overrides = take_overrides(argv)
-    parser = _Parser(
+    parser = Parser(
         prog="keisei", description="Train a shogi agent by PPO self-play, and watch it learn."
     )
     version = f"keisei {importlib.metadata.version('keisei')}"
@@ -106,7 +88,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     for module in _COMMANDS.values():
         module.add_parser(commands)
-    args = parser.parse_args(words)
+    parser.set_defaults(parser=parser)
+    args = parser.parse_args(command_first(words, parser))
     if overrides and not hasattr(args, "takes_settings"):
         raise UsageError(f"--{next(iter(overrides))}: this command takes no settings")
     args.overrides = overrides

@@ -10,6 +10,7 @@ from keisei.cli.errors import UsageError
 
 if TYPE_CHECKING:
     from keisei.config import Settings
+    from keisei.settings_sources import Layer
 
 _SHORT = {"device": "device", "host": "server.host", "port": "server.port"}
 
@@ -72,11 +73,28 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 
 def load(args: argparse.Namespace) -> "Settings":
     """Load the settings from defaults, files, environment and flags. Raises UsageError."""
-    from keisei.config import Settings, SettingsError
+    return from_layers(read_layers(args))
+
+
+def read_layers(args: argparse.Namespace) -> "list[Layer]":
+    """Read files, environment and flags, without the defaults. Raises UsageError."""
+    from keisei.config import Settings
+    from keisei.settings_sources import SettingsError, read_layers
 
     flags = {key: getattr(args, name) for name, key in _SHORT.items() if getattr(args, name, None)}
     try:
-        return Settings.load([_find(name) for name in args.config or []], args.overrides | flags)
+        files = [_find(name) for name in args.config or []]
+        return read_layers(Settings, files, args.overrides | flags)
+    except SettingsError as error:
+        raise UsageError(str(error)) from None
+
+
+def from_layers(layers: "list[Layer]") -> "Settings":
+    """Return the settings of all sources together. Raises UsageError."""
+    from keisei.config import Settings, SettingsError
+
+    try:
+        return Settings.from_layers(layers)
     except SettingsError as error:
         raise UsageError(str(error)) from None
 
