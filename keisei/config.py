@@ -1,4 +1,4 @@
-"""The settings of a run: defaults, TOML files, environment variables, command-line flags.
+"""The settings of a run, from defaults, TOML files, environment variables and flags.
 
 A later source overrides the earlier sources. For example, the environment variable
 ``KEISEI_PPO__GAMMA`` sets ``ppo.gamma``. An unknown key is an error in every source.
@@ -71,7 +71,7 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _read_whole_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """Turn text from a flag or the environment into a number, for a whole-number setting."""
+        """Turn text from a flag or the environment into a number if the setting is an integer."""
         wanted = cls.model_fields[info.field_name or ""].annotation
         return parse_whole_number(value) if wanted is int and isinstance(value, str) else value
 
@@ -92,7 +92,7 @@ class Run(Section):
     checkpoints_kept: int = Field(default=5, ge=1)
     """Number of newest checkpoints to keep; the run also keeps older checkpoints that it needs."""
     games_recorded: int = Field(default=32, ge=1)
-    """Number of self-play games out of which one game is recorded."""
+    """One self-play game out of this number is recorded."""
 
 
 class Schedule(Section):
@@ -110,7 +110,7 @@ class Env(Section):
     max_ply: int = Field(default=256, ge=16, le=512)
     """Plies after which a game is truncated; a truncated game does not count as a draw."""
     declaration: Literal["27", "24", "none"] = "27"
-    """Rule for the entering-king declaration: 27 (points), 24 (points) or none."""
+    """Entering-king rule: 27 (the 27-point rule), 24 (the 24-point rule) or none."""
     reset_share: Share = 0.65
     """Share of games that begin from a mid-game position: value at the start of the schedule."""
     reset_share_final: Share = 0.65
@@ -160,26 +160,26 @@ class PPO(Section):
     value_coefficient: float = Field(default=1.0, ge=0)
     """Weight of the value loss."""
     entropy: float = Field(default=0.01, ge=0)
-    """Weight that the entropy bonus has when the schedule starts."""
+    """Weight of the entropy bonus at the start of the schedule."""
     entropy_final: float = Field(default=0.01, ge=0)
-    """Weight that the entropy bonus has when the schedule ends."""
+    """Weight of the entropy bonus at the end of the schedule."""
     grad_clip: float = Field(default=0.5, gt=0)
     """Largest gradient norm; a larger gradient is scaled down to this norm."""
     material: float = Field(default=0.5, ge=0)
-    """Weight that material has in the bootstrap value when the schedule starts."""
+    """Weight of material in the bootstrap value, at the start of the schedule."""
     material_final: float = Field(default=0.2, ge=0)
-    """Weight that material has in the bootstrap value when the schedule ends."""
+    """Weight of material in the bootstrap value, at the end of the schedule."""
     declaration_reward: Share = 0.3
-    """Reward of a declaration win. Below 1 (the reward of a mate), agents learn to mate too."""
+    """Reward of a win by declaration; below 1 (the reward of a mate), agents learn to mate too."""
 
 
 class OpponentSettings(Section):
-    """Frozen copies of the network that play some of the training games."""
+    """Opponents in some of the training games: frozen copies of the network."""
 
     share: Share = 0.0
     """Share of games that are played against a frozen copy of the network; 0 = none."""
     every: int = Field(default=50, ge=1)
-    """Number of iterations after which a copy is made and the playing copies are chosen anew."""
+    """Number of iterations after which a copy is made and the playing copies are chosen again."""
     recent: int = Field(default=4, ge=1)
     """Number of newest copies to keep; all these copies are equally likely to be chosen."""
     history: int = Field(default=12, ge=0)
@@ -192,14 +192,14 @@ class DetectorSettings(Section):
     """How the run reacts when learning goes wrong. Each detector has one setting.
 
     ``ignore`` does nothing. ``alert`` sends an alert. ``rollback`` sends an alert and restores the
-    weights of a good checkpoint. ``stop`` sends an alert and ends the run. The run's checkpoints
-    stay in any case.
+    weights of a good checkpoint. ``stop`` sends an alert and ends the run. No reaction deletes
+    checkpoints.
     """
 
     entropy_collapse: Reaction = "alert"
     """Reaction when the policy's entropy falls below 5 % of the largest possible entropy."""
     entropy_swamp: Reaction = "alert"
-    """Reaction when entropy / largest possible entropy has risen by 0.25 from its lowest value."""
+    """Reaction when entropy / largest possible entropy is 0.25 above its lowest value so far."""
     draws: Reaction = "alert"
     """Reaction when more than 30 % of the games end by repetition."""
     declarations: Reaction = "alert"
@@ -207,7 +207,7 @@ class DetectorSettings(Section):
     truncation: Reaction = "alert"
     """Reaction when over 50 % of games are truncated and this share has risen by over 0.3."""
     value_useless: Reaction = "alert"
-    """Reaction when always predicting the mean result would be better than the value head."""
+    """Reaction when the mean result predicts results better than the value head does."""
     explained_variance: Reaction = "alert"
     """Reaction when the explained variance of the returns is negative."""
     first_mover: Reaction = "alert"
@@ -215,15 +215,15 @@ class DetectorSettings(Section):
     ratio: Reaction = "alert"
     """Reaction when PPO's probability ratio is not 1 before the first optimiser step."""
     nonfinite: Reaction = "alert"
-    """Reaction when a loss or gradient is NaN or infinite; its minibatch is always skipped."""
+    """Reaction when a loss or gradient is NaN or infinite; the minibatch is always skipped."""
     nonfinite_stop: int = Field(default=10, ge=1)
     """Number of consecutive skipped minibatches after which the run ends."""
     rollbacks: int = Field(default=3, ge=0)
-    """Number of rollbacks after which the run ends."""
+    """Largest number of rollbacks; when the run needs one more, it ends."""
 
 
 class Compute(Section):
-    """How the machine is used. A new run replaces ``auto`` and 0 by values for the machine."""
+    """How the machine is used. A new run replaces ``auto`` and 0 by values that fit the machine."""
 
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the network's layers: auto, float32 or bfloat16; weights stay float32."""
@@ -239,9 +239,9 @@ class EvaluationSettings(Section):
     share: Share = 0.1
     """Largest share of the device's time that evaluations take from training."""
     every_steps: int = Field(default=0, ge=0)
-    """Steps between two regular evaluations; 0 = the number of steps starts no evaluation."""
+    """Steps between two regular evaluations; 0 = off."""
     every_minutes: float = Field(default=0, ge=0)
-    """Minutes between two regular evaluations; 0 = the clock starts no evaluation."""
+    """Minutes between two regular evaluations; 0 = off."""
     strategy: str = "gauntlet"
     """Strategy of the regular evaluations: gauntlet, or another installed strategy."""
     opponents: Names = ("random", "material")
@@ -249,9 +249,9 @@ class EvaluationSettings(Section):
     games: int = Field(default=200, ge=2, multiple_of=2)
     """Number of games in each match of the regular evaluations."""
     promotion_games: int = Field(default=1000, ge=0, multiple_of=2)
-    """Largest number of games in each SPRT against the run's best network; 0 = no SPRT."""
+    """Largest number of games in a test (SPRT) against the run's best network; 0 = no test."""
     promotion_elo: float = Field(default=20, gt=0, le=800)
-    """Elo difference under H1 in the SPRT against the run's best network; under H0 it is 0."""
+    """Elo difference of H1 in the test against the best network; H0 is a difference of 0."""
     memory_mib: int = Field(default=1024, ge=1)
     """Memory limit, in MiB, for the weights of the networks that evaluations load."""
     batch: int = Field(default=4096, ge=1)
@@ -259,9 +259,9 @@ class EvaluationSettings(Section):
     engines: Engines = {}
     """Engines by name; each engine is written usi:PATH?nodes=500&OPTION=VALUE."""
     concurrency: int = Field(default=1, ge=1, le=64)
-    """Number of games at once against an engine; each game has an engine process of its own."""
+    """Number of games at once against an engine; each game has its own engine process."""
     max_ply: int = Field(default=512, ge=16, le=512)
-    """Plies after which a game of an evaluation is stopped and counts as capped."""
+    """Plies after which a game of an evaluation is stopped (result: capped)."""
 
 
 class Server(Section):

@@ -43,7 +43,7 @@ class Event:
     run: str
     """Id of the run."""
     step: int
-    """Number of plies that the run had trained on before the event, over all games."""
+    """Number of plies, in all games together, that the run had trained on before the event."""
     time: float
     """Seconds since the epoch (1970-01-01 UTC)."""
 
@@ -54,7 +54,7 @@ class Event:
 
     @property
     def keep(self) -> bool:
-        """Whether the event must be kept. Full queues drop the other events and count them."""
+        """Whether queues must keep the event; if not, a full queue drops and counts the event."""
         return True
 
     def to_dict(self) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status(Event):
-    """A change of the run's state, a saved checkpoint, or the begin or end of an event stream."""
+    """A change of the run's state, a saved checkpoint, or the start or end of an event stream."""
 
     topic: ClassVar[Topic] = "status"
     kind: Literal[
@@ -121,7 +121,7 @@ class Iteration(Event):
     topic: ClassVar[Topic] = "metrics"
     iteration: int
     values: dict[str, float]
-    """Values by the metrics' names (such as ``train/kl``); a value may be NaN."""
+    """The value of each metric, by its name (such as ``train/kl``); a value can be NaN."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON payload, with null in place of NaN and infinity, which JSON lacks.
@@ -167,7 +167,8 @@ class Game(Event):
     result: Literal["black", "white", "draw", "capped"]
     """The winner (black is sente), ``draw``, or ``capped`` if the game reached the maximum ply."""
     reason: str
-    """Why it ended: checkmate, no_moves, repetition, perpetual_check, declaration or max_ply."""
+    """Why the game ended: checkmate, no_moves, repetition, perpetual_check, declaration or
+    max_ply."""
     plies: int
     black: str = "self"
     white: str = "self"
@@ -182,7 +183,7 @@ class Evaluation(Event):
     topic: ClassVar[Topic] = "eval"
     id: str
     state: Literal["queued", "running", "done", "failed", "cancelled", "interrupted"] = "queued"
-    """``interrupted``: the process ended too early; a resumed run continues the evaluation."""
+    """``interrupted``: the process ended before the evaluation; a resumed run continues it."""
     opponent: str = ""
     """The opponent's name."""
     games: int = 0
@@ -196,7 +197,8 @@ class Evaluation(Event):
     result: dict[str, Any] | None = None
     """How many games ended with each result and for each reason; None until the state is ``done``.
 
-    If the evaluation has several matches, ``result`` has an entry for each match, and ratings.
+    If the evaluation has several matches, ``result`` contains the results of all
+    matches, and the ratings.
     """
     message: str = ""
     """Reason why the evaluation failed, or another remark for the people who watch the run."""
@@ -205,9 +207,11 @@ class Evaluation(Event):
     spec: dict[str, Any] | None = None
     """The requested ``keisei.evaluation.spec.EvaluationSpec`` as a dictionary."""
     measured: int | None = None
-    """Step of the weights that play as ``current``; None until these weights are copied."""
+    """Step of the weights that play as ``current``; None until the copy of these weights exists."""
     players: dict[str, str] = field(default_factory=dict)
-    """Checkpoint paths by network names. Paths inside the run are relative to the run's folder."""
+    """The path of each network's checkpoint, by the network's name.
+
+    Paths inside the run's folder are relative to this folder."""
 
     @property
     def keep(self) -> bool:

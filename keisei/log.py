@@ -1,6 +1,7 @@
 """Set up logging for the whole process: lines on stderr, JSON lines in ``keisei.log``.
 
-Only the program that owns the process sets up logging. A run inside another program never does.
+Only the program that owns the process sets up logging. A run inside another program does not
+change logging.
 
 A log call has a name and values, not a sentence: ``log.info("iteration", step=..., kl=...)``.
 """
@@ -25,15 +26,15 @@ FILES = 10
 RUN_LOGGER = "keisei"
 """Name of the logger that writes a run's events into the log."""
 ALSO_EVENTS = (RUN_LOGGER, "keisei.feed.supervise")
-"""Loggers whose warnings are events already. Therefore ``forward`` skips these warnings."""
+"""Loggers whose warnings are already sent as events. Therefore ``forward`` skips these warnings."""
 WAITING = 10_000
 """Largest number of log records in the queue. Further records are dropped and counted."""
 BURST, A_SECOND = 100, 10
-"""Rate limit for all records except the run's: records in a burst, then records per second."""
+"""Rate limit for all records except the run's: records in a burst, and records per second."""
 FRAMES = 30
 """Largest number of stack frames in a written traceback; the innermost frames are written."""
 CONSOLE_SECONDS = 2.0
-"""Seconds to wait for a reader of stderr; after these seconds, lines for stderr are dropped."""
+"""Seconds to wait for a reader of stderr; after this time, lines for stderr are dropped."""
 CONSOLE_CHARACTERS = 1000
 """Largest number of characters of a text on stderr, so that a pipe never splits a line.
 
@@ -91,7 +92,10 @@ class Logging:
         return self
 
     def add_file(self, path: Path) -> None:
-        """Also write JSON lines to ``path`` and up to 9 older files, 10 MB each. Raises OSError."""
+        """Also write JSON lines to ``path``. Raises OSError.
+
+        At 10 MB, the file is renamed, and a new file begins. Up to 9 older files are kept.
+        """
         # If the path is a named pipe, opening it would wait for a reader.
         if path.exists() and not path.is_file():
             raise OSError(errno.EINVAL, "not a regular file; remove it", str(path))
@@ -101,10 +105,10 @@ class Logging:
         self._write(file)
 
     def forward(self, on_warning: OnWarning) -> None:
-        """Also call ``on_warning(name, level, message)`` for each warning and error, in any thread.
+        """Also call ``on_warning(name, level, message)`` for each warning and error.
 
-        For example, ``Keisei.log`` sends the messages to the people who watch the run. Lines that
-        are also events of the run are skipped.
+        The thread that logs makes the call. For example, ``Keisei.log`` sends the messages to the
+        people who watch the run. Lines that are also events of the run are skipped.
         """
         self._add(_Forwarder(on_warning))
 
@@ -146,7 +150,7 @@ class _Writer(QueueHandler):
     queue: "queue.SimpleQueue[logging.LogRecord]"
 
     def __init__(self, target: logging.Handler) -> None:
-        # A `Queue` could deadlock: a finaliser may log while its own thread is inside `put` and has
+        # A `Queue` could deadlock: a finaliser can log while its own thread is inside `put` and has
         # the queue's lock. `SimpleQueue.put` is reentrant.
         super().__init__(queue.SimpleQueue())
         self._target = target
@@ -193,7 +197,7 @@ class _Writer(QueueHandler):
     def _count_of_dropped(self) -> logging.LogRecord:
         """Return a log record with the number of dropped records, and reset this number to 0."""
         count, self._dropped = self._dropped, 0
-        text = "%d log lines dropped: more than %d a second, or more than the disk takes"
+        text = "%d log lines dropped: more than %d came per second, or the disk was too slow"
         return logging.LogRecord(
             __name__, logging.WARNING, __file__, 0, text, (count, A_SECOND), None
         )
@@ -221,7 +225,7 @@ class _Console(logging.StreamHandler[Any]):
 
 
 class _File(RotatingFileHandler):
-    """A log file. The first failed write logs a warning; later lines are still tried."""
+    """A log file. A warning reports the first failed write; later writes are still tried."""
 
     _failed = False
 
@@ -233,7 +237,7 @@ class _File(RotatingFileHandler):
             self.handleError(logging.makeLogRecord({}))
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
-        """Log a warning at the first call. The logging module calls this in an ``except`` block."""
+        """Log a warning at the first call. The caller is in an ``except`` block."""
         if not self._failed:
             self._failed = True
             text = "%s: cannot be written, log lines are lost: %s"
@@ -248,7 +252,7 @@ class _Forwarder(logging.Handler):
         self._on_warning = on_warning
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Call the function. It must not log, because this handler is locked during the call."""
+        """Call the function. The function must not log, because the call locks this handler."""
         if record.name in ALSO_EVENTS:
             return
         # Before a record of structlog is formatted, its message is a dict.
@@ -262,15 +266,15 @@ _CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 16
 
 
 def escape(text: str) -> str:
-    """Replace the control characters in ``text`` by visible escapes.
+    """Replace the control characters in ``text`` with visible escapes.
 
-    Without this, text from a client could control the terminal or begin a new line in the log.
+    Otherwise, text from a client could control the terminal or begin a new line in the log.
     """
     return text.translate(_CONTROLS)
 
 
 def _attach_exception(logger: Any, method: str, event: Any) -> Any:
-    """Replace ``exc_info=True`` by the exception, which is known only in the thread that logs."""
+    """Replace ``exc_info=True`` with the exception, which is known only in the thread that logs."""
     error = event.pop("exc_info", None)
     if error is True:
         error = sys.exception()

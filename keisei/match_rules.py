@@ -1,4 +1,4 @@
-"""The rules by which an evaluation's games are played, in one class.
+"""The rules by which the games of an evaluation are played.
 
 ``EvaluationSpec`` and ``MatchSpec`` extend ``MatchRules``. Each field of ``MatchRules`` becomes a
 flag of ``keisei evaluate`` and a key in the body of ``POST /api/eval``. To add a rule, add a field
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, NamedTuple
 
 RESIGN_AFTER = 3
-"""Number of its consecutive moves at which a network must expect a loss before it resigns."""
+"""A network resigns when it has expected a loss at this number of its moves in succession."""
 
 
 def rule(default: Any, description: str) -> Any:
@@ -26,26 +26,34 @@ class Choice(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchRules:
-    """How games are played. Raises ValueError, which names a wrong field, its bounds and value."""
+    """How games are played.
 
-    games: int = rule(200, "Games of each match, an even number: half from each seat.")
+    A wrong field raises a ValueError that names the field, its bounds and its value.
+    """
+
+    games: int = rule(
+        200,
+        "Number of games in each match; must be even, because every second game swaps the seats.",
+    )
     seed: int = rule(0, "Seed of all random numbers.")
-    max_ply: int = rule(512, "Plies after which a game is capped, those of the opening included.")
+    max_ply: int = rule(
+        512, "Number of plies, including the opening, after which a game is capped."
+    )
     declaration: Literal["27", "24", "none"] = rule(
-        "27", "Entering-king rule; both sides declare as soon as they can."
+        "27", "Entering-king rule; both sides declare a win as soon as they can."
     )
     resign: float = rule(
         0.0,
-        "Value, -1 (a certain loss) to 0, at or below which a network resigns when it has expected "
-        f"it at {RESIGN_AFTER} of its moves in a row; 0: never.",
+        f"A network resigns if its values at its last {RESIGN_AFTER} moves are all at or below "
+        "this number, from -1 (a certain loss) to 0; 0 means never.",
     )
     greedy: bool = rule(
-        False, "Networks play their most probable move; else they sample from their policy."
+        False, "Networks always play the most probable move, and do not sample from their policy."
     )
     temperature: float = rule(
         1.0,
-        "Temperature at which networks sample: below 1 they prefer probable moves more than their "
-        "policy does, above 1 less.",
+        "Temperature at which networks sample; below 1, probable moves become more probable, and "
+        "above 1, less probable.",
     )
 
     def __post_init__(self) -> None:
@@ -62,7 +70,7 @@ class MatchRules:
         if not 0.01 <= self.temperature <= 100:
             raise ValueError(f"temperature: 0.01 to 100 (got {self.temperature})")
         if self.greedy and self.temperature != 1:
-            raise ValueError("temperature: greedy networks do not sample; give one of the two")
+            raise ValueError("temperature: greedy networks do not sample; give only one of the two")
 
     def rules(self) -> dict[str, Any]:
         """Return the rules by name. Fields that a subclass adds are not rules."""

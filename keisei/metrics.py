@@ -12,7 +12,7 @@ class Metric:
     meaning: str
     unit: str
     better: Literal["higher", "lower", ""] = ""
-    """Which values are better, ``higher`` or ``lower``; empty if neither are better."""
+    """``higher`` or ``lower`` if such values are better, else empty."""
     when: str = ""
     """Condition under which a run writes the metric; empty if every run writes it."""
 
@@ -47,7 +47,7 @@ METRICS = (
     ),
     Metric(
         "train/ratio_error",
-        "Mean distance of the probability ratio from 1 before the first step (rounding error).",
+        "Mean distance of the probability ratio from 1 before the optimiser's first step (rounding error).",
         "none",
         "lower",
     ),
@@ -75,13 +75,13 @@ METRICS = (
     Metric("train/return_variance", "Variance of the returns, which are in [-1, 1].", "none"),
     Metric(
         "train/value_unseen",
-        "Cross-entropy of the value head on a rollout from which it has not learned yet.",
+        "Cross-entropy of the value head on a rollout before the network learns from the rollout.",
         "nats",
         "lower",
     ),
     Metric(
         "train/value_base_rate",
-        "Cross-entropy of a constant prediction, the mean target; compare `train/value_unseen`.",
+        "Cross-entropy if the mean target were always predicted; compare `train/value_unseen`.",
         "nats",
     ),
     Metric(
@@ -89,7 +89,7 @@ METRICS = (
     ),
     Metric(
         "train/draw_probability",
-        "Mean probability of a draw that the value head predicts.",
+        "Mean probability that the value head gives to a draw.",
         "share",
     ),
     Metric(
@@ -125,7 +125,7 @@ METRICS = (
     ),
     Metric(
         "opponents/members",
-        "Number of frozen networks that may be chosen as opponents.",
+        "Number of frozen networks that can be chosen as opponents.",
         "count",
         when=_ON_OPPONENTS,
     ),
@@ -154,14 +154,14 @@ METRICS = (
     ),
     Metric(
         "eval/elo",
-        "Elo in the newest evaluation, relative to the only opponent, else to the anchor.",
+        "Elo in the newest evaluation, relative to the opponent or, in several matches, to the anchor.",
         "Elo",
         "higher",
-        "after an evaluation that is neither all wins nor all losses",
+        "after an evaluation, but not after a single match with score 0 or 1",
     ),
     Metric(
         "speed/steps_per_second",
-        "Steps per second; the time of evaluations is included.",
+        "Steps per second of training and evaluation time together.",
         "steps/s",
         "higher",
     ),

@@ -28,16 +28,17 @@ def prepare_process() -> None:
 
     Without this call, training is several times slower on a CPU that other programs use too,
     because OpenMP's threads spin when they should sleep. The ``keisei`` command makes this call. A
-    program that uses the class ``Keisei`` may call this function. Environment variables that are
-    already set keep their values.
+    program that uses the class ``Keisei`` can call this function too. Environment variables that
+    are already set keep their values.
 
     Raises:
         RuntimeError: torch has been imported, so OpenMP has already read the environment.
     """
     if "torch" in sys.modules:
         raise RuntimeError("prepare_process() must be called before torch is imported")
-    # If threads spin as long as by libgomp's default, training beside one other busy process is
-    # several times slower than alone. If they never spin, training on free cores is 25 % slower.
+    # With libgomp's default, threads spin so long that training beside one other busy process is
+    # ten times slower than alone. If threads never spin, training on free cores is 25 % slower than
+    # with the default.
     if not openmp_is_set():
         os.environ["GOMP_SPINCOUNT"] = "6000"
     keep_freed_memory()
@@ -46,7 +47,7 @@ def prepare_process() -> None:
 
 
 def openmp_is_set() -> bool:
-    """Whether the environment sets how long OpenMP's threads spin before they sleep (libgomp)."""
+    """Whether an environment variable sets how long libgomp's threads spin before they sleep."""
     return not os.environ.keys().isdisjoint({"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"})
 
 

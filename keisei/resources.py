@@ -22,7 +22,7 @@ def shipped_configs() -> list[str]:
 
 
 def config_file(name: str) -> Path:
-    """Return the path of a shipped configuration's file. Raises ResourceError.
+    """Return the file of a shipped configuration. Raises ResourceError.
 
     ``name``: the configuration's name, with or without ``.toml``.
     """
@@ -38,8 +38,10 @@ def config_file(name: str) -> Path:
 
 
 def _folder(name: str, must_hold: str) -> Path:
-    """Return a folder's path: in the package's ``_data``, or in a checkout beside the package."""
+    """Return the folder ``name`` of an installed package (in ``_data``) or of a checkout."""
     for folder in (_PACKAGE / "_data" / name, _PACKAGE.parent / name):
         if (folder / must_hold).is_file():
             return folder
-    raise ResourceError(f"{name}/{must_hold} is neither in {_PACKAGE} nor beside it")
+    raise ResourceError(
+        f"{name}/{must_hold} is missing from the installation in {_PACKAGE}: install Keisei again"
+    )

@@ -20,23 +20,23 @@ from keisei.hint import did_you_mean
 
 ENV_PREFIX = "KEISEI_"
 RENAMED = {"ppo.declaration": "ppo.declaration_reward"}
-"""The new name of each renamed setting, by the old name. Both names have the same section."""
+"""Maps old names of settings to new names. Both names of a setting are in the same section."""
 
 _log = logging.getLogger(__name__)
 
 Tree = dict[str, Any]
-"""Settings by key. The value of a section's key is another tree."""
+"""Settings by key. For the key of a section, the value is another tree."""
 
 
 class SettingsError(ValueError):
-    """The settings cannot be used. Each line of the message has source, key, problem and value."""
+    """The settings cannot be used. The message names the source and the problem."""
 
 
 class Layer(NamedTuple):
     """The settings from one source."""
 
     source: str
-    """A file's path, ``environment`` or ``command line``, for error messages."""
+    """Name of the source in messages: a file's path, ``environment`` or ``command line``."""
     tree: Tree
 
     def origin(self, path: Sequence[str]) -> str:
@@ -51,8 +51,9 @@ class Layer(NamedTuple):
 def read_layers(
     settings: type[BaseSettings], paths: Sequence[str | Path], overrides: Mapping[str, Any]
 ) -> list[Layer]:
-    """Read all sources of ``settings``; later layers override earlier ones. Raises SettingsError.
+    """Read all sources of ``settings``. Return one layer for each source. Raises SettingsError.
 
+    The values of a later layer override the values of an earlier layer.
     ``overrides`` maps dotted keys (``"ppo.gamma"``) to values, or to texts that are parsed later.
     If a source contains an old name of a setting, a warning is logged.
     """
@@ -67,7 +68,7 @@ def read_layers(
 
 
 def with_new_names(tree: Tree) -> Tree:
-    """Return a copy of ``tree`` with new names in place of the old names of renamed settings.
+    """Return a copy of ``tree`` in which renamed settings have their new names.
 
     If ``tree`` contains both names of a setting, the old name stays. Validation then reports the
     old name as an unknown setting.
@@ -81,7 +82,7 @@ def with_new_names(tree: Tree) -> Tree:
 def warn_of_old_names(source: str, tree: Tree) -> None:
     """Log a warning for each setting that ``tree`` contains only under the old name."""
     for section, old, new in _old_names(tree):
-        text = "%s: %s.%s is an old name; it is read as %s.%s"
+        text = "%s: %s.%s is an old name; the new name is %s.%s"
         _log.warning(text, source, section, old, section, new)
 
 
@@ -96,7 +97,10 @@ def _old_names(tree: Tree) -> list[tuple[str, str, str]]:
 
 
 def merge(layers: Sequence[Layer]) -> Tree:
-    """Merge all layers into one tree. The last layer that contains a key gives the value."""
+    """Merge all layers into one tree.
+
+    If several layers contain a key, the value of the last of these layers is used.
+    """
     merged: Tree = {}
     for layer in layers:
         merged = _merge_trees(merged, layer.tree)
@@ -177,7 +181,7 @@ def _parse_json(text: str, wanted: str) -> Any:
 
 def _read_toml(path: Path) -> Tree:
     try:
-        # "utf-8-sig" skips a byte order mark, which programs on Windows may write.
+        # Some programs on Windows write a byte order mark; "utf-8-sig" skips this mark.
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise SettingsError(f"{path}: no such file or folder") from None
@@ -188,7 +192,7 @@ def _read_toml(path: Path) -> Tree:
 
 
 def _read_environment(settings: type[BaseSettings]) -> Tree:
-    """Read the environment. Refuse unknown names with our prefix, which pydantic would ignore."""
+    """Read the environment. Refuse unknown names with our prefix; pydantic would ignore them."""
     known = {
         f"{ENV_PREFIX}{name}__{key}".upper()
         for name, field in settings.model_fields.items()
@@ -206,7 +210,7 @@ def _read_environment(settings: type[BaseSettings]) -> Tree:
 
 
 def _nest(flat: Mapping[str, Any]) -> Tree:
-    """Turn a mapping with dotted keys into a tree that contains a tree for each section."""
+    """Turn a mapping with dotted keys into a tree with a subtree for each section."""
     tree: Tree = {}
     for key, value in flat.items():
         *sections, leaf = key.split(".")
@@ -226,7 +230,7 @@ def _merge_trees(low: Tree, high: Tree) -> Tree:
 
 
 def _has(tree: Any, path: Sequence[str]) -> bool:
-    """Whether ``tree`` contains a value under the keys ``path``, from the outermost key on."""
+    """Return whether ``tree`` has a value at ``path``, the keys from the outermost key on."""
     for part in path:
         if not isinstance(tree, dict) or part not in tree:
             return False

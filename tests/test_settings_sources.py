@@ -138,7 +138,7 @@ def test_an_old_name_is_read_from_every_source_with_one_warning_each(
     caplog.clear()
     assert Settings.load(file, {OLD: "0.7"}).ppo.declaration_reward == 0.7
     assert caplog.messages == [
-        f"{source}: {OLD} is an old name; it is read as {NEW}"
+        f"{source}: {OLD} is an old name; the new name is {NEW}"
         for source in (file, "environment", "command line")
     ]
     assert {record.levelname for record in caplog.records} == {"WARNING"}

@@ -1,4 +1,4 @@
-"""``keisei config``: print the settings that are in use, or their schema."""
+"""``keisei config``: print the settings from all sources, or their schema."""
 
 import argparse
 import json
@@ -21,9 +21,7 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     parser = subparsers.add_parser(
         "config", help="print the settings, or their schema", description=__doc__
     )
-    actions = parser.add_subparsers(
-        title="actions", dest="action", metavar="ACTION", required=True
-    )
+    actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
     title = "print all settings, from all sources, as TOML"
     show = actions.add_parser("show", help=title, description=f"{title}.")
     settings.add_config(show)
@@ -76,7 +74,7 @@ def _pairs(values: Any, sources: Any) -> Any:
 
 
 def _descriptions(settings: "type[BaseModel]") -> dict[str, Any]:
-    """Return the description of each setting, in dictionaries nested like the settings."""
+    """Return the descriptions of all settings, in dictionaries nested like the settings."""
     return {
         name: _descriptions(cast("type[BaseModel]", field.annotation))
         if _is_section(field)

@@ -3,7 +3,7 @@
 - 0: done, or stopped cleanly
 - 1: failed
 - 2: wrong usage or settings
-- 3: a problem of the machine: no free port, device or disk space; a lock; a damaged file
+- 3: a problem of the machine: a port in use, no device, a full disk, a locked run, a damaged file
 - 4: a sequential test decided against an agent
 - 130, 143: SIGINT or SIGTERM ended the command at once
 """
@@ -22,12 +22,12 @@ class UsageError(CommandError):
 
 
 class EnvironmentProblem(CommandError):
-    """The machine lacks something, such as a free port, a device, disk space or an intact file."""
+    """A problem of the machine: a port in use, no device, a full disk, a lock, a damaged file."""
 
     exit_code = 3
 
 
 def require(flag: str, got: object, good: bool, bound: str) -> None:
-    """Raise UsageError unless the flag's value is ``good``. ``bound`` names the allowed values."""
+    """Raise UsageError if ``good`` is False. ``bound`` names the allowed values of ``flag``."""
     if not good:
         raise UsageError(f"--{flag}: {bound} (got {got})")

@@ -1,4 +1,4 @@
-"""``keisei evaluate``: measure how strong a run or checkpoint is, against players and engines."""
+"""``keisei evaluate``: measure the strength of a run or checkpoint against players and engines."""
 
 import argparse
 import json
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 REJECTED = 4
 """Exit code when a sequential test has decided against the agent."""
 _KEPT = (
-    "If the first agent is a run, or a checkpoint in a run's folder, the games, the result and the "
-    "ratings are kept there: see keisei games and keisei ratings. If you interrupt the command, give "
-    "it again to continue."
+    "If the first agent is a run, or a checkpoint in a run's folder, the run's database stores the "
+    "games, the result and the ratings: see keisei games and keisei ratings. To continue such an "
+    "evaluation after an interruption, give the same command again."
 )
 
 
@@ -44,31 +44,34 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
         metavar="RUN|CHECKPOINT",
         type=Path,
         nargs="+",
-        help="directory of a checkpoint, or of a run: its newest valid checkpoint plays",
+        help="directory of a checkpoint or a run; of a run, the newest valid checkpoint plays",
     )
     parser.add_argument(
         "--opponent",
         action="append",
         metavar="PLAYER",
-        help="random, material, a run or checkpoint, an engine by its name in the first agent's "
-        "run.toml, or usi:PATH?nodes=N&OPTION=VALUE (see docs/guide/engines.md); give it again for "
-        "more opponents (default: random)",
+        help="random, material, a run, a checkpoint, the name of an engine in the first agent's "
+        "run.toml, or usi:PATH?nodes=N&OPTION=VALUE (see docs/guide/engines.md); repeat the flag "
+        "for more opponents (default: random)",
     )
     parser.add_argument(
         "--strategy",
         default="single",
         metavar="NAME",
-        help="single, gauntlet, round_robin, ladder, benchmark, or one that an installed package adds "
+        help="single, gauntlet, round_robin, ladder, benchmark, or a strategy of an installed package "
         "(default: single)",
     )
     parser.add_argument(
         "--sprt",
         metavar="ELO0,ELO1",
-        help="sequential test between these two Elo differences: a match ends when it is decided "
-        f"(write --sprt=-5,0 if the first is negative); exit code {REJECTED} if ELO0 is accepted",
+        help="sequential test between these two Elo differences: a match ends when the test decides; "
+        f"exit code {REJECTED} if ELO0 is accepted; for a negative ELO0 write --sprt=-5,0",
     )
     parser.add_argument(
-        "--openings", type=Path, metavar="FILE", help="file of openings (default: the shipped book)"
+        "--openings",
+        type=Path,
+        metavar="FILE",
+        help="file of openings (default: Keisei's own file)",
     )
     for rule in fields(MatchRules):
         _add_rule(parser, rule)
@@ -77,15 +80,15 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
         "--threads",
         type=whole,
         default=1,
-        help="threads of torch; more help only on idle cores (default: 1)",
+        help="number of torch's threads; more than 1 helps only on idle cores (default: 1)",
     )
     parser.add_argument(
         "--concurrency",
         type=whole,
         default=2,
-        help="games at once where an engine plays, one process each (default: 2)",
+        help="number of games at once against an engine, each with its own engine process (default: 2)",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def _add_rule(parser: argparse.ArgumentParser, rule: "Field[Any]") -> None:
@@ -121,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
             result, errors = anyio.run(partial(_play, args, spec, archive))
     except KeyboardInterrupt:
         if archive:
-            print("keisei: interrupted; give the same command again to go on", file=sys.stderr)
+            print("keisei: interrupted; give the same command again to continue", file=sys.stderr)
         raise
     if result or args.json:
         report = {
@@ -169,9 +172,10 @@ def _spec(args: argparse.Namespace, **more: Any) -> "EvaluationSpec":
 
 
 def _resolve(args: argparse.Namespace) -> tuple["EvaluationSpec", Path | None]:
-    """Return the spec and the folder of the run that stores the games, or None for no such run.
+    """Return the spec, and the folder of the run that stores the games (None: no run stores them).
 
-    In the spec, checkpoints replace runs. Raises CheckpointError, RunError, UsageError.
+    In the spec, each run is replaced by its newest valid checkpoint. Raises CheckpointError,
+    RunError, UsageError.
     """
     from keisei.evaluation.openings import load_openings
     from keisei.store.directory import trained_with
@@ -197,7 +201,7 @@ def _resolve(args: argparse.Namespace) -> tuple["EvaluationSpec", Path | None]:
 
 
 def _begin(run: Path, spec: "EvaluationSpec") -> "Archive":
-    """Begin an evaluation in the run's database, or continue the same interrupted evaluation."""
+    """Begin the evaluation in the run's database, or continue it after an interruption."""
     from keisei.play.archive import Archive
 
     archive = Archive.begin(run, spec)
@@ -233,7 +237,7 @@ def _opponent(text: str, engines: Mapping[str, str]) -> str:
     if not Path(text).exists():
         known = [*LOCAL, *engines]
         hint = did_you_mean(text, known) or (
-            f"; it may be {', '.join(known)}, a run, a checkpoint or usi:PATH?nodes=500"
+            f"; allowed are {', '.join(known)}, a run, a checkpoint or usi:PATH?nodes=500"
         )
         raise UsageError(f"--opponent: {text}: no such file or folder{hint}")
     return _checkpoint(text)
@@ -242,7 +246,7 @@ def _opponent(text: str, engines: Mapping[str, str]) -> str:
 async def _play(
     args: argparse.Namespace, spec: "EvaluationSpec", archive: "Archive | None"
 ) -> tuple[dict[str, Any], list[Exception]]:
-    """Return the result of the played games, and the errors. The first error ended the games."""
+    """Return the result of the played games, and the errors of the games and of storing them."""
     from keisei.play.arena import local_arena
     from keisei.play.evaluation import play_to_the_end
     from keisei.play.tournament import Tournament
@@ -292,5 +296,5 @@ def _warn(text: str) -> None:
 
 def _device(text: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", text):
-        raise argparse.ArgumentTypeError(f"auto, cpu, cuda or cuda:N (got {text!r})")
+        raise argparse.ArgumentTypeError(f"must be auto, cpu, cuda or cuda:N (got {text!r})")
     return text

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def matches_of(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the matches in an evaluation's result. The result of a single match is that match."""
+    """Return the matches of an evaluation's result. With one match, the result is the match."""
     matches: list[dict[str, Any]] = result.get("matches", [result])
     return matches
 
@@ -73,7 +73,7 @@ def _describe(match: dict[str, Any], spec: "EvaluationSpec") -> list[str]:
         )
         faults = [f"{kind} {count}" for kind, count in match["faults"].items() if count]
         if faults:
-            lines.append(f"  faults of the engine, games replayed: {', '.join(faults)}")
+            lines.append(f"  failures of the engine (games played again): {', '.join(faults)}")
     return lines
 
 

@@ -40,16 +40,18 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     )
     which = export.add_mutually_exclusive_group()
     which.add_argument(
-        "--evaluation", metavar="ID", help="write only the games of this evaluation (default: all)"
+        "--evaluation",
+        metavar="ID",
+        help="write only the games of this evaluation (default: all evaluations)",
     )
     which.add_argument(
-        "--self-play", action="store_true", help="write recorded games of the training instead"
+        "--self-play", action="store_true", help="write the recorded self-play games instead"
     )
     export.add_argument(
         "--out",
         metavar="DIR",
         type=Path,
-        help="folder for the files; without it usi goes to stdout",
+        help="folder for the files; without --out, usi goes to stdout",
     )
 
 
@@ -60,7 +62,9 @@ def run(args: argparse.Namespace) -> int:
     from keisei.store.directory import check_is_run
 
     if args.out is None and args.format != "usi":
-        raise UsageError(f"--out: name a folder; the format {args.format} has one file per game")
+        raise UsageError(
+            f"--out: a folder is missing; the format {args.format} has one file per game"
+        )
     with process.problems():
         check_is_run(args.run)
         reader = RunReader(args.run)
@@ -71,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
             count = _write(games, args.format, args.out)
         except RecordError as error:
             raise CommandError(str(error)) from error
-        except BrokenPipeError:  # the reader of stdout has gone, for example `head`
+        except BrokenPipeError:  # the program that read stdout has ended, for example `head`
             drop_output(sys.stdout)
             return 0
     if args.out is not None or not count:

@@ -1,4 +1,4 @@
-"""The entry point ``keisei``: run a subcommand; print an error as a line and set an exit code."""
+"""The entry point ``keisei``: run a subcommand, print its error, return its exit code."""
 
 import argparse
 import importlib.metadata
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         streams.drop_output(sys.stdout)
         print(f"keisei: {error}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:  # the reader of stdout has gone, for example `head`
+    except BrokenPipeError:  # the program that read stdout has ended, for example `head`
         streams.drop_output(sys.stdout)
         return 0
     return code

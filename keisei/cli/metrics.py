@@ -31,7 +31,7 @@ _TABLE_KEYS = (
 _ALWAYS = ("step", "iteration", "time")
 
 Row = dict[str, Any]
-"""``step``, ``iteration``, ``time`` (seconds since 1970) and metrics. A metric may be NaN."""
+"""``step``, ``iteration``, ``time`` (seconds since 1970) and metrics. A metric can be NaN."""
 
 
 def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
@@ -40,12 +40,12 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
         "metrics", help="print the metrics of a run", description=__doc__
     )
     parser.add_argument(
-        "run", metavar="RUN", type=Path, help="directory of the run, which may be training"
+        "run", metavar="RUN", type=Path, help="directory of a run, which may still be training"
     )
     parser.add_argument(
         "--keys",
         metavar="NAME,NAME",
-        help="metrics to print (default: all; in the table, the most important ones)",
+        help="metrics to print (default: the most important ones in the table, otherwise all)",
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="print every iteration, as CSV")
@@ -96,7 +96,7 @@ def _chosen(text: str | None, known: list[str]) -> list[str]:
 
 
 def _rows(reader: "RunReader", keys: "Sequence[str]") -> list[Row]:
-    """Return all iterations that have a value of at least one of the metrics, oldest first."""
+    """Return all iterations that have a value for at least one of ``keys``, oldest first."""
     by_iteration: dict[int, Row] = {}
     for key in keys:  # all series at once would need much more memory
         series = reader.metrics([key], max_points=sys.maxsize)["series"][key]

@@ -28,7 +28,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**options, description=text, allow_abbrev=False)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Refuse unknown arguments here, because only a subcommand's parser knows similar flags."""
+        """Refuse unknown arguments here: only the subcommand's parser can suggest similar flags."""
         known, unknown = super().parse_known_args(args, namespace)
         if unknown:
             settings = bool(self.get_default("takes_settings"))

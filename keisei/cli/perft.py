@@ -1,4 +1,4 @@
-"""``keisei perft``: count legal move sequences, in order to check the move generator."""
+"""``keisei perft``: count sequences of legal moves, in order to check the move generator."""
 
 import argparse
 from typing import TYPE_CHECKING, Any
@@ -12,18 +12,20 @@ if TYPE_CHECKING:
 
 def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     """Add ``keisei perft``."""
-    parser = subparsers.add_parser("perft", help="count legal move sequences", description=__doc__)
+    parser = subparsers.add_parser(
+        "perft", help="count sequences of legal moves", description=__doc__
+    )
     parser.add_argument("depth", metavar="DEPTH", type=whole, help="number of moves in a sequence")
     parser.add_argument(
         "--sfen", default="startpos", help="start position, as an SFEN (default: %(default)s)"
     )
     parser.add_argument(
-        "--divide", action="store_true", help="print the count of each first move too"
+        "--divide", action="store_true", help="also print the number for each first move"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the count. With ``--divide``, print a line for each first move before the count."""
+    """Print the number of sequences; with ``--divide``, first a number for each first move."""
     from keisei.shogi import Position, SfenError
 
     if args.depth < 0:

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 LOG_FILE = "keisei.log"
 LEAVE_SECONDS = 25.0
-"""Longest time of a stop in seconds, less than the 30 that service managers usually allow."""
+"""Longest time of a stop in seconds. Service managers usually allow 30 seconds."""
 
 ECHO_SECONDS = 0.5
 """Seconds during which a repetition of the first signal is ignored.
 
-The program ``timeout`` sends a signal to the command, and then again to the process group."""
+The program ``timeout`` sends its signal twice: to the command and to the process group."""
 
 
 def keep_kernels() -> None:
@@ -79,7 +79,7 @@ def report_failure(failure: "TrainingFailed", log_file: Path) -> None:
 
 @contextmanager
 def problems() -> Iterator[None]:
-    """Turn a known error of the block into a CommandError, which has a message and exit code."""
+    """Turn a known error of the block into a CommandError, which has an exit code."""
     try:
         yield
     except (ValueError, RuntimeError, OSError) as error:
@@ -139,8 +139,7 @@ async def stopped_by_signal(stop: Callable[[], None]) -> AsyncIterator[None]:
 def leave_in_time() -> None:
     """If the process has not ended after ``LEAVE_SECONDS``, print all stacks and exit with code 1.
 
-    A thread of C code counts the seconds. So the exit also works if a Python thread never releases
-    the GIL.
+    A C thread counts the seconds, so the exit works even if a Python thread never releases the GIL.
     """
     faulthandler.dump_traceback_later(LEAVE_SECONDS, exit=True)
 
@@ -158,24 +157,24 @@ async def _stop_at_first(stop: Callable[[], None], *, task_status: "TaskStatus[N
     with anyio.open_signal_receiver(*stopping_signals()) as signals:
         task_status.started()
         number = await anext(signals)
-    force_at_next(number)  # sets signal handlers, because the event loop may hang
+    force_at_next(number)  # uses signal handlers, because the event loop may hang
     leave_in_time()
-    stop()  # first, because the print would wait if stderr were a full pipe
-    print("stopping; send the signal once more to force the end", file=sys.stderr)
+    stop()  # before the print, which waits if stderr is a full pipe
+    print("stopping; send the signal again to end at once", file=sys.stderr)
 
 
 def stopping_signals() -> tuple[signal.Signals, ...]:
     """Return the signals that stop a command cleanly.
 
-    A terminal that closes sends SIGHUP. If ``nohup`` made the process ignore SIGHUP, this signal
-    stops nothing.
+    A terminal that closes sends SIGHUP. If ``nohup`` made the process ignore SIGHUP, SIGHUP is
+    not returned.
     """
     hangup = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
     return (signal.SIGINT, signal.SIGTERM, *hangup)
 
 
 def force_at_next(first: int) -> None:
-    """Make the next signal print all stacks and end the process. Signal ``first`` came just now."""
+    """Make the next signal print all stacks and end the process. Signal ``first`` has just come."""
     arrived = time.monotonic()
 
     def force(number: int, frame: FrameType | None) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from keisei.config import Settings
 
 PLAIN_SECONDS = 10
-"""Least number of seconds between two text lines of metrics. More lines would flood stderr."""
+"""Smallest number of seconds between two text lines of metrics. More lines would flood stderr."""
 
 HURRY_SECONDS = 2
 """Longest time in seconds for which a stop waits for the reader of a full pipe."""
@@ -42,8 +42,8 @@ _WORDS = {
 class ProgressTable:
     """A sink that prints a run's events, as JSON on stdout or as text on stderr.
 
-    The sink prints in a thread, so that training goes on while stdout or stderr is a full pipe that
-    nobody reads.
+    The sink prints in a thread, so that training goes on even if stdout or stderr is a full pipe
+    without a reader.
     """
 
     name = "progress"
@@ -59,9 +59,9 @@ class ProgressTable:
 
         ``settings`` returns the run's settings. This function is called only when the run is open,
         because a resumed run has its own settings. ``on_broken_pipe`` is called on the event loop
-        when the pipe's reader has gone, for example ``head``. After that no more events are
-        printed. If the disk is full, no more events are printed either, but ``on_broken_pipe`` is
-        not called.
+        when the program that read the pipe has ended, for example ``head``. After that, no more
+        events are printed. If the disk is full, no more events are printed either, but
+        ``on_broken_pipe`` is not called.
         """
         self._stream = sys.stdout if as_json else sys.stderr
         self._on_broken_pipe = on_broken_pipe
@@ -69,10 +69,10 @@ class ProgressTable:
         self._give_up = math.inf
         self._view = _view(settings, as_json=as_json)
         self.lost: OutputLost | None = None
-        """The error because of which events are no longer printed; None without such an error."""
+        """The error that ended the printing of events; None if there was no such error."""
 
     def hurry(self) -> None:
-        """Limit the wait for a full pipe to ``HURRY_SECONDS`` from now. Call this at a stop."""
+        """When a stop begins, limit the wait for a full pipe to ``HURRY_SECONDS`` from now."""
         self._give_up = time.monotonic() + HURRY_SECONDS
 
     async def write(self, events: Sequence[Event]) -> None:
@@ -100,7 +100,7 @@ class ProgressTable:
         for event in events:
             if event.topic != "board":
                 while not room.poll(200):  # milliseconds
-                    from_thread.check_cancelled()  # raises when the run gives up the wait
+                    from_thread.check_cancelled()  # raises if the run no longer waits
                     if time.monotonic() > self._give_up:
                         return
                 self._view.show(event)
@@ -130,7 +130,7 @@ class _Json:
 
 
 class _Share:
-    """The finished share of a run, by the nearer limit of the two (steps and minutes)."""
+    """The finished share of a run: of its steps or its minutes, the larger share."""
 
     def __init__(self, settings: "Callable[[], Settings]") -> None:
         self._settings = settings
@@ -153,7 +153,7 @@ def _speed(values: dict[str, float]) -> str:
 
 
 def _figures(values: dict[str, float]) -> list[str]:
-    """Return the figures of an iteration as texts, without figures that are not known yet."""
+    """Return an iteration's numbers as texts, without the numbers that are not known yet."""
     known = ((name, values.get(key, math.nan), form) for name, key, form in _SHOWN)
     return [f"{name} {form.format(value)}" for name, value, form in known if math.isfinite(value)]
 
@@ -165,7 +165,7 @@ def _notice(event: Event) -> str | None:
 
 
 def _describe(event: Event) -> str | None:
-    """Describe an event in words, or return None for an event that needs no notice."""
+    """Describe an event in words, or return None for an event that is not printed."""
     match event:
         case Failed():
             return f"failed: {event.type}: {event.message}"
@@ -191,7 +191,7 @@ class _Lines:
         """Do nothing, because there is nothing to release."""
 
     def show(self, event: Event) -> None:
-        """Print the event. Skip an iteration that ends too soon after the printed one."""
+        """Print the event. Skip an iteration less than ``PLAIN_SECONDS`` after a printed one."""
         text = _notice(event)
         if isinstance(event, Iteration):
             share = self._progress.at(event)
@@ -207,7 +207,7 @@ class _Lines:
 
 
 class _Panel:
-    """Shows a bar and the newest figures on a terminal. Notices scroll above the bar."""
+    """Shows a progress bar and the newest numbers. Notices scroll above the bar."""
 
     def __init__(self, settings: "Callable[[], Settings]") -> None:
         from rich.console import Console
@@ -226,11 +226,11 @@ class _Panel:
         )
 
     def close(self) -> None:
-        """Stop refreshing the panel. The last figures stay on the screen."""
+        """Stop refreshing the panel. The last numbers stay on the screen."""
         self._live.stop()
 
     def show(self, event: Event) -> None:
-        """Print the event as a notice. Store an iteration's figures for the next refresh."""
+        """Print the event as a notice. Store an iteration's numbers for the next refresh."""
         self._live.start()  # does nothing after the first call
         text = _notice(event)
         if text:

@@ -24,7 +24,7 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     group = parser.add_argument_group("server")
     group.add_argument("--host", metavar="HOST", help="address to listen on (server.host)")
     group.add_argument(
-        "--port", metavar="PORT", help="port to listen on, 0 for any free one (server.port)"
+        "--port", metavar="PORT", help="port to listen on; 0 = any free port (server.port)"
     )
 
 
@@ -44,8 +44,8 @@ def _bind_and_serve(chosen: "Settings", args: argparse.Namespace) -> int:
     from keisei.server.serve import bind
 
     check_host(chosen.server)
-    # Bind the port before the run is made. Otherwise a port that is in use would leave an empty run
-    # behind, and a browser that connects during the start would be refused.
+    # Bind the port before the run is made. So no empty run is left behind if the port is in use,
+    # and a browser that connects during the start is not refused.
     with bind(chosen.server.host, chosen.server.port) as sock:
         return anyio.run(_serve, chosen, args, sock)
 
@@ -64,7 +64,7 @@ async def _serve(chosen: "Settings", args: argparse.Namespace, sock: socket.sock
         resume=args.resume,
         init=args.init,
         # Under torchrun, serving ends when training ends. Otherwise the other ranks would keep
-        # their GPUs until the server ends, and torchrun would wait for a rank that hangs.
+        # their GPUs until the server ends. If a rank hangs, torchrun would wait just as long.
         keep_serving=torchrun.ranks() == 1,
         leave_compile=torchrun.ranks() == 1,
         sinks=[LogSink(), progress],
@@ -91,7 +91,7 @@ async def _serve(chosen: "Settings", args: argparse.Namespace, sock: socket.sock
 
 
 async def _until_stopped(keisei: "Keisei", sock: socket.socket) -> None:
-    """Serve until training ends. If the server fails, raise an alert and train without a server."""
+    """Serve until the run ends. If the server fails, raise an alert and train without a server."""
     import anyio
 
     from keisei.feed.supervise import supervise

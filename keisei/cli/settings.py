@@ -40,14 +40,14 @@ def take_overrides(argv: Sequence[str]) -> tuple[list[str], dict[str, object]]:
 def add_config(parser: argparse.ArgumentParser) -> None:
     """Add the flags that choose settings."""
     group = parser.add_argument_group(
-        "settings", "--section.key VALUE sets any setting; `keisei config show` lists all of them."
+        "settings", "--section.key VALUE sets any setting; `keisei config show` lists all settings."
     )
     group.add_argument(
         "--config",
         action="append",
         metavar="FILE",
-        help="TOML file, or the name of a shipped one (quickstart, base, h100); may be repeated, "
-        "and later files override earlier ones (default: the built-in values, which are quickstart's)",
+        help="TOML file, or the name of a shipped file (quickstart, base, h100); repeat the flag for "
+        "more files; later files override earlier files (default: the built-in values = quickstart)",
     )
     group.add_argument("--device", metavar="NAME", help="device: auto, cpu, cuda or cuda:N")
     parser.set_defaults(takes_settings=True)
@@ -57,11 +57,11 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     """Add the flags that choose the run."""
     group = parser.add_argument_group("run")
     group.add_argument(
-        "--run", metavar="DIR", type=Path, help="directory of the run (default: a new one in runs/)"
+        "--run", metavar="DIR", type=Path, help="directory of the run (default: new, in runs/)"
     )
     start = group.add_mutually_exclusive_group()
     start.add_argument(
-        "--resume", action="store_true", help="continue the run in --run, or the newest one"
+        "--resume", action="store_true", help="continue the run in --run, or the newest run"
     )
     start.add_argument(
         "--init",
@@ -100,7 +100,7 @@ def from_layers(layers: "list[Layer]") -> "Settings":
 
 
 def check_run(args: argparse.Namespace, chosen: "Settings") -> None:
-    """Check that --resume has a run and --init has weights, before the slow import of torch.
+    """Check that --resume finds a run and --init finds weights, before the slow import of torch.
 
     Raises RunError, CheckpointError.
     """
@@ -141,13 +141,13 @@ def whole(text: str) -> int:
 def near_flag(word: str, flags: Iterable[str], *, settings: bool) -> str:
     """Return a hint such as ``, did you mean --port?`` for ``word``; "" if no flag is similar.
 
-    ``flags`` are the flags of the command. With ``settings`` the hint may also name a setting. For
-    example, the hint for ``--gamma`` is ``--ppo.gamma``.
+    ``flags`` are the flags of the command. If ``settings`` is True, the hint can also name a
+    setting: for example, the hint for ``--gamma`` is ``--ppo.gamma``.
     """
     # The keys have no dashes, because leading dashes would make all flags similar.
     flag_of = {flag.lstrip("-"): flag for flag in flags}
     setting_of = _settings_by_key() if settings else {}
-    name = word.lstrip("-").partition("=")[0][:100]  # longer names take too long
+    name = word.lstrip("-").partition("=")[0][:100]  # the search takes too long for longer names
     key = name.replace("-", "_")
     if key in setting_of:
         meant = setting_of[key]
@@ -161,7 +161,7 @@ def near_flag(word: str, flags: Iterable[str], *, settings: bool) -> str:
 
 
 def _settings_by_key() -> dict[str, str]:
-    """Return the flags by key, such as ``--run.steps or --schedule.steps`` for ``steps``."""
+    """Return each key's flags, such as ``--run.steps or --schedule.steps`` for ``steps``."""
     from keisei.config import Settings
 
     found: dict[str, list[str]] = {}

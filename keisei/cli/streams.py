@@ -1,4 +1,4 @@
-"""Make the standard streams safe, for example if they are closed or full or have no reader."""
+"""Make the standard streams safe to use even if they are closed, full or without a reader."""
 
 import io
 import os
@@ -16,7 +16,7 @@ def set_up() -> None:
     """Make the standard streams safe to use. Call this first in a process.
 
     - If a descriptor from 0 to 2 is closed, it is opened on the null device. Otherwise the next
-      opened file, such as a database, would get this number, and a library could print into the
+      opened file, such as a database, would get this descriptor, and a library could print into the
       file.
     - If standard output is closed or full, writing to standard output raises OutputLost. If
       standard output is a pipe without a reader, writing raises BrokenPipeError, as usual.
@@ -53,7 +53,7 @@ def announce(text: str) -> None:
 
 
 def _text(raw: io.FileIO, before: TextIO | None) -> TextIO:
-    """Return a text stream over ``raw``, in the encoding of ``before`` or, if None, in UTF-8."""
+    """Return a text stream over ``raw`` in the encoding of ``before`` (if None, UTF-8)."""
     return io.TextIOWrapper(
         io.BufferedWriter(raw),
         encoding=before.encoding if before else "utf-8",

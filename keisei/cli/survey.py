@@ -68,7 +68,7 @@ def _total(files: "list[Surveyed]") -> dict[str, int]:
 
 
 def _print_table(surveyed: "Iterable[Surveyed]") -> None:
-    """Print a line for each file and below it a line for each game; at the end print totals."""
+    """Print a line for each file, below this line a line for each game, and then the totals."""
     from keisei.records.text import printable
 
     print(f"{'format':<7}{'encoding':<10}{'games':>6}{'refused':>9}  file")
@@ -86,7 +86,7 @@ def _print_table(surveyed: "Iterable[Surveyed]") -> None:
     total = _total(files)
     print(
         f"{total['files']:,} files, {total['not_read']:,} of them not read; {total['games']:,} games "
-        f"with {total['plies']:,} plies, {total['refused']:,} refused"
+        f"with {total['plies']:,} plies; refused games: {total['refused']:,}"
     )
 
 

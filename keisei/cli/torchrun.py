@@ -14,7 +14,7 @@ def ranks() -> int:
 
 
 def lead(command: Callable[[], int]) -> int:
-    """Run a training command. With several ranks, rank 0 runs it and the other ranks follow rank 0.
+    """Run a training command. With several ranks, rank 0 runs it and the other ranks follow.
 
     Return the exit code. With several ranks, raises CommandError if a rank fails or training
     diverges.

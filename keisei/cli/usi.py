@@ -32,7 +32,7 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
         "agent",
         metavar="RUN|CHECKPOINT",
         type=Path,
-        help="directory; a run plays with its newest valid checkpoint",
+        help="directory of a checkpoint or a run; of a run, the newest valid checkpoint plays",
     )
 
 
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _leave(number: int, frame: "FrameType | None") -> None:
-    """End the process at once. Nothing must be saved, and an import could swallow an exception."""
+    """End the process at once. There is nothing to save, and an import can swallow an exception."""
     os._exit(0)
 
 
@@ -90,7 +90,7 @@ def _load(agent: Path, device: str, threads: int) -> "_Player":
 
 
 class _Player:
-    """A loaded player. To assess a position, the player also uses the moves before."""
+    """A loaded player. To assess a position, the player also uses the earlier moves."""
 
     def __init__(self, player: "players.Player") -> None:
         self._player = player

@@ -37,17 +37,24 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
         "warmup", help="train on game records, as a start for self-play", description=__doc__
     )
     parser.add_argument(
-        "games", metavar="GAMES", type=Path, nargs="+", help="KIF, KI2, CSA, USI: files or folders"
+        "games",
+        metavar="GAMES",
+        type=Path,
+        nargs="+",
+        help="KIF, KI2, CSA or USI files, or folders",
     )
     settings.add_config(parser)
     parser.add_argument(
         "--run",
         metavar="DIR",
         type=Path,
-        help="directory to save the result in (default: runs/warmup/...)",
+        help="directory for the result (default: runs/warmup/...)",
     )
     parser.add_argument(
-        "--epochs", type=settings.whole, default=10, help="passes over the games (default: 10)"
+        "--epochs",
+        type=settings.whole,
+        default=10,
+        help="number of passes over the games (default: 10)",
     )
     parser.add_argument(
         "--minutes",
@@ -59,18 +66,19 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
         "--held-out",
         type=float,
         default=0.1,
-        help="share of the games to test on and not learn from (default: 0.1)",
+        help="share of the games that only test the network (default: 0.1)",
     )
     parser.add_argument(
         "--positions", type=settings.whole, default=1_000_000,
-        help="learn from this many at most, drawn from all games (default: 1000000; 414 bytes each)",
+        help="largest number of positions to learn from, chosen at random (default: 1000000; "
+        "a position takes 414 bytes)",
     )  # fmt: skip
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="only list the files and games, and why any were refused",
+        help="only list the files and games; a refused game is listed with the reason",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -154,7 +162,7 @@ def _share_with_result(positions: "Positions") -> float:
 
 
 def _read(paths: list[Path]) -> tuple[list["GameRecord"], int]:
-    """Return the games at ``paths`` and the number of unusable games. List the unusable games."""
+    """Return the games in ``paths`` and the number of unusable games. Print the unusable games."""
     from keisei.records import RecordError, read_games, record_files
 
     games: list[GameRecord] = []
@@ -175,12 +183,12 @@ def _read(paths: list[Path]) -> tuple[list["GameRecord"], int]:
             _print_line(f"read {number:,} of {len(files):,} files, {len(games):,} games")
     if not games:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise UsageError(f"{problems[0]}{more}" if problems else f"{files[0]}: no game in it")
+        raise UsageError(f"{problems[0]}{more}" if problems else f"{files[0]}: contains no game")
     for problem in problems[:SKIPS_SHOWN]:
         print(f"keisei: skipped: {problem}", file=sys.stderr)
     if len(problems) > SKIPS_SHOWN:
         others = len(problems) - SKIPS_SHOWN
-        print(f"keisei: skipped: {others} more; --dry-run lists them all", file=sys.stderr)
+        print(f"keisei: skipped: {others} more; --dry-run lists all of them", file=sys.stderr)
     return games, len(problems)
 
 
@@ -191,7 +199,7 @@ def _learn(
     directory: Any,
     stop: threading.Event,
 ) -> dict[str, Any]:
-    """Train for all epochs, or until the time ends or a signal comes. Save the best weights."""
+    """Train until the last epoch, the time limit or a signal. Save the best weights."""
     import torch
 
     from keisei.nets.policy import resolve_dtype
@@ -254,7 +262,7 @@ def _print_examination(found: "Examination") -> None:
 
 
 class _Progress:
-    """Prints a line every ``PLAIN_SECONDS`` with means of the minibatches since the last line."""
+    """Prints a line every ``PLAIN_SECONDS``: means over the minibatches since the last line."""
 
     def __init__(self, positions: int, minibatches: int, epochs: int) -> None:
         """One epoch has ``minibatches`` minibatches, with ``positions`` positions altogether."""
@@ -267,7 +275,7 @@ class _Progress:
         self._sums: Tensor | None = None
 
     def show(self, done: int, means: "Tensor") -> None:
-        """Count minibatch number ``done``. ``means`` are this minibatch's means, from ``teach``."""
+        """Add minibatch number ``done``. ``means`` are this minibatch's means, from ``teach``."""
         self._sums = means if self._sums is None else self._sums + means
         seconds = time.monotonic() - self._since
         if seconds < PLAIN_SECONDS:
@@ -293,7 +301,7 @@ def _next(args: argparse.Namespace, report: dict[str, Any]) -> str:
 
 
 def _text(report: dict[str, Any], command: str) -> str:
-    """Return the report as text. Its last line suggests ``command`` as the next command."""
+    """Return the report as text. The last line suggests ``command`` as the next command."""
     best, fresh = report["best"], report["epochs"][0]
     value = "unknown" if best["loss_value"] is None else f"{best['loss_value']:.3f}"
     games, positions = report["games"]["learned"], report["positions"]["learned"]
@@ -310,14 +318,14 @@ def _text(report: dict[str, Any], command: str) -> str:
 
 @contextmanager
 def _stopped_by_signal() -> Iterator[threading.Event]:
-    """Yield an event. The first stop signal sets it; the next signal ends the process at once."""
+    """Yield an event, which the first stop signal sets. The next signal ends the process."""
     stop = threading.Event()
     before = {number: signal.getsignal(number) for number in process.stopping_signals()}
 
     def request_stop(number: int, frame: FrameType | None) -> None:
         process.force_at_next(number)
         stop.set()
-        print("stopping; send the signal once more to force the end", file=sys.stderr)
+        print("stopping; send the signal again to end at once", file=sys.stderr)
 
     for number in before:
         signal.signal(number, request_stop)

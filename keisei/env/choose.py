@@ -50,11 +50,11 @@ def material_actions(games: NDArray[Any], rng: NDArray[np.uint64]) -> NDArray[np
 
     If a move leaves the opponent without a legal move, the player makes that move. Otherwise, the
     player captures the piece of the highest value. The values are P 1, L 3, N 3, S 4, G 5, B 8,
-    R 9, +B 11, +R 13, and 4 for each of +P, +L, +N and +S. If the player cannot capture, it makes
-    any legal move. If several moves are equally good, the player chooses one of them at random.
+    R 9, +B 11, +R 13, and 4 for each of +P, +L, +N and +S. If the player cannot capture, all
+    legal moves are equally good. The player chooses at random among equally good moves.
 
     Args:
-        games: records of the M games, GAME[M].
+        games: records of M games, ``keisei.shogi.kernels.GAME``[M].
         rng: uint64[1], the state of the random generator; the call advances it.
 
     Raises:

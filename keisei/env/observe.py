@@ -51,7 +51,7 @@ def observe_sfen(sfen: str, max_ply: int, *, ply: int | None = None, earlier: in
         kernels.NO_RULE, max_ply,
     )  # fmt: skip
     # A record that was read from an SFEN has no history and its ply is 0. So the kernel wrote 0 to
-    # both of these columns.
+    # EARLIER_COLUMN and PLY_COLUMN.
     observation[0, EARLIER_COLUMN] = earlier
     observation[0, PLY_COLUMN] = ply_byte(np.array(number - 1 if ply is None else ply), max_ply)
     return observation, mask

@@ -60,8 +60,8 @@ class VectorEnv:
 
     A game ends by the rules of shogi, or is truncated at ``max_ply``. As soon as the side to move
     can win by declaration, the game ends with this win. A declaration that would only give a draw
-    (24-point rule) is never made. The same ``seed`` and the same actions give the same results;
-    the number of threads does not change them.
+    (24-point rule) is never made. The results depend on ``seed`` and the actions, but not on
+    the number of threads.
 
     Args:
         games: the number of games, N.
@@ -101,7 +101,10 @@ class VectorEnv:
         reset_pool: int = 2048,
     ) -> None:
         if games < 1 or not 1 <= max_ply <= 32767 or threads < 1:
-            raise ValueError(f"games={games}, max_ply={max_ply}, threads={threads}: out of range")
+            raise ValueError(
+                f"games={games}, max_ply={max_ply}, threads={threads}: out of range "
+                "(max_ply: 1 to 32767, the others: 1 or more)"
+            )
         if declaration not in RULES:
             raise ValueError(f"declaration is {declaration!r}, not one of {', '.join(RULES)}")
         self.max_ply = max_ply
@@ -128,7 +131,7 @@ class VectorEnv:
         self.games = np.zeros(n, GAME)
         self._starts = np.zeros(n, GAME)
         # The kernel reads the tags of even plies and the tags of odd plies in blocks of 64. If the
-        # last block were shorter, the kernel would read memory behind the array.
+        # last block were shorter, the kernel would read beyond the end of the array.
         blocks = -(-(self.max_ply // 2 + 1) // 64)
         self._tags = np.zeros((n, 2, blocks * 64), np.uint16)
         self._keys = np.zeros((n, self.max_ply + 1), np.uint64)
@@ -148,7 +151,7 @@ class VectorEnv:
 
     @property
     def reset_share(self) -> float:
-        """Probability that a new game starts from the reset pool. It can be set at any time."""
+        """Probability that a new game starts from the reset pool; can be set at any time."""
         return float(self._share[0])
 
     @reset_share.setter
@@ -211,15 +214,15 @@ class VectorEnv:
     def seat(self, i: int, opponent: int) -> None:
         """Let a frozen opponent play one side of game ``i``, which has just begun.
 
-        ``opponent`` is the opponent's number (from 1) if the opponent plays white, and the negative
-        of this number if the opponent plays black. The next game in row ``i`` has the same start
+        ``opponent`` is the opponent's number (1 or more) if the opponent plays white, and minus
+        this number if the opponent plays black. The next game in row ``i`` has the same start
         position, and the opponent plays the other side.
         """
         self.games[i]["opponent"] = self._starts[i]["opponent"] = opponent
         self._starts[i]["again"] = 1
 
     def _step(self, moves: NDArray[np.int64]) -> StepResult:
-        """Make the moves without a check that they are legal. A negative action makes no move."""
+        """Make the moves, but do not check that they are legal. A negative action makes no move."""
         r = self._result
 
         def work(lo: int, hi: int) -> None:
@@ -234,7 +237,7 @@ class VectorEnv:
         return r
 
     def _run(self, work: Callable[[int, int], None]) -> None:
-        """Run ``work(lo, hi)`` on all games, a part in each thread; return after the last part."""
+        """Call ``work(lo, hi)`` for all games, split over the threads, and wait for all calls."""
         if self._threads is None:
             work(0, len(self))
         else:
@@ -266,7 +269,7 @@ class VectorEnv:
             self._pool[field] = 0
 
     def stagger(self) -> None:
-        """Advance each game to a random ply by random moves, so that not all games end together.
+        """Advance each game to a random ply by random moves, so that not all games end at once.
 
         The random ply is uniform in 0..max_ply // 2. If a game ends before its random ply, the new
         game that replaces the ended game advances to the same ply.
@@ -277,7 +280,7 @@ class VectorEnv:
         self._play_random(plies, rng.integers(0, 2**63, 1).astype(np.uint64))
 
     def _play_random(self, plies: NDArray[np.int64], rng: NDArray[np.uint64]) -> None:
-        """Make random moves until each game i has ``plies[i]`` plies; replace finished games."""
+        """Make random moves until each game i is at ply ``plies[i]``; replace finished games."""
         while (waiting := self.games["ply"] < plies).any():
             moves = random_actions(self.mask, rng).astype(np.int64)
             moves[~waiting] = -1
@@ -300,7 +303,7 @@ class VectorEnv:
         return {name: _plain(array).copy() for name, array in self._state().items()}
 
     def load_state(self, state: dict[str, NDArray[Any]]) -> None:
-        """Restore a state that the method ``state`` of an environment of the same sizes returned.
+        """Restore a state from the method ``state`` of an environment with the same sizes.
 
         Raises:
             ValueError: an array is missing or unknown, or it has a wrong shape or dtype. Nothing
@@ -308,7 +311,7 @@ class VectorEnv:
         """
         own = {name: _plain(array) for name, array in self._state().items()}
         if own.keys() != state.keys():
-            raise ValueError(f"state holds {sorted(state)}, not {sorted(own)}")
+            raise ValueError(f"state has the arrays {sorted(state)}, not {sorted(own)}")
         for name, array in own.items():
             given = state[name]
             if given.shape != array.shape or given.dtype != array.dtype:

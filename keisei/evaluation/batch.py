@@ -24,7 +24,7 @@ class Wanted:
     mask: NDArray[np.uint64]
     """[M, 35] Legal actions in the M positions, as packed bits."""
     draw: NDArray[np.float32]
-    """[M] Random numbers in [0, 1), one for sampling the move in each of the M positions."""
+    """[M] A random number in [0, 1) for each of the M positions, to sample the move."""
     opponents: NDArray[np.bool_]
     """[M] For each of the M positions: True if the opponent is to move, False if the agent is."""
 
@@ -71,9 +71,9 @@ class GameBatch:
     def request(self, most: int) -> Wanted | None:
         """Return the positions in which networks are to move, or None when all games are over.
 
-        While only local players are to move, this method plays their moves, but at most ``most``
-        plies (a negative number means no limit). If then still no network is to move, the method
-        returns 0 positions.
+        As long as only local players are to move, this method plays for them, but at most ``most``
+        plies (a negative number means no limit). If after these plies no network is to move, the
+        method returns 0 positions.
         """
         while self._open.any():
             rows, opponents = self._rows_to_move()
@@ -95,7 +95,7 @@ class GameBatch:
         """
         rows, opponents = self._rows_to_move()
         if np.shape(actions) != rows.shape:
-            raise ValueError(f"{np.shape(actions)} moves for {len(rows)} positions")
+            raise ValueError(f"actions have shape {np.shape(actions)}, not ({len(rows)},)")
         if values is not None:
             self._values[rows, self._env.games["ply"][rows]] = values
             if self._spec.resign:
@@ -124,7 +124,7 @@ class GameBatch:
             self._just_ended.append(self._game(row, winner, "resignation", plies))
 
     def _rows_to_move(self) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-        """Return the rows where a network is to move, and whether this network is the opponent."""
+        """Return the rows where a network is to move; per row, whether it is the opponent."""
         opponents = self._env.games["side"] != self._agents_side
         rows = np.flatnonzero(self._open & self._is_network[opponents.astype(np.intp)])
         return rows, opponents[rows]

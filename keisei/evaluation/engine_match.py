@@ -1,4 +1,4 @@
-"""A match in which engines may play; any number of its games can run at the same time.
+"""A match in which engines can play; any number of its games can run at the same time.
 
 The caller supplies all moves::
 
@@ -60,7 +60,7 @@ class GameInPlay:
 
     @property
     def agent_to_move(self) -> bool:
-        """Whether the agent is to move. Has no meaning after the end of the game."""
+        """Whether the agent is to move. Do not use this after the end of the game."""
         return self._position.side == self.agent
 
     @property
@@ -69,7 +69,7 @@ class GameInPlay:
         return write_line(self._start, self._moves)
 
     def observe(self) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
-        """Return observation uint8[1, 131] and mask uint64[1, 35] for the network to move."""
+        """Return observation uint8[1, 131] and mask uint64[1, 35] for the next network move."""
         trained = self._spec.trained_max_ply[not self.agent_to_move]
         return observe_position(self._position, trained or self._spec.max_ply)
 
@@ -101,8 +101,8 @@ class GameInPlay:
     def answer(self, text: str, value: float = float("nan")) -> None:
         """Play an engine's ``bestmove``. An illegal move loses the game.
 
-        The text ``win`` (a declaration) counts as an illegal move. It can't be legal: a game in
-        which the side to move could declare a win is already over.
+        The text ``win`` (a declaration) counts as an illegal move. It cannot be legal: as soon as
+        the side to move can declare a win, the game is over.
 
         Args:
             text: a move in USI or ``resign``; any other text counts as an illegal move.
@@ -153,7 +153,7 @@ class GameInPlay:
 
 @dataclass(slots=True)
 class EngineMatch:
-    """A match that is being played. It begins games and collects the games that have ended."""
+    """A match that is being played. ``begin`` starts a game; ``finish`` collects an ended game."""
 
     spec: MatchSpec
     pairs: Sequence[int] | None = None

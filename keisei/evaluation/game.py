@@ -1,4 +1,4 @@
-"""One game of a match: the opening from which it starts, and the game after its end."""
+"""One game of a match: its opening, and its record after the end."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -48,7 +48,7 @@ class PlayedGame:
     result: Result
     reason: str
     """Reason why the game ended: checkmate, no_moves, repetition, perpetual_check, declaration,
-    max_ply or resignation. A game of engines can also end by illegal_move."""
+    max_ply or resignation. A game with an engine can also end by illegal_move."""
     start: str
     """The position before the first move: ``startpos`` or ``sfen ...``."""
     actions: NDArray[np.int16] = field(repr=False)
@@ -80,7 +80,7 @@ class PlayedGame:
         return float(self.result == self.agent)
 
     def moves(self) -> list[str]:
-        """Return the moves in USI notation. Replaying the game for this takes some milliseconds."""
+        """Return the moves in USI notation. The replay of the game takes some milliseconds."""
         position = Position(self.start)
         return [position.play(action) for action in self.actions.tolist()]
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from keisei.env import material_actions, random_actions
 
 Kind = Literal["network", "random", "material", "engine"]
-"""Kind of a player."""
+"""The kinds of players."""
 KINDS: tuple[Kind, ...] = ("network", "random", "material", "engine")
 LOCAL_PLAYERS: tuple[Kind, ...] = ("random", "material")
 
@@ -27,7 +27,7 @@ def local_move(
 
     Args:
         kind: one of ``LOCAL_PLAYERS``.
-        game: the position, GAME[1].
+        game: the position, as an array of one ``keisei.shogi.kernels.GAME``.
         mask: uint64[1, 35], the legal moves.
         rng: uint64[1], the state of the random generator, which this function advances in place.
     """

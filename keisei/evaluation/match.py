@@ -1,4 +1,4 @@
-"""A match between networks and local players (not engines), with many games side by side.
+"""A match of networks or local players (not engines), with many games at the same time.
 
 The caller supplies the moves of networks. Local players move by themselves::
 
@@ -20,11 +20,12 @@ from keisei.evaluation.match_spec import MatchSpec
 from keisei.evaluation.result import MatchResult, tally
 
 NO_LIMIT = -1
-"""Number of plies that means no limit, because counting down from -1 never reaches 0."""
+"""Value of ``most`` that sets no limit, because a countdown from -1 never reaches 0."""
 BATCH_GAMES = 512
-"""Largest number of games that are played side by side. When all are over, the next games begin.
+"""Largest number of games that are played at the same time.
 
-This number limits how much work a match gives to the device thread at a time.
+When all these games are over, the next games begin. This number limits how much work a match gives
+to the device thread at a time.
 """
 
 
@@ -33,9 +34,9 @@ class Match:
 
     Call ``request`` and ``answer`` alternately until ``request`` returns None. Each pair has its
     own random numbers, and both games of the pair use them. These random numbers do not depend on
-    the number of games in the match. Therefore, with the same seed, the same players always play
-    the same games in a given pair. A match between two equal networks ends in a tie: the second
-    game of each pair repeats the moves of the first game with swapped seats.
+    the number of games in the match. Therefore, with the same seed and players, a longer match
+    contains the games of a shorter match. A match between two equal networks ends in a tie: in the
+    second game of each pair the seats are swapped, and the moves are the same.
     """
 
     def __init__(self, spec: MatchSpec, pairs: Sequence[int] | None = None) -> None:
@@ -49,7 +50,7 @@ class Match:
     def request(self, most: int = NO_LIMIT) -> Wanted | None:
         """Return the positions that need a network's move, or None when all games are over.
 
-        While only local players are to move, this method plays their moves. After ``most`` such
+        While no network is to move, this method plays the local players' moves. After ``most`` such
         plies it returns 0 positions, so that the caller can do other work. Then the caller must
         call ``answer`` with 0 moves.
         """
@@ -84,7 +85,7 @@ class Match:
     def result(self) -> MatchResult:
         """Return the result of the ended games. Raises ValueError if no game has ended."""
         if not self.played:
-            raise ValueError("no game has ended")
+            raise ValueError("no game has ended, so there is no result")
         return tally(sorted(self.played, key=lambda game: game.number))
 
     def _collect_ended(self) -> None:

@@ -10,19 +10,24 @@ from keisei.match_rules import MatchRules
 
 @dataclass(frozen=True, slots=True)
 class MatchSpec(MatchRules):
-    """Settings of a match. If a field is wrong, the ValueError names field, bounds and value."""
+    """Settings of a match.
+
+    A wrong field raises a ValueError that names the field, its bounds and its value.
+    """
 
     opponent: Kind
-    """Kind of the opponent. ``random`` (uniform over the legal moves) and ``material`` (looks one
-    ply ahead) move by themselves. The caller supplies the moves of ``network`` and ``engine``."""
+    """Kind of the opponent.
+
+    ``random`` chooses each legal move with the same probability. ``material`` looks one ply ahead.
+    Both move by themselves. The caller supplies the moves of ``network`` and ``engine``."""
     agent: Kind = "network"
     """Kind of the player whose result the match reports."""
     openings: Sequence[Opening] = field(default=(Opening(),), repr=False)
     """Openings of the pairs: pair k uses opening k. If there are more pairs than openings, the
     openings repeat in the same sequence."""
     trained_max_ply: tuple[int | None, int | None] = (None, None)
-    """Maximum ply in the agent's and in the opponent's training games. Each network sees the ply as
-    a share of its own maximum. None stands for ``max_ply`` of this match."""
+    """Maximum ply in the agent's and in the opponent's training games. Each network sees the ply
+    divided by the maximum ply of its own training games. None means ``max_ply`` of this match."""
 
     def __post_init__(self) -> None:
         MatchRules.__post_init__(self)  # super() fails in a dataclass with slots

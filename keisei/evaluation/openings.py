@@ -1,4 +1,4 @@
-"""Read opening lines from files or the shipped book, and choose openings for a match."""
+"""Read openings from files or from the shipped book, and choose openings for a match."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ class OpeningsError(ValueError):
 
 
 def load_openings(path: Path | None = None) -> tuple[str, ...]:
-    """Return the lines of a file, each as ``startpos moves ...`` or ``sfen ... moves ...``.
+    """Return the openings in a file, each as ``startpos moves ...`` or ``sfen ... moves ...``.
 
     ``keisei.shogi.usi.read_line`` parses the lines. Empty lines and comments are skipped. This
     function replays all lines, which takes 0.1 ms per move. If the rules are not compiled yet, the
@@ -32,9 +32,9 @@ def load_openings(path: Path | None = None) -> tuple[str, ...]:
         path: file of openings; None means ``BOOK``.
 
     Raises:
-        OpeningsError: the file can't be read, or contains no opening. Or a line of the file is not
-            an opening, contains an illegal move, or ends the game. A position in which the side to
-            move can declare a win by 27 points ends the game, too.
+        OpeningsError: the file can't be read, contains no opening, or contains a bad line. A line
+            is bad if it is not an opening, contains an illegal move, or ends the game. A position
+            in which the side to move can declare a win by 27 points ends the game, too.
     """
     file = path or BOOK
     try:
@@ -50,7 +50,7 @@ def load_openings(path: Path | None = None) -> tuple[str, ...]:
         except ValueError as error:
             raise OpeningsError(f"{file}:{number}: {error}") from error
     if not openings:
-        raise OpeningsError(f"{file}: no openings: write one line of moves for each")
+        raise OpeningsError(f"{file}: no openings: write each opening as one line of moves")
     return tuple(openings)
 
 
@@ -70,7 +70,7 @@ def choose_openings(openings: Sequence[T], pairs: int, seed: int) -> tuple[T, ..
 
 
 def _read(line: str) -> str:
-    """Return a line in standard form. Raises ValueError if the line is bad or ends the game."""
+    """Return the line in standard form. Raises ValueError if ``load_openings`` calls it bad."""
     sfen, moves = read_line(line)
     position = Position(sfen)
     start = position.sfen()

@@ -2,12 +2,13 @@
 
 The model is R. R. Davidson's (1970, JASA 65:317) extension of the Bradley-Terry model, with the
 term for the first move from Davidson and R. J. Beaver (1977, Biometrics 33:693). The probabilities
-of a win of the first player, a draw and a win of the second player are proportional to exp(d/2), v
-and exp(-d/2). Here d is the first player's strength minus the second player's strength plus the
-worth of the first move. The parameter v determines the share of draws. Davidson's model has two
-advantages over the model of Rao and Kupper. First, a draw counts exactly as half a win and half a
-loss, as in Keisei's score. Second, the log-likelihood is concave. Therefore it has a single
-maximum, and Newton's method finds this maximum.
+that black wins, that the game is a draw, and that white wins are proportional to exp(d/2), v and
+exp(-d/2). Here d is black's strength minus white's strength, plus the worth of the first move
+(black moves first). The parameter v determines the share of draws.
+
+Davidson's model has two advantages over the model of Rao and Kupper. First, a draw is worth exactly
+half a win and half a loss, as in Keisei's score. Second, the log-likelihood is concave. Therefore
+the log-likelihood has a single maximum, and Newton's method finds this maximum.
 """
 
 import math
@@ -22,9 +23,10 @@ from keisei.evaluation.statistics import Z95
 
 _ELO = 400 / math.log(10)  # Elo of one unit of strength if there are no draws
 
-# Means and standard deviations of the weak Gaussian prior. For a player 1,000 Elo above the mean,
-# the prior counts like the loss of a sixth of a point. Without the prior, the ratings of unbeaten
-# players would be infinite, and so would log v if no game were a draw.
+# Means and standard deviations of the weak Gaussian prior. The prior lowers the rating
+# of a player 1,000 Elo above the mean as much as the loss of a sixth of a point does. Without the
+# prior, the rating of a player that won all games would be infinite. If no game were a draw, log v
+# would be infinite, too.
 _PLAYER = 0.0, 1000 / _ELO
 _FIRST = 0.0, 200 / _ELO
 _LOG_DRAW = -2.0, 2.0
@@ -38,7 +40,7 @@ class GameScore(NamedTuple):
     """The score of one game between two players."""
 
     black: str
-    """The player who moved first."""
+    """Name of the player that moved first."""
     white: str
     score: float
     """Black's points: 1, 1/2 or 0."""
@@ -59,12 +61,14 @@ class Rating:
     basis: Basis
     """How the games connect the player to the anchor.
 
-    ``games``: chains of games connect the player and the anchor, and each of the two scored against
-    the other along such a chain. ``one-sided``: chains of games connect the two, but only one of
-    the two scored along a chain; for example, the player won all games. Then the games show which
-    of the two is stronger, but the size of the difference comes from the prior. ``prior``: no chain
-    of games connects the two. Then the rating does not show which of the two is stronger, and the
-    interval is very wide."""
+    A chain connects two players if each player in the chain played against the next player. In a
+    scoring chain, each player also won or drew a game against the next player.
+
+    ``games``: one scoring chain leads from the player to the anchor, and another chain leads back.
+    ``one-sided``: chains connect the two players, but scoring chains lead in at most one direction;
+    for example, the player won all games. Then the prior determines the size of the Elo difference.
+    ``prior``: no chain connects the two players. Then the rating does not show which of the two is
+    stronger, and the interval is very wide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +94,13 @@ class Ratings:
 
 
 def rate(games: Sequence[GameScore], anchor: str = "random") -> Ratings:
-    """Rate all players together, from one or more games. The anchor has 0 Elo.
+    """Fit the ratings of all players to ``games`` (one or more). The anchor has 0 Elo.
 
     As in BayesElo, the Elo difference of two players is the difference of their strengths times
     400 / ln 10 times (1 - ``draws``). Therefore the logistic formula predicts nearly the right
-    score for two nearly equal players. The intervals come from the Hessian of the log-posterior at
-    its maximum. The intervals are right only if the results of games depend on nothing but players
-    and seats. If openings also influence the results, the intervals are too narrow.
+    score for two nearly equal players. The intervals come from the Hessian at the maximum of the
+    log-posterior. These intervals are right only if the players and their seats alone determine the
+    probabilities of results. If openings also influence the results, the intervals are too narrow.
 
     Raises ValueError if the anchor has no game, or a score is not 1, 1/2 or 0.
     """
@@ -129,7 +133,7 @@ def rate(games: Sequence[GameScore], anchor: str = "random") -> Ratings:
 
 @dataclass(frozen=True, slots=True)
 class _Games:
-    """G games between P players, as arrays. Each of the C cells is a pair (black, white)."""
+    """G games between P players, as arrays. Each of the C cells means a pair (black, white)."""
 
     names: list[str]
     anchor: int
@@ -140,7 +144,7 @@ class _Games:
     design: Floats  # [C, P + 1]: d of each cell is design @ (strengths, worth of the first move)
 
     def count_results(self) -> NDArray[Any]:
-        """Return the numbers of white's wins, draws and black's wins in each cell: [C, 3]."""
+        """Count the wins of white, the draws, and the wins of black in each cell: [C, 3]."""
         kind = (2 * self.score).astype(np.intp)
         return np.bincount(self.cell * 3 + kind, None, 3 * len(self.design)).reshape(-1, 3)
 
@@ -200,7 +204,7 @@ def _fit(design: Floats, count: NDArray[Any]) -> tuple[Floats, Floats]:
 def _posterior(
     design: Floats, count: NDArray[Any], at: Floats, mean: Floats, deviation: Floats
 ) -> tuple[float, Floats, Floats]:
-    """Return the log-posterior, its gradient and its negative second derivatives."""
+    """Return the log-posterior, its gradient and its negated Hessian."""
     difference = design @ at[:-1]
     logits = np.stack([-difference / 2, np.full_like(difference, at[-1]), difference / 2], 1)
     top = logits.max(1, keepdims=True)
@@ -239,8 +243,8 @@ def _elo(found: Floats, anchor: int) -> tuple[Floats, Floats]:
 def _basis(table: _Games) -> list[Basis]:
     """Return ``Rating.basis`` for each player.
 
-    Without a prior, the difference between two players is finite exactly if each of the two scored
-    against the other along a chain of games (L. R. Ford 1957, American Mathematical Monthly 64:28).
+    Without a prior, the Elo difference between two players is finite exactly if scoring chains lead
+    in both directions (L. R. Ford 1957, American Mathematical Monthly 64:28).
     """
     n = len(table.names)
     scored = np.zeros((n, n), np.bool_)
@@ -253,7 +257,7 @@ def _basis(table: _Games) -> list[Basis]:
 
 
 def _closure(linked: Bools) -> Bools:
-    """Return [P, P]: whether a chain of links leads from the row's to the column's player."""
+    """Return [P, P]: whether a chain of links leads from player (row) to player (column)."""
     reached = linked | np.eye(len(linked), dtype=np.bool_)
     for _ in range(len(linked).bit_length()):
         reached = reached @ reached

@@ -26,7 +26,7 @@ class MatchResult:
     interval: tuple[float, float]
     """95 % confidence interval of the score, computed by ``score_interval``."""
     by_reason: dict[str, dict[str, int]]
-    """For each of ``wins``, ``losses`` and ``draws``: number of games by reason of the end."""
+    """For each of ``wins``, ``losses`` and ``draws``: how many games ended for each reason."""
     played: tuple[PlayedGame, ...] = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -44,7 +44,7 @@ class MatchResult:
 
 
 def tally(played: Sequence[PlayedGame]) -> MatchResult:
-    """Return the result of a match that consists of the given games. There must be at least one."""
+    """Return the result of a match that consists of these games (one or more)."""
     ends: dict[str, Counter[str]] = {
         kind: Counter() for kind in ("wins", "draws", "losses", "capped")
     }

@@ -1,4 +1,4 @@
-"""The settings of one evaluation, which can be stored and sent as JSON."""
+"""The settings of one evaluation, in a form that JSON can represent."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -18,14 +18,14 @@ BEST = "best"
 
 Until a test accepts a network, this name means the player ``random``."""
 ENGINE = "usi:"
-"""Prefix of a text that names an engine."""
+"""First characters of a player's name if the player is an engine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationSpec(MatchRules):
     """The players of an evaluation, the strategy that pairs them, and the rules of the games.
 
-    If a field is wrong, the ValueError names the field, its bounds and its value.
+    A wrong field raises a ValueError that names the field, its bounds and its value.
 
     A player is ``random``, ``material``, the path of a run or a checkpoint, or an engine
     (``usi:PATH?...``). While a run trains, ``current`` and ``best`` are players too.
@@ -36,13 +36,15 @@ class EvaluationSpec(MatchRules):
     opponents: tuple[str, ...] = ("random",)
     strategy: str = "single"
     sprt: tuple[float, float] | None = None
-    """(elo0, elo1) of the test ``Sprt``, or None. A match ends as soon as its test decides."""
+    """(elo0, elo1) of the test ``Sprt``, which can end a match early; None means no test."""
     promote: bool = False
     """Whether ``current`` becomes the run's ``best`` if the sequential test accepts ``current``."""
     openings: str | None = None
     """Path of a file of openings; None means Keisei's opening book."""
     concurrency: int = 2
-    """Number of games that run at a time in a match with engines. They share no engine process."""
+    """Number of games that run at the same time in a match with engines.
+
+    Games that run at the same time share no engine process."""
 
     def __post_init__(self) -> None:
         MatchRules.__post_init__(self)  # super() fails in a dataclass with slots
@@ -54,7 +56,7 @@ class EvaluationSpec(MatchRules):
             if single and len(players) > 1:
                 rest = ", ".join(players[1:])
                 raise ValueError(
-                    f"{name}: {self.strategy} leaves out {rest}; use the strategy gauntlet"
+                    f"{name}: the strategy {self.strategy} would leave out {rest}; use gauntlet"
                 )
         if self.promote and (self.agents, self.opponents) != ((CURRENT,), (BEST,)):
             raise ValueError("promote: only for the agent current against the opponent best")
@@ -66,7 +68,7 @@ class EvaluationSpec(MatchRules):
             Sprt(*self.sprt)  # raises ValueError if out of bounds
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields for JSON."""
+        """Return the fields as a dict for JSON."""
         return asdict(self)
 
     @classmethod

@@ -20,17 +20,17 @@ class Sprt:
     Wald, Sequential Analysis, 1947). A hypothesis fixes only the expected score, and
     many distributions of pair results have this score. The likelihood of the hypothesis is the
     largest likelihood among these distributions (M. Van den Bergh, A Practical Introduction to the
-    GSPRT, 2017; fishtest uses the method). Results that did not occur need no artificial counts,
+    GSPRT, 2017; fishtest uses the method). Results that did not occur need no pseudo-counts,
     and a few pairs change the ratio only a little. ``statistics.likelihood_drop`` explains both.
 
-    The caller must stop at the first decision, because more pairs could move the ratio back to
-    between the bounds. If a field is wrong, the ValueError names the field, its bounds and value.
+    The caller must stop at the first decision, because more pairs could move the ratio back between
+    the bounds. A wrong field raises a ValueError that names the field, its bounds and its value.
     """
 
     elo0: float
     """Logistic Elo difference under H0."""
     elo1: float
-    """Logistic Elo difference under H1. Must be above elo0."""
+    """Logistic Elo difference under H1, which must be above ``elo0``."""
     alpha: float = 0.05
     """Probability of accepting a player whose Elo difference is elo0."""
     beta: float = 0.05
@@ -48,10 +48,10 @@ class Sprt:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``elo0,elo1``, for example ``0,20``. Raises a ValueError that says what is wrong."""
+        """Read ``elo0,elo1``, for example ``0,20``. Raises ValueError if the text is wrong."""
         parts = text.split(",")
         if len(parts) != 2:
-            raise ValueError(f"two numbers, elo0,elo1, such as 0,20 (got {text!r})")
+            raise ValueError(f"two numbers with a comma, for example 0,20 (got {text!r})")
         values = []
         for name, part in zip(("elo0", "elo1"), parts, strict=True):
             try:
@@ -69,7 +69,7 @@ class Sprt:
         )
 
     def llr(self, pentanomial: ArrayLike) -> NDArray[np.floating[Any]]:
-        """Return the log-likelihood ratio of H1 to H0 for each row of counts, [...].
+        """Return the log-likelihood ratio of H1 to H0 for each row of ``pentanomial``: [...].
 
         Args:
             pentanomial: [..., 5], numbers of pairs with 0, 1/2, 1, 3/2 and 2 points.
@@ -92,7 +92,7 @@ class Sprt:
         return "accept" if llr >= upper else "reject" if llr <= lower else None
 
     def to_dict(self, pentanomial: ArrayLike) -> dict[str, Any]:
-        """Return the fields, the bounds, and ``llr`` and ``decision`` for these pairs, for JSON."""
+        """Return a dict for JSON: the fields, the bounds, and these pairs' ratio and decision."""
         return {
             **asdict(self),
             "bounds": list(self.bounds),

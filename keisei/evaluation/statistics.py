@@ -36,7 +36,7 @@ class Strength:
     pentanomial: tuple[int, int, int, int, int]
     """Numbers of complete pairs with 0, 1/2, 1, 3/2 and 2 points."""
     score: float
-    """Points per game. The games of incomplete pairs count, too."""
+    """Points per game, including the games of incomplete pairs."""
     interval: tuple[float, float]
     """95 % confidence interval of the score."""
     elo: float | None
@@ -85,7 +85,7 @@ def pentanomial(points: Floats, pair: NDArray[np.integer[Any]]) -> tuple[int, in
     """
     total, games = _pairs(points, pair)
     if (games > 2).any():
-        raise ValueError(f"pair: at most 2 games each (got {int(games.max())} games)")
+        raise ValueError(f"pair: at most 2 games in each pair (got {int(games.max())})")
     ll, ld, even, dw, ww = np.bincount((2 * total[games == 2]).astype(np.int64), minlength=5)
     return int(ll), int(ld), int(even), int(dw), int(ww)
 
@@ -102,10 +102,10 @@ def score_interval(
 
     The interval contains the scores that a likelihood-ratio test does not reject. These are the
     scores with ``likelihood_drop`` <= t^2 / 2 (A. B. Owen 1988, Biometrika 75:237). Here t is
-    Student's quantile with as many degrees of freedom as there are pairs. It is computed by the
-    first term of its expansion (Abramowitz and Stegun 26.7.5). With the normal quantile in place of
-    t, the intervals of ten pairs would be too short. If all five of five games are won, the width
-    of the interval is still above 0.
+    Student's quantile with as many degrees of freedom as there are pairs. The value of t is
+    computed from ``z`` by the first term of an expansion (Abramowitz and Stegun 26.7.5). With ``z``
+    in place of t, the interval of a match with ten pairs would be too short. Even if one player
+    wins all games, the width of the interval is above 0.
 
     Args:
         points: [G], points in each of the G >= 1 games: 1 for a win, 1/2 for a draw, 0 for a loss.
@@ -126,14 +126,15 @@ def score_interval(
 def superiority(points: Floats, pair: NDArray[np.integer[Any]]) -> float:
     """Return the likelihood, 0 to 1, that the true score is above 1/2.
 
-    ``score_interval`` describes the arguments. The result is Phi of the signed root of the
-    likelihood ratio, where Phi is the normal distribution function. The result agrees with the
-    interval: it exceeds 0.975 exactly if the 95 % interval lies above 1/2.
+    ``score_interval`` describes the arguments, and the relation between t and z. Here t^2 / 2 is
+    the ``likelihood_drop`` at the score 1/2, and z has the sign of the mean score minus 1/2. The
+    result is Phi(z), where Phi is the normal distribution function. Therefore the result exceeds
+    0.975 exactly if the 95 % interval lies above 1/2.
     """
     total, games = _pairs(points, pair)
     drop = float(likelihood_drop(np.ones_like(total), total, games, np.array(0.5)))
     t, n = math.sqrt(2 * drop), 4 * len(total)
-    # Solve t = z + (z^3 + z) / n, the expansion in score_interval, for z. It has one real root.
+    # Solve t = z + (z^3 + z) / n, the expansion in score_interval, for z. Only one root is real.
     root = math.sqrt((n + 1) / 3)
     z = 2 * root * math.sinh(math.asinh(n * t / (2 * root**3)) / 3)
     return 0.5 * (1 + math.erf(math.copysign(z, points.mean() - 0.5) / math.sqrt(2)))
@@ -147,16 +148,17 @@ def likelihood_drop(
     The drop is the difference of two log-likelihoods. The first is the largest log-likelihood under
     any distribution of a pair's points. The second is the largest log-likelihood under a
     distribution whose mean is ``score``. By duality the drop is the maximum over b of
-    sum(count * log(1 + b * (points - games * score))). Here b must not make the argument of the
-    logarithm negative for any possible result, played or not (Owen, Empirical Likelihood, 2001,
-    section 2.9). At an end of the range of b, the distribution gives weight to pairs without points
-    or with all points, even if no such pair was played. Therefore results that did not
-    occur need no artificial counts, and a single pair is weak evidence.
+    sum(count * log(1 + b * (points - games * score))). The range of b is limited: the argument of
+    the logarithm must not be negative for any possible result, even for a result that did not occur
+    (Owen, Empirical Likelihood, 2001, section 2.9). If b is at an end of its range, the second
+    distribution gives weight to pairs with no points or with all points, even if no such pair was
+    played. Therefore results that did not occur need no pseudo-counts, and a single pair is
+    weak evidence.
 
     Args:
-        count: [..., K], number of pairs (or single games) of each of the K kinds; may be 0.
-        points: [K], points of one pair of each kind.
-        games: [K], number of games in one pair of each kind.
+        count: [..., K], number of pairs with each of K possible results; 0 is allowed.
+        points: [K], points of a pair with each result.
+        games: [K], number of games of a pair with each result.
         score: [...], the assumed points per game, 0 to 1.
     """
     score = np.clip(score, _EDGE, 1 - _EDGE)
@@ -167,14 +169,14 @@ def likelihood_drop(
     pull = off * end[..., None]
     share = _largest(count, pull)
     drop = (count * np.log(_room(count, pull, share))).sum(-1)
-    return np.asarray(np.maximum(drop, 0.0))  # rounding may make the drop slightly negative
+    return np.asarray(np.maximum(drop, 0.0))  # rounding can make the drop slightly negative
 
 
 def _largest(count: NDArray[Any], pull: Floats) -> Floats:
     """Return the x from 0 to 1 that maximises sum(count * log(1 + x * pull)): [...].
 
     The slope falls as x grows, and bisection finds the x where the slope is 0. Newton's method
-    would fail: near the pole at x = 1 its steps become tiny long before they reach the maximum.
+    would fail: near the pole at x = 1, its steps become tiny far from the maximum.
     """
     low = np.zeros(np.broadcast_shapes(count.shape, pull.shape)[:-1])
     high = low + 2  # so that the first midpoint is exactly 1
@@ -186,7 +188,7 @@ def _largest(count: NDArray[Any], pull: Floats) -> Floats:
 
 
 def _room(count: NDArray[Any], pull: Floats, share: Floats) -> Floats:
-    """Return max(1 + share * pull, _TINY), or 1 where the count is 0, to avoid log(0)."""
+    """Return max(1 + share * pull, _TINY) to avoid log(0), but 1 where the count is 0."""
     return np.where(count > 0, np.maximum(1 + share[..., None] * pull, _TINY), 1.0)
 
 

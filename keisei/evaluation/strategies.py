@@ -1,8 +1,8 @@
 """Strategies decide which players meet in an evaluation, one match after another.
 
-The plan of a strategy is a generator. It yields a pairing, and receives the result of that match
-before it yields the next pairing. Other packages can add strategies through entry points in the
-group ``keisei.strategies``.
+The plan of a strategy is a generator. It yields the pairing of a match, and receives the result
+of this match before it yields the next pairing. Other packages can add strategies through entry
+points in the group ``keisei.strategies``.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -22,9 +22,9 @@ RUNGS = (500, -4), (500, -2), (500, 0), (500, 5), (500, 10), (1500, 20), (5000, 
 
 docs/experiments.md lists their strengths. At 500 nodes, levels 5 and 10 are nearly equal."""
 MANY = 1000
-"""Number of matches at which ``most_matches`` stops, because a plan may be endless."""
+"""Number of matches at which ``most_matches`` stops, because a plan can be endless."""
 HOPELESS = 0.05
-"""Score below which an agent meets no stronger opponents, because the matches measure nothing."""
+"""Score below which an agent meets no stronger opponents: they would win nearly all games."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,10 @@ def round_robin(agents: Sequence[str], opponents: Sequence[str]) -> Plan:
 
 
 def ladder(agents: Sequence[str], opponents: Sequence[str]) -> Plan:
-    """Plan matches of the first agent against each opponent in turn. Stop when it does not win."""
+    """Plan matches of the first agent against each opponent in turn.
+
+    The plan ends after the first match that the agent does not win.
+    """
     for opponent in opponents:
         result = yield Pairing(agents[0], opponent)
         if result.score <= 0.5:

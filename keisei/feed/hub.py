@@ -20,34 +20,37 @@ With more than 32 clients, the time between two ticks is therefore longer than `
 takes about 80 us of processor time away from training.
 """
 GROUP = 8
-"""Number of clients that are woken at once. Waking 64 would block the loop for over 10 ms."""
+"""Number of clients that are woken at once. Waking 64 clients blocks the loop for over 10 ms."""
 DIGITS = 18
 """Maximum number of digits after the ``-`` of an event id.
 
 ``int`` raises ValueError for thousands of digits.
 """
 CHUNK = 512
-"""Maximum number of events in one chunk. Only clients that have fallen behind get so many."""
+"""Maximum number of events in one chunk. Only clients that are far behind get so many events."""
 
 Describe = Callable[[Literal["hello", "reset", "bye"]], Status]
 
 
 class Hub:
-    """Encodes each event once and lets every client read at its own pace. Event loop only.
+    """Encodes each event once and lets every client read at its own pace.
+
+    All calls must come from the event loop.
 
     Each client has a cursor into a ring buffer, so a client that never reads costs nothing. If the
     buffer has overwritten the event at a client's cursor, the client gets ``reset`` and the stream
-    ends. The client may reconnect with the id of the last event that it received. Every 250 ms, the
-    new events get their ids, ``<boot>-<number>``, and are sent as one chunk. With many clients,
-    this interval (a tick) is longer, unless the state of the run has changed. If a tick has
-    several boards, only the newest board is sent. If a tick has several progress reports of one
-    evaluation, only the newest report is sent.
+    ends. The client can reconnect with the id of the last event that it received.
+
+    Every 250 ms, the new events get their ids, ``<boot>-<number>``, and are sent as one chunk. With
+    many clients, this interval (a tick) is longer, unless the state of the run has changed. If
+    several boards arrive in one tick, only the newest board is sent. If several progress reports of
+    one evaluation arrive in one tick, only the newest report is sent.
     """
 
     def __init__(
         self, describe: Describe, *, ring: int = RING, tick: float = TICK, budget: float = BUDGET
     ) -> None:
-        """``describe(kind)`` creates the events that only one client receives."""
+        """``describe(kind)`` creates ``hello``, ``reset`` or ``bye``, which one client receives."""
         self.boot = secrets.token_hex(4)
         self.closed = False
         self._describe = describe
@@ -84,7 +87,7 @@ class Hub:
                 await self._wake()
 
     def close(self) -> None:
-        """Send the pending events and end every stream with ``bye``. May be called repeatedly."""
+        """Send the pending events and end every stream with ``bye``. Can be called repeatedly."""
         closed, self.closed = self.closed, True
         try:
             if not closed:
@@ -94,7 +97,7 @@ class Hub:
                 client.wake.set()
 
     def dismiss(self) -> None:
-        """Send the pending events and end all open streams with ``bye``. New streams may follow."""
+        """Send the pending events and end all open streams with ``bye``. New streams can follow."""
         self._flush()
         for client in self._clients:
             client.dismissed = True
@@ -107,8 +110,9 @@ class Hub:
         """Open a stream of chunks that continues after the event with id ``after``.
 
         Without ``after``, the stream contains only new events. The first event is always ``hello``.
-        If the events after ``after`` are no longer available, ``reset`` follows, and then only new
-        events. The same happens if the id comes from an earlier start of the run.
+        If the ring buffer has lost an event that came after ``after``, the stream goes on with
+        ``reset`` and then contains only new events. The same happens if the id ``after`` comes from
+        an earlier start of the run.
         """
         client = _Client(frozenset(topics) or frozenset(TOPICS), self._next)
         lost = False
@@ -194,7 +198,7 @@ class _Client:
 
 
 def _conflated(event: Event) -> object | None:
-    """Return the key of an event that a newer event with the same key may replace, else None.
+    """Return a key if a newer event with the same key can replace this event, else None.
 
     Lifecycle events, metrics, games and alerts are never replaced.
     """

@@ -9,7 +9,7 @@ from keisei.errors import OutboxOverflow
 from keisei.events import Event
 
 DROPPABLE = 256
-"""Maximum number of waiting droppable events; a further one replaces the oldest of them."""
+"""Maximum number of waiting droppable events. A further droppable event replaces the oldest."""
 KEPT = 10_000
 """Maximum number of waiting events that must not be dropped. A further event is refused."""
 
@@ -18,13 +18,14 @@ _Item = tuple[int, Event]
 
 
 class Outbox:
-    """A bounded queue into the event loop that never makes its writers wait.
+    """A bounded queue of events for the event loop. Writers never wait.
 
-    If too many droppable events wait, a new droppable event replaces the oldest one; ``dropped``
-    counts the lost events. Other events are never dropped. If there is no room for one, ``emit``
-    raises OutboxOverflow. At most one wake-up of the loop is pending at a time. A callback for
-    each event could freeze the loop for seconds, because asyncio runs all waiting callbacks in one
-    iteration of the loop.
+    If too many droppable events wait, a new droppable event replaces the oldest droppable event;
+    ``dropped`` counts the lost events. Before ``close``, no other event is dropped. If there is no
+    room for such an event, ``emit`` raises OutboxOverflow.
+
+    At most one wake-up of the loop is pending at a time. A callback for each event could freeze the
+    loop for seconds, because asyncio runs all waiting callbacks in one iteration of the loop.
     """
 
     def __init__(self, *, droppable: int = DROPPABLE, kept: int = KEPT) -> None:
@@ -36,17 +37,18 @@ class Outbox:
         self._number = 0
         self._armed = False
         self._closed = False
-        # A lock that is not reentrant could deadlock: garbage collection may start while a thread
+        # A lock that is not reentrant could deadlock. Garbage collection can start while a thread
         # has the lock, and a finaliser that logs then calls `emit` in the same thread.
         self._lock = threading.RLock()
         self._loop = asyncio.get_running_loop()
         self._ready = asyncio.Event()
 
     def emit(self, *events: Event, always: bool = False) -> None:
-        """Add events. May be called from any thread. A call wakes the loop at most once.
+        """Add events. Can be called from any thread. A call wakes the loop at most once.
 
-        After ``close``, events are dropped and counted. With ``always``, the limit does not
-        apply, for example for a run's last events. Raises OutboxOverflow.
+        After ``close``, events are dropped and counted. If the queue is full, events that must not
+        be dropped raise OutboxOverflow. ``always`` lifts this limit, for example for a run's last
+        events.
         """
         kept = [event.event for event in events if event.keep]
         with self._lock:
@@ -54,7 +56,9 @@ class Outbox:
                 self.dropped += len(events)
                 return
             if kept and not always and len(self._kept) + len(kept) > self._limit:
-                raise OutboxOverflow(f"the loop has not taken {self._limit} events: {kept[0]}")
+                raise OutboxOverflow(
+                    f"{kept[0]}: the event loop is too slow, and only {self._limit} events can wait"
+                )
             for event in events:
                 self._append(event)
             wake, self._armed = not self._armed, True
@@ -62,16 +66,16 @@ class Outbox:
             self._wake()
 
     def close(self) -> None:
-        """Accept no more events; ``drain`` still returns the waiting ones.
+        """Accept no more events; ``drain`` still returns the waiting events.
 
-        May be called from any thread, and more than once.
+        Can be called from any thread, and more than once.
         """
         with self._lock:
             self._closed = True
         self._wake()
 
     async def drain(self) -> list[Event]:
-        """Wait for events and return them in order; after the last event, return an empty list."""
+        """Wait for events and return them, oldest first. After the last event, return []."""
         while True:
             await self._ready.wait()
             kept, loose = deque[_Item](), deque[_Item](maxlen=self._loose.maxlen)

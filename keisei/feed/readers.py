@@ -11,7 +11,7 @@ BUFFER = 256
 
 
 class Readers:
-    """Passes each event to every reader immediately. Event loop only.
+    """Passes each event to every reader immediately. All calls must come from the event loop.
 
     A reader that is ``BUFFER`` events behind loses these events and gets a Reset instead.
     """
@@ -37,13 +37,13 @@ class Readers:
                 reader.wake.set()
 
     def close(self) -> None:
-        """End every reader after its waiting events. May be called more than once."""
+        """Let every reader end after its waiting events. Can be called more than once."""
         self._closed = True
         for reader in self._readers:
             reader.wake.set()
 
     def read(self, topics: Collection[Topic]) -> AsyncGenerator[Event, None]:
-        """Yield the events of ``topics`` from now on. Ends when the run ends, or after Failed."""
+        """Yield the events of ``topics`` from now on, until the run ends or Failed arrives."""
         reader = _Reader(frozenset(topics))
         if self._failed:
             reader.waiting.append(self._failed)

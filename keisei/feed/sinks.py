@@ -15,7 +15,7 @@ from keisei.feed.supervise import Losses, Report, supervise
 from keisei.log import RUN_LOGGER
 
 RETRY_SECONDS = 30.0
-"""Seconds between attempts to write after the database has failed several times in succession."""
+"""Seconds between attempts to write, after several consecutive failures of the database."""
 
 
 class Sink(Protocol):
@@ -23,10 +23,10 @@ class Sink(Protocol):
 
     If ``write`` raises an exception, an alert is sent and ``write`` is called again.
 
-    To distinguish events, use their class (``isinstance(event, keisei.Iteration)``), their
-    ``event.topic`` (such as ``metrics``) or their ``event.event``. ``event.event`` is the name in
-    server-sent events, such as ``iteration``; for a ``Status``, it is the kind, such as ``paused``.
-    ``event.to_dict()`` returns a dict for JSON that contains this name.
+    To distinguish events, use their class (``isinstance(event, keisei.Iteration)``), their topic
+    (``event.topic``, such as ``metrics``) or their name (``event.event``, such as ``iteration``).
+    The name of a ``Status`` is its kind, such as ``paused``. Server-sent events use the same names.
+    ``event.to_dict()`` returns a dict for JSON that contains the name.
     """
 
     @property
@@ -34,10 +34,10 @@ class Sink(Protocol):
         """The name that alerts use for this sink."""
 
     async def write(self, events: Sequence[Event]) -> None:
-        """Write events. They arrive in the order in which they were sent."""
+        """Write events, which arrive in the order in which they were sent."""
 
     async def close(self) -> None:
-        """Release resources. Called after the last events were written."""
+        """Release resources after the last events were written."""
 
 
 class _Store(Protocol):
@@ -65,7 +65,7 @@ class DatabaseSink:
             return
         unfit = await self._call(partial(self._database.append, kept))
         if unfit and not self.unfit:
-            self._report("database", "error", f"{unfit[0]}; what can't be written is left out")
+            self._report("database", "error", f"{unfit[0]}; such events are left out")
         self.unfit += len(unfit)
 
     async def close(self) -> None:
@@ -121,7 +121,7 @@ class Feed:
         return self._box.dropped + unfit
 
     def put(self, event: Event) -> bool:
-        """Add an event to the queue. Return False if this is the first event that does not fit."""
+        """Add an event to the queue. Return False for the first event that does not fit."""
         try:
             self._box.emit(event)
         except OutboxOverflow:  # training must not wait for a sink
@@ -136,7 +136,10 @@ class Feed:
         self._closing.set()
 
     async def _again(self) -> bool:
-        """Wait ``RETRY_SECONDS`` or until ``close`` is called. Return False if closed before."""
+        """Wait ``RETRY_SECONDS``, or until ``close`` is called.
+
+        Return False at once if ``close`` was called earlier.
+        """
         if self._closing.is_set():
             return False
         with anyio.move_on_after(RETRY_SECONDS):
@@ -146,8 +149,9 @@ class Feed:
     async def run(self, report: Report, losses: Losses) -> None:
         """Write events until the feed is closed. ``report`` sends alerts about the sink's errors.
 
-        A sink that fails several times in succession gets no more events. Only the database is
-        tried again until the run ends, because a full disk may have free space hours later.
+        A sink that fails several times in succession gets no more events. The database is an
+        exception: it is tried again until the run ends, because a full disk can have free space
+        hours later.
         """
         await supervise(
             self.name,
@@ -159,7 +163,7 @@ class Feed:
         )
 
     async def _write(self) -> None:
-        """Write events until closed. After an error, a new call writes the same batch again."""
+        """Write events until ``close``. After an error, a new call writes the same batch again."""
         while True:
             if self._batch:
                 await self.sink.write(self._batch)

@@ -25,14 +25,14 @@ ALLOWANCE: Mapping[str, float] = {
     "rollback": 120,
     "idle": 10,
 }
-"""Seconds, by phase, after which a device thread that reports nothing counts as silent."""
+"""For each phase: seconds without a report after which ``watch`` sends an alert."""
 
 Report = Callable[[str, Level, str], None]
-"""Function that sends an alert; it takes the alert's name, level and message."""
+"""Function that sends an alert with a name, a level and a message."""
 
 
 class Losses:
-    """The parts of a run, outside training, that have stopped working."""
+    """The parts of a run, other than training, that have stopped working."""
 
     def __init__(self) -> None:
         self._found: dict[str, tuple[str, Callable[[], int], int]] = {}
@@ -58,10 +58,10 @@ async def supervise(
 ) -> bool:
     """Await ``run()``. After an exception, send an alert and call ``run`` again, up to three times.
 
-    If ``progress()`` has changed since the last exception, the count of exceptions begins again.
-    After three restarts without progress, the part is added to ``losses``. Then ``again()``
-    is awaited before each further restart, and its result says whether to restart. Further restarts
-    send no alerts.
+    If ``progress()`` has changed since the last exception, the exceptions are counted from 0 again.
+    If ``run()`` also fails after the third restart without progress, ``name`` is added to
+    ``losses``. Then ``again()`` is awaited before each further restart, and its result says whether
+    to restart. Exceptions after further restarts send no alerts.
 
     Returns whether ``run()`` has ended without an exception. Raises only cancellation.
     """
@@ -69,7 +69,7 @@ async def supervise(
 
     def warn(message: str) -> None:
         report(name, "error", message)
-        _log.warning("%s: %s", name, message)  # on stderr if the program has not set up logging
+        _log.warning("%s: %s", name, message)  # goes to stderr if logging is not set up
 
     while True:
         try:
@@ -86,7 +86,7 @@ async def supervise(
                 await anyio.sleep(PAUSES[crashes - 1])
                 continue
             if crashes == RESTARTS + 1:
-                end = "tried again from time to time" if again else "given up"
+                end = "will be tried again later" if again else "given up"
                 warn(f"{text}; {end} after {RESTARTS} restarts")
                 if losses:
                     losses.add(name, f"{text}; {end}", progress)
@@ -103,7 +103,7 @@ async def watch(
     allowance: Mapping[str, float] = ALLOWANCE,
     every: float = 1.0,
 ) -> None:
-    """Send an alert each time that the device thread is silent longer than its phase allows."""
+    """Send an alert each time that the device thread is silent for longer than ``allowance``."""
     reported: tuple[str, float] | None = None
     while True:
         await anyio.sleep(every)
@@ -111,7 +111,11 @@ async def watch(
         silent = time.monotonic() - since
         if current != reported and silent > allowance.get(phase, float("inf")):
             reported = current
-            report("watchdog", "error", f"no sign of life for {silent:.0f} s in phase {phase}")
+            report(
+                "watchdog",
+                "error",
+                f"the device thread has reported nothing for {silent:.0f} s in phase {phase}",
+            )
 
 
 class Heartbeat:
@@ -129,6 +133,6 @@ class Heartbeat:
             self._worst = max(self._worst, time.perf_counter() - due)
 
     def worst_lag(self) -> float:
-        """Return the longest delay of a timer since the last call of this method, in seconds."""
+        """Return the longest delay of a timer, in seconds, since the last call of this method."""
         worst, self._worst = self._worst, 0.0
         return worst

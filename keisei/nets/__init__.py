@@ -1,1 +1,1 @@
-"""Networks, their input planes, and agents that choose moves with them."""
+"""Networks, their input planes, and agents that choose moves with networks."""

@@ -15,7 +15,7 @@ class Network(nn.Module):
     """A trunk that reads planes ``[B, 48, 9, 9]``, a policy head, and a win/draw/loss head.
 
     For B positions the network returns policy logits ``[B, 2187]`` (27 move types x 81 squares) and
-    win/draw/loss logits ``[B, 3]``. All logits are in the view of the side to move.
+    win/draw/loss logits ``[B, 3]``. All logits are relative to the side to move.
     """
 
     start_at_zero: tuple[str, ...] = ()

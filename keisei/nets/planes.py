@@ -4,13 +4,13 @@ import torch
 from torch import Tensor
 
 PIECES = 28
-"""Number of piece planes: 14 for the mover's kinds of pieces, then 14 for the opponent's kinds."""
+"""Number of piece planes: 14 for the mover's pieces, then 14 for the opponent's pieces."""
 PLANES = PIECES + 14 + 3 + 3
 """Number of all planes: pieces, hands, repetition, check, ply, and attacked squares.
 
-The repetition plane contains the number of earlier occurrences of the position. One plane
-marks squares that the opponent attacks. The next plane marks squares that the mover attacks. The
-last plane marks squares that at least two of the mover's pieces attack."""
+The repetition plane contains the number of earlier occurrences of the position. The first plane of
+attacked squares marks squares that the opponent attacks. The second marks squares that the mover
+attacks. The third marks squares that at least two of the mover's pieces attack."""
 
 # Numbers that scale bytes to about 0..1. ``_HAND`` contains divisors for P L N S G B R in one hand.
 # ``_SCALE`` contains factors for both hands, repetition, check and ply.

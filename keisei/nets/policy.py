@@ -13,11 +13,11 @@ from keisei.env import ACTIONS, legal_lists
 from keisei.nets.planes import expand
 
 ILLEGAL = -1e9
-"""Logit of padding, finite because minus infinity would turn entropy and gradients into NaN."""
+"""Logit of padding. Minus infinity would turn entropy and gradients into NaN."""
 MOST_LEGAL = 593
 """Largest number of legal moves in a position (proved by Computer Shogi Kiso Joho Kenkyujo)."""
 _BATCH = 32
-"""Number of positions. Agents pad larger batches to a multiple of it, so that few shapes occur."""
+"""Agents pad larger batches to multiples of this number, so that few shapes occur."""
 
 
 class DeviceError(RuntimeError):
@@ -25,7 +25,7 @@ class DeviceError(RuntimeError):
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device that ``name`` asks for: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    """Return the device with this name: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
     Raises DeviceError if torch does not see the device.
     """
@@ -34,12 +34,12 @@ def resolve_device(name: str) -> torch.device:
         return torch.device("cuda:0" if count else "cpu")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= count:
-        raise DeviceError(f"device: {name} was asked for, but torch sees {count} CUDA devices")
+        raise DeviceError(f"device: {name} is not available; number of CUDA devices: {count}")
     return torch.device("cuda:0") if name == "cuda" else device
 
 
 def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Return the dtype that ``name`` asks for: ``float32``, ``bfloat16`` or ``auto``.
+    """Return the dtype with this name: ``float32``, ``bfloat16`` or ``auto``.
 
     ``auto`` means bfloat16 if the device computes bfloat16 natively, else float32.
     """
@@ -100,9 +100,9 @@ def _unpack(mask: Tensor) -> Tensor:
 class _Gather(torch.autograd.Function):
     """``logits.gather(1, index)`` as float32, with a faster backward pass on a CPU.
 
-    This backward pass writes each gradient where torch's own pass adds it. On a CPU, writing is ten
-    times faster than adding. Writing and adding give the same gradients, because only padding
-    repeats an index, and the gradient of padding is zero.
+    This backward pass writes each gradient into the result; torch's own pass adds each gradient to
+    the result. On a CPU, writing is ten times faster than adding. Writing and adding give the same
+    gradients, because only padding repeats an index, and the gradient of padding is zero.
     """
 
     @staticmethod
@@ -145,7 +145,7 @@ def sample(logits: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
     Returns the columns and their log-probabilities. ``draw`` is ``float32[B]``: uniform random
     numbers in [0, 1). The inverse of the cumulative distribution maps each random number to a
     column. Padding is never sampled, because the cumulative sum does not grow in padding columns.
-    If the network returns NaN, any legal move may be sampled; the update detects the NaN.
+    If the network returns NaN, any legal move can be sampled; the update detects the NaN.
     """
     logits = logits.nan_to_num(posinf=0, neginf=0)
     below = logits.softmax(1).cumsum(1)
@@ -248,7 +248,7 @@ class Agent:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the legal actions, their logits, and the positions' values.
 
-        The results may have more rows than there are positions. The additional rows at the end
+        The results can have more rows than there are positions. The additional rows at the end
         repeat the row of the last position.
         """
         rows = _padded_rows(len(mask))

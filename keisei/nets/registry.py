@@ -2,8 +2,8 @@
 
 A package adds a network by an entry point in the group ``keisei.nets``. The entry point's name is
 the network's kind. The entry point refers to a callable that takes ``blocks`` and ``channels`` and
-returns a network. The network is an instance of a subclass of ``keisei.nets.network.Network``, or a
-``torch.nn.Module`` with the same methods ``forward`` and ``initialise``.
+returns a network. The network is a ``keisei.nets.network.Network``, or a ``torch.nn.Module`` with
+the same methods ``forward`` and ``initialise``.
 """
 
 from collections.abc import Callable
@@ -53,7 +53,7 @@ def build(kind: str, *, blocks: int, channels: int, seed: int = 0) -> nn.Module:
 
     Raises NetError for an unknown kind, an impossible size, or a package that cannot be loaded.
     """
-    # Constructors use the process-wide generator. fork_rng then restores that generator's state.
+    # Constructors change the process-wide random generator. fork_rng restores its state.
     with torch.random.fork_rng(devices=[]):
         net = _construct(kind, blocks, channels)
     net.initialise(torch.Generator().manual_seed(seed))
@@ -66,7 +66,7 @@ def _construct(kind: str, blocks: int, channels: int) -> Network:
         raise NetError(f"net.kind: {kind!r} is not one of {', '.join(kinds())}")
     try:
         return _constructor(kind)(blocks, channels)
-    except Exception as error:  # a package's code may raise any exception
+    except Exception as error:  # a package's code can raise any exception
         raise NetError(f"net: {kind} of {blocks} x {channels} can't be built: {error}") from error
 
 

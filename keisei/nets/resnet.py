@@ -11,7 +11,7 @@ from keisei.nets.planes import PLANES
 
 
 class _BoardMean(torch.autograd.Function):
-    """Means ``[B, C]`` over the squares of B boards, one for each of C channels.
+    """For B boards with C channels, the mean over the squares of each channel: ``[B, C]``.
 
     The backward pass keeps the layout channels_last. torch's own backward pass loses this layout
     and is therefore 40 % slower.

@@ -33,9 +33,9 @@ class Layer(nn.Module):
 
 
 class Transformer(Network):
-    """A network of attention layers over 81 tokens, one per square, of ``channels`` features.
+    """A network of attention layers. Each of the 81 squares has a token of ``channels`` features.
 
-    Each square adds a learned vector to its token.
+    A learned vector for each square is added to the token of this square.
     """
 
     start_at_zero = ("join.weight", "narrow.weight")

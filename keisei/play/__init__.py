@@ -1,1 +1,1 @@
-"""Playing: players, the device they compute on, matches and whole evaluations."""
+"""Playing: players, their device, matches and whole evaluations."""

@@ -16,7 +16,7 @@ from keisei.store.matches import MatchGame, MatchTable
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """One evaluation in a run's database. All methods block and may raise DatabaseError."""
+    """One evaluation in a run's database. All methods block and can raise DatabaseError."""
 
     run: Path
     """Directory of the run."""
@@ -34,11 +34,11 @@ class Archive:
             table.add(self.id, games)
 
     def rate(self) -> None:
-        """Update the ratings of all players of the run from the games of all its evaluations."""
+        """Rate all players of the run from the games of all evaluations in the run's database."""
         refit(self.run)
 
     # ------------------------------------------------------------------ for the command line
-    # A live run does not use these methods. It stores the states of its evaluations as events.
+    # A live run does not use these methods, but stores the states of its evaluations as events.
     @classmethod
     def begin(cls, run: Path, spec: EvaluationSpec) -> Self:
         """Continue the command line's unfinished evaluation with this ``spec``, or begin a new one.
@@ -65,7 +65,7 @@ class Archive:
         return archive
 
     def end(self, state: str, fields: dict[str, Any]) -> None:
-        """Store the evaluation's last state, and other fields of its event."""
+        """Store the evaluation's last state, and other fields of the evaluation's event."""
         with closing(MatchTable(self.run)) as table:
             table.update(self.id, state, fields)
 

@@ -38,7 +38,7 @@ class Arena(Protocol):
     """The interface through which a tournament loads networks and lets them play."""
 
     async def open(self, source: str) -> LoadedNetwork:
-        """Load ``current``, or the network of a run or checkpoint. A failure raises an error."""
+        """Load ``current``, or the network of a run or checkpoint, or raise an error."""
 
     async def play(
         self,
@@ -46,7 +46,7 @@ class Arena(Protocol):
         networks: Pair,
         on_games: Callable[[list[PlayedGame]], None],
     ) -> None:
-        """Play a match to its end; pass games that have ended to ``on_games`` from time to time.
+        """Play a match to its end; pass ended games to ``on_games`` from time to time.
 
         If the call is cancelled, the match ends early.
         """
@@ -129,10 +129,10 @@ class DeviceArena:
 async def local_arena(
     device: str, threads: int = 1, warn: Callable[[str], None] = lambda text: None
 ) -> AsyncIterator[DeviceArena]:
-    """Start a device thread that plays matches and does not train. The thread ends with the block.
+    """Start a device thread that plays matches and does not train.
 
-    Torch uses ``threads`` CPU threads. ``warn`` is called on the device thread when the device
-    runs out of memory.
+    The thread ends when the block ends. Torch uses ``threads`` CPU threads. ``warn`` is called on
+    the device thread when the device runs out of memory.
     """
     mailbox = Mailbox()
     serve = partial(_serve, mailbox, device, threads, warn)

@@ -1,4 +1,4 @@
-"""Plays matches in which USI engines take part, several games at the same time."""
+"""Plays matches with USI engines. Several games are played at the same time."""
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,12 +17,12 @@ from keisei.evaluation.local import LOCAL_PLAYERS, Kind, local_move
 from keisei.usi import Engine, EngineError, EngineGone, EngineSpec, EngineTimeout, Info, Timeouts
 
 RESTARTS = 3
-"""How often engines may be restarted in one match after a crash or timeout."""
+"""Maximum number of engine restarts in one match. A crash or a timeout causes a restart."""
 
 Choose = Callable[[Observed, float], Awaitable[tuple[int, float]]]
 """Function that asks a network for a move.
 
-The function takes a position and a random number in [0, 1). It returns an action and a value.
+The function takes a position and a random number in [0, 1), and returns an action and a value.
 """
 
 
@@ -35,7 +35,7 @@ class Seat:
     """Seed of the random numbers with which a network or a local player chooses moves."""
     engine: EngineSpec | None = None
     choose: Choose | None = None
-    """Function that asks for moves, if the player is a network."""
+    """Function that asks the network for a move; None if the player is not a network."""
 
 
 async def play_match(
@@ -52,23 +52,24 @@ async def play_match(
 
     An engine that makes an illegal move loses the game. After a crash or a timeout, the fault is
     counted, the engine is restarted and the game is replayed. If there are more than
-    ``RESTARTS`` faults, the match ends early. Then the result contains the ``error``, and the games
-    that have ended count.
+    ``RESTARTS`` faults, the match ends early. Then ``error`` in the result gives the reason, and
+    the games that have ended stay valid.
 
     Args:
         match: the match to play.
         agent, opponent: the players.
-        on_games: called with a list of one game each time that a game ends.
+        on_games: called whenever a game ends, with a list that contains only this game.
         concurrency: number of games at the same time; each game has its own engine processes.
-        timeouts: maximum times to wait for engines.
+        timeouts: maximum waiting times for the engines' answers.
         report: a dict into which the result is also written, even if the match is cancelled.
 
     Returns:
-        ``engines`` (names that the engines report), ``faults``, ``engine_cpu_seconds``, ``error``.
+        A dict with the keys ``engines`` (names that the engines report), ``faults``,
+        ``engine_cpu_seconds`` and ``error``.
 
     Raises:
         EngineStartError: an engine can't be used.
-        EngineError: an engine failed too often before any game had ended.
+        EngineError: there were more than ``RESTARTS`` faults before any game had ended.
     """
     await anyio.to_thread.run_sync(_load_rules, match, (agent.kind, opponent.kind))
     play = _Play(match, (agent, opponent), timeouts or Timeouts(), on_games)
@@ -116,7 +117,7 @@ class _Play:
     cpu_seconds: float = 0.0
 
     async def serve(self) -> None:
-        """Play games one after another until no game of the match is left to begin."""
+        """Play games one after another until all games of the match have begun."""
         while (game := self.match.begin()) is not None:
             try:
                 await self._engines_play(game)
@@ -181,7 +182,7 @@ class _Play:
 
 
 def _cause(failed: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the first error in the group that is not an EngineError, or else the first error."""
+    """Return the group's first error; prefer an error that is not an EngineError."""
     cause: BaseException = failed.split(EngineError)[1] or failed
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]

@@ -1,4 +1,4 @@
-"""Plays an evaluation and reports how it ended, for a live run and for the command line."""
+"""Plays an evaluation of a run or of the command line, and reports how the evaluation ended."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,11 +14,11 @@ class Ending:
     """How an evaluation ended."""
 
     result: dict[str, Any]
-    """Result of the games that have ended, for JSON; empty before the first game ends."""
+    """Result of the games that have ended, ready for JSON; empty before the first game ends."""
     message: str = ""
     """Reason why the evaluation ended early; empty if the evaluation is complete."""
     error: Exception | None = None
-    """Exception that ended the evaluation, if there was one."""
+    """Exception that ended the evaluation; None if there was no exception."""
 
     @property
     def state(self) -> Literal["done", "failed"]:
@@ -27,10 +27,9 @@ class Ending:
 
 
 async def play_to_the_end(tournament: Tournament) -> Ending:
-    """Play an evaluation. Most exceptions become part of the ending and are not raised.
+    """Play an evaluation. The ending contains any exception other than NotRunning.
 
-    Only NotRunning is raised. It means that the device thread has ended; the evaluation can
-    continue later.
+    Raises NotRunning if the device thread has ended. Such an evaluation can continue later.
     """
     try:
         result = await tournament.run()

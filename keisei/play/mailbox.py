@@ -1,4 +1,4 @@
-"""Carries requests from the event loop to the device thread: commands, positions, and stops."""
+"""Carries commands, positions and stop requests from the event loop to the device thread."""
 
 import asyncio
 import queue
@@ -17,7 +17,7 @@ from keisei.match_rules import MatchRules
 INBOX = 8
 """Maximum number of commands that wait for the device thread."""
 INFERENCE = 256
-"""Maximum number of positions that wait for a move. Each game has at most one position waiting."""
+"""Maximum number of positions that wait for a move. A game has at most one of them."""
 
 T = TypeVar("T")
 
@@ -32,11 +32,11 @@ class Reply(Generic[T]):
         self.loop = asyncio.get_running_loop()
         self._future: asyncio.Future[T] = self.loop.create_future()
         # Reading the exception prevents asyncio from logging it. Often no code awaits this reply,
-        # because an HTTP client only learns that its command was accepted.
+        # because the web service answers as soon as the command is accepted.
         self._future.add_done_callback(lambda f: f.cancelled() or f.exception())
 
     def __await__(self) -> Generator[Any, None, T]:
-        # Shielded, because a caller that is cancelled must not cancel the answer for other callers.
+        # Without the shield, a cancelled caller would cancel the answer for other callers too.
         return asyncio.shield(self._future).__await__()
 
     @property
@@ -45,15 +45,15 @@ class Reply(Generic[T]):
         return self._future.done()
 
     def set(self, value: T) -> None:
-        """Answer with a value. May be called from any thread."""
+        """Set the answer to a value. May be called from any thread."""
         deliver([(self, value)])
 
     def fail(self, error: BaseException) -> None:
-        """Answer with an exception. May be called from any thread."""
+        """Set the answer to an exception. May be called from any thread."""
         deliver([(self, error)])
 
     def settle(self, value: T | BaseException) -> None:
-        """Answer with a value or an exception, unless the reply has an answer. Event loop only."""
+        """Set the answer to a value or an exception, unless it is already set. Event loop only."""
         if self._future.done():
             return
         if isinstance(value, BaseException):
@@ -63,7 +63,7 @@ class Reply(Generic[T]):
 
 
 def deliver(answers: Iterable[tuple[Reply[Any], Any]]) -> None:
-    """Answer several replies of one event loop, and wake the loop only once. Thread-safe."""
+    """Set the answers of several replies of one event loop; wake this loop once. Thread-safe."""
     answers = list(answers)
     if not answers:
         return
@@ -114,7 +114,7 @@ class PlyRequest:
     rules: MatchRules
     """Rules of the match; they determine how a move is chosen."""
     answer: Reply[tuple[int, float]] = field(default_factory=Reply)
-    """Reply with the chosen action, and the value of the position."""
+    """Reply with the chosen action and the value of the position."""
 
 
 class Mailbox:
@@ -130,7 +130,7 @@ class Mailbox:
 
     # ------------------------------------------------------------------ called on the loop
     def send(self, item: Command | MoveRequest | PlyRequest) -> None:
-        """Put a command or a position into its queue. Raises InboxFull, NotRunning."""
+        """Put a request into one of the two queues. Raises InboxFull, NotRunning."""
         box: queue.Queue[Any] = self._commands if isinstance(item, Command) else self._positions
         with self._lock:  # an item that enters after `close` would get no answer
             if self.closed:
@@ -138,7 +138,9 @@ class Mailbox:
             try:
                 box.put_nowait(item)
             except queue.Full:
-                raise InboxFull(f"{box.maxsize} requests already wait for the device") from None
+                raise InboxFull(
+                    f"{box.maxsize} requests already wait for the device; try again in a moment"
+                ) from None
         self._bell.set()
 
     def request_stop(self) -> None:
@@ -161,8 +163,8 @@ class Mailbox:
         """Return whether the device thread must end.
 
         The thread must end if a stop was requested, or if the task that waits for the thread is
-        cancelled. It must also end if the program ends without closing the run, as a notebook's
-        kernel does.
+        cancelled. The thread must also end if the program ends and has not closed the run. For
+        example, a notebook's kernel can end in this way.
         """
         if not threading.main_thread().is_alive():
             self._stop.set()
@@ -195,7 +197,7 @@ class Mailbox:
         """Refuse all waiting and all later requests. May be called more than once."""
         with self._lock:
             self._closed = True
-        refused = NotRunning("the run ended before this was done")
+        refused = NotRunning("the run ended before the request was carried out")
         deliver((command.finished, refused) for command in self.commands())
         deliver((position.answer, refused) for position in self.positions())
 

@@ -10,10 +10,10 @@ Answer = tuple[Reply[str | None], str | Exception | None]
 
 
 def choose_moves(agent: Any, env: Env, requests: list[MoveRequest]) -> list[Answer]:
-    """Return pairs of a request's reply and its answer.
+    """Return, for each request, a pair: the request's reply object, and the answer.
 
-    An answer is a move, None if no move is legal, or an exception. Makes at most
-    two forward passes: one for the greedy moves, one for the sampled moves.
+    An answer is a move, None if no move is legal, or an exception. This function makes at most two
+    forward passes: one for the greedy moves, one for the sampled moves.
     """
     player = Player(agent, max_ply=env.max_ply, declaration=env.declaration)
     answers: list[Answer] = []

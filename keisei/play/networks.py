@@ -1,4 +1,4 @@
-"""The networks that are loaded on the device thread to play matches, beside training."""
+"""The networks that the device thread loads to play matches."""
 
 import itertools
 import math
@@ -31,7 +31,7 @@ class LoadedNetwork:
     step: int
     """Number of steps for which the network was trained."""
     max_ply: int
-    """Maximum ply of the network's training games. The network sees ply / ``max_ply``."""
+    """Maximum ply of the network's training games. An input of the network is ply / ``max_ply``."""
     home: Path = Path()
     """Directory of the network's run. Runs with the same name have different directories."""
 
@@ -49,7 +49,7 @@ class Networks:
         memory_mib: float = math.inf,
         batch: int = BATCH,
     ) -> None:
-        """Create the object without any network.
+        """Create the object, which contains no network at first.
 
         Args:
             run: id of the run. The name of a copy of the run's network begins with this id.
@@ -120,7 +120,8 @@ class Networks:
                     raise
                 self._batch = min(self._batch, len(mask)) // 2
                 torch.cuda.empty_cache()
-                self._alert("evaluation_memory", "warning", f"out of memory: batch {self._batch}")
+                text = f"out of memory: from now on, a batch has at most {self._batch} positions"
+                self._alert("evaluation_memory", "warning", text)
             else:
                 actions, values = zip(*found, strict=True)
                 return np.concatenate(actions), np.concatenate(values)
@@ -131,6 +132,6 @@ class Networks:
         more = nbytes / 2**20
         if loaded + more > self._memory:
             raise MemoryError(
-                f"evaluation.memory_mib: {self._memory}; the networks of evaluations take "
-                f"{loaded:.1f} MiB, and this one {more:.1f} more"
+                f"evaluation.memory_mib: {self._memory}; the loaded networks take {loaded:.1f} MiB, "
+                f"and the new network needs {more:.1f} MiB more"
             )

@@ -1,4 +1,4 @@
-"""Loads players from runs and checkpoints, with the network and precision of their training."""
+"""Loads players from runs and checkpoints. A player computes in the precision of its training."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -50,7 +50,7 @@ class Player:
 
     @property
     def home(self) -> Path:
-        """Directory of the player's run; outside a run, the checkpoint's folder."""
+        """Directory of the player's run; if there is no run, the checkpoint's folder."""
         folder = (self.checkpoint or Path("unknown")).absolute()
         return folder.parent.parent if folder.parent.name == CHECKPOINTS else folder
 
@@ -62,8 +62,8 @@ class Player:
     def best_move(self, sfen: str, greedy: bool = True) -> str | None:
         """Return the agent's move in a position, in USI notation, or None if no move is legal.
 
-        If the side to move may declare a win, the result is ``"win"``, as in USI. If not
-        ``greedy``, the move is sampled from the agent's policy. Raises SfenError.
+        If the rules allow the side to move to declare a win, the result is ``"win"``, as in USI. If
+        ``greedy`` is False, the move is sampled from the agent's policy. Raises SfenError.
         """
         (move,) = self.best_moves([sfen], greedy=greedy)
         if isinstance(move, SfenError):
@@ -73,7 +73,7 @@ class Player:
     def best_moves(
         self, sfens: Sequence[str], *, greedy: bool = True
     ) -> list[str | SfenError | None]:
-        """Return, for each position, the result of ``best_move`` or the SfenError."""
+        """Return the result of ``best_move`` for each position, or an SfenError for a bad SFEN."""
         found: list[str | SfenError | None] = []
         wanted: list[tuple[int, Position]] = []
         seen: list[tuple[NDArray[np.uint8], NDArray[np.uint64]]] = []
@@ -118,8 +118,8 @@ def load(path: str | Path, device: str = "auto", *, seed: int = 0) -> Player:
 def load_within(path: Path, device: str, room: Callable[[int], None], *, seed: int = 0) -> Player:
     """Do the same as ``load``, but call ``room`` before the weights are copied to the device.
 
-    ``room`` gets the size of the weights in bytes. If ``room`` raises an
-    exception, nothing is copied.
+    ``room`` gets the size of the weights in bytes. If ``room`` raises an exception, nothing is
+    copied.
     """
     folder, refused = find_checkpoint(path, only=WEIGHTS)
     checkpoint = load_checkpoint(folder, only=WEIGHTS)
@@ -146,5 +146,5 @@ def _rebuild(checkpoint: Checkpoint) -> torch.nn.Module:
         net = build(**checkpoint.state["net"])
         net.load_state_dict(checkpoint.tensors[WEIGHTS], strict=True)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{checkpoint.path}: no network in it: {error}") from error
+        raise CheckpointError(f"{checkpoint.path}: cannot build its network: {error}") from error
     return net.eval()

@@ -1,4 +1,4 @@
-"""The state of a match in an evaluation: its ended games, their score and sequential test."""
+"""The state of a match in an evaluation: the ended games, the score and the sequential test."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -30,19 +30,19 @@ class Contestant:
 
 @dataclass(slots=True)
 class MatchStanding:
-    """A match of an evaluation, with the games of the match that have ended."""
+    """A match of an evaluation, with those games of the match that have ended."""
 
     agent: Contestant
     opponent: Contestant
     spec: MatchSpec
     first: int
-    """Number of this match's first game; games are numbered through the whole evaluation."""
+    """Number of this match's first game within the evaluation, where games are numbered from 0."""
     games: dict[int, PlayedGame] = field(default_factory=dict)
     """Games that have ended, by their number within the match. ``add`` adds games here."""
     more: dict[str, Any] = field(default_factory=dict)
     """Additional results: faults and CPU time of engines, and an error that ended the match."""
     test: dict[str, Any] | None = None
-    """State of the sequential test; None if there is no test, or no complete pair yet."""
+    """State of the sequential test; None without a test and before the first complete pair."""
     points: NDArray[np.float64] = field(init=False)
     """[games] Points of the agent in each game; NaN for a game that has not ended."""
     _tested: NDArray[np.int64] = field(default_factory=lambda: np.zeros(5, np.int64))
@@ -61,7 +61,7 @@ class MatchStanding:
             self.points[game.number] = game.points
 
     def advance_test(self, sprt: Sprt) -> None:
-        """Use complete pairs in the order of their numbers, until the test decides.
+        """Let the test use complete pairs in the order of their numbers, until the test decides.
 
         If the test used pairs in the order in which they end, the test would be biased
         towards short games.
@@ -85,9 +85,9 @@ class MatchStanding:
 
     @property
     def counting(self) -> int:
-        """Number of games that count, from game 0 on.
+        """Number of games that count; these are the first games of the match.
 
-        All games count, unless the test has decided: then only the games that the test used count.
+        Before the test decides, all games count. Afterwards, only the games in tested pairs count.
         """
         return 2 * int(self._tested.sum()) if self.decided else self.spec.games
 
@@ -96,7 +96,7 @@ class MatchStanding:
         return [self.games[number] for number in sorted(self.games) if number < self.counting]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the match's players, counts, score and test, for JSON."""
+        """Return the match's players, counts, score and test, ready for JSON."""
         found = {"agent": self.agent.name, "opponent": self.opponent.name}
         games = self.counted()
         if games:
@@ -106,7 +106,7 @@ class MatchStanding:
         return found | self.more | ({"sprt": self.test} if self.test else {})
 
     def outcomes(self) -> list[GameScore]:
-        """Return the games that count, in the form from which ratings are computed."""
+        """Return the scores of the games that count, as input for ratings."""
         found = []
         for game in self.counted():
             black, white = self._seats(game)
@@ -153,7 +153,7 @@ def total_score(
 ) -> tuple[float | None, tuple[float, float] | None, int]:
     """Return the first agent's score, the score's 95 % interval, and the number of complete pairs.
 
-    All games of this agent that count are used. Score and interval are None until the first game
+    All counted games of this agent are used. Score and interval are None until the first game
     has ended.
     """
     own = [match for match in matches if match.agent is matches[0].agent]
@@ -168,7 +168,7 @@ def total_score(
 
 
 def _recalled(number: int, row: MatchGame) -> PlayedGame:
-    """Return the game of a database row. Its moves are left out: nothing needs them again."""
+    """Return the game of a database row. The moves are left out, because no code needs them."""
     none = np.empty(0)
     return PlayedGame(
         number=number,

@@ -37,7 +37,7 @@ class Progress:
     """The progress of an evaluation."""
 
     games: int
-    """Number of games if the agents win all matches and no sequential test ends a match."""
+    """Number of games if the agents win all games and no match ends early."""
     ended: int
     """Number of games that have ended."""
     score: float | None
@@ -75,8 +75,8 @@ class Tournament:
             arena: loads the networks and lets them play.
             names: paths of the players' checkpoints, by the players' names in ``spec``.
             on_progress: called with the progress when games have ended.
-            keep: function that stores games that have ended. ``keep`` is called in a thread, so
-                it may block. If ``keep`` raises an exception, the next call gets the same games.
+            keep: function that stores games that have ended. ``keep`` is called in a thread
+                and may block. If ``keep`` raises an exception, the next call gets the same games.
             kept: games that were stored before the evaluation was interrupted. These games are
                 not played again.
         """
@@ -91,7 +91,7 @@ class Tournament:
         self._count_due = 0.0
 
     async def run(self) -> dict[str, Any]:
-        """Play the evaluation and return its result, for JSON.
+        """Play the evaluation and return the evaluation's result, ready for JSON.
 
         All players are loaded before the first game. Raises the error of a player that can't play,
         or the error of the last call of ``keep``. After an exception, ``result`` still
@@ -125,12 +125,12 @@ class Tournament:
         return await anyio.to_thread.run_sync(self.result)
 
     def result(self) -> dict[str, Any]:
-        """Return the result of the games that have ended; empty before the first game. Blocks.
+        """Return the result of the games that have ended, or {} if no game has ended. Blocks.
 
         The result of a single match contains the counts and the score of the match. The result of
-        several matches contains all matches, and ratings over all games. It also contains the
-        score, the pairs and the Elo of the first agent, over all games of this agent. ``anchor`` is
-        the player whose rating is fixed at 0.
+        several matches contains all matches, and ratings over all games. It also contains the first
+        agent's score, number of pairs and Elo, over all games of this agent. ``anchor`` is the
+        player whose rating is fixed at 0.
         """
         matches = [match for match in self.matches if match.games]
         if len(matches) <= 1:
@@ -168,7 +168,10 @@ class Tournament:
         return Contestant(self._name(network), "network", network=network)
 
     def _name(self, network: LoadedNetwork) -> str:
-        """Return a unique name for the network. The name may begin with parent folders."""
+        """Return a unique name for the network.
+
+        If another network has the same plain name, the unique name begins with parent folders.
+        """
         homes = {
             player.name: player.network.home for player in self._players.values() if player.network
         }
@@ -254,13 +257,13 @@ class Tournament:
     async def _write_along(self) -> None:
         while True:
             await anyio.sleep(WRITE_SECONDS)
-            with suppress(Exception):  # the database may be locked; the next round tries again
+            with suppress(Exception):  # if the database is locked, try again later
                 await self._write()
 
     async def _write(self) -> None:
         """Store the games that have ended since the last call.
 
-        A cancellation waits until the games are stored.
+        If this method is cancelled, it still stores the games before it ends.
         """
         fresh = self._fresh[:]
         if self._keep is not None and fresh:
@@ -275,7 +278,7 @@ def _cap(network: LoadedNetwork | None) -> int | None:
 
 @cache
 def _openings(file: str | None) -> tuple[Opening, ...]:
-    """Return the openings of a file, or of the shipped book.
+    """Return the openings of ``file``, or of Keisei's own book if ``file`` is None.
 
     The result is cached, because reading a book takes a second.
     """

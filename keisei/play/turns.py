@@ -1,4 +1,4 @@
-"""Plays matches on the device thread: in each turn, one ply of every game of every match."""
+"""Plays matches on the device thread. Each turn plays one ply in every game of every match."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -20,13 +20,13 @@ from keisei.play.networks import LoadedNetwork, Networks
 REPORT_SECONDS = 0.25
 """Seconds between two reports of a match."""
 LOCAL_PLIES = 16
-"""Maximum number of plies that players without a network play in one turn."""
+"""Maximum number of plies that a match's players without a network play in one turn."""
 
 Batch = list[tuple[int, Wanted, NDArray[np.bool_]]]
 """Requests of several matches to one network.
 
-An entry has the match's index, the match's request, and a mask of the request's rows for this
-network.
+Each entry contains a match's index, the match's request, and a mask that marks the request's rows
+for this network.
 """
 
 
@@ -69,7 +69,7 @@ class CloseNetwork(Command):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlayMatch(Command):
-    """Begin a match. ``job.finished`` is answered when the match ends."""
+    """Begin a match. ``job.finished`` gets its answer when the match ends."""
 
     job: Job
 
@@ -87,7 +87,7 @@ MatchCommand = OpenNetwork | CloseNetwork | PlayMatch | EndMatch
 class Matches:
     """Plays matches turn by turn. Device thread only.
 
-    An error in a match is raised for the caller that waits for this match, and nowhere else.
+    An error in a match is raised only for the caller that waits for this match.
     """
 
     def __init__(self, networks: Networks) -> None:
@@ -100,7 +100,7 @@ class Matches:
         return bool(self._jobs)
 
     def obey(self, command: MatchCommand, live: Agent | None = None, step: int = 0) -> None:
-        """Carry out a command and answer it. Never raises.
+        """Carry out a command and set the command's answer. Never raises.
 
         ``live`` is the network for the source ``current``; it was trained for ``step`` steps.
         """
@@ -145,7 +145,7 @@ class Matches:
         self._networks.close_all()
 
     def _play(self, wanted: list[tuple[Job, Wanted]]) -> None:
-        """Answer the requests of matches, with one batch for each network and ``Choice``."""
+        """Answer the requests of matches: one batch for each pair of network and ``Choice``."""
         batches: dict[tuple[int, Choice], Batch] = {}
         for index, (job, found) in enumerate(wanted):
             for side, network in enumerate(job.networks):
@@ -189,7 +189,7 @@ class Matches:
             actions[index][rows], values[index][rows] = moves, worth
 
     def _advance(self, job: Job, actions: NDArray[np.int16], values: NDArray[np.float32]) -> None:
-        """Play a match's moves. If a report is due, report the games that have ended."""
+        """Play the chosen moves in a match. If a report is due, report the games that ended."""
         try:
             job.match.answer(actions, values)
         except Exception as error:  # noqa: BLE001 (the error becomes the match's result)
@@ -200,7 +200,7 @@ class Matches:
             job.report()
 
     def _answer(self, requests: list[PlyRequest]) -> None:
-        """Answer requests for single moves, with one batch for each network and ``Choice``."""
+        """Answer requests for single moves: one batch for each pair of network and ``Choice``."""
         groups: dict[tuple[int, Choice], list[PlyRequest]] = {}
         for request in requests:
             groups.setdefault((request.network, request.rules.choice), []).append(request)

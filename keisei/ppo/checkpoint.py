@@ -11,18 +11,18 @@ from torch import Tensor, nn
 FORMAT = 2
 """Version of the checkpoint format."""
 RANK_GROUPS = ("env", "pool")
-"""Names of the groups of tensors that differ between ranks. Each rank saves its own tensors."""
+"""Names of the tensor groups that differ between ranks. Each rank saves its own tensors."""
 
 Arrays = dict[str, dict[str, NDArray[Any]]]
-"""A dictionary from each owner (``env`` or ``recorder``) to the owner's arrays by name."""
+"""Arrays by owner (``env`` or ``recorder``) and by name."""
 
 
 def check_format(state: Mapping[str, Any]) -> None:
     """Raise ValueError if the checkpoint's ``state`` has a format other than ``FORMAT``."""
     if state["format"] != FORMAT:
         raise ValueError(
-            f"checkpoint has format {state['format']}, this is {FORMAT}; "
-            "begin a new run from its weights with --init"
+            f"checkpoint has format {state['format']}, but this version of Keisei needs format "
+            f"{FORMAT}; begin a new run from the checkpoint's weights with --init"
         )
 
 
@@ -70,7 +70,7 @@ def _unpack(tensor: Tensor | None, name: str, like: NDArray[Any]) -> NDArray[Any
 
 
 def moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the optimiser's state. Keys are ``index.name`` with the index of the parameter."""
+    """Return the optimiser's state. Keys are ``index.name``; ``index`` is a parameter's index."""
     return {
         f"{index}.{name}": value
         for index, state in optimizer.state_dict()["state"].items()
@@ -82,9 +82,9 @@ def load_moments(
     optimizer: torch.optim.Optimizer, net: nn.Module, saved: Mapping[str, Tensor]
 ) -> None:
     """Give the optimiser of ``net`` the state that ``moments`` returned."""
-    # The fused optimiser combines numbers of a parameter and a moment that have the same place in
-    # memory. Files do not store the memory layout. Without the parameter's layout (channels_last),
-    # a loaded moment would be combined with the wrong numbers of the parameter.
+    # The fused optimiser combines each number of a parameter with the number at the same place in
+    # the moment's memory. Therefore a moment needs the memory layout of its parameter (for example
+    # channels_last). Files do not store this layout.
     parameters = list(net.parameters())
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in saved.items():
@@ -98,7 +98,7 @@ def load_moments(
 def load_weights(net: nn.Module, weights: Mapping[str, Tensor], described: object) -> None:
     """Load weights into ``net``.
 
-    Raises ValueError if the weights don't fit. The message calls the network ``described``.
+    Raises ValueError if the weights don't fit. In the message, ``described`` names the network.
     """
     try:
         net.load_state_dict(dict(weights), strict=True)

@@ -30,7 +30,7 @@ class Clock:
 
 
 class Stopwatch:
-    """Measures how long a generator runs. Time does not count while the generator is suspended."""
+    """Measures how long a generator runs. The time of suspension is left out."""
 
     def __init__(self) -> None:
         self._total = 0.0
@@ -41,7 +41,7 @@ class Stopwatch:
         return time.perf_counter() - self._since
 
     def suspend(self) -> Generator[None, None, None]:
-        """Yield to the generator's caller. The time until the generator resumes does not count."""
+        """Yield to the generator's caller. The time until the generator resumes is left out."""
         self._total += self.turn_seconds()
         yield
         self._since = time.perf_counter()

@@ -25,16 +25,16 @@ LOOKS_BACK = WINDOW + tally.WINDOW
 The metrics ``games/*`` are averaged twice, once by ``Tally`` and once by ``Detectors``.
 """
 ERRORS = ("nonfinite", "ratio")
-"""Names of the detectors that find wrong numbers. The other detectors judge learning.
+"""Names of the detectors that find wrong numbers.
 
-Problems of learning may disappear without a rollback.
+The other detectors find problems of learning, which can disappear without a rollback.
 """
 RATIO_TOLERANCE = {"float32": 1e-3, "bfloat16": 2e-2}
 """Largest allowed error of the probability ratio before the optimiser's first step, by dtype."""
 
 
 class DivergedError(RuntimeError):
-    """Training can't go on, because a detector stopped it or too many losses are not finite."""
+    """Training can't go on: a detector stopped it, or too many minibatches were skipped."""
 
 
 class Finding(NamedTuple):
@@ -85,13 +85,21 @@ def _declarations(mean: Values, lowest: Values) -> str | None:
 def _truncation(mean: Values, lowest: Values) -> str | None:
     now, least = mean["games/truncated"], lowest["games/truncated"]
     rising = now > 0.5 and now > least + 0.3
-    return f"games cut at the maximum ply rose from {least:.0%} to {now:.0%}" if rising else None
+    return (
+        f"share of games cut at the maximum ply rose from {least:.0%} to {now:.0%}"
+        if rising
+        else None
+    )
 
 
 def _value_useless(mean: Values, lowest: Values) -> str | None:
     cross, base = mean["train/value_unseen"], mean["train/value_base_rate"]
     worse = cross > base * 1.02 + 0.01
-    return f"value loss {cross:.3f} on new games, {base:.3f} by the base rate" if worse else None
+    return (
+        f"value loss on new games is {cross:.3f}, above {base:.3f} for the base rate"
+        if worse
+        else None
+    )
 
 
 def _variance(mean: Values, lowest: Values) -> str | None:
@@ -144,7 +152,7 @@ class Detectors:
 
     @property
     def quiet(self) -> bool:
-        """Whether a later rollback may return to the present weights.
+        """Whether a later rollback is allowed to return to the present weights.
 
         The value is False while a detector in ``ERRORS`` sees a problem. The value is also False
         while a problem exists for which the settings ask for more than an alert. After ``reset``,
@@ -162,10 +170,12 @@ class Detectors:
         """
         skipped, settings = values["train/skipped_in_a_row"], self._settings
         if skipped >= settings.nonfinite_stop and settings.nonfinite != "rollback":
-            raise DivergedError(f"{skipped:.0f} minibatches in a row had no finite loss")
+            raise DivergedError(
+                f"{skipped:.0f} minibatches in a row were skipped: loss or gradient not finite"
+            )
         found = _errors(values, self._tolerance)
         seen = {key: value for key, value in values.items() if not key.startswith("speed/")}
-        # Speeds are left out: a resumed run has other speeds, but must have the same state.
+        # Speeds are left out. A resumed run must reach the same state, but its speeds differ.
         self._recent.append(seen)
         if len(self._recent) == WINDOW:
             self._recovering = False
@@ -181,7 +191,7 @@ class Detectors:
         return fresh
 
     def _over_window(self) -> list[Finding]:
-        """Return the problems that are found in the averages over ``WINDOW`` iterations."""
+        """Return the problems that the averages over ``WINDOW`` iterations show."""
         mean = {key: _mean([v[key] for v in self._recent if key in v]) for key in self._recent[-1]}
         self._lowest = {k: float(np.fmin(v, self._lowest.get(k, v))) for k, v in mean.items()}
         found = []
@@ -208,14 +218,14 @@ class Detectors:
 
 
 def _errors(values: Values, tolerance: float) -> list[Finding]:
-    """Return the problems of one iteration that the detectors in ``ERRORS`` find."""
+    """Return the problems that the detectors in ``ERRORS`` find in one iteration."""
     found = []
     if values["train/skipped"]:
         message = f"{values['train/skipped']:.0f} minibatches skipped: loss or gradient not finite"
         found.append(Finding("nonfinite", "error", message))
     error = values["train/ratio_error"]
     if error > tolerance:
-        message = f"probability ratio is off by {error:.2g} before the first step"
+        message = f"probability ratio has an error of {error:.2g} before the first step"
         found.append(Finding("ratio", "error", message))
     return found
 

@@ -1,4 +1,4 @@
-"""Speeds up a network by torch.compile and CUDA graphs; falls back to the plain network."""
+"""Speeds up a network with torch.compile and CUDA graphs. Uses the plain network on failure."""
 
 from collections.abc import Callable
 
@@ -8,19 +8,23 @@ from torch import Tensor, nn
 from keisei.nets.policy import MOST_LEGAL, evaluate, legal_log_probs
 
 GRAPH_CALLS = 3
-"""Number of calls that prepare a CUDA graph. torch runs call 1, records call 2, replays call 3."""
+"""Number of calls that prepare a CUDA graph.
+
+The first call runs without a graph, the second call records the graph, and the third call
+replays the graph.
+"""
 SPARE_BYTES = 1 << 24
 """Number of bytes that ``exercise`` adds to the heap beyond the needs of the first iteration."""
 
 
 class Forward:
-    """The network that training calls. It is compiled if ``compile`` is set and compiling succeeds.
+    """The network that training calls: compiled if ``compile`` is True and compiling succeeds.
 
-    If ``graphs`` is set, torch records the compiled network as CUDA graphs. A CUDA graph launches
-    all its kernels at once. The compiled network uses the weights of ``net`` itself.
+    If ``graphs`` is True, torch records the compiled network as CUDA graphs. A CUDA graph launches
+    all its kernels at once. The compiled network and ``net`` share their weights.
 
-    The first calls compile the network. Compiling takes seconds to minutes. Compiling may fail, for
-    example if there is no C++ compiler or a layer is not supported. Use ``bring_up`` for the first
+    The first calls compile the network. Compiling takes seconds to minutes, and fails if, for
+    example, there is no C++ compiler or a layer is not supported. Use ``bring_up`` for the first
     calls.
     """
 
@@ -33,7 +37,7 @@ class Forward:
 
     @property
     def compiled(self) -> bool:
-        """Whether the network is compiled. torch compiles it anew for each new input shape."""
+        """Whether the network is compiled. torch compiles again for each new input shape."""
         return self._call is not self._net
 
     def __call__(self, planes: Tensor) -> tuple[Tensor, Tensor]:
@@ -44,7 +48,7 @@ class Forward:
         return policy, outcome
 
     def bring_up(self, use: Callable[[], None]) -> None:
-        """Run ``use``, a function that calls this object.
+        """Run ``use``, a function that calls this object. With graphs, run ``use`` several times.
 
         If ``use`` fails with the compiled network, run ``use`` with the plain network, and never
         call the compiled network again. Raises any exception that ``use`` raises with the plain
@@ -57,7 +61,7 @@ class Forward:
             if not self.compiled:
                 raise
             self._call, self._graphs = self._net, False
-            reason, *_ = str(error).partition("\n\n")  # the rest is advice to torch's developers
+            reason, *_ = str(error).partition("\n\n")  # the rest is advice on debugging torch
             self.failure = f"{type(error).__name__}: {' '.join(reason.split())}"
             use()
 
@@ -72,10 +76,10 @@ def exercise(forward: Forward, observation: Tensor, minibatch: int, dtype: torch
     rows = torch.arange(minibatch, device=observation.device) % len(observation)
     policy, outcome = evaluate(forward, observation[rows], dtype)
     # ``keep_freed_memory`` makes the heap keep freed memory. Without the allocations here, such a
-    # heap would grow for hours, a few MiB at a time. It would grow when a position has more legal
-    # moves than every earlier position, and when small, long-lived allocations split the space of
-    # large tensors. So the largest possible lists of legal moves and some spare memory are
-    # allocated once here and freed again.
+    # heap would grow for hours, a few MiB at a time. The heap would grow when a position has more
+    # legal moves than every earlier position, and when small, long-lived allocations split the
+    # space of large tensors. Therefore the largest possible lists of legal moves and some spare
+    # memory are allocated once here and then freed.
     spare = torch.ones(SPARE_BYTES if observation.device.type == "cpu" else 0, dtype=torch.uint8)
     legal = torch.arange(MOST_LEGAL, device=observation.device).repeat(minibatch, 1)
     log_probs = legal_log_probs(policy, legal)

@@ -1,9 +1,9 @@
 """Computes advantages and value targets for games in which two players move alternately.
 
-All numbers are in the view of the side to move. Therefore, each step back by one ply changes the
-sign of a value and swaps win and loss. The rows of an array are the T plies, and the columns are
-the N games. ``terminated`` and ``truncated`` are ``bool[T, N]``; other arrays are ``float32[T, N]``
-unless their shape is given.
+All numbers are from the point of view of the side to move. Therefore, each step back by one ply
+changes the sign of a value and swaps win and loss. The rows of an array are the T plies, and the
+columns are the N games. ``terminated`` and ``truncated`` are ``bool[T, N]``. Other arrays are
+``float32[T, N]`` if no other shape is given.
 """
 
 import torch
@@ -24,10 +24,10 @@ def negamax_gae(
     Args:
         reward: result of the move for the side that made the move: +1 for a win, -1 for a loss,
             else 0. Numbers between -1 and 1 are allowed too: a win that counts half gives 0.5.
-        terminated: whether the rules ended the game after the move. If so, ``next_value`` does not
-            count.
-        truncated: whether the game was cut after the move. If so, ``next_value`` counts, but later
-            rows do not.
+        terminated: whether the rules ended the game after the move. If so, ``next_value`` is not
+            used.
+        truncated: whether the game was cut after the move. If so, ``next_value`` is used, but later
+            rows are not.
         value: value of the position before the move, for the side that makes the move.
         next_value: value of the position after the move, for the opponent of the side that made
             the move. If the game was cut, this position is the last position of the cut game.
@@ -56,9 +56,9 @@ def outcome_targets(
     """Return the value head's targets ``[T, N, 3]``: lambda-returns as win/draw/loss probabilities.
 
     ``next_outcome[T, N, 3]`` contains win/draw/loss probabilities of the positions after the moves.
-    ``next_value`` of ``negamax_gae`` is for the same positions. The discount moves probability from
-    win and loss to draw. Therefore P(win) - P(loss) of a target is the sum of value and advantage
-    in ``negamax_gae``.
+    ``next_value`` of ``negamax_gae`` belongs to the same positions. The discount moves probability
+    from win and loss to draw. Therefore P(win) - P(loss) of a target is the sum of value and
+    advantage in ``negamax_gae``.
     """
     final = _as_outcome(reward)
     cut = truncated.clone()

@@ -1,4 +1,4 @@
-"""Owns the games, network and optimiser of a run, and trains the network by iterations."""
+"""Owns the games, network and optimiser of a run, and trains the network in iterations."""
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from keisei.ppo.tally import Tally
 from keisei.ppo.update import Batch, Sums, descend, make_optimizer, ppo_loss
 
 TURN_PLIES = 8
-"""Number of a rollout's plies in one turn. The device thread reads its queues between turns."""
+"""Maximum number of plies in one turn. The device thread reads its queues between turns."""
 TURN_SECONDS = 0.1
 """Seconds after which a turn ends, even if fewer than ``TURN_PLIES`` plies were played.
 
@@ -48,7 +48,7 @@ class IterationReport:
 
 
 class Learner:
-    """The learner of a run. Make all calls in the thread that made the learner.
+    """The learner of a run. Call its methods only in the thread that created the learner.
 
     All random numbers come from the learner's own generators, seeded from ``run.seed``. On a CPU,
     the same settings, number of torch threads and state give the same weights, bit for bit. If
@@ -126,10 +126,11 @@ class Learner:
         return self._forward.failure
 
     def iterate(self) -> Generator[None, None, IterationReport]:
-        """Run one iteration: a rollout and its update. Yields after each turn, returns the report.
+        """Run one iteration: a rollout and its update.
 
-        If the generator is closed, the rest of the iteration is neither played nor learned. Raises
-        DivergedError if too many consecutive minibatches had no finite loss.
+        The generator yields after each turn and returns the report at the end. If the generator is
+        closed, the rest of the iteration is neither played nor learned. Raises DivergedError if too
+        many consecutive minibatches were skipped.
         """
         now, watch = scheduled(self.settings, self.step), Stopwatch()
         self.clock.reset()
@@ -157,7 +158,10 @@ class Learner:
     def _roll_out(
         self, now: Scheduled, watch: Stopwatch
     ) -> Generator[None, None, list[FinishedGame]]:
-        """Play the plies of an iteration. Yields after each turn, returns the recorded games."""
+        """Play the plies of an iteration.
+
+        The generator yields after each turn and returns the recorded games at the end.
+        """
         if self.iteration and self.iteration % self.settings.env.reset_refresh == 0:
             with self.clock.phase("env"):
                 self.env.refill_reset_pool()
@@ -256,10 +260,10 @@ class Learner:
         return values
 
     def board(self) -> dict[str, Any] | None:
-        """Return the position of the showcase game in which the network chose its newest move.
+        """Return the position before the newest move of the showcase game.
 
         The fields are the game's number, the position's SFEN, the last move before the position,
-        the ply, the network's value, and its most probable moves. Returns None if the game has no
+        the ply, and the network's value and most probable moves. Returns None if the game has no
         move yet, or if the network has chosen no move since ``load``.
         """
         shown = self._recorder.showcase(self.env)
@@ -333,7 +337,7 @@ class Learner:
         self.step, self.iteration = state["step"], state["iteration"]
 
     def roll_back(self, tensors: Mapping[str, Mapping[str, Tensor]], step: int) -> None:
-        """Restore weights and optimiser state from the checkpoint of ``step``.
+        """Restore weights and optimiser state from the checkpoint that was saved at ``step``.
 
         Games and random numbers are not restored, because with the same games and numbers learning
         would fail again. Opponents that were frozen after ``step`` are no longer chosen.
@@ -351,7 +355,7 @@ class Learner:
 
 
 def _make_env(settings: Settings, seed: int) -> VectorEnv:
-    """Return the games of a run. Each game is at a random ply, so that not all end together."""
+    """Return the games of a run, each at a random ply, so that the games end at different times."""
     env = settings.env
     games = VectorEnv(
         env.games,

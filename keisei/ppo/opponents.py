@@ -7,7 +7,7 @@ Each active network is chosen at random: with probability 1/2 from the newest ve
 the history. In the history, the probability of a network is proportional to the square of the
 learner's loss rate against that network. This is prioritised fictitious self-play (Vinyals et al.,
 2019). A network that can no longer be chosen is deleted after its last game. From each start
-position the learner plays two games against an opponent, one as black and one as white.
+position the learner plays two games against the same opponent, one as black and one as white.
 """
 
 import copy
@@ -27,9 +27,9 @@ from keisei.nets.policy import evaluate, legal_columns, legal_logits, sample
 from keisei.ppo.checkpoint import generator_state, load_generator
 
 MEMORY = 200
-"""Number of games after which a game counts 1/e (37 %) of a new game in a member's score."""
+"""Number of games after which a game's weight in a member's score has fallen to 1/e (37 %)."""
 _NUMBERS = 32_767
-"""Largest number that a member can have. A game stores its opponent's number as int16."""
+"""Highest number of a member; a game stores its opponent's number as int16."""
 
 
 @dataclass(slots=True)
@@ -40,7 +40,7 @@ class Member:
     step: int
     """Step at which the member's weights were frozen."""
     games: float = 0.0
-    """Weighted number of games against the member. The weight of older games is below 1."""
+    """Sum of the weights of all games against the member. The newest game has the weight 1."""
     score: float = 0.0
     """The learner's points against the member, with the same weights as in ``games``."""
 
@@ -88,8 +88,8 @@ class Opponents:
         """Add a frozen copy of the learner to the pool, and choose the active opponents.
 
         Call this before each iteration. Nothing happens unless ``iteration`` is a multiple of
-        ``opponents.every``. Nothing happens if the learner's weights contain NaN or infinity,
-        because no checkpoint can be saved while such weights are in the pool.
+        ``opponents.every``. Nothing happens if the learner's weights contain NaN or infinity. With
+        such weights in the pool, no checkpoint could be saved.
         """
         if not self._settings.share or iteration % self._settings.every or not _finite(self._like):
             return
@@ -107,7 +107,7 @@ class Opponents:
     def forget_since(self, step: int) -> None:
         """Stop choosing members that were frozen after ``step``. Call this after a rollback.
 
-        Running games against these members are still played to the end.
+        Games in progress against these members are still played to the end.
         """
         late = {number for number, member in self._members.items() if member.step > step}
         for drawn in (self._recent, self._history, self._active):
@@ -136,7 +136,7 @@ class Opponents:
     def play(self, actions: NDArray[np.int16], frozen: NDArray[np.bool_]) -> None:
         """Sample the opponents' moves and write the moves into ``actions``.
 
-        ``actions[N]`` has one number for each of the N games. ``frozen[N]`` is the result of
+        ``actions[N]`` has one action for each of the N games. ``frozen[N]`` is the result of
         ``to_move``. Only the actions where ``frozen`` is True are overwritten.
         """
         env = self._env
@@ -157,7 +157,7 @@ class Opponents:
         for row in ended[ended >= self._first].tolist():
             met = int(self._met[row])
             if met:
-                learner = np.sign(met) * int(step.winner[row])  # the learner is black where met > 0
+                learner = np.sign(met) * int(step.winner[row])  # the learner is black if met > 0
                 self._members[abs(met)].record_game((1 + learner) / 2)
             self._met[row] = self._seat(row)
 
@@ -193,7 +193,7 @@ class Opponents:
     def tensors(self) -> dict[str, Tensor]:
         """Return copies of the members' weights on the CPU.
 
-        Keys are ``number.name``, where the member's number is followed by the weight's name.
+        Keys are ``number.name``: the member's number, a dot, and the weight's name.
         """
         return {
             f"{number}.{name}": value.cpu().clone()

@@ -17,11 +17,11 @@ from keisei.ppo.update import Batch, scale_advantages
 def prepare_batch(
     rollout: Rollout, settings: Settings, material: float, ranks: Ranks = ALONE
 ) -> tuple[Batch, dict[str, Tensor]]:
-    """Return the rollout as a flat batch with scaled advantages and targets, and the ``summary``.
+    """Return a flat batch with scaled advantages and value targets, and the result of ``summary``.
 
-    For the advantages, ``material`` times the material balance is added to the values. If lambda is
-    below 1, this hint gives captures a value as long as few games end. The targets of the value
-    head do not contain the hint.
+    For the advantages, ``material`` times the material balance is added to the values. While few
+    games end, this hint rewards captures if lambda is below 1. The targets of the value head do not
+    contain the hint.
     """
     gamma, lam = settings.ppo.gamma, settings.ppo.gae_lambda
     ends = rollout.reward, rollout.terminated, rollout.truncated
@@ -66,5 +66,5 @@ def summary(outcome: Tensor, advantage: Tensor, target: Tensor, value: Tensor) -
 
 
 def _variance(values: Tensor) -> Tensor:
-    """Return the sample variance, or NaN for a single value. torch would warn of a single value."""
+    """Return the sample variance, or NaN for a single value. torch would print a warning."""
     return values.var() if values.numel() > 1 else values.new_full((), math.nan)

@@ -13,9 +13,10 @@ from typing import Literal, get_args
 import torch
 import torch.distributed as dist  # `import torch` has already imported this module
 
-# ``torch.distributed.nn.functional`` stores the current process group as a default argument when it
-# is imported. So it is imported here, before a group exists. If torch.compile imported it later,
-# our group would stay alive after ``desert``. gloo's threads might then abort the process at exit.
+# On import, ``torch.distributed.nn.functional`` stores the current process group as a default
+# argument. Therefore this module is imported here, before a group exists. If torch.compile imported
+# it later, our group would stay alive after ``desert``. Then gloo's threads might abort the process
+# when the process exits.
 import torch.distributed.nn.functional
 from torch import Tensor, nn
 
@@ -24,7 +25,7 @@ TIMEOUT = timedelta(minutes=10)
 _SEED_STRIDE = 1_000_003  # not 2**32, because a CPU generator uses only 32 bits of its seed
 
 Order = Literal["start", "train", "idle", "save", "rollback", "end"]
-"""A command that rank 0 sends to the other ranks. ``idle`` only says that rank 0 is alive."""
+"""A command that rank 0 sends to the other ranks. ``idle`` only shows that rank 0 is alive."""
 _ORDERS: tuple[Order, ...] = get_args(Order)
 
 
@@ -82,7 +83,7 @@ class Ranks:
         """
 
     def gather(self, text: str) -> list[str]:
-        """Return the ``text`` of every rank, sorted by rank. Waits until all ranks call this."""
+        """Return the ``text`` of every rank, sorted by rank. All ranks must call this method."""
         return [text]
 
     def desert(self) -> None:
@@ -99,17 +100,17 @@ ALONE = Ranks()
 class Group(Ranks):
     """One rank of several that train together.
 
-    All ranks must call the same methods in the same sequence. There is one exception: when rank 0
+    All ranks must call the same methods in the same order. There is one exception: when rank 0
     calls ``send_order``, the other ranks call ``receive_order``. A method that waits for other
     ranks raises RankError if another rank is dead or stuck.
     """
 
     def __init__(self, rank: int, size: int, local: int) -> None:
-        """Connect to the other ranks. Environment variables set by torchrun contain the address."""
+        """Connect to the other ranks. torchrun sets environment variables with rank 0's address."""
         self.rank, self.size, self.local = rank, size, local
         self._ended = self._deserted = False
-        # NCCL starts at its first use. gloo sends orders as CPU tensors. NCCL would send an order
-        # only after the GPU's earlier work.
+        # Orders are CPU tensors, which gloo sends at once. NCCL would send an order only after the
+        # GPU's earlier work. NCCL itself starts only when it is first used.
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         with self._others():
             dist.init_process_group(backend, timeout=TIMEOUT, rank=rank, world_size=size)
@@ -156,7 +157,7 @@ class Group(Ranks):
         self._ended = order == "end"
 
     def receive_order(self) -> tuple[Order, str]:
-        """Wait for rank 0's next order; return the order and its text. Not for rank 0 itself."""
+        """Wait for rank 0's next order; return the order and its text. Rank 0 never calls this."""
         flag = torch.zeros(2, dtype=torch.int64)
         with self._others():
             dist.broadcast(flag, src=0)
@@ -181,7 +182,7 @@ class Group(Ranks):
             dist.destroy_process_group()
 
     def close(self) -> None:
-        """Leave the group. If rank 0 has not sent the order ``end``, rank 0 first sends ``end``."""
+        """Leave the group. Before that, rank 0 sends the order ``end``, if it was not sent yet."""
         if self.rank == 0 and not self._ended:
             with suppress(RankError):  # a dead rank can't receive the order
                 self.send_order("end")
@@ -189,7 +190,7 @@ class Group(Ranks):
 
     @contextmanager
     def _others(self) -> Iterator[None]:
-        """Convert a RuntimeError of the ``with`` block to RankError: another rank has failed."""
+        """Turn a RuntimeError of the ``with`` block into a RankError: another rank has failed."""
         try:
             yield
         except RuntimeError as error:
@@ -202,4 +203,4 @@ class Group(Ranks):
 
 
 CONTEXT_RANKS: ContextVar[Ranks] = ContextVar("CONTEXT_RANKS", default=ALONE)
-"""Context variable with the ranks that train each run opened in the context."""
+"""Context variable that holds the ``Ranks`` for every run that is opened in the context."""

@@ -1,4 +1,4 @@
-"""Stores the moves of running games, so that every Nth finished game can be recorded."""
+"""Stores the moves of all games in progress, so that some of the games can be recorded."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -27,20 +27,20 @@ class FinishedGame:
 
 @dataclass(slots=True)
 class Showcase:
-    """A running game for display. ``position`` is the position that was displayed last."""
+    """A game in progress, for display. ``position`` is the position that was displayed last."""
 
     number: int
     position: Position
     plies: int = 0
     """Number of moves from the game's start position to the displayed position."""
     ply: int = 0
-    """Ply number in the environment, above ``plies`` if the recorder missed earlier plies."""
+    """Ply number in the environment. It is above ``plies`` if the recorder missed some plies."""
     last_move: str | None = None
-    """Last move in USI notation. None in the start position."""
+    """Move that led to ``position``, in USI notation; None in the start position."""
 
 
 class Recorder:
-    """Moves of all running games, and start positions of the games that will be recorded.
+    """Moves of all games in progress, and start positions of the games that will be recorded.
 
     For N games, ``moves`` is ``int16[N, max_ply]``, and ``length`` is ``int64[N]``. A slot is the
     row of a game. ``starts`` maps a slot to the SFEN of the game's start position.
@@ -62,7 +62,7 @@ class Recorder:
     ) -> list[FinishedGame]:
         """Store the moves of a step. Return the games that ended in the step and are recorded.
 
-        ``actions`` has one number for each game. Call this right after ``env.step``, because this
+        ``actions`` has one action for each game. Call this right after ``env.step``, because this
         method reads the start positions of new games from ``env``.
         """
         self.moves[self._rows, self.length] = actions
@@ -76,7 +76,7 @@ class Recorder:
         return games
 
     def showcase(self, env: VectorEnv) -> Showcase | None:
-        """Return the game in slot 0 before its newest move, or None if the game has no move."""
+        """Return the game in slot 0 without its newest move; None if the game has no move yet."""
         number, plies = int(env.game_number[0]), int(self.length[0]) - 1
         if plies < 0:
             return None

@@ -25,7 +25,7 @@ from keisei.ppo.opponents import Opponents
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """T plies in each of N games. All numbers are in the view of the side to move."""
+    """T plies in each of N games, from the point of view of the side to move."""
 
     observation: Tensor
     """uint8[T, N, 131] Compact observations."""
@@ -50,7 +50,7 @@ class Rollout:
     material: Tensor
     """float32[T + 1, N] Material balance of the positions for which ``outcome`` is predicted."""
     cut: tuple[Tensor, Tensor]
-    """Plies ``int64[K]`` and games ``int64[K]`` of the K moves after which a game was cut."""
+    """Two ``int64[K]``: ply index and game index of each of the K moves that led to a cut."""
     cut_outcome: Tensor
     """float32[K, 3] Probabilities of win, draw and loss in the K cut games' last positions."""
     cut_material: Tensor
@@ -107,7 +107,7 @@ class Collector:
         self._weight = np.zeros(shape, np.float32)
         self._finals: list[tuple[int, NDArray[np.intp], NDArray[np.uint8]]] = []
         self.newest: tuple[Tensor, Tensor, Tensor] | None = None
-        """Legal actions, their logits, and outcome logits before the newest move of game 0.
+        """Tensors of game 0 before its newest move: legal actions, action logits, outcome logits.
 
         Each tensor has one row. The value is None before the first ply.
         """
@@ -166,7 +166,7 @@ class Collector:
 
     @torch.no_grad()
     def finish(self) -> Rollout:
-        """Return the rollout. Call this after its last ply.
+        """Return the rollout. Call this after the last ply of the rollout.
 
         The next rollout overwrites the tensors of this rollout.
         """
@@ -193,7 +193,7 @@ class Collector:
             )
 
     def _cut_positions(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return plies, games and last positions ``uint8[K, 131]`` of the K cut games."""
+        """Return ply index, game index and last position (``uint8[K, 131]``) of the K cut games."""
         none = 0, np.empty(0, np.intp), np.empty((0, OBSERVATION_BYTES), np.uint8)
         plies, games, last = zip(none, *self._finals, strict=True)
         counts = [len(rows) for rows in games]

@@ -19,7 +19,7 @@ SMOOTHING = 0.05
 """Share of a result's probability that is spread evenly over win, draw and loss.
 
 Without smoothing, a network that sees no drawn game learns that draws are impossible. The loss for
-its first drawn game is then dozens of nats.
+the network's first drawn game is then dozens of nats.
 """
 
 
@@ -35,7 +35,10 @@ class Score:
     """Mean cross-entropy of the known results, in nats. NaN if no result is known."""
 
     def loss(self, value_coefficient: float) -> float:
-        """Return ``loss_policy`` plus ``value_coefficient`` times ``loss_value`` (0 if NaN)."""
+        """Return ``loss_policy`` + ``value_coefficient`` * ``loss_value``.
+
+        A ``loss_value`` of NaN is replaced by 0.
+        """
         known = 0.0 if math.isnan(self.loss_value) else self.loss_value
         return self.loss_policy + value_coefficient * known
 
@@ -43,15 +46,16 @@ class Score:
 def hold_out(
     games: Sequence[GameRecord], share: float, seed: int
 ) -> tuple[list[GameRecord], list[GameRecord]]:
-    """Split games at random into two lists: games to learn from, and a ``share`` held out.
+    """Split games at random into two lists: games to learn from, and held-out games.
 
-    Each list gets at least one game. All positions of a game go to the same list, because they have
-    the same result and similar boards. Repeated games count once. Raises ValueError if there are
-    fewer than two different games.
+    ``share`` is the share of the held-out games. Each list gets at least one game. All positions of
+    a game go to the same list, because they have the same result and similar boards. If a game
+    occurs several times, it is used only once. Raises ValueError if there are fewer than two
+    different games.
     """
     different = list({(game.start, game.moves): game for game in games}.values())
     if len(different) < 2:
-        raise ValueError(f"two different games are needed, there is {len(different)}")
+        raise ValueError(f"two different games or more are needed (got {len(different)})")
     order = np.random.Generator(np.random.PCG64(seed)).permutation(len(different))
     shuffled = [different[i] for i in order]
     held = min(max(1, round(share * len(different))), len(different) - 1)
@@ -63,10 +67,10 @@ class Examination:
     """The score of a network on held-out games at one moment of the training."""
 
     epoch: float
-    """Number of passes over the games so far. A fraction if training ended during a pass."""
+    """Number of passes over the games so far; not a whole number if training ended in a pass."""
     score: Score
     loss: float
-    """Result of ``score.loss`` with the training's value coefficient. The lowest loss is best."""
+    """Result of ``score.loss`` with the training's value coefficient. Lower is better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ class Trained:
     """Weights with the lowest loss on held-out games, as tensors on the CPU."""
     best: Examination
     examinations: tuple[Examination, ...]
-    """All examinations, earliest first. The first examination is made before training."""
+    """All examinations, the earliest first. The first examination is made before training."""
 
 
 def train(
@@ -138,7 +142,7 @@ def supervised_losses(
     Row 0 is the policy's loss. Row 1 is the value's loss, or 0 if the result is unknown. Row 2 is 1
     if the result is known, else 0. Row 3 is 1 if the most probable move was played, else 0.
 
-    ``policy[B, 2187]`` and ``outcome[B, 3]`` are logits. ``legal[B, L]`` is the result of
+    ``policy[B, 2187]`` and ``outcome[B, 3]`` are logits. ``legal`` is the result of
     ``legal_columns``. ``action[B]`` contains the played moves, which must be legal. ``result[B]``
     contains WIN, DRAW or LOSS (columns of ``outcome``), or UNKNOWN. The share ``smoothing`` of a
     known result's probability is spread evenly over win, draw and loss.
@@ -166,11 +170,11 @@ def teach(
 ) -> Iterator[Tensor]:
     """Train ``net`` on the positions; yield a tensor after each minibatch.
 
-    There are ``epochs * minibatches(..)`` minibatches. Each yielded tensor is ``float32[4]`` on the
-    device. It contains the means of the rows of ``supervised_losses`` over the minibatch, computed
-    with the smoothing ``SMOOTHING``. The learning rate changes linearly from ``ppo.learning_rate``
-    to ``ppo.learning_rate_final``. On a CPU, calls with the same arguments and the same number of
-    torch threads give the same weights.
+    Each epoch has ``minibatches(positions, ppo)`` minibatches. Each yielded tensor is
+    ``float32[4]`` on the device. The tensor contains the means of the rows of ``supervised_losses``
+    over the minibatch, with ``SMOOTHING`` as ``smoothing``. The learning rate changes linearly from
+    ``ppo.learning_rate`` to ``ppo.learning_rate_final``. On a CPU, calls with the same arguments
+    and the same number of torch threads give the same weights.
     """
     optimizer = make_optimizer(net, ppo.weight_decay)
     shuffling = torch.Generator().manual_seed(seed)

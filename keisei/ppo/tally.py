@@ -1,4 +1,4 @@
-"""Counts how the self-play games of the last iterations ended."""
+"""Counts how the self-play games of the newest iterations ended."""
 
 from collections import deque
 from typing import Any
@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 from keisei.env import Reason, StepResult
 
 WINDOW = 20
-"""Number of latest iterations whose games count. Too few games end in a single iteration."""
+"""Number of newest iterations whose games are counted.
+
+In one iteration, too few games end for reliable shares.
+"""
 _REASONS = len(Reason)
 _BLACK, _WHITE, _PLIES = _REASONS, _REASONS + 1, _REASONS + 2
 _CELLS = _REASONS + 3
@@ -18,7 +21,7 @@ _CELLS = _REASONS + 3
 class Tally:
     """Counts of ended games.
 
-    Each iteration has one row: ends by reason, wins by colour, and plies.
+    Each iteration has one row: numbers of ends by reason, of wins by colour, and of plies.
     """
 
     def __init__(self) -> None:
@@ -40,7 +43,7 @@ class Tally:
         row[_PLIES] += step.plies[done].sum(dtype=np.int64)
 
     def values(self) -> dict[str, float]:
-        """Return the ``games/*`` metrics. Means and shares are NaN while no game has ended."""
+        """Return the ``games/*`` metrics. Means and shares are NaN until a game has ended."""
         total = np.sum(self._rows, axis=0) if self._rows else np.zeros(_CELLS)
         ended = float(total[:_REASONS].sum())
         over = ended or float("nan")

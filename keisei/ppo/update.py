@@ -17,7 +17,7 @@ STATS = (
     "clip_fraction",
     "ratio_error",
 )
-"""Names of the numbers that ``ppo_loss`` measures. The returned tensor has the same sequence."""
+"""Names of the numbers in the second result of ``ppo_loss``, in the same order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Batch:
     """float32[B] 1 for plies of the learner, 0 for plies of a frozen opponent."""
 
     def select(self, index: Tensor) -> "Batch":
-        """Return a batch of the M plies in the rows ``index: int64[M]``."""
+        """Return a batch of those plies whose row numbers are in ``index``, an ``int64[M]``."""
         return Batch(*(getattr(self, f.name)[index] for f in fields(self)))
 
 
@@ -57,8 +57,8 @@ def ppo_loss(
 
     The loss and the numbers are means over the plies of weight 1. The numbers carry no gradients.
     ``policy[B, 2187]`` and ``outcome[B, 3]`` are the network's logits for the B plies of ``batch``.
-    ``legal[B, L]`` is ``legal_columns(batch.mask)``. The loss is the sum of the clipped surrogate
-    (Schulman et al., 2017), the cross-entropy of the outcome, and the entropy bonus.
+    ``legal`` is ``legal_columns(batch.mask)``. The loss has three terms: the clipped surrogate
+    (Schulman et al., 2017), the weighted cross-entropy of the outcome, and the entropy bonus.
     """
     share = batch.weight / batch.weight.sum().clamp(min=1)
     log_probs = legal_log_probs(policy, legal)
@@ -66,7 +66,7 @@ def ppo_loss(
     log_ratio = log_prob - batch.log_prob
     ratio = log_ratio.exp()
     gain = torch.minimum(ratio * batch.advantage, ratio.clamp(1 - clip, 1 + clip) * batch.advantage)
-    # ``exp`` would take ten times as long as ``softmax``, because it underflows in padding columns.
+    # ``exp`` would underflow in padding columns, and would take ten times as long as ``softmax``.
     entropy = -(log_probs.softmax(1) * log_probs).sum(1)
     cross = -(batch.target * outcome.log_softmax(1)).sum(1)
     loss = (share * (value_coefficient * cross - gain - entropy_weight * entropy)).sum()
@@ -93,7 +93,7 @@ def descend(
 ) -> tuple[Tensor, Tensor]:
     """Take one optimiser step, or skip the step if the loss or a gradient is not finite.
 
-    The gradients are those stored in ``net``. Returns two scalar tensors: the gradient norm before
+    The gradients are taken from ``net``. Returns two scalar tensors: the gradient norm before
     clipping, and 1 if the step was skipped, else 0.
 
     The fused optimiser reads ``found_inf`` on the device, as it does for torch's gradient scaler.
@@ -108,14 +108,14 @@ def descend(
 
 
 def make_optimizer(net: nn.Module, weight_decay: float) -> torch.optim.AdamW:
-    """Return the optimiser that ``descend`` expects. The caller sets its learning rate."""
+    """Return the optimiser that ``descend`` expects. The caller sets the learning rate."""
     return torch.optim.AdamW(net.parameters(), weight_decay=weight_decay, fused=True)
 
 
 def scale_advantages(
     advantage: Tensor, weight: Tensor, floor: float = 1e-3, ranks: Ranks = ALONE
 ) -> Tensor:
-    """Return the advantages divided by their root mean square, but by no less than ``floor``.
+    """Return the advantages divided by the larger of ``floor`` and their root mean square.
 
     The root mean square is computed from the plies of weight 1 on all ``ranks``. The mean of the
     advantages is not subtracted. If no game of a rollout ends, all advantages are almost zero.

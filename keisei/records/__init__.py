@@ -1,4 +1,4 @@
-"""Game records: read KIF, KI2, CSA and USI files, and turn games into training positions."""
+"""Reads game records in KIF, KI2, CSA and USI files, and turns games into training positions."""
 
 from keisei.records.files import read_games, record_files
 from keisei.records.game import GameRecord, RecordError, Winner

@@ -1,4 +1,4 @@
-"""Read CSA records: http://www2.computer-shogi.org/protocol/record_v3.html."""
+"""Reads CSA records: http://www2.computer-shogi.org/protocol/record_v3.html."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -20,8 +20,8 @@ _MOVE = re.compile(r"([+-])(\d\d)(\d\d)([A-Z]{2})", re.ASCII)
 def split(lines: list[str]) -> Iterator[tuple[int, list[tuple[int, str]]]]:
     """Split a file into games at lines that contain only ``/``.
 
-    For each game, yield the line number at which the game begins, and pairs of line number and
-    line. A part of the file that contains only comments and empty lines is skipped.
+    For each game, yield the line number at which the game begins, and the game's lines as pairs of
+    line number and text. A part of the file that contains only comments and empty lines is skipped.
     """
     begin = 0
     for end in (*(n for n, line in enumerate(lines) if line.strip() == "/"), len(lines)):
@@ -66,13 +66,13 @@ class _CsaReader:
     def begun(self, sign: str = "+") -> Moves:
         """Return the moves read so far. The first call completes the start position.
 
-        ``sign`` is the side that moves first: ``+`` is black, ``-`` is white. This
-        argument is ignored if a line of the record names the side that moves first.
+        ``sign`` is the side that moves first: ``+`` is black, ``-`` is white. This argument is
+        ignored if a line of the record names the side that moves first.
         """
         if self._moves is None:
-            origin = "taken from the P lines"
+            origin = "it was taken from the P lines"
             if self._start is None:
-                origin = "no P line gives it, so the game began from the usual start"
+                origin = "no P line sets it, so the game began from the usual one"
                 self._start = StartPosition.even()
             self._start.white_to_move = (self._side or sign) == "-"
             self._moves = Moves(self._start.sfen(), origin)
@@ -133,7 +133,10 @@ class _CsaReader:
 
 
 def _place_rank(start: StartPosition, rank: int, text: str) -> None:
-    """Set up a rank from a line such as ``P1-KY-KE ... * ``: three characters per square."""
+    """Place the pieces of a rank from a line such as ``P1-KY-KE ... * ``.
+
+    Each square takes three characters of the line.
+    """
     for file in range(9, 0, -1):
         cell = text[27 - 3 * file : 30 - 3 * file].strip()
         if cell in {"", "*"}:
@@ -147,7 +150,7 @@ def _place_rank(start: StartPosition, rank: int, text: str) -> None:
 
 
 def _place_pieces(start: StartPosition, text: str) -> None:
-    """Set up single pieces from a line such as ``P+59OU00KI`` or ``P-00AL``.
+    """Place single pieces from a line such as ``P+59OU00KI`` or ``P-00AL``.
 
     Square 00 means the hand. AL means all pieces that are not placed yet.
     """

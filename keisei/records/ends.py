@@ -73,7 +73,7 @@ def read_end(word: str) -> End:
 
 
 def read_summary(line: str) -> End:
-    """Return the end that a line such as ``まで87手で先手の勝ち`` states; else ``UNKNOWN``."""
+    """Return the end that a line such as ``まで87手で先手の勝ち`` states, or ``UNKNOWN``."""
     text = _SUMMARY.sub("", line, count=1).strip()
     named = _SIDE.search(text)
     if named is None:

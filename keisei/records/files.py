@@ -1,4 +1,4 @@
-"""Find files of game records by the endings of their names, and read the games in them.
+"""Finds files of game records by the endings of file names, and reads the games in these files.
 
 Every move is checked. For a game that cannot be used, the functions yield a RecordError, and then
 continue with the next game. docs/decisions/0006-reading-records.md explains why Keisei has its own
@@ -54,11 +54,11 @@ class RecordFile:
     format: str
     encoding: str
     games: Iterator[GameRecord | RecordError]
-    """Games in file order. A RecordError replaces each game that cannot be used."""
+    """Games in the order of the file. A RecordError replaces each game that cannot be used."""
 
 
 def record_files(paths: Iterable[Path]) -> list[Path]:
-    """Return all record files that ``paths`` lists or that lie in folders that ``paths`` lists.
+    """Return the record files in ``paths``, and the record files in the folders in ``paths``.
 
     Files in subfolders are included. The files of each listed folder are sorted. No file is
     returned twice.
@@ -72,14 +72,16 @@ def record_files(paths: Iterable[Path]) -> list[Path]:
         if path.is_dir():
             inside = [file for file in files_below(path) if file.suffix.lower() in FORMATS]
             if not inside:
-                raise RecordError(f"{path}: no file in it ends in {', '.join(FORMATS)}")
+                raise RecordError(
+                    f"{path}: no file name in this folder ends in {', '.join(FORMATS)}"
+                )
             files += inside
         elif not path.exists():
             raise RecordError(f"{path}: no such file or folder")
         elif not path.is_file():
-            raise RecordError(f"{path}: not a file")
+            raise RecordError(f"{path}: neither a file nor a folder")
         elif path.suffix.lower() not in FORMATS:
-            raise RecordError(f"{path}: its name does not end in {', '.join(FORMATS)}")
+            raise RecordError(f"{path}: the file name does not end in {', '.join(FORMATS)}")
         else:
             files.append(path)
     return list(dict.fromkeys(files))

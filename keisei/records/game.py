@@ -1,4 +1,4 @@
-"""A game that was read from a record of any format."""
+"""A game that was read from a game record: KIF, KI2, CSA or USI."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,9 +7,10 @@ Winner = Literal["black", "white", "draw"]
 
 
 class RecordError(ValueError):
-    """Raised or yielded if a file or game cannot be used.
+    """A file or a game cannot be used.
 
-    The message says where the file or game is, and why it cannot be used.
+    Functions raise this error, or yield it in place of the game. The message says where
+    the file or game is, and why it cannot be used.
     """
 
 
@@ -20,10 +21,10 @@ class GameRecord:
     start: str
     """SFEN of the start position."""
     moves: tuple[str, ...]
-    """Moves of the game in USI. All are legal, and there is at least one."""
+    """Moves of the game in USI. There is at least one move, and all moves are legal."""
     winner: Winner | None
-    """Winner, or ``draw``. None if the record names no winner, or if the game was stopped early."""
+    """Winner, or ``draw``; None if the record names no winner, or if the game was stopped early."""
     reason: str
-    """Why the game ended: resign, mate, timeout ...; ``unknown`` if the record does not say."""
+    """Why the game ended: resign, mate, timeout ...; ``unknown`` if the record gives no reason."""
     source: str
     """File that contains the game, and the line at which the game begins: ``file:line``."""

@@ -1,9 +1,9 @@
 """Read KIF and KI2 records: http://kakinoki.o.oo7.jp/kif_format.html.
 
 The two formats have the same headers, diagrams and comments, but they write moves differently. KIF
-writes each move's number and origin square. KI2 writes the side, and only the details that
-distinguish the move from other legal moves. Some programs mix the two formats, so one reader reads
-both formats.
+writes each move's number and origin square. KI2 writes the mover's side, and only those details
+that distinguish the move from other legal moves. Some programs mix the two formats, so one reader
+reads both.
 """
 
 import re
@@ -36,7 +36,7 @@ _WORD = re.compile(r"(?:[^\W\d]|[- ・])+|[^\W\d]*\ufffd.*")
 _MOVE_LIKE = re.compile(rf"[同{_BLACK}{_WHITE}]|.*[{''.join(KANJI)}](?:不?成|打)")
 _HEADER = re.compile(r"[^\s:：]+:|.*：", re.DOTALL)
 _BEGINS = re.compile("手合割|開始日時|対局日|棋戦|表題|作品名|作品番号|[先後上下]手(?:の持ち?駒)?")
-"""Pattern of header names. A header line with such a name begins a new game."""
+"""Names of those header lines that begin a new game."""
 _FRAME = re.compile(r"[-+=─━┌┐└┘┏┓┗┛\s0-9０-９]*")
 _RANKS = dict(zip("一二三四五六七八九123456789１２３４５６７８９", "abcdefghi" * 3, strict=True))
 
@@ -45,7 +45,7 @@ _Line = tuple[int, str, str]
 
 
 def split(lines: list[str]) -> Iterator[tuple[int, list[_Line]]]:
-    """Split a file into games; yield the number of each game's first line, and its lines."""
+    """For each game of a file, yield the number of its first line, and all its lines."""
     first, part = 1, list[_Line]()
     played = ended = varied = False
     for number, line in enumerate(lines, 1):
@@ -149,7 +149,7 @@ class _KifReader:
             self.summary = self.summary or read_summary(text)
         elif self._moves is not None or self.summary is not None:
             if kind == "other" and self.end is None and self.summary is None:
-                raise ValueError(f"neither a move nor an end: {text[:60]}")
+                raise ValueError(f"neither a move nor an end word: {text[:60]}")
         elif kind == "row":
             self._rows.append(text)
         elif kind == "turn":
@@ -202,7 +202,7 @@ class _KifReader:
             return StartPosition.read(HANDICAPS[name]), f"手合割：{name}"
         near = [known for known in HANDICAPS if name and name in known]
         hint = f"did you mean {' or '.join(near)}?" if near else f"known: {' '.join(HANDICAPS)}"
-        raise ValueError(f"手合割：{name}: there is no diagram, and no such handicap; {hint}")
+        raise ValueError(f"手合割：{name}: unknown handicap, and the record has no diagram; {hint}")
 
     def _read_numbered_move(self, text: str) -> None:
         """Read a line with a move or an end word, such as ``3 ２二角成(88) ( 0:16/00:00:16)``."""
@@ -215,7 +215,7 @@ class _KifReader:
             word = re.split("[(（]", move, maxsplit=1)[0].strip()
             self.end = read_end(word)
             if self.end is UNKNOWN and (_MOVE_LIKE.match(word) or not _WORD.fullmatch(word)):
-                raise ValueError(f"neither a move nor an end: {move[:60]}")
+                raise ValueError(f"neither a move nor an end word: {move[:60]}")
             return
         rest = move[match.end() :]
         after = rest.strip()
@@ -246,7 +246,9 @@ class _KifReader:
         move, mark, kanji, hints = match[0].strip(), match[1], match[5], match[6]
         if mark and (mark in _WHITE) != moves.white_to_move:
             colours = ("white", "black") if mark in _WHITE else ("black", "white")
-            raise ValueError(f"{move}: {mark} marks {colours[0]}'s move, but it is {colours[1]}'s")
+            raise ValueError(
+                f"{move}: {mark} marks {colours[0]}'s move, but {colours[1]} is to move"
+            )
         to = self._last = _square(match, self._last)
         piece = "+" * (kanji[0] in PROMOTED or len(kanji) == 2) + KANJI[kanji[-1]]
         promotion = "+" if match[7] == "成" else ""
@@ -263,7 +265,7 @@ class _KifReader:
         movers = [] if match[7] == "打" else moves.movers(piece, to, promotion)
         origins = _narrow(movers, to, hints, piece, white=moves.white_to_move)
         if len(origins) > 1:
-            raise ValueError(f"{move}: the piece may come from {' or '.join(sorted(origins))}")
+            raise ValueError(f"{move}: the piece can come from {' or '.join(sorted(origins))}")
         if origins:
             moves.push(origins[0] + to + promotion)
         elif movers or hints or promotion or len(piece) > 1:
@@ -273,14 +275,14 @@ class _KifReader:
 
 
 def _square(match: re.Match[str], last: str) -> str:
-    """Return the USI name of a move's destination square; 同 means the square ``last``.
+    """Return the USI name of a move's destination square. For 同, this square is ``last``.
 
     Raises ValueError if 同 is in the first move, where ``last`` is empty.
     """
     if match[2] is None:
         return f"{int(match[3])}{_RANKS[match[4]]}"
     if not last:
-        raise ValueError(f"{match[0].strip()}: no move comes before it")
+        raise ValueError(f"{match[0].strip()}: no move comes before this move")
     return last
 
 

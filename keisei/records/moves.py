@@ -23,8 +23,8 @@ def _checked(sfen: str) -> tuple[str, dict[str, str]]:
 class Moves:
     """The start position of a game, and the legal moves read so far.
 
-    An illegal move is remembered but not made, and no move may follow it. After an illegal move,
-    ``record`` raises an error, unless its argument ``end`` says that this move ended the game.
+    An illegal move is remembered but not made. A further move then raises an error. ``record``
+    raises an error too, unless its argument ``end`` says that an illegal move ended the game.
     """
 
     def __init__(self, sfen: str, origin: str) -> None:
@@ -32,8 +32,8 @@ class Moves:
 
         Args:
             sfen: the start position; this method checks it.
-            origin: text that names the part of the record that gives the start position; the
-                message about an illegal first move contains this text.
+            origin: the part of the record from which ``sfen`` comes, as text. The message about an
+                illegal first move contains this text.
 
         Raises:
             ValueError: ``sfen`` is not a position.
@@ -54,7 +54,7 @@ class Moves:
         return self._squares.get(square, "")
 
     def own(self, piece: str) -> str:
-        """Return ``piece``, given in capitals, as SFEN letters for a piece of the side to move."""
+        """Return the SFEN letters of the side to move for ``piece``, which is in capitals."""
         return piece.lower() if self.white_to_move else piece
 
     def movers(self, piece: str, to: str, promotion: str) -> list[str]:
@@ -79,7 +79,7 @@ class Moves:
             self._board.apply_usi(usi)
         except ValueError as error:
             if "overflow" in str(error):  # rsshogi counts plies in 16 bits
-                raise ValueError(f"more than {len(self._moves):,} moves") from error
+                raise ValueError(f"the game has more than {len(self._moves):,} moves") from error
             self.refuse(usi, "not legal")
             return
         to, dropped = usi[2:4], usi[1] == "*"
@@ -94,7 +94,11 @@ class Moves:
         Raises ValueError if an earlier move was illegal.
         """
         self._raise_if_illegal()
-        start = "" if self._moves else f"; if the move is right, the start is wrong: {self._origin}"
+        start = (
+            ""
+            if self._moves
+            else f"; if the move is right, the start position is wrong: {self._origin}"
+        )
         where = self._board.to_sfen()
         self._illegal = f"ply {len(self._moves) + 1}: {move[:60]} is {why} ({where}){start}"
 

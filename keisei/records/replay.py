@@ -1,4 +1,4 @@
-"""Turn games into training positions: the observation, the move played, and the result."""
+"""Turn games into training positions: the observation, the move that was played, and the result."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,12 +17,15 @@ from keisei.shogi.sfen import read_sfen
 
 WIN, DRAW, LOSS, UNKNOWN = 0, 1, 2, -1
 _TOGETHER = 256
-"""Number of games that are replayed side by side."""
+"""Number of games that are replayed at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Positions:
-    """M training positions, each as the side to move sees it. One position takes 414 bytes."""
+    """Training positions, as the side to move sees them. M is the number of positions.
+
+    One position takes 414 bytes.
+    """
 
     observation: NDArray[np.uint8]
     """[M, 131] Compact observation."""
@@ -48,8 +51,8 @@ def replay(
     Args:
         games: the games; their moves must be legal.
         max_ply: maximum ply in training; the observation gives the ply as a share of this number.
-        limit: largest number of positions to return. If the games have more positions, ``limit``
-            positions are chosen at random from all games.
+        limit: largest number of positions to return. If the games have more positions than
+            ``limit``, ``limit`` positions are chosen at random from all games.
         seed: seed of the random choice of positions.
 
     Raises:
@@ -72,8 +75,8 @@ def replay(
     # Row of each ply in ``positions``; -1 if the ply is left out.
     rows = np.where(kept, np.cumsum(kept) - 1, -1)
     begins = np.cumsum(lengths) - lengths
-    # ``_replay`` takes the first games of its list as those that go on at a ply. So the longest
-    # games must come first.
+    # At each ply, ``_replay`` goes on with the first games of its list, so the longest games must
+    # come first.
     order = np.argsort(-lengths, kind="stable")
     for begin in range(0, len(games), _TOGETHER):
         part = order[begin : begin + _TOGETHER]
@@ -94,7 +97,7 @@ def _replay(
     for i, game in enumerate(games):
         state[i] = read_sfen(game.start)[0][0]
     # The kernel reads the tags of even plies and the tags of odd plies in blocks of 64. If the last
-    # block were shorter, the kernel would read memory behind the array.
+    # block were shorter, the kernel would read memory beyond the end of the array.
     tags = np.zeros((n, 2, -(-(longest // 2 + 1) // 64) * 64), np.uint16)
     keys = np.zeros((n, longest + 1), np.uint64)
     observation = np.zeros((n, OBSERVATION_BYTES), np.uint8)

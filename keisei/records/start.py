@@ -108,7 +108,7 @@ _EVEN = StartPosition.read(START_SFEN).board
 
 
 def is_row(line: str) -> bool:
-    """Return whether a line is a rank of a KIF board, or at least begins with ``|``."""
+    """Return whether a line is a rank of a KIF board, even a wrong one that begins with ``|``."""
     return line.lstrip().startswith("|") or _ROW.fullmatch(line.strip()) is not None
 
 
@@ -143,7 +143,7 @@ def read_hand(text: str) -> Counter[str]:
     if pieces in {"", "なし"}:
         return hand
     if _HELD.sub("", pieces):
-        raise ValueError(f"the diagram's hand is not understood: {text.strip()}")
+        raise ValueError(f"a hand of the diagram is not understood: {text.strip()}")
     for kanji, digits, number in _HELD.findall(pieces):
         hand[KANJI[kanji]] += int(digits or 0) or _number(number)
     return hand

@@ -1,4 +1,4 @@
-"""Decode the text of a record file, and make quotations from it safe to print."""
+"""Decode the text of a record file, and make quotations from the text safe to print."""
 
 import re
 
@@ -8,11 +8,11 @@ _TYPICAL = re.compile("[手合割先後数▲△☗☖同一二三四五六七�
 
 
 def decode(data: bytes) -> tuple[str, str]:
-    """Return the text of a file, and the name of the encoding that the whole file seems to have.
+    """Return the text of a file, and the name of its most likely encoding.
 
-    Some files have bytes that are invalid in every encoding, for example, because a program cut a
-    name inside a character. Then the most likely encoding is used, and the invalid bytes are
-    replaced. In names and comments, the replacement does no harm.
+    Some files have bytes that are invalid in every encoding, for example because a program cut off
+    a name inside a character. These bytes are replaced. In names and comments, the replacement does
+    no harm.
     """
     try:
         return data.decode("utf-8-sig"), "UTF-8"

@@ -30,7 +30,7 @@ def read(line: str, source: str) -> GameRecord:
         raise ValueError("no moves")
     if wrong := next((word for word in words if not _MOVE.fullmatch(word)), None):
         raise ValueError(f"ply {words.index(wrong) + 1}: {wrong[:60]} is not a USI move")
-    moves = Moves(start, "taken from the line")
+    moves = Moves(start, "it was taken from the line")
     for word in words:
         moves.push(word)
     return moves.record(end, source)

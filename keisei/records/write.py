@@ -1,7 +1,7 @@
 """Write game records in KIF, CSA and USI format.
 
-The rsshogi library writes KIF and CSA. This module corrects the library's output where other
-programs cannot use it. Descriptions of the formats: http://kakinoki.o.oo7.jp/kif_format.html,
+The rsshogi library writes KIF and CSA. This module corrects the parts of this output that other
+programs cannot read. Descriptions of the formats: http://kakinoki.o.oo7.jp/kif_format.html,
 http://www2.computer-shogi.org/protocol/record_v3.html.
 """
 
@@ -22,20 +22,20 @@ _LOSSES = {
     "illegal_move": "LOSE_BY_ILLEGAL_MOVE",
     "perpetual_check": "LOSE_BY_ILLEGAL_MOVE",
 }
-"""rsshogi's names of ends in which the side to move loses, by Keisei's reason of the end.
+"""rsshogi's names for ends at which the side to move loses, by Keisei's reason for the end.
 
 For any other reason, such as no_moves, the record says that the side to move resigned.
 """
 _USI_ENDS = {
     "RESIGN": "resign",
-    # USI has no word for an illegal move. A resignation has the same winner.
+    # USI has no word for an illegal move. ``resign`` gives the win to the same side.
     "LOSE_BY_ILLEGAL_MOVE": "resign",
     "WIN_BY_DECLARATION": "win",
     "REPETITION_DRAW": "sennichite",
     "IMPASSE": "jishogi",
     "INTERRUPT": "max_moves",
 }
-"""End words of USI lines, by rsshogi's name of the end. ``read_games`` can read these words.
+"""End words of USI lines, by rsshogi's name for the end. ``read_games`` can read these words.
 
 Any other end needs no end word, because the moves and the rules imply this end.
 """
@@ -56,9 +56,9 @@ class GameToWrite:
     moves: Sequence[str]
     """Moves of the game in USI."""
     values: Sequence[float | None] = ()
-    """Expected result for the side to move before each move, in [-1, 1].
+    """Expected result before each move, for the side to move, from -1 to 1.
 
-    None means that the value is unknown. An empty sequence means that all values are unknown.
+    None means that a value is unknown. An empty sequence means that all values are unknown.
     """
     event: str = ""
     """Name of the evaluation or other event in which the game was played."""
@@ -79,8 +79,9 @@ def write_usi(game: GameToWrite) -> str:
 def write_kif(game: GameToWrite) -> str:
     """Return the game as KIF. Save the text as UTF-8, in a file whose name ends in ``.kifu``.
 
-    The values and the reason of the end are written as comments. If the game was stopped at the
-    maximum ply, its end is written as 中断. KIF has no word for this end, which is not a draw.
+    The values and the reason for the end are written as comments. A game that was stopped at the
+    maximum ply ends with 中断 (stopped), because KIF has no word for this end. Such a game is not a
+    draw.
 
     Raises RecordError if a move is not legal.
     """
@@ -88,7 +89,7 @@ def write_kif(game: GameToWrite) -> str:
     if kind != "MATE":
         return _HEADER + _record(game, kind, result).to_kif()
     # After a resignation, the last line of rsshogi's text names the winner. After a mate, the last
-    # line does not, and programs that read only this line would not know the winner. So we write a
+    # line does not name the winner, but some programs read only this line. So we write a
     # resignation, and then replace the word for resignation by the word for mate.
     before, _, after = _record(game, "RESIGN", result).to_kif().rpartition("投了")
     return f"{_HEADER}{before}詰み{after}"
@@ -97,8 +98,8 @@ def write_kif(game: GameToWrite) -> str:
 def write_csa(game: GameToWrite) -> str:
     """Return the game as CSA, version 3.0. Save the text as UTF-8.
 
-    The values and the reason of the end are written as comments that programs can read. If the
-    game was stopped at the maximum ply, its end is written as %CHUDAN.
+    The values and the reason for the end are written as comments that programs can read. A game
+    that was stopped at the maximum ply ends with %CHUDAN (stopped).
 
     Raises RecordError if a move is not legal.
     """

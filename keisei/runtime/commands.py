@@ -1,4 +1,4 @@
-"""Commands to the device thread that concern training."""
+"""Commands that the device thread obeys: pause, resume and save."""
 
 from dataclasses import dataclass
 from typing import Literal

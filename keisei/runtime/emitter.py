@@ -34,7 +34,7 @@ class Emitter:
         self._failed_telemetry: set[str] = set()
 
     def start(self, step: int) -> None:
-        """Set the step at which the learner begins. The first speed is measured from this step."""
+        """Set the step at which the learner begins. The first measurement of speed begins here."""
         self.step = step
         self._marks = (step, 0.0, 0.0)
 
@@ -48,7 +48,7 @@ class Emitter:
         self._emit(Alert, name=name, level=level, message=message)
 
     def iteration(self, report: IterationReport, share: Share, device: str) -> None:
-        """Send an iteration's metrics, alerts and games in one call, which wakes the loop once."""
+        """Send an iteration's events in one call, so that the event loop wakes only once."""
         self.step = report.step
         before, self._marks = self._marks, (report.step, share.training, share.evaluation)
         steps, training, evaluation = (

@@ -1,4 +1,4 @@
-"""The evaluations of a run: a record of each one, and an event for each change."""
+"""The evaluations of a run: a record of each evaluation, and an event for each change."""
 
 import secrets
 import time
@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from keisei.evaluation.spec import EvaluationSpec
 
 MAX_RECORDS = 1000
-"""Maximum number of records. If there are more, the oldest ended evaluations are removed."""
+"""Maximum number of records. An old record is removed only if its evaluation has ended."""
 MAX_UNFINISHED = 32
 """Maximum number of evaluations that have not ended."""
-INTERRUPTED = "the run ended before this evaluation; keisei serve --resume continues it"
+INTERRUPTED = (
+    "the run ended before the end of this evaluation; keisei serve --resume continues both"
+)
 
 _EVENT_ONLY = {"event", "run", "step", "time"}
 """Fields of an Evaluation event that are not fields of a record."""
@@ -33,12 +35,12 @@ class EvaluationRecord:
     def __init__(
         self, known: dict[str, Any], spec: "EvaluationSpec | None" = None, key: str | None = None
     ) -> None:
-        """``known``: values for fields of ``keisei.events.Evaluation``; the rest get defaults."""
+        """``known``: values of ``keisei.events.Evaluation``; missing fields get defaults."""
         self.spec = spec
         self.key = key
         """Idempotency key of the request; None if the request had no key."""
         self.done = anyio.Event()
-        """Event: set when the evaluation has ended, or when this process will not continue it."""
+        """Event that is set when this process has ended or interrupted the evaluation."""
         self._changed = anyio.Event()
         now = time.time()
         blank = Evaluation(run="", step=0, time=now, id=secrets.token_hex(4)).to_dict()
@@ -55,16 +57,17 @@ class EvaluationRecord:
 
     @cached_property
     def scope(self) -> anyio.CancelScope:
-        """Scope in which the evaluation plays; ``cancel`` cancels this scope."""
+        """Cancel scope in which the evaluation plays."""
         return anyio.CancelScope()
 
     def cancel(self) -> None:
-        """End the evaluation early. Does nothing if it has already ended."""
+        """End the evaluation early. Does nothing if the evaluation has already ended."""
         if not self.done.is_set():
             self.scope.cancel()
 
     def change(self, **changed: Any) -> None:
-        """Change fields and wake the followers. ``EvaluationRecords.change`` also sends events."""
+        """Change fields; wake callers of ``follow``. ``EvaluationRecords.change`` also sends
+        events."""
         self.fields |= tuples_as_lists(changed)
         if self.fields["state"] in EVALUATION_ENDED and not self.done.is_set():
             self.fields["finished"] = time.time()
@@ -113,7 +116,7 @@ class EvaluationHandle:
         return self._record.follow()
 
     def cancel(self) -> None:
-        """End the evaluation early. Does nothing if it has already ended."""
+        """End the evaluation early. Does nothing if the evaluation has already ended."""
         self._record.cancel()
 
     async def result(self) -> dict[str, Any]:
@@ -131,7 +134,7 @@ class EvaluationRecords:
         self._records: dict[str, EvaluationRecord] = {}
 
     def add(self, spec: "EvaluationSpec", key: str | None) -> tuple[EvaluationRecord, bool]:
-        """Return the record with this ``key`` and False, or else a new record and True.
+        """Return a record, and whether the record is new. A known ``key`` gives the known record.
 
         Raises KeyReused if ``key`` was used with a different ``spec``. Raises InboxFull if too many
         evaluations have not ended.
@@ -179,7 +182,7 @@ class EvaluationRecords:
         del self._records[record.id]
 
     def get(self, id: str) -> EvaluationRecord | None:
-        """Return a record by its id, or None."""
+        """Return the record with this id, or None."""
         return self._records.get(id)
 
     def list(self) -> list[dict[str, Any]]:
@@ -199,7 +202,7 @@ class EvaluationMethods(ABC):
     @property
     @abstractmethod
     def evaluation_records(self) -> EvaluationRecords:
-        """Records of the run's evaluations. Raises NotRunning before the run is open."""
+        """Records of the run's evaluations. Raises NotRunning if the run has not been opened."""
 
     def evaluations(self) -> list[dict[str, Any]]:
         """Return the fields of the run's evaluations, newest first."""
@@ -211,11 +214,11 @@ class EvaluationMethods(ABC):
         return dict(record.fields) if record else None
 
     def follow_evaluation(self, id: str) -> AsyncGenerator[dict[str, Any], None]:
-        """Yield an evaluation's fields now and after each change, to its end. Raises KeyError."""
+        """Yield the fields of an evaluation now and after each change. Raises KeyError."""
         return self._record(id).follow()
 
     def cancel_evaluation(self, id: str) -> None:
-        """End an evaluation early. Does nothing if it has already ended. Raises KeyError."""
+        """End an evaluation early, unless the evaluation has ended. Raises KeyError."""
         self._record(id).cancel()
 
     def _record(self, id: str) -> EvaluationRecord:

@@ -40,9 +40,9 @@ class Evaluations:
         records: EvaluationRecords,
         unfinished: Sequence[EvaluationRecord] = (),
     ) -> None:
-        """``unfinished``: evaluations that earlier processes began and that ``play`` continues."""
+        """``unfinished``: evaluations of earlier processes, which ``play`` continues."""
         self.values: dict[str, float] = {}
-        """Metrics of the evaluation that ended last. Tests for promotion do not count."""
+        """Metrics of the newest ended evaluation that was not a test for promotion."""
         self._run, self._mailbox, self._records = run, mailbox, records
         self._named = NamedCheckpoints(run)
         self._unfinished = unfinished
@@ -53,7 +53,7 @@ class Evaluations:
 
     @asynccontextmanager
     async def play(self) -> AsyncIterator[None]:
-        """Play evaluations while the block runs. The end of the block interrupts evaluations."""
+        """Play evaluations until the block ends. Then interrupt the evaluations in progress."""
         async with anyio.create_task_group() as self._group:
             self._open.set()
             for record in self._unfinished:
@@ -88,7 +88,7 @@ class Evaluations:
         self._group.start_soon(self._evaluate, record)
 
     async def _evaluate(self, record: EvaluationRecord) -> None:
-        """Play one evaluation. Write its final state into its record, even after an exception."""
+        """Play one evaluation. Write the final state into the record, even after an exception."""
         archive = Archive(self._run.path, record.id)
         end: dict[str, Any] = {"state": "interrupted", "message": INTERRUPTED}
         try:
@@ -97,7 +97,7 @@ class Evaluations:
                     ending = await self._play(record, archive)
                 end = await self._settle(record, archive, ending)
             if scope.cancelled_caught:
-                # Without this state, a run that ends during the rating would leave "interrupted".
+                # If the run ends during the rating, the state is still "cancelled".
                 end = {"state": "cancelled"}
                 end["message"] = await _rate(archive)
         except NotRunning:
@@ -163,7 +163,7 @@ class Evaluations:
 
 
 class _Arena(DeviceArena):
-    """A ``DeviceArena`` that reports the step of the weights that were copied for ``current``."""
+    """A ``DeviceArena`` that reports the step of the weights copied for ``current``."""
 
     def __init__(self, mailbox: Mailbox, run: Path, on_copy: Callable[[int], None]) -> None:
         """``on_copy`` is called with the step of the copied weights."""
@@ -179,11 +179,11 @@ class _Arena(DeviceArena):
 
 
 async def _rate(archive: Archive) -> str:
-    """Rate all players of the run. Return ``""``, or why the ratings could not be stored."""
+    """Rate all players of the run. Return ``""``, or the reason why the ratings were not stored."""
     try:
         await to_thread.run_sync(archive.rate)
     except DatabaseError as error:
-        return f"the ratings were not kept: {error}"
+        return f"the ratings were not stored: {error}"
     return ""
 
 

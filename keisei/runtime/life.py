@@ -1,4 +1,4 @@
-"""The tasks of a run on the event loop, after its files are opened until they are closed."""
+"""The tasks of a run on the event loop, from the opening of its files to their closing."""
 
 import asyncio
 import logging
@@ -30,11 +30,11 @@ from keisei.runtime.status import RunState, StatusReport
 from keisei.runtime.worker import RunOutcome, Worker, failure
 
 CLOSE_SECONDS = 15.0
-"""Maximum time in which the sinks write the remaining events when the run ends, in seconds."""
+"""Maximum time, in seconds, that the sinks have to write the last events when the run ends."""
 RECENT = 100
 """Number of statuses and alerts that stay in memory, in case the database can't store them."""
 COMPILE_SECONDS = 3.0
-"""Seconds to wait for a compilation when the run is stopped; the thread is abandoned after that."""
+"""Seconds to wait for a compilation after a stop request. Then the device thread is abandoned."""
 
 _log = logging.getLogger(__name__)
 
@@ -56,9 +56,9 @@ class RunLife:
         ``leave_compile``: whether a stop may abandon a device thread that still compiles.
         """
         self.outcome: RunOutcome
-        """How the run ended. Set once ``live`` has returned."""
+        """How the run ended. The value exists only after ``live`` has returned."""
         self.left_behind = False
-        """Whether the run ended and abandoned its device thread, which still compiled."""
+        """Whether the run abandoned its device thread, because the thread was still compiling."""
         self.recent: deque[Event] = deque(maxlen=RECENT)
         """The newest statuses and alerts, newest first."""
         self._plan, self._mailbox = plan, mailbox
@@ -104,7 +104,7 @@ class RunLife:
                     await to_thread.run_sync(release)
 
     def _supervise(self, group: anyio.abc.TaskGroup) -> None:
-        """Start the tasks that may crash without ending training."""
+        """Start the tasks whose failure does not end training."""
         for name, run in (
             ("stream", self.hub.run),
             ("heartbeat", self._heartbeat.run),
@@ -124,7 +124,7 @@ class RunLife:
                         if self._plan.keep_serving:
                             await self._stopping.wait()
                 finally:
-                    self._outbox.close()  # then the pump passes on the last events and ends
+                    self._outbox.close()  # `_pump` passes on the last events, then ends
             for feed in self._feeds:
                 feed.close()
             sinks.cancel_scope.deadline = anyio.current_time() + CLOSE_SECONDS
@@ -179,12 +179,12 @@ class RunLife:
         self.readers.publish(event)
         for feed in self._feeds:
             if not feed.put(event):
-                text = "it takes no events: from now on it misses some"
+                text = "the queue of this sink is full, so the sink misses events from now on"
                 self.alert(feed.name, "error", text)
                 self._losses.add(feed.name, text)
 
     async def _crashed(self, crash: Exception) -> None:
-        """Send the exception of a failed event loop task to all readers.
+        """Send ``crash``, the exception of an event loop task, to all readers.
 
         If ``keep_serving`` is set, wait for a stop request afterwards.
         """
@@ -199,19 +199,19 @@ class RunLife:
 
     # ------------------------------------------------------------------ events and status
     def alert(self, name: str, level: Level, message: str) -> None:
-        """Send an alert. May be called from any thread."""
+        """Send an alert. Any thread can call this method."""
         self.emit(Alert, name=name, level=level, message=message)
 
     def log(self, name: str, level: Level, message: str) -> None:
-        """Send a log line. May be called from any thread."""
+        """Send a log line. Any thread can call this method."""
         self.emit(Log, name=name, level=level, message=message)
 
     def emit(self, kind: type[Event], /, **fields: Any) -> None:
-        """Send an event of class ``kind``, with the current step. May be called from any thread."""
+        """Send an event of class ``kind`` with the current step. Any thread can call this."""
         self._outbox.emit(self._state.event(kind, **fields), always=True)
 
     def status(self) -> StatusReport:
-        """Return the state of the run now."""
+        """Return the current state of the run."""
         phase, since = self.worker.beat
         return self._state.report(
             stopping=self._mailbox.stop_requested,

@@ -1,4 +1,4 @@
-"""Finds the checkpoint of each player that an evaluation names, ``best`` included."""
+"""Finds the checkpoint of each player that an evaluation names, such as ``best``."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ class NamedCheckpoints:
         self._run = run
 
     def resolve(self, spec: EvaluationSpec, known: dict[str, str]) -> dict[str, str]:
-        """Return checkpoint paths by player name, for the players of ``spec`` not in ``known``.
+        """Return checkpoint paths by name, for the players of ``spec`` that are not in ``known``.
 
         ``known`` has the checkpoint paths that an earlier process chose for this evaluation. Before
         the first promotion, ``random`` plays as ``best``. Raises CheckpointError.
@@ -35,7 +35,7 @@ class NamedCheckpoints:
         """
         winner, loser = players[CURRENT], players[BEST]
         if self._best() not in (winner, loser):
-            return "was accepted, but another network has become the run's best meanwhile"
+            return "was accepted, but meanwhile another network became the run's best"
         try:
             self._run.promote(int(Path(winner).name))
         except OSError as error:
@@ -51,7 +51,7 @@ class NamedCheckpoints:
         return str(folder.relative_to(run) if folder.is_relative_to(run) else folder)
 
     def absolute(self, name: str) -> str:
-        """Return the absolute path for a result of ``relative``; keep a local player's name."""
+        """Make a path from ``relative`` absolute; return a local player's name unchanged."""
         return name if name in LOCAL else str(self._run.path / name)
 
     def _best(self) -> str:

@@ -19,7 +19,7 @@ class RunRequest:
 
     settings: Settings
     run: Path | None = None
-    """Directory of the run. None means a new directory, or with ``resume`` the newest run."""
+    """Directory of the run. None means the newest run with ``resume``, else a new directory."""
     resume: bool = False
     init: Path | None = None
     """Checkpoint from which a new run takes its first weights."""
@@ -43,7 +43,7 @@ class StartPoint:
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """A run that is about to start. Whoever uses the plan must close ``run`` and ``database``."""
+    """A run that is about to start. The user of the plan must close ``run`` and ``database``."""
 
     settings: Settings
     """Settings of the run, in which values that fit this machine have replaced ``auto``."""

@@ -1,4 +1,4 @@
-"""Opens a run's directory and database and finds its checkpoint, before any thread starts."""
+"""Opens a run's directory and database, and finds the checkpoint, before any thread starts."""
 
 import os
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from typing import Any
 
 import psutil
 
-# Imported here, because a later import fails if the process has no free file descriptor. Then no
-# checkpoint could be saved.
+# This import is here because a later import fails if the process has no free file descriptor. Then
+# no checkpoint could be saved.
 import safetensors.torch  # noqa: F401
 import torch
 
@@ -35,8 +35,9 @@ from keisei.store.layout import LOCK_FILE
 from keisei.store.lock import holder_pid
 
 SPINNING = (
-    "OpenMP's threads spin while they wait: training is several times slower on processors that "
-    "others use too. Call keisei.prepare_process() before torch is imported, or set GOMP_SPINCOUNT"
+    "OpenMP's threads spin while they wait: training is several times slower if other programs use "
+    "the same processors. Call keisei.prepare_process() before importing torch, or set "
+    "GOMP_SPINCOUNT"
 )
 
 
@@ -48,7 +49,7 @@ def open_run(request: RunRequest) -> RunPlan:
     """
     ranks = CONTEXT_RANKS.get()
     settings = request.settings
-    settings_text(settings)  # raises for unfit settings before a folder is made
+    settings_text(settings)  # raises SettingsError before a folder is made
     _check_evaluation(settings)
     opened = _resume(request, ranks) if request.resume else _create(request, ranks)
     if opened.settings.device == "cpu" and _spins(opened.settings):
@@ -93,7 +94,7 @@ def _resume(request: RunRequest, ranks: Ranks) -> _Opened:
     try:
         settings, ignored = resumed_settings(run.settings, request.settings)
         run.settings = settings
-        remarks = [f"{key} was ignored: the run keeps its own" for key in ignored]
+        remarks = [f"{key} was ignored: the run keeps its own value" for key in ignored]
         checkpoint, refused = find_checkpoint(run.path)
         remarks += [f"refused: {error}" for error in refused]
         return _Opened(settings, run, _start(checkpoint, ranks), remarks, resumed=checkpoint)
@@ -160,8 +161,8 @@ def _other_workers(path: Path) -> list[str]:
     except (OSError, psutil.Error):  # a process or a run ended meanwhile
         return []
     return [
-        f"another process of the same server trains {other} as well: serve with one worker, or "
-        "name the run, so that its lock refuses the second process"
+        f"another process of the same server trains {other}: start the server with one worker "
+        "process, or choose a run directory, which only one process can lock"
         for other in others
     ]
 
@@ -174,17 +175,19 @@ def _start(checkpoint: Path, ranks: Ranks) -> StartPoint:
     """
     manifest, state = read_manifest(checkpoint), read_state(checkpoint)
     if state.get("format") == "weights":
-        raise CheckpointError(f"{checkpoint}: holds weights alone: begin a run with --init")
+        raise CheckpointError(f"{checkpoint}: contains only weights: begin a new run with --init")
     before = state.get("ranks", 1)
     if before != ranks.size:
         how = f"with torchrun --nproc-per-node {before}" if before > 1 else "without torchrun"
         raise CheckpointError(
-            f"{checkpoint}: number of ranks: {before} then, {ranks.size} now, and each has games of "
-            f"its own: continue it {how}, or begin a new run from its weights with --init"
+            f"{checkpoint}: number of ranks: {before} when it was saved, {ranks.size} now; the "
+            f"numbers must be equal: resume {how}, or begin a new run from these weights with --init"
         )
     iteration, elapsed = state.get("iteration"), state.get("elapsed_seconds")
     if not isinstance(iteration, int) or not isinstance(elapsed, int | float):
-        raise DamagedCheckpointError(f"{checkpoint}: its state names no iteration and time")
+        raise DamagedCheckpointError(
+            f"{checkpoint}: its state does not give the iteration and the time of training"
+        )
     return StartPoint(manifest["step"], iteration, elapsed, manifest["created"])
 
 
@@ -210,8 +213,8 @@ def _check_device(settings: Settings, ranks: Ranks) -> None:
     """Raise DeviceError if several ranks train, but the settings choose a GPU by its number."""
     if ranks.size > 1 and settings.device not in {"cpu", "cuda:0"}:
         raise DeviceError(
-            f"device: {settings.device} was asked for, but each of the {ranks.size} ranks takes the "
-            "GPU of its own number: ask for cuda, and choose by CUDA_VISIBLE_DEVICES"
+            f"device: {settings.device} is not possible, because each of the {ranks.size} ranks uses "
+            "the GPU of its own number: set device to cuda, and choose the GPUs with CUDA_VISIBLE_DEVICES"
         )
 
 

@@ -1,4 +1,4 @@
-"""The evaluations that a run starts by itself: their players, and when they are due."""
+"""The evaluations that a run starts by itself: which players meet, and when."""
 
 import time
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ class RegularEvaluations:
 
 
 def regular_spec(settings: Settings) -> EvaluationSpec:
-    """Return the spec of the regular evaluation. A ValueError names the wrong setting."""
+    """Return the spec of the regular evaluation. Raises ValueError for a wrong setting."""
     wanted = settings.evaluation
     try:
         return EvaluationSpec(

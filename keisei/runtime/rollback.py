@@ -94,16 +94,16 @@ class Rollback:
         Raises DivergedError if all rollbacks are used up, or no good checkpoint is left.
         """
         if self._count == self._allowed:
-            raise DivergedError(f"{problem}: came back after {self._allowed} rollbacks")
+            raise DivergedError(f"{problem}: the problem came back after {self._allowed} rollbacks")
         good, refused = self._good.find(problem)
         for error in refused:
             self._emitter.alert("rollback", "warning", f"refused: {error}")
         if good is None:
-            raise DivergedError(f"{problem}: no checkpoint is left at which nothing was wrong")
+            raise DivergedError(f"{problem}: no checkpoint without a problem is left")
         self._ranks.send_order("rollback", str(good.path))
         learner.roll_back(good.tensors, good.step)
         self._count += 1
-        text = f"{problem}: back to the weights of step {good.step:,}"
+        text = f"{problem}: training went back to the weights of step {good.step:,}"
         self._emitter.alert("rollback", "warning", text)
 
     def state(self) -> dict[str, Any]:
@@ -113,6 +113,6 @@ class Rollback:
     def resume(self, checkpoint: Checkpoint) -> None:
         """Restore the number of rollbacks and the good checkpoints from a resumed checkpoint."""
         self._count = checkpoint.state["rollbacks"]
-        if "good" in checkpoint.state:  # missing in checkpoints of earlier versions
+        if "good" in checkpoint.state:  # checkpoints of earlier versions lack this key
             self._good.load_state(checkpoint.state["good"])
         self._good.saved(checkpoint.step, checkpoint.state)

@@ -47,7 +47,7 @@ class Saver:
         return bool(self._requests)
 
     def request(self, command: SaveCheckpoint) -> None:
-        """Accept a command, and answer it when the next checkpoint has been saved."""
+        """Accept a command; the command is answered when the next checkpoint has been saved."""
         self._requests.append(command)
 
     def due(self, step: int) -> bool:
@@ -69,7 +69,7 @@ class Saver:
             self._react(learner, error)
 
     def save_last(self, learner: Learner, elapsed: float) -> str:
-        """Save the last checkpoint of the run. Return ``""``, or why the checkpoint was refused.
+        """Save the last checkpoint of the run. Return ``""``, or the reason of a refusal.
 
         Raises OSError.
         """
@@ -77,12 +77,12 @@ class Saver:
             self._save(learner, elapsed, "stopping")
         except NotFiniteError as error:
             self._alert_refusal(learner.step, error)
-            return f"{error}: not saved; the last finite checkpoint stands"
+            return f"{error}: not saved; a resumed run continues from the previous checkpoint"
         return ""
 
     def close(self) -> None:
         """Refuse the requests that still wait, because the run has ended."""
-        self._answer(NotRunning("the run ended before this was done"))
+        self._answer(NotRunning("the run ended before this command was done"))
 
     def _save(self, learner: Learner, elapsed: float, state: State) -> None:
         self._due = time.monotonic() + self._settings.run.checkpoint_seconds
@@ -100,9 +100,8 @@ class Saver:
     def _react(self, learner: Learner, error: NotFiniteError) -> None:
         """React to NaN or infinity in weights or Adam's moments, as ``detectors.nonfinite`` says.
 
-        An infinite moment is not visible in the loss. If the reaction were only an alert, training
-        would go on without checkpoints. Therefore ``nonfinite_stop`` consecutive refused saves end
-        the run.
+        An infinite moment is not visible in the loss, so with an alert alone, training would go on
+        without checkpoints. Therefore ``nonfinite_stop`` consecutive refused saves end the run.
         """
         self._alert_refusal(learner.step, error)
         self._refused += 1
@@ -112,7 +111,7 @@ class Saver:
         elif detectors.nonfinite == "stop":
             raise DivergedError(f"nonfinite: {error} (detectors.nonfinite = 'stop')")
         elif self._refused >= detectors.nonfinite_stop:
-            raise DivergedError(f"{error}: {self._refused} checkpoints in a row were not written")
+            raise DivergedError(f"{error}: {self._refused} consecutive checkpoints were refused")
 
     def _alert_refusal(self, step: int, error: NotFiniteError) -> None:
         """Answer the waiting commands with ``error``.

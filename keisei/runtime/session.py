@@ -34,14 +34,14 @@ class Keisei(EvaluationMethods):
 
         async with Keisei(Settings.load("configs/quickstart.toml")) as keisei:
             async for event in keisei.events(topics={"metrics"}):
-                if isinstance(event, Iteration):  # else Reset (you were too slow) or Failed
+                if isinstance(event, Iteration):  # else Reset (some events were lost) or Failed
                     print(event.step, event.values["train/kl"])
 
     Use each instance on one event loop only. An instance changes no process-wide state, and several
-    instances may be open at once. If the run can't start, entering the block raises the errors of
-    ``keisei.store``, ``DeviceError`` or OSError. If training fails later, the block goes on, and
-    ``events()`` yields Failed and ends. Leaving the block then raises TrainingFailed, unless the
-    block itself raised an exception.
+    instances can be open at the same time. If the run can't start, entering the block raises the
+    errors of ``keisei.store``, ``DeviceError`` or OSError. If training fails later, the block goes
+    on, and ``events()`` yields Failed and ends. Leaving the block then raises TrainingFailed,
+    unless the block itself raised an exception.
     """
 
     def __init__(
@@ -60,20 +60,20 @@ class Keisei(EvaluationMethods):
 
         Args:
             settings: the settings of the run.
-            run: directory of the run. None means a new directory in the settings' ``run.root``, or
-                with ``resume`` the newest run there.
+            run: directory of the run. None means the newest run in the settings' ``run.root`` with
+                ``resume``, else a new directory there.
             resume: whether to continue an existing run.
             init: checkpoint from which a new run takes its first weights.
             keep_serving: whether to serve evaluations and move requests after training, until
                 ``stop`` is called.
             sinks: objects that receive all events.
             leave_compile: whether a stop may abandon a device thread that still compiles (see
-                ``left_behind``). This is meant for programs that exit after the stop.
+                ``left_behind``). Set this only in programs that exit after the stop.
             _learner: function that returns a substitute for the real learner, for tests and
                 benchmarks.
         """
         self.settings = settings
-        """Settings that were given; once the run is open, the settings of the run."""
+        """The given settings; after the run has been opened, the settings of the run."""
         self._request = RunRequest(settings, run, resume, init, keep_serving, _learner)
         self._sinks = tuple(sinks)
         self._leave_compile = leave_compile
@@ -88,13 +88,13 @@ class Keisei(EvaluationMethods):
 
     # ------------------------------------------------------------------ life
     async def start(self) -> Self:
-        """Start the run, for programs that use no ``async with``; return this instance.
+        """Start the run and return this instance, for programs that do not use ``async with``.
 
         ``aclose`` may be called from another task, for example in another cell of a notebook or at
         the end of a test fixture.
         """
         if self._run_task:
-            raise NotRunning("a Keisei can be entered only once")
+            raise NotRunning("a Keisei can be started only once: make a new Keisei")
         self._run_task = asyncio.create_task(self._run(), name="keisei")
         try:
             await self._opened.wait()
@@ -133,7 +133,12 @@ class Keisei(EvaluationMethods):
 
     def __del__(self) -> None:
         if getattr(self, "_life", None) and not self._left:
-            warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=2)
+            warnings.warn(
+                f"{self!r} was not closed: call aclose()",
+                ResourceWarning,
+                source=self,
+                stacklevel=2,
+            )
 
     async def _leave(self) -> None:
         """Stop the run and wait until it has ended, even if this task is cancelled meanwhile."""
@@ -207,12 +212,12 @@ class Keisei(EvaluationMethods):
         return path
 
     def stop(self) -> None:
-        """Ask the run to end. More calls do nothing. ``wait`` returns when the run has ended."""
+        """Ask the run to end. Later calls do nothing. ``wait`` returns when the run has ended."""
         self._mailbox.request_stop()
         self._stopping.set()
 
     async def stopping(self) -> None:
-        """Wait until someone has asked the run to end, or the run has ended by itself."""
+        """Wait until a stop is requested, or until the run has ended by itself."""
         await self._stopping.wait()
 
     async def wait(self) -> "RunOutcome":
@@ -223,23 +228,23 @@ class Keisei(EvaluationMethods):
 
     @property
     def left_behind(self) -> bool:
-        """Whether the run ended and abandoned its device thread, which still compiled."""
+        """Whether the run abandoned its device thread, because the thread was still compiling."""
         return self._life is not None and self._life.left_behind
 
     def alert(self, name: str, level: Level, message: str) -> None:
-        """Send an alert, as the run's own detectors do. May be called from any thread."""
+        """Send an alert, as the run's own detectors do. Any thread can call this method."""
         self._entered.alert(name, level, message)
 
     def log(self, name: str, level: Level, message: str) -> None:
-        """Send a log line to the readers of events. May be called from any thread.
+        """Send a log line to the readers of events. Any thread can call this method.
 
-        The line may be dropped if too many events wait.
+        The line can be dropped if too many events wait.
         """
         self._entered.log(name, level, message)
 
     # ------------------------------------------------------------------ watching
     def events(self, topics: Collection[Topic] | None = None) -> AsyncGenerator[Event, None]:
-        """Yield events from now to the end of the run. A Reset reports lost events."""
+        """Yield events from now to the end of the run. A Reset event reports a loss of events."""
         return self._entered.readers.read(TOPICS if topics is None else topics)
 
     @property
@@ -248,7 +253,7 @@ class Keisei(EvaluationMethods):
         return self._entered.hub
 
     def status(self) -> StatusReport:
-        """Return the state of the run now."""
+        """Return the current state of the run."""
         return self._entered.status()
 
     def history(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
@@ -265,7 +270,7 @@ class Keisei(EvaluationMethods):
         except DatabaseError:
             if not recent:
                 raise
-            kept = []  # a recent alert reports the failure of the database
+            kept = []  # one of the recent alerts reports this failure
         newest = kept[0]["time"] if kept else 0.0
         unkept = [event for event in recent if event.time > newest]
         return [*({**event.to_dict(), "topic": event.topic} for event in unkept), *kept]
@@ -290,7 +295,7 @@ class Keisei(EvaluationMethods):
 
     @property
     def evaluation_records(self) -> EvaluationRecords:
-        """Records of the run's evaluations. Methods such as ``evaluations`` read them."""
+        """Records of the run's evaluations. Methods such as ``evaluations`` use them."""
         return self._entered.records
 
     async def best_move(self, sfen: str, *, greedy: bool = True) -> str | None:

@@ -1,9 +1,9 @@
 """Divides device time between training and evaluation; estimates an iteration's end."""
 
 SAVED_SECONDS = 0.25
-"""Maximum seconds of evaluation that training can earn in advance.
+"""Maximum number of seconds of evaluation that training can earn in advance.
 
-A new match may use these seconds at once, and training stands still meanwhile.
+A new match can use these seconds at once. Training then waits.
 """
 
 
@@ -16,7 +16,7 @@ class Share:
     """
 
     def __init__(self, share: float) -> None:
-        """``share``: in [0, 1]. With 0, evaluation runs only while training wants no turn."""
+        """``share``: between 0 and 1. If 0, evaluation runs only while training wants no turn."""
         self.share = share
         self.training = 0.0
         """Seconds spent in training turns."""

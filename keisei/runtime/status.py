@@ -41,7 +41,7 @@ class StatusReport:
     clients: int
     """Number of open event streams."""
     dropped: int
-    """Number of events dropped under load. Metrics and changes of state are never dropped."""
+    """Number of events dropped because of full queues. Metrics and statuses are never dropped."""
     checkpoint: int | None
     """Step of the newest checkpoint; None before the first checkpoint."""
     checkpoint_age: float | None

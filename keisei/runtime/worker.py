@@ -1,4 +1,4 @@
-"""The device thread. All code that uses the network, the games or the device runs in it."""
+"""The device thread: runs all code that uses the network, the games or the device."""
 
 import time
 import traceback
@@ -51,9 +51,9 @@ class Worker:
 
     def __init__(self, plan: RunPlan, mailbox: Mailbox, outbox: Outbox) -> None:
         self.beat: tuple[Phase, float] = ("start", time.monotonic())
-        """Current phase, and the monotonic time of its last report. The watchdog reads both."""
+        """Current phase, and the monotonic time of its last report, for the watchdog."""
         self.elapsed = plan.start.elapsed
-        """Seconds of training so far in all processes of the run, for the event loop."""
+        """Seconds of training so far in all processes of the run. The event loop reads it."""
         self._plan = plan
         self._settings = settings = plan.settings
         self._ranks = plan.ranks
@@ -83,12 +83,12 @@ class Worker:
                 batch=settings.evaluation.batch,
             )
         )
-        # Read here on the event loop. In the device thread, torch might return the number of
-        # threads that another run has set.
+        # This number is read on the event loop. In the device thread, torch might return the number
+        # that another run has set.
         self._host_threads = torch.get_num_threads()
 
     def main(self) -> RunOutcome:
-        """Train until the run ends, and return how it ended. Never raises."""
+        """Train until the run ends, and return how the run ended. Never raises."""
         try:
             outcome = self._live()
             self._ranks.send_order("end")
@@ -97,11 +97,12 @@ class Worker:
         else:
             return outcome
         finally:
-            # Restored, because anyio may use this thread for work of the host program later.
+            # The number is restored, because anyio may later use this thread for work of the host
+            # program.
             torch.set_num_threads(self._host_threads)
             self._mailbox.close()
             self._saver.close()
-            refused = NotRunning("the run ended before this was done")
+            refused = NotRunning("the run ended before this command was done")
             deliver((command.finished, refused) for command in self._waiting)
             self._beat("ended")
 
@@ -127,8 +128,8 @@ class Worker:
     def _start(self) -> None:
         self._beat("compile")
         if self._settings.compute.threads:
-            # OpenMP keeps a separate thread count for each thread, so the device thread must set
-            # the count itself. Threads that start later get the same count, as intended.
+            # In OpenMP, each thread has its own number of threads, so the device thread must set
+            # this number itself. Threads that start later get the same number, as intended.
             torch.set_num_threads(self._settings.compute.threads)
         plan = self._plan
         start_others(self._ranks, plan.run.path, plan.resumed, plan.init)
@@ -162,7 +163,7 @@ class Worker:
             return RunOutcome("finished")
         message = ""
         if self._iteration is not None:
-            message = "the iteration in progress was given up; the last checkpoint stands"
+            message = "the iteration in progress was abandoned; resume from the last checkpoint"
         elif self._saver.saved_step != self._learner.step > 0:
             message = self._save_last()
         self._emitter.status("stopped", "stopped", message)
@@ -171,7 +172,7 @@ class Worker:
     def _fail(self, error: BaseException) -> RunOutcome:
         self._iteration = None
         self._ranks.desert()  # otherwise the other ranks could wait forever for this rank
-        self._mailbox.close()  # before the event, so that commands after it are refused
+        self._mailbox.close()  # before the event is sent, so that later commands are refused
         failed, outcome = failure(error, self._plan.run.id, self._emitter.step)
         self._emitter.last_words(failed)
         return outcome
@@ -242,10 +243,10 @@ class Worker:
         return now - self._stop_seen + self._pace.left() <= FINISH_SECONDS
 
     def _between_iterations(self, *, stopping: bool) -> None:
-        """End the run if it is over, or save a due checkpoint; copy weights for evaluations."""
+        """End the run or save a checkpoint, if due; then copy weights for waiting evaluations."""
         learner = self._learner
-        # Weights that an evaluation measures are saved. Otherwise a resumed run could not load them
-        # to continue the evaluation.
+        # The weights that play in an evaluation are saved. Otherwise a resumed run could not load
+        # these weights and continue the evaluation.
         measured = any(command.source == CURRENT for command in self._waiting)
         if not self._finished and self._is_over():
             message = self._save_last()
@@ -305,7 +306,7 @@ class Worker:
                 self._pause(False)
                 command.finished.set(None)
             case _:
-                command.finished.fail(TypeError(f"a run does not know the command {command!r}"))
+                command.finished.fail(TypeError(f"not a command of a run: {command!r}"))
 
     def _pause(self, paused: bool) -> None:
         if paused == self._paused:

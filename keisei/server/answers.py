@@ -11,7 +11,7 @@ from keisei.events import dumps
 from keisei.server.problems import to_bytes
 
 THREADS = 4
-"""Maximum number of worker threads. More threads would take the GIL from the loop too often."""
+"""Maximum number of worker threads. More would take the GIL from the event loop too often."""
 
 Result = TypeVar("Result")
 Arguments = TypeVarTuple("Arguments")
@@ -50,7 +50,7 @@ class Json(Response):
 def _compact(content: Any) -> str:
     """Encode ``content`` without spaces, with a separate call of the JSON encoder for each list.
 
-    The JSON encoder without indent is written in C and keeps the GIL until it returns, so a single
+    The JSON encoder without indent is written in C and keeps the GIL until it returns. A single
     call for a long document would block the event loop. The encoder with indent is ten times
     slower.
     """

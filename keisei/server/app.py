@@ -21,7 +21,7 @@ from keisei.server.source import Source
 
 
 def create_app(source: Source) -> Starlette:
-    """Return an application with the page and the API of one run, to serve or to mount.
+    """Return an application that serves the page and the API of one run.
 
     ``source`` is a ``Keisei`` or a ``keisei.testing.FakeRun``. The application neither starts nor
     stops the run: the caller opens and closes it.
@@ -64,11 +64,11 @@ class Page:
 
 
 class Files(StaticFiles):
-    """The page's files. The browser always asks whether a file has changed; if not, it gets 304."""
+    """The page's files. The browser always asks whether its copy of a file is still valid."""
 
     def __init__(self) -> None:
         super().__init__(directory=page_directory(), html=True)
-        mimetypes.init()  # called here in the thread, because it reads files
+        mimetypes.init()  # reads files, so it must run here, in the thread
 
     def file_response(
         self, full_path: Any, stat_result: os.stat_result, scope: Scope, status_code: int = 200
@@ -81,7 +81,9 @@ class Files(StaticFiles):
 
 async def _on_client_gone(request: Request, error: Exception) -> Response:
     """Answer a request whose client has disconnected. Nobody receives this answer."""
-    return problem_response(408, "The request was not complete.", request.scope["path"])
+    return problem_response(
+        408, "The client disconnected before the request was complete.", request.scope["path"]
+    )
 
 
 async def _on_inbox_full(request: Request, error: Exception) -> Response:
@@ -97,10 +99,10 @@ async def _on_key_reused(request: Request, error: Exception) -> Response:
 
 
 async def _on_error(request: Request, error: Exception) -> Response:
-    """Answer 500 without details of the error; the server logs them.
+    """Answer 500 without details of the error; the server logs these details.
 
     Starlette's answer to an error does not pass through our middleware, so this function adds the
     security headers.
     """
-    detail = "The server failed to answer. Its log says why."
+    detail = "An error occurred in the server. The log of the server describes the error."
     return problem_response(500, detail, request.scope["path"], headers=security.HEADERS)

@@ -1,4 +1,4 @@
-"""Limits on the connections of ``keisei serve``: their number, and the time a request may take.
+"""Limits of ``keisei serve``: the number of connections, and the time to send a request.
 
 Without these limits, uvicorn would wait forever for the rest of a request. It would also accept
 connections until the process has no file descriptor left to write a checkpoint. The limits apply
@@ -24,7 +24,7 @@ MOST = 2000
 
 
 class Connections(ServerState):
-    """The open connections of one server, with a list of those that wait for their client."""
+    """The open connections of one server, and the connections that wait for their client."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ def limit() -> int:
 
 
 class Connection(H11Protocol):
-    """One connection. It closes when its client takes too long to send a head or a body.
+    """One connection, which is closed if its client takes too long to send a head or a body.
 
     An event stream has no deadline, because its client has nothing more to send.
     """
@@ -76,7 +76,9 @@ class Connection(H11Protocol):
         if self.server_state.make_room():
             self._update_deadline()
         else:
-            self._refuse(503, f"All {self.server_state.limit} connections are in use.")
+            self._refuse(
+                503, f"All {self.server_state.limit} connections are in use. Try again later."
+            )
 
     def data_received(self, data: bytes) -> None:
         """Read a part of a request and set the deadline for the next part."""
@@ -104,7 +106,7 @@ class Connection(H11Protocol):
         self.transport.abort()
 
     def _update_deadline(self) -> None:
-        """Set a new deadline if the client must now send a head or a body; otherwise clear it."""
+        """Set a new deadline if the client must now send a head or a body; otherwise set none."""
         owed = self.cycle, self.conn.their_state
         if owed == self._owed:
             return
@@ -128,7 +130,7 @@ class Connection(H11Protocol):
     def _refuse(self, status: int, detail: str) -> None:
         """Answer with a problem document, unless another answer has begun; close the connection."""
         if self.cycle:
-            self.cycle.disconnected = True  # discards the application's answer to this request
+            self.cycle.disconnected = True  # the application's answer to this request is discarded
         if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             answer = problem_response(status, detail, headers=HEADERS)
             headers = [*answer.raw_headers, (b"connection", b"close")]

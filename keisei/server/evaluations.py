@@ -67,7 +67,7 @@ class EvaluationReply(HTTPEndpoint):
     """``/api/eval/{id}``: one evaluation."""
 
     async def get(self, request: Request) -> Response:
-        """Return the evaluation. With ``wait=30``, first wait up to 30 seconds for its end."""
+        """Return the evaluation; with ``wait=30``, after its end or after 30 seconds."""
         query = parse_query(WaitQuery, request)
         record = _requested(request)
         with anyio.move_on_after(query.wait):
@@ -130,8 +130,8 @@ def _describe_opponents(spec: EvaluationSpec) -> str:
 def _find_opponent(text: str, engines: Mapping[str, str]) -> str:
     """Return the player specification that ``text`` names. Raises ValueError for unknown names.
 
-    A request may name an engine of the settings. It may not describe an engine, because a
-    description contains a command line, which would let a client run any program.
+    A request can name an engine of the settings. A request cannot describe an engine, because the
+    command line in a description would let a client run any program.
     """
     if text in (*LOCAL, CURRENT, BEST):
         return text
@@ -141,9 +141,9 @@ def _find_opponent(text: str, engines: Mapping[str, str]) -> str:
         return text
     hint = did_you_mean(text, [*LOCAL, CURRENT, BEST, *engines]) or "."
     raise ValueError(
-        f"opponent: {text!r} is not known here{hint} "
-        f"It can be {', '.join([*LOCAL, CURRENT, BEST])}, the folder of a run or checkpoint, "
-        f"or an engine by its name in evaluation.engines, which has {', '.join(engines) or 'none'}"
+        f"opponent: {text!r} is unknown{hint} "
+        f"Use {', '.join([*LOCAL, CURRENT, BEST])}, the folder of a run or checkpoint, or the name "
+        f"of an engine in the setting evaluation.engines (now: {', '.join(engines) or 'none'})"
     )
 
 

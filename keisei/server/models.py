@@ -35,7 +35,7 @@ def _split(value: object) -> object:
 
 
 class Request_(BaseModel):  # noqa: N801 (Starlette uses the name Request)
-    """Base class of all models. Unknown names are errors."""
+    """Base class of all models. Unknown names of fields are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -104,7 +104,7 @@ _RulesBody = create_model(
 class EvalRequest(_RulesBody):  # type: ignore[misc, valid-type]
     """Body of ``POST /api/eval``: an evaluation of the current network.
 
-    It accepts every rule of ``MatchRules``. A rule that is not given has the value of the run's
+    The body can have every rule of ``MatchRules``. A missing rule gets its value from the run's
     settings, or its default if the settings do not have this rule.
     """
 

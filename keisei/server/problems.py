@@ -20,7 +20,7 @@ MOST_ERRORS = 20
 
 
 class Problem(HTTPException):
-    """An error answer. ``errors`` lists the faults of the request, one entry for each field."""
+    """An error answer. ``errors`` has one entry for each wrong field of the request."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ def problem_response(
 
 
 def to_bytes(document: str) -> bytes:
-    """Encode JSON as UTF-8. Undecodable paths contain lone surrogates; these become escapes."""
+    """Encode JSON as UTF-8. Lone surrogates of undecodable paths become escapes."""
     return document.encode("utf-8", "backslashreplace")
 
 
@@ -96,7 +96,7 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     return problem_response(
         error.status_code,
         error.detail,
-        request.scope["path"],  # not `request.url`, which raises for some Host headers
+        request.scope["path"],  # `request.url` raises an error for some Host headers
         getattr(error, "errors", None),
         dict(error.headers or {}),
     )

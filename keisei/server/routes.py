@@ -86,9 +86,9 @@ async def games(request: Request) -> Response:
 
 
 async def log(request: Request) -> Response:
-    """Return at most ``limit=`` statuses and alerts, newest first; ``after=`` selects more.
+    """Return at most ``limit=`` statuses and alerts, newest first; ``after=`` gives the next page.
 
-    The first page begins with events that are not (yet) in the database; they have no ``id``.
+    The first page begins with events that the database does not have (yet). These have no ``id``.
     """
     return await _page(request, "events", _source(request).history)
 
@@ -138,7 +138,7 @@ async def stop(request: Request) -> Response:
     """Ask the run to end, as SIGTERM does."""
     parse_query(NoQuery, request)
     _source(request).stop()
-    return _accepted(request, "The run saves a checkpoint and ends.")
+    return _accepted(request, "The run will save a checkpoint and end.")
 
 
 async def healthz(request: Request) -> Response:
@@ -163,7 +163,7 @@ async def readyz(request: Request) -> Response:
         raise Problem(503, f"Training continues without {'; '.join(report.degraded)}")
     if report.beat_age > ALLOWANCE.get(report.phase, math.inf):
         silent = f"{report.beat_age:.0f} s in phase {report.phase}"
-        raise Problem(503, f"The worker has been silent for {silent}.")
+        raise Problem(503, f"The device thread has been silent for {silent}.")
     if path := source.reader.path:
         free = (await anyio.to_thread.run_sync(shutil.disk_usage, path)).free
         if free < FREE_BYTES:
@@ -171,7 +171,7 @@ async def readyz(request: Request) -> Response:
     age, every = report.checkpoint_age, source.settings.run.checkpoint_seconds
     if report.state == "running" and age is not None and age > 3 * every + 60:
         raise Problem(
-            503, f"The newest checkpoint is {age:.0f} s old; one was due after {every:.0f} s."
+            503, f"The newest checkpoint is {age:.0f} s old; a new one was due after {every:.0f} s."
         )
     return Json({"status": "ready", "state": report.state})
 
@@ -208,7 +208,7 @@ def _versions() -> dict[str, str | None]:
 def _version(package: str) -> str | None:
     try:
         return version(package)
-    except PackageNotFoundError:  # a checkout that was not installed
+    except PackageNotFoundError:  # Keisei runs from a checkout that is not installed
         return None
 
 

@@ -44,8 +44,8 @@ def check_host(settings: Server) -> None:
 def allowed_hosts(settings: Server) -> list[str]:
     """Return the accepted Host names: those in the settings, and the server's own address.
 
-    Raises HostRefusedError for ``*``. It would allow DNS rebinding: any web site could reach the
-    service through a host name of the site that resolves to this machine.
+    Raises HostRefusedError for ``*``, which would allow DNS rebinding: any web site could reach the
+    service through one of its host names that resolves to this machine.
     """
     if "*" in settings.allowed_hosts:
         raise HostRefusedError(
@@ -101,8 +101,8 @@ class WriteGuard:
     """Refuse unsafe methods from other sites (403) and bodies that are not JSON (415).
 
     A browser says where a request comes from in ``Sec-Fetch-Site``; older browsers use ``Origin``.
-    A request with neither header does not come from a browser, so it may write. This is the
-    algorithm of Go 1.25's ``CrossOriginProtection``.
+    A request with neither header does not come from a browser, so the request is allowed. This is
+    the algorithm of Go 1.25's ``CrossOriginProtection``.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -128,7 +128,7 @@ def _cross_site(headers: Headers) -> tuple[int, str] | None:
         ours = origin.partition("://")[2] == headers.get("host")
     else:
         ours = True
-    return None if ours else (403, "Requests from other web sites may not change anything here.")
+    return None if ours else (403, "Requests from other web sites cannot change anything here.")
 
 
 def _not_json(headers: Headers) -> tuple[int, str] | None:
@@ -136,4 +136,4 @@ def _not_json(headers: Headers) -> tuple[int, str] | None:
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if not has_body or kind == "application/json":
         return None
-    return 415, f"The body must be application/json, not {kind or 'untyped'}."
+    return 415, f"The Content-Type must be application/json, not {kind or 'missing'}."

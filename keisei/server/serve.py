@@ -25,7 +25,7 @@ USER_TIMEOUT_MS = 10_000
 """Milliseconds after which the kernel disconnects a client that acknowledges no data."""
 
 GRACE_SECONDS = 2
-"""Seconds that open requests have to finish when the server stops, before they are cut off."""
+"""Seconds in which open requests can finish after the server begins to stop."""
 
 ACCEPTED_AT_ONCE = 8
 """Number of connections that asyncio accepts before it handles the first of them."""
@@ -43,8 +43,8 @@ def bind(host: str, port: int) -> socket.socket:
     """Return a listening socket; port 0 means any free port. Raises PortInUseError, BindError.
 
     Keisei opens the socket itself, because uvicorn raises SystemExit inside the event loop if the
-    port is in use. Clients may connect at once; they wait in the backlog until the server
-    runs. Every connection inherits the socket's options.
+    port is in use. Clients can connect before the server runs; their connections wait in the
+    kernel. Every connection inherits the socket's options.
     """
     address = f"{host}:{port}"
     try:
@@ -64,8 +64,8 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         sock.close()
         if error.errno == errno.EADDRINUSE:
-            problem = f"{address} is in use by another program: end it, or choose --port"
-            raise PortInUseError(error.errno, f"{problem} (0 takes any free one)") from None
+            problem = f"another program uses {address}: end that program, or choose another --port"
+            raise PortInUseError(error.errno, f"{problem} (0: any free port)") from None
         raise BindError(error.errno, f"cannot listen on {address}: {error.strerror}") from None
     sock.setblocking(False)
     return sock
@@ -78,10 +78,10 @@ def address_of(sock: socket.socket) -> str:
 
 
 def end_streams_from_hub() -> None:
-    """Configure sse-starlette so that only the run ends the streams, with ``bye``.
+    """Stop sse-starlette from ending the streams. The run ends the streams with ``bye``.
 
-    By default sse-starlette ends all streams at the first signal, before the run's last events.
-    This setting affects the whole process, so only the program that owns the process may call it.
+    By default, sse-starlette ends all streams at the first signal, before the run sends its last
+    events. This setting affects the whole process, so a library must not call this function.
     """
     AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
 
@@ -89,9 +89,9 @@ def end_streams_from_hub() -> None:
 async def run_server(app: ASGIApp, sock: socket.socket, stop: anyio.Event) -> None:
     """Serve until ``stop`` is set or the task is cancelled.
 
-    After ``stop``, open requests have ``GRACE_SECONDS`` to finish. ``keisei.server.connections``
-    limits the connections. ``sock`` stays open, so that the caller can start a new server on it
-    after a failure.
+    After ``stop`` is set, open requests can finish within ``GRACE_SECONDS``.
+    ``keisei.server.connections`` limits the number of connections. ``sock`` stays open, so that the
+    caller can start a new server on it after a failure.
     """
     config = uvicorn.Config(
         app,
@@ -106,7 +106,7 @@ async def run_server(app: ASGIApp, sock: socket.socket, stop: anyio.Event) -> No
         timeout_graceful_shutdown=2 * GRACE_SECONDS,
     )
     server = _Server(config)
-    ours = sock.dup()  # a copy, because uvicorn closes its sockets
+    ours = sock.dup()  # a copy, because uvicorn closes the sockets that it serves
     ended = False
     try:
         async with anyio.create_task_group() as tasks:
@@ -136,17 +136,17 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the server, then set the kernel's backlog to ``BACKLOG``.
 
-        This is a separate step, because asyncio uses a single number both for the backlog and for
-        the connections that it accepts at once.
+        The backlog is set separately, because asyncio uses one number as the backlog and as the
+        number of connections that it accepts at once.
         """
         await super().startup(sockets)
         for sock in sockets or ():
             sock.listen(BACKLOG)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop the server. After ``GRACE_SECONDS``, close all connections to end open requests.
+        """Stop the server. If requests are open after ``GRACE_SECONDS``, close all connections.
 
-        Uvicorn itself would cancel the requests, and log each cancellation as an error with a
+        Uvicorn itself would cancel these requests, and log each cancellation as an error with a
         traceback.
         """
         cut = asyncio.get_running_loop().call_later(GRACE_SECONDS, self.server_state.end)

@@ -31,7 +31,7 @@ class Reader(Protocol):
         max_points: int = 2000,
         after: int | None = None,
     ) -> dict[str, Any]:
-        """Return the history of metrics: ``series`` by metric name, and a ``cursor``.
+        """Return past values of metrics: a dict with ``series`` (one per metric) and ``cursor``.
 
         ``start`` and ``end`` are steps. Only iterations with numbers above ``after`` are returned;
         ``after`` may be the ``cursor`` of an earlier result. A series has at most ``max_points``
@@ -63,10 +63,11 @@ class Reader(Protocol):
 
 
 class Source(Protocol):
-    """A run, as the server uses it. All methods are called on the event loop, except ``history``.
+    """The properties and methods of a run that the server uses.
 
-    Commands raise ``InboxFull`` when too many commands wait, and ``NotRunning`` when the state of
-    the run does not allow them.
+    The server calls ``history`` in a thread, and all other methods on the event loop. A command
+    raises ``InboxFull`` when too many commands wait, and ``NotRunning`` when the state of the run
+    does not allow the command.
     """
 
     @property
@@ -86,20 +87,20 @@ class Source(Protocol):
         """Records of the run's evaluations. ``evaluate`` adds a record."""
 
     def status(self) -> StatusReport:
-        """Return the state of the run now."""
+        """Return the current state of the run."""
 
     def history(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
-        """Return a page of statuses and alerts, newest first. Blocks, so call it in a thread."""
+        """Return a page of statuses and alerts, newest first. The call blocks: use a thread."""
 
     def submit(self, name: CommandName) -> Any:
-        """Put a command into the queue. The device thread carries it out later."""
+        """Put a command into the queue. The device thread executes the command later."""
 
     def stop(self) -> None:
         """Ask the run to end, as SIGTERM does."""
 
     async def evaluate(self, spec: EvaluationSpec, key: str | None = None) -> EvaluationHandle:
-        """Start an evaluation beside training.
+        """Start an evaluation; training continues.
 
-        If ``key`` was used before, return the earlier evaluation. Raises KeyReused if ``key`` was
-        used with a different ``spec``.
+        If an earlier evaluation has the same ``key``, return that evaluation. Raises KeyReused if
+        that evaluation has a different ``spec``.
         """

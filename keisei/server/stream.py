@@ -18,25 +18,25 @@ from keisei.server.problems import problem_response
 from keisei.server.source import Source
 
 PING_SECONDS = 15
-"""Seconds between two comments, which keep a stream open while there are no events."""
+"""Seconds between two comments. The comments keep a stream open when there are no events."""
 SEND_SECONDS = 15.0
 """Seconds after which a client that reads nothing is disconnected."""
 
 RETRY = b"retry: 2000\r\n"
-"""Line that sets the milliseconds after which a browser reconnects by itself.
+"""Line that tells a browser how many milliseconds to wait before it reconnects by itself.
 
 The line is sent as part of the first event, because some clients would read a separate block as an
 event without data.
 """
 
 FAREWELL_SECONDS = 1.0
-"""Seconds that a stream has to send ``bye`` when the server stops while the run continues."""
+"""Seconds in which a stream can send ``bye`` when the server stops before the run ends."""
 
 _log = structlog.get_logger("keisei.server")
 
 
 class Streams:
-    """The number of open event streams, and the maximum of this number."""
+    """Counter of the open event streams. At most ``limit`` streams may be open."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -44,12 +44,12 @@ class Streams:
 
     @property
     def full(self) -> bool:
-        """Whether the limit is reached, so that a new stream is refused."""
+        """Whether the limit is reached. If it is, new streams are refused."""
         return self.open >= self.limit
 
 
 class EventStream(EventSourceResponse):
-    """The stream of one client. While it is open, ``streams`` counts it."""
+    """The event stream of one client. ``streams`` counts the open streams of all clients."""
 
     def __init__(self, frames: AsyncIterator[bytes], streams: Streams, **more: Any) -> None:
         """``more``: additional arguments for ``EventSourceResponse``."""
@@ -63,7 +63,7 @@ class EventStream(EventSourceResponse):
         self._streams = streams
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the stream, or 503 if the limit is reached.
+        """Send the stream, or status 503 if too many streams are open.
 
         Streams are counted here and not in the endpoint, because Starlette may never send the
         response that an endpoint returns.
@@ -83,9 +83,10 @@ class EventStream(EventSourceResponse):
 
 
 async def events(request: Request) -> Response:
-    """Stream the events after the id that the request gives, for the topics in ``topics=``.
+    """Stream the events of the topics in ``topics=``.
 
-    The id is in the header ``Last-Event-ID`` or in ``after=``.
+    If the request gives an event id, in the header ``Last-Event-ID`` or in ``after=``, the stream
+    begins with the events after this id.
     """
     query = parse_query(EventsQuery, request)
     # A browser that reconnects by itself repeats its first URL, so only the header has the newest
@@ -95,7 +96,7 @@ async def events(request: Request) -> Response:
     ending = anyio.Event()
 
     async def dismiss() -> None:
-        """End the streams with ``bye`` when the server stops; the run ends later."""
+        """When the server stops before the run ends, end all streams with ``bye``."""
         await ending.wait()
         state.source.hub.dismiss()
 

@@ -1,6 +1,7 @@
-"""The rules of shogi: ``Position`` for people and programs, and the compiled kernels.
+"""The rules of shogi: the class ``Position``, and the compiled kernels for many games at once.
 
-``keisei.shogi.kernels`` contains all compiled code. A function is compiled at its first call.
+``keisei.shogi.kernels`` contains all compiled code. Each function there is compiled at its
+first call.
 """
 
 from keisei.shogi.errors import IllegalMoveError, SfenError

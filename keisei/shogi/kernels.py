@@ -1,31 +1,33 @@
 # mypy: disallow-untyped-defs=False, disallow-untyped-calls=False, disallow-incomplete-defs=False
 # mypy: disallow-untyped-decorators=False, disallow-subclassing-any=False, check-untyped-defs=False
-"""All compiled functions of the project: the rules of shogi, and moves in many games at once.
+"""All compiled functions of the project: the rules of shogi, applied to many games at once.
 
-All compiled functions are in this one file, because Numba's disk cache checks only the file of the
-cached function. If a cached function called a function in a second file, Numba would not notice
-changes in the second file, and would run the old code.
+All compiled functions are in this one file, because Numba's disk cache notices changes only in the
+file of the cached function. If a cached function called a function in a second file, Numba would
+run old code after a change of the second file.
 
 How it works
 ------------
-The side to move is called the mover. The board is 81 bytes *as the mover sees it*. The number of a
-square is file * 9 + rank, where rank 0 is the farthest rank from the mover. So "up" (towards lower
-ranks) is always forward, and the board is turned round after each move. Therefore the rules are
-written only once, for one side. The piece codes are: 0 for an empty square; 1..14 for the mover's
-P L N S B R G K +P +L +N +S +B +R; 15..28 for the opponent's pieces in the same order.
+The side to move is called the mover. A board has 81 bytes, and is stored *as the mover sees it*.
+The number of a square is file * 9 + rank, where rank 0 is the farthest rank from the mover. "Up"
+(towards lower ranks) is always forward for the mover. After each move, the board is turned round.
+Therefore the rules are written only once, for one side. The piece codes are: 0 for an empty square;
+1..14 for the mover's P L N S B R G K +P +L +N +S +B +R; 15..28 for the opponent's pieces in the
+same order.
 
 The type ``Bits`` is a set of squares: a 128-bit integer whose low 81 bits are used. Numba has no
-such type, so section 1 adds it. One vector comparison of the board's bytes gives the set of all
-pieces of a kind, so such sets are not stored between moves.
+such type, so section 1 of this file adds it. One vector comparison of the board's bytes gives the
+set of all pieces of one kind. This is fast, so these sets are not stored between moves.
 
 Legal moves are computed as 27 sets: each set contains the destinations of one move type. These sets
-together are the legal mask; no list of moves is made, and no single move is tested. A move type and
-a destination together form an action. An action names exactly one move. The piece that moves is the
-first piece on the line that leads from the destination against the direction of the move.
+together are the legal mask; no list of moves is made, and moves are not tested one by one. A move
+type and a destination together form an action. An action names exactly one move. To find the piece
+that moves, start at the destination and go against the direction of the move. The first piece on
+this line is the piece that moves.
 
-Python calls the functions in section 4 (``cache=True, nogil=True``). A function with the
-arguments ``lo`` and ``hi`` processes the games ``[lo, hi)`` one after another; the caller of the
-function divides the games among threads.
+Python code calls the functions in section 4, which are compiled with ``cache=True, nogil=True``. A
+function with the arguments ``lo`` and ``hi`` processes the games ``[lo, hi)`` one after another;
+the caller of the function divides the games among threads.
 """
 
 import operator
@@ -41,26 +43,28 @@ from numba.extending import intrinsic, models, register_model
 
 ACTIONS = 27 * 81
 MASK_WORDS = 35
-# An observation contains the board, the hands, the number of earlier occurrences, the check, the
-# ply and three sets of squares. The first set contains the squares that the opponent attacks, the
-# second set those that the mover attacks. The third set contains the squares that at least two of
-# the mover's pieces attack. Bit s of a set is square s.
+# An observation contains the board, the hands, the number of earlier occurrences, whether the mover
+# is in check, the ply, and three sets of squares. The first set contains the squares that the
+# opponent attacks. The second set contains the squares that the mover attacks. The third set
+# contains the squares that at least two of the mover's pieces attack. Bit s of a set is square s.
 OBSERVATION_BYTES = 81 + 14 + 3 + 3 * 11
 
 # The record of a game. ``board`` is loaded as a vector of 128 bytes, so it must be the first field.
 GAME = np.dtype(
     [
         ("board", np.uint8, (81,)),  # the board as the side to move sees it
-        ("hands", np.uint8, (14,)),  # numbers of P L N S G B R: mover, then opponent
+        ("hands", np.uint8, (14,)),  # numbers of P L N S G B R: the mover's, then the opponent's
         ("side", np.uint8),  # side to move: 0 black (sente), 1 white
         ("key", np.uint64),  # Zobrist key of board, hands and side
         ("rng", np.uint64),  # state of the game's own random generator
         ("ply", np.int32),  # number of moves made in this game
         ("checks", np.int16, (2,)),  # consecutive checks up to now: by black, by white
-        ("opponent", np.int16),  # frozen opponent: k > 0 plays white, -k plays black, 0 = self-play
+        # number of the frozen opponent: positive if the opponent plays white, negative if it plays
+        # black, 0 in self-play
+        ("opponent", np.int16),
         ("in_check", np.uint8),
         ("earlier", np.uint8),  # number of earlier occurrences of this position in this game
-        ("again", np.uint8),  # in ``starts``: 1 if the next game has the same start
+        ("again", np.uint8),  # used in ``starts``: 1 if the next game has the same start
     ],
     align=True,
 )
@@ -85,13 +89,14 @@ DELTA = np.array(
     np.int64,
 )
 DROP_PIECE = np.array([PAWN, LANCE, KNIGHT, SILVER, BISHOP, ROOK, GOLD], np.uint8)
-# Hand slot of each piece code, promoted or not. The slots are in the order P L N S G B R.
+# Hand slot of each piece code. A promoted piece has the slot of its unpromoted form. The slots are
+# in the order P L N S G B R.
 HAND = np.array([0, 0, 1, 2, 3, 5, 6, 4, 0, 0, 1, 2, 3, 5, 6], np.uint8)
 # Value of each piece for the material player, by piece code
 VALUE = np.array([0, 1, 3, 3, 4, 8, 9, 5, 0, 4, 4, 4, 4, 11, 13], np.int64)
 
 _random = np.random.Generator(np.random.PCG64(20240229))
-# Zobrist numbers by piece code (1..14 black's, 15..28 white's) and square, as black sees it.
+# Zobrist numbers by piece code (1..14 black's, 15..28 white's) and by square as black sees it.
 ZOBRIST = _random.integers(1, 2**64 - 1, (29, 81), np.uint64)
 # Zobrist numbers by side, hand slot, and number of pieces in the slot.
 ZOBRIST_HAND = _random.integers(1, 2**64 - 1, (2, 7, 19), np.uint64)
@@ -120,7 +125,7 @@ class _BitsModel(models.PrimitiveModel):
 
 
 def _operator(name, *functions):
-    """Compile a call of any of ``functions`` on two sets to the LLVM instruction ``name``."""
+    """Make Numba compile each of ``functions`` on two sets to the LLVM instruction ``name``."""
     for function in functions:
 
         @infer_global(function)
@@ -147,12 +152,12 @@ def _lower_invert(context, builder, sig, args):
 
 
 def _set(test):
-    """Return the squares for which ``test(file, rank)`` is true, as a Python integer."""
+    """Return a Python integer: the set of squares for which ``test(file, rank)`` is true."""
     return sum(1 << (f * 9 + r) for f in range(9) for r in range(9) if test(f, r))
 
 
 def _arrivals(delta):
-    """Return the squares that a step by ``delta`` can reach without leaving the board."""
+    """Return the squares on which a step by ``delta`` can end, if it begins on the board."""
     files, ranks = divmod(delta + 4, 9)
     ranks -= 4  # delta = files * 9 + ranks, -4 <= ranks <= 4
     return _set(lambda f, r: 0 <= f - files < 9 and 0 <= r - ranks < 9)
@@ -195,7 +200,10 @@ def step(typing, squares, delta):
 
 @intrinsic(prefer_literal=True)
 def slide(typing, squares, empty, delta):
-    """Return the squares that slides along ``delta`` reach. A slide ends on the first piece."""
+    """Return the squares that sliders on ``squares`` reach in the direction ``delta``.
+
+    A slide includes the square of the first piece on the line, and ends there.
+    """
 
     def codegen(context, builder, sig, args):
         d = delta.literal_value
@@ -212,7 +220,7 @@ def slide(typing, squares, empty, delta):
 
 @intrinsic
 def store_squares(typing, array, row, column, squares):
-    """Write a set, lowest square first, as 11 bytes that begin at ``array[row, column]``."""
+    """Write a set as 11 bytes, lowest square first; the first byte is ``array[row, column]``."""
 
     def codegen(context, builder, sig, args):
         store = context.make_array(sig.args[0])(context, builder, args[0])
@@ -256,7 +264,7 @@ def _call(builder, name, value, *more):
 
 @intrinsic
 def count(typing, value):
-    """Return the number of squares in a set, or of 1 bits in a uint64."""
+    """Return the number of squares in a set, or the number of 1 bits in a uint64."""
 
     def codegen(context, builder, sig, args):
         ones = _call(builder, "llvm.ctpop", args[0])
@@ -267,7 +275,10 @@ def count(typing, value):
 
 @intrinsic
 def first(typing, value):
-    """Return a set's lowest square, or a uint64's lowest 1 bit; undefined if there is none."""
+    """Return a set's lowest square, or a uint64's lowest 1 bit.
+
+    If there is none, the result is undefined.
+    """
 
     def codegen(context, builder, sig, args):
         zeros = _call(builder, "llvm.cttz", args[0], ir.Constant(ir.IntType(1), 1))
@@ -326,9 +337,9 @@ def _bytes(values):
 
 @intrinsic
 def load_view(typing, board):
-    """Load a game's record (128 bytes) at the address of its field ``board``; return the board."""
+    """Load a game's record (128 bytes), which begins with the field ``board``; return the board."""
     if GAME.itemsize != 128:
-        raise TypeError("a GAME must take 128 bytes")
+        raise TypeError("the dtype GAME must have 128 bytes")
 
     def codegen(context, builder, sig, args):
         data = context.make_array(sig.args[0])(context, builder, args[0]).data
@@ -369,7 +380,10 @@ def put(typing, view, square, code):
 
 @intrinsic
 def turn_view(typing, view):
-    """Return the board as the other side sees it: square s becomes 80 - s, owners are swapped."""
+    """Return the board as the other side sees it.
+
+    Square s becomes square 80 - s, and each piece changes its owner.
+    """
 
     def codegen(context, builder, sig, args):
         nothing, own = _bytes([0] * 128), _bytes([THEIRS] * 128)
@@ -386,7 +400,7 @@ def turn_view(typing, view):
 
 @intrinsic(prefer_literal=True)
 def squares(typing, view, lowest, highest):
-    """Return the squares whose piece code is in ``lowest..highest``; ``lowest`` is above 0."""
+    """Return the squares whose piece code is in ``lowest..highest``; ``lowest`` must be > 0."""
 
     def codegen(context, builder, sig, args):
         lo, hi = lowest.literal_value, highest.literal_value
@@ -477,7 +491,8 @@ def total(typing, rows):
 Side = namedtuple("Side", "men pawn lance knight silver gold bishop rook king horse dragon")
 # Threats to the mover's king. ``danger``: squares that the king may not enter. ``checkers``: pieces
 # that give check. ``answer``: squares where another piece can end the check (the checker's square
-# and those between it and the king). The other fields: pinned pieces, by the pin's direction.
+# and the squares between the checker and the king). The other four fields contain the pinned
+# pieces, by the direction of the pin.
 Threat = namedtuple("Threat", "danger checkers answer vertical horizontal falling rising")
 
 
@@ -515,10 +530,11 @@ def read_view(view):
 
 @njit(forceinline=True)
 def find_threats(mine, theirs):
-    """Return the checks, pins and forbidden squares of the mover's king as a ``Threat``."""
+    """Return the threats to the mover's king: checks, pins and forbidden squares."""
     king = mine.king
     empty = const(ALL) & ~(mine.men | theirs.men)
-    through = empty | king  # attack through the king: the king may not retreat along the line
+    # Attacks pass through the king, because the king may not retreat along the line of the attack.
+    through = empty | king
     straight = theirs.rook | theirs.dragon
     diagonal = theirs.bishop | theirs.horse
     down = slide(straight | theirs.lance, through, DOWN)
@@ -530,7 +546,7 @@ def find_threats(mine, theirs):
     down_left = slide(diagonal, through, DOWN_LEFT)
     down_right = slide(diagonal, through, DOWN_RIGHT)
 
-    soldiers = theirs.silver | theirs.gold | theirs.king  # attack all three squares in front
+    soldiers = theirs.silver | theirs.gold | theirs.king  # they attack all three squares in front
     squires = theirs.gold | theirs.king | theirs.horse
     nobles = theirs.silver | theirs.king | theirs.dragon
     danger = (
@@ -552,7 +568,7 @@ def find_threats(mine, theirs):
     see_left, see_right = slide(king, empty, LEFT), slide(king, empty, RIGHT)
     see_ul, see_dr = slide(king, empty, UP_LEFT), slide(king, empty, DOWN_RIGHT)
     see_ur, see_dl = slide(king, empty, UP_RIGHT), slide(king, empty, DOWN_LEFT)
-    # A piece is pinned if it stands between the king and a slider that attacks it on this line.
+    # A piece is pinned if it stands between its king and a slider that attacks it on this line.
     vertical = (see_up & down | see_down & up) & mine.men
     horizontal = (see_left & right | see_right & left) & mine.men
     falling = (see_ul & down_right | see_dr & up_left) & mine.men
@@ -596,7 +612,8 @@ def find_threats(mine, theirs):
 def met(once, twice, more):
     """Add the attacked squares ``more`` to two sets; return both sets.
 
-    ``once`` has the squares attacked at least once; ``twice`` has those attacked at least twice.
+    The set ``once`` contains the squares that are attacked at least once, and ``twice`` contains
+    the squares that are attacked at least twice.
     """
     return once | more, twice | (once & more)
 
@@ -606,8 +623,9 @@ def board_moves(mine, theirs, threat):
     """Return the destinations of board moves, as 20 sets in the order of the move types.
 
     Also return the squares that the mover's pieces attack, and the squares that at least two of
-    them attack. Both sets include squares with the mover's own pieces. Both sets leave out attacks
-    by the king, and attacks by a pinned piece off the line of its pin.
+    these pieces attack. Both sets include squares with the mover's own pieces. Neither set includes
+    attacks by the king. For a pinned piece, both sets include only attacks along the line of the
+    pin.
     """
     empty = const(ALL) & ~(mine.men | theirs.men)
     zone = const(ZONE)
@@ -637,8 +655,8 @@ def board_moves(mine, theirs, threat):
     down_left = slide(diagonal & free_r, empty, DOWN_LEFT)
     jump_left, jump_right = step(knights, JUMP_LEFT), step(knights, JUMP_RIGHT)
 
-    # Sliders can promote when they enter the zone. Promoted pieces cannot promote, so remove their
-    # slides.
+    # Sliders can promote when they enter the zone. Promoted pieces cannot promote again, so remove
+    # their slides.
     p_up, p_left, p_right, p_ul, p_ur = up, left, right, up_left, up_right
     if some(mine.dragon):
         p_up &= ~slide(mine.dragon, empty, UP)
@@ -663,7 +681,7 @@ def board_moves(mine, theirs, threat):
     down |= step(squires & free_v, DOWN)
     down_left |= step((mine.silver | mine.dragon) & free_r, DOWN_LEFT)
     down_right |= step((mine.silver | mine.dragon) & free_f, DOWN_RIGHT)
-    # In each direction, at most one piece reaches a square, so each set adds one attack.
+    # In each direction, at most one piece reaches a square. So each set adds at most one attack.
     reach, twice = met(spears | up, const(NONE), down)
     reach, twice = met(reach, twice, left)
     reach, twice = met(reach, twice, right)
@@ -768,8 +786,8 @@ def drops(game, mine, theirs, threat, reach):
         pawn = place & ~files & ~const(FAR_1)  # nifu: no second pawn on a file
         head = step(theirs.king, DOWN)
         if some(pawn & head):
-            # An unguarded pawn does not mate, because the king can capture it. ``reach`` leaves out
-            # attacks by the mover's king and by pinned pieces, so the test includes them.
+            # An unguarded pawn does not mate, because the king can capture it. The test adds the
+            # mover's king and pinned pieces as guards, because ``reach`` leaves out their attacks.
             pinned = threat.vertical | threat.horizontal | threat.falling | threat.rising
             near = neighbours(mine.king) | reach
             if some(pinned | near & head) and pawn_drop_mates(mine, theirs, head):
@@ -787,7 +805,7 @@ def drops(game, mine, theirs, threat, reach):
 
 @njit
 def declared(hands, side, mine, in_check, rule):
-    """Return what the mover can claim by declaration: 0 nothing, 1 a draw, 2 a win.
+    """Return the result that the mover can claim by declaration: 0 none, 1 a draw, 2 a win.
 
     ``Position.declaration`` describes the rules.
     """
@@ -808,11 +826,12 @@ def declared(hands, side, mine, in_check, rule):
 
 @njit(forceinline=True)
 def legal_rows(view, game):
-    """Return the legal moves of a position, and other facts that are computed on the way.
+    """Return the legal moves of a position, and other facts about the position.
 
-    Returns the destinations of the 27 move types; whether the mover is in check; the mover's
-    pieces; and three sets of squares: those that the opponent attacks, those that the mover
-    attacks, and those that at least two of the mover's pieces attack.
+    The result has four parts: the destinations of the 27 move types; whether the mover is in check;
+    the mover's pieces; and three sets of squares. The first set contains the squares that the
+    opponent attacks. The second set contains the squares that the mover attacks. The third set
+    contains the squares that at least two of the mover's pieces attack.
     """
     mine, theirs = read_view(view)
     threat = find_threats(mine, theirs)
@@ -826,7 +845,7 @@ def legal_rows(view, game):
 
 @njit
 def piece_key(side, code, square):
-    """Return the Zobrist number of a piece; its code and square are as ``side`` sees them."""
+    """Return a piece's Zobrist number. ``code`` and ``square`` are as ``side`` sees the board."""
     if side:
         code = code + THEIRS if code <= THEIRS else code - THEIRS
         square = 80 - square
@@ -900,17 +919,18 @@ def make_move(game, action):
 
 @njit(inline="always")
 def remember(tags, keys, g, ply, key):
-    """Add the position at ``ply``, which has the Zobrist key ``key``, to game ``g``'s history."""
+    """Add the Zobrist key of the position at ``ply`` to the history of game ``g``."""
     keys[g, ply] = key
     tags[g, ply & 1, ply >> 1] = np.uint16(key)
 
 
 @njit(inline="always")
 def earlier_occurrences(tags, keys, g, ply, key):
-    """Count the earlier occurrences of the position at ``ply``; return the count and the first ply.
+    """Return the number of earlier occurrences of the position at ``ply``, and its first ply.
 
     The side to move is part of the position, so only plies of the same parity are searched. The
-    search compares 16-bit tags, which is fast, and then compares the whole key of each hit.
+    search first compares 16-bit tags, because this is fast. Then it compares the whole key of each
+    hit.
     """
     parity, end = ply & 1, ply >> 1
     found, earliest = 0, ply
@@ -929,7 +949,7 @@ def earlier_occurrences(tags, keys, g, ply, key):
 
 @njit
 def repetition_result(game, earliest):
-    """Return the result of a repetition for the side to move: +1, 0 or -1.
+    """Return a repetition's result for the side to move: +1 (win), 0 (draw) or -1 (loss).
 
     A side loses if it gave check with every move since the first occurrence of the position.
     """
@@ -941,11 +961,12 @@ def repetition_result(game, earliest):
 
 @njit(inline="always")
 def survey(view, game, tags, keys, g, rule):
-    """Update the check and the history for a new position; return its moves and its result.
+    """Update a game's record and history for a new position; return the moves and the result.
 
-    ``view`` is the board of the position. Returns the rows of legal moves; the sets of attacked
-    squares; the reason why the game is over, or 0 if it is not; and the result for the side to
-    move: +1, 0 or -1. The maximum ply is not checked here.
+    ``view`` is the board of the position. The returned tuple contains the sets of legal moves, the
+    sets of attacked squares, the reason and the result. The reason says why the game is over; it is
+    0 if the game is not over. The result is +1, 0 or -1, for the side to move. The maximum ply is
+    not checked here.
     """
     rows, in_check, mine, attacks = legal_rows(view, game)
     ply = np.int64(game.ply)
@@ -954,7 +975,7 @@ def survey(view, game, tags, keys, g, rule):
         last = 1 - game.side  # the side that has just moved
         game.checks[last] = game.checks[last] + 1 if in_check else 0
     found, earliest = earlier_occurrences(tags, keys, g, ply, game.key)
-    # Store the position after the search. Otherwise, the search would wait for the store to end.
+    # The search comes before the store. Otherwise, the search would wait for the store to end.
     remember(tags, keys, g, ply, game.key)
     game.earlier = min(found, 255)
     if found >= 3:
@@ -985,7 +1006,7 @@ def observe(game, attacks, observation, g, max_ply):
 
 @njit
 def next_random(state):
-    """Return the next state and random number (uint64) of the generator splitmix64."""
+    """Return the next state and the next random number (uint64) of the generator splitmix64."""
     state += np.uint64(0x9E3779B97F4A7C15)
     z = state
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -1003,9 +1024,9 @@ def below(number, limit):
 def restart(game, starts, g, opening, pool, reset_share):
     """Choose the start of the next game in row ``g``.
 
-    The start comes from the pool with the probability ``reset_share``; otherwise it is ``opening``.
-    If ``again`` is 1 in the row's previous start, the next game uses the previous start once more,
-    and the frozen opponent plays the other side.
+    If ``again`` is 1 in the row's previous start, the next game has the same start, and the frozen
+    opponent plays the other side. Otherwise, the start comes from ``pool`` with the probability
+    ``reset_share``, and is ``opening`` in all other cases.
     """
     if starts[g].again:
         starts[g].again = 0
@@ -1045,8 +1066,9 @@ def visit_games(
     """Make a move in each of ``games[lo:hi]``; a negative action makes no move.
 
     For every game, write the key, the check, the history, the mask and the observation. Write the
-    reason why the game is over, or 0, to ``reason``. Write the result for the side to move to
-    ``result``. Both arrays are int64 and have one element for each game. No game is reset.
+    reason why the game is over to ``reason``, and 0 if the game is not over. Write the result for
+    the side to move to ``result``. The arrays ``reason`` and ``result`` are int64 and have one
+    element for each game. No game is reset.
     """
     for g in range(lo, hi):
         game = games[g]
@@ -1062,7 +1084,7 @@ def visit_games(
 
 @njit(cache=True, nogil=True)
 def claim(games, g, rule):
-    """Return what the mover of game ``g`` can claim by declaration: 0 nothing, 1 draw, 2 win."""
+    """Return the result that the mover of game ``g`` can claim, as a number: see ``declared``."""
     game = games[g]
     mine, theirs = read_view(load_view(game.board))
     in_check = some(find_threats(mine, theirs).danger & mine.king)
@@ -1076,7 +1098,8 @@ def step_games(
 ):  # fmt: skip
     """Make one legal move in each of ``games[lo:hi]``; a negative action makes no move.
 
-    ``VectorEnv`` and ``StepResult`` describe the arrays. A finished game is reset at once.
+    ``VectorEnv`` and ``StepResult`` describe the arrays. A new game replaces a finished game at
+    once.
     """
     for g in range(lo, hi):
         action = np.int64(actions[g])
@@ -1108,8 +1131,8 @@ def step_games(
             game.key = full_key(game)
             number[g] += len(games)
             view = load_view(game.board)
-            # The next pass of the loop calls ``survey`` for the new game. Another call here would
-            # double the compiled code.
+            # The next pass of the loop calls ``survey`` for the new game. A second call of
+            # ``survey`` here would double the size of the compiled code.
             fresh = True
         pack(mask, g, rows)
 
@@ -1167,7 +1190,7 @@ def nth_action(mask, g, n):
 def choose_random(mask, rng, actions):
     """Write a uniformly random legal action for each row of ``mask`` to ``actions``.
 
-    Returns the first row without a legal action, or -1 if there is none.
+    Returns the index of the first row without a legal action, or -1 if there is none.
     """
     state = rng[0]
     for g in range(len(mask)):
@@ -1197,7 +1220,8 @@ def choose_material(games, scratch, rng, actions):
     If a move leaves the opponent without a legal move, the player makes that move. Otherwise, the
     player captures the piece of the highest value, or makes any legal move if there is no capture.
     If several moves are equally good, the player chooses one of them at random. ``scratch``
-    (GAME[1]) is overwritten. Returns the first game without a legal move, or -1 if there is none.
+    (GAME[1]) is overwritten. Returns the index of the first game without a legal move, or -1 if
+    there is none.
     """
     mask = np.empty((1, MASK_WORDS), np.uint64)
     for g in range(len(games)):

@@ -41,7 +41,7 @@ _MOVE = re.compile(r"([1-9][a-i])([1-9][a-i])(\+?)|([PLNSGBR])\*([1-9][a-i])")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a game ended."""
+    """The reason for the end of a game, and the winner."""
 
     reason: EndReason
     winner: Colour | None
@@ -72,7 +72,10 @@ class Position:
         self._visit(self._game, -1)
 
     def _allocate_history(self, plies: int) -> None:
-        """Allocate an empty history for ``2 * plies`` plies; ``plies`` is a multiple of 64."""
+        """Allocate an empty history for ``plies`` plies of each side.
+
+        ``plies`` must be a multiple of 64.
+        """
         self._keys = np.zeros((1, 2 * plies), np.uint64)
         self._tags = np.zeros((1, 2, plies), np.uint16)
 
@@ -133,7 +136,7 @@ class Position:
         return sorted(self._legal())
 
     def _legal(self) -> dict[str, int]:
-        """Return the legal moves as a dict from USI move to action number."""
+        """Return the legal moves as a dict that maps each USI move to its action number."""
         if self._moves is None:
             ones = np.unpackbits(self._mask.view(np.uint8), bitorder="little")
             self._moves = {self.usi(int(action)): int(action) for action in np.flatnonzero(ones)}
@@ -177,7 +180,7 @@ class Position:
         return twin
 
     def perft(self, depth: int) -> int:
-        """Return the number of sequences of ``depth`` legal moves.
+        """Return the number of sequences of ``depth`` legal moves from this position.
 
         Repetition does not end a sequence.
         """
@@ -186,11 +189,11 @@ class Position:
         return int(kernels.perft(stack, masks, depth))
 
     def outcome(self, declaration: Rule = "27") -> Outcome | None:
-        """Return how the rules ended the game, or None if the game is not over.
+        """Return the reason and the winner if the game is over by the rules, else None.
 
         Args:
-            declaration: the entering-king rule. If the side to move can win by declaring, this side
-                counts as the winner. If it is "none", declarations are ignored.
+            declaration: the entering-king rule. If the side to move can win by declaring, that side
+                counts as the winner. The rule "none" ignores declarations.
         """
         reason, result = int(self._reason[0]), int(self._result[0])
         repeated = reason in (kernels.REPETITION, kernels.PERPETUAL_CHECK)
@@ -203,14 +206,14 @@ class Position:
         return Outcome(_REASONS[reason], winner)
 
     def declaration(self, rule: Rule = "27") -> Literal["win", "draw"] | None:
-        """Return the result of a declaration by the side to move, or None if it may not declare.
+        """Return the result that the side to move can claim by declaration, or None.
 
         The king of the side to move must stand in one of the three ranks farthest from that side.
         This king must not be in check. At least ten other pieces of that side must stand in the
         three ranks. The side's rooks and bishops in the three ranks or in hand count 5 points each.
-        The side's other pieces there, except the king, count 1 point each.
+        All other pieces of the side in these places, except the king, count 1 point each.
         By the 27-point rule, black wins with 28 points or more, and white with 27 points or more.
-        By the 24-point rule, either side wins with 31 points or more, and draws with 24 to 30.
+        By the 24-point rule, either side wins with 31 points or more; 24 to 30 points give a draw.
 
         Raises:
             ValueError: the rule is unknown.
@@ -273,10 +276,13 @@ class Position:
             return "it cannot promote" if plus else "it must promote"
         if self.in_check:
             return (
-                f"{self.side} is in check and this move does not end it, "
-                f"or {start} does not reach {to}"
+                f"{self.side} is in check and this move does not end the check, "
+                f"or the piece on {start} does not reach {to}"
             )
-        return f"the {name(code)} on {start} does not reach {to}, or its king would stand in check"
+        return (
+            f"the {name(code)} on {start} does not reach {to}, "
+            f"or the move would leave {self.side}'s king in check"
+        )
 
     def _why_no_drop(self, piece: str, to: str) -> str:
         """Return a text that says why a drop is not legal."""
@@ -293,11 +299,14 @@ class Position:
         if (piece in "PLN" and far == "a") or (piece == "N" and far == "b"):
             return f"a {piece} on {to} could never move"
         if self.in_check:
-            return f"{self.side} is in check and this move does not end it"
+            return f"{self.side} is in check and this move does not end the check"
         return "a pawn drop may not give mate"
 
     def __str__(self) -> str:
-        """Return the board and hands as text; capitals are black's pieces; ``+`` marks promoted."""
+        """Return the board and hands as text.
+
+        Capital letters are black's pieces, and ``+`` marks a promoted piece.
+        """
         board = self._board()
         hands = self._game["hands"][0].reshape(2, 7)[:: 1 if self.side == "black" else -1]
         lines = [f"White in hand: {_held(hands[1])}", "  9  8  7  6  5  4  3  2  1"]

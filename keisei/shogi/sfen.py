@@ -42,17 +42,19 @@ def read_sfen(text: str) -> tuple[Games, int]:
 
     The record contains the board, the hands and the side to move; all other fields are zero. If
     the SFEN has no move number, the returned move number is 1. This function does not know how
-    pieces move. So the caller must check that the side that is not to move is not in check.
+    pieces move, so it cannot detect a check. The caller must refuse a position in which the
+    opponent of the side to move is in check.
 
     Raises:
-        SfenError: the text is not a position.
+        SfenError: the text is not a valid SFEN.
     """
     parts = START_SFEN.split() if text.strip() == "startpos" else text.split()
     if parts[:1] == ["sfen"]:
         parts = parts[1:]
     if len(parts) not in (3, 4):
         raise SfenError(
-            f"an SFEN has board, side, hands and move number, not {len(parts)} fields: {text!r}"
+            f"an SFEN has 3 fields (board, side, hands) or 4 (also move number), not {len(parts)}:"
+            f" {text!r}"
         )
     board = _read_board(parts[0])
     if parts[1] not in ("b", "w"):
@@ -61,7 +63,7 @@ def read_sfen(text: str) -> tuple[Games, int]:
     _check_pieces(board, hands)
     number = parts[3] if len(parts) == 4 else "1"
     if not re.fullmatch("[0-9]{1,6}", number):
-        raise SfenError(f"move number is {number!r}")
+        raise SfenError(f"move number is {number!r}, not a number of 1 to 6 digits")
     games = np.zeros(1, kernels.GAME)
     white = parts[1] == "w"
     games[0]["side"] = white
@@ -130,7 +132,9 @@ def _check_pieces(board: NDArray[np.uint8], hands: NDArray[np.uint8]) -> None:
         if letter != "K":
             present += int(hands[:, HAND_ORDER.index(letter)].sum())
         if present > _SET[letter]:
-            raise SfenError(f"{present} {letter} on board and in hand; a set has {_SET[letter]}")
+            raise SfenError(
+                f"{present} {letter} on board and in hand, but a shogi set has {_SET[letter]}"
+            )
     for owner, base in (("black", 0), ("white", 14)):
         kings = int(np.count_nonzero(board == base + 8))
         if kings > 1:

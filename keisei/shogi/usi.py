@@ -23,14 +23,14 @@ def read_line(text: str) -> tuple[str, list[str]]:
     if words[:1] == ["position"]:
         del words[0]
     if not words:
-        raise SfenError("neither a position nor a move")
+        raise SfenError("the line has neither a position nor a move")
     cut = words.index("moves") if "moves" in words else len(words)
     start, moves = words[:cut], words[cut + 1 :]
     if start[:1] == ["sfen"]:
         return " ".join(start[1:]), moves
     if start[:1] == ["startpos"]:
         if len(start) > 1:
-            raise SfenError(f"moves was expected, not {start[1]}")
+            raise SfenError(f"the word moves was expected, not {start[1]}")
         return START_SFEN, moves
     if len(start) in {3, 4} and not _MOVE.match(start[0]):  # the words are an SFEN's fields
         return " ".join(start), moves

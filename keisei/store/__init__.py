@@ -1,7 +1,7 @@
 """The files of a run: its directory, checkpoints and database, and a reader for all of them.
 
-All functions block. Files are read and written by the standard library and safetensors; nothing
-is pickled.
+All functions block. Only the standard library and safetensors read and write the files. The
+module pickle is not used.
 """
 
 from keisei.store.checkpoints import (

@@ -6,9 +6,9 @@ file for each group of tensors, and ``manifest.json`` with the size and SHA-256 
 several processes train together, each process with a rank above 0 adds its own files
 (``env.1.safetensors``, ``state.1.json``).
 
-A save writes all files into a folder with a temporary name, the manifest last. Then the save syncs
-this folder to the disk and renames it. Therefore a crash during a save leaves either a complete
-checkpoint or no checkpoint of this step.
+A save writes all files into a folder with a temporary name. The manifest is the last of these
+files. Then the save syncs this folder to the disk and renames it. Therefore a crash during a save
+leaves either a complete checkpoint or no checkpoint of this step.
 
 All numbers in a checkpoint are finite, because training can't recover from NaN or infinity. Only
 functions that read or write tensors import torch. Therefore a wrong path is reported without the
@@ -82,10 +82,10 @@ def save_checkpoint(
     state: Mapping[str, Any],
     others: Callable[[Path], Files] = lambda folder: {},
 ) -> Path:
-    """Write a checkpoint, then remove all older checkpoints except the newest ones.
+    """Write a checkpoint, then remove old checkpoints.
 
-    The setting ``run.checkpoints_kept`` is the number of checkpoints that stay. Checkpoints of the
-    steps in ``run.needed`` stay in any case. If a valid checkpoint of this step exists already,
+    The setting ``run.checkpoints_kept`` says how many of the newest checkpoints stay. Checkpoints
+    of the steps in ``run.needed`` always stay. If a valid checkpoint of this step exists already,
     nothing is written. If the save fails, no valid checkpoint is lost.
 
     Args:
@@ -93,8 +93,8 @@ def save_checkpoint(
         step: the training step.
         tensors: the tensors of each group, by name of the tensor.
         state: any JSON values.
-        others: function that makes the other processes call ``write_part`` for a folder, waits
-            until these calls have ended, and returns the sizes and checksums of the new files.
+        others: function that gets the new folder. It makes the other processes call ``write_part``,
+            waits for these calls, and returns the sizes and checksums of the files.
 
     Returns:
         The checkpoint's folder.
@@ -121,8 +121,8 @@ def save_checkpoint(
         shutil.rmtree(new, ignore_errors=True)  # make room on a full disk
         raise
     sync_folder(folder)
-    # Checkpoints of later steps were refused as damaged when the run was resumed. If they counted,
-    # valid checkpoints would be removed.
+    # Ignore checkpoints of later steps, which the resumed run refused as damaged. Otherwise these
+    # checkpoints would stay, and valid checkpoints would be removed.
     older = [path for path in checkpoint_folders(folder) if int(path.name) <= step]
     for path in older[: -run.settings.run.checkpoints_kept]:
         if int(path.name) not in run.needed:
@@ -135,9 +135,9 @@ def load_checkpoint(path: Path, rank: int = 0, *, only: str | None = None) -> Ch
 
     Args:
         path: the checkpoint's folder.
-        rank: rank of the process whose files are read. For each group that this process did not
+        rank: rank of the process whose files are read. For each group that this rank did not
             write, the file of rank 0 is read.
-        only: name of the only group of tensors to read; None means all groups.
+        only: name of the one group of tensors to read; None means all groups.
 
     Raises:
         CheckpointError: the checkpoint is damaged, or contains NaN or infinity.
@@ -158,10 +158,10 @@ def find_checkpoint(path: Path, *, only: str | None = None) -> tuple[Path, list[
 
     Args:
         path: the folder of a run or of a checkpoint.
-        only: name of the only group of tensors to check; None means all groups.
+        only: name of the one group of tensors to check; None means all groups.
 
     Returns:
-        The checkpoint's folder, and one error for each newer checkpoint of the run. All newer
+        The checkpoint's folder, and the errors of the run's newer checkpoints. All newer
         checkpoints are damaged. Show the errors to the user.
 
     Raises:
@@ -238,7 +238,8 @@ def read_state(path: Path, rank: int = 0) -> dict[str, Any]:
 def verify(path: Path, only: str | None = None) -> dict[str, Any]:
     """Check the size and SHA-256 of all files, and return the manifest. Raises CheckpointError.
 
-    ``only``: check only the states and this group's files. To check large files takes seconds.
+    ``only``: name of a group; check only the files of this group and the states. The check of
+    large files takes seconds.
     """
     manifest = read_manifest(path)
     for name, stated in manifest["files"].items():
@@ -277,9 +278,9 @@ def first_not_finite(tensors: Mapping[str, "Tensor"]) -> str | None:
 def write_part(
     folder: Path, rank: int, tensors: Mapping[str, Mapping[str, "Tensor"]], state: Mapping[str, Any]
 ) -> Files:
-    """Write one process's files of a new checkpoint into ``folder``; return ``Files``.
+    """Write one process's files of a new checkpoint into ``folder``; return sizes and checksums.
 
-    Raises OSError or NotFiniteError. If it raises NotFiniteError, it has written no file.
+    Raises OSError or NotFiniteError. NotFiniteError is raised before any file is written.
     """
     from safetensors.torch import save
 
@@ -293,7 +294,7 @@ def write_part(
         files[name] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
     for group, named in tensors.items():
-        # Weights may be channels_last, but safetensors accepts only the contiguous memory format.
+        # Weights may have the memory format channels_last; safetensors needs contiguous tensors.
         plain = {name: tensor.contiguous() for name, tensor in named.items()}
         write_file(_name(group + SUFFIX, rank), save(plain))
     write_file(_name(STATE, rank), json.dumps(state, indent=1).encode())
@@ -307,7 +308,7 @@ def _write(
     state: Mapping[str, Any],
     others: Callable[[Path], Files],
 ) -> None:
-    """Write a whole checkpoint into a new folder. The manifest is the last file."""
+    """Write a whole checkpoint into a new folder. The manifest is written last."""
     folder.mkdir()
     files = write_part(folder, 0, tensors, state) | others(folder)
     manifest = {"format": FORMAT, "step": step, "created": time.time(), "files": files}
@@ -347,13 +348,13 @@ def _read_tensors(file: Path) -> dict[str, "Tensor"]:
 
 
 def _name(file: str, rank: int) -> str:
-    """Return a rank's file name: ``env.safetensors``, for rank 1 ``env.1.safetensors``."""
+    """Return a rank's file name: ``env.safetensors`` for rank 0, ``env.1.safetensors`` for 1."""
     stem, _, suffix = file.partition(".")
     return f"{stem}.{rank}.{suffix}" if rank else file
 
 
 def _well_formed(manifest: dict[str, Any]) -> bool:
-    """Return whether a manifest has the right keys and types. A checksum does not prove that."""
+    """Return whether a manifest has the right keys and types; a checksum does not prove this."""
     match manifest:
         case {"step": int(step), "created": float(created), "files": {"state.json": _}}:
             entries = manifest["files"].items()
@@ -369,7 +370,7 @@ def _is_entry(name: str, entry: object) -> bool:
     """Return whether a manifest's entry is a plain file name with its size and SHA-256."""
     match entry:
         case {"size": int(), "sha256": str()}:
-            # A name such as ../x would lead out of the checkpoint's folder.
+            # A name such as ../x would mean a file outside the checkpoint's folder.
             return re.fullmatch(r"\w[\w.]*", name, re.ASCII) is not None
     return False
 

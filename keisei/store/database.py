@@ -1,7 +1,7 @@
 """Write ``keisei.db`` (SQLite, WAL): metrics, games, evaluations and events, in batches.
 
-Any process may write the tables of matches through ``keisei.store.matches``. In each database,
-``PRAGMA user_version`` is the number of scripts in ``MIGRATIONS`` that were applied to it.
+Any process may write the tables of matches through ``keisei.store.matches``. The
+``PRAGMA user_version`` of a database is the number of ``MIGRATIONS`` that were applied to it.
 """
 
 import json
@@ -27,7 +27,7 @@ _UNFIT = (
     *(ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError),
     *(sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError),
 )
-"""Exceptions that mean that one event can't be written. All others are database errors."""
+"""Exceptions for a single event that can't be written. All others are database errors."""
 
 
 class DatabaseError(RuntimeError):
@@ -36,12 +36,12 @@ class DatabaseError(RuntimeError):
 
 def damaged(path: Path, why: object) -> DatabaseError:
     """Return the error for a damaged database; its message says what the user can do."""
-    # SQLite's message may contain line breaks and control characters, which would spoil a terminal.
+    # SQLite's message may contain line breaks and control characters, which disturb terminals.
     text = " ".join(str(why).split()).encode("unicode_escape").decode()
     return DatabaseError(
-        f"{path}: damaged ({text}): restore it from a copy, or move {path.name}* away: then the run's"
-        " metrics, games, evaluations and ratings are lost, but its checkpoints stay and training"
-        " resumes from the newest"
+        f"{path}: damaged ({text}): restore the file from a copy, or move {path.name}* away:"
+        " without this file, the run loses its metrics, games, evaluations and ratings, but"
+        " keeps its checkpoints, and training resumes from the newest checkpoint"
     )
 
 
@@ -64,7 +64,7 @@ def read_row(path: Path, text: Any) -> dict[str, Any]:
 
 
 class Database:
-    """Writes a run's database. Calls may come from any thread but must not overlap.
+    """Writer of a run's database. Any thread may call the methods, but calls must not overlap.
 
     All methods raise DatabaseError if the file can't be opened or written.
     """
@@ -79,7 +79,7 @@ class Database:
 
         The method writes iterations, games, evaluations (only the newest state of each), statuses
         and alerts. It ignores other events. Then it deletes all games except the newest 10,000. It
-        also deletes all statuses and alerts except the newest 10,000 (both kinds together).
+        also deletes all statuses and alerts except the newest 10,000 of both kinds together.
 
         Returns:
             A message for each event that can't be written. All other events are written.
@@ -90,7 +90,7 @@ class Database:
                 try:
                     with _savepoint(connection):
                         _insert(connection, event)
-                except UnicodeDecodeError:  # the database is wrong, not the event
+                except UnicodeDecodeError:  # the database is damaged, not the event
                     raise
                 except _UNFIT as error:
                     unfit.append(f"{event.topic}: {type(error).__name__}: {error}")
@@ -101,7 +101,7 @@ class Database:
         return unfit
 
     def check(self) -> None:
-        """Check all pages, some 300 MB per second. Raises DatabaseError if one is damaged."""
+        """Check all pages (about 300 MB per second). Raises DatabaseError if a page is damaged."""
         with transaction(self._connection, self._path) as connection:
             (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
@@ -110,9 +110,9 @@ class Database:
     def truncate_after(self, step: int) -> None:
         """Remove the rows of steps after ``step``, the step from which the run resumes.
 
-        Statuses stay, because they tell what happened to the process. Evaluations of weights from
-        ``step`` or earlier steps stay, too. The run continues those of its evaluations that are
-        unfinished. Unfinished evaluations by the command ``keisei evaluate`` are marked as failed,
+        Statuses stay, because they describe the process and not the training. Evaluations of
+        weights from ``step`` or earlier steps stay, too. The run continues its own unfinished
+        evaluations. Unfinished evaluations by the command ``keisei evaluate`` are marked as failed,
         but the same command can continue them.
         """
         with transaction(self._connection, self._path) as connection:
@@ -151,7 +151,8 @@ class Database:
 def open_database(path: Path) -> sqlite3.Connection:
     """Open a database for writing, and migrate its tables in one transaction.
 
-    Raises DatabaseError if the file can't be opened, is damaged, or is newer than ``VERSION``.
+    Raises DatabaseError if the file can't be opened, is damaged, or has a version above
+    ``VERSION``.
     """
     check_file(path)
     try:
@@ -161,7 +162,10 @@ def open_database(path: Path) -> sqlite3.Connection:
 
 
 def check_file(path: Path) -> None:
-    """Raise DatabaseError if ``path`` is no regular file. SQLite would wait at a pipe."""
+    """Raise DatabaseError if ``path`` exists but is not a regular file.
+
+    For example, SQLite would wait forever for data from a pipe.
+    """
     if path.exists() and not path.is_file():
         raise damaged(path, "not a regular file")
 
@@ -170,9 +174,9 @@ def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
-        # 512 KiB. The default is 2 MiB, which a writer that only appends does not need.
+        # 512 KiB: a writer that only appends does not need the default of 2 MiB.
         connection.execute("PRAGMA cache_size = -512")
-        # In WAL mode a power cut may lose the last commits, but it never damages the file.
+        # In WAL mode, a power cut can undo the last commits, but it never damages the file.
         connection.execute("PRAGMA synchronous = NORMAL")
         with transaction(connection, path):
             version = read_version(connection, path)
@@ -190,7 +194,7 @@ def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[sqlite3.
     """Run a block in one write transaction, which is rolled back if the block raises.
 
     If the block raises one of ``ERRORS``, or the exception for a value that SQLite cannot store,
-    this function raises DatabaseError in its place.
+    this function raises DatabaseError instead.
     """
     try:
         connection.execute("BEGIN IMMEDIATE")
@@ -199,7 +203,7 @@ def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[sqlite3.
     except ERRORS as error:
         raise to_database_error(path, error) from error
     except (OverflowError, UnicodeEncodeError) as error:
-        raise DatabaseError(f"{path}: can't hold a value: {error}") from error
+        raise DatabaseError(f"{path}: can't store a value: {error}") from error
     finally:
         if connection.in_transaction:
             connection.rollback()
@@ -212,7 +216,8 @@ def _savepoint(connection: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if connection.in_transaction:  # on a full disk, SQLite may have rolled back all
+        # On a full disk, SQLite may already have rolled back the whole transaction.
+        if connection.in_transaction:
             connection.execute("ROLLBACK TO one")
         raise
     connection.execute("RELEASE one")
@@ -225,12 +230,12 @@ def read_version(connection: sqlite3.Connection, path: Path) -> int:
     """
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > VERSION:
-        raise DatabaseError(f"{path}: version {version}; this program knows version {VERSION}")
+        raise DatabaseError(f"{path}: version {version}; this Keisei reads up to version {VERSION}")
     return version
 
 
 def _insert(connection: sqlite3.Connection, event: Event) -> None:
-    """Write one event if events of its class are stored."""
+    """Write one event, if the database stores events of this class."""
     match event:
         case Iteration():
             _insert_iteration(connection, event)

@@ -44,16 +44,16 @@ class DamagedRunError(RunError):
 
 
 class RunDirectory:
-    """The directory of a run that this process writes. It keeps the run's lock until ``close``.
+    """The directory of a run that this process writes. The run is locked until ``close``.
 
     Use ``create`` or ``open`` to make an instance.
     """
 
     def __init__(self, path: Path, settings: Settings | None) -> None:
-        """Acquire the run's lock. ``settings``: settings of a new run; None if the run exists."""
+        """Acquire the run's lock. ``settings``: those of a new run; None for an existing run."""
         self.path = path.absolute()
         self.pinned: dict[str, set[int]] = {}
-        """Steps of checkpoints that must stay, by who needs them. Any thread may write."""
+        """For each task, the steps of checkpoints that must stay. Any thread may write here."""
         self._lock = Lock(path / LOCK_FILE)
         try:
             if settings is not None:
@@ -104,7 +104,7 @@ class RunDirectory:
         runs = [file for file in root.glob(f"*/{SETTINGS_FILE}") if file.is_file()]
         if not runs:
             raise RunError(
-                f"{root} holds no run: start one without --resume, or name it with --run"
+                f"{root} holds no run: start a new run without --resume, or name a run with --run"
             )
         return max(runs, key=lambda file: (file.stat().st_mtime_ns, file.parent.name)).parent
 
@@ -115,7 +115,7 @@ class RunDirectory:
 
     @property
     def database(self) -> Path:
-        """Path of the file of the run's ``Database``."""
+        """Path of the file of the run's database."""
         return self.path / DATABASE_FILE
 
     def checkpoints(self) -> list[Path]:
@@ -123,12 +123,12 @@ class RunDirectory:
         return checkpoint_folders(self.path / CHECKPOINTS)
 
     def checkpoint(self, step: int) -> Path:
-        """Return the path of the checkpoint of a step. The checkpoint may not exist."""
+        """Return the path of the checkpoint of a step. The checkpoint need not exist."""
         return self.path / CHECKPOINTS / checkpoint_name(step)
 
     @property
     def best(self) -> Path:
-        """Path of the link to the strongest network's checkpoint. The link may not exist yet."""
+        """Path of the link to the strongest network's checkpoint. ``promote`` makes the link."""
         return self.path / BEST
 
     @property
@@ -141,16 +141,16 @@ class RunDirectory:
     @property
     def needed(self) -> set[int]:
         """Steps of the checkpoints that must not be removed: the pinned ones and the best one."""
-        # Read the pins first. A checkpoint becomes the best one before it loses its pin, so after
-        # the other order of reading it could be missing from both results.
+        # Read the pins first, then the best checkpoint. A checkpoint becomes the best one before it
+        # loses its pin. In the other order, the two reads could both miss this checkpoint.
         pinned = set().union(*self.pinned.copy().values())
         best = self.best_checkpoint
         return pinned | ({int(best.name)} if best and best.name.isdecimal() else set())
 
     def promote(self, step: int) -> None:
-        """Link ``best`` to the checkpoint of a step, atomically. Raises OSError."""
+        """Atomically make ``best`` a link to the checkpoint of a step. Raises OSError."""
         target = self.checkpoint(step)
-        target.stat()  # raises FileNotFoundError if there is no checkpoint
+        target.stat()  # raises FileNotFoundError if the checkpoint does not exist
         new = self.path / ".best.new"
         new.unlink(missing_ok=True)
         new.symlink_to(target.relative_to(self.path))
@@ -176,8 +176,8 @@ class RunDirectory:
 def read_settings(path: Path) -> Settings:
     """Read the settings that a run was created with. Raises RunError.
 
-    ``run.toml`` contains every key, so the environment and today's defaults do not
-    change the result.
+    ``run.toml`` contains every key, so the environment and this version's defaults do
+    not change the result.
     """
     file = path / SETTINGS_FILE
     try:
@@ -198,7 +198,7 @@ def trained_with(folder: Path) -> Settings:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read ``run.toml`` as nested dicts, and replace old names of settings by today's names.
+    """Read ``run.toml`` as nested dicts, and replace old names of settings by new names.
 
     Raises RunError if the file can't be read or is incomplete.
     """
@@ -221,7 +221,7 @@ def _read_tree(path: Path) -> dict[str, Any]:
 
 
 def _check_whole(file: Path, data: bytes, tree: dict[str, Any]) -> None:
-    """Raise RunError if a part of ``run.toml`` is missing. No default may replace that part.
+    """Raise RunError if a part of ``run.toml`` is missing. Defaults must not replace it.
 
     If a user removed the checksum, only the last key is checked. In all versions of Keisei the last
     key is ``log.level``, because this setting comes last in ``Settings``.
@@ -230,7 +230,8 @@ def _check_whole(file: Path, data: bytes, tree: dict[str, Any]) -> None:
     if lines and (found := _CHECKSUM.fullmatch(lines[-1])):
         if _digest(lines[:-1]) != found[1].decode():
             raise _damaged(
-                file, "its checksum differs; if you edited it, remove its last line, the checksum"
+                file,
+                "its last line, the checksum, is wrong (if you edited the file, remove this line)",
             )
     elif not isinstance(log := tree.get("log"), dict) or "level" not in log:
         raise _damaged(file, "its end is missing")
@@ -239,8 +240,8 @@ def _check_whole(file: Path, data: bytes, tree: dict[str, Any]) -> None:
 def _damaged(file: Path, why: str) -> DamagedRunError:
     """Return the error for a damaged ``run.toml``; its message says what the user can do."""
     return DamagedRunError(
-        f"{file}: {why}: the run's settings are lost in part; restore the file from a copy,"
-        f" or begin a new run from this one's weights with --init {file.parent}"
+        f"{file}: {why}: restore the file from a copy,"
+        f" or begin a new run with the weights of this run: --init {file.parent}"
     )
 
 
@@ -249,7 +250,7 @@ def _digest(lines: list[bytes]) -> str:
 
 
 def check_is_run(path: Path) -> None:
-    """Raise RunError if a path is not a run."""
+    """Raise RunError if ``path`` is not a run."""
     if not path.exists():
         raise RunError(f"{path}: no such file or folder")
     if not os.path.lexists(path / SETTINGS_FILE):
@@ -257,7 +258,7 @@ def check_is_run(path: Path) -> None:
 
 
 def check_path(path: Path) -> None:
-    """Raise RunError if a path is not UTF-8. The database and JSON can't store such a path."""
+    """Raise RunError if ``path`` is not UTF-8. The database and JSON can't store such a path."""
     try:
         str(path.absolute()).encode()
     except UnicodeEncodeError:
@@ -266,17 +267,19 @@ def check_path(path: Path) -> None:
 
 
 def _refuse_run(path: Path) -> None:
-    """Raise RunError if there already is a run at a path."""
+    """Raise RunError if ``path`` is already a run."""
     if (path / SETTINGS_FILE).exists():
-        raise RunError(f"{path} already holds a run: continue it with --resume, or name another")
+        raise RunError(
+            f"{path} already holds a run: continue it with --resume, or name another folder"
+        )
 
 
 def settings_text(settings: Settings) -> bytes:
     """Return the contents of ``run.toml``. Raises RunError if a setting is not UTF-8."""
     text = (
-        "# The settings of this run, resolved once. On --resume they win over any others,\n"
-        "# except the ones that may change (see keisei.store.MAY_CHANGE).\n"
-        "# The last line is a checksum of the others: remove it if you must edit them.\n"
+        "# The settings of this run. With --resume, these settings replace all other settings,\n"
+        "# except the settings that may change (see keisei.store.MAY_CHANGE).\n"
+        "# The last line is a checksum of the lines before it. Remove it if you edit this file.\n"
         + to_toml(settings.model_dump(mode="json"))
     )
     try:
@@ -293,7 +296,7 @@ def _write_settings(path: Path, settings: Settings) -> None:
 
 
 def _new_folder(root: Path) -> Path:
-    """Make a folder in ``root``. Its name is the time, plus a number if that name exists."""
+    """Make a folder in ``root``, named after the time. Add a number if that name exists."""
     name = time.strftime("%Y%m%d-%H%M%S")
     for number in count(1):
         path = root / (name if number == 1 else f"{name}-{number}")

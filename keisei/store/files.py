@@ -1,4 +1,4 @@
-"""Read files without waiting for a pipe, and write them atomically and durably."""
+"""Read only regular files, never pipes. Write files atomically, and sync them to the disk."""
 
 import errno
 import json
@@ -36,7 +36,7 @@ def json_object(text: str | bytes) -> dict[str, Any]:
 
 
 def write_synced(path: Path, data: bytes) -> None:
-    """Write a file and sync its contents to the disk. Call ``sync_folder`` to sync its name."""
+    """Write a file and sync its contents to the disk. Call ``sync_folder`` to sync the name."""
     with path.open("wb") as file:
         file.write(data)
         file.flush()
@@ -53,7 +53,7 @@ def sync_folder(path: Path) -> None:
 
 
 def replace_synced(path: Path, data: bytes) -> None:
-    """Atomically replace a file's contents by ``data``, and sync contents and name to the disk."""
+    """Atomically replace a file's contents by ``data``. Sync contents and name to the disk."""
     new = path.with_name(f".{path.name}.new")
     write_synced(new, data)
     new.replace(path)

@@ -11,7 +11,7 @@ CHECKPOINTS = "checkpoints"
 
 
 def checkpoint_name(step: int) -> str:
-    """Return the folder name of a step's checkpoint. Sorting the names sorts the steps, too."""
+    """Return the folder name of a step's checkpoint. The names sort in the order of steps."""
     return f"{step:012d}"
 
 
@@ -26,10 +26,10 @@ def checkpoint_folders(folder: Path) -> list[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the files that a crash during a save or a removal left in ``folder``.
+    """Remove from ``folder`` the files of a save or a removal that a crash interrupted.
 
-    Only the process that has the run's lock may call this function. Otherwise it could remove the
-    files of a save that another process has not finished.
+    Only the process that has the run's lock may call this function. Another process could
+    remove the files of a save that is still going on.
     """
     for path in (*folder.glob(".new-*"), *folder.glob(".old-*")):
         shutil.rmtree(path)

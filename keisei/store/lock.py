@@ -1,4 +1,4 @@
-"""The lock of a run directory, in which only one process at a time may write."""
+"""The lock of a run directory. Only the process that has the lock may write there."""
 
 import errno
 import fcntl
@@ -15,13 +15,13 @@ class RunLockedError(RuntimeError):
 
 
 class Lock:
-    """The lock of a run: a file, locked by ``flock``, with the pid and host of a process.
+    """The lock of a run: a file that ``flock`` locks and that contains a process's pid and host.
 
-    When this process ends for any reason, the kernel releases the lock, and another process can
-    acquire the lock. If the file names *another* host, the lock can't be acquired. This process
-    cannot find out whether the process on the other host is still alive. ``release``
-    empties the file but does not remove it. Otherwise one process could lock the removed file while
-    another process locks a new file with the same name.
+    When that process ends for any reason, the kernel releases the lock, and another process can
+    acquire the lock. If the file names *another* host, the lock can't be acquired, because the
+    process on that host may still be alive. ``release`` empties the file but does not remove the
+    file. Otherwise one process could lock the removed file, and another process could lock a new
+    file with the same name.
     """
 
     def __init__(self, path: Path) -> None:
@@ -75,7 +75,7 @@ def _read(path: Path) -> dict[str, object]:
     """Return the contents of a lock file, or an empty dict if the file is empty or damaged."""
     try:
         return json_object(read_file(path))
-    except ValueError:  # empty: the lock was released, or is just being acquired
+    except ValueError:  # an empty file: the lock was released, or is being acquired
         return {}
 
 

@@ -1,4 +1,4 @@
-"""Write evaluations, their games and ratings into the database of a run, even a live one."""
+"""Write evaluations, their games and ratings into a run's database, even while the run trains."""
 
 import json
 import math
@@ -27,7 +27,7 @@ SELECT game.id, evaluation, number, pair, opening.line AS opening, black.name AS
 FROM match_game AS game JOIN opening ON opening.id = game.opening
     JOIN player AS black ON black.id = game.black JOIN player AS white ON white.id = game.white
 """
-"""SQL query for games, with names in place of ids. A WHERE clause may be appended to it."""
+"""SQL query for games, with names in place of ids. A WHERE clause may follow."""
 
 _ADD = """
 INSERT OR REPLACE INTO match_game VALUES (
@@ -63,13 +63,14 @@ _NETWORK = re.compile(r"@\d+( greedy| T=\S+)?$")
 class MatchGame:
     """A finished game of an evaluation.
 
-    Raises ValueError if ``plies``, ``moves`` and ``values`` differ in length.
+    Raises ValueError if ``moves`` or ``values`` does not have ``plies`` elements. But ``values``
+    may be empty.
     """
 
     number: int
     """Number of the game within the evaluation."""
     pair: int
-    """Number of the pair. In its two games, the players swap seats; the opening is the same."""
+    """Number of the game's pair: two games with one opening, in which the players swap colours."""
     opening: str
     """The opening, as ``startpos moves ...`` or ``sfen ... moves ...``."""
     black: str
@@ -83,9 +84,9 @@ class MatchGame:
     start: str
     """Position before the first move of ``moves``: ``startpos`` or ``sfen ...``."""
     moves: str
-    """All moves in USI notation, including the moves of the opening, separated by spaces."""
+    """All moves in USI notation, separated by spaces. The moves of the opening are included."""
     values: tuple[float | None, ...] = ()
-    """Value, in [-1, 1], that the side to move expected before each move; None if unknown.
+    """For each move, the value in [-1, 1] that the mover expected before it; None if unknown.
 
     The tuple is empty if all values are unknown."""
     time: float = field(default_factory=now)
@@ -94,8 +95,8 @@ class MatchGame:
     def __post_init__(self) -> None:
         if len(self.moves.split()) != self.plies or len(self.values) not in {0, self.plies}:
             raise ValueError(
-                f"game {self.number}: {self.plies} plies, {len(self.moves.split())} moves,"
-                f" {len(self.values)} values: the numbers must be equal (or 0 values)"
+                f"game {self.number}: {self.plies} plies, {len(self.moves.split())} moves and"
+                f" {len(self.values)} values: the numbers must be equal, or values must be empty"
             )
 
 
@@ -115,11 +116,11 @@ class RatingRow:
 
 
 class MatchTable:
-    """Writes evaluations into a run's database, even while the run trains.
+    """Writer of evaluations in a run's database. It can be used while the run trains.
 
     The caller does not need the run's lock, because each call is one transaction. A transaction
-    waits up to 10 s until other writers have finished. Calls may come from any thread but must not
-    overlap. All methods raise DatabaseError if the file can't be opened or written.
+    waits up to 10 s for other writers. Any thread may call the methods, but calls must not overlap.
+    All methods raise DatabaseError if the file can't be opened or written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -158,7 +159,7 @@ class MatchTable:
             )
 
     def add(self, evaluation: str, games: Iterable[MatchGame]) -> None:
-        """Write an evaluation's finished games. A stored game of the same number is replaced."""
+        """Write an evaluation's finished games. A stored game with the same number is replaced."""
         rows = [_row(evaluation, game) for game in games]
         names = {name for row in rows for name in (row["black"], row["white"])}
         with transaction(self._connection, self._path) as connection:
@@ -179,7 +180,7 @@ class MatchTable:
             raise damaged(self._path, error) from error
 
     def save_ratings(self, ratings: Iterable[RatingRow]) -> None:
-        """Replace all stored ratings by ``ratings``, which one fit over all games computed."""
+        """Replace all stored ratings by ``ratings``, which must come from one fit to all games."""
         rows = [asdict(rating) for rating in ratings]
         with transaction(self._connection, self._path) as connection:
             _insert_players(connection, {row["player"] for row in rows})
@@ -198,7 +199,8 @@ class MatchTable:
 def player_kind(name: str) -> str:
     """Return the kind of a player: ``random``, ``material``, ``network`` or ``engine``.
 
-    A network's name is ``<run id>@<step>``, sometimes followed by `` greedy`` or `` T=...``.
+    A network's name is ``<run id>@<step>``, possibly followed by `` greedy`` or a temperature
+    such as `` T=0.5``.
     """
     if name in {"random", "material"}:
         return name
@@ -221,7 +223,7 @@ def _insert_players(connection: sqlite3.Connection, names: Iterable[str]) -> Non
 
 def _row(evaluation: str, game: MatchGame) -> dict[str, Any]:
     """Return the parameters of the statement ``_ADD`` for a game."""
-    # JSON has no NaN. A value head's output is not accurate to more than four digits.
+    # JSON has no NaN, so write null. More than four digits of a value are not accurate.
     values = [
         round(value, 4) if value is not None and math.isfinite(value) else None
         for value in game.values

@@ -36,7 +36,7 @@ CREATE TABLE rating (
     games INTEGER NOT NULL, time REAL NOT NULL);
 """
 MIGRATIONS = (_TABLES, _MATCHES)
-"""Script k turns version k of a database into version k + 1. An empty database has version 0."""
+"""The script at index k turns a database of version k (0: empty) into version k + 1."""
 VERSION = len(MIGRATIONS)
 
 

@@ -41,7 +41,7 @@ _ALL = """
 SELECT iteration, step, time, value FROM metric JOIN iteration USING (iteration)
 WHERE name = :name AND iteration BETWEEN :low AND :high ORDER BY iteration
 """
-# If a SELECT has one min() or max(), SQLite takes its other columns from the row of that value.
+# If a SELECT has one min() or max(), SQLite takes the other columns from the row of this value.
 _THINNED = """
 WITH
 point AS (SELECT iteration, value FROM metric
@@ -58,11 +58,11 @@ ORDER BY iteration
 
 
 class RunReader:
-    """Reads a run's files. Several threads may use one reader at the same time.
+    """Reader of a run's files.
 
-    This is possible because each call opens the database anew. If the run has no database yet, the
-    results are empty. All methods raise DatabaseError if
-    the database can't be read.
+    Several threads may use one reader at the same time, because each call opens the database anew.
+    If the run has no database yet, the results are empty. Methods raise DatabaseError if the
+    database can't be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -86,18 +86,18 @@ class RunReader:
         max_points: int = 2000,
         after: int | None = None,
     ) -> dict[str, Any]:
-        """Return time series of metrics, thinned without losing spikes.
+        """Return time series of metrics. A long series is thinned, but keeps its spikes.
 
         Args:
             keys: names of metrics; None means all metrics.
             start: first step to return; None means the run's first step.
             end: last step to return; None means the run's last step.
             max_points: largest number of points in a series, 5 or more. A longer series is cut
-                into spans of equally many iterations. For each span, the result contains the
+                into spans with equal numbers of iterations. For each span, the result contains the
                 smallest value, the largest value and, if there is one, a value that is not finite.
                 The result also contains the first and the last value of the series. When the series
                 grows, the bounds of its spans stay the same until the length of the spans doubles.
-            after: return only iterations that are later than this iteration. Pass the ``cursor`` of
+            after: return only iterations after this iteration. Pass the ``cursor`` of
                 the previous result to get only new points.
 
         Returns:
@@ -140,7 +140,7 @@ class RunReader:
         return dict(row) if row else None
 
     def evaluations(self) -> list[dict[str, Any]]:
-        """Return last event, ``created`` and ``finished`` of all evaluations, newest first."""
+        """Return all evaluations, newest first: last event, ``created``, and ``finished``."""
         with self._open() as db:
             rows = db.execute(f"{_EVALUATION} ORDER BY created DESC").fetchall()
         return [_evaluation(self._database, row) for row in rows]
@@ -170,7 +170,7 @@ class RunReader:
         return games
 
     def match_game(self, evaluation: str, number: int) -> dict[str, Any] | None:
-        """Return one game, with ``moves`` and ``values`` (a list), or None if unknown."""
+        """Return one game, with ``moves`` and ``values`` (a list), or None if there is none."""
         query = f"{MATCH_GAME} WHERE evaluation = ? AND number = ?"
         with self._open_matches() as db:
             row = db.execute(query, (evaluation, number)).fetchone()
@@ -180,19 +180,19 @@ class RunReader:
         """Return (black, white, black's points) of all evaluation games, oldest first.
 
         Games with the same players, moves and result count as one game. Otherwise a second
-        evaluation with the same seed, which repeats all games, would count double. A game that
+        evaluation with the same seed, which repeats all games, would count twice. A game that
         ended at the maximum ply gives half a point.
         """
         with self._open_matches() as db:
             return [tuple(row) for row in db.execute(_OUTCOMES)]
 
     def ratings(self) -> list[dict[str, Any]]:
-        """Return the fields of ``RatingRow`` and ``kind`` of all players, strongest first."""
+        """Return all players, strongest first: the fields of ``RatingRow``, and ``kind``."""
         with self._open_matches() as db:
             return [dict(row) for row in db.execute(_RATING)]
 
     def events(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
-        """Return the fields, ``id``, ``topic``, ``event`` of statuses and alerts, newest first.
+        """Return statuses and alerts, newest first: the fields, ``id``, ``topic`` and ``event``.
 
         To get the next page, pass the last id of the previous page as ``after``.
         """
@@ -210,7 +210,7 @@ class RunReader:
     def checkpoints(self) -> list[dict[str, Any]]:
         """Return ``step``, ``path``, ``created`` and ``bytes`` of all checkpoints, newest first.
 
-        A checkpoint with a damaged manifest has an ``error``, too. Other files are not verified.
+        A checkpoint with a damaged manifest also has an ``error``. Other files are not verified.
         """
         return [_checkpoint(path) for path in reversed(checkpoint_folders(self.path / CHECKPOINTS))]
 
@@ -238,7 +238,7 @@ class RunReader:
 
     @contextmanager
     def _open_matches(self) -> Iterator[sqlite3.Connection]:
-        """Open the database. If it has version 1, which lacks these tables, open empty tables."""
+        """Open the database; if its version is 1, which has no matches, open empty tables."""
         with self._open() as db:
             if read_version(db, self._database) >= 2:
                 yield db
@@ -266,7 +266,7 @@ def _empty() -> sqlite3.Connection:
 def _range(
     db: sqlite3.Connection, start: int | None, end: int | None, after: int | None
 ) -> tuple[int, int]:
-    """Turn a range of steps into a range of iterations; (1, 0) if it contains no iteration."""
+    """Return the range of iterations in a range of steps, or (1, 0) if it has no iteration."""
     query = (
         "SELECT min(iteration), max(iteration) FROM iteration"
         " WHERE (?1 IS NULL OR step >= ?1) AND (?2 IS NULL OR step <= ?2)"
@@ -280,13 +280,14 @@ def _range(
 def _series(
     db: sqlite3.Connection, name: int | None, low: int, high: int, max_points: int
 ) -> dict[str, list[Any]]:
-    """Read one metric in a range of iterations, thinned to at most ``max_points``."""
+    """Read one metric in a range of iterations, thinned to at most ``max_points`` points."""
     bounds = {"name": name, "low": low, "high": high}
     count, nonfinite = db.execute(_COUNT, bounds).fetchone()
     shift = 0
     if count > max_points:
         each = 3 if nonfinite else 2
-        # The range may begin and end inside spans. Then there is one more span than the quotient.
+        # A span contains the iterations with the same ``iteration >> shift``. The range may contain
+        # only a part of its first and of its last span.
         while each * ((high >> shift) - (low >> shift) + 1) + 2 > max_points:
             shift += 1
     rows = db.execute(_THINNED if shift else _ALL, {**bounds, "shift": shift}).fetchall()
@@ -295,10 +296,10 @@ def _series(
 
 
 def _evaluation(file: Path, row: sqlite3.Row) -> dict[str, Any]:
-    """Turn a row of the query ``_EVALUATION`` into a result of the reader."""
+    """Turn a row of the query ``_EVALUATION`` into the dict that the reader returns."""
     data = read_row(file, row["data"])
     if not (isinstance(data.get("id"), str) and isinstance(data.get("state"), str)):
-        raise damaged(file, "an evaluation without id and state")
+        raise damaged(file, "an evaluation has no id or no state")
     data.pop("event", None)  # the event's name is not a field of an evaluation
     finished = row["time"] if data["state"] in EVALUATION_ENDED else None
     return {**data, "created": row["created"], "finished": finished}

@@ -1,4 +1,4 @@
-"""The settings of a resumed run: its own settings, plus those changes that are allowed."""
+"""The settings of a resumed run: the run's own settings with the changes that are allowed."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ MAY_CHANGE = (
 """Settings and whole sections that may change on ``--resume``. All other settings stay."""
 
 _DECIDED = {"device": "auto", "compute.dtype": "auto", "compute.threads": 0}
-"""Values that let Keisei choose. Such a value never conflicts with the value in ``run.toml``."""
+"""Values that leave the choice to Keisei. They never conflict with the values in ``run.toml``."""
 
 
 def resumed_settings(kept: Settings, given: Settings) -> tuple[Settings, list[str]]:
@@ -31,8 +31,8 @@ def resumed_settings(kept: Settings, given: Settings) -> tuple[Settings, list[st
         given: the settings that are given on ``--resume``.
 
     Returns:
-        ``kept`` with the new values of the explicit settings that may change. Also the dotted keys
-        of the explicit settings that may not change and differ. Show these keys to the user.
+        The merged settings, and the dotted keys of the ignored settings. An explicit setting is
+        ignored if it differs from ``kept`` but may not change. Show these keys to the user.
     """
     tree = kept.model_dump()
     ignored = []

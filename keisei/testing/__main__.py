@@ -1,4 +1,4 @@
-"""``python -m keisei.testing``: serve a fake run, to work on the page."""
+"""``python -m keisei.testing``: serve a fake run, for work on the web page."""
 
 import argparse
 
@@ -12,8 +12,8 @@ from keisei.testing.run import FakeRun
 def main() -> None:
     """Serve a fake run until it is stopped."""
     parser = argparse.ArgumentParser(prog="python -m keisei.testing", description=main.__doc__)
-    parser.add_argument("--port", type=int, default=8700, help="0 takes any free port")
-    parser.add_argument("--history", type=int, default=0, help="iterations in the past")
+    parser.add_argument("--port", type=int, default=8700, help="port; 0: any free port")
+    parser.add_argument("--history", type=int, default=0, help="iterations before the start")
     parser.add_argument("--compile", type=float, default=3.0, help="seconds until training starts")
     args = parser.parse_args()
     anyio.run(_serve, args.port, FakeRun(history=args.history, compile_seconds=args.compile))

@@ -1,4 +1,4 @@
-"""The evaluations of a fake run: their scores rise by themselves, in a few seconds."""
+"""The evaluations of a fake run: made-up games, which all end within a few seconds."""
 
 from typing import Any, Literal
 
@@ -31,7 +31,7 @@ def report(
     ended: int,
     state: Literal["queued", "running", "done", "cancelled"],
 ) -> None:
-    """Change the record to this state after ``ended`` games."""
+    """Set the record's state, and its score after ``ended`` games."""
     over = state in {"done", "cancelled"}
     records.change(record, state=state, **made_up_score(spec, ended, over=over))
 

@@ -276,7 +276,7 @@ def test_the_same_command_resumes_an_interrupted_evaluation(
         _, error = process.communicate(timeout=50)
     assert (process.returncode, error) == (
         130,
-        "keisei: interrupted; give the same command again to go on\n",
+        "keisei: interrupted; give the same command again to continue\n",
     )
     (row,) = RunReader(run).evaluations()
     assert row["state"] == "cancelled"
@@ -436,7 +436,7 @@ def test_a_bad_opening_is_named_by_file_and_line(
         (["nowhere"], 2, "nowhere: no such file or folder"),
         (["RUN", "--games", "3"], 2, "--games: an even number, 2 or more (got 3)"),
         (["RUN", "--games", "x"], 2, "--games"),
-        (["RUN", "--opponent", "god"], 2, "god: no such file or folder; it may be random, mat"),
+        (["RUN", "--opponent", "god"], 2, "god: no such file or folder; allowed are random, mat"),
         (["RUN", "--opponent", "materail"], 2, "no such file or folder, did you mean material?"),
         (["RUN", "--opponent", "rnadom"], 2, "no such file or folder, did you mean random?"),
         (["RUN", "--opponent", "waek"], 2, "waek: no such file or folder, did you mean weak?"),
@@ -444,14 +444,22 @@ def test_a_bad_opening_is_named_by_file_and_line(
         (["RUN", "--opponent", "usi:/nowhere/x?nodes=1"], 3, "/nowhere/x"),
         (["RUN", "--opponent", "weak"], 3, "/nowhere"),
         (["RUN", "--strategy", "chess"], 2, "--strategy: one of single, gauntlet,"),
-        (["RUN", "RUN"], 2, "RUN|CHECKPOINT: single leaves out "),
+        (["RUN", "RUN"], 2, "RUN|CHECKPOINT: the strategy single would leave out "),
         (
             ["RUN", "--opponent", "random", "--opponent", "material"],
             2,
-            "--opponent: single leaves out material; use the strategy gauntlet",
+            "--opponent: the strategy single would leave out material; use gauntlet",
         ),
-        (["RUN", "RUN", "--strategy", "ladder"], 2, "RUN|CHECKPOINT: ladder leaves out "),
-        (["RUN", "--sprt", "20"], 2, "--sprt: two numbers, elo0,elo1, such as 0,20 (got '20')"),
+        (
+            ["RUN", "RUN", "--strategy", "ladder"],
+            2,
+            "RUN|CHECKPOINT: the strategy ladder would leave out ",
+        ),
+        (
+            ["RUN", "--sprt", "20"],
+            2,
+            "--sprt: two numbers with a comma, for example 0,20 (got '20')",
+        ),
         (["RUN", "--sprt", "20,0"], 2, "--sprt: elo1: above elo0, 20 (got 0"),
         (["RUN", "--sprt", "nan,1"], 2, "--sprt: elo0"),
         (["RUN", "--openings", "nowhere"], 2, "--openings: nowhere: No such file"),

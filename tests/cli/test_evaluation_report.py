@@ -96,7 +96,7 @@ def test_text_names_an_engine_and_its_faults() -> None:
     calm = text(**engine, faults={"timeout": 0, "crash": 0})
     assert calm[-1] == "  engine picky: 2.0 s of CPU"
     bad = text(**engine, faults={"timeout": 1, "crash": 0})
-    assert bad[-1] == "  faults of the engine, games replayed: timeout 1"
+    assert bad[-1] == "  failures of the engine (games played again): timeout 1"
 
 
 def test_text_ends_with_where_the_evaluation_is_kept() -> None:

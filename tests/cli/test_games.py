@@ -114,7 +114,7 @@ def test_a_run_without_games_reports_0_games(
     [
         (["nowhere", "--format", "usi"], 2, "nowhere: no such file or folder"),
         (["RUN", "--format", "usi", "--evaluation", "x"], 2, "has no evaluation 'x'"),
-        (["RUN", "--format", "kif"], 2, "--out: name a folder; the format kif"),
+        (["RUN", "--format", "kif"], 2, "--out: a folder is missing; the format kif"),
         (["RUN", "--format", "pgn"], 2, "--format"),
         (["RUN"], 2, "--format"),
         (["RUN", "--format", "usi", "--self-play", "--evaluation", "x"], 2, "not allowed with"),

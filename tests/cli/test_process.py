@@ -53,7 +53,7 @@ def test_a_second_signal_forces_the_end_and_shows_what_hung(config: Path, tmp_pa
     with keisei(*command, patch=HANG) as process:
         wait_for_line(process, "compiling")
         process.send_signal(signal.SIGINT)
-        wait_for_line(process, "once more to force the end")
+        wait_for_line(process, "send the signal again to end at once")
         time.sleep(0.6)  # longer than ECHO_SECONDS, within which it would count as the first
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=20)

@@ -39,7 +39,7 @@ def test_a_dry_run_lists_every_file_and_game(
     assert lines[9].split()[:4] == ["KI2", "UTF-8", "0", "1"]
     assert "did you mean 左七枚落ち or 右七枚落ち?" in lines[10]
     assert lines[11].endswith("notes.txt: skipped: not a file of game records")
-    assert lines[12:] == ["5 files, 1 of them not read; 3 games with 4 plies, 3 refused"]
+    assert lines[12:] == ["5 files, 1 of them not read; 3 games with 4 plies; refused games: 3"]
     assert not (tmp_path / "warm").exists()
 
 

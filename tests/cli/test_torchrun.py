@@ -148,7 +148,7 @@ def test_a_resumed_run_equals_one_never_stopped_and_only_two_ranks_may_resume_it
     alone = [sys.executable, "-m", "keisei", "train", "--run", str(part), "--resume"]
     refused = subprocess.run(alone, capture_output=True, text=True, timeout=100, check=False)
     assert refused.returncode == 2
-    assert "number of ranks: 2 then, 1 now" in refused.stderr
+    assert "number of ranks: 2 when it was saved, 1 now" in refused.stderr
 
     code, _, error = train(
         "--config", config, "--run", tmp_path / "new", "--init", part, "--run.steps", 1,

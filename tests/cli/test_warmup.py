@@ -86,7 +86,7 @@ def test_the_result_is_refused_as_a_run_to_resume(
 ) -> None:
     warm_up(capsys, games, "--run", tmp_path / "warm", "--epochs", 1)
     assert main(["train", "--run", str(tmp_path / "warm"), "--resume"]) == 2
-    assert "holds weights alone: begin a run with --init" in capsys.readouterr().err
+    assert "contains only weights: begin a new run with --init" in capsys.readouterr().err
 
 
 def test_the_best_weights_are_kept_not_the_last(
@@ -151,7 +151,7 @@ def test_a_thousand_broken_games_are_not_a_thousand_lines(
     assert main(words) == 0
     error = capsys.readouterr().err
     assert error.count("keisei: skipped: ") == 21
-    assert "keisei: skipped: 980 more; --dry-run lists them all" in error
+    assert "keisei: skipped: 980 more; --dry-run lists all of them" in error
 
 
 def test_a_signal_ends_training_early_and_the_best_weights_are_saved(
@@ -201,9 +201,9 @@ def test_the_default_folder_is_apart_from_the_runs(
     ("words", "code", "said"),
     [
         (["nowhere"], 2, "nowhere: no such file or folder"),
-        (["GAMES", "TMP/notes.txt"], 2, "notes.txt: its name does not end in"),
-        (["TMP/empty"], 2, "empty: no file in it ends in"),
-        (["TMP/one.usi"], 2, "one.usi: two different games are needed, there is 1"),
+        (["GAMES", "TMP/notes.txt"], 2, "notes.txt: the file name does not end in"),
+        (["TMP/empty"], 2, "empty: no file name in this folder ends in"),
+        (["TMP/one.usi"], 2, "one.usi: two different games or more are needed (got 1)"),
         (["GAMES", "--epochs", "0"], 2, "--epochs: 1 or more (got 0)"),
         (["GAMES", "--minutes", "-1"], 2, "--minutes: 0 (no end) or more (got -1.0)"),
         (["GAMES", "--held-out", "1"], 2, "--held-out: between 0 and 1 (got 1.0)"),
@@ -238,7 +238,7 @@ def test_an_error_is_one_line(
     [
         ("PI\n+\n+7775FU\n", "ply 1: 7g7e is not legal ("),
         ("x\n/\nx\n/\nx\n", "bad.csa:1: line 1: not a line of CSA: x (and 2 more)\n"),
-        ("", "bad.csa: no game in it\n"),
+        ("", "bad.csa: contains no game\n"),
     ],
 )
 def test_a_file_without_a_usable_game_is_named(

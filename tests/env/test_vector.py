@@ -309,7 +309,7 @@ def test_load_refuses_a_state_of_another_shape() -> None:
     before = env.state()
     with pytest.raises(ValueError, match=r"state\['games'\] is uint8\[3, 128\], not uint8\[4"):
         env.load_state(small(3).state())
-    with pytest.raises(ValueError, match="state holds"):
+    with pytest.raises(ValueError, match="state has the arrays"):
         env.load_state({})
     assert same(env.state(), before)
 

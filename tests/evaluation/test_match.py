@@ -169,7 +169,7 @@ def test_wrong_answers_are_refused() -> None:
     match = Match(MatchSpec("random", games=4))
     wanted = match.request()
     assert wanted is not None
-    with pytest.raises(ValueError, match=r"\(3,\) moves for 2 positions"):
+    with pytest.raises(ValueError, match=r"shape \(3,\), not \(2,\)"):
         match.answer(np.zeros(3, np.int16))
     first = fixed_agent(wanted.observation, wanted.mask)[0]
     with pytest.raises(ValueError, match="action 2186 is not legal in game 2"):

@@ -97,9 +97,9 @@ DECLARABLE = "1K7/+R+R+BGGGGSS/S+P+P6/9/9/9/9/9/4k4 b BSNL 1"
         ("startpos moves 7g7f 7g7f", "ply 2: 7g7f is not legal here: 7g is empty"),
         ("7g7f hello", "ply 2: hello is not legal here: a USI move looks like"),
         ("hello", "ply 1: hello is not legal"),
-        ("position", "neither a position nor a move"),
-        ("startpos 7g7f", "moves was expected, not 7g7f"),
-        ("sfen", "an SFEN has board, side, hands"),
+        ("position", "the line has neither a position nor a move"),
+        ("startpos 7g7f", "the word moves was expected, not 7g7f"),
+        ("sfen", "an SFEN has 3 fields"),
         ("9/9 b - 1", "board has 2 ranks"),
         (f"sfen {MATED}", "the game is over after 0 plies: checkmate"),
         (f"{SFEN} moves G*5b", "the game is over after 1 plies: checkmate"),
@@ -118,7 +118,7 @@ def test_a_bad_line_is_refused_with_its_place(file: Path, line: str, complaint: 
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (b"", "no openings: write"),
+        (b"", "no openings: write each"),
         (b"# nothing\n\n", "no openings: write"),
         ("# 将棋\n7g7f\n".encode("cp932"), "not UTF-8 text"),
         (None, "No such file"),

@@ -19,11 +19,11 @@ from keisei.evaluation.spec import EvaluationSpec
         ({"strategy": "best"}, "strategy: one of single"),
         (
             {"opponents": ("random", "material")},
-            "opponents: single leaves out material",
+            "opponents: the strategy single would leave out material",
         ),
         (
             {"agents": ("a", "b"), "strategy": "ladder"},
-            "agents: ladder leaves out b",
+            "agents: the strategy ladder would leave out b",
         ),
         (
             {"promote": True, "sprt": (0, 20)},

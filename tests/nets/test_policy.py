@@ -172,5 +172,5 @@ def test_the_temperature_lies_between_greedy_and_uniform(games: VectorEnv) -> No
 
 
 def test_the_error_of_a_missing_gpu_names_the_device() -> None:
-    with pytest.raises(DeviceError, match="cuda:99 was asked for, but torch sees"):
+    with pytest.raises(DeviceError, match="cuda:99 is not available; number of CUDA devices"):
         policy.resolve_device("cuda:99")

@@ -179,4 +179,4 @@ async def test_a_local_arena_warns_when_its_device_runs_out_of_memory(
     async with local_arena("cpu", warn=warnings.append) as arena:
         network = await arena.open(str(checkpoint))
         await arena.play(Match(SPEC), (network, None), print)
-    assert warnings == ["out of memory: batch 2"]
+    assert warnings == ["out of memory: from now on, a batch has at most 2 positions"]

@@ -44,7 +44,7 @@ async def test_networks_that_together_exceed_the_memory_limit_are_refused() -> N
 
     device = DeviceStandIn(memory_mib=1)
     first = await device.open(Big())
-    with pytest.raises(MemoryError, match=r"evaluation\.memory_mib: 1; .* take 0\.7 MiB, and this"):
+    with pytest.raises(MemoryError, match=r"evaluation\.memory_mib: 1; .* take 0\.7 MiB, and the"):
         await device.open(Big())
     device.matches.obey(CloseNetwork(first.id))
     await device.open(Big())

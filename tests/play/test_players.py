@@ -109,7 +109,9 @@ def test_a_network_that_does_not_fit_is_refused(
     run: RunDirectory, net: dict[str, Any], message: str
 ) -> None:
     path = save(run, 1, net)
-    with pytest.raises(CheckpointError, match=f"(?s)000000000001: no network in it: .*{message}"):
+    with pytest.raises(
+        CheckpointError, match=f"(?s)000000000001: cannot build its network: .*{message}"
+    ):
         load(path, "cpu")
 
 
@@ -117,7 +119,7 @@ def test_checkpoints_without_weights_or_with_nan_are_refused(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = save_checkpoint(run, 1, {}, {"net": NET})
-    with pytest.raises(CheckpointError, match="no network in it: 'weights'"):
+    with pytest.raises(CheckpointError, match="cannot build its network: 'weights'"):
         load(path, "cpu")
     name = next(iter(build(**NET).state_dict()))
     bad = {name: torch.full_like(build(**NET).state_dict()[name], torch.nan)}

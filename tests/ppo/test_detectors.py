@@ -75,7 +75,9 @@ def test_skipped_minibatches_are_reported_and_ten_in_a_row_end_the_run() -> None
     bad = HEALTHY | {"train/skipped": 9.0, "train/skipped_in_a_row": 9.0}
     assert names(detectors, bad) == ["nonfinite"]
     worse = bad | {"train/skipped_in_a_row": 10.0}
-    with pytest.raises(DivergedError, match="10 minibatches in a row had no finite loss"):
+    with pytest.raises(
+        DivergedError, match="10 minibatches in a row were skipped: loss or gradient not finite"
+    ):
         detectors.check(worse)
     forgiving = Detectors("float32", DetectorSettings(nonfinite="rollback"))
     assert [alert.reaction for alert in forgiving.check(worse)] == ["rollback"]

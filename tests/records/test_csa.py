@@ -71,12 +71,16 @@ def test_p_lines_set_up_the_start_or_are_refused(tmp_path: Path, lines: str, sta
 
 def test_a_first_move_that_does_not_fit_names_the_start(tmp_path: Path) -> None:
     error = one(tmp_path, "+\n+5957OU\n")
-    assert "the start is wrong: no P line gives it, so the game began from the usual start" in str(
-        error
+    assert (
+        "the start position is wrong: no P line sets it, so the game began from the usual one"
+        in str(error)
     )
     error = one(tmp_path, "PI22KA\n+\n+2277UM\n")
     assert "2b is empty" in str(error)
-    assert "if the move is right, the start is wrong: taken from the P lines" in str(error)
+    assert (
+        "if the move is right, the start position is wrong: it was taken from the P lines"
+        in str(error)
+    )
 
 
 @pytest.mark.parametrize(

@@ -128,15 +128,15 @@ def test_the_first_move_may_refer_to_the_last_move_of_the_diagram(tmp_path: Path
         (RANKS.replace("v杏", "v獅"), "the diagram's rank 4 is not understood"),
         (RANKS.partition("|五")[0] + "|五\n", "the diagram has 5 ranks, not 9"),
         (RANKS + RANKS, "the diagram has 18 ranks, not 9"),
-        (f"先手の持駒：猫\n{RANKS}", "the diagram's hand is not understood: 猫"),
+        (f"先手の持駒：猫\n{RANKS}", "a hand of the diagram is not understood: 猫"),
         ("先手の持駒：なし\n後手の持駒：なし\n", "hands of a diagram, but not its nine ranks"),
         (f"{EVEN}先手の持駒：歩\n", "hands of a diagram, but not its nine ranks"),
         (f"{RANKS}先手の持駒：飛三\n", "4 R on board and in hand"),
         ("手合割：七枚落ち\n", "did you mean 左七枚落ち or 右七枚落ち?"),
         ("手合割：六枚落\n", "did you mean 六枚落ち?"),
-        ("手合割：その他\n", "手合割：その他: there is no diagram"),
-        ("手合割：詰将棋\n", "手合割：詰将棋: there is no diagram"),
-        ("手合割：\n", "no such handicap"),
+        ("手合割：その他\n", "手合割：その他: unknown handicap, and the record has no diagram"),
+        ("手合割：詰将棋\n", "手合割：詰将棋: unknown handicap, and the record has no diagram"),
+        ("手合割：\n", "unknown handicap"),
         ("盤面図\n", "line 1: neither a header line nor a move: 盤面図"),
     ],
 )
@@ -182,7 +182,7 @@ def test_a_first_move_that_does_not_fit_names_the_start(
 ) -> None:
     error = one(tmp_path, f"{header}{RULE}   1 {move}\n   2 投了\n")
     assert f"ply 1: {move} is not legal" in str(error)
-    assert f"; if the move is right, the start is wrong: {cause}" in str(error)
+    assert f"; if the move is right, the start position is wrong: {cause}" in str(error)
 
 
 # --- lines that are not moves ----------------------------------------------------------
@@ -388,11 +388,11 @@ def test_the_games_around_a_broken_game_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("moves", "said"),
     [
-        ("▲７六歩 ▲３四歩", "line 2: ▲３四歩: ▲ marks black's move, but it is white's"),
-        ("△７六歩", "line 2: △７六歩: △ marks white's move, but it is black's"),
+        ("▲７六歩 ▲３四歩", "line 2: ▲３四歩: ▲ marks black's move, but white is to move"),
+        ("△７六歩", "line 2: △７六歩: △ marks white's move, but black is to move"),
         ("☗７六歩 ☖３四歩 ☖２六歩", "line 2: ☖２六歩: ☖ marks white's move"),
-        ("▲５八金", "line 2: ▲５八金: the piece may come from 4i or 6i"),
-        ("▲同歩", "line 2: ▲同歩: no move comes before it"),
+        ("▲５八金", "line 2: ▲５八金: the piece can come from 4i or 6i"),
+        ("▲同歩", "line 2: ▲同歩: no move comes before this move"),
         ("▲７六歩xyz", "line 2: not a move: xyz"),
         ("▲５八銀引", "ply 1: ▲５八銀引 is not legal"),
         ("▲５五銀", "ply 1: S*5e is not legal"),

@@ -89,7 +89,7 @@ def test_no_move_may_follow_an_illegal_one() -> None:
 
 
 def test_the_message_names_the_start_only_for_the_first_move() -> None:
-    hint = "; if the move is right, the start is wrong: taken from the test"
+    hint = "; if the move is right, the start position is wrong: taken from the test"
     for game, named in ((pushed("3c3d"), True), (pushed("7g7f", "7f7e"), False)):
         with pytest.raises(ValueError, match="is not legal") as caught:
             game.record(UNKNOWN, "a.usi:1")

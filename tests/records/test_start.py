@@ -107,5 +107,5 @@ def test_a_hand_is_read_with_its_numbers(text: str, hand: dict[str, int]) -> Non
 
 @pytest.mark.parametrize("text", ["猫", "歩二三", "と", "玉", "金 x"])
 def test_a_hand_that_is_not_understood_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="the diagram's hand is not understood"):
+    with pytest.raises(ValueError, match="a hand of the diagram is not understood"):
         read_hand(text)

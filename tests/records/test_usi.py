@@ -76,7 +76,9 @@ def test_an_unknown_word_between_moves_is_an_error(tmp_path: Path) -> None:
     for line in ("startpos moves 7g7f pass 3c3d", "startpos moves 7g7f 3c3e", "7g7f 3c3d?"):
         assert "ply 2: " in str(one(tmp_path, line))
     error = one(tmp_path, "startpos moves 3c3d")
-    assert str(error).endswith("; if the move is right, the start is wrong: taken from the line")
+    assert str(error).endswith(
+        "; if the move is right, the start position is wrong: it was taken from the line"
+    )
 
 
 def test_a_game_of_more_plies_than_can_be_counted_is_refused(tmp_path: Path) -> None:

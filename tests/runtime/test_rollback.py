@@ -45,7 +45,10 @@ async def test_a_rollback_takes_the_newest_weights_at_which_nothing_was_wrong(
     # The alert comes with iteration 4; the checkpoint of iteration 3 was saved before.
     learner, alerts = await train(detector_settings(tmp_path), finding("rollback", 4))
     assert learner.went_back_to == [300]
-    assert alerts == [("draws", "too many"), ("rollback", "draws: back to the weights of step 300")]
+    assert alerts == [
+        ("draws", "too many"),
+        ("rollback", "draws: training went back to the weights of step 300"),
+    ]
     assert learner.step == 800, "the step goes on"
 
 
@@ -117,7 +120,7 @@ async def test_the_reaction_stop_ends_the_run_and_names_its_setting(tmp_path: Pa
 
 
 async def test_a_problem_that_comes_back_too_often_ends_the_run(tmp_path: Path) -> None:
-    with pytest.raises(TrainingFailed, match="draws: came back after 2 rollbacks"):
+    with pytest.raises(TrainingFailed, match="draws: the problem came back after 2 rollbacks"):
         await train(detector_settings(tmp_path, rollbacks=2), finding("rollback", 3, 4, 5))
 
 
@@ -136,10 +139,10 @@ async def test_rollbacks_of_earlier_processes_count(tmp_path: Path) -> None:
         again = Rollback(run, 2, ALONE, Emitter(run.id, 100, Outbox()))
         again.resume(found)
         assert again.state()["rollbacks"] == 2
-        with pytest.raises(DivergedError, match="draws: came back after 2 rollbacks"):
+        with pytest.raises(DivergedError, match="draws: the problem came back after 2 rollbacks"):
             again.roll_back(FakeLearner(run.settings), "draws")  # type: ignore[arg-type]
 
 
 async def test_without_a_good_checkpoint_the_run_ends(tmp_path: Path) -> None:
-    with pytest.raises(TrainingFailed, match="no checkpoint is left at which nothing was wrong"):
+    with pytest.raises(TrainingFailed, match="no checkpoint without a problem is left"):
         await train(detector_settings(tmp_path), finding("rollback", 1))

@@ -98,14 +98,17 @@ async def test_weights_that_are_not_finite_are_not_saved_and_give_one_alert(
     assert saved_steps(events) == [100, 200, 300]
     assert alert_messages(events) == ["no checkpoint at step 400: weights/w is not finite"]
     end = next(event for event in events if event.event == "finished")
-    assert end.message == "weights/w is not finite: not saved; the last finite checkpoint stands"
+    assert (
+        end.message
+        == "weights/w is not finite: not saved; a resumed run continues from the previous checkpoint"
+    )
 
 
 async def test_as_many_refused_saves_in_a_row_as_the_settings_allow_end_the_run(
     tmp_path: Path,
 ) -> None:
     _, outcome, events = await train(detector_settings(tmp_path, nonfinite_stop=3))
-    assert "weights/w is not finite: 3 checkpoints in a row were not written" in outcome
+    assert "weights/w is not finite: 3 consecutive checkpoints were refused" in outcome
     assert saved_steps(events) == [100, 200, 300]
 
 
@@ -123,7 +126,7 @@ async def test_the_reaction_rollback_goes_back_to_finite_weights_and_saves_again
     assert saved_steps(events) == [100, 200, 300, 500, 600, 700, 800]
     assert alert_messages(events) == [
         "no checkpoint at step 400: weights/w is not finite",
-        "nonfinite: back to the weights of step 300",
+        "nonfinite: training went back to the weights of step 300",
     ]
 
 

@@ -103,11 +103,15 @@ async def test_bad_bodies_start_nothing(client: httpx.AsyncClient, run: FakeRun,
 @pytest.mark.parametrize(
     ("opponent", "engines", "said"),
     [
-        ("god", {}, "evaluation.engines, which has none."),
+        ("god", {}, "evaluation.engines (now: none)."),
         ("materiel", {}, "did you mean material?"),
         ("gsp", {"gps": "usi:gps", "ape": "usi:ape"}, "did you mean gps?"),
-        ("god", {"gps": "usi:gps", "ape": "usi:ape"}, "evaluation.engines, which has gps, ape."),
-        ("usi:/bin/sh", {"gps": "usi:gps"}, "by its name in evaluation.engines, which has gps."),
+        ("god", {"gps": "usi:gps", "ape": "usi:ape"}, "evaluation.engines (now: gps, ape)."),
+        (
+            "usi:/bin/sh",
+            {"gps": "usi:gps"},
+            "name of an engine in the setting evaluation.engines (now: gps).",
+        ),
         ("runs/nosuch", {}, "the folder of a run or checkpoint"),
     ],
 )

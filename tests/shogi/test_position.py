@@ -91,7 +91,7 @@ def test_a_king_that_can_be_captured_is_refused() -> None:
         ("4k4/9/9/9/9/9/9/9/4K4 b P 1", "P*5i", "5i is not empty"),
         ("8k/9/6NG1/9/9/9/9/9/4K4 b P 1", "P*1b", "a pawn drop may not give mate"),
         ("4k4/9/9/9/4r4/9/9/9/4K4 b P 1", "P*1e", "black is in check"),
-        ("4k4/9/9/9/4r4/9/9/4G4/4K4 b - 1", "5h6h", "would stand in check"),
+        ("4k4/9/9/9/4r4/9/9/4G4/4K4 b - 1", "5h6h", "would leave black's king in check"),
     ],
 )
 def test_an_illegal_move_is_refused_with_the_reason(sfen: str, move: str, says: str) -> None:

@@ -233,7 +233,7 @@ def test_files_that_are_not_our_database_are_refused(tmp_path: Path, reader: Run
     later = sqlite3.connect(file)
     later.execute(f"PRAGMA user_version = {module.VERSION + 1}")
     later.close()
-    with pytest.raises(DatabaseError, match="version 3; this program knows version 2"):
+    with pytest.raises(DatabaseError, match="version 3; this Keisei reads up to version 2"):
         Database(file)
 
 
@@ -287,7 +287,7 @@ def test_the_error_of_a_damaged_database_is_one_line_that_says_what_to_do(
     assert len(told) > 10
     for message in told:
         assert message.isprintable()
-        assert "its checkpoints stay and training resumes" in message or ": version" in message
+        assert "keeps its checkpoints, and training resumes" in message or ": version" in message
 
 
 def a_folder(file: Path) -> None:

@@ -137,7 +137,7 @@ def test_settings_of_earlier_versions_and_edited_ones_open_without_a_checksum(
     lines = file.read_text().splitlines(keepends=True)
     edited = "".join(lines).replace("gamma = 0.91", "gamma = 0.92")
     file.write_text(edited)
-    with pytest.raises(DamagedRunError, match="if you edited it, remove its last line"):
+    with pytest.raises(DamagedRunError, match="if you edited the file, remove this line"):
         read_settings(file.parent)
     file.write_text("".join(edited.splitlines(keepends=True)[:-1]))
     assert read_settings(file.parent).ppo.gamma == 0.92
@@ -159,7 +159,7 @@ def test_the_settings_of_an_earlier_version_are_read_by_their_old_names_with_one
     assert not caplog.messages
     with RunDirectory.open(file.parent) as run:
         assert run.settings.ppo.declaration_reward == 0.4
-    text = "ppo.declaration is an old name; it is read as ppo.declaration_reward"
+    text = "ppo.declaration is an old name; the new name is ppo.declaration_reward"
     assert caplog.messages == [f"{file}: {text}"]
 
 

@@ -217,7 +217,7 @@ def test_the_moves_of_the_game_reach_the_network() -> None:
         ("startpos moves 7g7f 7g7f", "7g7f is not legal here: 7g is empty"),
         ("startpos moves 7g7f \x1b[31mred", "is not legal here"),
         ("sfen nonsense", "nonsense"),
-        ("sfen", "an SFEN has board"),
+        ("sfen", "an SFEN has 3 fields"),
         ("", ""),
     ],
 )

@@ -7,14 +7,14 @@ import sys
 from pathlib import Path
 
 CONNECT_SECONDS = 30
-"""Longest time in seconds that the server may take to accept the streams and to answer."""
+"""Timeout in seconds for the connections of the clients and for the server's answers."""
 
 NEVER_READ_BUFFER = 2048
-"""Size in bytes of the receive buffer of a client that never reads: about a chunk of events."""
+"""Size in bytes of a never-reading client's receive buffer, enough for about one chunk."""
 
 
 class Clients:
-    """A process that opens the streams. Each method waits until the process has obeyed."""
+    """A process that opens the streams. Each method waits until the process has done the action."""
 
     def __init__(self, port: int, count: int) -> None:
         self.bytes_read = 0
@@ -25,11 +25,11 @@ class Clients:
         self._request("ready")
 
     def connect(self) -> None:
-        """Open all streams, and wait until the server has answered each request with status 200."""
+        """Open all streams, and wait until the server has accepted each request (status 200)."""
         self._request("connect")
 
     def disconnect(self) -> int:
-        """Close all streams. Return how many of the never-read streams were stalled."""
+        """Close all streams. Return how many of the never-read streams had stalled."""
         received, stalled = self._request("disconnect").split()
         self.bytes_read += int(received)
         return int(stalled)
@@ -41,7 +41,7 @@ class Clients:
     def _request(self, command: str) -> str:
         """Send a command to the process and return the answer of the process.
 
-        Raises RuntimeError if a stream failed. The process has printed the reason on stderr.
+        Raises RuntimeError if a stream failed. In this case the process printed why on stderr.
         """
         assert self._process.stdin is not None  # noqa: S101 (for the type checker)
         assert self._process.stdout is not None  # noqa: S101
@@ -52,12 +52,12 @@ class Clients:
         except BrokenPipeError:
             answer = ""
         if not answer:
-            raise RuntimeError("the process of the benchmark's clients ended; stderr says why")
+            raise RuntimeError("the process of the benchmark's clients ended; see stderr")
         return answer
 
 
 def be_clients(port: int, count: int) -> None:
-    """Run the clients on raw sockets until stdin ends. Every second socket is never read."""
+    """Run the clients on raw sockets until stdin ends. Half of the sockets are never read."""
     streams: list[socket.socket] = []
     received = 0
     with selectors.DefaultSelector() as selector:
@@ -92,7 +92,7 @@ def _open(port: int, *, reads: bool) -> socket.socket:
     """Connect to the server and request the event stream. Do not wait for the answer."""
     stream = socket.socket()
     stream.settimeout(CONNECT_SECONDS)
-    if not reads:  # connecting fixes the window size, so set the buffer before
+    if not reads:  # connect() fixes the window size, so set the buffer first
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, NEVER_READ_BUFFER)
     stream.connect(("127.0.0.1", port))
     request = (
@@ -106,19 +106,19 @@ def _check_answer(stream: socket.socket) -> None:
     """Raise RuntimeError if the answer's status is not 200. The answer stays in the buffer."""
     answer = stream.recv(64, socket.MSG_PEEK)
     if not answer.startswith(b"HTTP/1.1 200 "):
-        raise RuntimeError(f"the server answered a stream with {answer!r}")
+        raise RuntimeError(f"the server did not open a stream, but answered {answer!r}")
 
 
 def _read(stream: socket.socket) -> int:
-    """Read from a stream, and return the number of bytes. Raises RuntimeError if there are none."""
+    """Read from a stream, and return the number of bytes. Raises RuntimeError if it ended."""
     size = len(stream.recv(1 << 16))
     if not size:
-        raise RuntimeError("the server closed a stream whose client was reading")
+        raise RuntimeError("the server closed a stream, although its client was reading")
     return size
 
 
 def _stalled(port: int, streams: list[socket.socket]) -> int:
-    """Return how many streams the server has closed or cannot send all data to."""
+    """Return how many streams have stalled: they are closed, or the server has unsent data."""
     flowing = set()
     for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]:
         _, local, remote, state, queues, *_ = line.split()

@@ -36,11 +36,11 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
         short = title[:1].lower() + title[1:].removesuffix(".")
         bench = benches.add_parser(name, help=short, description=title)
         module.add_arguments(bench)
-        bench.add_argument("--json", action="store_true", help="print one JSON object")
+        bench.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run a benchmark. Print the results, the machine and the versions of the packages."""
+    """Run a benchmark. Print the results, the machine's data and the packages' versions."""
     with process.problems():
         results = _BENCHES[args.bench].run(args)
     report = results | {"machine": machine(), "versions": versions()}
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def machine() -> dict[str, Any]:
-    """Return the machine's processor, usable number of cores, memory in GiB and system."""
+    """Return the processor, the number of usable cores, the memory in GiB, and the system."""
     import psutil
 
     return {
@@ -64,7 +64,7 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and the main packages, and in a checkout the commit."""
+    """Return the versions of Python and the main packages. In a git checkout, add the commit."""
     found = {"python": platform.python_version()}
     found |= {name: importlib.metadata.version(name) for name in _PACKAGES}
     commit = _git("rev-parse", "--short", "HEAD")
@@ -85,7 +85,7 @@ def _processor() -> str:
 
 
 def _git(*arguments: str) -> str:
-    """Return the output of a git command in this checkout; "" if this is no checkout."""
+    """Return the output of a git command in this checkout, or "" if the command fails."""
     root = Path(__file__).parents[3]
     try:
         done = subprocess.run(
@@ -97,7 +97,7 @@ def _git(*arguments: str) -> str:
 
 
 def _lines(tree: dict[str, Any], indent: str = "") -> list[str]:
-    """Return a line for each value. A nested dictionary's lines are indented below a key line."""
+    """Return a line for each value. A nested dictionary becomes its key and indented lines."""
     lines = []
     for key, value in tree.items():
         if isinstance(value, dict):

@@ -1,19 +1,21 @@
-"""Measure how much evaluations slow the training that runs beside them.
+"""Measure how much training slows down if evaluations run at the same time.
 
-Three kinds of blocks alternate. So if the machine becomes slower, all kinds become slower alike:
+A round measures training in one block of each kind:
 
 - ``bare``: only the learner works, on the run's device thread; the rest of the run waits.
 - ``idle``: the whole run works, but there is nothing to evaluate.
 - ``playing``: the whole run works, and a match of two networks always has games to play.
 
-All blocks use the same learner on the same thread. In two processes, equal learners differed in
-speed by up to 3 %. On two threads of one process, OpenMP's two thread pools slow each other down
-(docs/experiments.md). The learning rate is almost 0. Otherwise the network would learn to play
-games with fewer legal moves, and such games take less time.
+If the speed of the machine changes slowly, it changes for all kinds alike. All blocks use the same
+learner on the same thread. In two processes, equal learners differed in speed by up to 3 %. In two
+threads of one process, two learners have two OpenMP thread pools, which slow each other down
+(docs/experiments.md). The learning rate is almost 0. Otherwise the network would learn to reach
+positions with fewer legal moves, and such positions take less time.
 
-``idle_of_bare`` is the speed of ``idle`` divided by the speed of ``bare``, as the median over the
-rounds with a 95 % interval. ``playing_of_bare`` is the speed of ``playing`` divided by the speed of
-``bare``. ``share`` is the share of the device's time that evaluation took in ``playing`` blocks.
+``idle_of_bare`` is the speed of ``idle`` divided by the speed of ``bare``: the median of the
+rounds. ``idle_of_bare_interval`` is the 95 % interval of this median. ``playing_of_bare`` and
+``playing_of_bare_interval`` are the same for ``playing``. ``share`` is the share of the device's
+time that evaluation took in ``playing`` blocks.
 """
 
 import argparse
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from keisei.ppo.learner import Learner
 
 GAMES = 10_000
-"""Number of games of the match, more than a block has time for."""
+"""Number of games in the match, so large that the match never ends within a block."""
 
 KINDS = ("bare", "idle", "playing")
 ENDED = ("finished", "stopped", "failed")
@@ -44,10 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``keisei bench contention``."""
     add_config(parser)
     parser.add_argument(
-        "--rounds", type=whole, default=10, help="rounds of three blocks (default: %(default)s)"
+        "--rounds",
+        type=whole,
+        default=10,
+        help="rounds, of three blocks each (default: %(default)s)",
     )
     parser.add_argument(
-        "--seconds", type=float, default=10, help="length of a block (default: %(default)s)"
+        "--seconds", type=float, default=10, help="seconds of a block (default: %(default)s)"
     )
 
 
@@ -61,7 +66,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         still = {"ppo.learning_rate": 1e-12, "ppo.learning_rate_final": 0}
         settings = settings_in(folder, args, still)
         share = settings.evaluation.share
-        # With a share of 0, an evaluation would never run, and the benchmark would wait for ever.
+        # With a share of 0, an evaluation would never run, and the benchmark would never end.
         require("evaluation.share", share, share > 0, "more than 0")
         process.set_up()
         import anyio
@@ -101,14 +106,14 @@ async def _measure(settings: "Settings", args: argparse.Namespace) -> dict[str, 
 
 
 class _LearnerAlone:
-    """On request, makes a run's device thread do nothing except training for some seconds."""
+    """Measures the speed of a run's learner while the device thread does nothing but train."""
 
     def __init__(self) -> None:
         self._requests: SimpleQueue[float] = SimpleQueue()
         self._speeds: SimpleQueue[float] = SimpleQueue()
 
     def build(self, settings: "Settings") -> "Learner":
-        """Build the run's learner. After a call of ``speed``, ``iterate`` first trains alone."""
+        """Build the run's learner, whose ``iterate`` first answers a waiting call of ``speed``."""
         from keisei.runtime.learners import build_learner
 
         learner = build_learner(settings)
@@ -117,7 +122,7 @@ class _LearnerAlone:
         def train_alone_on_request() -> Generator[None, None, Any]:
             if not self._requests.empty():
                 seconds = self._requests.get()
-                for _ in iterate():  # the event loop finishes older work in this time
+                for _ in iterate():  # meanwhile the event loop finishes older work
                     pass
                 first, began = learner.step, time.perf_counter()
                 while time.perf_counter() - began < seconds:
@@ -130,19 +135,22 @@ class _LearnerAlone:
         return learner
 
     async def speed(self, keisei: "Keisei", seconds: float) -> float:
-        """Return steps per second over ``seconds``. Raises RuntimeError if the run ends early."""
+        """Train alone for ``seconds``, and return the steps per second.
+
+        Raises RuntimeError if the run ends first.
+        """
         import anyio
 
         self._requests.put(seconds)
         while self._speeds.empty():
             if keisei.status().state in ENDED:
-                raise RuntimeError("the run ended before it was measured")
+                raise RuntimeError("the run ended before the end of the measurement")
             await anyio.sleep(0.5)
         return self._speeds.get()
 
 
 async def _run_block(keisei: "Keisei", seconds: float, playing: bool) -> tuple[float, float]:
-    """Return steps per second, and the mean share of iterations' time that evaluation took."""
+    """Return steps per second, and the mean share of an iteration's time for evaluation."""
     from keisei.evaluation.spec import CURRENT, EvaluationSpec
 
     spec = EvaluationSpec(opponents=(CURRENT,), games=GAMES)

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--steps",
         type=whole,
         default=1_000_000,
-        help="plies of one repeat, over all games (default: %(default)s)",
+        help="plies of all games together in one repeat (default: %(default)s)",
     )
 
 
@@ -31,12 +31,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measure random play with each batch size, on one thread pinned to one core.
 
     A step chooses a uniformly random legal move, plays it, and writes the mask and the observation
-    of the next position. The time for repetition, declaration and resets is included.
+    of the next position. The time includes checks for repetition and declaration, and resets.
 
     Two checks guard the result. First, the checksum of all masks must be the same in all repeats.
-    Second, the last masks must equal those of the same positions read from SFENs. The same kernels
-    compute both, so the second check finds only errors in the state that a game keeps from ply to
-    ply. (The tests compare the checksum with that of another implementation of the rules.)
+    Second, the last masks must equal the masks that the SFENs of these positions give. The same
+    kernels compute all masks, so the second check finds only errors in the state that a game keeps
+    from ply to ply. (The tests compare the checksum with the checksum of another implementation.)
     """
     require("steps", args.steps, args.steps >= 1, "1 or more")
     with one_core() as core:
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def one_core() -> Iterator[int | None]:
-    """Pin this thread to its last core and yield the core; yield None if pinning is impossible."""
+    """Pin this thread to one core. Yield the core's number, or None if pinning is impossible."""
     if not hasattr(os, "sched_setaffinity"):
         yield None
         return
@@ -67,11 +67,11 @@ def one_core() -> Iterator[int | None]:
 
 
 def measure(games: int, steps: int, repeats: int = REPEATS) -> dict[str, Any]:
-    """Return steps per second with ``games`` games, in the median, fastest and slowest repeat.
+    """Return the steps per second of the median, fastest and slowest repeat with ``games`` games.
 
     ``processor_share`` is the share of the time in which this thread ran on the processor. On a
     machine without other work this share is 1. ``checksum`` is computed from all masks. Raises
-    RuntimeError if masks are wrong.
+    RuntimeError if a mask is wrong.
     """
     from keisei.env import VectorEnv
 
@@ -118,7 +118,7 @@ def play(env: Any, plies: int) -> int:
 
 
 def check_masks(env: Any) -> None:
-    """Raise RuntimeError if a mask of the first 64 games differs from the mask for its SFEN."""
+    """Raise RuntimeError if one of the first 64 games has a mask that does not fit its SFEN."""
     import numpy as np
 
     from keisei.shogi import Position

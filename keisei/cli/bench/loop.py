@@ -1,9 +1,8 @@
-"""Measure how much 64 clients of the page slow the event loop and the training.
+"""Measure how much 64 clients of the web page slow down the event loop and the training.
 
 The real service runs in this process, and its clients run in another process. Half of the clients
-never read, and the buffers of these clients are so small that they are full before a block begins.
-Blocks with and without clients alternate. So if the machine becomes slower, both kinds of blocks
-become slower alike.
+never read. The buffers of these clients are small, so they are full before a block begins. Blocks
+with and without clients alternate, so a slower machine makes both kinds of blocks slower alike.
 """
 
 import argparse
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from keisei import Iteration, Keisei, Settings
 
 BEAT_SECONDS = 0.005
-"""Length of a sleep in seconds. The event loop's lag is the time by which a sleep ends late."""
+"""Seconds of a sleep that measures the event loop's lag: the time by which the sleep ends late."""
 
 SETTLE_SECONDS = 1.0
 """Seconds between the connection of the clients and the start of the block."""
@@ -38,22 +37,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``keisei bench loop``."""
     settings.add_config(parser)
     parser.add_argument(
-        "--clients", type=settings.whole, default=64, help="event streams (default: 64)"
+        "--clients", type=settings.whole, default=64, help="number of event streams (default: 64)"
     )
     parser.add_argument(
-        "--blocks", type=settings.whole, default=24, help="number of blocks, even (default: 24)"
+        "--blocks",
+        type=settings.whole,
+        default=24,
+        help="number of blocks, an even number (default: 24)",
     )
-    parser.add_argument("--seconds", type=float, default=10, help="length of a block (default: 10)")
+    parser.add_argument(
+        "--seconds", type=float, default=10, help="seconds of a block (default: 10)"
+    )
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Return lags in ms, steps per second, and the speeds' ratio with its 95 % interval.
+    """Return the event loop's lags in ms, the steps per second, and the ratio of the speeds.
 
-    ``ratio`` is the speed with clients divided by the speed without clients. ``stalled`` is the
-    number of never-reading clients to which the server could not send data. Clients that the kernel
-    has dropped for this reason, after ten seconds, are included. ``clients_at_end`` is the number
-    of clients that were still connected. Both numbers are counted at the end of each block with
-    clients, and the lowest count is returned. ``tick_seconds`` is the time between two chunks of
+    ``ratio`` is the speed with clients divided by the speed without clients; ``ratio_low`` and
+    ``ratio_high`` are the bounds of its 95 % interval. ``stalled`` is the number of never-reading
+    clients to which the server could not send all data. This number includes clients that the
+    kernel disconnected for this reason, after ten seconds. ``clients_at_end`` is the number of
+    clients that were still connected. Both numbers are measured at the end of each block with
+    clients, and the lowest number is returned. ``tick_seconds`` is the time between two chunks of
     events.
     """
     from keisei.cli import process
@@ -78,7 +83,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 def settings_in(
     folder: str, args: argparse.Namespace, more: Mapping[str, Any] | None = None
 ) -> "Settings":
-    """Return the settings from the flags, for a run in ``folder`` that has no limit."""
+    """Return the settings from the flags, changed for a run without limits in ``folder``."""
     args.overrides |= {"run.root": folder, "run.steps": 0, "run.minutes": 0, **(more or {})}
     return settings.load(args)
 
@@ -110,7 +115,7 @@ async def _measure(chosen: "Settings", args: argparse.Namespace) -> dict[str, An
 
 
 async def iterations(keisei: "Keisei", count: int, seconds: float = 0) -> "list[Iteration]":
-    """Wait for at least ``count`` iterations that span ``seconds``. Return these iterations.
+    """Return the next iterations: at least ``count``, and enough to last at least ``seconds``.
 
     Raises RuntimeError if the run ends first.
     """
@@ -122,7 +127,7 @@ async def iterations(keisei: "Keisei", count: int, seconds: float = 0) -> "list[
             received.append(event)
             if len(received) >= count and event.time - received[0].time >= seconds:
                 return received
-    raise RuntimeError("the run ended before it was measured")
+    raise RuntimeError("the run ended before the end of the measurement")
 
 
 async def _blocks(keisei: "Keisei", clients: Clients, args: argparse.Namespace) -> dict[str, Any]:
@@ -135,7 +140,7 @@ async def _blocks(keisei: "Keisei", clients: Clients, args: argparse.Namespace) 
     speeds: dict[bool, list[float]] = {True: [], False: []}
     stalled, left = [], []
     for number in range(args.blocks):
-        # The order is without, with, with, without clients, so that drift affects both kinds alike.
+        # Order: without, with, with, without clients. So drift of the speed affects both alike.
         connected = number % 4 in (1, 2)
         await _wait_for_clients(keisei, 0)
         if connected:
@@ -179,14 +184,14 @@ async def _wait_for_clients(keisei: "Keisei", count: int) -> None:
         while keisei.status().clients != count:  # noqa: ASYNC110 (no event announces this)
             await anyio.sleep(0.05)
         return
-    raise RuntimeError(f"the run counts {keisei.status().clients} clients, not {count}")
+    raise RuntimeError(f"{keisei.status().clients} clients are connected, not {count}")
 
 
 async def block(keisei: "Keisei", seconds: float) -> tuple[list[float], float]:
     """Measure one block. Return the event loop's lags in ms, and training's steps per second.
 
     The speed is measured from the end of the first iteration to the end of the last iteration. The
-    device thread takes both times, so that a lag of the event loop does not change the speed.
+    device thread measures both times, so a lag of the event loop does not change the speed.
     Raises UsageError if fewer than two iterations end.
     """
     import anyio

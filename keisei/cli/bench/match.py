@@ -1,7 +1,7 @@
-"""Measure matches of two networks: games per second, all at once and one pair at a time.
+"""Measure matches of two networks: games per second with all games at once, and pair by pair.
 
 Two untrained networks of the configured size play on one torch thread. Three measurements
-alternate. The results are the medians of each measurement:
+alternate, and each result is a median:
 
 - ``together``: all games of a match are played side by side.
 - ``alone``: the same code plays one pair of games at a time. Each call of a network evaluates one
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     add_config(parser)
     parser.add_argument(
-        "--games", type=whole, default=256, help="games side by side, even (default: 256)"
+        "--games", type=whole, default=256, help="games side by side, an even number (default: 256)"
     )
     parser.add_argument(
         "--repeats", type=whole, default=5, help="repeats of each measurement (default: 5)"
@@ -99,7 +99,7 @@ async def _measure(args: argparse.Namespace) -> dict[str, Any]:
 async def _play(
     agents: "list[Agent]", openings: Any, games: int, seed: int, *, one_by_one: bool = False
 ) -> tuple[float, float]:
-    """Play a match as a device thread plays it. Return games and plies per second."""
+    """Play a match in the same way as a device thread. Return games and plies per second."""
     from keisei.config import Env
     from keisei.evaluation import Match, MatchSpec
     from keisei.evaluation.openings import choose_openings
@@ -133,7 +133,7 @@ def _ignore(games: Any) -> None:
 
 
 def _forward(agent: "Agent") -> float:
-    """Return how many positions per second a network evaluates, one position per call."""
+    """Return how many positions per second a network evaluates, with one position per call."""
     import torch
 
     from keisei.evaluation import Match, MatchSpec

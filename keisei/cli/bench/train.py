@@ -1,6 +1,6 @@
-"""Measure training: steps per second, compared with the limit that the network sets.
+"""Measure training: steps per second, and their limit from the network's computing time.
 
-An iteration learns from B plies in E epochs. The limit of its speed is
+An iteration learns from B plies in E epochs. The network's computing time limits the speed to
 limit = B / (t_fwd + t_opp + E t_upd), with these times:
 
 - ``t_fwd``: time of the network's inference for the whole rollout.
@@ -10,11 +10,11 @@ limit = B / (t_fwd + t_opp + E t_upd), with these times:
 The network, precision, legal moves, loss and optimiser are the same as in training. The data for
 these measurements is prepared in memory, so that games, sampling and bookkeeping take no time.
 
-``achieved`` is the learner's speed. The time for the rollout, the update and an iteration's share
-of a refill of the reset pool is included. The time for checkpoints, boards, the recording of games
-on disk and the event loop is not included. ``reference`` is the limit of a plain eager loop that
-has only the network in common with Keisei. If ``reference`` is higher than ``limit``, Keisei's code
-for inference or updates is too slow.
+``achieved`` is the learner's speed. This includes the time for the rollout, the update and an
+iteration's share of a refill of the reset pool. It does not include the time for checkpoints,
+boards, records of games on disk, and the event loop. ``reference`` is the same limit for a simple
+loop without compilation, which shares only the network with Keisei. If ``reference`` is higher than
+``limit``, Keisei's code for inference or updates is too slow.
 """
 
 import argparse
@@ -43,17 +43,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     add_config(parser)
     parser.add_argument(
-        "--repeats", type=whole, default=9, help="iterations measured, 5 or more (default: 9)"
+        "--repeats",
+        type=whole,
+        default=9,
+        help="number of measured iterations, 5 or more (default: 9)",
     )
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Return median speeds in steps per second, and median times of an iteration in seconds.
+    """Return median speeds in steps per second, and median times in seconds.
 
-    ``ratio`` is achieved / limit. ``mfu`` is the number of floating-point operations per second of
-    the network in training, divided by the operations per second of the fastest large matrix
-    product. This product is computed on the same device in the same precision.
-    ``device_bytes_peak`` is the largest GPU memory use in training. In ``seconds``, ``refill`` is
+    ``ratio`` is achieved / limit. ``mfu`` is the network's floating-point operations per second in
+    training, divided by the operations per second of the fastest large matrix product. This product
+    is computed on the same device in the same precision. ``device_bytes_peak`` is the largest
+    number of bytes of GPU memory that training used. In ``seconds``, ``refill`` is
     the time of a whole refill of the reset pool, which happens every ``env.reset_refresh``
     iterations. In ``phases``, ``refill`` is that time divided by ``env.reset_refresh``.
     """
@@ -95,7 +98,7 @@ def _measure(learner: "Learner", settings: "Settings", repeats: int) -> dict[str
     phases: dict[str, list[float]] = {}
     times: dict[str, list[float]] = {name: [] for name in parts}
     for repeat in range(WARM_UP + repeats):
-        for name, part in parts.items():  # alternate, so that drift affects all parts
+        for name, part in parts.items():  # the parts alternate, so drift affects all alike
             seconds = timed(part, learner.device)
             if repeat >= WARM_UP:
                 times[name].append(seconds)
@@ -181,7 +184,7 @@ def _positions(learner: "Learner", count: int) -> tuple["Tensor", "Tensor"]:
 
 
 def network_parts(learner: "Learner", settings: "Settings") -> dict[str, Callable[[], None]]:
-    """Return the functions for ``t_fwd``, ``t_opp`` and ``t_upd``, with a copy of the network."""
+    """Return the functions ``t_fwd``, ``t_opp`` and ``t_upd``, which use a copy of the network."""
     import torch
 
     from keisei.nets.policy import evaluate, legal_columns
@@ -221,7 +224,7 @@ def network_parts(learner: "Learner", settings: "Settings") -> dict[str, Callabl
 
 
 def _learning_data(learner: "Learner", count: int) -> tuple["Tensor", ...]:
-    """Return invented actions, old log-probabilities, advantages, targets and weights of plies."""
+    """Return made-up actions, old log-probabilities, advantages, targets and weights of plies."""
     import torch
 
     device = learner.device
@@ -235,7 +238,7 @@ def _learning_data(learner: "Learner", count: int) -> tuple["Tensor", ...]:
 
 
 def _reference(learner: "Learner", settings: "Settings") -> dict[str, Callable[[], None]]:
-    """Return inference and update of a simple PPO (softmax over all 2,187 actions, Adam)."""
+    """Return inference and updates of a simple PPO (softmax over all 2,187 actions, Adam)."""
     import torch
 
     from keisei.nets.planes import expand
