@@ -45,7 +45,7 @@ class Parser(argparse.ArgumentParser):
         names = [str(name) for name in action.choices or ()]
         if action.choices is None or value in action.choices:
             return
-        if isinstance(action, argparse._SubParsersAction):
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             hint = did_you_mean(str(value), names) or f", choose from {', '.join(names)}"
             raise UsageError(f"no such {str(action.metavar).lower()}: {value!r}{hint}")
         raise argparse.ArgumentError(action, f"must be {' or '.join(names)} (got {value!r})")

@@ -1,6 +1,7 @@
 """``keisei serve``: train, and serve the web page and the API."""
 
 import argparse
+import json
 import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,11 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     group.add_argument("--host", metavar="HOST", help="address to listen on (server.host)")
     group.add_argument(
         "--port", metavar="PORT", help="port to listen on; 0 = any free port (server.port)"
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print the address, and then events without boards, as JSON lines on stdout",
     )
 
 
@@ -57,7 +63,7 @@ async def _serve(chosen: "Settings", args: argparse.Namespace, sock: socket.sock
     from keisei.log import Logging
     from keisei.server.serve import address_of
 
-    progress = ProgressTable(lambda: session.settings)
+    progress = ProgressTable(lambda: session.settings, address=address_of(sock), as_json=args.json)
     session = Keisei(
         chosen,
         run=args.run,
@@ -74,10 +80,11 @@ async def _serve(chosen: "Settings", args: argparse.Namespace, sock: socket.sock
         session.stop()
         progress.hurry()
 
-    with Logging(chosen.log.level, process.on_console) as logs:
+    on_stderr = process.beside_json if args.json else process.on_console
+    with Logging(chosen.log.level, on_stderr) as logs:
         try:
             async with process.stopped_by_signal(stop):
-                streams.announce(f"Keisei is at {address_of(sock)}")
+                _announce(address_of(sock), as_json=args.json)
                 async with session as keisei:
                     logs.add_file(keisei.run.path / process.LOG_FILE)
                     logs.forward(keisei.log)
@@ -88,6 +95,11 @@ async def _serve(chosen: "Settings", args: argparse.Namespace, sock: socket.sock
     if session.left_behind:
         process.leave_now(0)
     return 0
+
+
+def _announce(address: str, *, as_json: bool) -> None:
+    """Print the address on stdout, before all events."""
+    streams.announce(json.dumps({"address": address}) if as_json else f"Keisei is at {address}")
 
 
 async def _until_stopped(keisei: "Keisei", sock: socket.socket) -> None:
