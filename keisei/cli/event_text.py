@@ -45,7 +45,8 @@ def evaluation(event: Evaluation) -> str:
     """Return the evaluation's opponent, its score with the interval, and its progress."""
     score = "" if event.score is None else f" score {event.score:.3f}"
     span = "" if event.interval is None else " ({:.3f} to {:.3f})".format(*event.interval)
-    done = "" if event.state == "done" else f" {event.state} {event.progress:.0%}"
+    state = "" if event.state == "done" else f" {event.state}"
+    done = f"{state} {event.progress:.0%}" if event.state == "running" else state
     return escape(f"evaluation against {event.opponent}:{score}{span}{done}")
 
 

@@ -30,7 +30,9 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     parser = subparsers.add_parser(
         "bench", help="measure speed on this machine", description=__doc__
     )
-    benches = parser.add_subparsers(dest="bench", metavar="BENCH", required=True)
+    benches = parser.add_subparsers(
+        title="benchmarks", dest="bench", metavar="BENCH", required=True
+    )
     for name, module in _BENCHES.items():
         title = (module.__doc__ or "").partition("\n")[0]
         short = title[:1].lower() + title[1:].removesuffix(".")
