@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import fields
 from functools import cached_property
+from itertools import dropwhile, islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -185,9 +186,17 @@ class EvaluationRecords:
         """Return the record with this id, or None."""
         return self._records.get(id)
 
-    def list(self) -> list[dict[str, Any]]:
-        """Return the fields of all records, newest first."""
-        return [dict(record.fields) for record in reversed(self._records.values())]
+    def list(self, limit: int = MAX_RECORDS, after: str | None = None) -> list[dict[str, Any]]:
+        """Return the fields of at most ``limit`` records, newest first.
+
+        ``after``: return only records that are older than the record with this id. The list is
+        empty if there is no such record.
+        """
+        newest_first = iter(reversed(self._records.values()))
+        if after is not None:
+            newest_first = dropwhile(lambda record: record.id != after, newest_first)
+            next(newest_first, None)
+        return [dict(record.fields) for record in islice(newest_first, limit)]
 
     def close(self) -> None:
         """Mark all evaluations that have not ended as interrupted, because the run has ended."""

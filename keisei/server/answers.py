@@ -1,17 +1,23 @@
-"""JSON answers, and the worker threads that read files and encode long answers."""
+"""JSON answers, pages of lists, and the worker threads that read files and encode answers."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar, TypeVarTuple
+from urllib.parse import quote, urlencode
 
 from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
 from keisei.events import dumps
+from keisei.server.models import EvaluationsQuery, PageQuery
 from keisei.server.problems import to_bytes
 
 THREADS = 4
 """Maximum number of worker threads. More would take the GIL from the event loop too often."""
+
+LINK = {"Link": 'Address of the next page, as `<ADDRESS>; rel="next"`; missing on the last page.'}
+"""Declaration of the header that ``read_page`` sends."""
 
 Result = TypeVar("Result")
 Arguments = TypeVarTuple("Arguments")
@@ -45,6 +51,41 @@ class Json(Response):
         """Encode ``content`` as UTF-8 with a newline at the end."""
         text = _compact(content) if self._compact else dumps(content, ensure_ascii=False, indent=2)
         return to_bytes(text + "\n")
+
+
+def address(request: Request, path: str) -> str:
+    """Return ``path`` below the path at which the application is mounted."""
+    return f"{request.scope.get('root_path', '')}{path}"
+
+
+async def read_page(
+    request: Request,
+    query: PageQuery | EvaluationsQuery,
+    name: str,
+    read: Callable[..., list[dict[str, Any]]],
+) -> Response:
+    """Return a page of a list that ``read(limit, after)`` reads from files.
+
+    The answer has the key ``next`` and a Link header with the address of the next page.
+    """
+    found = await in_thread(request, partial(read, **query.model_dump()))
+    return await in_thread(request, partial(make_page, request, query, name, found))
+
+
+def make_page(
+    request: Request,
+    query: PageQuery | EvaluationsQuery,
+    name: str,
+    found: list[dict[str, Any]],
+) -> Response:
+    """Return a page that contains the list ``found``. A page that is not full is the last one."""
+    after = found[-1].get("id") if len(found) >= query.limit else None
+    headers = {}
+    if after is not None:
+        here = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+        more = urlencode({"limit": query.limit, "after": after})
+        headers["Link"] = f'<{address(request, quote(here))}?{more}>; rel="next"'
+    return Json({name: found, "next": after}, headers=headers)
 
 
 def _compact(content: Any) -> str:

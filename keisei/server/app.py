@@ -16,8 +16,12 @@ from keisei.errors import InboxFull, KeyReused, NotRunning
 from keisei.resources import page_directory
 from keisei.server import evaluations, routes, security, stream
 from keisei.server.answers import THREADS
+from keisei.server.operations import to_routes
 from keisei.server.problems import on_http_exception, problem_response
 from keisei.server.source import Source
+
+OPERATIONS = [*routes.OPERATIONS, *stream.OPERATIONS, *evaluations.OPERATIONS]
+"""All operations of the API."""
 
 
 def create_app(source: Source) -> Starlette:
@@ -27,7 +31,7 @@ def create_app(source: Source) -> Starlette:
     stops the run: the caller opens and closes it.
     """
     app = Starlette(
-        routes=[*routes.ROUTES, *stream.ROUTES, *evaluations.ROUTES],
+        routes=to_routes(OPERATIONS),
         middleware=security.middleware(source.settings.server),
         exception_handlers={
             HTTPException: on_http_exception,

@@ -8,83 +8,100 @@ from typing import Any
 
 import anyio
 from sse_starlette import ServerSentEvent
-from starlette.endpoints import HTTPEndpoint
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from keisei.evaluation.spec import BEST, CURRENT, ENGINE, LOCAL, EvaluationSpec, rules_in
 from keisei.events import dumps
 from keisei.hint import did_you_mean
 from keisei.runtime.evaluation_records import EvaluationRecord
-from keisei.server.answers import Json, in_thread
-from keisei.server.models import (
-    EvalRequest,
-    NoQuery,
-    PageQuery,
-    WaitQuery,
-    parse_body,
-    parse_query,
+from keisei.server.answers import LINK, Json, address, in_thread, make_page, read_page
+from keisei.server.documents import (
+    EvaluationFields,
+    EvaluationGamePage,
+    EvaluationPage,
+    StartedEvaluation,
 )
+from keisei.server.models import EvalRequest, EvaluationsQuery, PageQuery, WaitQuery
+from keisei.server.operations import operation
 from keisei.server.problems import Problem
 from keisei.server.source import Source
 from keisei.server.stream import EventStream
 
 TICK = 0.25
 """Minimum time between two events of a stream, in seconds."""
+ONE: dict[str, Any] = {
+    "id": "Id of the evaluation.",
+    "problems": {404: "There is no such evaluation."},
+}
+"""Declaration that the operations on one evaluation have in common."""
 MAX_KEY = 255
 """Maximum number of characters of an ``Idempotency-Key``."""
 
 
-class EvaluationList(HTTPEndpoint):
-    """``/api/eval``: all evaluations."""
-
-    async def get(self, request: Request) -> Response:
-        """List the evaluations, newest first."""
-        parse_query(NoQuery, request)
-        found = {"evaluations": _source(request).evaluation_records.list()}
-        return await in_thread(request, Json, found)
-
-    async def post(self, request: Request) -> Response:
-        """Start an evaluation. Answer 202 with the address of the new evaluation."""
-        parse_query(NoQuery, request)
-        wanted = await parse_body(EvalRequest, request)
-        source = _source(request)
-        spec = await in_thread(request, _make_spec, wanted, source)  # reads the disk
-        handle = await source.evaluate(spec, _idempotency_key(request))
-        here = f"{request.scope.get('root_path', '')}/api/eval/{handle.id}"
-        record = source.evaluation_records.get(handle.id)
-        body = {
-            "id": handle.id,
-            **(record.fields if record else {}),
-            "message": f"{spec.games} games {_describe_opponents(spec)}, played beside training.",
-            "follow": f"{here}?wait=30",
-        }
-        return Json(body, 202, {"Location": here, "Retry-After": "5"})
+@operation("GET", "/api/eval", query=EvaluationsQuery, answer=EvaluationPage, sends=LINK)
+async def evaluations(request: Request, query: EvaluationsQuery) -> Response:
+    """Return at most ``limit=`` evaluations, newest first; ``after=`` selects the next page."""
+    found = _source(request).evaluation_records.list(query.limit, query.after)
+    return await in_thread(request, make_page, request, query, "evaluations", found)
 
 
-class EvaluationReply(HTTPEndpoint):
-    """``/api/eval/{id}``: one evaluation."""
+@operation(
+    "POST",
+    "/api/eval",
+    body=EvalRequest,
+    answer=StartedEvaluation,
+    status=202,
+    headers={"Idempotency-Key": "Repeated requests with one key start one evaluation."},
+    sends={
+        "Location": "Address of the evaluation.",
+        "Retry-After": "Seconds until the first look.",
+    },
+    problems={409: "The run has ended.", 503: "Too many evaluations wait or play."},
+)
+async def start(request: Request, wanted: EvalRequest) -> Response:
+    """Start an evaluation of the current network, while training continues."""
+    source = _source(request)
+    spec = await in_thread(request, _make_spec, wanted, source)  # reads the disk
+    handle = await source.evaluate(spec, _idempotency_key(request))
+    here = address(request, f"/api/eval/{handle.id}")
+    record = source.evaluation_records.get(handle.id)
+    body = {
+        "id": handle.id,
+        **(record.fields if record else {}),
+        "message": f"{spec.games} games {_describe_opponents(spec)}, played beside training.",
+        "follow": f"{here}?wait=30",
+    }
+    return Json(body, 202, {"Location": here, "Retry-After": "5"})
 
-    async def get(self, request: Request) -> Response:
-        """Return the evaluation; with ``wait=30``, after its end or after 30 seconds."""
-        query = parse_query(WaitQuery, request)
-        record = _requested(request)
-        with anyio.move_on_after(query.wait):
-            await record.done.wait()
-        return Json(record.fields)
 
-    async def delete(self, request: Request) -> Response:
-        """Cancel the evaluation."""
-        parse_query(NoQuery, request)
-        record = _requested(request)
-        record.cancel()
-        return Json(record.fields, 202)
+@operation("GET", "/api/eval/{id}", query=WaitQuery, answer=EvaluationFields, **ONE)
+async def evaluation(request: Request, query: WaitQuery) -> Response:
+    """Return the evaluation; with ``wait=30``, after its end or after 30 seconds."""
+    record = _requested(request)
+    with anyio.move_on_after(query.wait):
+        await record.done.wait()
+    return Json(record.fields)
 
 
+@operation("DELETE", "/api/eval/{id}", answer=EvaluationFields, status=202, **ONE)
+async def cancel(request: Request) -> Response:
+    """Cancel the evaluation."""
+    record = _requested(request)
+    record.cancel()
+    return Json(record.fields, 202)
+
+
+@operation(
+    "GET",
+    "/api/eval/{id}/events",
+    media="text/event-stream",
+    answer={"evaluation": EvaluationFields},
+    id=ONE["id"],
+    problems={**ONE["problems"], 503: "All event streams are in use."},
+)
 async def events(request: Request) -> Response:
     """Stream the evaluation's fields, now and after each change, until the evaluation ends."""
-    parse_query(NoQuery, request)
     changes = _requested(request).follow()
     return EventStream(_frames(changes), request.app.state.streams)
 
@@ -96,11 +113,18 @@ async def _frames(changes: AsyncGenerator[dict[str, Any], None]) -> AsyncIterato
             await anyio.sleep(TICK)
 
 
-async def games(request: Request) -> Response:
+@operation(
+    "GET",
+    "/api/eval/{id}/games",
+    query=PageQuery,
+    answer=EvaluationGamePage,
+    sends=LINK,
+    **ONE,
+)
+async def games(request: Request, query: PageQuery) -> Response:
     """Return a page of the evaluation's games so far, newest first, without their moves."""
-    query, id = parse_query(PageQuery, request), _requested(request).id
-    read = partial(_source(request).reader.match_games, id, **query.model_dump())
-    return await in_thread(request, lambda: Json({"games": read()}))
+    read = partial(_source(request).reader.match_games, _requested(request).id)
+    return await read_page(request, query, "games", read)
 
 
 def _make_spec(wanted: EvalRequest, source: Source) -> EvaluationSpec:
@@ -168,9 +192,4 @@ def _source(request: Request) -> Source:
     return source
 
 
-ROUTES = [
-    Route("/api/eval", EvaluationList),
-    Route("/api/eval/{id}", EvaluationReply),
-    Route("/api/eval/{id}/events", events),
-    Route("/api/eval/{id}/games", games),
-]
+OPERATIONS = [evaluations, start, evaluation, cancel, events, games]

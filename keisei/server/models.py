@@ -37,7 +37,7 @@ def _split(value: object) -> object:
 class Request_(BaseModel):  # noqa: N801 (Starlette uses the name Request)
     """Base class of all models. Unknown names of fields are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class NoQuery(Request_):
@@ -48,7 +48,9 @@ class EventsQuery(Request_):
     """Query of ``/api/events``."""
 
     topics: Annotated[tuple[Topic, ...], BeforeValidator(_split)] = TOPICS
+    """Topics of the events, separated by commas."""
     after: Annotated[str, Field(max_length=100)] | None = None
+    """Id of the last event that the client received. The header ``Last-Event-ID`` wins."""
 
 
 class MetricsQuery(Request_):
@@ -62,23 +64,40 @@ class MetricsQuery(Request_):
         ]
         | None
     ) = None
+    """Names of metrics, separated by commas; all metrics if missing."""
     start: Annotated[Number | None, Field(alias="from")] = None
+    """First step."""
     end: Annotated[Number | None, Field(alias="to")] = None
+    """Last step."""
     max_points: Annotated[int, Field(ge=5, le=20_000)] = 2000
+    """Maximum number of points of a metric. A longer series is thinned, but keeps its spikes."""
     after: Number | None = None
+    """The ``cursor`` of an earlier answer: only later iterations are returned."""
 
 
 class PageQuery(Request_):
     """Query of a route that returns a list in pages."""
 
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    """Maximum number of entries on the page."""
     after: Number | None = None
+    """Id of the last entry of the page before."""
+
+
+class EvaluationsQuery(Request_):
+    """Query of ``GET /api/eval``."""
+
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    """Maximum number of evaluations on the page."""
+    after: Annotated[str, Field(max_length=100)] | None = None
+    """Id of the last evaluation of the page before."""
 
 
 class WaitQuery(Request_):
     """Query of ``/api/eval/{id}``."""
 
     wait: Annotated[float, Field(ge=0, le=MAX_WAIT)] = 0
+    """Maximum time to wait for the end of the evaluation, in seconds."""
 
 
 _LIMITS: dict[str, dict[str, Any]] = {"games": {"ge": 2, "le": 10_000}, "seed": {"lt": 2**32}}
@@ -108,7 +127,7 @@ class EvalRequest(_RulesBody):  # type: ignore[misc, valid-type]
     settings, or its default if the settings do not have this rule.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(strict=True)
 
     opponent: PlayerText | None = None
     """``random``, ``material``, ``current``, ``best``, the folder of a run or checkpoint, or the
@@ -116,6 +135,7 @@ class EvalRequest(_RulesBody):  # type: ignore[misc, valid-type]
     opponents: Annotated[list[PlayerText], Field(max_length=100)] = []  # noqa: RUF012 (pydantic copies it)
     """More opponents, for strategies that take more than one."""
     strategy: Annotated[str, Field(max_length=100)] = "single"
+    """Name of the strategy that decides which players meet in the matches."""
     sprt: tuple[float, float] | None = None
     """[elo0, elo1] of the sequential test. A match ends as soon as the test has decided."""
     promote: bool = False

@@ -3,55 +3,78 @@
 import math
 import platform
 import shutil
-from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import anyio
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
+from keisei.config import Settings
 from keisei.feed.supervise import ALLOWANCE
 from keisei.hint import did_you_mean
 from keisei.metrics import METRICS, NAMES
 from keisei.runtime.commands import CommandName
-from keisei.server.answers import Json, in_thread
-from keisei.server.models import MAX_DIGITS, MetricsQuery, NoQuery, PageQuery, parse_query
+from keisei.runtime.status import StatusReport
+from keisei.server.answers import LINK, Json, in_thread, read_page
+from keisei.server.documents import (
+    Accepted,
+    Alive,
+    Checkpoints,
+    GamePage,
+    LogPage,
+    MetricCatalog,
+    MetricHistory,
+    Ratings,
+    Ready,
+    SelfPlayGame,
+    Versions,
+)
+from keisei.server.models import MAX_DIGITS, MetricsQuery, PageQuery
+from keisei.server.operations import operation
 from keisei.server.problems import Problem
 from keisei.server.source import Reader, Source
+
+COMMAND: dict[str, Any] = {
+    "answer": Accepted,
+    "status": 202,
+    "problems": {
+        409: "The state of the run does not allow the command.",
+        503: "Too many commands wait.",
+    },
+}
+"""Declaration that the four commands have in common."""
 
 FREE_BYTES = 2**30
 """Free disk space, in bytes, below which ``/readyz`` answers 503."""
 
 
+@operation("GET", "/api/status", answer=StatusReport)
 async def status(request: Request) -> Response:
     """Return the state of the run."""
-    parse_query(NoQuery, request)
     return Json(_source(request).status().to_dict())
 
 
+@operation("GET", "/api/version", answer=Versions)
 async def versions(request: Request) -> Response:
     """Return the versions of Python and of the main packages."""
-    parse_query(NoQuery, request)
     return Json(await in_thread(request, _versions))
 
 
+@operation("GET", "/api/config", answer=Settings)
 async def config(request: Request) -> Response:
     """Return the settings in use."""
-    parse_query(NoQuery, request)
     return Json(_source(request).settings.model_dump(mode="json"))
 
 
-async def metrics(request: Request) -> Response:
+@operation("GET", "/api/metrics", query=MetricsQuery, answer=MetricHistory)
+async def metrics(request: Request, query: MetricsQuery) -> Response:
     """Return the history of the metrics ``keys=a,b`` between the steps ``from=`` and ``to=``.
 
     ``max_points=`` limits the number of points per metric. If ``after=`` has the ``cursor`` of an
     earlier answer, only later iterations are returned.
     """
-    query = parse_query(MetricsQuery, request)
     return await in_thread(request, _read_metrics, _source(request).reader, query)
 
 
@@ -74,28 +97,36 @@ def _read_metrics(reader: Reader, query: MetricsQuery) -> Response:
     return Json(found, compact=True)
 
 
+@operation("GET", "/api/metrics/catalog", answer=MetricCatalog)
 async def catalog(request: Request) -> Response:
     """Return the name, meaning, unit, better direction and condition of each metric."""
-    parse_query(NoQuery, request)
     return Json({"metrics": [asdict(metric) for metric in METRICS]})
 
 
-async def games(request: Request) -> Response:
+@operation("GET", "/api/games", query=PageQuery, answer=GamePage, sends=LINK)
+async def games(request: Request, query: PageQuery) -> Response:
     """Return at most ``limit=`` recorded games, newest first; ``after=`` selects the next page."""
-    return await _page(request, "games", _source(request).reader.games)
+    return await read_page(request, query, "games", _source(request).reader.games)
 
 
-async def log(request: Request) -> Response:
+@operation("GET", "/api/log", query=PageQuery, answer=LogPage, sends=LINK)
+async def log(request: Request, query: PageQuery) -> Response:
     """Return at most ``limit=`` statuses and alerts, newest first; ``after=`` gives the next page.
 
     The first page begins with events that the database does not have (yet). These have no ``id``.
     """
-    return await _page(request, "events", _source(request).history)
+    return await read_page(request, query, "events", _source(request).history)
 
 
+@operation(
+    "GET",
+    "/api/games/{id}",
+    answer=SelfPlayGame,
+    id="Number of the game.",
+    problems={404: "There is no such game."},
+)
 async def game(request: Request) -> Response:
     """Return one recorded game."""
-    parse_query(NoQuery, request)
     id: str = request.path_params["id"]
     found = None
     if id.isdecimal() and len(id) <= MAX_DIGITS:
@@ -105,48 +136,54 @@ async def game(request: Request) -> Response:
     return Json(found)
 
 
+@operation("GET", "/api/checkpoints", answer=Checkpoints)
 async def checkpoints(request: Request) -> Response:
     """Return the run's checkpoints."""
-    parse_query(NoQuery, request)
     found = await in_thread(request, _source(request).reader.checkpoints)
     return Json({"checkpoints": found})
 
 
+@operation("GET", "/api/ratings", answer=Ratings)
 async def ratings(request: Request) -> Response:
     """Return the ratings of all players in the run's evaluations, strongest player first."""
-    parse_query(NoQuery, request)
     found = await in_thread(request, _source(request).reader.ratings)
     return Json({"ratings": found})
 
 
+@operation("POST", "/api/control/pause", **COMMAND)
 async def pause(request: Request) -> Response:
     """Pause training; evaluation continues."""
     return _submit(request, "pause", "Training pauses.")
 
 
+@operation("POST", "/api/control/resume", **COMMAND)
 async def resume(request: Request) -> Response:
     """Continue training."""
     return _submit(request, "resume", "Training continues.")
 
 
+@operation("POST", "/api/control/checkpoint", **COMMAND)
 async def checkpoint(request: Request) -> Response:
     """Save a checkpoint after the iteration in progress."""
     return _submit(request, "checkpoint", "A checkpoint will be saved after this iteration.")
 
 
+@operation("POST", "/api/control/stop", **COMMAND)
 async def stop(request: Request) -> Response:
     """Ask the run to end, as SIGTERM does."""
-    parse_query(NoQuery, request)
     _source(request).stop()
     return _accepted(request, "The run will save a checkpoint and end.")
 
 
+@operation("GET", "/healthz", answer=Alive)
 async def healthz(request: Request) -> Response:
     """Answer 200, which shows that the event loop runs."""
-    parse_query(NoQuery, request)
     return Json({"status": "ok"})
 
 
+@operation(
+    "GET", "/readyz", answer=Ready, problems={503: "The run does not work; `detail` says why."}
+)
 async def readyz(request: Request) -> Response:
     """Answer 200 if the run works, otherwise 503 with the reason.
 
@@ -154,7 +191,6 @@ async def readyz(request: Request) -> Response:
     checkpoints are overdue. It is also not ready if a sink or another part outside training has
     failed, or if the disk is nearly full.
     """
-    parse_query(NoQuery, request)
     source = _source(request)
     report = source.status()
     if report.state in {"failed", "stopping", "stopped"}:
@@ -176,15 +212,7 @@ async def readyz(request: Request) -> Response:
     return Json({"status": "ready", "state": report.state})
 
 
-async def _page(request: Request, name: str, read: Callable[..., list[dict[str, Any]]]) -> Response:
-    query = parse_query(PageQuery, request)
-    found = await in_thread(request, partial(read, **query.model_dump()))
-    more = found[-1].get("id") if len(found) >= query.limit else None
-    return await in_thread(request, Json, {name: found, "next": more})
-
-
 def _submit(request: Request, kind: CommandName, message: str) -> Response:
-    parse_query(NoQuery, request)
     _source(request).submit(kind)
     return _accepted(request, message)
 
@@ -212,21 +240,21 @@ def _version(package: str) -> str | None:
         return None
 
 
-ROUTES = [
-    Route("/api/status", status),
-    Route("/api/version", versions),
-    Route("/api/config", config),
-    Route("/api/metrics", metrics),
-    Route("/api/metrics/catalog", catalog),
-    Route("/api/log", log),
-    Route("/api/games", games),
-    Route("/api/games/{id}", game),
-    Route("/api/checkpoints", checkpoints),
-    Route("/api/ratings", ratings),
-    Route("/api/control/pause", pause, methods=["POST"]),
-    Route("/api/control/resume", resume, methods=["POST"]),
-    Route("/api/control/checkpoint", checkpoint, methods=["POST"]),
-    Route("/api/control/stop", stop, methods=["POST"]),
-    Route("/healthz", healthz),
-    Route("/readyz", readyz),
+OPERATIONS = [
+    status,
+    versions,
+    config,
+    metrics,
+    catalog,
+    games,
+    log,
+    game,
+    checkpoints,
+    ratings,
+    pause,
+    resume,
+    checkpoint,
+    stop,
+    healthz,
+    readyz,
 ]

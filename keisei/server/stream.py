@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import anyio
 import structlog
@@ -10,10 +10,22 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from sse_starlette.sse import SendTimeoutError
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from keisei.server.models import EventsQuery, parse_query
+from keisei.events import (
+    Alert,
+    Board,
+    Evaluation,
+    Event,
+    Failed,
+    Game,
+    Iteration,
+    Log,
+    Reset,
+    Status,
+)
+from keisei.server.models import EventsQuery
+from keisei.server.operations import operation
 from keisei.server.problems import problem_response
 from keisei.server.source import Source
 
@@ -28,6 +40,19 @@ RETRY = b"retry: 2000\r\n"
 The line is sent as part of the first event, because some clients would read a separate block as an
 event without data.
 """
+
+EVENTS: dict[str, type[Event]] = {
+    **dict.fromkeys(get_args(get_type_hints(Status)["kind"]), Status),
+    "failed": Failed,
+    "reset": Reset,
+    "iteration": Iteration,
+    "board": Board,
+    "game": Game,
+    "evaluation": Evaluation,
+    "alert": Alert,
+    "log": Log,
+}
+"""Class of each event, by the event's name in the stream."""
 
 FAREWELL_SECONDS = 1.0
 """Seconds in which a stream can send ``bye`` when the server stops before the run ends."""
@@ -82,13 +107,21 @@ class EventStream(EventSourceResponse):
             self._streams.open -= 1
 
 
-async def events(request: Request) -> Response:
+@operation(
+    "GET",
+    "/api/events",
+    media="text/event-stream",
+    answer=EVENTS,
+    query=EventsQuery,
+    headers={"Last-Event-ID": "Id of the last event that the client received."},
+    problems={503: "All event streams are in use."},
+)
+async def events(request: Request, query: EventsQuery) -> Response:
     """Stream the events of the topics in ``topics=``.
 
     If the request gives an event id, in the header ``Last-Event-ID`` or in ``after=``, the stream
     begins with the events after this id.
     """
-    query = parse_query(EventsQuery, request)
     # A browser that reconnects by itself repeats its first URL, so only the header has the newest
     # id.
     after = request.headers.get("last-event-id") or query.after
@@ -118,4 +151,4 @@ async def _frames(source: Source, query: EventsQuery, after: str | None) -> Asyn
                 start = b""
 
 
-ROUTES = [Route("/api/events", events)]
+OPERATIONS = [events]

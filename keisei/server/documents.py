@@ -1,0 +1,246 @@
+"""Types of the JSON documents with which the API answers."""
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+from keisei.events import Level, State, Topic
+from keisei.metrics import Metric
+
+Result = Literal["black", "white", "draw", "capped"]
+"""Winner of a game (black is sente), ``draw``, or ``capped`` at the maximum ply."""
+
+
+class Accepted(TypedDict):
+    """Answer to a command that the run will carry out."""
+
+    message: str
+    """What the run will do."""
+    state: State
+
+
+class Alive(TypedDict):
+    """Answer of a server whose event loop runs."""
+
+    status: Literal["ok"]
+
+
+class Ready(TypedDict):
+    """Answer of a run that works."""
+
+    status: Literal["ready"]
+    state: State
+
+
+class Versions(TypedDict):
+    """Versions of Python and of packages; null for a package that is not installed."""
+
+    python: str
+    keisei: str | None
+    torch: str | None
+    numba: str | None
+    numpy: str | None
+    starlette: str | None
+
+
+class Series(TypedDict):
+    """Values of one metric. The four lists have equal lengths."""
+
+    iteration: list[int]
+    step: list[int]
+    time: list[float]
+    """Seconds since the epoch."""
+    value: list[float | None]
+    """The values; null for NaN and infinite values."""
+
+
+class MetricHistory(TypedDict):
+    """Values of metrics."""
+
+    series: dict[str, Series]
+    """The series of each metric, by the metric's name."""
+    nonfinite: list[str]
+    """Names of metrics with values that are NaN or infinite."""
+    cursor: int
+    """Newest iteration of the run, 0 if there is none. Send it as ``after`` to get newer values."""
+
+
+class MetricCatalog(TypedDict):
+    """All metrics that a run can write."""
+
+    metrics: list[Metric]
+
+
+class LogEntry(TypedDict):
+    """A status or an alert."""
+
+    id: NotRequired[int]
+    """Number of the entry; missing while the database does not have the entry."""
+    topic: Topic
+    event: str
+    """Name of the event, such as ``paused`` or ``alert``."""
+    run: str
+    step: int
+    time: float
+    """Seconds since the epoch."""
+    message: str
+    kind: NotRequired[str]
+    """In a status: the same as ``event``."""
+    state: NotRequired[State]
+    """In a status: state of the run."""
+    name: NotRequired[str]
+    """In an alert: the subject."""
+    level: NotRequired[Level]
+    """In an alert: the level."""
+    type: NotRequired[str]
+    """In the status ``failed``: class of the exception."""
+    traceback: NotRequired[str]
+    """In the status ``failed``: traceback of the exception."""
+
+
+class Page(TypedDict):
+    """A page of a list."""
+
+    next: int | str | None
+    """Value of ``after`` for the next page; null on the last page."""
+
+
+class LogPage(Page):
+    """A page of the log, newest entry first."""
+
+    events: list[LogEntry]
+
+
+class SelfPlayGame(TypedDict):
+    """A recorded self-play game, without its moves."""
+
+    id: int
+    step: int
+    time: float
+    """Time at which the game ended, in seconds since the epoch."""
+    result: Result
+    reason: str
+    """Reason why the game ended, such as ``checkmate`` or ``max_ply``."""
+    plies: int
+    black: str
+    white: str
+    record: NotRequired[str]
+    """Start position and moves, as ``sfen ... moves ...``."""
+
+
+class GamePage(Page):
+    """A page of recorded self-play games, newest game first."""
+
+    games: list[SelfPlayGame]
+
+
+class Checkpoint(TypedDict):
+    """A checkpoint of the run."""
+
+    step: int
+    path: str
+    created: float | None
+    """Time at which the checkpoint was saved, in seconds since the epoch; null if unknown."""
+    bytes: int | None
+    """Size of the files; null if unknown."""
+    error: NotRequired[str]
+    """Why the checkpoint's manifest cannot be read."""
+
+
+class Checkpoints(TypedDict):
+    """All checkpoints of the run, newest first."""
+
+    checkpoints: list[Checkpoint]
+
+
+class Rating(TypedDict):
+    """Rating of a player, computed from the games of all evaluations."""
+
+    player: str
+    kind: str
+    elo: float
+    low: float | None
+    """Lower bound of the 95 % interval of ``elo``; null if unknown."""
+    high: float | None
+    """Upper bound of the 95 % interval of ``elo``; null if unknown."""
+    games: int
+    time: float
+    """Time at which the rating was computed, in seconds since the epoch."""
+
+
+class Ratings(TypedDict):
+    """Ratings of all players, strongest player first."""
+
+    ratings: list[Rating]
+
+
+class EvaluationFields(TypedDict):
+    """An evaluation: what was asked, its progress and its result."""
+
+    id: str
+    state: Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
+    """``interrupted``: the process ended before the evaluation; a resumed run continues it."""
+    strategy: str
+    """Name of the strategy that decides which players meet in the matches."""
+    opponent: str
+    games: int
+    """Largest number of games that the evaluation may play in all its matches together."""
+    progress: float
+    """Number of finished games divided by ``games``, from 0 to 1."""
+    score: float | None
+    """(wins + (draws + capped games) / 2) / finished games; null before the first game ends."""
+    interval: tuple[float, float] | None
+    """95 % confidence interval of ``score``."""
+    result: dict[str, Any] | None
+    """Counts of the games and statistics; null until the state is ``done``."""
+    message: str
+    """Reason why the evaluation failed, or another remark."""
+    spec: dict[str, Any] | None
+    """The requested evaluation, with the fields of ``EvaluationSpec``."""
+    measured: int | None
+    """Step of the weights that play as ``current``; null until the copy of these weights exists."""
+    players: dict[str, str]
+    """Path of each network's checkpoint, by the network's name."""
+    created: float
+    """Time of the request, in seconds since the epoch."""
+    finished: float | None
+    """Time of the end, in seconds since the epoch; null before the end."""
+
+
+class StartedEvaluation(EvaluationFields):
+    """An evaluation that was accepted."""
+
+    follow: str
+    """Address that answers when the evaluation has ended, or after 30 seconds."""
+
+
+class EvaluationPage(Page):
+    """A page of evaluations, newest evaluation first."""
+
+    evaluations: list[EvaluationFields]
+
+
+class EvaluationGame(TypedDict):
+    """A finished game of an evaluation, without its moves."""
+
+    id: int
+    evaluation: str
+    number: int
+    """Number of the game within the evaluation."""
+    pair: int
+    """Number of the pair: two games with one opening, in which the players swap colours."""
+    opening: str
+    black: str
+    white: str
+    result: Result
+    reason: str
+    """Reason why the game ended, such as ``checkmate`` or ``max_ply``."""
+    plies: int
+    start: str
+    """Position before the first move: ``startpos`` or ``sfen ...``."""
+    time: float
+    """Time at which the game ended, in seconds since the epoch."""
+
+
+class EvaluationGamePage(Page):
+    """A page of an evaluation's games, newest game first."""
+
+    games: list[EvaluationGame]
