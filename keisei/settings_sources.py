@@ -22,6 +22,13 @@ ENV_PREFIX = "KEISEI_"
 RENAMED = {"ppo.declaration": "ppo.declaration_reward"}
 """Maps old names of settings to new names. Both names of a setting are in the same section."""
 
+_MESSAGES = {
+    "model_type": "is a section: set one of its keys",
+    "float_parsing": "must be a number",
+    "bool_parsing": "must be true or false",
+}
+"""Our message for each type of pydantic's error whose own message is too long or unclear."""
+
 _log = logging.getLogger(__name__)
 
 Tree = dict[str, Any]
@@ -130,18 +137,28 @@ def explain(
     lines = []
     for problem in error.errors():
         path = [str(part) for part in problem["loc"]]
-        holders = (layer.source for layer in reversed(layers) if _has(layer.tree, path))
+        holders = (layer.origin(path) for layer in reversed(layers) if _has(layer.tree, path))
         message = problem["msg"].replace("Input should be", "must be", 1)
         message = message.removeprefix("Value error, ")
-        if problem["type"] == "model_type":
-            message = "is a section: set one of its keys"
-        elif problem["type"] == "extra_forbidden":
-            section = settings.model_fields.get(path[0])
-            names = getattr(section.annotation, "model_fields", {}) if section else {}
-            message = "no such setting" + did_you_mean(path[-1], names or settings.model_fields)
+        message = _MESSAGES.get(problem["type"], message)
+        if problem["type"] == "extra_forbidden":
+            message = "no such setting" + _near_setting(path, settings)
         source = next(holders, "settings")
         lines.append(f"{source}: {'.'.join(path)}: {message} (got {problem['input']!r})")
     return SettingsError("\n".join(lines))
+
+
+def _near_setting(path: list[str], settings: type[BaseModel]) -> str:
+    """Return a hint at a similar setting, or at a setting with this key in another section."""
+    keys_of = {
+        name: getattr(field.annotation, "model_fields", {})
+        for name, field in settings.model_fields.items()
+    }
+    elsewhere = [f"{section}.{path[-1]}" for section, keys in keys_of.items() if path[-1] in keys]
+    similar = did_you_mean(path[-1], keys_of.get(path[0]) or keys_of)
+    if elsewhere and (len(path) == 1 or not similar):
+        return f", did you mean {' or '.join(elsewhere)}?"
+    return similar
 
 
 def parse_whole_number(text: str) -> int:
@@ -185,9 +202,14 @@ def _read_toml(path: Path) -> Tree:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise SettingsError(f"{path}: no such file or folder") from None
+    except IsADirectoryError:
+        raise SettingsError(f"{path}: must be a TOML file, not a folder") from None
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except UnicodeDecodeError as error:
+        text = f"must be a TOML file in UTF-8; byte {error.start + 1} is not UTF-8"
+        raise SettingsError(f"{path}: {text}") from None
+    except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: {error}") from None
 
 

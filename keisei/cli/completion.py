@@ -1,4 +1,4 @@
-"""``keisei completion``: print a script that makes a shell complete commands, flags, settings."""
+"""``keisei completion``: print a script with which a shell completes words."""
 
 import argparse
 from collections.abc import Iterator
@@ -29,10 +29,12 @@ end""",
 def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     """Add ``keisei completion``."""
     parser = subparsers.add_parser(
-        "completion", help="make a shell complete this command", description=__doc__,
+        "completion", help="print a completion script for a shell", description=__doc__,
         epilog=_HOW, formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell")
+    parser.add_argument(
+        "shell", metavar="SHELL", choices=("bash", "zsh", "fish"), help="bash, zsh or fish"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

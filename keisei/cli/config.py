@@ -23,7 +23,7 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     )
     actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
     title = "print all settings, from all sources, as TOML"
-    show = actions.add_parser("show", help=title, description=f"{title}.")
+    show = actions.add_parser("show", help=title, description=f"keisei config show: {title}.")
     settings.add_config(show)
     show.add_argument(
         "--origin",
@@ -33,7 +33,7 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     )
     show.add_argument("--json", action="store_true", help="print JSON instead of TOML")
     title = "print the JSON schema: every key, its type, bounds and meaning"
-    actions.add_parser("schema", help=title, description=f"{title}.")
+    actions.add_parser("schema", help=title, description=f"keisei config schema: {title}.")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -28,7 +28,7 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     parser = subparsers.add_parser("games", help="write games as game records", description=__doc__)
     actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
     title = "write games of evaluations, or of self-play, as KIF, CSA, USI or JSON"
-    export = actions.add_parser("export", help=title, description=f"{title}.")
+    export = actions.add_parser("export", help=title, description=f"keisei games export: {title}.")
     export.add_argument("run", metavar="RUN", type=Path, help="directory of the run")
     form = export.add_mutually_exclusive_group(required=True)
     form.add_argument(

@@ -13,6 +13,8 @@ _MESSAGES = {
     r"^argument ": "",
     r"expected one argument": "a value is missing",
     r"the following arguments are required: (.*)": r"\1: missing",
+    r"one of the arguments (.*) is required": r"one of \1 is missing",
+    r"not allowed with argument": "not allowed with",
     r"ignored explicit argument (.*)": r"takes no value (got \1)",
     r"invalid int value: (.*)": r"must be a whole number (got \1)",
     r"invalid float value: (.*)": r"must be a number (got \1)",
@@ -33,13 +35,16 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             settings = bool(self.get_default("takes_settings"))
             hint = near_flag(unknown[0], self._option_string_actions, settings=settings)
-            raise UsageError(f"no such argument: {unknown[0]}{hint}")
+            raise UsageError(f"no such argument: {unknown[0]}{hint or self._see_help()}")
         return known, unknown
 
     def error(self, message: str) -> NoReturn:
         for pattern, text in _MESSAGES.items():
             message = re.sub(pattern, text, message)
-        raise UsageError(f"{message}; see {self.prog} --help")
+        raise UsageError(message + self._see_help())
+
+    def _see_help(self) -> str:
+        return f"; see {self.prog} --help"
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         names = [str(name) for name in action.choices or ()]
@@ -48,7 +53,7 @@ class Parser(argparse.ArgumentParser):
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             hint = did_you_mean(str(value), names) or f", choose from {', '.join(names)}"
             raise UsageError(f"no such {str(action.metavar).lower()}: {value!r}{hint}")
-        raise argparse.ArgumentError(action, f"must be {' or '.join(names)} (got {value!r})")
+        raise argparse.ArgumentError(action, f"must be one of {', '.join(names)} (got {value!r})")
 
 
 def command_first(words: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:

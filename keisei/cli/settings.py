@@ -149,7 +149,9 @@ def near_flag(word: str, flags: Iterable[str], *, settings: bool) -> str:
     setting_of = _settings_by_key() if settings else {}
     name = word.lstrip("-").partition("=")[0][:100]  # the search takes too long for longer names
     key = name.replace("-", "_")
-    if key in setting_of:
+    if settings and name in _sections():
+        meant = f"--{name}.KEY"
+    elif key in setting_of:
         meant = setting_of[key]
     elif near := difflib.get_close_matches(name, flag_of, 1):
         meant = flag_of[near[0]]
@@ -158,6 +160,14 @@ def near_flag(word: str, flags: Iterable[str], *, settings: bool) -> str:
     else:
         return ""
     return f", did you mean {meant}?"
+
+
+def _sections() -> set[str]:
+    """Return the names of the sections of the settings."""
+    from keisei.config import Settings
+
+    fields = Settings.model_fields.items()
+    return {name for name, field in fields if hasattr(field.annotation, "model_fields")}
 
 
 def _settings_by_key() -> dict[str, str]:
