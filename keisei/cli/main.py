@@ -1,7 +1,6 @@
 """The entry point ``keisei``: run a subcommand, print its error, return its exit code."""
 
 import argparse
-import importlib.metadata
 import sys
 from collections.abc import Sequence
 
@@ -23,7 +22,7 @@ from keisei.cli import (
 )
 from keisei.cli.bench import command as bench
 from keisei.cli.errors import CommandError, UsageError
-from keisei.cli.parser import Parser, command_first
+from keisei.cli.parser import Parser, Version, command_first
 from keisei.cli.settings import take_overrides
 
 _COMMANDS = {
@@ -81,8 +80,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser(
         prog="keisei", description="Train a shogi agent by PPO self-play, and watch it learn."
     )
-    version = f"keisei {importlib.metadata.version('keisei')}"
-    parser.add_argument("--version", action="version", version=version)
+    parser.add_argument("--version", action=Version, help="print the version and exit")
     commands = parser.add_subparsers(
         title="commands", dest="command", metavar="COMMAND", required=True
     )

@@ -56,6 +56,19 @@ class Parser(argparse.ArgumentParser):
         raise argparse.ArgumentError(action, f"must be one of {', '.join(names)} (got {value!r})")
 
 
+class Version(argparse.Action):
+    """The flag that prints the version. Only this flag imports the slow module that knows it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, nargs=0)
+
+    def __call__(self, parser: argparse.ArgumentParser, *rest: object) -> NoReturn:
+        import importlib.metadata
+
+        print(parser.prog, importlib.metadata.version("keisei"))
+        parser.exit()
+
+
 def command_first(words: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
     """Move a command's name, and then its action, before the flags: ``--json serve``.
 

@@ -15,14 +15,11 @@ from anyio import CapacityLimiter, from_thread, to_thread
 from keisei.cli import event_text
 from keisei.cli.forecast import Forecast
 from keisei.cli.panel import Panel
-from keisei.cli.streams import OutputLost, drop_output
+from keisei.cli.streams import PLAIN_SECONDS, OutputLost, drop_output
 from keisei.events import Event, Iteration
 
 if TYPE_CHECKING:
     from keisei.config import Settings
-
-PLAIN_SECONDS = 10
-"""Smallest number of seconds between two text lines of metrics. More lines would flood stderr."""
 
 HURRY_SECONDS = 2
 """Longest time in seconds for which a stop waits for the reader of a full pipe."""

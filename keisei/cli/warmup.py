@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from keisei.cli import process, settings, survey
 from keisei.cli.errors import UsageError
-from keisei.cli.progress import PLAIN_SECONDS
+from keisei.cli.streams import PLAIN_SECONDS
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction

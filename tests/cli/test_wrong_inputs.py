@@ -16,12 +16,12 @@ FILES = {
 }
 
 WRONG = [
+    # (a variable of the environment, the arguments, the line)
     (
         "",
         "train --ppo.blocks 3",
         "command line: ppo.blocks: no such setting, did you mean net.blocks? (got '3')",
     ),
-    # (a variable of the environment, the arguments, the line)
     ("", "", "COMMAND: missing; see keisei --help"),
     (
         "",

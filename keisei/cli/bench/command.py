@@ -1,7 +1,6 @@
 """``keisei bench``: measure the speed of each part of Keisei on this machine."""
 
 import argparse
-import importlib.metadata
 import json
 import os
 import platform
@@ -67,6 +66,8 @@ def machine() -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and the main packages. In a git checkout, add the commit."""
+    import importlib.metadata
+
     found = {"python": platform.python_version()}
     found |= {name: importlib.metadata.version(name) for name in _PACKAGES}
     commit = _git("rev-parse", "--short", "HEAD")
