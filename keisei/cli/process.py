@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LOG_FILE = "keisei.log"
 LEAVE_SECONDS = 25.0
-"""Longest time of a stop in seconds. Service managers usually allow 30 seconds."""
+"""Longest time that a stop may take, in seconds. Service managers usually allow 30 seconds."""
 
 ECHO_SECONDS = 0.5
 """Seconds during which a repetition of the first signal is ignored.
