@@ -1,12 +1,11 @@
 """The live panel of ``train`` and ``serve`` on a terminal."""
 
-import os
-import pty
 import re
 import time
 
 import anyio
 import pytest
+from command_process import terminal_as_stderr
 
 from keisei.cli.panel import Panel
 from keisei.config import Settings
@@ -44,15 +43,12 @@ async def drawn(
     """The terminal's text after the events."""
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setenv("TERM", "xterm-256color")
-    master, slave = pty.openpty()
-    with os.fdopen(master, "rb", buffering=0) as terminal, os.fdopen(slave, "w") as screen:
-        monkeypatch.setattr("sys.stderr", screen)
+    with terminal_as_stderr(monkeypatch) as chunks:
         panel = await anyio.to_thread.run_sync(Panel, lambda: settings or Settings(), address)
         for event in events:
             panel.show(event)
         await anyio.to_thread.run_sync(panel.close)
-        os.set_blocking(terminal.fileno(), False)
-        shown = terminal.read(1 << 16).decode()
+    shown = "".join(chunks)
     return shown if raw else re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).replace("\r", "")
 
 

@@ -1,6 +1,7 @@
 """Flags before the command, and similar names."""
 
 import argparse
+from collections.abc import Iterator
 
 import pytest
 
@@ -36,35 +37,54 @@ def test_a_value_that_looks_like_a_command_stays_a_value() -> None:
     assert (found["command"], str(found["run"]), found["config"]) == ("serve", "train", ["games"])
 
 
-def test_no_flag_takes_a_value_in_one_command_and_none_in_another() -> None:
-    kinds: dict[str, set[bool]] = {}
-
-    def collect(parser: argparse.ArgumentParser) -> None:
-        for action in parser._actions:
-            for flag in action.option_strings:
-                kinds.setdefault(flag, set()).add(action.nargs == 0)
-            if isinstance(action, argparse._SubParsersAction):
-                for child in action.choices.values():
-                    collect(child)
-
-    collect(main._parse(["train"]).parser)
-    assert [flag for flag, kind in kinds.items() if len(kind) == 2] == []
-
-
 def test_words_after_two_dashes_stay_where_they_are() -> None:
     parser = Parser()
     parser.add_subparsers().add_parser("run")
     assert command_first(["--", "run"], parser) == ["--", "run"]
 
 
-@pytest.mark.parametrize("line", ["--help", "config --help", "--json config show --help"])
-def test_the_help_fits_80_columns(
-    line: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def leaves(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for child in action.choices.values():
+                yield from leaves(child)
+
+
+def test_no_flag_takes_a_value_in_one_command_and_none_in_another() -> None:
+    kinds: dict[str, set[bool]] = {}
+    for parser in leaves(main._parse(["train"]).parser):
+        for action in parser._actions:
+            for flag in action.option_strings:
+                kinds.setdefault(flag, set()).add(action.nargs == 0)
+    assert [flag for flag, kind in kinds.items() if len(kind) == 2] == []
+
+
+def test_every_help_fits_80_columns_and_explains_every_argument(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
+    for parser in leaves(main._parse(["train"]).parser):
+        shown = parser.format_help()
+        assert max(map(len, shown.splitlines())) <= 80, parser.prog
+        assert parser.description, parser.prog
+        commands = argparse._SubParsersAction
+        actions = [a for a in parser._actions if not isinstance(a, commands)]
+        assert [a.dest for a in actions if not a.help] == [], parser.prog
+
+
+@pytest.mark.parametrize(
+    ("line", "usage"),
+    [
+        ("--help", "usage: keisei [-h]"),
+        ("config --help", "usage: keisei config [-h]"),
+        ("--json config show --help", "usage: keisei config show [-h]"),
+    ],
+)
+def test_help_is_that_of_the_command_before_it(
+    line: str, usage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as end:
         main.main(line.split())
     assert end.value.code == 0
-    shown = capsys.readouterr().out
-    assert max(map(len, shown.splitlines())) <= 80
-    assert shown.startswith("usage: keisei " + ("config" if "config" in line else "[-h]"))
+    assert capsys.readouterr().out.startswith(usage)

@@ -3,11 +3,11 @@
 import contextlib
 import json
 import os
-import pty
 from dataclasses import replace
 
 import anyio
 import pytest
+from command_process import terminal_as_stderr
 
 from keisei.cli.progress import ProgressTable
 from keisei.config import Settings
@@ -85,16 +85,13 @@ async def test_only_a_terminal_that_can_move_the_cursor_gets_the_panel(
         monkeypatch.delenv("TERM", raising=False)
     else:
         monkeypatch.setenv("TERM", term)
-    master, slave = pty.openpty()
-    with os.fdopen(master, "rb", buffering=0) as terminal, os.fdopen(slave, "w") as screen:
-        monkeypatch.setattr("sys.stderr", screen)
+    with terminal_as_stderr(monkeypatch) as chunks:
         progress = await anyio.to_thread.run_sync(ProgressTable, Settings)
         await progress.write([STATUS])
         await progress.close()
-        os.set_blocking(terminal.fileno(), False)
-        shown = terminal.read(1 << 16)
-    assert (b"\x1b[" in shown) == panel
-    assert b"running" in shown
+    shown = "".join(chunks)
+    assert ("\x1b[" in shown) == panel
+    assert "running" in shown
 
 
 async def test_text_lines_tell_the_share_and_the_time_left(
