@@ -8,11 +8,13 @@ if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
 _HOW = """\
-Keep the script where the shell looks for it:
+Save the output as the file in which your shell looks for it:
 
-  bash   keisei completion bash > ~/.local/share/bash-completion/completions/keisei
-  zsh    keisei completion zsh > DIR/_keisei     (DIR: a folder in $fpath)
-  fish   keisei completion fish > ~/.config/fish/completions/keisei.fish
+  bash   ~/.local/share/bash-completion/completions/keisei
+  zsh    _keisei, in a folder that $fpath contains
+  fish   ~/.config/fish/completions/keisei.fish
+
+Example: keisei completion fish > ~/.config/fish/completions/keisei.fish
 """
 
 _PREAMBLE = {
