@@ -125,6 +125,7 @@ COVERED_ELSEWHERE = {
     "nets/mlp.py": "nets/test_network runs over every kind",
     "records/game.py": "the tests of every reader",
     "runtime/plan.py": "dataclasses only; runtime/test_prepare makes them",
+    "server/documents.py": "types only; server/contract.py checks every answer against them",
     "testing/__main__.py": "server/test_connections runs it as python -m keisei.testing",
 }
 """Modules without a test file of their name, and where they are tested or why they need none."""

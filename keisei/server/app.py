@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
@@ -14,13 +15,21 @@ from starlette.types import Receive, Scope, Send
 
 from keisei.errors import InboxFull, KeyReused, NotRunning
 from keisei.resources import page_directory
-from keisei.server import evaluations, routes, security, stream
+from keisei.server import evaluations, reference, routes, security, sign_in, stream
+from keisei.server.access import Access
 from keisei.server.answers import THREADS
 from keisei.server.operations import to_routes
 from keisei.server.problems import on_http_exception, problem_response
+from keisei.server.rates import WriteRate
 from keisei.server.source import Source
 
-OPERATIONS = [*routes.OPERATIONS, *stream.OPERATIONS, *evaluations.OPERATIONS]
+OPERATIONS = (
+    *routes.OPERATIONS,
+    *stream.OPERATIONS,
+    *evaluations.OPERATIONS,
+    *sign_in.OPERATIONS,
+    *reference.OPERATIONS,
+)
 """All operations of the API."""
 
 
@@ -30,9 +39,10 @@ def create_app(source: Source) -> Starlette:
     ``source`` is a ``Keisei`` or a ``keisei.testing.FakeRun``. The application neither starts nor
     stops the run: the caller opens and closes it.
     """
+    access = Access(source.settings.server)
     app = Starlette(
         routes=to_routes(OPERATIONS),
-        middleware=security.middleware(source.settings.server),
+        middleware=[*security.middleware(source.settings.server, access), Middleware(WriteRate)],
         exception_handlers={
             HTTPException: on_http_exception,
             ClientDisconnect: _on_client_gone,
@@ -46,8 +56,11 @@ def create_app(source: Source) -> Starlette:
     # A Mount at "/" would also match API requests with a wrong method, which must get 405.
     app.router.default = Page()
     app.state.source = source
+    app.state.access = access
+    app.state.operations = OPERATIONS
     app.state.threads = anyio.CapacityLimiter(THREADS)
-    app.state.streams = stream.Streams(source.settings.server.max_streams)
+    server = source.settings.server
+    app.state.streams = stream.Streams(server.max_streams, server.max_streams_per_address)
     return app
 
 
