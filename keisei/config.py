@@ -28,6 +28,7 @@ from pydantic_settings import (
 
 from keisei.settings_sources import (
     ENV_PREFIX,
+    Layer,
     SettingsError,
     explain,
     merge,
@@ -379,7 +380,14 @@ class Settings(BaseSettings):
         into values. Raises SettingsError, whose message names the source, key, bound and value.
         """
         paths = [path] if isinstance(path, str | Path) else path or []
-        layers = read_layers(cls, paths, overrides or {})
+        return cls.from_layers(read_layers(cls, paths, overrides or {}))
+
+    @classmethod
+    def from_layers(cls, layers: Sequence[Layer]) -> Self:
+        """Merge the sources into settings; later ones override earlier ones. Raises SettingsError.
+
+        ``keisei.settings_sources.read_layers`` reads the sources.
+        """
         try:
             return cls(**merge(layers))
         except ValidationError as error:

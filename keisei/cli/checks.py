@@ -167,7 +167,7 @@ def _file_system(settings: "Settings") -> Iterator[Finding]:
 
 
 def _port(settings: "Settings") -> Iterator[Finding]:
-    from keisei.server.security import HostRefusedError, check_host
+    from keisei.server.hosts import HostRefusedError, check_host
     from keisei.server.serve import BindError, bind
 
     server = settings.server
