@@ -286,7 +286,7 @@ class Server(Section):
     trusted_proxies: Names = ()
     """Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed."""
     cors_origins: Names = ()
-    """Origins of other web sites whose pages may use the API, such as https://lab.example.org."""
+    """Origins (scheme, host and port) of other web sites whose pages may use the API."""
     max_streams_per_address: int = Field(default=16, ge=1)
     """Largest number of event streams for one address of another machine."""
 
