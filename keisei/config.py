@@ -267,13 +267,36 @@ class Server(Section):
     """Where the web service listens, and which requests it accepts."""
 
     host: str = "127.0.0.1"
-    """Address that the server listens on; only loopback is allowed."""
+    """Address to listen on; beyond loopback, set server.token_file or server.read_only."""
     port: int = Field(default=8700, ge=0, le=65_535)
     """Port that the server listens on; 0 = any free port."""
     allowed_hosts: Names = ("localhost", "127.0.0.1", "[::1]")
     """Values of the Host header that the server accepts."""
     max_streams: int = Field(default=256, ge=1)
     """Largest number of event streams that are served at once."""
+    token_file: str = ""
+    """File with the access token, which is made if it is missing; empty = no token is needed."""
+    read_only: bool = False
+    """Whether to refuse all requests that would change something, as for a public board."""
+    tls_certificate: str = ""
+    """PEM file with the certificate for HTTPS, and its chain; empty = plain HTTP."""
+    tls_key: str = ""
+    """PEM file with the certificate's private key; empty = the certificate's file has the key."""
+    trusted_proxies: Names = ()
+    """Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed."""
+    cors_origins: Names = ()
+    """Origins of other web sites whose pages may use the API, such as https://lab.example.org."""
+    max_streams_per_address: int = Field(default=16, ge=1)
+    """Largest number of event streams for one address of another machine."""
+
+
+class PluginSettings(Section):
+    """Sinks and callbacks that the run uses; packages can add more of them."""
+
+    sinks: Names = ()
+    """Sinks that receive the run's events: tensorboard, trackio or a sink that a package adds."""
+    callbacks: Names = ()
+    """Callbacks of packages; the run calls their hooks."""
 
 
 class WandbSettings(Section):
@@ -296,8 +319,11 @@ class WandbSettings(Section):
 
 
 class LogSettings(Section):
-    """Which log lines are written."""
+    """Which log lines are written, and how."""
 
+    format: Literal["console", "json"] = "console"
+    """Form of the lines on stderr: console (for people) or json (the lines of keisei.log)."""
+    # The last key, so that a `run.toml` that was cut off is recognised.
     level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest level of the log lines that are written: debug, info, warning or error."""
 
@@ -324,6 +350,7 @@ class Settings(BaseSettings):
     compute: Compute = Compute()
     evaluation: EvaluationSettings = EvaluationSettings()
     server: Server = Server()
+    plugins: PluginSettings = PluginSettings()
     wandb: WandbSettings = WandbSettings()
     log: LogSettings = LogSettings()
 

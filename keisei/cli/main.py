@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from keisei.cli import (
     config,
+    doctor,
     evaluate,
     games,
     metrics,
@@ -38,6 +39,7 @@ _COMMANDS = {
     "moves": moves,
     "bench": bench,
     "config": config,
+    "doctor": doctor,
 }
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LOG_FILE = "keisei.log"
 LEAVE_SECONDS = 25.0
-"""Longest time of a stop in seconds. Service managers usually allow 30 seconds."""
+"""Longest time that a stop may take, in seconds. Service managers usually allow 30 seconds."""
 
 ECHO_SECONDS = 0.5
 """Seconds during which a repetition of the first signal is ignored.
@@ -105,7 +105,7 @@ def problems() -> Iterator[None]:
         # These modules import torch, which takes seconds, so they are imported only if needed.
         from keisei.nets.policy import DeviceError
         from keisei.nets.registry import NetError
-        from keisei.server.security import HostRefusedError
+        from keisei.server.hosts import HostRefusedError
 
         if isinstance(error, HostRefusedError | NetError):
             raise UsageError(str(error)) from error

@@ -53,9 +53,12 @@ class ProgressTable:
         settings: "Callable[[], Settings]",
         *,
         as_json: bool = False,
+        quiet: bool = False,
         on_broken_pipe: Callable[[], None] = lambda: None,
     ) -> None:
         """Store the callbacks, and choose panel, text lines or JSON lines.
+
+        ``quiet``: whether to print nothing on stderr, because the log's JSON lines go there.
 
         ``settings`` returns the run's settings. This function is called only when the run is open,
         because a resumed run has its own settings. ``on_broken_pipe`` is called on the event loop
@@ -67,7 +70,7 @@ class ProgressTable:
         self._on_broken_pipe = on_broken_pipe
         self._limiter = CapacityLimiter(1)
         self._give_up = math.inf
-        self._view = _view(settings, as_json=as_json)
+        self._view = _view(settings, as_json=as_json, quiet=quiet)
         self.lost: OutputLost | None = None
         """The error that ended the printing of events; None if there was no such error."""
 
@@ -111,10 +114,22 @@ class _View(Protocol):
     def close(self) -> None: ...
 
 
-def _view(settings: "Callable[[], Settings]", *, as_json: bool) -> _View:
+def _view(settings: "Callable[[], Settings]", *, as_json: bool, quiet: bool) -> _View:
     if as_json:
         return _Json()
+    if quiet:
+        return _Nothing()
     return _Panel(settings) if sys.stderr.isatty() else _Lines(settings)
+
+
+class _Nothing:
+    """Prints nothing."""
+
+    def show(self, event: Event) -> None:
+        """Ignore the event."""
+
+    def close(self) -> None:
+        """Do nothing, because there is nothing to release."""
 
 
 class _Json:

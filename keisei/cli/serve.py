@@ -9,8 +9,9 @@ from keisei.cli import process, settings, streams, torchrun
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
+    from ssl import SSLContext
 
-    from keisei.config import Settings
+    from keisei.config import Server, Settings
     from keisei.runtime.session import Keisei
 
 
@@ -40,24 +41,48 @@ def _bind_and_serve(chosen: "Settings", args: argparse.Namespace) -> int:
     settings.check_run(args, chosen)
     import anyio
 
-    from keisei.server.security import check_host
+    from keisei.server.hosts import check_host
     from keisei.server.serve import bind
+    from keisei.server.tls import tls_context
 
     check_host(chosen.server)
+    tls = tls_context(chosen.server)
     # Bind the port before the run is made. So no empty run is left behind if the port is in use,
     # and a browser that connects during the start is not refused.
     with bind(chosen.server.host, chosen.server.port) as sock:
-        return anyio.run(_serve, chosen, args, sock)
+        welcome = _welcome(sock, chosen.server)
+        return anyio.run(_serve, chosen, args, sock, tls, welcome)
 
 
-async def _serve(chosen: "Settings", args: argparse.Namespace, sock: socket.socket) -> int:
+def _welcome(sock: socket.socket, server: "Server") -> list[str]:
+    """Return the lines that say how to reach the server. Makes the token file if it is missing."""
+    from keisei.server.hosts import urls
+    from keisei.server.token import open_token
+
+    best, *others = urls(sock, https=bool(server.tls_certificate))
+    lines = [f"Keisei is at {best}" + "".join(f" and {url}" for url in others)]
+    if not server.token_file:
+        return lines
+    token = open_token(server.token_file)
+    if token.made:
+        link = f"{best}#token={token.token.get_secret_value()}"
+        lines.append(f"Sign in with this link, which is shown only once: {link}")
+    return [*lines, f"The access token is in {server.token_file}"]
+
+
+async def _serve(
+    chosen: "Settings",
+    args: argparse.Namespace,
+    sock: socket.socket,
+    tls: "SSLContext | None",
+    welcome: list[str],
+) -> int:
     from keisei import Keisei, TrainingFailed
     from keisei.cli.progress import ProgressTable
     from keisei.feed.sinks import LogSink
     from keisei.log import Logging
-    from keisei.server.serve import address_of
 
-    progress = ProgressTable(lambda: session.settings)
+    progress = ProgressTable(lambda: session.settings, quiet=chosen.log.format == "json")
     session = Keisei(
         chosen,
         run=args.run,
@@ -74,14 +99,14 @@ async def _serve(chosen: "Settings", args: argparse.Namespace, sock: socket.sock
         session.stop()
         progress.hurry()
 
-    with Logging(chosen.log.level, process.on_console) as logs:
+    with Logging(chosen.log.level, process.on_console, form=chosen.log.format) as logs:
         try:
             async with process.stopped_by_signal(stop):
-                streams.announce(f"Keisei is at {address_of(sock)}")
+                streams.announce("\n".join(welcome))
                 async with session as keisei:
                     logs.add_file(keisei.run.path / process.LOG_FILE)
                     logs.forward(keisei.log)
-                    await _until_stopped(keisei, sock)
+                    await _until_stopped(keisei, sock, tls)
         except TrainingFailed as failure:
             process.report_failure(failure, session.run.path / process.LOG_FILE)
             return 1
@@ -90,17 +115,19 @@ async def _serve(chosen: "Settings", args: argparse.Namespace, sock: socket.sock
     return 0
 
 
-async def _until_stopped(keisei: "Keisei", sock: socket.socket) -> None:
+async def _until_stopped(keisei: "Keisei", sock: socket.socket, tls: "SSLContext | None") -> None:
     """Serve until the run ends. If the server fails, raise an alert and train without a server."""
     import anyio
 
     from keisei.feed.supervise import supervise
     from keisei.server import create_app
+    from keisei.server.hosts import trusted_proxies
     from keisei.server.serve import end_streams_from_hub, run_server
 
     end_streams_from_hub()
     ended = anyio.Event()
-    serve = partial(run_server, create_app(keisei), sock, ended)
+    proxies = trusted_proxies(keisei.settings.server)
+    serve = partial(run_server, create_app(keisei), sock, ended, tls=tls, proxies=proxies)
     async with anyio.create_task_group() as server:
         server.start_soon(supervise, "server", serve, keisei.alert)
         server.start_soon(_leave_in_time, keisei)

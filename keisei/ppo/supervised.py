@@ -48,10 +48,10 @@ def hold_out(
 ) -> tuple[list[GameRecord], list[GameRecord]]:
     """Split games at random into two lists: games to learn from, and held-out games.
 
-    ``share`` is the share of the held-out games. Each list gets at least one game. All positions of
-    a game go to the same list, because they have the same result and similar boards. If a game
-    occurs several times, it is used only once. Raises ValueError if there are fewer than two
-    different games.
+    ``share`` is the share of the games that is held out. Each list gets at least one game. All
+    positions of a game go to the same list, because they have the same result and similar boards.
+    If a game occurs several times, it is used only once. Raises ValueError if there are fewer than
+    two different games.
     """
     different = list({(game.start, game.moves): game for game in games}.values())
     if len(different) < 2:

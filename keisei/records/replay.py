@@ -142,7 +142,7 @@ def _by_the_rules(reason: int, result: int, side: int) -> Winner | None:
 
 
 def _outcomes(winner: Winner | None, movers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the outcome of each ply for its mover. ``movers``: 0 is black, 1 is white."""
+    """For each ply, return the game's outcome for its mover. ``movers``: 0 is black, 1 is white."""
     if winner in {"black", "white"}:
         return np.where(movers == (winner == "white"), WIN, LOSS)
     return np.full(len(movers), DRAW if winner else UNKNOWN)

@@ -199,7 +199,7 @@ class EvaluationRecords:
         return [dict(record.fields) for record in islice(newest_first, limit)]
 
     def close(self) -> None:
-        """Mark all evaluations that have not ended as interrupted, because the run has ended."""
+        """Set unfinished evaluations to ``interrupted``, because the run has ended."""
         for record in self._records.values():
             if not record.done.is_set():
                 record.change(state="interrupted", message=INTERRUPTED)

@@ -1,6 +1,8 @@
 """Types of the JSON documents with which the API answers."""
 
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired
+
+from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
 
 from keisei.events import Level, State, Topic
 from keisei.metrics import Metric
@@ -28,6 +30,15 @@ class Ready(TypedDict):
 
     status: Literal["ready"]
     state: State
+
+
+class SessionState(TypedDict):
+    """What the server knows about a client."""
+
+    signed_in: bool
+    """Whether the client's cookie belongs to a session."""
+    read_only: bool
+    """Whether the server refuses all requests that would change something."""
 
 
 class Versions(TypedDict):

@@ -1,7 +1,7 @@
 """Models of query strings and bodies. Requests that do not fit their model get 422."""
 
 from dataclasses import fields
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 from starlette.requests import Request
@@ -75,6 +75,13 @@ class MetricsQuery(Request_):
     """The ``cursor`` of an earlier answer: only later iterations are returned."""
 
 
+class VersionQuery(Request_):
+    """Query of ``/openapi.json``."""
+
+    version: Literal["3.1", "3.2"] = "3.2"
+    """Version of OpenAPI. In 3.1 the events of streams have no schemas."""
+
+
 class PageQuery(Request_):
     """Query of a route that returns a list in pages."""
 
@@ -108,12 +115,8 @@ _RulesBody = create_model(
     __base__=Request_,
     **{
         rule.name: (
-            Annotated[
-                rule.type,
-                Field(description=rule.metadata["description"], **_LIMITS.get(rule.name, {})),
-            ]
-            | None,
-            None,
+            Annotated[rule.type, Field(**_LIMITS.get(rule.name, {}))] | None,
+            Field(default=None, description=rule.metadata["description"]),
         )
         for rule in fields(MatchRules)
     },
@@ -145,6 +148,13 @@ class EvalRequest(_RulesBody):  # type: ignore[misc, valid-type]
         """Return the values of the rules that the request gives, by rule name."""
         rules = {rule.name: getattr(self, rule.name) for rule in fields(MatchRules)}
         return {name: value for name, value in rules.items() if value is not None}
+
+
+class SignIn(Request_):
+    """Body of ``POST /api/session``."""
+
+    token: str = ""
+    """The server's access token."""
 
 
 Model = TypeVar("Model", bound=BaseModel)

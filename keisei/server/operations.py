@@ -14,7 +14,7 @@ from keisei.server.models import NoQuery, parse_body, parse_query
 Endpoint = Callable[..., Awaitable[Response]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Operation:
     """One method of one path. The OpenAPI document and the route are made from this declaration.
 

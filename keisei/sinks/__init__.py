@@ -1,1 +1,1 @@
-"""Sinks of other tools, which the run itself builds from its settings."""
+"""Sinks and callbacks that the settings name: Keisei's own and those of installed packages."""

@@ -29,7 +29,7 @@ class WandbSink:
     """Logs the metrics, evaluations and artifacts of a run in one W&B run.
 
     Another process owns the W&B run, so that W&B's code can neither block this process nor take
-    time from its threads. ``docs/decisions/0008-wandb-in-a-process.md`` gives the measurements.
+    time from its threads. ``docs/decisions/0009-wandb-in-a-process.md`` gives the measurements.
     """
 
     name = "wandb"
@@ -139,8 +139,3 @@ class WandbSink:
         client, self._client = self._client, None
         if client is not None:
             await client.end()
-
-
-def wandb_sinks(settings: Settings, folder: Path, report: Report) -> list[WandbSink]:
-    """Return the sink for W&B, or no sink if the settings disable W&B."""
-    return [] if settings.wandb.mode == "disabled" else [WandbSink(settings, folder, report)]

@@ -11,6 +11,7 @@ MAY_CHANGE = (
     "run.checkpoint_seconds",
     "run.checkpoints_kept",
     "server",
+    "plugins",
     "log",
     "evaluation",
     "wandb",

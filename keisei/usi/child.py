@@ -195,7 +195,7 @@ def _command(path: Path) -> list[str]:
     ``setpriv`` and ``nice`` add no processes: each replaces itself by the next program of the
     command. The niceness must be set before the program starts, because a later change does not
     affect threads that already run. If ``setpriv`` (util-linux) is missing and SIGKILL ends Keisei,
-    an engine that hangs goes on running. Other engines quit when their input ends.
+    a hanging engine continues to run. Other engines quit when their input ends.
     """
     guard = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
     return [*guard, "nice", "-n", str(NICENESS), str(path)]

@@ -48,3 +48,26 @@ async def test_a_lone_surrogate_is_sent_as_an_escape(
     run.fail(message)
     answer = await client.get("/api/status")
     assert answer.json()["message"] == message
+
+
+@pytest.mark.parametrize("path", ["/api/games", "/api/log", "/api/eval"])
+async def test_pages_lead_through_the_whole_list(
+    client: httpx.AsyncClient, run: FakeRun, path: str
+) -> None:
+    for n in range(3):
+        run.alert("test", "info", str(n))
+        await client.post("/api/eval", json={"opponent": "random", "games": 2})
+    whole = next(v for k, v in (await client.get(path)).json().items() if k != "next")
+    found, address = [], f"{path}?limit=2"
+    while address:
+        answer = await client.get(address)
+        found += next(v for k, v in answer.json().items() if k != "next")
+        address = answer.links.get("next", {}).get("url", "")
+        assert bool(address) == (answer.json()["next"] is not None)
+    assert len(found) >= 3
+    assert [item["id"] for item in found] == [item["id"] for item in whole]
+
+
+async def test_a_page_after_an_unknown_evaluation_is_empty(client: httpx.AsyncClient) -> None:
+    await client.post("/api/eval", json={"opponent": "random", "games": 2})
+    assert (await client.get("/api/eval?after=nope")).json() == {"evaluations": [], "next": None}
