@@ -15,7 +15,7 @@ from keisei.feed.supervise import Report
 from keisei.sinks.wandb_client import WandbClient, WandbError
 from keisei.sinks.wandb_rows import to_row
 
-START_SECONDS = 10.0
+START_SECONDS = 8.0
 """Maximum time to reach W&B, in seconds. After this time, the run is logged offline."""
 FINISH_SECONDS = 12.0
 """Maximum time to upload the last data when the run ends, in seconds.

@@ -18,7 +18,9 @@ from keisei.store.reader import RunReader
 if TYPE_CHECKING:
     from wandb import Run
 
-INIT_SECONDS = 7.0
+NICENESS = 5
+"""Niceness of this process, so that training has priority."""
+INIT_SECONDS = 6.0
 """Maximum time in which W&B's client must reach the server, in seconds."""
 UPLOAD_SECONDS = 9.0
 """Maximum time for the upload of the last data when the run ends, in seconds."""
@@ -144,6 +146,7 @@ class Owner:
 
 def main() -> None:
     """Obey the requests on standard input until it is closed. Each request gets one answer."""
+    os.nice(NICENESS)
     requests, answers = _take_pipes()
     owner = Owner()
     for line in requests:

@@ -314,7 +314,8 @@ async def test_training_beside_a_hanging_server_is_as_fast_as_without(
             speeds = {}
             for mode in ("online", "disabled") if pair % 2 else ("disabled", "online"):
                 keys = {"wandb.mode": mode, "run.steps": 0, "run.checkpoint_seconds": 1000}
-                async with Keisei(offline(tmp_path, **keys), _learner=Learners()) as keisei:
+                learners = Learners(seconds=0.05)  # five iterations a second
+                async with Keisei(offline(tmp_path, **keys), _learner=learners) as keisei:
                     await until_step(keisei, 100)
                     begin, began = keisei.status().step, time.monotonic()
                     await anyio.sleep(20)
