@@ -1,7 +1,9 @@
 """``keisei serve``: train, and serve the web page and the API."""
 
 import argparse
+import json
 import socket
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,11 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     group.add_argument("--host", metavar="HOST", help="address to listen on (server.host)")
     group.add_argument(
         "--port", metavar="PORT", help="port to listen on; 0 = any free port (server.port)"
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print the address, and then events without boards, as JSON lines on stdout",
     )
 
 
@@ -81,8 +88,15 @@ async def _serve(
     from keisei.cli.progress import ProgressTable
     from keisei.feed.sinks import LogSink
     from keisei.log import Logging
+    from keisei.server.hosts import urls
 
-    progress = ProgressTable(lambda: session.settings)
+    address = urls(sock, https=tls is not None)[0]
+    progress = ProgressTable(
+        lambda: session.settings,
+        address=address,
+        as_json=args.json,
+        quiet=chosen.log.format == "json",
+    )
     session = Keisei(
         chosen,
         run=args.run,
@@ -99,10 +113,11 @@ async def _serve(
         session.stop()
         progress.hurry()
 
-    with Logging(chosen.log.level, process.on_console) as logs:
+    on_stderr = process.beside_json if args.json else process.on_console
+    with Logging(chosen.log.level, on_stderr, form=chosen.log.format) as logs:
         try:
             async with process.stopped_by_signal(stop):
-                streams.announce("\n".join(welcome))
+                _announce(address, welcome, as_json=args.json)
                 async with session as keisei:
                     logs.add_file(keisei.run.path / process.LOG_FILE)
                     logs.forward(keisei.log)
@@ -113,6 +128,15 @@ async def _serve(
     if session.left_behind:
         process.leave_now(0)
     return 0
+
+
+def _announce(address: str, welcome: list[str], *, as_json: bool) -> None:
+    """Say how to reach the server, before all events. JSON lines leave the words to stderr."""
+    if as_json:
+        streams.announce(json.dumps({"address": address}))
+        print("\n".join(welcome), file=sys.stderr)
+    else:
+        streams.announce("\n".join(welcome))
 
 
 async def _until_stopped(keisei: "Keisei", sock: socket.socket, tls: "SSLContext | None") -> None:

@@ -115,12 +115,8 @@ _RulesBody = create_model(
     __base__=Request_,
     **{
         rule.name: (
-            Annotated[
-                rule.type,
-                Field(description=rule.metadata["description"], **_LIMITS.get(rule.name, {})),
-            ]
-            | None,
-            None,
+            Annotated[rule.type, Field(**_LIMITS.get(rule.name, {}))] | None,
+            Field(default=None, description=rule.metadata["description"]),
         )
         for rule in fields(MatchRules)
     },

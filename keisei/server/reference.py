@@ -1,5 +1,6 @@
 """``/openapi.json``, and ``/api/reference``: the same document as a page for people."""
 
+import json
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -185,7 +186,7 @@ def _bounds(schema: Schema) -> str:
         text.format(schema[key]) for key, text in words.items() if schema.get(key, MAX_ID) != MAX_ID
     ]
     if schema.get("default") is not None:
-        found.append(f"default {escape(str(schema['default']))}")
+        found.append(f"default {escape(json.dumps(schema['default']))}")
     return f" <small>({', '.join(found)})</small>" if found else ""
 
 

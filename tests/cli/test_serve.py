@@ -34,8 +34,9 @@ def test_sigint_ends_streams_with_bye_saves_and_is_exit_0_and_the_run_can_be_res
     config: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    with keisei("serve", "--config", config, "--port", 0, "--run", run) as process:
-        url = address(process) + "api/events?topics=status,metrics"
+    with keisei("serve", "--json", "--config", config, "--port", 0, "--run", run) as process:
+        assert process.stdout is not None
+        url = json.loads(process.stdout.readline())["address"] + "api/events?topics=status,metrics"
         with urllib.request.urlopen(url, timeout=100) as response:
             stream = streamed(response)
             next(event for event in stream if event[0] == "iteration")
@@ -44,6 +45,8 @@ def test_sigint_ends_streams_with_bye_saves_and_is_exit_0_and_the_run_can_be_res
         assert kinds[-1] == "bye"
         assert "stopped" in kinds
         assert process.wait(20) == 0
+        printed = [json.loads(line)["event"] for line in process.stdout]
+    assert {"iteration", "stopped"} <= {*printed}
     newest, refused = find_checkpoint(run)
     assert refused == []
     log = [json.loads(line) for line in (run / "keisei.log").read_text().splitlines()]

@@ -131,6 +131,7 @@ def test_requests_made_from_the_document_get_the_answers_in_it(url: str, handled
 
 
 @pytest.mark.nightly
+@pytest.mark.filterwarnings("ignore")  # schemathesis takes warnings of hypothesis for its errors
 @pytest.mark.timeout(1800)
 def test_5000_requests_get_answers_in_the_contract_and_most_reach_a_handler(
     url: str, handled: Handled
