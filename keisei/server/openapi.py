@@ -161,7 +161,7 @@ def _responses(item: Operation, schemas: dict[str, Schema], version: Version) ->
 
 def _content(item: Operation, schemas: dict[str, Schema], version: Version) -> dict[str, Any]:
     if item.answer is None:
-        return {item.media: {"schema": {"type": "string"}}}
+        return {media: {"schema": {"type": "string"}} for media in (item.media, *item.other_media)}
     if not isinstance(item.answer, dict):
         return {item.media: {"schema": schema_of(item.answer, schemas)}}
     events = [_stream_item(name, schema_of(kind, schemas)) for name, kind in item.answer.items()]

@@ -75,7 +75,8 @@ class RequestTimes:
     "GET",
     "/metrics",
     media="text/plain",
-    headers={"Accept": "``application/openmetrics-text`` asks for OpenMetrics."},
+    other_media=("application/openmetrics-text",),
+    headers={"Accept": "`application/openmetrics-text` asks for OpenMetrics."},
 )
 async def metrics(request: Request) -> Response:
     """Return the run's numbers for Prometheus, in its text format or in OpenMetrics."""
