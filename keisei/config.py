@@ -286,14 +286,45 @@ class Server(Section):
     trusted_proxies: Names = ()
     """Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed."""
     cors_origins: Names = ()
-    """Origins of other web sites whose pages may use the API, such as https://lab.example.org."""
+    """Origins (scheme, host and port) of other web sites whose pages may use the API."""
     max_streams_per_address: int = Field(default=16, ge=1)
     """Largest number of event streams for one address of another machine."""
 
 
-class LogSettings(Section):
-    """Which log lines are written."""
+class PluginSettings(Section):
+    """Sinks and callbacks that the run uses; packages can add more of them."""
 
+    sinks: Names = ()
+    """Sinks that receive the run's events: tensorboard, trackio or a sink that a package adds."""
+    callbacks: Names = ()
+    """Callbacks of packages; the run calls their hooks."""
+
+
+class WandbSettings(Section):
+    """How a run is logged at Weights & Biases (W&B)."""
+
+    mode: Literal["disabled", "offline", "online"] = "disabled"
+    """Where W&B logs the run: disabled (nowhere), offline (in the run's folder) or online."""
+    project: str = ""
+    """W&B project; empty = the environment variable WANDB_PROJECT, or else keisei."""
+    entity: str = ""
+    """W&B user or team; empty = the environment variable WANDB_ENTITY, or else W&B's default."""
+    name: str = ""
+    """Name of the W&B run; empty = the environment variable WANDB_NAME, or else the run's id."""
+    group: str = ""
+    """Group of the W&B run; empty = the environment variable WANDB_RUN_GROUP, or else no group."""
+    tags: Names = ()
+    """Tags of the W&B run; none = the environment variable WANDB_TAGS, or else no tags."""
+    artifacts: bool = False
+    """Whether W&B also gets checkpoints, games and ratings, as artifacts."""
+
+
+class LogSettings(Section):
+    """Which log lines are written, and how."""
+
+    format: Literal["console", "json"] = "console"
+    """Form of the lines on stderr: console (for people) or json (the lines of keisei.log)."""
+    # The last key, so that a `run.toml` that was cut off is recognised.
     level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest level of the log lines that are written: debug, info, warning or error."""
 
@@ -320,6 +351,8 @@ class Settings(BaseSettings):
     compute: Compute = Compute()
     evaluation: EvaluationSettings = EvaluationSettings()
     server: Server = Server()
+    plugins: PluginSettings = PluginSettings()
+    wandb: WandbSettings = WandbSettings()
     log: LogSettings = LogSettings()
 
     @classmethod

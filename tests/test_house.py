@@ -126,6 +126,8 @@ COVERED_ELSEWHERE = {
     "records/game.py": "the tests of every reader",
     "runtime/plan.py": "dataclasses only; runtime/test_prepare makes them",
     "server/documents.py": "types only; server/contract.py checks every answer against them",
+    "sinks/wandb_client.py": "sinks/test_wandb starts, kills and stops the process",
+    "sinks/wandb_process.py": "sinks/test_wandb reads what the process has written",
     "testing/__main__.py": "server/test_connections runs it as python -m keisei.testing",
 }
 """Modules without a test file of their name, and where they are tested or why they need none."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from keisei.cli import (
     completion,
     config,
+    doctor,
     evaluate,
     games,
     metrics,
@@ -38,6 +39,7 @@ _COMMANDS = {
     "moves": moves,
     "bench": bench,
     "config": config,
+    "doctor": doctor,
     "completion": completion,
 }
 

@@ -40,9 +40,12 @@ class ProgressTable:
         *,
         address: str = "",
         as_json: bool = False,
+        quiet: bool = False,
         on_broken_pipe: Callable[[], None] = lambda: None,
     ) -> None:
         """Store the callbacks, and choose panel, text lines or JSON lines.
+
+        ``quiet``: whether to print nothing on stderr, because the log's JSON lines go there.
 
         ``settings`` returns the run's settings. This function is called only when the run is open,
         because a resumed run has its own settings. ``address``: the page's URL, for the panel's
@@ -54,7 +57,7 @@ class ProgressTable:
         self._on_broken_pipe = on_broken_pipe
         self._limiter = CapacityLimiter(1)
         self._give_up = math.inf
-        self._view = _view(settings, address, as_json=as_json)
+        self._view = _view(settings, address, as_json=as_json, quiet=quiet)
         self.lost: OutputLost | None = None
         """The error that ended the printing of events; None if there was no such error."""
 
@@ -98,12 +101,24 @@ class _View(Protocol):
     def close(self) -> None: ...
 
 
-def _view(settings: "Callable[[], Settings]", address: str, *, as_json: bool) -> _View:
+def _view(settings: "Callable[[], Settings]", address: str, *, as_json: bool, quiet: bool) -> _View:
     if as_json:
         return _Json()
+    if quiet:
+        return _Nothing()
     if sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
         return Panel(settings, address)
     return _Lines(settings)
+
+
+class _Nothing:
+    """Prints nothing."""
+
+    def show(self, event: Event) -> None:
+        """Ignore the event."""
+
+    def close(self) -> None:
+        """Do nothing, because there is nothing to release."""
 
 
 class _Json:

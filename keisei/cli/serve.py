@@ -91,7 +91,12 @@ async def _serve(
     from keisei.server.hosts import urls
 
     address = urls(sock, https=tls is not None)[0]
-    progress = ProgressTable(lambda: session.settings, address=address, as_json=args.json)
+    progress = ProgressTable(
+        lambda: session.settings,
+        address=address,
+        as_json=args.json,
+        quiet=chosen.log.format == "json",
+    )
     session = Keisei(
         chosen,
         run=args.run,
@@ -109,7 +114,7 @@ async def _serve(
         progress.hurry()
 
     on_stderr = process.beside_json if args.json else process.on_console
-    with Logging(chosen.log.level, on_stderr) as logs:
+    with Logging(chosen.log.level, on_stderr, form=chosen.log.format) as logs:
         try:
             async with process.stopped_by_signal(stop):
                 _announce(address, welcome, as_json=args.json)

@@ -14,8 +14,9 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 from keisei.errors import InboxFull, KeyReused, NotRunning
+from keisei.feed.distribution import Distribution
 from keisei.resources import page_directory
-from keisei.server import evaluations, reference, routes, security, sign_in, stream
+from keisei.server import evaluations, prometheus, reference, routes, security, sign_in, stream
 from keisei.server.access import Access
 from keisei.server.answers import THREADS
 from keisei.server.operations import to_routes
@@ -28,6 +29,7 @@ OPERATIONS = (
     *stream.OPERATIONS,
     *evaluations.OPERATIONS,
     *sign_in.OPERATIONS,
+    *prometheus.OPERATIONS,
     *reference.OPERATIONS,
 )
 """All operations of the API."""
@@ -40,9 +42,14 @@ def create_app(source: Source) -> Starlette:
     stops the run: the caller opens and closes it.
     """
     access = Access(source.settings.server)
+    times: dict[tuple[str, str, str], Distribution] = {}
     app = Starlette(
         routes=to_routes(OPERATIONS),
-        middleware=[*security.middleware(source.settings.server, access), Middleware(WriteRate)],
+        middleware=[
+            Middleware(prometheus.RequestTimes, found=times),
+            *security.middleware(source.settings.server, access),
+            Middleware(WriteRate),
+        ],
         exception_handlers={
             HTTPException: on_http_exception,
             ClientDisconnect: _on_client_gone,
@@ -57,6 +64,7 @@ def create_app(source: Source) -> Starlette:
     app.router.default = Page()
     app.state.source = source
     app.state.access = access
+    app.state.request_times = times
     app.state.operations = OPERATIONS
     app.state.threads = anyio.CapacityLimiter(THREADS)
     server = source.settings.server
