@@ -22,7 +22,7 @@ from keisei.store import RunReader, find_checkpoint
 
 BREAK_SERVER = """
 import keisei.server.serve
-async def run_server(app, sock, stop):
+async def run_server(app, sock, stop, **tls):
     raise OSError("no more sockets")
 keisei.server.serve.run_server = run_server
 """
