@@ -33,6 +33,15 @@ class Ready(TypedDict):
     state: State
 
 
+class SessionState(TypedDict):
+    """What the server knows about a client."""
+
+    signed_in: bool
+    """Whether the client's cookie belongs to a session."""
+    read_only: bool
+    """Whether the server refuses all requests that would change something."""
+
+
 class Versions(TypedDict):
     """Versions of Python and of packages; null for a package that is not installed."""
 

@@ -150,6 +150,13 @@ class EvalRequest(_RulesBody):  # type: ignore[misc, valid-type]
         return {name: value for name, value in rules.items() if value is not None}
 
 
+class SignIn(Request_):
+    """Body of ``POST /api/session``."""
+
+    token: str = ""
+    """The server's access token."""
+
+
 Model = TypeVar("Model", bound=BaseModel)
 
 

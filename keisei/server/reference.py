@@ -100,7 +100,7 @@ def _operation(method: str, path: str, item: dict[str, Any]) -> Iterator[str]:
     if body := item.get("requestBody"):
         yield f"<p>Body: {_kind(body['content']['application/json']['schema'])}</p>"
     rows = [
-        (f"<code>{status}</code>", "", _answer(answer["content"]), answer["description"])
+        (f"<code>{status}</code>", "", _answer(answer.get("content", {})), answer["description"])
         for status, answer in item["responses"].items()
     ]
     yield _table(("status", "", "answer", "meaning"), rows)
@@ -109,6 +109,8 @@ def _operation(method: str, path: str, item: dict[str, Any]) -> Iterator[str]:
 
 def _answer(content: dict[str, Any]) -> str:
     """Return the type of an answer. The type of every error is ``Problem``."""
+    if not content:
+        return "empty"
     (media, body) = next(iter(content.items()))
     if media == MEDIA_TYPE:
         return _kind(body["schema"])

@@ -34,6 +34,7 @@ from keisei.server.documents import (
 from keisei.server.models import MAX_DIGITS, MetricsQuery, PageQuery
 from keisei.server.operations import operation
 from keisei.server.problems import Problem
+from keisei.server.public import visible_settings
 from keisei.server.source import Reader, Source
 
 COMMAND: dict[str, Any] = {
@@ -64,8 +65,8 @@ async def versions(request: Request) -> Response:
 
 @operation("GET", "/api/config", answer=Settings)
 async def config(request: Request) -> Response:
-    """Return the settings in use."""
-    return Json(_source(request).settings.model_dump(mode="json"))
+    """Return the settings in use; on a public board, only those that describe the training."""
+    return Json(visible_settings(_source(request).settings))
 
 
 @operation("GET", "/api/metrics", query=MetricsQuery, answer=MetricHistory)
