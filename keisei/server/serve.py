@@ -6,6 +6,7 @@ import errno
 import socket
 import ssl
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import anyio
 import uvicorn
@@ -153,14 +154,26 @@ class _Server(uvicorn.Server):
         self.server_state: Connections = Connections()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start the server, then set the kernel's backlog to ``BACKLOG``.
+        """Start the server on ``sockets``.
 
-        The backlog is set separately, because asyncio uses one number as the backlog and as the
-        number of connections that it accepts at once.
+        Uvicorn's own method does not limit the time of a TLS handshake. It also uses one number as
+        the kernel's backlog and as the number of connections that asyncio accepts at once.
         """
-        await super().startup(sockets)
+        protocol = partial(
+            Connection, config=self.config, server_state=self.server_state, app_state={}
+        )
+        self.servers = []
         for sock in sockets or ():
+            server = await asyncio.get_running_loop().create_server(
+                protocol,
+                sock=sock,
+                backlog=ACCEPTED_AT_ONCE,
+                ssl=self.config.ssl,
+                ssl_handshake_timeout=SECONDS if self.config.ssl else None,
+            )
+            self.servers.append(server)
             sock.listen(BACKLOG)
+        self.started = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop the server. If requests are open after ``GRACE_SECONDS``, close all connections.
