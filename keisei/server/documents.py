@@ -242,6 +242,17 @@ class EvaluationGame(TypedDict):
     """Time at which the game ended, in seconds since the epoch."""
 
 
+class EvaluationGameWithMoves(EvaluationGame):
+    """A finished game of an evaluation."""
+
+    moves: str
+    """All moves in USI, separated by spaces."""
+    values: list[float | None]
+    """For each move, the value in [-1, 1] that the mover expected before it; null if unknown.
+
+    The list is empty if all values are unknown."""
+
+
 class EvaluationGamePage(Page):
     """A page of an evaluation's games, newest game first."""
 

@@ -22,16 +22,14 @@ from keisei.server.documents import (
     Accepted,
     Alive,
     Checkpoints,
-    GamePage,
     LogPage,
     MetricCatalog,
     MetricHistory,
     Ratings,
     Ready,
-    SelfPlayGame,
     Versions,
 )
-from keisei.server.models import MAX_DIGITS, MetricsQuery, PageQuery
+from keisei.server.models import MetricsQuery, PageQuery
 from keisei.server.operations import operation
 from keisei.server.problems import Problem
 from keisei.server.source import Reader, Source
@@ -103,12 +101,6 @@ async def catalog(request: Request) -> Response:
     return Json({"metrics": [asdict(metric) for metric in METRICS]})
 
 
-@operation("GET", "/api/games", query=PageQuery, answer=GamePage, sends=LINK)
-async def games(request: Request, query: PageQuery) -> Response:
-    """Return at most ``limit=`` recorded games, newest first; ``after=`` selects the next page."""
-    return await read_page(request, query, "games", _source(request).reader.games)
-
-
 @operation("GET", "/api/log", query=PageQuery, answer=LogPage, sends=LINK)
 async def log(request: Request, query: PageQuery) -> Response:
     """Return at most ``limit=`` statuses and alerts, newest first; ``after=`` gives the next page.
@@ -116,24 +108,6 @@ async def log(request: Request, query: PageQuery) -> Response:
     The first page begins with events that the database does not have (yet). These have no ``id``.
     """
     return await read_page(request, query, "events", _source(request).history)
-
-
-@operation(
-    "GET",
-    "/api/games/{id}",
-    answer=SelfPlayGame,
-    id="Number of the game.",
-    problems={404: "There is no such game."},
-)
-async def game(request: Request) -> Response:
-    """Return one recorded game."""
-    id: str = request.path_params["id"]
-    found = None
-    if id.isdecimal() and len(id) <= MAX_DIGITS:
-        found = await in_thread(request, _source(request).reader.game, int(id))
-    if found is None:
-        raise Problem(404, f"There is no recorded game {id!r}.")
-    return Json(found)
 
 
 @operation("GET", "/api/checkpoints", answer=Checkpoints)
@@ -247,9 +221,7 @@ OPERATIONS = [
     config,
     metrics,
     catalog,
-    games,
     log,
-    game,
     checkpoints,
     ratings,
     pause,

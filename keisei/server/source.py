@@ -61,6 +61,9 @@ class Reader(Protocol):
         ``evaluation``: id of an evaluation; None means the games of all evaluations.
         """
 
+    def match_game(self, evaluation: str, number: int) -> dict[str, Any] | None:
+        """Return one evaluation game with its moves and values, or None if there is none."""
+
 
 class Source(Protocol):
     """The properties and methods of a run that the server uses.

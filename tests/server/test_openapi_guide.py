@@ -28,7 +28,11 @@ def requests() -> list[tuple[str, str, set[str]]]:
     rows = re.findall(r"(?m)^\| (`(?:GET|POST|DELETE) .*?) \|", GUIDE)
     found = [item for row in rows for item in re.findall(r"`([A-Z]+) ([^`]+)`", row)]
     return [
-        (method, urlsplit(path).path.replace("/ID", "/{id}"), set(parse_qs(urlsplit(path).query)))
+        (
+            method,
+            urlsplit(path).path.replace("/ID", "/{id}").replace("/NUMBER", "/{number}"),
+            set(parse_qs(urlsplit(path).query)),
+        )
         for method, path in found
     ]
 
