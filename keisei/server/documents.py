@@ -153,6 +153,23 @@ class Checkpoints(TypedDict):
     checkpoints: list[Checkpoint]
 
 
+class MoveAnswer(TypedDict):
+    """The current network's answer to a position."""
+
+    move: str | None
+    """The move in USI; null if no move is legal, or if the side to move declares a win."""
+    declares_win: bool
+    """Whether the side to move declares a win by the entering-king rule of the training games."""
+    value: float | None
+    """P(win) - P(loss) of the side to move, from -1 to 1; null if there is no move."""
+    top_moves: list[tuple[str, float]]
+    """The most probable moves as [USI, probability], the most probable move first."""
+    sfen: str
+    """The position after the request's moves."""
+    step: int
+    """Step of the run at the time of the answer."""
+
+
 class Rating(TypedDict):
     """Rating of a player, computed from the games of all evaluations."""
 

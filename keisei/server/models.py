@@ -26,6 +26,9 @@ MAX_KEYS = 100
 PlayerText = Annotated[str, Field(min_length=1, max_length=1000)]
 Number = Annotated[int, Field(ge=0, le=MAX_ID)]
 
+MAX_MOVES = 1000
+"""Maximum number of moves before the position in ``POST /api/move``."""
+
 MAX_WAIT = 60.0
 """Maximum value of ``?wait=``, in seconds."""
 
@@ -152,6 +155,19 @@ class EvalRequest(_RulesBody):  # type: ignore[misc, valid-type]
         """Return the values of the rules that the request gives, by rule name."""
         rules = {rule.name: getattr(self, rule.name) for rule in fields(MatchRules)}
         return {name: value for name, value in rules.items() if value is not None}
+
+
+class MoveRequest(Request_):
+    """Body of ``POST /api/move``: a position, and how to choose the move."""
+
+    model_config = ConfigDict(strict=True)
+
+    sfen: Annotated[str, Field(max_length=300)] = "startpos"
+    """The position: an SFEN, or ``startpos``."""
+    moves: Annotated[list[Annotated[str, Field(max_length=10)]], Field(max_length=MAX_MOVES)] = []
+    """Moves in USI that are made in this position before the network is asked."""
+    greedy: bool = True
+    """``true``: the most probable move; ``false``: a move at random by the network's policy."""
 
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -11,9 +11,11 @@ from typing import Any, Protocol
 from keisei.config import Settings
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.feed.hub import Hub
+from keisei.play.mailbox import ChosenMove
 from keisei.runtime.commands import CommandName
 from keisei.runtime.evaluation_records import EvaluationHandle, EvaluationRecords
 from keisei.runtime.status import StatusReport
+from keisei.shogi import Position
 
 
 class Reader(Protocol):
@@ -100,6 +102,12 @@ class Source(Protocol):
 
     def stop(self) -> None:
         """Ask the run to end, as SIGTERM does."""
+
+    async def choose_move(self, position: Position, *, greedy: bool = True) -> ChosenMove:
+        """Return the current network's answer to a position.
+
+        If ``greedy`` is False, the move is chosen at random by the network's policy.
+        """
 
     async def evaluate(self, spec: EvaluationSpec, key: str | None = None) -> EvaluationHandle:
         """Start an evaluation; training continues.

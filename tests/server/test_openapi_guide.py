@@ -61,6 +61,15 @@ def test_the_guide_names_all_fields_of_an_evaluation() -> None:
     assert named == schemas["EvaluationFields"]["properties"].keys()
 
 
+def test_the_guide_names_all_fields_of_a_move() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    asked = GUIDE.partition("## Moves")[2]
+    assert fields(f"{asked.partition('unknown fields.')[0]}unknown fields.") == set(
+        schemas["MoveRequest"]["properties"]
+    )
+    assert fields("The answer contains:") == set(schemas["MoveAnswer"]["properties"])
+
+
 def test_the_guide_names_all_statuses_of_problems() -> None:
     named = set(re.findall(r"(?m)^\| (\d{3}) \|", GUIDE))
     documented = {
