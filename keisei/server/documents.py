@@ -153,6 +153,13 @@ class Checkpoints(TypedDict):
     checkpoints: list[Checkpoint]
 
 
+class ProbableMove(TypedDict):
+    """A move, and its probability in the network's policy."""
+
+    move: str
+    probability: float | None
+
+
 class MoveAnswer(TypedDict):
     """The current network's answer to a position."""
 
@@ -162,8 +169,8 @@ class MoveAnswer(TypedDict):
     """Whether the side to move declares a win by the entering-king rule of the training games."""
     value: float | None
     """P(win) - P(loss) of the side to move, from -1 to 1; null if there is no move."""
-    top_moves: list[tuple[str, float]]
-    """The most probable moves as [USI, probability], the most probable move first."""
+    top_moves: list[ProbableMove]
+    """The most probable moves, the most probable move first."""
     sfen: str
     """The position after the request's moves."""
     step: int

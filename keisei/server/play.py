@@ -47,8 +47,9 @@ async def move(request: Request, wanted: MoveRequest) -> Response:
         phase = source.status().phase
         text = f"There was no move within {WAIT:g} s. The device is in the phase {phase!r}."
         raise Problem(504, text) from None
-    step = source.status().step
-    return Json({**asdict(chosen), "sfen": position.sfen(), "step": step})
+    top = [{"move": usi, "probability": share} for usi, share in chosen.top_moves]
+    found = {**asdict(chosen), "top_moves": top}
+    return Json({**found, "sfen": position.sfen(), "step": source.status().step})
 
 
 def _set_up(wanted: MoveRequest) -> Position:

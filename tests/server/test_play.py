@@ -29,7 +29,7 @@ async def test_a_move_is_legal_after_the_moves_of_the_request(client: httpx.Asyn
     assert found["move"] in position.legal_moves()
     assert found["sfen"] == position.sfen()
     assert -1 <= found["value"] <= 1
-    assert found["top_moves"][0][0] == found["move"]
+    assert found["top_moves"][0]["move"] == found["move"]
     assert found["step"] >= 20 * 4096
 
 
