@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from keisei.errors import InboxFull, KeyReused, NotRunning
 from keisei.resources import page_directory
-from keisei.server import evaluations, games, play, reference, routes, security, stream
+from keisei.server import evaluations, games, play, reference, routes, runs, security, stream
 from keisei.server.answers import THREADS
 from keisei.server.operations import to_routes
 from keisei.server.problems import on_http_exception, problem_response
@@ -26,6 +26,7 @@ OPERATIONS = (
     *stream.OPERATIONS,
     *evaluations.OPERATIONS,
     *play.OPERATIONS,
+    *runs.OPERATIONS,
     *reference.OPERATIONS,
 )
 """All operations of the API."""

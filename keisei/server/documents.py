@@ -177,6 +177,35 @@ class MoveAnswer(TypedDict):
     """Step of the run at the time of the answer."""
 
 
+class ListedRun(TypedDict):
+    """A run in the folder ``run.root``."""
+
+    id: str
+    state: Literal["running", "ended", "interrupted", "unknown"]
+    """``interrupted``: the run's process died. ``unknown``: the run's process belongs to another
+    machine, or a file can't be read."""
+    this: bool
+    """Whether this server serves the run."""
+    step: int | None
+    """Step of the newest iteration; null before the first iteration."""
+    started: float | None
+    """Time of the run's first event, in seconds since the epoch."""
+    updated: float | None
+    """Time of the newest iteration, in seconds since the epoch."""
+    score: float | None
+    """Score of the newest evaluation that is done; null if there is none."""
+    opponent: str | None
+    """Opponent in this evaluation."""
+    problem: str | None
+    """Why a file of the run can't be read; null for a sound run."""
+
+
+class RunPage(Page):
+    """A page of runs, newest run first."""
+
+    runs: list[ListedRun]
+
+
 class Rating(TypedDict):
     """Rating of a player, computed from the games of all evaluations."""
 

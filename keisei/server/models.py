@@ -26,6 +26,9 @@ MAX_KEYS = 100
 PlayerText = Annotated[str, Field(min_length=1, max_length=1000)]
 Number = Annotated[int, Field(ge=0, le=MAX_ID)]
 
+MAX_NAME = 255
+"""Maximum number of characters of a run's id."""
+
 MAX_MOVES = 1000
 """Maximum number of moves before the position in ``POST /api/move``."""
 
@@ -76,6 +79,8 @@ class MetricsQuery(Request_):
     """Maximum number of points of a metric. A longer series is thinned, but keeps its spikes."""
     after: Number | None = None
     """The ``cursor`` of an earlier answer: only later iterations are returned."""
+    run: Annotated[str, Field(max_length=MAX_NAME)] | None = None
+    """Id of another run in the folder ``run.root``; the run of this server if missing."""
 
 
 class VersionQuery(Request_):
@@ -101,6 +106,15 @@ class EvaluationsQuery(Request_):
     """Maximum number of evaluations on the page."""
     after: Annotated[str, Field(max_length=100)] | None = None
     """Id of the last evaluation of the page before."""
+
+
+class RunsQuery(Request_):
+    """Query of ``GET /api/runs``."""
+
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    """Maximum number of runs on the page."""
+    after: Annotated[str, Field(max_length=MAX_NAME)] | None = None
+    """Id of the last run of the page before."""
 
 
 class WaitQuery(Request_):

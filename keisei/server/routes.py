@@ -32,6 +32,7 @@ from keisei.server.documents import (
 from keisei.server.models import MetricsQuery, PageQuery
 from keisei.server.operations import operation
 from keisei.server.problems import Problem
+from keisei.server.runs import reader_of
 from keisei.server.source import Reader, Source
 
 COMMAND: dict[str, Any] = {
@@ -66,18 +67,26 @@ async def config(request: Request) -> Response:
     return Json(_source(request).settings.model_dump(mode="json"))
 
 
-@operation("GET", "/api/metrics", query=MetricsQuery, answer=MetricHistory)
+@operation(
+    "GET",
+    "/api/metrics",
+    query=MetricsQuery,
+    answer=MetricHistory,
+    problems={404: "There is no such run."},
+)
 async def metrics(request: Request, query: MetricsQuery) -> Response:
     """Return the history of the metrics ``keys=a,b`` between the steps ``from=`` and ``to=``.
 
     ``max_points=`` limits the number of points per metric. If ``after=`` has the ``cursor`` of an
-    earlier answer, only later iterations are returned.
+    earlier answer, only later iterations are returned. ``run=`` names another run in the folder
+    ``run.root``.
     """
-    return await in_thread(request, _read_metrics, _source(request).reader, query)
+    reader = await reader_of(request, query.run)
+    return await in_thread(request, _read_metrics, reader, query)
 
 
 def _read_metrics(reader: Reader, query: MetricsQuery) -> Response:
-    found = reader.metrics(**query.model_dump())
+    found = reader.metrics(**query.model_dump(exclude={"run"}))
     unknown = [
         key
         for key in query.keys or ()

@@ -39,10 +39,11 @@ PATHS = [
     "/api/metrics/catalog", "/api/games", "/api/games/{}", "/api/checkpoints", "/api/control/pause",
     "/api/control/resume", "/api/control/checkpoint", "/api/eval", "/api/eval/{}",
     "/api/eval/{}/events", "/api/eval/{}/games", "/api/games/{}.kif",
-    "/api/eval/{}/games/{}.usi", "/api/move", "/api/ratings", "/healthz", "/readyz",
+    "/api/eval/{}/games/{}.usi", "/api/move", "/api/runs", "/api/runs/{}",
+    "/api/ratings", "/healthz", "/readyz",
     "/", "/{}", "/board.js", "/api/{}", "//{}",
 ]  # fmt: skip
-QUERIES = ["keys", "from", "to", "max_points", "after", "limit", "wait", "topics"]
+QUERIES = ["keys", "from", "to", "max_points", "after", "limit", "wait", "topics", "run"]
 HEADERS = [
     "range", "if-range", "if-modified-since", "if-none-match", "last-event-id", "idempotency-key",
     "origin", "sec-fetch-site", "content-length", "content-type", "host", "accept-encoding",
