@@ -18,6 +18,8 @@ export async function remove(path) {
 }
 
 async function read(response) {
+  if (response.status === 401) location.reload(); // the session has ended: show the page to sign in
+  if (response.status === 204) return null;
   const document = await response.json();
   if (!response.ok) throw new Error(document.detail ?? `The service answered ${response.status}.`);
   return document;

@@ -86,7 +86,7 @@ export class Evaluations {
   }
 
   #cancel({ id, opponent }) {
-    const button = element("button", "text", "cancel");
+    const button = element("button", "text writes", "cancel");
     button.type = "button";
     button.setAttribute("aria-label", `Cancel the games against ${opponent}`);
     button.addEventListener("click", async () => {

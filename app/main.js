@@ -6,6 +6,7 @@ import { Charts } from "./chart.js";
 import { Evaluations } from "./evaluations.js";
 import { clock, count, decimal, duration, percent, short, signed } from "./format.js";
 import { Series } from "./series.js";
+import { loadSession } from "./session.js";
 import { move, name as pieceName, parse } from "./sfen.js";
 import { Stream } from "./stream.js";
 import { Trace } from "./trace.js";
@@ -152,7 +153,7 @@ let loads = Promise.resolve();
 function loadAll() {
   loads = loads.then(async () => {
     setStatus(await get("api/status"));
-    await Promise.all([loadHistory(), loadMeanings(), loadAlerts(), evaluations.load()]);
+    await Promise.all([loadSession(), loadHistory(), loadMeanings(), loadAlerts(), evaluations.load()]);
   }).catch((error) => {
     if (connected) notice.bad(`The history could not be read. ${error.message}`);
   });
@@ -259,6 +260,7 @@ const stream = new Stream({
     connected = false;
     if (!ENDED.includes(status?.state)) notice.say("The connection was lost. Reconnecting.");
     drawStatus();
+    loadSession().catch(() => {}); // shows the page to sign in if the session has ended
   },
   event: onEvent,
 });

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
         Reset,
         Status,
     )
+    from keisei.feed.callbacks import Callback
+    from keisei.feed.sinks import BlockingSink, RunInfo, Sink
     from keisei.nets.network import Network
     from keisei.play.arena import local_arena
     from keisei.play.players import load
@@ -34,7 +36,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Alert",
+    "BlockingSink",
     "Board",
+    "Callback",
     "Engine",
     "EngineSpec",
     "Evaluation",
@@ -50,8 +54,10 @@ __all__ = [
     "NotRunning",
     "Pairing",
     "Reset",
+    "RunInfo",
     "Settings",
     "SettingsError",
+    "Sink",
     "Status",
     "Strategy",
     "Tournament",
@@ -80,6 +86,8 @@ _HOMES = {
         "Reset",
         "Status",
     ),
+    "keisei.feed.callbacks": ("Callback",),
+    "keisei.feed.sinks": ("BlockingSink", "RunInfo", "Sink"),
     "keisei.errors": ("InboxFull", "NotRunning", "TrainingFailed"),
     "keisei.nets.network": ("Network",),
     "keisei.play.arena": ("local_arena",),

@@ -28,6 +28,7 @@ from pydantic_settings import (
 
 from keisei.settings_sources import (
     ENV_PREFIX,
+    Layer,
     SettingsError,
     explain,
     merge,
@@ -267,18 +268,63 @@ class Server(Section):
     """Where the web service listens, and which requests it accepts."""
 
     host: str = "127.0.0.1"
-    """Address that the server listens on; only loopback is allowed."""
+    """Address to listen on; beyond loopback, set server.token_file or server.read_only."""
     port: int = Field(default=8700, ge=0, le=65_535)
     """Port that the server listens on; 0 = any free port."""
     allowed_hosts: Names = ("localhost", "127.0.0.1", "[::1]")
     """Values of the Host header that the server accepts."""
     max_streams: int = Field(default=256, ge=1)
     """Largest number of event streams that are served at once."""
+    token_file: str = ""
+    """File with the access token, which is made if it is missing; empty = no token is needed."""
+    read_only: bool = False
+    """Whether to refuse all requests that would change something, as for a public board."""
+    tls_certificate: str = ""
+    """PEM file with the certificate for HTTPS, and its chain; empty = plain HTTP."""
+    tls_key: str = ""
+    """PEM file with the certificate's private key; empty = the certificate's file has the key."""
+    trusted_proxies: Names = ()
+    """Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed."""
+    cors_origins: Names = ()
+    """Origins (scheme, host and port) of other web sites whose pages may use the API."""
+    max_streams_per_address: int = Field(default=16, ge=1)
+    """Largest number of event streams for one address of another machine."""
+
+
+class PluginSettings(Section):
+    """Sinks and callbacks that the run uses; packages can add more of them."""
+
+    sinks: Names = ()
+    """Sinks that receive the run's events: tensorboard, trackio or a sink that a package adds."""
+    callbacks: Names = ()
+    """Callbacks of packages; the run calls their hooks."""
+
+
+class WandbSettings(Section):
+    """How a run is logged at Weights & Biases (W&B)."""
+
+    mode: Literal["disabled", "offline", "online"] = "disabled"
+    """Where W&B logs the run: disabled (nowhere), offline (in the run's folder) or online."""
+    project: str = ""
+    """W&B project; empty = the environment variable WANDB_PROJECT, or else keisei."""
+    entity: str = ""
+    """W&B user or team; empty = the environment variable WANDB_ENTITY, or else W&B's default."""
+    name: str = ""
+    """Name of the W&B run; empty = the environment variable WANDB_NAME, or else the run's id."""
+    group: str = ""
+    """Group of the W&B run; empty = the environment variable WANDB_RUN_GROUP, or else no group."""
+    tags: Names = ()
+    """Tags of the W&B run; none = the environment variable WANDB_TAGS, or else no tags."""
+    artifacts: bool = False
+    """Whether W&B also gets checkpoints, games and ratings, as artifacts."""
 
 
 class LogSettings(Section):
-    """Which log lines are written."""
+    """Which log lines are written, and how."""
 
+    format: Literal["console", "json"] = "console"
+    """Form of the lines on stderr: console (for people) or json (the lines of keisei.log)."""
+    # The last key, so that a `run.toml` that was cut off is recognised.
     level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest level of the log lines that are written: debug, info, warning or error."""
 
@@ -305,6 +351,8 @@ class Settings(BaseSettings):
     compute: Compute = Compute()
     evaluation: EvaluationSettings = EvaluationSettings()
     server: Server = Server()
+    plugins: PluginSettings = PluginSettings()
+    wandb: WandbSettings = WandbSettings()
     log: LogSettings = LogSettings()
 
     @classmethod
@@ -332,7 +380,14 @@ class Settings(BaseSettings):
         into values. Raises SettingsError, whose message names the source, key, bound and value.
         """
         paths = [path] if isinstance(path, str | Path) else path or []
-        layers = read_layers(cls, paths, overrides or {})
+        return cls.from_layers(read_layers(cls, paths, overrides or {}))
+
+    @classmethod
+    def from_layers(cls, layers: Sequence[Layer]) -> Self:
+        """Merge the sources into settings; later ones override earlier ones. Raises SettingsError.
+
+        ``keisei.settings_sources.read_layers`` reads the sources.
+        """
         try:
             return cls(**merge(layers))
         except ValidationError as error:

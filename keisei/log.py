@@ -64,9 +64,17 @@ class Logging:
     """
 
     def __init__(
-        self, level: str = "info", on_console: Callable[[logging.LogRecord], bool] | None = None
+        self,
+        level: str = "info",
+        on_console: Callable[[logging.LogRecord], bool] | None = None,
+        *,
+        form: Literal["console", "json"] = "console",
     ) -> None:
-        """``level``: debug, info, warning or error. ``on_console`` selects records for stderr."""
+        """``level``: debug, info, warning or error. ``on_console`` selects records for stderr.
+
+        With ``form="json"``, stderr gets all records, as the same JSON lines as the log file.
+        """
+        self._json = form == "json"
         self._level = level.upper()
         self._on_console = on_console
         self._handlers: list[logging.Handler] = []
@@ -86,9 +94,13 @@ class Logging:
         logging.captureWarnings(capture=True)
         logging.getLogger().setLevel(self._level)
         console = _Console(sys.stderr)
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
-        console.setFormatter(_formatter(_one_line, renderer))
-        self._write(console, self._on_console)
+        if self._json:
+            console.setFormatter(_json_lines())
+            self._write(console)
+        else:
+            renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
+            console.setFormatter(_formatter(_one_line, renderer))
+            self._write(console, self._on_console)
         return self
 
     def add_file(self, path: Path) -> None:
@@ -100,8 +112,7 @@ class Logging:
         if path.exists() and not path.is_file():
             raise OSError(errno.EINVAL, "not a regular file; remove it", str(path))
         file = _File(path, maxBytes=FILE_BYTES, backupCount=FILES - 1, encoding="utf-8")
-        renderer = structlog.processors.JSONRenderer(default=str)
-        file.setFormatter(_formatter(structlog.processors.ExceptionRenderer(_traceback), renderer))
+        file.setFormatter(_json_lines())
         self._write(file)
 
     def forward(self, on_warning: OnWarning) -> None:
@@ -307,3 +318,8 @@ def _formatter(*renderers: Any) -> logging.Formatter:
         foreign_pre_chain=_SHARED,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
     )
+
+
+def _json_lines() -> logging.Formatter:
+    renderer = structlog.processors.JSONRenderer(default=str)
+    return _formatter(structlog.processors.ExceptionRenderer(_traceback), renderer)

@@ -95,6 +95,7 @@ METRICS = (
     Metric(
         "games/ended", "Number of self-play games that ended in the last 20 iterations.", "count"
     ),
+    Metric("games/new", "Number of self-play games that ended in this iteration.", "count"),
     Metric("games/length", "Mean length of the ended games.", "plies"),
     Metric("games/decisive", "Share of the ended games that have a winner.", "share", "higher"),
     Metric(
@@ -225,6 +226,13 @@ METRICS = (
         "lower",
     ),
     Metric("system/clients", "Number of open event streams.", "count"),
+    Metric(
+        "system/callback_failures",
+        "Number of calls of callbacks' hooks that raised an exception, since the start.",
+        "count",
+        "lower",
+        "with `plugins.callbacks`",
+    ),
     Metric(
         "system/dropped",
         "Number of events that were dropped since the start because a queue was full.",

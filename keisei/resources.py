@@ -16,6 +16,11 @@ def page_directory() -> Path:
     return _folder("app", "index.html")
 
 
+def shipped_configs() -> list[str]:
+    """Return the names of the shipped configurations. Raises ResourceError."""
+    return sorted(path.stem for path in _folder("configs", "quickstart.toml").glob("*.toml"))
+
+
 def config_file(name: str) -> Path:
     """Return the file of a shipped configuration. Raises ResourceError.
 
@@ -24,7 +29,7 @@ def config_file(name: str) -> Path:
     folder = _folder("configs", "quickstart.toml")
     file = folder / f"{name.removesuffix('.toml')}.toml"
     if file.parent != folder or not file.is_file():
-        shipped = sorted(path.stem for path in folder.glob("*.toml"))
+        shipped = shipped_configs()
         hint = did_you_mean(file.stem, shipped)
         raise ResourceError(
             f"no shipped configuration ({', '.join(shipped)}) is named {name!r}{hint}"

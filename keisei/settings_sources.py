@@ -7,6 +7,9 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import reduce
+from itertools import islice
+from operator import getitem
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +21,13 @@ from keisei.hint import did_you_mean
 ENV_PREFIX = "KEISEI_"
 RENAMED = {"ppo.declaration": "ppo.declaration_reward"}
 """Maps old names of settings to new names. Both names of a setting are in the same section."""
+
+_MESSAGES = {
+    "model_type": "is a section: set one of its keys",
+    "float_parsing": "must be a number",
+    "bool_parsing": "must be true or false",
+}
+"""Our message for each type of pydantic's error whose own message is too long or unclear."""
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +45,14 @@ class Layer(NamedTuple):
     source: str
     """Name of the source in messages: a file's path, ``environment`` or ``command line``."""
     tree: Tree
+
+    def origin(self, path: Sequence[str]) -> str:
+        """Return the source of a setting, with the variable's name for the environment."""
+        if self.source != "environment":
+            return self.source
+        words = [ENV_PREFIX + "__".join(path), f"{ENV_PREFIX}{path[0]}"]
+        names = (name for word in words for name in os.environ if name.upper() == word.upper())
+        return " ".join(["environment", *islice(names, 1)])
 
 
 def read_layers(
@@ -96,6 +114,22 @@ def merge(layers: Sequence[Layer]) -> Tree:
     return merged
 
 
+def origin(layers: Sequence[Layer], path: Sequence[str]) -> str:
+    """Return where a setting's value comes from, for example ``environment KEISEI_PPO__GAMMA``.
+
+    ``path`` has the setting's section and key. Only a table may come from several sources, because
+    a later layer adds keys to the table of an earlier layer.
+    """
+    found: list[str] = []
+    value: Any = None
+    for layer in layers:
+        if _has(layer.tree, path):
+            given = reduce(getitem, path, layer.tree)
+            adds = isinstance(given, dict) and isinstance(value, dict)
+            found, value = [*found, layer.origin(path)] if adds else [layer.origin(path)], given
+    return ", ".join(found) or "default"
+
+
 def explain(
     error: ValidationError, layers: Sequence[Layer], settings: type[BaseModel]
 ) -> SettingsError:
@@ -103,18 +137,28 @@ def explain(
     lines = []
     for problem in error.errors():
         path = [str(part) for part in problem["loc"]]
-        holders = (layer.source for layer in reversed(layers) if _has(layer.tree, path))
+        holders = (layer.origin(path) for layer in reversed(layers) if _has(layer.tree, path))
         message = problem["msg"].replace("Input should be", "must be", 1)
         message = message.removeprefix("Value error, ")
-        if problem["type"] == "model_type":
-            message = "is a section: set one of its keys"
-        elif problem["type"] == "extra_forbidden":
-            section = settings.model_fields.get(path[0])
-            names = getattr(section.annotation, "model_fields", {}) if section else {}
-            message = "no such setting" + did_you_mean(path[-1], names or settings.model_fields)
+        message = _MESSAGES.get(problem["type"], message)
+        if problem["type"] == "extra_forbidden":
+            message = "no such setting" + _near_setting(path, settings)
         source = next(holders, "settings")
         lines.append(f"{source}: {'.'.join(path)}: {message} (got {problem['input']!r})")
     return SettingsError("\n".join(lines))
+
+
+def _near_setting(path: list[str], settings: type[BaseModel]) -> str:
+    """Return a hint at a similar setting, or at a setting with this key in another section."""
+    keys_of = {
+        name: getattr(field.annotation, "model_fields", {})
+        for name, field in settings.model_fields.items()
+    }
+    elsewhere = [f"{section}.{path[-1]}" for section, keys in keys_of.items() if path[-1] in keys]
+    similar = did_you_mean(path[-1], keys_of.get(path[0]) or keys_of)
+    if elsewhere and (len(path) == 1 or not similar):
+        return f", did you mean {' or '.join(elsewhere)}?"
+    return similar
 
 
 def parse_whole_number(text: str) -> int:
@@ -158,9 +202,14 @@ def _read_toml(path: Path) -> Tree:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise SettingsError(f"{path}: no such file or folder") from None
+    except IsADirectoryError:
+        raise SettingsError(f"{path}: must be a TOML file, not a folder") from None
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except UnicodeDecodeError as error:
+        text = f"must be a TOML file in UTF-8; byte {error.start + 1} is not UTF-8"
+        raise SettingsError(f"{path}: {text}") from None
+    except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: {error}") from None
 
 
@@ -202,8 +251,8 @@ def _merge_trees(low: Tree, high: Tree) -> Tree:
     return merged
 
 
-def _has(tree: Any, path: list[str]) -> bool:
-    """Return whether ``tree`` has a value at ``path``, a list of keys (outermost key first)."""
+def _has(tree: Any, path: Sequence[str]) -> bool:
+    """Return whether ``tree`` has a value at ``path``, the keys from the outermost key on."""
     for part in path:
         if not isinstance(tree, dict) or part not in tree:
             return False

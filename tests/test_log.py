@@ -42,6 +42,27 @@ def test_human_lines_on_stderr_and_json_lines_in_the_file(
     assert "unseen" not in shown
 
 
+def test_with_json_stderr_gets_the_lines_of_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "keisei.log"
+    with Logging("info", on_console=lambda record: False, form="json") as logs:
+        logs.add_file(file)
+        structlog.get_logger("keisei").info("iteration", step=5, kl=0.25)
+        logging.getLogger("uvicorn.error").warning("%d sockets\n", 3)
+        try:
+            raise ValueError("why")  # noqa: TRY301
+        except ValueError:
+            logging.getLogger("asyncio").exception("no reason")
+    lines, kept = (
+        [json.loads(line) for line in text.splitlines()]
+        for text in (capsys.readouterr().err, file.read_text())
+    )
+    assert [line | {"timestamp": 0} for line in lines] == [line | {"timestamp": 0} for line in kept]
+    assert (lines[0]["event"], lines[0]["step"], lines[0]["level"]) == ("iteration", 5, "info")
+    assert "ValueError: why" in lines[2]["exception"]
+
+
 def test_the_log_is_kept_in_at_most_ten_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

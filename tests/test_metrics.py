@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from keisei import Iteration, Keisei, Settings
+from keisei import Callback, Iteration, Keisei, Settings
 from keisei.env import Reason
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.metrics import METRICS, NAMES, markdown_table
@@ -69,7 +69,7 @@ async def test_a_run_without_opponents_and_evaluations_writes_the_unconditional_
 async def test_a_run_with_opponents_and_an_evaluation_writes_every_metric(tmp_path: Path) -> None:
     settings = tiny(tmp_path, **{"run.steps": 0, "opponents.share": 0.5, "evaluation.share": 0.5})
     written: set[str] = set()
-    async with Keisei(settings) as keisei:
+    async with Keisei(settings, callbacks=[Callback()]) as keisei:
         events = keisei.events({"metrics"})
         await keisei.evaluate(EvaluationSpec(opponents=("random",), games=8, max_ply=40))
         async for event in events:

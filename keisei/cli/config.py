@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from keisei.cli import settings
 from keisei.toml import to_toml
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
     from pydantic import BaseModel
+    from pydantic.fields import FieldInfo
+
+    from keisei.settings_sources import Layer
 
 
 def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
@@ -18,13 +21,19 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     parser = subparsers.add_parser(
         "config", help="print the settings, or their schema", description=__doc__
     )
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    show = actions.add_parser("show", help="print the settings from all sources as TOML")
+    actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
+    title = "print all settings, from all sources, as TOML"
+    show = actions.add_parser("show", help=title, description=f"keisei config show: {title}.")
     settings.add_config(show)
-    show.add_argument("--json", action="store_true", help="print JSON instead of TOML")
-    actions.add_parser(
-        "schema", help="print the JSON schema: every key, its type, bounds and meaning"
+    show.add_argument(
+        "--origin",
+        action="store_true",
+        help="print where each value comes from: a file, the environment, the command line or, "
+        "if none of these has the setting, the default",
     )
+    show.add_argument("--json", action="store_true", help="print JSON instead of TOML")
+    title = "print the JSON schema: every key, its type, bounds and meaning"
+    actions.add_parser("schema", help=title, description=f"keisei config schema: {title}.")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -34,21 +43,47 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "schema":
         print(json.dumps(Settings.model_json_schema(), indent=2))
         return 0
-    chosen = settings.load(args)
+    layers = settings.read_layers(args)
+    values = settings.from_layers(layers).model_dump(mode="json")
+    sources = _origins(values, layers)
     if args.json:
-        print(chosen.model_dump_json(indent=2))
+        print(json.dumps(_pairs(values, sources) if args.origin else values, indent=2))
     else:
-        print(to_toml(chosen.model_dump(mode="json"), _descriptions(Settings)), end="")
+        print(to_toml(values, sources if args.origin else _descriptions(Settings)), end="")
     return 0
+
+
+def _origins(values: dict[str, Any], layers: "list[Layer]") -> dict[str, Any]:
+    """Return the origin of each setting, in dictionaries nested like the settings."""
+    from keisei.config import Settings
+    from keisei.settings_sources import origin
+
+    return {
+        name: {key: origin(layers, [name, key]) for key in value}
+        if _is_section(Settings.model_fields[name])
+        else origin(layers, [name])
+        for name, value in values.items()
+    }
+
+
+def _pairs(values: Any, sources: Any) -> Any:
+    """Return the settings as JSON, with value and origin for each setting."""
+    if isinstance(sources, dict):
+        return {key: _pairs(values[key], sources[key]) for key in sources}
+    return {"value": values, "origin": sources}
 
 
 def _descriptions(settings: "type[BaseModel]") -> dict[str, Any]:
     """Return the descriptions of all settings, in dictionaries nested like the settings."""
-    from pydantic import BaseModel
-
     return {
-        name: _descriptions(kind)
-        if isinstance(kind := field.annotation, type) and issubclass(kind, BaseModel)
+        name: _descriptions(cast("type[BaseModel]", field.annotation))
+        if _is_section(field)
         else field.description
         for name, field in settings.model_fields.items()
     }
+
+
+def _is_section(field: "FieldInfo") -> bool:
+    from keisei.config import Section
+
+    return isinstance(field.annotation, type) and issubclass(field.annotation, Section)

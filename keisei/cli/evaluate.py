@@ -75,16 +75,20 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     )
     for rule in fields(MatchRules):
         _add_rule(parser, rule)
-    parser.add_argument("--device", default="auto", type=_device, help="auto, cpu, cuda or cuda:N")
+    parser.add_argument(
+        "--device", metavar="NAME", default="auto", type=_device, help="auto, cpu, cuda or cuda:N"
+    )
     parser.add_argument(
         "--threads",
         type=whole,
+        metavar="N",
         default=1,
         help="number of torch's threads; more than 1 helps only on idle cores (default: 1)",
     )
     parser.add_argument(
         "--concurrency",
         type=whole,
+        metavar="N",
         default=2,
         help="number of games at once against an engine, each with its own engine process (default: 2)",
     )
@@ -100,7 +104,7 @@ def _add_rule(parser: argparse.ArgumentParser, rule: "Field[Any]") -> None:
         parser.add_argument(flag, action="store_true", default=None, help=text)
         return
     choices = get_args(rule.type)
-    kind: dict[str, Any] = {"choices": choices} if choices else {"metavar": "VALUE"}
+    kind: dict[str, Any] = {"choices": choices} if choices else {"metavar": "N"}
     if not choices:
         kind["type"] = whole if rule.type is int else float
     default = "the first agent's" if rule.name == "declaration" else rule.default

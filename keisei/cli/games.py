@@ -24,17 +24,23 @@ _PAGE = 500
 def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     """Add ``keisei games export``."""
     parser = subparsers.add_parser("games", help="write games as game records", description=__doc__)
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    export = actions.add_parser(
-        "export", help="write games of evaluations, or of self-play, as KIF, CSA or USI"
-    )
+    actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
+    title = "write games of evaluations, or of self-play, as KIF, CSA, USI or JSON"
+    export = actions.add_parser("export", help=title, description=f"keisei games export: {title}.")
     export.add_argument("run", metavar="RUN", type=Path, help="directory of the run")
-    export.add_argument(
+    form = export.add_mutually_exclusive_group(required=True)
+    form.add_argument(
         "--format",
-        choices=("kif", "csa", "usi"),
-        required=True,
-        help="kif and csa: one file per game in --out; usi: one line per game on stdout, or one "
-        "file per game in --out",
+        choices=("kif", "csa", "usi", "json"),
+        help="kif and csa: one file per game in --out; usi and json: one line per game on stdout, "
+        "or one file per game in --out",
+    )
+    form.add_argument(
+        "--json",
+        dest="format",
+        action="store_const",
+        const="json",
+        help="the same as --format json",
     )
     which = export.add_mutually_exclusive_group()
     which.add_argument(
@@ -49,7 +55,7 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
         "--out",
         metavar="DIR",
         type=Path,
-        help="folder for the files; without --out, usi goes to stdout",
+        help="folder for the files; without --out, usi and json go to stdout",
     )
 
 
@@ -59,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     from keisei.store import RunReader
     from keisei.store.directory import check_is_run
 
-    if args.out is None and args.format != "usi":
+    if args.out is None and args.format not in {"usi", "json"}:
         raise UsageError(
             f"--out: a folder is missing; the format {args.format} has one file per game"
         )

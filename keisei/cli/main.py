@@ -1,13 +1,13 @@
 """The entry point ``keisei``: run a subcommand, print its error, return its exit code."""
 
 import argparse
-import importlib.metadata
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
 
 from keisei.cli import (
+    completion,
     config,
+    doctor,
     evaluate,
     games,
     metrics,
@@ -23,7 +23,8 @@ from keisei.cli import (
 )
 from keisei.cli.bench import command as bench
 from keisei.cli.errors import CommandError, UsageError
-from keisei.cli.settings import near_flag, take_overrides
+from keisei.cli.parser import Parser, Version, command_first
+from keisei.cli.settings import take_overrides
 
 _COMMANDS = {
     "serve": serve,
@@ -38,27 +39,9 @@ _COMMANDS = {
     "moves": moves,
     "bench": bench,
     "config": config,
+    "doctor": doctor,
+    "completion": completion,
 }
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser that refuses abbreviated flags and raises each error as a UsageError."""
-
-    def __init__(self, **options: Any) -> None:
-        text = (options.pop("description", None) or "").replace("``", "")  # from a docstring
-        super().__init__(**options, description=text, allow_abbrev=False)
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Refuse unknown arguments here: only the subcommand's parser can suggest similar flags."""
-        known, unknown = super().parse_known_args(args, namespace)
-        if unknown:
-            settings = bool(self.get_default("takes_settings"))
-            hint = near_flag(unknown[0], self._option_string_actions, settings=settings)
-            raise UsageError(f"no such argument: {unknown[0]}{hint}")
-        return known, unknown
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -96,17 +79,17 @@ def _run(argv: Sequence[str]) -> int:
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     words, overrides = take_overrides(argv)
-    parser = _Parser(
+    parser = Parser(
         prog="keisei", description="Train a shogi agent by PPO self-play, and watch it learn."
     )
-    version = f"keisei {importlib.metadata.version('keisei')}"
-    parser.add_argument("--version", action="version", version=version)
+    parser.add_argument("--version", action=Version, help="print the version and exit")
     commands = parser.add_subparsers(
         title="commands", dest="command", metavar="COMMAND", required=True
     )
     for module in _COMMANDS.values():
         module.add_parser(commands)
-    args = parser.parse_args(words)
+    parser.set_defaults(parser=parser)
+    args = parser.parse_args(command_first(words, parser))
     if overrides and not hasattr(args, "takes_settings"):
         raise UsageError(f"--{next(iter(overrides))}: this command takes no settings")
     args.overrides = overrides

@@ -1,6 +1,7 @@
 """``keisei perft``: count sequences of legal moves, in order to check the move generator."""
 
 import argparse
+import json
 from typing import TYPE_CHECKING, Any
 
 from keisei.cli.errors import UsageError
@@ -8,6 +9,8 @@ from keisei.cli.settings import whole
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
+
+    from keisei.shogi import Position
 
 
 def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
@@ -22,6 +25,7 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     parser.add_argument(
         "--divide", action="store_true", help="also print the number for each first move"
     )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -36,15 +40,24 @@ def run(args: argparse.Namespace) -> int:
         position = Position(args.sfen)
     except SfenError as error:
         raise UsageError(f"--sfen: {error}") from error
-    if not args.divide:
-        print(position.perft(args.depth))
-        return 0
-    nodes = 0
+    counts = _divide(position, args.depth, show=not args.json) if args.divide else None
+    nodes = position.perft(args.depth) if counts is None else sum(counts.values())
+    if args.json:
+        divide = {} if counts is None else {"divide": counts}
+        report = {"sfen": position.sfen(), "depth": args.depth, "nodes": nodes, **divide}
+        print(json.dumps(report))
+    else:
+        print(nodes)
+    return 0
+
+
+def _divide(position: "Position", depth: int, *, show: bool) -> dict[str, int]:
+    """Count the sequences by first move. With ``show``, print each count as soon as it is known."""
+    counts = {}
     for move in position.legal_moves():
         after = position.copy()
         after.push(move)
-        count = after.perft(args.depth - 1)
-        nodes += count
-        print(f"{move}: {count}", flush=True)
-    print(nodes)
-    return 0
+        counts[move] = after.perft(depth - 1)
+        if show:
+            print(f"{move}: {counts[move]}", flush=True)
+    return counts

@@ -105,7 +105,7 @@ def problems() -> Iterator[None]:
         # These modules import torch, which takes seconds, so they are imported only if needed.
         from keisei.nets.policy import DeviceError
         from keisei.nets.registry import NetError
-        from keisei.server.security import HostRefusedError
+        from keisei.server.hosts import HostRefusedError
 
         if isinstance(error, HostRefusedError | NetError):
             raise UsageError(str(error)) from error

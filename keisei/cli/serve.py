@@ -1,7 +1,9 @@
 """``keisei serve``: train, and serve the web page and the API."""
 
 import argparse
+import json
 import socket
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +11,9 @@ from keisei.cli import process, settings, streams, torchrun
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
+    from ssl import SSLContext
 
-    from keisei.config import Settings
+    from keisei.config import Server, Settings
     from keisei.runtime.session import Keisei
 
 
@@ -26,6 +29,11 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     group.add_argument(
         "--port", metavar="PORT", help="port to listen on; 0 = any free port (server.port)"
     )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print the address, and then events without boards, as JSON lines on stdout",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,24 +48,55 @@ def _bind_and_serve(chosen: "Settings", args: argparse.Namespace) -> int:
     settings.check_run(args, chosen)
     import anyio
 
-    from keisei.server.security import check_host
+    from keisei.server.hosts import check_host
     from keisei.server.serve import bind
+    from keisei.server.tls import tls_context
 
     check_host(chosen.server)
+    tls = tls_context(chosen.server)
     # Bind the port before the run is made. So no empty run is left behind if the port is in use,
     # and a browser that connects during the start is not refused.
     with bind(chosen.server.host, chosen.server.port) as sock:
-        return anyio.run(_serve, chosen, args, sock)
+        welcome = _welcome(sock, chosen.server)
+        return anyio.run(_serve, chosen, args, sock, tls, welcome)
 
 
-async def _serve(chosen: "Settings", args: argparse.Namespace, sock: socket.socket) -> int:
+def _welcome(sock: socket.socket, server: "Server") -> list[str]:
+    """Return the lines that say how to reach the server. Makes the token file if it is missing."""
+    from keisei.server.hosts import urls
+    from keisei.server.token import open_token
+
+    best, *others = urls(sock, https=bool(server.tls_certificate))
+    lines = [f"Keisei is at {best}" + "".join(f" and {url}" for url in others)]
+    if not server.token_file:
+        return lines
+    token = open_token(server.token_file)
+    if token.made:
+        link = f"{best}#token={token.token.get_secret_value()}"
+        lines.append(f"Sign in with this link, which is shown only once: {link}")
+    return [*lines, f"The access token is in {server.token_file}"]
+
+
+async def _serve(
+    chosen: "Settings",
+    args: argparse.Namespace,
+    sock: socket.socket,
+    tls: "SSLContext | None",
+    welcome: list[str],
+) -> int:
     from keisei import Keisei, TrainingFailed
     from keisei.cli.progress import ProgressTable
     from keisei.feed.sinks import LogSink
     from keisei.log import Logging
-    from keisei.server.serve import address_of
+    from keisei.server.hosts import urls
 
-    progress = ProgressTable(lambda: session.settings)
+    address = urls(sock, https=tls is not None)[0]
+    progress = ProgressTable(
+        lambda: session.settings,
+        address=address,
+        as_json=args.json,
+        quiet=chosen.log.format == "json",
+    )
     session = Keisei(
         chosen,
         run=args.run,
@@ -74,14 +113,15 @@ async def _serve(chosen: "Settings", args: argparse.Namespace, sock: socket.sock
         session.stop()
         progress.hurry()
 
-    with Logging(chosen.log.level, process.on_console) as logs:
+    on_stderr = process.beside_json if args.json else process.on_console
+    with Logging(chosen.log.level, on_stderr, form=chosen.log.format) as logs:
         try:
             async with process.stopped_by_signal(stop):
-                streams.announce(f"Keisei is at {address_of(sock)}")
+                _announce(address, welcome, as_json=args.json)
                 async with session as keisei:
                     logs.add_file(keisei.run.path / process.LOG_FILE)
                     logs.forward(keisei.log)
-                    await _until_stopped(keisei, sock)
+                    await _until_stopped(keisei, sock, tls)
         except TrainingFailed as failure:
             process.report_failure(failure, session.run.path / process.LOG_FILE)
             return 1
@@ -90,17 +130,28 @@ async def _serve(chosen: "Settings", args: argparse.Namespace, sock: socket.sock
     return 0
 
 
-async def _until_stopped(keisei: "Keisei", sock: socket.socket) -> None:
+def _announce(address: str, welcome: list[str], *, as_json: bool) -> None:
+    """Say how to reach the server, before all events. JSON lines leave the words to stderr."""
+    if as_json:
+        streams.announce(json.dumps({"address": address}))
+        print("\n".join(welcome), file=sys.stderr)
+    else:
+        streams.announce("\n".join(welcome))
+
+
+async def _until_stopped(keisei: "Keisei", sock: socket.socket, tls: "SSLContext | None") -> None:
     """Serve until the run ends. If the server fails, raise an alert and train without a server."""
     import anyio
 
     from keisei.feed.supervise import supervise
     from keisei.server import create_app
+    from keisei.server.hosts import trusted_proxies
     from keisei.server.serve import end_streams_from_hub, run_server
 
     end_streams_from_hub()
     ended = anyio.Event()
-    serve = partial(run_server, create_app(keisei), sock, ended)
+    proxies = trusted_proxies(keisei.settings.server)
+    serve = partial(run_server, create_app(keisei), sock, ended, tls=tls, proxies=proxies)
     async with anyio.create_task_group() as server:
         server.start_soon(supervise, "server", serve, keisei.alert)
         server.start_soon(_leave_in_time, keisei)

@@ -10,6 +10,7 @@ from keisei.cli.errors import UsageError
 
 if TYPE_CHECKING:
     from keisei.config import Settings
+    from keisei.settings_sources import Layer
 
 _SHORT = {"device": "device", "host": "server.host", "port": "server.port"}
 
@@ -72,11 +73,28 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 
 def load(args: argparse.Namespace) -> "Settings":
     """Load the settings from defaults, files, environment and flags. Raises UsageError."""
-    from keisei.config import Settings, SettingsError
+    return from_layers(read_layers(args))
+
+
+def read_layers(args: argparse.Namespace) -> "list[Layer]":
+    """Read files, environment and flags, without the defaults. Raises UsageError."""
+    from keisei.config import Settings
+    from keisei.settings_sources import SettingsError, read_layers
 
     flags = {key: getattr(args, name) for name, key in _SHORT.items() if getattr(args, name, None)}
     try:
-        return Settings.load([_find(name) for name in args.config or []], args.overrides | flags)
+        files = [_find(name) for name in args.config or []]
+        return read_layers(Settings, files, args.overrides | flags)
+    except SettingsError as error:
+        raise UsageError(str(error)) from None
+
+
+def from_layers(layers: "list[Layer]") -> "Settings":
+    """Return the settings of all sources together. Raises UsageError."""
+    from keisei.config import Settings, SettingsError
+
+    try:
+        return Settings.from_layers(layers)
     except SettingsError as error:
         raise UsageError(str(error)) from None
 
@@ -131,7 +149,9 @@ def near_flag(word: str, flags: Iterable[str], *, settings: bool) -> str:
     setting_of = _settings_by_key() if settings else {}
     name = word.lstrip("-").partition("=")[0][:100]  # the search takes too long for longer names
     key = name.replace("-", "_")
-    if key in setting_of:
+    if settings and name in _sections():
+        meant = f"--{name}.KEY"
+    elif key in setting_of:
         meant = setting_of[key]
     elif near := difflib.get_close_matches(name, flag_of, 1):
         meant = flag_of[near[0]]
@@ -140,6 +160,14 @@ def near_flag(word: str, flags: Iterable[str], *, settings: bool) -> str:
     else:
         return ""
     return f", did you mean {meant}?"
+
+
+def _sections() -> set[str]:
+    """Return the names of the sections of the settings."""
+    from keisei.config import Settings
+
+    fields = Settings.model_fields.items()
+    return {name for name, field in fields if hasattr(field.annotation, "model_fields")}
 
 
 def _settings_by_key() -> dict[str, str]:

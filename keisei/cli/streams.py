@@ -7,6 +7,9 @@ from typing import TextIO
 
 from keisei.cli.errors import EnvironmentProblem
 
+PLAIN_SECONDS = 10
+"""Smallest number of seconds between two text lines of metrics. More lines would flood stderr."""
+
 
 class OutputLost(EnvironmentProblem):
     """Standard output is closed or full. Text is lost, but the command's files are complete."""

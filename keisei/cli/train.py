@@ -41,6 +41,7 @@ async def _train(chosen: "Settings", args: argparse.Namespace) -> int:
     progress = ProgressTable(
         lambda: session.settings,
         as_json=args.json,
+        quiet=chosen.log.format == "json",
         on_broken_pipe=lambda: session.stop(),  # noqa: PLW0108 (the session does not exist yet)
     )
     session = Keisei(
@@ -57,7 +58,7 @@ async def _train(chosen: "Settings", args: argparse.Namespace) -> int:
         progress.hurry()
 
     on_stderr = process.beside_json if args.json else process.on_console
-    with Logging(chosen.log.level, on_stderr) as logs:
+    with Logging(chosen.log.level, on_stderr, form=chosen.log.format) as logs:
         try:
             async with process.stopped_by_signal(stop), session as keisei:
                 logs.add_file(keisei.run.path / process.LOG_FILE)

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import importlib.metadata
 import os
 import signal
 import sys
@@ -38,6 +37,8 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Answer the commands on stdin until ``quit``, the end of stdin, SIGINT or SIGTERM."""
+    import importlib.metadata
+
     from keisei.usi.server import Session
 
     process.set_up()

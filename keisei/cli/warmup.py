@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from keisei.cli import process, settings, survey
 from keisei.cli.errors import UsageError
-from keisei.cli.progress import PLAIN_SECONDS
+from keisei.cli.streams import PLAIN_SECONDS
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -53,23 +53,26 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     parser.add_argument(
         "--epochs",
         type=settings.whole,
+        metavar="N",
         default=10,
         help="number of passes over the games (default: 10)",
     )
     parser.add_argument(
         "--minutes",
         type=float,
+        metavar="N",
         default=0,
         help="end after this many minutes (default: 0, no limit)",
     )
     parser.add_argument(
         "--held-out",
         type=float,
+        metavar="N",
         default=0.1,
         help="share of the games that only test the network (default: 0.1)",
     )
     parser.add_argument(
-        "--positions", type=settings.whole, default=1_000_000,
+        "--positions", type=settings.whole, metavar="N", default=1_000_000,
         help="largest number of positions to learn from, chosen at random (default: 1000000; "
         "a position takes 414 bytes)",
     )  # fmt: skip

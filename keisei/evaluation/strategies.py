@@ -6,14 +6,14 @@ points in the group ``keisei.strategies``.
 """
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
-from importlib.metadata import entry_points
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 
 from keisei.evaluation.game import PlayedGame
 from keisei.evaluation.result import MatchResult, tally
+from keisei.plugins import installed, no_such_name
 
 GROUP = "keisei.strategies"
 """Group of the entry points by which packages add strategies."""
@@ -127,14 +127,30 @@ STRATEGIES = {
 def find_strategy(name: str) -> Strategy:
     """Return the strategy with this name, which Keisei or an installed package provides.
 
-    Raises ValueError if the name is unknown; the message lists the known strategies.
+    Raises ValueError if the name is unknown (the message lists the known strategies), or if the
+    package's code fails.
     """
     if name in STRATEGIES:
         return STRATEGIES[name]
-    found = {point.name: point for point in entry_points(group=GROUP)}
+    found = installed(GROUP)
     if name not in found:
-        raise ValueError(f"strategy: one of {', '.join([*STRATEGIES, *found])} (got {name!r})")
-    strategy = found[name].load()
+        raise ValueError(no_such_name("strategy", name, (*STRATEGIES, *found)))
+    try:
+        strategy = found[name].load()
+    except (Exception, SystemExit) as error:  # a package's code may raise any exception
+        raise ValueError(f"strategy: {name} can't be loaded: {error}") from error
     if not isinstance(strategy, Strategy):
         raise ValueError(f"strategy: {found[name].value} is not a keisei.Strategy")  # noqa: TRY004
-    return strategy
+    return replace(strategy, plan=_contained(strategy.plan))
+
+
+def _contained(plan: Callable[[Sequence[str], Sequence[str]], Plan]) -> Callable[..., Plan]:
+    """Return a plan that raises RuntimeError where ``plan`` would end the program."""
+
+    def contained(agents: Sequence[str], opponents: Sequence[str]) -> Plan:
+        try:
+            yield from plan(agents, opponents)
+        except SystemExit as error:
+            raise RuntimeError(f"the strategy raised {error!r}") from error
+
+    return contained

@@ -1,8 +1,11 @@
 """Sinks, which receive all events of a run: the database, the log, and sinks of the program."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import anyio
 import structlog
@@ -11,13 +14,31 @@ from anyio import CapacityLimiter, to_thread
 from keisei.errors import OutboxOverflow
 from keisei.events import Alert, Board, Event, Iteration, Log, Status
 from keisei.feed.outbox import KEPT, Outbox
-from keisei.feed.supervise import Losses, Report, supervise
+from keisei.feed.supervise import Losses, Report, contained, supervise
 from keisei.log import RUN_LOGGER
+
+if TYPE_CHECKING:
+    from keisei.config import Settings
 
 RETRY_SECONDS = 30.0
 """Seconds between attempts to write, after several consecutive failures of the database."""
 
 
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """A run, described for the sinks and callbacks that are built for it."""
+
+    id: str
+    path: Path
+    """Folder of the run."""
+    settings: "Settings"
+    step: int
+    """Step at which this process begins: 0, or the step of a resumed run's checkpoint."""
+    alert: Report
+    """Sends an alert: ``alert(name, level, message)``. May be called from any thread."""
+
+
+@runtime_checkable
 class Sink(Protocol):
     """Receives the events of a run. A sink may be slow.
 
@@ -38,6 +59,39 @@ class Sink(Protocol):
 
     async def close(self) -> None:
         """Release resources after the last events were written."""
+
+
+class BlockingSink(ABC):
+    """Base class of sinks whose code blocks: the code runs in a thread, one call at a time.
+
+    If the code hangs when the run ends, the thread is abandoned.
+    """
+
+    name: str
+    """The name that alerts use for this sink."""
+
+    def __init__(self) -> None:
+        self._limiter = CapacityLimiter(1)
+
+    @abstractmethod
+    def write_blocking(self, events: Sequence[Event]) -> None:
+        """Write events. They arrive in the order in which they were sent."""
+
+    def close_blocking(self) -> None:  # noqa: B027 (a sink may have nothing to release)
+        """Release resources. Called after the last events were written."""
+
+    async def write(self, events: Sequence[Event]) -> None:
+        """Call ``write_blocking`` in a thread."""
+        await self._call(self.write_blocking, events)
+
+    async def close(self) -> None:
+        """Call ``close_blocking`` in a thread."""
+        await self._call(self.close_blocking)
+
+    async def _call(self, function: Callable[..., None], *arguments: Any) -> None:
+        await to_thread.run_sync(
+            function, *arguments, limiter=self._limiter, abandon_on_cancel=True
+        )
 
 
 class _Store(Protocol):
@@ -166,9 +220,11 @@ class Feed:
         """Write events until ``close``. After an error, a new call writes the same batch again."""
         while True:
             if self._batch:
-                await self.sink.write(self._batch)
+                with contained():
+                    await self.sink.write(self._batch)
                 self._written += 1
             self._batch = await self._box.drain()
             if not self._batch:
                 break
-        await self.sink.close()
+        with contained():
+            await self.sink.close()

@@ -1,9 +1,11 @@
 """Restarts failed tasks so that training goes on, and detects a silent device thread."""
 
+import asyncio
 import logging
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import anyio
 
@@ -29,6 +31,35 @@ ALLOWANCE: Mapping[str, float] = {
 
 Report = Callable[[str, Level, str], None]
 """Function that sends an alert with a name, a level and a message."""
+
+
+def tell(report: Report, name: str, level: Level, message: str) -> None:
+    """Send an alert and log it as a warning.
+
+    Python prints the warning to stderr if the program has not set up logging.
+    """
+    report(name, level, message)
+    _log.warning("%s: %s", name, message)
+
+
+@contextmanager
+def contained() -> Iterator[None]:
+    """Turn SystemExit and CancelledError from other people's code into a RuntimeError.
+
+    Otherwise these exceptions would end the event loop or cancel the run's tasks. The block's task
+    can still be cancelled.
+    """
+    try:
+        yield
+    except (SystemExit, asyncio.CancelledError) as error:
+        if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+            raise
+        raise RuntimeError(f"raised {error!r}") from error
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 class Losses:
@@ -66,11 +97,6 @@ async def supervise(
     Returns whether ``run()`` has ended without an exception. Raises only cancellation.
     """
     crashes, reached = 0, progress()
-
-    def warn(message: str) -> None:
-        report(name, "error", message)
-        _log.warning("%s: %s", name, message)  # goes to stderr if logging is not set up
-
     while True:
         try:
             await run()
@@ -82,12 +108,12 @@ async def supervise(
             text = "".join(traceback.format_exception_only(cause)).strip()
             _log.info("%s crashed", name, exc_info=cause)
             if crashes <= RESTARTS:
-                warn(f"{text}; starting again")
+                tell(report, name, "error", f"{text}; starting again")
                 await anyio.sleep(PAUSES[crashes - 1])
                 continue
             if crashes == RESTARTS + 1:
                 end = "will be tried again later" if again else "given up"
-                warn(f"{text}; {end} after {RESTARTS} restarts")
+                tell(report, name, "error", f"{text}; {end} after {RESTARTS} restarts")
                 if losses:
                     losses.add(name, f"{text}; {end}", progress)
             if again is None or not await again():
@@ -121,8 +147,12 @@ async def watch(
 class Heartbeat:
     """Measures how late the event loop runs its timers."""
 
-    def __init__(self, every: float = 0.25) -> None:
+    def __init__(
+        self, every: float = 0.25, add: Callable[[float], None] = lambda lag: None
+    ) -> None:
+        """``every``: seconds of a timer. ``add`` is called with the delay of each timer."""
         self._every = every
+        self._add = add
         self._worst = 0.0
 
     async def run(self) -> None:
@@ -130,7 +160,9 @@ class Heartbeat:
         while True:
             due = time.perf_counter() + self._every
             await anyio.sleep(self._every)
-            self._worst = max(self._worst, time.perf_counter() - due)
+            lag = max(0.0, time.perf_counter() - due)
+            self._worst = max(self._worst, lag)
+            self._add(lag)
 
     def worst_lag(self) -> float:
         """Return the longest delay of a timer, in seconds, since the last call of this method."""

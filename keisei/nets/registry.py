@@ -8,7 +8,6 @@ the same methods ``forward`` and ``initialise``.
 
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import entry_points
 from typing import cast
 
 import torch
@@ -18,6 +17,7 @@ from keisei.nets.mlp import MLP
 from keisei.nets.network import Network
 from keisei.nets.resnet import ResNet
 from keisei.nets.transformer import Transformer
+from keisei.plugins import installed, no_such_name
 
 GROUP = "keisei.nets"
 Constructor = Callable[[int, int], Network]
@@ -36,10 +36,7 @@ class NetError(ValueError):
 
 def kinds() -> tuple[str, ...]:
     """Return the kinds of network that ``build`` accepts."""
-    return (
-        *_BUILT_IN,
-        *sorted({point.name for point in entry_points(group=GROUP)} - _BUILT_IN.keys()),
-    )
+    return (*_BUILT_IN, *sorted(installed(GROUP).keys() - _BUILT_IN.keys()))
 
 
 def check(kind: str, *, blocks: int, channels: int) -> None:
@@ -63,7 +60,7 @@ def build(kind: str, *, blocks: int, channels: int, seed: int = 0) -> nn.Module:
 
 def _construct(kind: str, blocks: int, channels: int) -> Network:
     if kind not in kinds():
-        raise NetError(f"net.kind: {kind!r} is not one of {', '.join(kinds())}")
+        raise NetError(no_such_name("net.kind", kind, kinds()))
     try:
         return _constructor(kind)(blocks, channels)
     except Exception as error:  # a package's code can raise any exception
@@ -73,4 +70,4 @@ def _construct(kind: str, blocks: int, channels: int) -> Network:
 def _constructor(kind: str) -> Constructor:
     if kind in _BUILT_IN:
         return _BUILT_IN[kind]
-    return cast("Constructor", next(iter(entry_points(group=GROUP, name=kind))).load())
+    return cast("Constructor", installed(GROUP)[kind].load())

@@ -50,6 +50,7 @@ class Tally:
         black, white = float(total[_BLACK]), float(total[_WHITE])
         shares = {
             "games/ended": ended,
+            "games/new": float(self._rows[-1][:_REASONS].sum()) if self._rows else 0.0,
             "games/length": float(total[_PLIES]) / over,
             "games/decisive": (black + white) / over,
             "games/black_score": (black + (ended - black - white) / 2) / over,

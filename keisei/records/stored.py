@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from keisei.records.write import GameToWrite, write_csa, write_kif, write_usi
+from keisei.records.write import GameToWrite, write_csa, write_json, write_kif, write_usi
 
-FormatName = Literal["kif", "csa", "usi"]
+FormatName = Literal["kif", "csa", "usi", "json"]
 
 _NOT_A_NAME = re.compile(r"[^\w.-]", re.ASCII)
 _SHARED = ("black", "white", "result", "reason", "time")
@@ -29,6 +29,7 @@ FORMATS: dict[FormatName, Format] = {
     "kif": Format(".kifu", "application/x-kif", write_kif),
     "csa": Format(".csa", "application/x-csa", write_csa),
     "usi": Format(".usi", "text/plain", write_usi),
+    "json": Format(".json", "application/json", write_json),
 }
 
 

@@ -1,13 +1,14 @@
-"""Write game records in KIF, CSA and USI format.
+"""Write game records in KIF, CSA, USI and JSON format.
 
 The rsshogi library writes KIF and CSA. This module corrects the parts of this output that other
 programs cannot read. Descriptions of the formats: http://kakinoki.o.oo7.jp/kif_format.html,
 http://www2.computer-shogi.org/protocol/record_v3.html.
 """
 
+import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from time import localtime, strftime
 from typing import Literal
 
@@ -74,6 +75,11 @@ def write_usi(game: GameToWrite) -> str:
     """
     end = _USI_ENDS.get(_end(game)[0])
     return " ".join([game.start, "moves", *game.moves, *([end] if end else [])]) + "\n"
+
+
+def write_json(game: GameToWrite) -> str:
+    """Return the game as one line of JSON, an object with the fields of GameToWrite."""
+    return json.dumps(asdict(game), ensure_ascii=False) + "\n"
 
 
 def write_kif(game: GameToWrite) -> str:

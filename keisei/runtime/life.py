@@ -16,18 +16,21 @@ import anyio.lowlevel
 from anyio import CancelScope, CapacityLimiter, create_task_group, to_thread
 
 from keisei.events import Alert, Event, Iteration, Level, Log, Reset, Status
+from keisei.feed.callbacks import Callback, CallbackSink
 from keisei.feed.hub import Hub
 from keisei.feed.outbox import Outbox
 from keisei.feed.readers import Readers
 from keisei.feed.sinks import DatabaseSink, Feed, Sink
-from keisei.feed.supervise import Heartbeat, Losses, supervise, watch
+from keisei.feed.supervise import Heartbeat, Losses, supervise, tell, watch
 from keisei.play.mailbox import Mailbox
 from keisei.runtime.evaluation_records import EvaluationRecords
 from keisei.runtime.evaluations import Evaluations
 from keisei.runtime.plan import RunPlan
 from keisei.runtime.regular import RegularEvaluations
 from keisei.runtime.status import RunState, StatusReport
+from keisei.runtime.telemetry import Telemetry
 from keisei.runtime.worker import RunOutcome, Worker, failure
+from keisei.sinks.registry import Extensions
 
 CLOSE_SECONDS = 15.0
 """Maximum time, in seconds, that the sinks have to write the last events when the run ends."""
@@ -47,6 +50,7 @@ class RunLife:
         plan: RunPlan,
         mailbox: Mailbox,
         sinks: Sequence[Sink],
+        callbacks: Sequence[Callback],
         stopping: asyncio.Event,
         *,
         leave_compile: bool,
@@ -58,7 +62,7 @@ class RunLife:
         self.outcome: RunOutcome
         """How the run ended. The value exists only after ``live`` has returned."""
         self.left_behind = False
-        """Whether the run abandoned its device thread, because the thread was still compiling."""
+        """Whether the run abandoned a thread that still compiled, or that wrote for a sink."""
         self.recent: deque[Event] = deque(maxlen=RECENT)
         """The newest statuses and alerts, newest first."""
         self._plan, self._mailbox = plan, mailbox
@@ -73,13 +77,23 @@ class RunLife:
         )
         self.hub = Hub(self._state.status)
         self.readers = Readers(self._reset)
-        self._heartbeat = Heartbeat()
+        self._heartbeat = Heartbeat(add=self._state.telemetry.loop_lag.add)
         self._losses = Losses()
         database = DatabaseSink(plan.database, self.alert)
-        self._feeds = [Feed(sink) for sink in (database, *sinks)]
+        self._callbacks = [CallbackSink(type(c).__name__, c, self.alert) for c in callbacks]
+        self._feeds = [Feed(sink) for sink in (database, *sinks, *self._callbacks)]
         self.worker = Worker(plan, mailbox, self._outbox)
         for remark in plan.remarks:
             self.alert("start", "warning", remark)
+
+    def extend(self, extensions: Extensions) -> None:
+        """Add the sinks and callbacks that the settings name. Call this before ``live``."""
+        added = [CallbackSink(*item, self.alert) for item in extensions.callbacks.items()]
+        self._callbacks += added
+        self._feeds += [Feed(sink) for sink in (*extensions.sinks.values(), *added)]
+        for name, text in extensions.broken.items():
+            tell(self.alert, name, "error", text)
+            self._losses.add(name, text)
 
     async def live(self) -> None:
         """Train to the end, then close everything.
@@ -128,6 +142,9 @@ class RunLife:
             for feed in self._feeds:
                 feed.close()
             sinks.cancel_scope.deadline = anyio.current_time() + CLOSE_SECONDS
+        if sinks.cancel_scope.cancelled_caught:
+            self.left_behind = True
+            _log.warning("abandoned a sink that was not closed %.0f s after the end", CLOSE_SECONDS)
 
     async def _device_thread(self) -> None:
         """Run the device thread and wait for its end, even if this task is cancelled.
@@ -210,6 +227,11 @@ class RunLife:
         """Send an event of class ``kind`` with the current step. Any thread can call this."""
         self._outbox.emit(self._state.event(kind, **fields), always=True)
 
+    @property
+    def telemetry(self) -> Telemetry:
+        """Counts and distributions since this process opened the run."""
+        return self._state.telemetry
+
     def status(self) -> StatusReport:
         """Return the current state of the run."""
         phase, since = self.worker.beat
@@ -228,7 +250,8 @@ class RunLife:
         return self._outbox.dropped + sum(feed.dropped for feed in self._feeds)
 
     def _loop_values(self) -> dict[str, float]:
-        return {
+        failures = {"system/callback_failures": float(sum(c.failures for c in self._callbacks))}
+        return (failures if self._callbacks else {}) | {
             "system/loop_lag_ms": self._heartbeat.worst_lag() * 1000,
             "system/clients": float(self.hub.clients),
             "system/dropped": float(self._dropped),

@@ -20,6 +20,7 @@ from keisei.ppo.ranks import CONTEXT_RANKS, Ranks
 from keisei.process import openmp_is_set
 from keisei.runtime.learners import build_learner
 from keisei.runtime.plan import RunPlan, RunRequest, StartPoint
+from keisei.sinks.registry import check_names
 from keisei.store import (
     CheckpointError,
     DamagedCheckpointError,
@@ -51,6 +52,7 @@ def open_run(request: RunRequest) -> RunPlan:
     settings = request.settings
     settings_text(settings)  # raises SettingsError before a folder is made
     _check_evaluation(settings)
+    check_names(settings)
     opened = _resume(request, ranks) if request.resume else _create(request, ranks)
     if opened.settings.device == "cpu" and _spins(opened.settings):
         opened.remarks.append(SPINNING)
@@ -93,6 +95,7 @@ def _resume(request: RunRequest, ranks: Ranks) -> _Opened:
     run = RunDirectory.open(request.run or RunDirectory.newest(request.settings.run.root))
     try:
         settings, ignored = resumed_settings(run.settings, request.settings)
+        check_names(settings)
         run.settings = settings
         remarks = [f"{key} was ignored: the run keeps its own value" for key in ignored]
         checkpoint, refused = find_checkpoint(run.path)

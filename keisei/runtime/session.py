@@ -12,13 +12,15 @@ from anyio import CancelScope, to_thread
 from keisei.config import Settings
 from keisei.errors import NotRunning, TrainingFailed
 from keisei.events import TOPICS, Event, Level, Topic
+from keisei.feed.callbacks import Callback
 from keisei.feed.hub import Hub
-from keisei.feed.sinks import Sink
+from keisei.feed.sinks import RunInfo, Sink
 from keisei.play.mailbox import ChosenMove, Command, Mailbox, MoveRequest
 from keisei.runtime.commands import COMMANDS, CommandName
 from keisei.runtime.evaluation_records import EvaluationHandle, EvaluationMethods, EvaluationRecords
 from keisei.runtime.plan import RunPlan, RunRequest
 from keisei.runtime.status import StatusReport
+from keisei.runtime.telemetry import Telemetry
 from keisei.shogi import Position
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ class Keisei(EvaluationMethods):
         init: Path | None = None,
         keep_serving: bool = False,
         sinks: Sequence[Sink] = (),
+        callbacks: Sequence[Callback] = (),
         leave_compile: bool = False,
         _learner: Callable[[Settings], Any] | None = None,
     ) -> None:
@@ -67,7 +70,8 @@ class Keisei(EvaluationMethods):
             init: checkpoint from which a new run takes its first weights.
             keep_serving: whether to serve evaluations and move requests after training, until
                 ``stop`` is called.
-            sinks: objects that receive all events.
+            sinks: objects that receive all events, beside the sinks that the settings name.
+            callbacks: objects whose hooks are called, beside the callbacks that the settings name.
             leave_compile: whether a stop may abandon a device thread that still compiles (see
                 ``left_behind``). Set this only in programs that exit after the stop.
             _learner: function that returns a substitute for the real learner, for tests and
@@ -76,7 +80,7 @@ class Keisei(EvaluationMethods):
         self.settings = settings
         """The given settings; after the run has been opened, the settings of the run."""
         self._request = RunRequest(settings, run, resume, init, keep_serving, _learner)
-        self._sinks = tuple(sinks)
+        self._sinks, self._callbacks = tuple(sinks), tuple(callbacks)
         self._leave_compile = leave_compile
         self._mailbox = Mailbox()
         self._run_task: asyncio.Task[None] | None = None
@@ -178,12 +182,22 @@ class Keisei(EvaluationMethods):
         # `_open_run` needs a thread: importing torch may take seconds, and opening files blocks.
         plan = await to_thread.run_sync(_open_run, self._request)
         from keisei.runtime.life import RunLife
+        from keisei.sinks.registry import build_extensions
 
         self.run = plan.run
         self.settings = plan.settings
-        self._life = RunLife(
-            plan, self._mailbox, self._sinks, self._stopping, leave_compile=self._leave_compile
+        life = RunLife(
+            plan,
+            self._mailbox,
+            self._sinks,
+            self._callbacks,
+            self._stopping,
+            leave_compile=self._leave_compile,
         )
+        info = RunInfo(plan.run.id, plan.run.path, plan.settings, plan.start.step, life.alert)
+        # In a thread, because the packages of plugins are imported, which may take seconds.
+        life.extend(await to_thread.run_sync(build_extensions, info))
+        self._life = life
 
     # ------------------------------------------------------------------ control
     def submit(self, name: CommandName) -> Command:
@@ -229,7 +243,7 @@ class Keisei(EvaluationMethods):
 
     @property
     def left_behind(self) -> bool:
-        """Whether the run abandoned its device thread, because the thread was still compiling."""
+        """Whether the run abandoned a thread that still compiled, or that wrote for a sink."""
         return self._life is not None and self._life.left_behind
 
     def alert(self, name: str, level: Level, message: str) -> None:
@@ -256,6 +270,11 @@ class Keisei(EvaluationMethods):
     def status(self) -> StatusReport:
         """Return the current state of the run."""
         return self._entered.status()
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """Counts and distributions since this process opened the run, for ``/metrics``."""
+        return self._entered.telemetry
 
     def history(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
         """Return statuses and alerts, newest first. Blocks.

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from keisei.config import Settings
 from keisei.events import Event, Iteration, State, Status
 from keisei.runtime.plan import StartPoint
+from keisei.runtime.telemetry import Telemetry
 
 AnyEvent = TypeVar("AnyEvent", bound=Event)
 
@@ -65,12 +66,14 @@ class RunState:
         self.iteration = start.iteration
         self.steps_per_second = 0.0
         self.started = time.time()
+        self.telemetry = Telemetry(start.step)
         self.checkpoint = None if start.saved is None else start.step
         self._checkpoint_time = start.saved or 0.0
         self._settings = settings
 
     def update(self, event: Event) -> None:
         """Update the state from an event. The step never decreases."""
+        self.telemetry.update(event)
         self.step = max(self.step, event.step)
         if isinstance(event, Status):
             self.state = event.state

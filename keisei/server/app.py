@@ -7,17 +7,32 @@ from typing import Any
 import anyio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 from keisei.errors import InboxFull, KeyReused, NotRunning
+from keisei.feed.distribution import Distribution
 from keisei.resources import page_directory
-from keisei.server import evaluations, games, play, reference, routes, runs, security, stream
+from keisei.server import (
+    evaluations,
+    games,
+    play,
+    prometheus,
+    reference,
+    routes,
+    runs,
+    security,
+    sign_in,
+    stream,
+)
+from keisei.server.access import Access
 from keisei.server.answers import THREADS
 from keisei.server.operations import to_routes
 from keisei.server.problems import on_http_exception, problem_response
+from keisei.server.rates import WriteRate
 from keisei.server.source import Source
 
 OPERATIONS = (
@@ -27,6 +42,8 @@ OPERATIONS = (
     *evaluations.OPERATIONS,
     *play.OPERATIONS,
     *runs.OPERATIONS,
+    *sign_in.OPERATIONS,
+    *prometheus.OPERATIONS,
     *reference.OPERATIONS,
 )
 """All operations of the API."""
@@ -38,9 +55,15 @@ def create_app(source: Source) -> Starlette:
     ``source`` is a ``Keisei`` or a ``keisei.testing.FakeRun``. The application neither starts nor
     stops the run: the caller opens and closes it.
     """
+    access = Access(source.settings.server)
+    times: dict[tuple[str, str, str], Distribution] = {}
     app = Starlette(
         routes=to_routes(OPERATIONS),
-        middleware=security.middleware(source.settings.server),
+        middleware=[
+            Middleware(prometheus.RequestTimes, found=times),
+            *security.middleware(source.settings.server, access),
+            Middleware(WriteRate),
+        ],
         exception_handlers={
             HTTPException: on_http_exception,
             ClientDisconnect: _on_client_gone,
@@ -54,9 +77,12 @@ def create_app(source: Source) -> Starlette:
     # A Mount at "/" would also match API requests with a wrong method, which must get 405.
     app.router.default = Page()
     app.state.source = source
+    app.state.access = access
+    app.state.request_times = times
     app.state.operations = OPERATIONS
     app.state.threads = anyio.CapacityLimiter(THREADS)
-    app.state.streams = stream.Streams(source.settings.server.max_streams)
+    server = source.settings.server
+    app.state.streams = stream.Streams(server.max_streams, server.max_streams_per_address)
     return app
 
 

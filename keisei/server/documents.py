@@ -1,7 +1,8 @@
 """Types of the JSON documents with which the API answers."""
 
-from typing import Any, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
+from pydantic import Field
 from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
 
 from keisei.events import Level, State, Topic
@@ -30,6 +31,15 @@ class Ready(TypedDict):
 
     status: Literal["ready"]
     state: State
+
+
+class SessionState(TypedDict):
+    """What the server knows about a client."""
+
+    signed_in: bool
+    """Whether the client's cookie belongs to a session."""
+    read_only: bool
+    """Whether the server refuses all requests that would change something."""
 
 
 class Versions(TypedDict):
@@ -242,7 +252,7 @@ class EvaluationFields(TypedDict):
     """Number of finished games divided by ``games``, from 0 to 1."""
     score: float | None
     """(wins + (draws + capped games) / 2) / finished games; null before the first game ends."""
-    interval: tuple[float, float] | None
+    interval: Annotated[list[float], Field(min_length=2, max_length=2)] | None
     """95 % confidence interval of ``score``."""
     result: dict[str, Any] | None
     """Counts of the games and statistics; null until the state is ``done``."""

@@ -1,7 +1,6 @@
 """The routes below ``/api/eval``: start, list, follow and cancel evaluations."""
 
-import os
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from functools import partial
 from typing import Any
@@ -11,9 +10,8 @@ from sse_starlette import ServerSentEvent
 from starlette.requests import Request
 from starlette.responses import Response
 
-from keisei.evaluation.spec import BEST, CURRENT, ENGINE, LOCAL, EvaluationSpec, rules_in
+from keisei.evaluation.spec import EvaluationSpec, rules_in
 from keisei.events import dumps
-from keisei.hint import did_you_mean
 from keisei.runtime.evaluation_records import EvaluationRecord
 from keisei.server.answers import LINK, Json, address, in_thread, make_page, read_page
 from keisei.server.documents import (
@@ -23,6 +21,7 @@ from keisei.server.documents import (
     StartedEvaluation,
 )
 from keisei.server.models import EvalRequest, EvaluationsQuery, PageQuery, WaitQuery
+from keisei.server.named_players import find_player
 from keisei.server.operations import operation
 from keisei.server.problems import Problem
 from keisei.server.source import Source
@@ -133,7 +132,7 @@ def _make_spec(wanted: EvalRequest, source: Source) -> EvaluationSpec:
     opponents = [*filter(None, [wanted.opponent]), *wanted.opponents]
     try:
         return EvaluationSpec(
-            opponents=tuple(_find_opponent(text, settings.engines) for text in opponents),
+            opponents=tuple(find_player(text, source.settings) for text in opponents),
             strategy=wanted.strategy,
             sprt=wanted.sprt,
             promote=wanted.promote,
@@ -149,26 +148,6 @@ def _describe_opponents(spec: EvaluationSpec) -> str:
     if spec.strategy == "single":
         return f"against {spec.opponents[0]}"
     return f"a match, by the strategy {spec.strategy}"
-
-
-def _find_opponent(text: str, engines: Mapping[str, str]) -> str:
-    """Return the player specification that ``text`` names. Raises ValueError for unknown names.
-
-    A request can name an engine of the settings. A request cannot describe an engine, because the
-    command line in a description would let a client run any program.
-    """
-    if text in (*LOCAL, CURRENT, BEST):
-        return text
-    if text in engines:
-        return engines[text]
-    if not text.startswith(ENGINE) and os.path.isdir(text):  # noqa: PTH112 (Path.is_dir may raise)
-        return text
-    hint = did_you_mean(text, [*LOCAL, CURRENT, BEST, *engines]) or "."
-    raise ValueError(
-        f"opponent: {text!r} is unknown{hint} "
-        f"Use {', '.join([*LOCAL, CURRENT, BEST])}, the folder of a run or checkpoint, or the name "
-        f"of an engine in the setting evaluation.engines (now: {', '.join(engines) or 'none'})"
-    )
 
 
 def _idempotency_key(request: Request) -> str | None:

@@ -26,6 +26,8 @@ EVALUATION: dict[str, Any] = {
     "problems": {404: "There is no such game."},
 }
 """Declaration that the operations on one evaluation game have in common."""
+RECORDS: tuple[stored.FormatName, ...] = ("kif", "csa", "usi")
+"""Formats of the downloads. The operation without an ending returns JSON."""
 FILE = {"Content-Disposition": "Name of the file."}
 
 
@@ -92,7 +94,8 @@ def _records(
         convert: function that turns the game into a game that can be written.
         contract: fields of ``Operation``.
     """
-    for form_name, form in stored.FORMATS.items():
+    for form_name in RECORDS:
+        form = stored.FORMATS[form_name]
 
         async def download(request: Request, form: stored.Format = form) -> Response:
             game = await find(request)

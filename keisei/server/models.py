@@ -132,12 +132,8 @@ _RulesBody = create_model(
     __base__=Request_,
     **{
         rule.name: (
-            Annotated[
-                rule.type,
-                Field(description=rule.metadata["description"], **_LIMITS.get(rule.name, {})),
-            ]
-            | None,
-            None,
+            Annotated[rule.type, Field(**_LIMITS.get(rule.name, {}))] | None,
+            Field(default=None, description=rule.metadata["description"]),
         )
         for rule in fields(MatchRules)
     },
@@ -182,6 +178,13 @@ class MoveRequest(Request_):
     """Moves in USI that are made in this position before the network is asked."""
     greedy: bool = True
     """``true``: the most probable move; ``false``: a move at random by the network's policy."""
+
+
+class SignIn(Request_):
+    """Body of ``POST /api/session``."""
+
+    token: str = ""
+    """The server's access token."""
 
 
 Model = TypeVar("Model", bound=BaseModel)

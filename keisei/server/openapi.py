@@ -19,8 +19,11 @@ Schema = dict[str, Any]
 
 NUMBERS = {"3.1": "3.1.2", "3.2": "3.2.0"}
 
+NO_CONTENT = 204
+
 ALL = {
     400: "The `Host` header is not in `server.allowed_hosts`, or the request is not HTTP.",
+    401: "The server needs its token: `Authorization: Bearer TOKEN`.",
     422: "A query parameter or a field is wrong; `errors` names it.",
     500: "An error in the server. The server's log describes it.",
     503: "The server has no free connection.",
@@ -28,7 +31,7 @@ ALL = {
 """Problems with which the server can answer every request."""
 
 UNSAFE = {
-    403: "The request comes from a page of another web site.",
+    403: "The request comes from a page of another web site, or the server is read-only.",
     408: "The body of the request came too late.",
     413: "The body of the request is too long.",
     415: "The body of the request is not JSON.",
@@ -77,7 +80,11 @@ def make_document(operations: Iterable[Operation], version: Version) -> dict[str
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "paths": paths,
-        "components": {"schemas": dict(sorted(schemas.items()))},
+        "security": [{}, {"token": []}],  # whether a server needs its token is a setting
+        "components": {
+            "schemas": dict(sorted(schemas.items())),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
     }
 
 
@@ -135,7 +142,9 @@ def _parameter(name: str, place: str, schema: Schema, text: str) -> dict[str, An
 
 
 def _responses(item: Operation, schemas: dict[str, Schema], version: Version) -> dict[str, Any]:
-    good: dict[str, Any] = {"description": "Success.", "content": _content(item, schemas, version)}
+    good: dict[str, Any] = {"description": "Success."}
+    if item.status != NO_CONTENT:
+        good["content"] = _content(item, schemas, version)
     if item.sends:
         good["headers"] = {
             name: {"description": text, "schema": {"type": "string"}}
@@ -154,7 +163,7 @@ def _responses(item: Operation, schemas: dict[str, Schema], version: Version) ->
 
 def _content(item: Operation, schemas: dict[str, Schema], version: Version) -> dict[str, Any]:
     if item.answer is None:
-        return {item.media: {"schema": {"type": "string"}}}
+        return {media: {"schema": {"type": "string"}} for media in (item.media, *item.other_media)}
     if not isinstance(item.answer, dict):
         return {item.media: {"schema": schema_of(item.answer, schemas)}}
     events = [_stream_item(name, schema_of(kind, schemas)) for name, kind in item.answer.items()]

@@ -33,6 +33,8 @@ class Operation:
     answer is not JSON."""
     status: int = 200
     media: str = "application/json"
+    other_media: tuple[str, ...] = ()
+    """Types of a text answer that the request's header ``Accept`` can choose instead."""
     query: type[BaseModel] = NoQuery
     body: type[BaseModel] | None = None
     id: str = ""

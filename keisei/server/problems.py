@@ -135,4 +135,4 @@ class ProblemMiddleware:
 
 def _is_plain_error(start: Message) -> bool:
     kind = Headers(raw=start["headers"]).get("content-type", "")
-    return start["status"] >= 400 and not kind.startswith(MEDIA_TYPE)
+    return start["status"] >= 400 and not kind.startswith((MEDIA_TYPE, "text/html"))

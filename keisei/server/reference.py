@@ -1,5 +1,6 @@
 """``/openapi.json``, and ``/api/reference``: the same document as a page for people."""
 
+import json
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -99,7 +100,7 @@ def _operation(method: str, path: str, item: dict[str, Any]) -> Iterator[str]:
     if body := item.get("requestBody"):
         yield f"<p>Body: {_kind(body['content']['application/json']['schema'])}</p>"
     rows = [
-        (f"<code>{status}</code>", "", _answer(answer["content"]), answer["description"])
+        (f"<code>{status}</code>", "", _answer(answer.get("content", {})), answer["description"])
         for status, answer in item["responses"].items()
     ]
     yield _table(("status", "", "answer", "meaning"), rows)
@@ -108,6 +109,8 @@ def _operation(method: str, path: str, item: dict[str, Any]) -> Iterator[str]:
 
 def _answer(content: dict[str, Any]) -> str:
     """Return the type of an answer. The type of every error is ``Problem``."""
+    if not content:
+        return "empty"
     (media, body) = next(iter(content.items()))
     if media == MEDIA_TYPE:
         return _kind(body["schema"])
@@ -183,7 +186,7 @@ def _bounds(schema: Schema) -> str:
         text.format(schema[key]) for key, text in words.items() if schema.get(key, MAX_ID) != MAX_ID
     ]
     if schema.get("default") is not None:
-        found.append(f"default {escape(str(schema['default']))}")
+        found.append(f"default {escape(json.dumps(schema['default']))}")
     return f" <small>({', '.join(found)})</small>" if found else ""
 
 

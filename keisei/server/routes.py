@@ -32,6 +32,7 @@ from keisei.server.documents import (
 from keisei.server.models import MetricsQuery, PageQuery
 from keisei.server.operations import operation
 from keisei.server.problems import Problem
+from keisei.server.public import visible_settings
 from keisei.server.runs import reader_of
 from keisei.server.source import Reader, Source
 
@@ -63,8 +64,8 @@ async def versions(request: Request) -> Response:
 
 @operation("GET", "/api/config", answer=Settings)
 async def config(request: Request) -> Response:
-    """Return the settings in use."""
-    return Json(_source(request).settings.model_dump(mode="json"))
+    """Return the settings in use; on a public board, only those that describe the training."""
+    return Json(visible_settings(_source(request).settings))
 
 
 @operation(

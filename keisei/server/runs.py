@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from keisei.server.answers import LINK, Json, in_thread, read_page
 from keisei.server.documents import ListedRun, RunPage
+from keisei.server.hosts import is_public
 from keisei.server.models import RunsQuery
 from keisei.server.operations import operation
 from keisei.server.problems import Problem
@@ -64,15 +65,17 @@ def _find(source: Source, id: str) -> Path:
     for folder in _folders(source):
         if folder.name == id:
             return folder
-    raise Problem(404, f"There is no run {id!r} in the folder {source.settings.run.root}.")
+    raise Problem(404, f"There is no run {id!r}.")
 
 
 def _folders(source: Source) -> list[Path]:
     """Return the folders of all listed runs, newest run first.
 
-    This run may be in a folder outside ``run.root``. Then it is the first one.
+    This run may be in a folder outside ``run.root``. Then it is the first one. A public board shows
+    only this run.
     """
-    folders, own = run_folders(source.settings.run.root.absolute()), source.reader.path
+    settings, own = source.settings, source.reader.path
+    folders = [] if is_public(settings.server) else run_folders(settings.run.root.absolute())
     return folders if own is None or own in folders else [own, *folders]
 
 

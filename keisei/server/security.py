@@ -1,14 +1,17 @@
-"""Access rules: loopback addresses only, known Host names only, no writes from other sites."""
+"""Rules for every request: known Host names, signed-in clients, no writes from other sites."""
 
-import ipaddress
+from collections.abc import Collection
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from keisei.config import Server
+from keisei.server.access import SESSION, Access, AccessGuard, path_in_app
+from keisei.server.hosts import allowed_hosts, cors_origins
 from keisei.server.problems import ProblemMiddleware, problem_response
 
 MAX_BODY = 64 * 1024
@@ -27,61 +30,37 @@ HEADERS = {
 }
 
 
-class HostRefusedError(ValueError):
-    """``server.host`` is reachable from other machines, or ``allowed_hosts`` allows all names."""
-
-
-def check_host(settings: Server) -> None:
-    """Raise HostRefusedError if other machines could reach the server, which has no password."""
-    allowed_hosts(settings)
-    if settings.host != "localhost" and _loopback(settings.host) is None:
-        raise HostRefusedError(
-            f"server.host: must be a loopback address such as 127.0.0.1 (got {settings.host!r}); "
-            "from another machine use a tunnel: ssh -L 8700:localhost:8700 HOST"
-        )
-
-
-def allowed_hosts(settings: Server) -> list[str]:
-    """Return the accepted Host names: those in the settings, and the server's own address.
-
-    Raises HostRefusedError for ``*``, which would allow DNS rebinding: any web site could reach the
-    service through one of its host names that resolves to this machine.
-    """
-    if "*" in settings.allowed_hosts:
-        raise HostRefusedError(
-            "server.allowed_hosts: '*' would let any web site reach the service; "
-            "list the host names, such as localhost or *.example.org"
-        )
-    own = _loopback(settings.host)
-    return [*settings.allowed_hosts, *([own] if own else [])]
-
-
-def _loopback(host: str) -> str | None:
-    """Return a loopback address in the form of the Host header; None for any other host."""
-    try:
-        address = ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return None
-    if not address.is_loopback:
-        return None
-    return f"[{address}]" if address.version == 6 else str(address)
-
-
-def middleware(settings: Server) -> list[Middleware]:
+def middleware(settings: Server, access: Access) -> list[Middleware]:
     """Return the middleware for every request, outermost first."""
+    origins = cors_origins(settings)
     return [
         Middleware(SecurityHeaders),
         Middleware(ProblemMiddleware),
         Middleware(
             TrustedHostMiddleware, allowed_hosts=allowed_hosts(settings), www_redirect=False
         ),
-        Middleware(WriteGuard),
+        *([_cors(origins)] if origins else []),
+        # Without a token nobody can prove that a write comes from the user.
+        Middleware(WriteGuard, origins=origins if settings.token_file else ()),
+        Middleware(AccessGuard, access=access),
+        *([Middleware(ReadOnly)] if settings.read_only else []),
         Middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY),
     ]
 
 
+def _cors(origins: list[str]) -> Middleware:
+    """Let pages of ``origins`` read answers. Their requests carry no cookies."""
+    return Middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_methods=["GET", "HEAD", "POST", "DELETE"],
+        allow_headers=["Authorization", "Idempotency-Key", "Last-Event-ID"],
+        expose_headers=["Link", "Location", "Retry-After"],
+    )
+
+
 class SecurityHeaders:
-    """Add ``HEADERS`` to every answer."""
+    """Add ``HEADERS`` to every answer, except headers that the answer already has."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -91,7 +70,9 @@ class SecurityHeaders:
 
         async def add(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
             await send(message)
 
         await self.app(scope, receive, add)
@@ -102,33 +83,53 @@ class WriteGuard:
 
     A browser says where a request comes from in ``Sec-Fetch-Site``; older browsers use ``Origin``.
     A request with neither header does not come from a browser, so the request is allowed. This is
-    the algorithm of Go 1.25's ``CrossOriginProtection``.
+    the algorithm of Go 1.25's ``CrossOriginProtection``. A page of one of the ``origins`` may write
+    if its request has a bearer token, which ``AccessGuard`` then checks.
     """
+
+    def __init__(self, app: ASGIApp, origins: Collection[str] = ()) -> None:
+        self.app = app
+        self._origins = origins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one ASGI request."""
+        if scope["type"] == "http" and scope["method"] not in SAFE_METHODS:
+            headers = Headers(scope=scope)
+            if refusal := self._cross_site(headers) or _not_json(headers):
+                status, detail = refusal
+                await problem_response(status, detail, scope["path"])(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+    def _cross_site(self, headers: Headers) -> tuple[int, str] | None:
+        site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+        if origin in self._origins and headers.get("authorization", "").lower()[:7] == "bearer ":
+            return None
+        if origin == "null":
+            ours = False
+        elif site is not None:
+            ours = site in {"same-origin", "none"}
+        elif origin is not None:
+            ours = origin.partition("://")[2] == headers.get("host")
+        else:
+            ours = True
+        return None if ours else (403, "Requests from other web sites cannot change anything here.")
+
+
+class ReadOnly:
+    """Refuse unsafe methods (403), except for signing in and out."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI request."""
-        if scope["type"] == "http" and scope["method"] not in SAFE_METHODS:
-            headers = Headers(scope=scope)
-            if refusal := _cross_site(headers) or _not_json(headers):
-                status, detail = refusal
-                await problem_response(status, detail, scope["path"])(scope, receive, send)
-                return
+        unsafe = scope["type"] == "http" and scope["method"] not in SAFE_METHODS
+        if unsafe and path_in_app(scope) != SESSION:
+            detail = "This server is read-only (server.read_only): requests cannot change anything."
+            await problem_response(403, detail, scope["path"])(scope, receive, send)
+            return
         await self.app(scope, receive, send)
-
-
-def _cross_site(headers: Headers) -> tuple[int, str] | None:
-    site = headers.get("sec-fetch-site")
-    origin = headers.get("origin")
-    if site is not None:
-        ours = site in {"same-origin", "none"}
-    elif origin is not None:
-        ours = origin.partition("://")[2] == headers.get("host")
-    else:
-        ours = True
-    return None if ours else (403, "Requests from other web sites cannot change anything here.")
 
 
 def _not_json(headers: Headers) -> tuple[int, str] | None:

@@ -4,21 +4,23 @@ import asyncio
 import contextlib
 import errno
 import socket
-from collections.abc import Iterator
+import ssl
+from collections.abc import Iterator, Sequence
 
 import anyio
 import uvicorn
 from sse_starlette.sse import AppStatus
 from starlette.types import ASGIApp
 
-from keisei.server.connections import Connection, Connections
+from keisei.server.connections import SECONDS, Connection, Connections
+from keisei.server.limits import MAX_HEADERS, MAX_URL, HeadSize, Pieces
 
 BACKLOG = 512
 """Maximum number of connections that wait in the kernel until the server accepts them."""
-SEND_BUFFER = 64 * 1024
+BUFFER = 64 * 1024
 """Bytes of kernel memory per connection for data that the client has not read yet.
 
-The system's default is several MiB.
+The same number is for data that the server has not read yet. The system's defaults are several MiB.
 """
 
 USER_TIMEOUT_MS = 10_000
@@ -56,7 +58,8 @@ def bind(host: str, port: int) -> socket.socket:
         raise BindError(error.errno, f"cannot listen on {address}: {error.strerror}") from None
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
         sock.bind(target)
@@ -86,15 +89,25 @@ def end_streams_from_hub() -> None:
     AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
 
 
-async def run_server(app: ASGIApp, sock: socket.socket, stop: anyio.Event) -> None:
+async def run_server(
+    app: ASGIApp,
+    sock: socket.socket,
+    stop: anyio.Event,
+    *,
+    tls: ssl.SSLContext | None = None,
+    proxies: Sequence[str] = (),
+) -> None:
     """Serve until ``stop`` is set or the task is cancelled.
+
+    ``tls``: context for HTTPS; None for plain HTTP. ``proxies``: addresses and networks of proxies
+    whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` are believed.
 
     After ``stop`` is set, open requests can finish within ``GRACE_SECONDS``.
     ``keisei.server.connections`` limits the number of connections. ``sock`` stays open, so that the
     caller can start a new server on it after a failure.
     """
     config = uvicorn.Config(
-        app,
+        HeadSize(Pieces(app)),
         http=Connection,
         log_config=None,
         access_log=False,
@@ -103,7 +116,13 @@ async def run_server(app: ASGIApp, sock: socket.socket, stop: anyio.Event) -> No
         ws="none",
         backlog=ACCEPTED_AT_ONCE,
         server_header=False,
+        # The deadlines of Connection come before uvicorn's. The default of 5 s is also httpx's, so
+        # both sides would often close a connection while the other one begins to use it.
+        timeout_keep_alive=round(2 * SECONDS),
         timeout_graceful_shutdown=2 * GRACE_SECONDS,
+        ssl_context_factory=(lambda config, default: tls) if tls else None,
+        forwarded_allow_ips=list(proxies),  # uvicorn would believe every program on this machine
+        h11_max_incomplete_event_size=MAX_URL + MAX_HEADERS,
     )
     server = _Server(config)
     ours = sock.dup()  # a copy, because uvicorn closes the sockets that it serves

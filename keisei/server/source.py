@@ -15,6 +15,7 @@ from keisei.play.mailbox import ChosenMove
 from keisei.runtime.commands import CommandName
 from keisei.runtime.evaluation_records import EvaluationHandle, EvaluationRecords
 from keisei.runtime.status import StatusReport
+from keisei.runtime.telemetry import Telemetry
 from keisei.shogi import Position
 
 
@@ -90,6 +91,10 @@ class Source(Protocol):
     @property
     def evaluation_records(self) -> EvaluationRecords:
         """Records of the run's evaluations. ``evaluate`` adds a record."""
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """Counts and distributions since this process opened the run, for ``/metrics``."""
 
     def status(self) -> StatusReport:
         """Return the current state of the run."""

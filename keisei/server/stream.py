@@ -1,7 +1,8 @@
 """``/api/events``: the events of the run as server-sent events."""
 
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Any, get_args, get_type_hints
 
 import anyio
@@ -24,6 +25,7 @@ from keisei.events import (
     Reset,
     Status,
 )
+from keisei.server.addresses import remote_address
 from keisei.server.models import EventsQuery
 from keisei.server.operations import operation
 from keisei.server.problems import problem_response
@@ -32,7 +34,10 @@ from keisei.server.source import Source
 PING_SECONDS = 15
 """Seconds between two comments. The comments keep a stream open when there are no events."""
 SEND_SECONDS = 15.0
-"""Seconds after which a client that reads nothing is disconnected."""
+"""Seconds after which a client that reads nothing loses its stream.
+
+``keisei serve`` disconnects such a client earlier. Other servers may not.
+"""
 
 RETRY = b"retry: 2000\r\n"
 """Line that tells a browser how many milliseconds to wait before it reconnects by itself.
@@ -61,16 +66,37 @@ _log = structlog.get_logger("keisei.server")
 
 
 class Streams:
-    """Counter of the open event streams. At most ``limit`` streams may be open."""
+    """Counter of the open event streams, in all and for each address of another machine."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, limit_per_address: int) -> None:
         self.limit = limit
+        self.limit_per_address = limit_per_address
         self.open = 0
+        self._per_address: Counter[str] = Counter()
 
-    @property
-    def full(self) -> bool:
-        """Whether the limit is reached. If it is, new streams are refused."""
-        return self.open >= self.limit
+    def refusal(self, address: str | None) -> str | None:
+        """Return the reason why the client may not open a stream, or None if it may.
+
+        ``address``: the result of ``remote_address``.
+        """
+        if self.open >= self.limit:
+            return f"All {self.limit} event streams are in use. Try again later."
+        if address and self._per_address[address] >= self.limit_per_address:
+            return f"Your address already has {self.limit_per_address} event streams. Close one."
+        return None
+
+    @contextmanager
+    def count(self, address: str | None) -> Iterator[None]:
+        """Count one stream as open."""
+        self.open += 1
+        if address:
+            self._per_address[address] += 1
+        try:
+            yield
+        finally:
+            self.open -= 1
+            if address:
+                self._per_address -= Counter([address])  # removes the address at zero
 
 
 class EventStream(EventSourceResponse):
@@ -93,18 +119,16 @@ class EventStream(EventSourceResponse):
         Streams are counted here and not in the endpoint, because Starlette may never send the
         response that an endpoint returns.
         """
-        if self._streams.full:
-            detail = f"All {self._streams.limit} event streams are in use. Try again later."
+        address = remote_address(scope)
+        if detail := self._streams.refusal(address):
             refusal = problem_response(503, detail, scope["path"], headers={"Retry-After": "5"})
             await refusal(scope, receive, send)
             return
-        self._streams.open += 1
-        try:
-            await super().__call__(scope, receive, send)
-        except SendTimeoutError:
-            _log.warning("stream_timeout", client=scope.get("client"), seconds=SEND_SECONDS)
-        finally:
-            self._streams.open -= 1
+        with self._streams.count(address):
+            try:
+                await super().__call__(scope, receive, send)
+            except SendTimeoutError:
+                _log.debug("stream_timeout", client=scope.get("client"), seconds=SEND_SECONDS)
 
 
 @operation(

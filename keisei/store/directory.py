@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from keisei.config import Settings
 from keisei.settings_sources import warn_of_old_names, with_new_names
 from keisei.store.files import read_file, replace_synced, sync_folder
+from keisei.store.filesystem import check_file_system
 from keisei.store.layout import (
     BEST,
     CHECKPOINTS,
@@ -80,11 +81,13 @@ class RunDirectory:
 
         Raises:
             RunError: ``path`` already is a run, or the path or a setting is not UTF-8.
+            NetworkFileSystemError: the folder is on a network file system.
             RunLockedError: another process is creating a run in the same folder.
             OSError: the folder can't be created.
         """
         settings_text(settings)
         check_path(path or settings.run.root)
+        check_file_system(path or settings.run.root)
         if path is None:
             path = _new_folder(settings.run.root)
         path.mkdir(parents=True, exist_ok=True)
@@ -93,9 +96,13 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Open the run at ``path`` to continue it. Raises RunError and RunLockedError."""
+        """Open the run at ``path`` to continue it.
+
+        Raises RunError, RunLockedError, NetworkFileSystemError.
+        """
         check_path(path)
         check_is_run(path)
+        check_file_system(path)
         return cls(path, None)
 
     @staticmethod

@@ -11,8 +11,10 @@ MAY_CHANGE = (
     "run.checkpoint_seconds",
     "run.checkpoints_kept",
     "server",
+    "plugins",
     "log",
     "evaluation",
+    "wandb",
 )
 """Settings and whole sections that may change on ``--resume``. All other settings stay."""
 

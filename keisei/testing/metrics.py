@@ -16,6 +16,7 @@ def made_up_metrics(iteration: int, chance: random.Random) -> dict[str, float]:
         "train/entropy": 3.9 - 2.1 * age + chance.gauss(0, 0.03),
         "train/kl": abs(chance.gauss(0.012, 0.003)),
         "train/explained_variance": 0.6 * age + chance.gauss(0, 0.03),
+        "games/new": 18.0,
         "games/length": 240 - 110 * age + chance.gauss(0, 4),
         "games/decisive": 1 - truncated - repetition,
         "games/checkmate": max(0.0, 1 - truncated - repetition - declaration),

@@ -20,6 +20,7 @@ from keisei.runtime.commands import CommandName
 from keisei.runtime.evaluation_records import EvaluationHandle, EvaluationMethods, EvaluationRecords
 from keisei.runtime.plan import StartPoint
 from keisei.runtime.status import RunState, StatusReport
+from keisei.runtime.telemetry import Telemetry
 from keisei.shogi import Position
 from keisei.testing import evaluations
 from keisei.testing.games import made_up_boards, made_up_move
@@ -131,6 +132,11 @@ class FakeRun(EvaluationMethods):
             degraded=(),
         )
         return replace(report, checkpoint_age=self.checkpoint_age)
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """Counts and distributions of the made-up events."""
+        return self._state.telemetry
 
     def history(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
         """Return alerts, newest first."""

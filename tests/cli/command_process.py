@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import pty
 import re
 import subprocess
 import sys
@@ -56,6 +58,20 @@ def keisei(*arguments: object, patch: str = "") -> Iterator[subprocess.Popen[str
             yield process
         finally:
             process.kill()
+
+
+@contextlib.contextmanager
+def terminal_as_stderr(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Make stderr a terminal. After the block, the list contains the text that was shown."""
+    master, slave = pty.openpty()
+    shown: list[str] = []
+    with os.fdopen(master, "rb", buffering=0) as terminal:
+        with os.fdopen(slave, "w") as screen, monkeypatch.context() as patch:
+            patch.setattr("sys.stderr", screen)
+            yield shown
+        with contextlib.suppress(OSError):  # the end of a terminal that nobody writes to
+            while chunk := terminal.read(1 << 16):
+                shown.append(chunk.decode())
 
 
 def address(process: subprocess.Popen[str]) -> str:

@@ -443,7 +443,7 @@ def test_a_bad_opening_is_named_by_file_and_line(
         (["RUN", "--opponent", "usi:x?nodes=0"], 2, "--opponent: nodes: a whole number from 1"),
         (["RUN", "--opponent", "usi:/nowhere/x?nodes=1"], 3, "/nowhere/x"),
         (["RUN", "--opponent", "weak"], 3, "/nowhere"),
-        (["RUN", "--strategy", "chess"], 2, "--strategy: one of single, gauntlet,"),
+        (["RUN", "--strategy", "chess"], 2, "--strategy: 'chess' is not one of single, gauntlet,"),
         (["RUN", "RUN"], 2, "RUN|CHECKPOINT: the strategy single would leave out "),
         (
             ["RUN", "--opponent", "random", "--opponent", "material"],

@@ -1,5 +1,6 @@
 """``keisei games export``."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -139,3 +140,10 @@ def test_a_game_with_an_illegal_move_is_reported(
     table.close()
     assert main(["games", "export", str(run), "--format", "kif", "--out", str(tmp_path)]) == 1
     assert "evaluation f2, game 7: illegal move" in capsys.readouterr().err
+
+
+def test_json_prints_one_object_per_game(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    games = [json.loads(line) for line in lines(capsys, run, "--json")]
+    assert next(game["moves"] for game in games) == ["2g2f", "8c8d"]
+    assert games[0]["result"] == "white"
+    assert games[0]["event"] == "evaluation e/1, game 0"

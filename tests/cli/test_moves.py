@@ -1,5 +1,7 @@
 """``keisei moves``."""
 
+import json
+
 import pytest
 
 from keisei.cli.main import main
@@ -42,3 +44,9 @@ def test_a_bad_position_or_move_is_reported(
 ) -> None:
     assert main(words) == 2
     assert says in capsys.readouterr().err
+
+
+def test_json_has_the_position_and_its_moves(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["moves", KINGS, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found == {"sfen": KINGS, "moves": Position(KINGS).legal_moves()}

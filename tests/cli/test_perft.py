@@ -1,5 +1,7 @@
 """``keisei perft``."""
 
+import json
+
 import pytest
 
 from keisei.cli.main import main
@@ -36,3 +38,14 @@ def test_a_bad_argument_is_reported(
 ) -> None:
     assert main(words) == 2
     assert says in capsys.readouterr().err
+
+
+def test_json_has_the_count_and_the_counts_of_first_moves(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["perft", "2", "--sfen", KINGS, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found == {"sfen": KINGS, "depth": 2, "nodes": 25}
+    assert main(["perft", "2", "--sfen", KINGS, "--json", "--divide"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert sum(found["divide"].values()) == found["nodes"] == 25

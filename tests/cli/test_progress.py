@@ -3,12 +3,11 @@
 import contextlib
 import json
 import os
-import pty
-import re
 from dataclasses import replace
 
 import anyio
 import pytest
+from command_process import terminal_as_stderr
 
 from keisei.cli.progress import ProgressTable
 from keisei.config import Settings
@@ -78,36 +77,34 @@ async def test_log_lines_are_not_printed_again(capfd: pytest.CaptureFixture[str]
     assert "slow" not in shown
 
 
-@pytest.mark.parametrize(
-    ("columns", "metrics"),
-    [
-        (80, {"length": 211.0, "decisive": 0.4}),
-        (80, {"length": 512.0, "decisive": 1.0}),
-        (80, {}),
-        (60, {"length": 81.0, "decisive": 0.07}),
-    ],
-)
-async def test_the_panel_breaks_no_figure_over_two_lines(
-    columns: int, metrics: dict[str, float], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("term", "panel"), [("xterm", True), ("dumb", False), (None, False)])
+async def test_only_a_terminal_that_can_move_the_cursor_gets_the_panel(
+    term: str | None, panel: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", str(columns))
-    monkeypatch.setenv("TERM", "xterm")
-    values = {"train/loss_policy": -0.1224, "train/loss_value": 1.0321, "train/entropy": 3.664}
-    values |= {"train/kl": 0.01234, "speed/steps_per_second": 1904.0}
-    values |= {f"games/{name}": value for name, value in metrics.items()}
-    event = Iteration(run="r", step=12_345_678, time=0.0, iteration=1, values=values)
-    master, slave = pty.openpty()
-    with os.fdopen(master, "rb", buffering=0) as terminal, os.fdopen(slave, "w") as screen:
-        monkeypatch.setattr("sys.stderr", screen)
+    if term is None:
+        monkeypatch.delenv("TERM", raising=False)
+    else:
+        monkeypatch.setenv("TERM", term)
+    with terminal_as_stderr(monkeypatch) as chunks:
         progress = await anyio.to_thread.run_sync(ProgressTable, Settings)
-        await progress.write([event])
+        await progress.write([STATUS])
         await progress.close()
-        os.set_blocking(terminal.fileno(), False)
-        shown = terminal.read(1 << 16).decode()
-    lines = [line.rstrip() for line in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).splitlines()]
-    wanted = ["loss policy -0.122", "value 1.032", "entropy 3.66", "kl 0.0123"]
-    if metrics:
-        wanted += [f"length {metrics['length']:.0f}", f"decisive {metrics['decisive']:.0%}"]
-    assert max(map(len, lines)) <= columns
-    last = [line for line in lines if line][-len(wanted) // 3 :]
-    assert re.split(r" {2,}", "  ".join(last)) == wanted
+    shown = "".join(chunks)
+    assert ("\x1b[" in shown) == panel
+    assert "running" in shown
+
+
+async def test_text_lines_tell_the_share_and_the_time_left(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    settings = Settings.load(None, {"run.steps": 400})
+    progress = ProgressTable(lambda: settings)
+    values = {"speed/steps_per_second": 10.0, "speed/limit_ratio": 0.83}
+    await progress.write(
+        [
+            Iteration(run="r", step=i * 100, time=i * 60.0, iteration=i, values=values)
+            for i in (1, 2)
+        ]
+    )
+    line = capfd.readouterr().err.splitlines()[-1]
+    assert " 50%  2:00 left  iteration 2  10 steps/s  83% of the limit" in line

@@ -14,11 +14,15 @@ import pytest
 from command_process import BREAK, address, keisei, streamed, wait_for_line
 from engine_tools import fake, lives
 
+from keisei.cli.main import main
+from keisei.cli.serve import _welcome
+from keisei.config import Server
+from keisei.server.serve import bind
 from keisei.store import RunReader, find_checkpoint
 
 BREAK_SERVER = """
 import keisei.server.serve
-async def run_server(app, sock, stop):
+async def run_server(app, sock, stop, **tls):
     raise OSError("no more sockets")
 keisei.server.serve.run_server = run_server
 """
@@ -30,8 +34,9 @@ def test_sigint_ends_streams_with_bye_saves_and_is_exit_0_and_the_run_can_be_res
     config: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    with keisei("serve", "--config", config, "--port", 0, "--run", run) as process:
-        url = address(process) + "api/events?topics=status,metrics"
+    with keisei("serve", "--json", "--config", config, "--port", 0, "--run", run) as process:
+        assert process.stdout is not None
+        url = json.loads(process.stdout.readline())["address"] + "api/events?topics=status,metrics"
         with urllib.request.urlopen(url, timeout=100) as response:
             stream = streamed(response)
             next(event for event in stream if event[0] == "iteration")
@@ -40,6 +45,8 @@ def test_sigint_ends_streams_with_bye_saves_and_is_exit_0_and_the_run_can_be_res
         assert kinds[-1] == "bye"
         assert "stopped" in kinds
         assert process.wait(20) == 0
+        printed = [json.loads(line)["event"] for line in process.stdout]
+    assert {"iteration", "stopped"} <= {*printed}
     newest, refused = find_checkpoint(run)
     assert refused == []
     log = [json.loads(line) for line in (run / "keisei.log").read_text().splitlines()]
@@ -89,6 +96,67 @@ def test_training_goes_on_after_its_server_has_crashed(config: Path, tmp_path: P
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
     assert find_checkpoint(run)[0].name.lstrip("0") == "640"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_the_token_is_shown_once_and_is_in_no_log_file_or_process_list(
+    config: Path, tmp_path: Path
+) -> None:
+    run, file = tmp_path / "run", tmp_path / "token"
+    command = ["serve", "--config", config, "--port", 0, "--run", run, "--host", "0.0.0.0"]
+    command += ["--server.token_file", file]
+    with keisei(*command) as process:
+        base = address(process)
+        assert "0.0.0.0" not in base
+        assert process.stdout is not None
+        token = file.read_text().strip()
+        assert process.stdout.readline().endswith(f": {base}#token={token}\n")
+        assert process.stdout.readline() == f"The access token is in {file}\n"
+        wrong = {"Authorization": f"Bearer {token}x"}
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(urllib.request.Request(base, headers=wrong), timeout=100)
+        right = {"Authorization": f"Bearer {token}"}
+        for path in ("api/config", "api/log", "api/status"):
+            asked = urllib.request.Request(base + path, headers=right)
+            with urllib.request.urlopen(asked, timeout=100) as answer:
+                assert token not in answer.read().decode()
+        assert token not in " ".join(psutil.Process(process.pid).cmdline())
+        process.send_signal(signal.SIGINT)
+        out, error = process.communicate(timeout=60)
+        assert process.returncode == 0, error
+    assert token not in out + error
+    files = [path for path in run.rglob("*") if path.is_file()]
+    assert {"run.toml", "keisei.log", "keisei.db"} <= {path.name for path in files}
+    assert not [path for path in files if token.encode() in path.read_bytes()]
+
+
+def test_a_later_start_says_only_where_the_token_is(tmp_path: Path) -> None:
+    server = Server(token_file=str(tmp_path / "token"))
+    with bind("127.0.0.1", 0) as sock:
+        first, second = _welcome(sock, server), _welcome(sock, server)
+    token = (tmp_path / "token").read_text().strip()
+    assert [token in line for line in first] == [False, True, False]
+    assert second == [first[0], first[2]]
+    assert str(tmp_path / "token") in second[1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "said"),
+    [
+        (["--host", "0.0.0.0"], 2, "server.token_file"),
+        (["--server.cors_origins", "*"], 2, "server.cors_origins"),
+        (["--server.token_file", "/nowhere/token"], 3, "/nowhere/token: No such file"),
+        (["--server.tls_certificate", "/nowhere.pem"], 3, "/nowhere.pem: No such file"),
+    ],
+)
+def test_a_setting_that_gives_no_access_is_refused_before_a_run_is_made(
+    tmp_path: Path, flags: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert main(["serve", "--port", "0", "--run", str(run), *flags]) == code
+    assert said in capsys.readouterr().err
+    assert not run.exists()
 
 
 GAMES = 2048

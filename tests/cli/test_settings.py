@@ -105,7 +105,7 @@ def test_a_mistyped_shipped_config_gets_a_hint(name: str, near: str) -> None:
 
 
 def test_a_folder_is_refused_as_a_config(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=f"^{tmp_path}: Is a directory$"):
+    with pytest.raises(UsageError, match=f"^{tmp_path}: must be a TOML file, not a folder$"):
         load(arguments(tmp_path))
 
 
@@ -127,8 +127,9 @@ def test_an_unknown_key_gets_a_hint() -> None:
         (["warmup", "x", "--held_out", "0.2"], "--held_out, did you mean --held-out?"),
         (["bench", "loop", "--client", "2"], "--client, did you mean --clients?"),
         (["evaluate", "x", "--game", "2"], "--game, did you mean --games?"),
-        (["evaluate", "x", "--clip", "2"], "--clip"),
-        (["train", "--zzz"], "--zzz"),
+        (["evaluate", "x", "--clip", "2"], "--clip; see keisei evaluate --help"),
+        (["train", "--zzz"], "--zzz; see keisei train --help"),
+        (["train", "--ppo", "3"], "--ppo, did you mean --ppo.KEY?"),
     ],
 )
 def test_an_unknown_flag_gets_a_hint_at_the_setting_or_flag(
@@ -162,7 +163,7 @@ def test_other_text_is_refused_as_a_whole_number(
     with pytest.raises(UsageError, match=re.escape(f"command line: {said}")):
         load(arguments(run__steps=text))
     monkeypatch.setenv("KEISEI_RUN__STEPS", text)
-    with pytest.raises(UsageError, match=re.escape(f"environment: {said}")):
+    with pytest.raises(UsageError, match=re.escape(f"environment KEISEI_RUN__STEPS: {said}")):
         load(arguments())
     assert main(["evaluate", "x", f"--games={text}"]) == 2
     assert f"--games: must be a whole number (got {text!r})" in capsys.readouterr().err

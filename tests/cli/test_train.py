@@ -117,3 +117,14 @@ def test_every_failure_of_a_sink_is_reported_once_on_stderr(
     reported = [line for line in stderr.splitlines() if said in line]
     assert len(reported) == 4, "three restarts, then the end of the sink"
     assert "given up" in reported[3]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_with_json_logs_every_line_on_stderr_is_json(config: Path, tmp_path: Path) -> None:
+    arguments = ("train", "--config", config, "--run", tmp_path / "run", "--run.steps", 200)
+    with keisei(*arguments, "--log.format", "json") as process:
+        _, error = process.communicate(timeout=100)
+    assert process.returncode == 0
+    events = [json.loads(line)["event"] for line in error.splitlines()]
+    assert {"started", "iteration", "finished"} <= {*events}

@@ -16,7 +16,7 @@ from keisei.evaluation.spec import EvaluationSpec
         ({"max_ply": 0}, "max_ply: 1 to 32767"),
         ({"concurrency": 0}, "concurrency: 1 or more"),
         ({"opponents": ()}, "opponents: at least one"),
-        ({"strategy": "best"}, "strategy: one of single"),
+        ({"strategy": "best"}, "strategy: 'best' is not one of single"),
         (
             {"opponents": ("random", "material")},
             "opponents: the strategy single would leave out material",

@@ -1,10 +1,12 @@
 """Strategies pair the players and stop when the results say so."""
 
+import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
 
+from keisei import plugins
 from keisei.evaluation import MatchResult, strategies
 from keisei.evaluation.strategies import (
     BENCHMARK,
@@ -61,14 +63,20 @@ def test_installed_packages_add_strategies(monkeypatch: pytest.MonkeyPatch) -> N
         [
             EntryPoint("twice", f"{__name__}:TWICE", strategies.GROUP),
             EntryPoint("odd", f"{__name__}:result", strategies.GROUP),
+            EntryPoint("leaving", f"{__name__}:LEAVING", strategies.GROUP),
+            EntryPoint("broken", "not_there:PLAN", strategies.GROUP),
         ]
     )
-    monkeypatch.setattr(strategies, "entry_points", lambda group: points.select(group=group))
+    monkeypatch.setattr(plugins, "entry_points", lambda group: points.select(group=group))
     assert met("twice", ["a"], ["x"], {}) == ["a-x", "a-x"]
     with pytest.raises(ValueError, match="round_robin, ladder, benchmark, twice, odd"):
         find_strategy("thrice")
     with pytest.raises(ValueError, match=r"test_strategies:result is not a .*Strategy"):
         find_strategy("odd")
+    with pytest.raises(ValueError, match="broken can't be loaded: No module named 'not_there'"):
+        find_strategy("broken")
+    with pytest.raises(RuntimeError, match=r"the strategy raised SystemExit\(3\)"):
+        met("leaving", ["a"], ["x"], {})
 
 
 def _twice(agents: Sequence[str], opponents: Sequence[str]) -> Plan:
@@ -76,7 +84,13 @@ def _twice(agents: Sequence[str], opponents: Sequence[str]) -> Plan:
         yield Pairing(agents[0], opponents[0])
 
 
+def _leaving(agents: Sequence[str], opponents: Sequence[str]) -> Plan:
+    yield Pairing(agents[0], opponents[0])
+    sys.exit(3)
+
+
 TWICE = Strategy(_twice)
+LEAVING = Strategy(_leaving)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,16 @@
 """Sinks: what is written, what is counted, and a slow sink that holds up nobody."""
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
+import anyio
 import pytest
+from anyio import to_thread
 
 from keisei.events import Board, Event, Game, Iteration, Log
 from keisei.feed.outbox import KEPT
-from keisei.feed.sinks import DatabaseSink, Feed
+from keisei.feed.sinks import BlockingSink, DatabaseSink, Feed, Sink
 from keisei.feed.supervise import Losses
 
 pytestmark = pytest.mark.anyio
@@ -60,3 +63,49 @@ async def test_events_without_room_are_counted_and_only_the_first_is_told_to_the
         assert feed.put(GAME)
     assert [feed.put(GAME) for _ in range(3)] == [False, True, True]
     assert feed.dropped == 3
+
+
+class Threads(BlockingSink):
+    """Keeps the events that it gets and the threads in which it was called."""
+
+    name = "threads"
+
+    def __init__(self, gate: threading.Event | None = None) -> None:
+        super().__init__()
+        self.events: list[Event] = []
+        self.threads: list[threading.Thread] = []
+        self.gate = gate
+        self.entered = threading.Event()
+
+    def write_blocking(self, events: Sequence[Event]) -> None:
+        self.events += events
+        self.threads.append(threading.current_thread())
+        self.entered.set()
+        if self.gate:
+            self.gate.wait(5)
+
+    def close_blocking(self) -> None:
+        self.threads.append(threading.current_thread())
+
+
+async def test_a_blocking_sink_works_outside_the_event_loop_s_thread() -> None:
+    sink = Threads()
+    feed = Feed(sink)
+    assert isinstance(sink, Sink)
+    feed.put(GAME)
+    feed.close()
+    await feed.run(lambda *alert: None, Losses())
+    assert sink.events == [GAME]
+    assert len(sink.threads) == 2, "it was not closed"
+    assert threading.current_thread() not in sink.threads
+
+
+async def test_a_blocking_sink_that_hangs_can_be_abandoned() -> None:
+    gate = threading.Event()
+    sink = Threads(gate)
+    with anyio.fail_after(3):
+        async with anyio.create_task_group() as group:
+            group.start_soon(sink.write, [GAME])
+            await to_thread.run_sync(sink.entered.wait, 3)
+            group.cancel_scope.cancel()
+    gate.set()

@@ -1,5 +1,6 @@
 """Crashes beside training are reported and retried; a device thread that hangs is noticed."""
 
+import asyncio
 import subprocess
 import sys
 import time
@@ -8,7 +9,7 @@ import anyio
 import pytest
 
 from keisei.feed import supervise as module
-from keisei.feed.supervise import Heartbeat, Losses, supervise, watch
+from keisei.feed.supervise import Heartbeat, Losses, contained, supervise, watch
 
 pytestmark = pytest.mark.anyio
 
@@ -174,3 +175,16 @@ async def test_the_heartbeat_sees_a_blocked_loop() -> None:
         tasks.cancel_scope.cancel()
     assert 0.08 < heartbeat.worst_lag() < 1
     assert heartbeat.worst_lag() == 0
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError()])
+async def test_other_people_s_code_can_neither_exit_nor_cancel(error: BaseException) -> None:
+    with pytest.raises(RuntimeError, match="raised ") as caught, contained():
+        raise error
+    assert caught.value.__cause__ is error
+
+
+async def test_the_task_of_other_people_s_code_can_be_cancelled() -> None:
+    with anyio.move_on_after(0.01) as scope, contained():
+        await anyio.sleep_forever()
+    assert scope.cancelled_caught

@@ -1,5 +1,6 @@
 """We, rsshogi and cshogi read the games that we write as KIF, CSA and USI."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from cshogi import KIF
 from rsshogi.record import Record
 
 from keisei.records import RecordError, read_games
-from keisei.records.write import GameToWrite, write_csa, write_kif, write_usi
+from keisei.records.write import GameToWrite, write_csa, write_json, write_kif, write_usi
 from keisei.shogi import Position
 
 STARTS = {
@@ -237,3 +238,12 @@ def test_an_illegal_move_is_refused() -> None:
     for write in (write_kif, write_csa):
         with pytest.raises(RecordError, match="evaluation ab12, game 3: "):
             write(game)
+
+
+def test_json_has_every_field_of_the_game() -> None:
+    game = next(iter(games().values()))
+    text = write_json(game)
+    assert text.count("\n") == 1
+    assert GameToWrite(**json.loads(text)) == replace(
+        game, moves=[*game.moves], values=[*game.values]
+    )

@@ -1,7 +1,9 @@
 """What runs on the event loop: parts that crash, sinks, the order of closing."""
 # ruff: noqa: PT012 (what raises is the end of the `async with`, so its body must be inside)
 
+import asyncio
 import threading
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,18 @@ from anyio import to_thread
 from fake_learner import FakeLearner
 from run_tools import Learners, Sink, becomes, raising, saved, settings, subscribed, until
 
-from keisei import Alert, Failed, Iteration, Keisei, NotRunning, Status, TrainingFailed
+from keisei import (
+    Alert,
+    BlockingSink,
+    Callback,
+    Failed,
+    Iteration,
+    Keisei,
+    NotRunning,
+    Settings,
+    Status,
+    TrainingFailed,
+)
 from keisei.feed.outbox import KEPT
 from keisei.feed.sinks import DatabaseSink, Feed
 from keisei.runtime.regular import RegularEvaluations
@@ -349,3 +362,98 @@ async def test_training_does_not_wait_for_a_stuck_sink(tmp_path: Path) -> None:
         sink.gate.set()
     assert sink.closed
     assert sum(isinstance(event, Iteration) for event in sink.events) >= 5
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError()])
+async def test_a_sink_can_neither_end_the_program_nor_cancel_the_run(
+    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keisei.feed.supervise.PAUSES", (0.0, 0.0, 0.0))
+
+    class Rude(Sink):
+        async def write(self, events: Any) -> None:
+            raise error
+
+    async with Keisei(settings(tmp_path, steps=500), _learner=Learners(), sinks=[Rude()]) as keisei:
+        assert (await keisei.wait()).kind == "finished"
+        assert keisei.status().step == 500
+
+
+async def test_a_blocking_sink_that_hangs_does_not_keep_the_run_from_ending(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("keisei.runtime.life.CLOSE_SECONDS", 0.1)
+    gate = threading.Event()
+
+    class Hanging(BlockingSink):
+        name = "hanging"
+
+        def write_blocking(self, events: Any) -> None:
+            gate.wait(10)
+
+    with anyio.fail_after(8):
+        async with Keisei(
+            settings(tmp_path, steps=300), _learner=Learners(), sinks=[Hanging()]
+        ) as keisei:
+            assert (await keisei.wait()).kind == "finished"
+    gate.set()
+    assert keisei.left_behind
+    assert "abandoned a sink" in caplog.text
+    stored = await to_thread.run_sync(RunReader(keisei.run.path).metrics)
+    assert stored["series"]["train/kl"]["step"] == [100, 200, 300]
+
+
+# ---------------------------------------------------------------------- callbacks
+class Hooks(Callback):
+    """Keeps the names of its calls; ``on_iteration`` always raises."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def on_start(self, event: Status) -> None:
+        self.calls.append("start")
+
+    async def on_iteration(self, event: Iteration) -> None:
+        self.calls.append("iteration")
+        raise ValueError("hook")
+
+    def on_checkpoint(self, event: Status, path: Path) -> None:
+        self.calls.append(f"checkpoint {path.name}")
+
+    def on_end(self, event: Status) -> None:
+        self.calls.append(event.kind)
+
+
+async def test_a_run_calls_the_hooks_and_counts_those_that_fail(tmp_path: Path) -> None:
+    hooks = Hooks()
+    async with Keisei(
+        settings(tmp_path, steps=300), _learner=Learners(), callbacks=[hooks]
+    ) as keisei:
+        alert = await until(keisei, Alert, name="callback Hooks")
+        assert "on_iteration raised ValueError: hook" in alert.message
+        assert (await keisei.wait()).kind == "finished"
+    assert (hooks.calls[0], hooks.calls.count("iteration"), hooks.calls[-1]) == (
+        "start",
+        3,
+        "finished",
+    )
+    assert "checkpoint 000000000300" in hooks.calls
+    series = (await to_thread.run_sync(RunReader(keisei.run.path).metrics))["series"]
+    assert 0 < series["system/callback_failures"]["value"][-1] <= 3
+
+
+async def test_a_broken_plugin_is_an_alert_and_named_in_the_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    point = EntryPoint("broken", "not_there:Sink", "keisei.sinks")
+    monkeypatch.setattr(
+        "keisei.plugins.entry_points", lambda group: EntryPoints([point]).select(group=group)
+    )
+    wanted = Settings.load(None, {"run.root": tmp_path, "plugins.sinks": "broken"})
+    text = "it can't be built: ModuleNotFoundError: No module named 'not_there'"
+    async with Keisei(wanted, _learner=Learners()) as keisei:
+        await becomes(lambda: keisei.status().step)
+        assert keisei.status().degraded == (f"sink broken: {text}",)
+        history = await to_thread.run_sync(keisei.history)
+        alerts = [event for event in history if event["event"] == "alert"]
+        assert (alerts[-1]["name"], alerts[-1]["message"]) == ("sink broken", text)

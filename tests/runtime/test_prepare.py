@@ -27,7 +27,7 @@ pytestmark = pytest.mark.anyio
 @pytest.mark.parametrize(
     ("evaluation", "message"),
     [
-        ({"strategy": "best"}, "evaluation.strategy: one of single"),
+        ({"strategy": "best"}, "evaluation.strategy: 'best' is not one of single"),
         (
             {"opponents": ["materail"]},
             "evaluation.opponents: materail: no such file or folder, did",
@@ -44,6 +44,39 @@ async def test_settings_of_evaluations_that_could_not_begin_are_refused_before_t
         async with Keisei(wrong, _learner=Learners()):
             raise AssertionError("entered")
     assert await to_thread.run_sync(os.listdir, tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("plugins", "message"),
+    [
+        ({"sinks": ["tensorbord"]}, "plugins.sinks: 'tensorbord' .*did you mean tensorboard?"),
+        ({"callbacks": ["mine"]}, "plugins.callbacks: 'mine' is not"),
+    ],
+)
+async def test_plugins_that_are_not_installed_are_refused_before_there_is_a_run(
+    tmp_path: Path, plugins: dict[str, Any], message: str
+) -> None:
+    wrong = Settings(run=Run(root=tmp_path), plugins=plugins)  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match=message):
+        async with Keisei(wrong, _learner=Learners()):
+            raise AssertionError("entered")
+    assert await to_thread.run_sync(os.listdir, tmp_path) == []
+
+
+async def test_a_run_whose_plugin_is_gone_is_resumed_only_without_the_plugin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = Settings(run=Run(root=tmp_path), plugins={"sinks": ["gone"]})  # type: ignore[arg-type]
+    monkeypatch.setattr("keisei.runtime.prepare.check_names", lambda settings: None)
+    async with Keisei(gone, _learner=Learners()) as keisei:
+        await until(keisei, Status, kind="running")
+    monkeypatch.undo()
+    with pytest.raises(SettingsError, match="'gone' is not one of"):
+        async with Keisei(settings(tmp_path), resume=True, _learner=Learners()):
+            raise AssertionError("entered")
+    without = Settings.load(None, {"run.root": tmp_path, "plugins.sinks": "[]"})
+    async with Keisei(without, resume=True, _learner=Learners()) as keisei:
+        assert keisei.settings.plugins.sinks == ()
 
 
 async def test_initial_weights_of_another_network_are_refused_before_there_is_a_run(

@@ -1,6 +1,7 @@
 """A fake run, its application, and a client."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -8,6 +9,7 @@ from contract import check_response
 from starlette.applications import Starlette
 
 from keisei.server import create_app
+from keisei.server.token import open_token
 from keisei.testing import FakeRun
 
 HOST = "http://localhost:8700"
@@ -36,3 +38,17 @@ async def client(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
     hooks = {"response": [check_response]}
     async with httpx.AsyncClient(transport=transport, base_url=HOST, event_hooks=hooks) as client:
         yield client
+
+
+@pytest.fixture
+def token_file(tmp_path: Path) -> str:
+    """The name of a file with a token."""
+    file = str(tmp_path / "token")
+    open_token(file)
+    return file
+
+
+@pytest.fixture
+def token(token_file: str) -> str:
+    """The token in the file."""
+    return open_token(token_file).token.get_secret_value()

@@ -1,5 +1,6 @@
 """Slow clients, silent clients and too many clients, over real sockets."""
 
+import asyncio
 import json
 import logging
 import resource
@@ -10,13 +11,14 @@ import sys
 import time
 import urllib.request
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
 from starlette.applications import Starlette
+from starlette.responses import Response
 
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.server import connections
@@ -30,6 +32,70 @@ LIMIT = 12
 HEAD = b"POST /api/eval HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 STREAM = b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+LARGE = 2 * 2**20
+
+
+@asynccontextmanager
+async def large_answers() -> AsyncIterator[int]:
+    """Serve an application whose only answer is large; yield its port."""
+    stop = anyio.Event()
+    with bind("127.0.0.1", 0) as sock:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run_server, Response(b"x" * LARGE), sock, stop)
+            yield sock.getsockname()[1]
+            stop.set()
+
+
+async def read_at(rate: float, port: int, pause: float = 0) -> tuple[int, float]:
+    """Ask for the large answer and read it at ``rate`` bytes a second, after a pause.
+
+    Returns the number of bytes, and the seconds until the server closed the connection. A stream of
+    anyio would not do here, because it reads ahead.
+    """
+    loop = asyncio.get_running_loop()
+    with socket.socket() as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
+        raw.setblocking(False)
+        await loop.sock_connect(raw, ("127.0.0.1", port))
+        since, found = time.monotonic(), 0
+        await loop.sock_sendall(raw, GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        await anyio.sleep(pause)
+        with suppress(ConnectionError), anyio.fail_after(20):
+            while part := await loop.sock_recv(raw, 16 * 1024):
+                found += len(part)
+                await anyio.sleep(max(0, found / rate - (time.monotonic() - since)))
+        return found, time.monotonic() - since
+
+
+async def test_a_client_that_does_not_read_a_large_answer_is_disconnected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "SECONDS", SECONDS)
+    async with large_answers() as port:
+        found, _ = await read_at(1e9, port, pause=3 * SECONDS)
+    assert found < LARGE
+
+
+async def test_a_client_that_reads_a_few_bytes_a_second_of_a_large_answer_is_disconnected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "SECONDS", SECONDS)
+    async with large_answers() as port:
+        found, seconds = await read_at(100_000, port)
+    assert found < LARGE
+    assert seconds < 10 * SECONDS
+
+
+async def test_a_client_that_reads_slowly_gets_the_whole_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "SECONDS", SECONDS)
+    async with large_answers() as port:
+        found, seconds = await read_at(LARGE / 2, port)
+    assert found > LARGE
+    assert seconds > 3 * SECONDS
 
 
 @pytest.fixture
@@ -71,10 +137,10 @@ async def is_open(stream: SocketStream) -> bool:
     return True
 
 
-async def is_served(port: int) -> bool:
+async def is_served(port: int, path: str = "/healthz") -> bool:
     """Return whether a new client gets an answer within a second."""
     with anyio.fail_after(1):
-        async with await connect(port, GET) as stream:
+        async with await connect(port, GET.replace(b"/healthz", path.encode())) as stream:
             return (await stream.receive()).startswith(b"HTTP/1.1 200")
 
 
@@ -135,6 +201,46 @@ async def test_bytes_that_are_not_http_are_answered_400_with_a_problem(port: int
     assert json.loads(body)["status"] == 400
 
 
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET /" + b"a" * 9_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 414),
+        (b"GET /healthz?" + b"a" * 9_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 414),
+        (b"GET /" + b"a" * 70_000, 414),
+        (GET[:-2] + b"X-Long: " + b"a" * 17_000 + b"\r\n\r\n", 431),
+        (GET[:-2] + b"X-Short: a\r\n" * 2_000 + b"\r\n", 431),
+        (GET[:-2] + b"X-Long: " + b"a" * 70_000, 431),
+    ],
+)
+async def test_a_head_that_is_too_long_is_refused_and_closed(
+    port: int, sent: bytes, status: int
+) -> None:
+    async with await connect(port, sent) as client:
+        with anyio.fail_after(2):
+            head, _, body = (await to_end(client)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert json.loads(body)["status"] == status
+    assert "bytes" in json.loads(body)["detail"]
+
+
+async def test_a_head_of_an_ordinary_size_is_answered(port: int) -> None:
+    sent = GET.replace(b"/healthz", b"/healthz?" + b"a" * 8_000)[:-2] + b"X: " + b"a" * 16_000
+    async with await connect(port, sent + b"\r\n\r\n") as client:
+        assert (await client.receive()).startswith(b"HTTP/1.1 422 ")  # there is no such field
+
+
+async def test_faulty_requests_do_not_fill_the_log(
+    port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    for sent in (
+        b"\x16\x03\x01 hello\r\n\r\n",
+        GET[:-2] + b"Upgrade: h2c\r\nConnection: upgrade\r\n\r\n",
+    ):
+        async with await connect(port, sent) as client:
+            await client.receive()
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
 async def test_streams_and_waiting_requests_outlast_the_deadline(port: int, run: FakeRun) -> None:
     started = await run.evaluate(EvaluationSpec(games=400))
     wait = f"GET /api/eval/{started.id}?wait=2 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
@@ -171,16 +277,35 @@ async def test_a_new_connection_is_answered_503_if_all_are_in_use(port: int) -> 
         for _ in range(LIMIT):
             working = await stack.enter_async_context(await connect(port, STREAM))
             assert await working.receive()
-        async with await connect(port) as late:
-            with anyio.fail_after(2):
-                answer = await to_end(late)
+        for late in (GET.replace(b"healthz", b"api/status"), STREAM):
+            async with await connect(port, late) as client:
+                with anyio.fail_after(2):
+                    answer = await to_end(client)
             assert answer.startswith(b"HTTP/1.1 503 ")
             assert b"12 connections are in use" in answer
+            assert b"retry-after: 5\r\n" in answer.lower()
         assert await is_open(working)
         await working.aclose()
         with anyio.fail_after(5):
-            while not await is_served(port):
+            while not await is_served(port, "/api/status"):
                 pass
+
+
+async def test_health_checks_are_answered_while_all_connections_are_in_use(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "SECONDS", 60.0)
+    async with AsyncExitStack() as stack:
+        for _ in range(LIMIT):
+            working = await stack.enter_async_context(await connect(port, STREAM))
+            assert await working.receive()
+        for _ in range(2 * connections.RESERVED):  # these clients also ask for a connection
+            await stack.enter_async_context(await connect(port, b"GET /"))
+        for path in ("/healthz", "/readyz"):
+            async with await connect(port, GET.replace(b"/healthz", path.encode())) as client:
+                with anyio.fail_after(2):  # the server also closes this connection
+                    assert (await to_end(client)).startswith(b"HTTP/1.1 200 ")
+        assert await is_open(working)
 
 
 @pytest.mark.parametrize(

@@ -127,15 +127,16 @@ def test_requests_made_from_the_document_get_the_answers_in_it(url: str, handled
     answers, failures = fuzz(url, 3, ("examples", "fuzzing"))
     assert failures == []
     assert handled.count > 20
-    assert set(answers) <= {200, 202, 404, 409, 422, 503}
+    assert set(answers) <= {200, 202, 204, 404, 409, 422, 503}
 
 
 @pytest.mark.nightly
+@pytest.mark.filterwarnings("ignore")  # schemathesis takes warnings of hypothesis for its errors
 @pytest.mark.timeout(1800)
 def test_5000_requests_get_answers_in_the_contract_and_most_reach_a_handler(
     url: str, handled: Handled
 ) -> None:
-    answers, failures = fuzz(url, 200, ("examples", "coverage", "fuzzing", "stateful"))
+    answers, failures = fuzz(url, 230, ("examples", "coverage", "fuzzing", "stateful"))
     total = sum(answers.values())
     print(f"{total} cases, {handled.count} handled ({handled.count / total:.1%}): {answers}")
     assert failures == []

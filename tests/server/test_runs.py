@@ -71,6 +71,15 @@ async def test_this_run_is_listed_even_if_it_is_elsewhere(
     assert [(one["id"], one["this"]) for one in found] == [("secret", True)]
 
 
+async def test_a_public_board_shows_no_other_run(client: httpx.AsyncClient, run: FakeRun) -> None:
+    server = run.settings.server.model_copy(update={"read_only": True})
+    run.settings = run.settings.model_copy(update={"server": server})
+    found = (await client.get("/api/runs")).json()["runs"]
+    assert [one["id"] for one in found] == ["run3"]
+    assert (await client.get("/api/runs/run1")).status_code == 404
+    assert (await client.get("/api/metrics?run=run1")).status_code == 404
+
+
 async def test_metrics_of_another_run_are_read_from_its_files(
     client: httpx.AsyncClient, run: FakeRun
 ) -> None:

@@ -85,6 +85,20 @@ async def test_a_stream_above_the_limit_is_answered_503() -> None:
                 await take(again, 1)
 
 
+async def test_streams_of_one_address_of_another_machine_are_limited() -> None:
+    settings = Settings(server=Server(max_streams_per_address=2))
+    async with FakeRun(settings, compile_seconds=0) as run:
+        streams = create_app(run).state.streams
+        one, two, loopback = "192.0.2.1", "192.0.2.2", None
+        with streams.count(one):
+            with streams.count(one), streams.count(loopback), streams.count(loopback):
+                assert "already has 2" in streams.refusal(one)
+                assert streams.refusal(two) is streams.refusal(loopback) is None
+            assert streams.refusal(one) is None
+        assert streams.open == 0
+        assert not streams._per_address  # the memory of addresses does not grow
+
+
 async def test_a_stream_without_events_gets_pings(
     app: Starlette, run: FakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:

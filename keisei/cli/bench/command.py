@@ -1,7 +1,6 @@
 """``keisei bench``: measure the speed of each part of Keisei on this machine."""
 
 import argparse
-import importlib.metadata
 import json
 import os
 import platform
@@ -30,7 +29,9 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     parser = subparsers.add_parser(
         "bench", help="measure speed on this machine", description=__doc__
     )
-    benches = parser.add_subparsers(dest="bench", metavar="BENCH", required=True)
+    benches = parser.add_subparsers(
+        title="benchmarks", dest="bench", metavar="BENCH", required=True
+    )
     for name, module in _BENCHES.items():
         title = (module.__doc__ or "").partition("\n")[0]
         short = title[:1].lower() + title[1:].removesuffix(".")
@@ -65,6 +66,8 @@ def machine() -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and the main packages. In a git checkout, add the commit."""
+    import importlib.metadata
+
     found = {"python": platform.python_version()}
     found |= {name: importlib.metadata.version(name) for name in _PACKAGES}
     commit = _git("rev-parse", "--short", "HEAD")

@@ -48,11 +48,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rounds",
         type=whole,
+        metavar="N",
         default=10,
         help="rounds, of three blocks each (default: %(default)s)",
     )
     parser.add_argument(
-        "--seconds", type=float, default=10, help="seconds of a block (default: %(default)s)"
+        "--seconds",
+        type=float,
+        metavar="N",
+        default=10,
+        help="seconds of a block (default: %(default)s)",
     )
 
 

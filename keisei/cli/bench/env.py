@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--steps",
         type=whole,
+        metavar="N",
         default=1_000_000,
         help="plies of all games together in one repeat (default: %(default)s)",
     )

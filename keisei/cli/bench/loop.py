@@ -37,16 +37,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``keisei bench loop``."""
     settings.add_config(parser)
     parser.add_argument(
-        "--clients", type=settings.whole, default=64, help="number of event streams (default: 64)"
+        "--clients",
+        type=settings.whole,
+        metavar="N",
+        default=64,
+        help="number of event streams (default: 64)",
     )
     parser.add_argument(
         "--blocks",
         type=settings.whole,
+        metavar="N",
         default=24,
         help="number of blocks, an even number (default: 24)",
     )
     parser.add_argument(
-        "--seconds", type=float, default=10, help="seconds of a block (default: 10)"
+        "--seconds", type=float, metavar="N", default=10, help="seconds of a block (default: 10)"
     )
 
 

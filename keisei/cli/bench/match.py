@@ -35,10 +35,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     add_config(parser)
     parser.add_argument(
-        "--games", type=whole, default=256, help="games side by side, an even number (default: 256)"
+        "--games",
+        type=whole,
+        metavar="N",
+        default=256,
+        help="games side by side, an even number (default: 256)",
     )
     parser.add_argument(
-        "--repeats", type=whole, default=5, help="repeats of each measurement (default: 5)"
+        "--repeats",
+        type=whole,
+        metavar="N",
+        default=5,
+        help="repeats of each measurement (default: 5)",
     )
 
 

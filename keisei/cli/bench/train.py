@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--repeats",
         type=whole,
+        metavar="N",
         default=9,
         help="number of measured iterations, 5 or more (default: 9)",
     )

@@ -1,0 +1,16 @@
+"""Find the plugins that installed packages provide by entry points."""
+
+from importlib.metadata import EntryPoint, entry_points
+
+from keisei.hint import did_you_mean
+
+
+def installed(group: str) -> dict[str, EntryPoint]:
+    """Return the entry points of a group, such as ``keisei.sinks``, by name."""
+    return {point.name: point for point in entry_points(group=group)}
+
+
+def no_such_name(subject: str, name: str, known: tuple[str, ...]) -> str:
+    """Return the text of an error: no plugin has this ``name``. ``subject`` is what was named."""
+    listed = f"is not one of {', '.join(known)}" if known else "is not installed"
+    return f"{subject}: {name!r} {listed}{did_you_mean(name, known)}"

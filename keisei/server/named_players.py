@@ -1,0 +1,53 @@
+"""The players that a request may name, such as a run of ``run.root`` by its id."""
+
+import os
+import re
+from pathlib import Path
+
+from keisei.config import Settings
+from keisei.evaluation.spec import BEST, CURRENT, ENGINE, LOCAL
+from keisei.hint import did_you_mean
+from keisei.store.layout import CHECKPOINTS, SETTINGS_FILE, checkpoint_name
+
+_ID = re.compile(r"([A-Za-z0-9_-][A-Za-z0-9._-]*)(?:/(\d{1,18}))?", re.ASCII)
+"""Pattern of ``RUN`` or ``RUN/STEP``. It matches no path that leads out of ``run.root``."""
+
+
+def find_player(text: str, settings: Settings) -> str:
+    """Return the player specification that ``text`` names. Raises ValueError for unknown names.
+
+    A request can name an engine of the settings. A request cannot describe an engine, because the
+    command line in a description would let a client run any program. If the server needs a token,
+    its clients are on other machines, so a request cannot name a path either.
+    """
+    engines, paths = settings.evaluation.engines, not settings.server.token_file
+    if text in (*LOCAL, CURRENT, BEST):
+        return text
+    if text in engines:
+        return engines[text]
+    if folder := _folder(text, settings.run.root):
+        return str(folder)
+    if paths and not text.startswith(ENGINE) and os.path.isdir(text):  # noqa: PTH112 (Path.is_dir may raise)
+        return text
+    hint = did_you_mean(text, [*LOCAL, CURRENT, BEST, *engines]) or "."
+    raise ValueError(
+        f"opponent: {text!r} is unknown{hint} "
+        f"Use {', '.join([*LOCAL, CURRENT, BEST])}, a run's id (RUN) or a checkpoint's (RUN/STEP), "
+        f"{'the folder of a run or checkpoint, ' if paths else ''}or the name "
+        f"of an engine in the setting evaluation.engines (now: {', '.join(engines) or 'none'})"
+    )
+
+
+def _folder(text: str, root: Path) -> Path | None:
+    """Return the folder of the run ``RUN`` or the checkpoint ``RUN/STEP`` below ``root``."""
+    found = _ID.fullmatch(text)
+    if not found:
+        return None
+    run, step = found.groups()
+    folder = root / run
+    if not (folder / SETTINGS_FILE).is_file():
+        return None
+    if step is None:
+        return folder
+    checkpoint = folder / CHECKPOINTS / checkpoint_name(int(step))
+    return checkpoint if checkpoint.is_dir() else None

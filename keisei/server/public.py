@@ -1,0 +1,19 @@
+"""The settings that a client may see."""
+
+from typing import Any
+
+from keisei.config import Settings
+from keisei.server.hosts import is_public
+
+_PUBLIC = frozenset(
+    {"device", "schedule", "env", "net", "ppo", "opponents", "detectors", "compute"}
+)
+"""Settings that describe the training and name no file, engine or account."""
+
+
+def visible_settings(settings: Settings) -> dict[str, Any]:
+    """Return the settings as JSON values; on a public board, only those about the training."""
+    shown = settings.model_dump(mode="json")
+    if is_public(settings.server):
+        return {name: value for name, value in shown.items() if name in _PUBLIC}
+    return shown
