@@ -180,7 +180,7 @@ def served() -> set[tuple[str, str]]:
 
 def test_every_route_is_in_the_http_guide_and_every_request_there_is_a_route() -> None:
     described = {
-        (method, path.replace("/ID", "/{id}"))
+        (method, path.replace("/ID", "/{id}").replace("/NUMBER", "/{number}"))
         for row in rows(section(HTTP, "Requests"))
         for method, path in re.findall(r"`([A-Z]+) ([^?`]+)", row[0])
     }

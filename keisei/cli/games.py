@@ -1,7 +1,6 @@
 """``keisei games``: write the games of a run as game records."""
 
 import argparse
-import re
 import sys
 from functools import partial
 from pathlib import Path
@@ -15,12 +14,11 @@ if TYPE_CHECKING:
     from argparse import _SubParsersAction
     from collections.abc import Callable, Iterable, Iterator
 
+    from keisei.records.stored import FormatName
     from keisei.records.write import GameToWrite
     from keisei.store import RunReader
 
 _PAGE = 500
-_NOT_A_NAME = re.compile(r"[^\w.-]")
-_SHARED = ("black", "white", "result", "reason", "time")
 
 
 def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
@@ -89,32 +87,26 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _write(games: "Iterable[tuple[str, GameToWrite]]", form: str, out: Path | None) -> int:
+def _write(games: "Iterable[tuple[str, GameToWrite]]", form: "FormatName", out: Path | None) -> int:
     """Write each game to its own file in ``out``, or to stdout. Return the number of games."""
-    from keisei.records import write
+    from keisei.records.stored import FORMATS
 
-    # Other programs expect Shift_JIS in .kif files and UTF-8 in .kifu files.
-    ending, text_of = {
-        "kif": (".kifu", write.write_kif),
-        "csa": (".csa", write.write_csa),
-        "usi": (".usi", write.write_usi),
-        "json": (".json", write.write_json),
-    }[form]
+    chosen = FORMATS[form]
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
     count = 0
     for count, (name, game) in enumerate(games, 1):  # noqa: B007
-        text = text_of(game)
+        text = chosen.write(game)
         if out is None:
             sys.stdout.write(text)
         else:
-            (out / f"{name}{ending}").write_text(text, encoding="utf-8")
+            (out / f"{name}{chosen.ending}").write_text(text, encoding="utf-8")
     return count
 
 
 def _matches(reader: "RunReader", evaluation: str | None) -> "Iterator[tuple[str, GameToWrite]]":
     """Yield (file name, game) for games of evaluations, the oldest evaluation first."""
-    from keisei.records.write import GameToWrite
+    from keisei.records.stored import evaluation_game, evaluation_name
 
     pages = _pages(partial(reader.match_games, evaluation))
     keys = [(row["evaluation"], row["number"]) for row in pages][::-1]
@@ -123,30 +115,18 @@ def _matches(reader: "RunReader", evaluation: str | None) -> "Iterator[tuple[str
         row = reader.match_game(key, number)
         if row is None:  # a resume of the run has just deleted this game
             continue
-        fields = {name: row[name] for name in _SHARED}
-        game = GameToWrite(
-            **fields,
-            start=row["start"],
-            moves=row["moves"].split(),
-            values=row["values"],
-            event=f"evaluation {key}, game {number}",
-        )
-        yield f"{_NOT_A_NAME.sub('_', key)}-{number:04d}", game
+        yield evaluation_name(row), evaluation_game(row)
 
 
 def _self_play(reader: "RunReader") -> "Iterator[tuple[str, GameToWrite]]":
     """Yield (file name, game) for recorded self-play games, the oldest game first."""
-    from keisei.records.write import GameToWrite
+    from keisei.records.stored import self_play_game, self_play_name
 
     for number in [row["id"] for row in _pages(reader.games)][::-1]:
         row = reader.game(number)
         if row is None:  # the run has just deleted this game to make room for newer games
             continue
-        start, _, moves = row["record"].partition(" moves ")
-        fields = {name: row[name] for name in _SHARED}
-        event = f"self-play, game {number}"
-        game = GameToWrite(**fields, start=start, moves=moves.split(), event=event)
-        yield f"self-play-{number:08d}", game
+        yield self_play_name(row), self_play_game(row)
 
 
 def _pages(query: "Callable[..., list[dict[str, Any]]]") -> "Iterator[dict[str, Any]]":

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from keisei.errors import InboxFull, NotRunning
 from keisei.match_rules import MatchRules
+from keisei.shogi import Position
 
 INBOX = 8
 """Maximum number of commands that wait for the device thread."""
@@ -89,14 +90,35 @@ class Command:
     finished: Reply[Any] = field(default_factory=Reply, init=False)
 
 
+@dataclass(frozen=True, slots=True)
+class ChosenMove:
+    """A network's answer to a position.
+
+    If no move is legal, or if the side to move declares a win, the network is not asked.
+    """
+
+    move: str | None = None
+    """The move in USI notation; None if the network was not asked."""
+    declares_win: bool = False
+    """Whether the side to move declares a win instead of making a move."""
+    value: float | None = None
+    """P(win) - P(loss) of the side to move, from -1 to 1; None if the network was not asked."""
+    top_moves: tuple[tuple[str, float], ...] = ()
+    """The most probable moves as (USI, probability), the most probable move first."""
+
+    @property
+    def usi(self) -> str | None:
+        """The move as engines write it: ``win`` for a declaration; None if no move is legal."""
+        return "win" if self.declares_win else self.move
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class MoveRequest:
     """A request for a move of the network in training."""
 
-    sfen: str
+    position: Position
     greedy: bool
-    answer: Reply[str | None] = field(default_factory=Reply)
-    """Reply with a move in USI notation, or with None if no move is legal."""
+    answer: Reply[ChosenMove] = field(default_factory=Reply)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from keisei.env import observe_sfen
 from keisei.nets.policy import Agent, resolve_device, resolve_dtype
 from keisei.nets.registry import build
-from keisei.shogi import Position, SfenError
+from keisei.play.mailbox import ChosenMove
+from keisei.shogi import Position
 from keisei.shogi.position import Rule
 from keisei.store import (
     Checkpoint,
@@ -65,36 +65,33 @@ class Player:
         If the rules allow the side to move to declare a win, the result is ``"win"``, as in USI. If
         ``greedy`` is False, the move is sampled from the agent's policy. Raises SfenError.
         """
-        (move,) = self.best_moves([sfen], greedy=greedy)
-        if isinstance(move, SfenError):
-            raise move
-        return move
+        (chosen,) = self.choose([Position(sfen)], greedy=greedy)
+        return chosen.usi
 
-    def best_moves(
-        self, sfens: Sequence[str], *, greedy: bool = True
-    ) -> list[str | SfenError | None]:
-        """Return the result of ``best_move`` for each position, or an SfenError for a bad SFEN."""
-        found: list[str | SfenError | None] = []
-        wanted: list[tuple[int, Position]] = []
-        seen: list[tuple[NDArray[np.uint8], NDArray[np.uint64]]] = []
-        for sfen in sfens:
-            found.append(None)
-            try:
-                position = Position(sfen)
-            except SfenError as error:
-                found[-1] = error
-                continue
-            observation, mask = observe_sfen(sfen, self.max_ply)
-            if position.declaration(self.declaration) == "win":
-                found[-1] = "win"
-            elif mask.any():
-                wanted.append((len(found) - 1, position))
-                seen.append((observation, mask))
+    def choose(self, positions: Sequence[Position], *, greedy: bool = True) -> list[ChosenMove]:
+        """Return the agent's answer to each position."""
+        found = [
+            ChosenMove(declares_win=position.declaration(self.declaration) == "win")
+            for position in positions
+        ]
+        seen = [
+            observe_sfen(position.sfen(), self.max_ply, earlier=position.occurrences - 1)
+            for position in positions
+        ]
+        wanted = [
+            index
+            for index, (_, mask) in enumerate(seen)
+            if mask.any() and not found[index].declares_win
+        ]
         if wanted:
-            observations, masks = map(np.concatenate, zip(*seen, strict=True))
-            actions, _ = self.agent.choose(observations, masks, greedy=greedy)
-            for (index, position), action in zip(wanted, actions.tolist(), strict=True):
-                found[index] = position.usi(action)
+            observations, masks = map(np.concatenate, zip(*(seen[i] for i in wanted), strict=True))
+            actions, values = self.agent.choose(observations, masks, greedy=greedy)
+            tops = self.agent.top(observations, masks)
+            answers = zip(wanted, actions.tolist(), values.tolist(), tops, strict=True)
+            for index, action, value, top in answers:
+                usi = positions[index].usi
+                top_moves = tuple((usi(move), probability) for move, probability in top)
+                found[index] = ChosenMove(usi(action), value=value, top_moves=top_moves)
         return found
 
 

@@ -15,12 +15,13 @@ from keisei.events import TOPICS, Event, Level, Topic
 from keisei.feed.callbacks import Callback
 from keisei.feed.hub import Hub
 from keisei.feed.sinks import RunInfo, Sink
-from keisei.play.mailbox import Command, Mailbox, MoveRequest
+from keisei.play.mailbox import ChosenMove, Command, Mailbox, MoveRequest
 from keisei.runtime.commands import COMMANDS, CommandName
 from keisei.runtime.evaluation_records import EvaluationHandle, EvaluationMethods, EvaluationRecords
 from keisei.runtime.plan import RunPlan, RunRequest
 from keisei.runtime.status import StatusReport
 from keisei.runtime.telemetry import Telemetry
+from keisei.shogi import Position
 
 if TYPE_CHECKING:
     from keisei.evaluation.spec import EvaluationSpec
@@ -324,7 +325,13 @@ class Keisei(EvaluationMethods):
         NotRunning.
         """
         self._check_entered()
-        request = MoveRequest(sfen, greedy)
+        position = await to_thread.run_sync(Position, sfen)  # the first call compiles the rules
+        return (await self.choose_move(position, greedy=greedy)).usi
+
+    async def choose_move(self, position: Position, *, greedy: bool = True) -> ChosenMove:
+        """Return the current network's answer to a position. Raises InboxFull, NotRunning."""
+        self._check_entered()
+        request = MoveRequest(position, greedy)
         self._mailbox.send(request)
         return await request.answer
 

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from keisei.events import dumps
-from keisei.server.models import EvaluationsQuery, PageQuery
+from keisei.server.models import EvaluationsQuery, PageQuery, RunsQuery
 from keisei.server.problems import to_bytes
 
 THREADS = 4
@@ -60,7 +60,7 @@ def address(request: Request, path: str) -> str:
 
 async def read_page(
     request: Request,
-    query: PageQuery | EvaluationsQuery,
+    query: PageQuery | EvaluationsQuery | RunsQuery,
     name: str,
     read: Callable[..., list[dict[str, Any]]],
 ) -> Response:
@@ -74,7 +74,7 @@ async def read_page(
 
 def make_page(
     request: Request,
-    query: PageQuery | EvaluationsQuery,
+    query: PageQuery | EvaluationsQuery | RunsQuery,
     name: str,
     found: list[dict[str, Any]],
 ) -> Response:

@@ -16,7 +16,18 @@ from starlette.types import Receive, Scope, Send
 from keisei.errors import InboxFull, KeyReused, NotRunning
 from keisei.feed.distribution import Distribution
 from keisei.resources import page_directory
-from keisei.server import evaluations, prometheus, reference, routes, security, sign_in, stream
+from keisei.server import (
+    evaluations,
+    games,
+    play,
+    prometheus,
+    reference,
+    routes,
+    runs,
+    security,
+    sign_in,
+    stream,
+)
 from keisei.server.access import Access
 from keisei.server.answers import THREADS
 from keisei.server.operations import to_routes
@@ -26,8 +37,11 @@ from keisei.server.source import Source
 
 OPERATIONS = (
     *routes.OPERATIONS,
+    *games.OPERATIONS,
     *stream.OPERATIONS,
     *evaluations.OPERATIONS,
+    *play.OPERATIONS,
+    *runs.OPERATIONS,
     *sign_in.OPERATIONS,
     *prometheus.OPERATIONS,
     *reference.OPERATIONS,

@@ -163,6 +163,59 @@ class Checkpoints(TypedDict):
     checkpoints: list[Checkpoint]
 
 
+class ProbableMove(TypedDict):
+    """A move, and its probability in the network's policy."""
+
+    move: str
+    probability: float | None
+
+
+class MoveAnswer(TypedDict):
+    """The current network's answer to a position."""
+
+    move: str | None
+    """The move in USI; null if no move is legal, or if the side to move declares a win."""
+    declares_win: bool
+    """Whether the side to move declares a win by the entering-king rule of the training games."""
+    value: float | None
+    """P(win) - P(loss) of the side to move, from -1 to 1; null if there is no move."""
+    top_moves: list[ProbableMove]
+    """The most probable moves, the most probable move first."""
+    sfen: str
+    """The position after the request's moves."""
+    step: int
+    """Step of the run at the time of the answer."""
+
+
+class ListedRun(TypedDict):
+    """A run in the folder ``run.root``."""
+
+    id: str
+    state: Literal["running", "ended", "interrupted", "unknown"]
+    """``interrupted``: the run's process died. ``unknown``: the run's process belongs to another
+    machine, or a file can't be read."""
+    this: bool
+    """Whether this server serves the run."""
+    step: int | None
+    """Step of the newest iteration; null before the first iteration."""
+    started: float | None
+    """Time of the run's first event, in seconds since the epoch."""
+    updated: float | None
+    """Time of the newest iteration, in seconds since the epoch."""
+    score: float | None
+    """Score of the newest evaluation that is done; null if there is none."""
+    opponent: str | None
+    """Opponent in this evaluation."""
+    problem: str | None
+    """Why a file of the run can't be read; null for a sound run."""
+
+
+class RunPage(Page):
+    """A page of runs, newest run first."""
+
+    runs: list[ListedRun]
+
+
 class Rating(TypedDict):
     """Rating of a player, computed from the games of all evaluations."""
 
@@ -250,6 +303,17 @@ class EvaluationGame(TypedDict):
     """Position before the first move: ``startpos`` or ``sfen ...``."""
     time: float
     """Time at which the game ended, in seconds since the epoch."""
+
+
+class EvaluationGameWithMoves(EvaluationGame):
+    """A finished game of an evaluation."""
+
+    moves: str
+    """All moves in USI, separated by spaces."""
+    values: list[float | None]
+    """For each move, the value in [-1, 1] that the mover expected before it; null if unknown.
+
+    The list is empty if all values are unknown."""
 
 
 class EvaluationGamePage(Page):

@@ -26,6 +26,12 @@ MAX_KEYS = 100
 PlayerText = Annotated[str, Field(min_length=1, max_length=1000)]
 Number = Annotated[int, Field(ge=0, le=MAX_ID)]
 
+MAX_NAME = 255
+"""Maximum number of characters of a run's id."""
+
+MAX_MOVES = 1000
+"""Maximum number of moves before the position in ``POST /api/move``."""
+
 MAX_WAIT = 60.0
 """Maximum value of ``?wait=``, in seconds."""
 
@@ -73,6 +79,8 @@ class MetricsQuery(Request_):
     """Maximum number of points of a metric. A longer series is thinned, but keeps its spikes."""
     after: Number | None = None
     """The ``cursor`` of an earlier answer: only later iterations are returned."""
+    run: Annotated[str, Field(max_length=MAX_NAME)] | None = None
+    """Id of another run in the folder ``run.root``; the run of this server if missing."""
 
 
 class VersionQuery(Request_):
@@ -98,6 +106,15 @@ class EvaluationsQuery(Request_):
     """Maximum number of evaluations on the page."""
     after: Annotated[str, Field(max_length=100)] | None = None
     """Id of the last evaluation of the page before."""
+
+
+class RunsQuery(Request_):
+    """Query of ``GET /api/runs``."""
+
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    """Maximum number of runs on the page."""
+    after: Annotated[str, Field(max_length=MAX_NAME)] | None = None
+    """Id of the last run of the page before."""
 
 
 class WaitQuery(Request_):
@@ -148,6 +165,19 @@ class EvalRequest(_RulesBody):  # type: ignore[misc, valid-type]
         """Return the values of the rules that the request gives, by rule name."""
         rules = {rule.name: getattr(self, rule.name) for rule in fields(MatchRules)}
         return {name: value for name, value in rules.items() if value is not None}
+
+
+class MoveRequest(Request_):
+    """Body of ``POST /api/move``: a position, and how to choose the move."""
+
+    model_config = ConfigDict(strict=True)
+
+    sfen: Annotated[str, Field(max_length=300)] = "startpos"
+    """The position: an SFEN, or ``startpos``."""
+    moves: Annotated[list[Annotated[str, Field(max_length=10)]], Field(max_length=MAX_MOVES)] = []
+    """Moves in USI that are made in this position before the network is asked."""
+    greedy: bool = True
+    """``true``: the most probable move; ``false``: a move at random by the network's policy."""
 
 
 class SignIn(Request_):

@@ -111,10 +111,12 @@ def operation_id(item: Operation) -> str:
 
 
 def _path_parameters(item: Operation) -> list[dict[str, Any]]:
-    if "{id}" not in item.path:
-        return []
     schema = {"type": "string", "minLength": 1}
-    return [_parameter("id", "path", schema, item.id) | {"required": True}]
+    return [
+        _parameter(name, "path", schema, text) | {"required": True}
+        for name, text in (("id", item.id), ("number", item.number))
+        if f"{{{name}}}" in item.path
+    ]
 
 
 def _query_parameters(item: Operation) -> list[dict[str, Any]]:

@@ -39,6 +39,8 @@ class Operation:
     body: type[BaseModel] | None = None
     id: str = ""
     """Meaning of ``{id}`` in the path."""
+    number: str = ""
+    """Meaning of ``{number}`` in the path."""
     headers: dict[str, str] = field(default_factory=dict)
     """Request headers that the endpoint reads, with their meanings."""
     sends: dict[str, str] = field(default_factory=dict)

@@ -22,19 +22,18 @@ from keisei.server.documents import (
     Accepted,
     Alive,
     Checkpoints,
-    GamePage,
     LogPage,
     MetricCatalog,
     MetricHistory,
     Ratings,
     Ready,
-    SelfPlayGame,
     Versions,
 )
-from keisei.server.models import MAX_DIGITS, MetricsQuery, PageQuery
+from keisei.server.models import MetricsQuery, PageQuery
 from keisei.server.operations import operation
 from keisei.server.problems import Problem
 from keisei.server.public import visible_settings
+from keisei.server.runs import reader_of
 from keisei.server.source import Reader, Source
 
 COMMAND: dict[str, Any] = {
@@ -69,18 +68,26 @@ async def config(request: Request) -> Response:
     return Json(visible_settings(_source(request).settings))
 
 
-@operation("GET", "/api/metrics", query=MetricsQuery, answer=MetricHistory)
+@operation(
+    "GET",
+    "/api/metrics",
+    query=MetricsQuery,
+    answer=MetricHistory,
+    problems={404: "There is no such run."},
+)
 async def metrics(request: Request, query: MetricsQuery) -> Response:
     """Return the history of the metrics ``keys=a,b`` between the steps ``from=`` and ``to=``.
 
     ``max_points=`` limits the number of points per metric. If ``after=`` has the ``cursor`` of an
-    earlier answer, only later iterations are returned.
+    earlier answer, only later iterations are returned. ``run=`` names another run in the folder
+    ``run.root``.
     """
-    return await in_thread(request, _read_metrics, _source(request).reader, query)
+    reader = await reader_of(request, query.run)
+    return await in_thread(request, _read_metrics, reader, query)
 
 
 def _read_metrics(reader: Reader, query: MetricsQuery) -> Response:
-    found = reader.metrics(**query.model_dump())
+    found = reader.metrics(**query.model_dump(exclude={"run"}))
     unknown = [
         key
         for key in query.keys or ()
@@ -104,12 +111,6 @@ async def catalog(request: Request) -> Response:
     return Json({"metrics": [asdict(metric) for metric in METRICS]})
 
 
-@operation("GET", "/api/games", query=PageQuery, answer=GamePage, sends=LINK)
-async def games(request: Request, query: PageQuery) -> Response:
-    """Return at most ``limit=`` recorded games, newest first; ``after=`` selects the next page."""
-    return await read_page(request, query, "games", _source(request).reader.games)
-
-
 @operation("GET", "/api/log", query=PageQuery, answer=LogPage, sends=LINK)
 async def log(request: Request, query: PageQuery) -> Response:
     """Return at most ``limit=`` statuses and alerts, newest first; ``after=`` gives the next page.
@@ -117,24 +118,6 @@ async def log(request: Request, query: PageQuery) -> Response:
     The first page begins with events that the database does not have (yet). These have no ``id``.
     """
     return await read_page(request, query, "events", _source(request).history)
-
-
-@operation(
-    "GET",
-    "/api/games/{id}",
-    answer=SelfPlayGame,
-    id="Number of the game.",
-    problems={404: "There is no such game."},
-)
-async def game(request: Request) -> Response:
-    """Return one recorded game."""
-    id: str = request.path_params["id"]
-    found = None
-    if id.isdecimal() and len(id) <= MAX_DIGITS:
-        found = await in_thread(request, _source(request).reader.game, int(id))
-    if found is None:
-        raise Problem(404, f"There is no recorded game {id!r}.")
-    return Json(found)
 
 
 @operation("GET", "/api/checkpoints", answer=Checkpoints)
@@ -248,9 +231,7 @@ OPERATIONS = [
     config,
     metrics,
     catalog,
-    games,
     log,
-    game,
     checkpoints,
     ratings,
     pause,

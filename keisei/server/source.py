@@ -11,10 +11,12 @@ from typing import Any, Protocol
 from keisei.config import Settings
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.feed.hub import Hub
+from keisei.play.mailbox import ChosenMove
 from keisei.runtime.commands import CommandName
 from keisei.runtime.evaluation_records import EvaluationHandle, EvaluationRecords
 from keisei.runtime.status import StatusReport
 from keisei.runtime.telemetry import Telemetry
+from keisei.shogi import Position
 
 
 class Reader(Protocol):
@@ -62,6 +64,9 @@ class Reader(Protocol):
         ``evaluation``: id of an evaluation; None means the games of all evaluations.
         """
 
+    def match_game(self, evaluation: str, number: int) -> dict[str, Any] | None:
+        """Return one evaluation game with its moves and values, or None if there is none."""
+
 
 class Source(Protocol):
     """The properties and methods of a run that the server uses.
@@ -102,6 +107,12 @@ class Source(Protocol):
 
     def stop(self) -> None:
         """Ask the run to end, as SIGTERM does."""
+
+    async def choose_move(self, position: Position, *, greedy: bool = True) -> ChosenMove:
+        """Return the current network's answer to a position.
+
+        If ``greedy`` is False, the move is chosen at random by the network's policy.
+        """
 
     async def evaluate(self, spec: EvaluationSpec, key: str | None = None) -> EvaluationHandle:
         """Start an evaluation; training continues.

@@ -6,8 +6,18 @@ import json
 import os
 import socket
 from pathlib import Path
+from typing import Literal
+
+import psutil
 
 from keisei.store.files import json_object, read_file
+
+CLOCK_ERROR = 2.0
+"""Maximum error of a process's start time, in seconds."""
+
+HolderState = Literal["running", "ended", "interrupted", "unknown"]
+"""State of the process that writes a run: it runs, it closed the run, it died without closing the
+run, or it belongs to another machine."""
 
 
 class RunLockedError(RuntimeError):
@@ -69,6 +79,26 @@ def holder_pid(path: Path) -> int | None:
     """
     pid = _read(path).get("pid")
     return pid if isinstance(pid, int) else None
+
+
+def holder_state(path: Path) -> HolderState:
+    """Return the state of the process that last wrote the run. Does not touch the lock.
+
+    Raises OSError.
+    """
+    if not path.exists():
+        return "ended"
+    holder = _read(path)
+    if not holder:
+        return "ended"
+    if holder.get("host") != socket.gethostname() or not isinstance(pid := holder.get("pid"), int):
+        return "unknown"
+    try:
+        # A process that is younger than the file only has the pid of an earlier process.
+        alive = psutil.Process(pid).create_time() <= path.stat().st_mtime + CLOCK_ERROR
+    except (psutil.Error, OverflowError, ValueError):
+        alive = False
+    return "running" if alive else "interrupted"
 
 
 def _read(path: Path) -> dict[str, object]:

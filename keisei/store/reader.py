@@ -23,6 +23,13 @@ from keisei.store.migrations import create_tables
 
 _GAME = "SELECT id, step, time, result, reason, plies, black, white, record FROM game"
 _EVALUATION = "SELECT created, time, data FROM evaluation"
+_SUMMARY = """
+SELECT
+    (SELECT step FROM iteration ORDER BY iteration DESC LIMIT 1),
+    (SELECT time FROM event ORDER BY id LIMIT 1),
+    (SELECT time FROM iteration ORDER BY iteration DESC LIMIT 1),
+    (SELECT data FROM evaluation WHERE state = 'done' ORDER BY created DESC LIMIT 1)
+"""
 _RATING = """
 SELECT name AS player, kind, elo, low, high, games, time
 FROM rating JOIN player ON player.id = rating.player ORDER BY elo DESC
@@ -120,6 +127,24 @@ class RunReader:
             series = {name: _series(db, names.get(name), low, high, max_points) for name in chosen}
         bad = sorted(name for name, points in series.items() if None in points["value"])
         return {"series": series, "nonfinite": bad, "cursor": cursor}
+
+    def summary(self) -> dict[str, Any]:
+        """Return the run's newest ``step`` and ``score``, and related values.
+
+        The other values are ``started`` and ``updated``, the times of the first event and of the
+        newest iteration, and ``opponent``, the opponent in the evaluation that gave the score.
+        Unknown values are None.
+        """
+        with self._open() as db:
+            step, started, updated, data = db.execute(_SUMMARY).fetchone()
+        evaluation = read_row(self._database, data) if data is not None else {}
+        return {
+            "step": step,
+            "started": started,
+            "updated": updated,
+            "score": evaluation.get("score"),
+            "opponent": evaluation.get("opponent"),
+        }
 
     def games(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
         """Return recorded games without their moves, newest game first.

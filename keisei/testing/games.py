@@ -6,6 +6,9 @@ from typing import Any
 
 from rsshogi.core import Board as RulesBoard
 
+from keisei.play.mailbox import ChosenMove
+from keisei.shogi import Position
+
 OPENING = (
     "7g7f 8c8d 6g6f 3c3d 2h6h 7a6b 5i4h 5a4b 4h3h 4b3b 3h2h 6a5b 3i3h 5c5d 7i7h 8d8e 8h7g 7c7d"
 )
@@ -49,6 +52,19 @@ def made_up_boards(number: int, chance: random.Random) -> Iterator[dict[str, Any
             "value": value if " b " in sfen else -value,
             "top_moves": _top_moves(sfen, chance),
         }
+
+
+def made_up_move(position: Position, chance: random.Random) -> ChosenMove:
+    """Return a random legal move, with a made-up value and made-up probabilities.
+
+    As in a real run, there is no move after mate, and a win is declared as soon as possible.
+    """
+    if position.declaration() == "win":
+        return ChosenMove(declares_win=True)
+    top = _top_moves(position.sfen(), chance)
+    if not top:
+        return ChosenMove()
+    return ChosenMove(top[0][0], value=round(chance.uniform(-0.5, 0.5), 3), top_moves=top)
 
 
 def _top_moves(sfen: str, chance: random.Random) -> tuple[tuple[str, float], ...]:

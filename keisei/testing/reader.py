@@ -98,6 +98,10 @@ class FakeReader:
         """Return no games, because a fake evaluation plays no games."""
         return []
 
+    def match_game(self, evaluation: str, number: int) -> dict[str, Any] | None:
+        """Return None, because a fake evaluation plays no games."""
+        return None
+
 
 def _column(name: str, iterations: list[Iteration]) -> dict[str, list[Any]]:
     held = [item for item in iterations if name in item.values]

@@ -15,13 +15,15 @@ from keisei.errors import NotRunning
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.events import Alert, Board, Event, Failed, Iteration, Level, State, Status
 from keisei.feed.hub import Hub
+from keisei.play.mailbox import ChosenMove
 from keisei.runtime.commands import CommandName
 from keisei.runtime.evaluation_records import EvaluationHandle, EvaluationMethods, EvaluationRecords
 from keisei.runtime.plan import StartPoint
 from keisei.runtime.status import RunState, StatusReport
 from keisei.runtime.telemetry import Telemetry
+from keisei.shogi import Position
 from keisei.testing import evaluations
-from keisei.testing.games import made_up_boards
+from keisei.testing.games import made_up_boards, made_up_move
 from keisei.testing.metrics import made_up_metrics
 from keisei.testing.reader import STEPS, FakeReader
 
@@ -172,6 +174,11 @@ class FakeRun(EvaluationMethods):
             evaluations.report(self._records, record, spec, 0, "queued")
             self._tasks.start_soon(evaluations.play, self._records, record, spec)
         return EvaluationHandle(record)
+
+    async def choose_move(self, position: Position, *, greedy: bool = True) -> ChosenMove:
+        """Return a random legal move with a made-up value."""
+        self._require("running", "paused")
+        return await anyio.to_thread.run_sync(made_up_move, position, self._random)
 
     # ------------------------------------------------------------ for tests
 

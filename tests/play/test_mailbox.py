@@ -9,6 +9,7 @@ from anyio import from_thread, to_thread
 
 from keisei.errors import InboxFull, NotRunning
 from keisei.play.mailbox import INBOX, INFERENCE, Command, Mailbox, MoveRequest, Reply, deliver
+from keisei.shogi import Position
 
 pytestmark = pytest.mark.anyio
 
@@ -19,7 +20,7 @@ async def test_a_full_queue_of_commands_refuses_more_until_it_is_read() -> None:
         mailbox.send(Command())
     with pytest.raises(InboxFull, match="8 requests"):
         mailbox.send(Command())
-    mailbox.send(MoveRequest("startpos", greedy=True))  # another queue
+    mailbox.send(MoveRequest(Position(), greedy=True))  # another queue
     assert len(mailbox.commands()) == INBOX
     mailbox.send(Command())
 
@@ -27,9 +28,9 @@ async def test_a_full_queue_of_commands_refuses_more_until_it_is_read() -> None:
 async def test_positions_have_a_queue_of_their_own_that_is_read_whole() -> None:
     mailbox = Mailbox()
     for _ in range(INFERENCE):
-        mailbox.send(MoveRequest("startpos", greedy=True))
+        mailbox.send(MoveRequest(Position(), greedy=True))
     with pytest.raises(InboxFull):
-        mailbox.send(MoveRequest("startpos", greedy=True))
+        mailbox.send(MoveRequest(Position(), greedy=True))
     assert mailbox.has_positions
     assert len(mailbox.positions()) == INFERENCE
     assert not mailbox.has_positions
@@ -37,7 +38,7 @@ async def test_positions_have_a_queue_of_their_own_that_is_read_whole() -> None:
 
 async def test_requests_that_wait_when_the_thread_ends_are_refused() -> None:
     mailbox = Mailbox()
-    command, request = Command(), MoveRequest("startpos", greedy=True)
+    command, request = Command(), MoveRequest(Position(), greedy=True)
     mailbox.send(command)
     mailbox.send(request)
     await to_thread.run_sync(mailbox.close)

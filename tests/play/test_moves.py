@@ -9,10 +9,10 @@ import torch
 from keisei.config import Env
 from keisei.nets.policy import Agent
 from keisei.nets.registry import build
-from keisei.play.mailbox import MoveRequest
+from keisei.play.mailbox import ChosenMove, MoveRequest
 from keisei.play.moves import Answer, choose_moves
 from keisei.play.players import Player
-from keisei.shogi import Position, SfenError
+from keisei.shogi import Position
 
 MATED = "4k4/4G4/4P4/9/9/9/9/9/4K4 w - 1"
 ENTERED = "LNSGKGSNL/1R5B1/PPPPPPPPP/9/9/9/9/9/4k4 b RB 1"
@@ -28,7 +28,7 @@ def agent() -> Agent:
 
 def answer(agent: Any, *wanted: tuple[str, bool]) -> list[Answer]:
     async def make() -> list[MoveRequest]:  # a reply is made on a loop
-        return [MoveRequest(sfen, greedy) for sfen, greedy in wanted]
+        return [MoveRequest(Position(sfen), greedy) for sfen, greedy in wanted]
 
     requests = anyio.run(make)
     found = choose_moves(agent, ENV, requests)
@@ -38,11 +38,11 @@ def answer(agent: Any, *wanted: tuple[str, bool]) -> list[Answer]:
     return found
 
 
-def test_requests_are_answered_in_two_forward_passes_each_with_its_own_answer(
+def test_greedy_and_sampled_moves_are_chosen_in_one_batch_each_and_every_request_gets_its_answer(
     agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     player = Player(agent, max_ply=ENV.max_ply, declaration=ENV.declaration)
-    sfens = ["startpos", MATED, "nonsense", ENTERED, SECOND]
+    sfens = ["startpos", MATED, ENTERED, SECOND]
     batches: list[int] = []
     choose = agent.choose
 
@@ -53,13 +53,12 @@ def test_requests_are_answered_in_two_forward_passes_each_with_its_own_answer(
     with monkeypatch.context() as patch:
         patch.setattr(agent, "choose", counted)
         found = answer(agent, *((sfen, True) for sfen in sfens), (SECOND, False))
-    moves = [move for _, move in found]
+    moves = [chosen.usi for _, chosen in found if isinstance(chosen, ChosenMove)]
     assert batches == [2, 1]
     assert moves[0] == player.best_move("startpos")
-    assert (moves[1], moves[3]) == (None, "win")
-    assert isinstance(moves[2], SfenError)
-    assert moves[4] == player.best_move(SECOND)
-    assert moves[5] in Position(SECOND).legal_moves()
+    assert moves[1:3] == [None, "win"]
+    assert moves[3] == player.best_move(SECOND)
+    assert moves[4] in Position(SECOND).legal_moves()
 
 
 def test_an_error_of_the_network_is_the_answer_to_every_request_of_its_pass(
@@ -76,4 +75,5 @@ def test_an_error_of_the_network_is_the_answer_to_every_request_of_its_pass(
     found = answer(agent, ("startpos", False), ("startpos", True), (SECOND, True))
     moves = [move for _, move in found]
     assert [type(move) for move in moves[:2]] == [ZeroDivisionError] * 2
-    assert moves[2] in Position().legal_moves()
+    assert isinstance(moves[2], ChosenMove)
+    assert moves[2].move in Position().legal_moves()

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from keisei.config import Settings
+from keisei.env.observe import EARLIER_COLUMN
 from keisei.nets.policy import DeviceError
 from keisei.nets.registry import build
 from keisei.play.players import load, load_within
@@ -187,6 +188,41 @@ def test_there_is_no_best_move_after_mate_and_a_win_where_a_declaration_wins(
     assert player.best_move(ENTERED) == "win"
     with pytest.raises(SfenError):
         player.best_move("nonsense")
+
+
+def test_a_chosen_move_has_the_networks_value_and_most_probable_moves(run: RunDirectory) -> None:
+    save(run, 1)
+    player = load(run.path, "cpu")
+    player.declaration = "27"
+    begin, mated, entered = player.choose([Position(), Position(MATED), Position(ENTERED)])
+    assert begin.value is not None
+    assert -1 <= begin.value <= 1
+    assert begin.top_moves[0][0] == begin.move == player.best_move("startpos")
+    shares = [share for _, share in begin.top_moves]
+    assert len(shares) == 5
+    assert shares == sorted(shares, reverse=True)
+    assert (mated.move, mated.declares_win, mated.value, mated.top_moves) == (None, False, None, ())
+    assert (entered.move, entered.declares_win, entered.value) == (None, True, None)
+
+
+def test_the_network_sees_that_a_position_occurs_again(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(run, 1)
+    player = load(run.path, "cpu")
+    seen = []
+    choose = player.agent.choose
+
+    def watched(observation: Any, mask: Any, **how: Any) -> Any:
+        seen.extend(observation[:, EARLIER_COLUMN].tolist())
+        return choose(observation, mask, **how)
+
+    monkeypatch.setattr(player.agent, "choose", watched)
+    again = Position()
+    for usi in ("2h3h", "8b7b", "3h2h", "7b8b"):
+        again.push(usi)
+    player.choose([Position(), again])
+    assert seen == [0, 1]
 
 
 def test_a_learners_checkpoint_is_a_player(tmp_path: Path) -> None:

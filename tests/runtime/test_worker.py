@@ -324,3 +324,6 @@ async def test_the_network_in_training_answers_with_a_move(tmp_path: Path) -> No
             assert await keisei.best_move(sfen, greedy=False) in Position().legal_moves()
             with pytest.raises(SfenError):
                 await keisei.best_move("nonsense")
+            chosen = await keisei.choose_move(Position())
+            assert chosen.top_moves[0][0] == chosen.move == await keisei.best_move(sfen)
+            assert chosen.value is not None

@@ -28,7 +28,11 @@ def requests() -> list[tuple[str, str, set[str]]]:
     rows = re.findall(r"(?m)^\| (`(?:GET|POST|DELETE) .*?) \|", GUIDE)
     found = [item for row in rows for item in re.findall(r"`([A-Z]+) ([^`]+)`", row)]
     return [
-        (method, urlsplit(path).path.replace("/ID", "/{id}"), set(parse_qs(urlsplit(path).query)))
+        (
+            method,
+            urlsplit(path).path.replace("/ID", "/{id}").replace("/NUMBER", "/{number}"),
+            set(parse_qs(urlsplit(path).query)),
+        )
         for method, path in found
     ]
 
@@ -55,6 +59,15 @@ def test_the_guide_names_all_fields_of_an_evaluation() -> None:
     )
     named = fields("answer to `GET /api/eval/ID` contain:")
     assert named == schemas["EvaluationFields"]["properties"].keys()
+
+
+def test_the_guide_names_all_fields_of_a_move() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    asked = GUIDE.partition("## Moves")[2]
+    assert fields(f"{asked.partition('unknown fields.')[0]}unknown fields.") == set(
+        schemas["MoveRequest"]["properties"]
+    )
+    assert fields("The answer contains:") == set(schemas["MoveAnswer"]["properties"])
 
 
 def test_the_guide_names_all_statuses_of_problems() -> None:

@@ -4,7 +4,8 @@ import random
 
 from rsshogi.core import Board as RulesBoard
 
-from keisei.testing.games import made_up_boards, scripted_game
+from keisei.shogi import Position
+from keisei.testing.games import made_up_boards, made_up_move, scripted_game
 
 
 def test_the_scripted_games_are_legal_and_always_the_same() -> None:
@@ -26,3 +27,11 @@ def test_a_board_shows_legal_moves_and_the_likeliest_comes_first() -> None:
     assert len(set(moves)) == 5
     assert set(moves) <= {move.to_usi() for move in board.legal_moves()}
     assert shares == sorted(shares, reverse=True)
+
+
+def test_a_made_up_move_is_legal_and_there_is_none_after_mate() -> None:
+    chance = random.Random(1)
+    assert made_up_move(Position(), chance).move in Position().legal_moves()
+    assert made_up_move(Position("4k4/4G4/4P4/9/9/9/9/9/4K4 w - 1"), chance).usi is None
+    entered = Position("LNSGKGSNL/1R5B1/PPPPPPPPP/9/9/9/9/9/4k4 b RB 1")
+    assert made_up_move(entered, chance).usi == "win"

@@ -1,0 +1,69 @@
+"""The route that asks the current network for a move."""
+
+from dataclasses import asdict
+
+import anyio
+from starlette.requests import Request
+from starlette.responses import Response
+
+from keisei.server.answers import Json, in_thread
+from keisei.server.documents import MoveAnswer
+from keisei.server.models import MoveRequest
+from keisei.server.operations import operation
+from keisei.server.problems import Problem
+from keisei.server.source import Source
+from keisei.shogi import IllegalMoveError, Position, SfenError
+
+WAIT = 30.0
+"""Maximum time to wait for a move, in seconds."""
+
+
+@operation(
+    "POST",
+    "/api/move",
+    body=MoveRequest,
+    answer=MoveAnswer,
+    problems={
+        409: "The run has ended.",
+        503: "The run starts or compiles, or too many positions wait for a move.",
+        504: f"There was no move within {WAIT:g} seconds.",
+    },
+)
+async def move(request: Request, wanted: MoveRequest) -> Response:
+    """Return the current network's move in a position, while training continues.
+
+    Without ``sfen``, the game begins at the usual start position.
+    """
+    source: Source = request.app.state.source
+    state = source.status().state
+    if state in {"starting", "compiling"}:
+        text = f"The run is {state}, and has no network yet. Try again in a moment."
+        raise Problem(503, text, headers={"Retry-After": "5"})
+    position = await in_thread(request, _set_up, wanted)
+    try:
+        with anyio.fail_after(WAIT):
+            chosen = await source.choose_move(position, greedy=wanted.greedy)
+    except TimeoutError:
+        phase = source.status().phase
+        text = f"There was no move within {WAIT:g} s. The device is in the phase {phase!r}."
+        raise Problem(504, text) from None
+    top = [{"move": usi, "probability": share} for usi, share in chosen.top_moves]
+    found = {**asdict(chosen), "top_moves": top}
+    return Json({**found, "sfen": position.sfen(), "step": source.status().step})
+
+
+def _set_up(wanted: MoveRequest) -> Position:
+    """Return the position that a request describes. Raises Problem 422."""
+    field = "sfen"
+    try:
+        position = Position(wanted.sfen)
+        for number, usi in enumerate(wanted.moves):
+            field = f"moves.{number}"
+            position.push(usi)
+    except (SfenError, IllegalMoveError) as error:
+        errors = [{"field": field, "message": str(error)}]
+        raise Problem(422, f"{field}: {error}", errors=errors) from None
+    return position
+
+
+OPERATIONS = [move]

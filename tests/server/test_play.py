@@ -1,0 +1,124 @@
+"""Moves of the current network over HTTP."""
+
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from keisei.errors import InboxFull
+from keisei.play.mailbox import ChosenMove
+from keisei.server import create_app, play
+from keisei.shogi import Position
+from keisei.testing import FakeRun
+
+pytestmark = pytest.mark.anyio
+
+MATED = "4k4/4G4/4P4/9/9/9/9/9/4K4 w - 1"
+ENTERED = "LNSGKGSNL/1R5B1/PPPPPPPPP/9/9/9/9/9/4k4 b RB 1"
+
+
+async def test_a_move_is_legal_after_the_moves_of_the_request(client: httpx.AsyncClient) -> None:
+    moves = ["7g7f", "3c3d", "8h2b+"]
+    answer = await client.post("/api/move", json={"moves": moves})
+    position = Position()
+    for usi in moves:
+        position.push(usi)
+    found = answer.json()
+    assert answer.status_code == 200
+    assert found["move"] in position.legal_moves()
+    assert found["sfen"] == position.sfen()
+    assert -1 <= found["value"] <= 1
+    assert found["top_moves"][0]["move"] == found["move"]
+    assert found["step"] >= 20 * 4096
+
+
+async def test_an_empty_body_asks_for_the_first_move_of_a_game(client: httpx.AsyncClient) -> None:
+    assert (await client.post("/api/move")).json()["move"] in Position().legal_moves()
+
+
+async def test_after_mate_there_is_no_move_and_an_entered_king_declares(
+    client: httpx.AsyncClient,
+) -> None:
+    mated = (await client.post("/api/move", json={"sfen": MATED})).json()
+    assert (mated["move"], mated["declares_win"], mated["value"]) == (None, False, None)
+    entered = (await client.post("/api/move", json={"sfen": ENTERED})).json()
+    assert (entered["move"], entered["declares_win"]) == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "reason"),
+    [
+        ({"sfen": "nonsense"}, "sfen", "an SFEN has 3 fields"),
+        ({"moves": ["7g7f", "7g7f"]}, "moves.1", "7g is empty"),
+        ({"moves": ["8h2b+"]}, "moves.0", "does not reach 2b"),
+        ({"moves": ["7g7f"] * 1001}, "moves", "at most 1000 items"),
+        ({"sfen": "9/" * 200}, "sfen", "at most 300 characters"),
+        ({"greedy": "yes"}, "greedy", "valid boolean"),
+        ({"sfne": "startpos"}, "sfne", "did you mean sfen?"),
+    ],
+)
+async def test_a_wrong_position_is_refused_with_the_reason(
+    client: httpx.AsyncClient, body: dict[str, Any], field: str, reason: str
+) -> None:
+    answer = await client.post("/api/move", json=body)
+    assert answer.status_code == 422
+    [error] = answer.json()["errors"]
+    assert error["field"] == field
+    assert reason in error["message"]
+
+
+async def test_the_greedy_choice_is_the_default(
+    client: httpx.AsyncClient, run: FakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    async def choose(position: Position, *, greedy: bool = True) -> ChosenMove:
+        asked.append(greedy)
+        return ChosenMove("7g7f")
+
+    monkeypatch.setattr(run, "choose_move", choose)
+    await client.post("/api/move")
+    await client.post("/api/move", json={"greedy": False})
+    assert asked == [True, False]
+
+
+async def test_a_run_that_compiles_asks_to_try_again() -> None:
+    async with FakeRun(compile_seconds=60) as run:
+        transport = httpx.ASGITransport(create_app(run))
+        await run.until("compiling")
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            answer = await client.post("/api/move")
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "5"
+    assert "compiling" in answer.json()["detail"]
+
+
+async def test_a_device_that_gives_no_move_does_not_hold_the_client(
+    client: httpx.AsyncClient, run: FakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(position: Position, *, greedy: bool = True) -> ChosenMove:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    monkeypatch.setattr(run, "choose_move", never)
+    monkeypatch.setattr(play, "WAIT", 0.05)
+    answer = await client.post("/api/move")
+    assert answer.status_code == 504
+    assert "iteration" in answer.json()["detail"]
+
+
+async def test_too_many_waiting_positions_are_answered_503(
+    client: httpx.AsyncClient, run: FakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(position: Position, *, greedy: bool = True) -> ChosenMove:
+        raise InboxFull("256 requests already wait")
+
+    monkeypatch.setattr(run, "choose_move", full)
+    answer = await client.post("/api/move")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
+
+async def test_a_run_that_has_ended_gives_no_move(client: httpx.AsyncClient, run: FakeRun) -> None:
+    run.stop()
+    assert (await client.post("/api/move")).status_code == 409
