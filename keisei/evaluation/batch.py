@@ -124,7 +124,7 @@ class GameBatch:
             self._just_ended.append(self._game(row, winner, "resignation", plies))
 
     def _rows_to_move(self) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-        """Return the rows where a network is to move; per row, whether it is the opponent."""
+        """Return the rows where a network is to move, and whether each is the opponent's turn."""
         opponents = self._env.games["side"] != self._agents_side
         rows = np.flatnonzero(self._open & self._is_network[opponents.astype(np.intp)])
         return rows, opponents[rows]
