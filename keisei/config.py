@@ -324,7 +324,7 @@ class LogSettings(Section):
 
     format: Literal["console", "json"] = "console"
     """Form of the lines on stderr: console (for people) or json (as in keisei.log)."""
-    # Must stay the last key: if `run.toml` does not have this key, the file was cut off.
+    # This must stay the last key: a `run.toml` without this key was cut off.
     level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest level of the log lines that are written: debug, info, warning or error."""
 

@@ -60,7 +60,7 @@ class GameInPlay:
 
     @property
     def agent_to_move(self) -> bool:
-        """Whether the agent is to move; has no meaning after the end of the game."""
+        """Whether the agent is to move. After the end of the game, this value has no meaning."""
         return self._position.side == self.agent
 
     @property

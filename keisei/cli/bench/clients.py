@@ -111,7 +111,7 @@ def _check_answer(stream: socket.socket) -> None:
 
 
 def _read(stream: socket.socket) -> int:
-    """Read from a stream, and return the number of bytes. Raises RuntimeError at its end."""
+    """Read a stream, and return the number of bytes. Raises RuntimeError if the stream ends."""
     size = len(stream.recv(1 << 16))
     if not size:
         raise RuntimeError("the server closed a stream, although its client was reading")

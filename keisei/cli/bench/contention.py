@@ -7,8 +7,8 @@ A round measures training in one block of each kind:
 - ``playing``: the whole run works, and a match of two networks always has games to play.
 
 A slow change of the machine's speed affects all kinds alike. All blocks use the same learner on the
-same thread. In two processes, equal learners differed in speed by up to 3 %. In two
-threads of one process, two learners have two OpenMP thread pools, which slow each other down
+same thread. In two processes, equal learners differed in speed by up to 3 %. In two threads of one
+process, two learners have two OpenMP thread pools, which slow each other down
 (docs/experiments.md). The learning rate is almost 0. Otherwise the network would learn to reach
 positions with fewer legal moves, and such positions take less time.
 
@@ -118,7 +118,7 @@ class _LearnerAlone:
         self._speeds: SimpleQueue[float] = SimpleQueue()
 
     def build(self, settings: "Settings") -> "Learner":
-        """Build the run's learner. Its ``iterate`` first measures the speed if ``speed`` asks."""
+        """Build the run's learner. Its ``iterate`` first does the work of a waiting ``speed``."""
         from keisei.runtime.learners import build_learner
 
         learner = build_learner(settings)

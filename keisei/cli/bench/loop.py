@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from keisei import Iteration, Keisei, Settings
 
 BEAT_SECONDS = 0.005
-"""Length, in seconds, of each sleep that measures the event loop's lag: how late a sleep ends."""
+"""Length in seconds of a sleep. The event loop's lag is the time by which the sleep ends late."""
 
 SETTLE_SECONDS = 1.0
 """Seconds between the connection of the clients and the start of the block."""
