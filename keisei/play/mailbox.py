@@ -17,7 +17,7 @@ from keisei.match_rules import MatchRules
 INBOX = 8
 """Maximum number of commands that wait for the device thread."""
 INFERENCE = 256
-"""Maximum number of positions that wait for a move. A game has at most one of them."""
+"""Maximum number of positions that wait for a move. Each game has at most one such position."""
 
 T = TypeVar("T")
 
