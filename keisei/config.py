@@ -276,7 +276,7 @@ class Server(Section):
     max_streams: int = Field(default=256, ge=1)
     """Largest number of event streams that are served at once."""
     token_file: str = ""
-    """File with the access token, which is made if it is missing; empty = no token is needed."""
+    """File with the access token; a missing file is made; empty = no token is needed."""
     read_only: bool = False
     """Whether to refuse all requests that would change something, as for a public board."""
     tls_certificate: str = ""
@@ -323,8 +323,8 @@ class LogSettings(Section):
     """Which log lines are written, and how."""
 
     format: Literal["console", "json"] = "console"
-    """Form of the lines on stderr: console (for people) or json (the lines of keisei.log)."""
-    # The last key, so that a `run.toml` that was cut off is recognised.
+    """Form of the lines on stderr: console (for people) or json (as in keisei.log)."""
+    # This must stay the last key: a `run.toml` without this key was cut off.
     level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest level of the log lines that are written: debug, info, warning or error."""
 
@@ -384,7 +384,7 @@ class Settings(BaseSettings):
 
     @classmethod
     def from_layers(cls, layers: Sequence[Layer]) -> Self:
-        """Merge the sources into settings; later ones override earlier ones. Raises SettingsError.
+        """Merge the sources; a later source overrides the earlier sources. Raises SettingsError.
 
         ``keisei.settings_sources.read_layers`` reads the sources.
         """

@@ -183,7 +183,7 @@ class Evaluation(Event):
     topic: ClassVar[Topic] = "eval"
     id: str
     state: Literal["queued", "running", "done", "failed", "cancelled", "interrupted"] = "queued"
-    """``interrupted``: the process ended before the evaluation; a resumed run continues it."""
+    """``interrupted``: the process ended first; a resumed run continues the evaluation."""
     opponent: str = ""
     """The opponent's name."""
     games: int = 0
@@ -195,7 +195,7 @@ class Evaluation(Event):
     interval: tuple[float, float] | None = None
     """95 % confidence interval of the score."""
     result: dict[str, Any] | None = None
-    """How many games ended with each result and for each reason; None until the state is ``done``.
+    """How many games ended with each result and for each reason; None before the evaluation ends.
 
     If the evaluation has several matches, ``result`` contains the results of all
     matches, and the ratings.

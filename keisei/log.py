@@ -129,7 +129,7 @@ class Logging:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        # stderr is closed last, so that a warning from closing the file can still be printed.
+        # stderr is closed last, because closing the file can cause a warning on stderr.
         for handler in reversed(self._handlers):
             logging.getLogger().removeHandler(handler)
             handler.close()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, NamedTuple
 
 RESIGN_AFTER = 3
-"""A network resigns when it has expected a loss at this number of its moves in succession."""
+"""Number of consecutive moves at which a network must expect a loss before it resigns."""
 
 
 def rule(default: Any, description: str) -> Any:
@@ -70,7 +70,7 @@ class MatchRules:
         if not 0.01 <= self.temperature <= 100:
             raise ValueError(f"temperature: 0.01 to 100 (got {self.temperature})")
         if self.greedy and self.temperature != 1:
-            raise ValueError("temperature: greedy networks do not sample; give only one of the two")
+            raise ValueError("temperature: not allowed with greedy (greedy networks do not sample)")
 
     def rules(self) -> dict[str, Any]:
         """Return the rules by name. Fields that a subclass adds are not rules."""

@@ -155,14 +155,15 @@ METRICS = (
     ),
     Metric(
         "eval/elo",
-        "Elo in the newest evaluation, relative to the opponent or, in several matches, to the anchor.",
+        "Elo in the newest evaluation: relative to the anchor if there were several matches, else "
+        "relative to the opponent.",
         "Elo",
         "higher",
         "after an evaluation, but not after a single match with score 0 or 1",
     ),
     Metric(
         "speed/steps_per_second",
-        "Steps per second of training and evaluation time together.",
+        "Number of steps divided by the time of training and evaluation together.",
         "steps/s",
         "higher",
     ),
@@ -228,7 +229,7 @@ METRICS = (
     Metric("system/clients", "Number of open event streams.", "count"),
     Metric(
         "system/callback_failures",
-        "Number of calls of callbacks' hooks that raised an exception, since the start.",
+        "Number of exceptions that the hooks of callbacks have raised since the start.",
         "count",
         "lower",
         "with `plugins.callbacks`",

@@ -11,6 +11,9 @@ def installed(group: str) -> dict[str, EntryPoint]:
 
 
 def no_such_name(subject: str, name: str, known: tuple[str, ...]) -> str:
-    """Return the text of an error: no plugin has this ``name``. ``subject`` is what was named."""
+    """Return an error's text, which says that ``name`` is not one of the ``known`` names.
+
+    The text begins with ``subject``, for example ``plugins.sinks``.
+    """
     listed = f"is not one of {', '.join(known)}" if known else "is not installed"
     return f"{subject}: {name!r} {listed}{did_you_mean(name, known)}"

@@ -27,12 +27,12 @@ _MESSAGES = {
     "float_parsing": "must be a number",
     "bool_parsing": "must be true or false",
 }
-"""Our message for each type of pydantic's error whose own message is too long or unclear."""
+"""Messages for those types of pydantic's errors whose own message is too long or unclear."""
 
 _log = logging.getLogger(__name__)
 
 Tree = dict[str, Any]
-"""Settings by key. For the key of a section, the value is another tree."""
+"""Settings by key. The value of a section is another tree."""
 
 
 class SettingsError(ValueError):
@@ -214,7 +214,7 @@ def _read_toml(path: Path) -> Tree:
 
 
 def _read_environment(settings: type[BaseSettings]) -> Tree:
-    """Read the environment. Refuse unknown names with our prefix; pydantic would ignore them."""
+    """Read the environment. Refuse unknown ``KEISEI_`` variables; pydantic would ignore them."""
     known = {
         f"{ENV_PREFIX}{name}__{key}".upper()
         for name, field in settings.model_fields.items()
@@ -252,7 +252,7 @@ def _merge_trees(low: Tree, high: Tree) -> Tree:
 
 
 def _has(tree: Any, path: Sequence[str]) -> bool:
-    """Return whether ``tree`` has a value at ``path``, the keys from the outermost key on."""
+    """Return whether ``tree`` has a value at ``path`` (keys, outermost first)."""
     for part in path:
         if not isinstance(tree, dict) or part not in tree:
             return False

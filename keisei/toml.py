@@ -8,11 +8,11 @@ from typing import Any
 def to_toml(tree: Mapping[str, Any], notes: Mapping[str, Any] | None = None) -> str:
     """Return TOML text that ``tomllib.loads`` reads back as ``tree``.
 
-    A table at the top level of ``tree`` becomes a section. Keys at the top level and in sections
-    contain only letters, digits, ``_`` and ``-``. All other values are strings, booleans, numbers,
-    lists and inline tables. The keys of an inline table may be any strings. ``notes`` is nested
-    like ``tree`` and contains a one-line comment for each value. The comment is written after the
-    value, on the same line. Raises TypeError for a value of any other type.
+    A table at the top level of ``tree`` becomes a section. A table in a section becomes an inline
+    table, whose keys may be any strings. All other keys must consist of letters, digits, ``_`` and
+    ``-``. Values can also be strings, booleans, numbers and lists. A value of any other type raises
+    TypeError. ``notes`` is nested like ``tree`` and contains one-line comments. Each comment is
+    written after its value, on the same line.
     """
     notes = notes or {}
     lines = [_line(key, v, notes.get(key)) for key, v in tree.items() if not isinstance(v, Mapping)]

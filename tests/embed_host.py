@@ -74,7 +74,8 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
 # Uvicorn raises the signal again at its end; this program must live on to report.
 signal.signal(signal.SIGTERM, lambda number, frame: None)
 before, opened = process_state(), files()
-uvicorn.run(Starlette(lifespan=lifespan), port=port, log_level="warning")
+# uvloop, if it is installed, keeps the pipes of its signal handlers after its end.
+uvicorn.run(Starlette(lifespan=lifespan), port=port, log_level="warning", loop="asyncio")
 after, left = process_state(), files()
 for thread in threading.enumerate():
     if thread.name == "AnyIO worker thread":

@@ -53,7 +53,7 @@ def test_a_match_and_an_evaluation_have_the_same_rules() -> None:
 
 
 def test_greedy_networks_have_no_temperature() -> None:
-    with pytest.raises(ValueError, match="temperature: greedy networks do not sample"):
+    with pytest.raises(ValueError, match="temperature: not allowed with greedy"):
         MatchRules(greedy=True, temperature=0.5)
 
 

@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 Verdict = Literal["ok", "warning", "problem"]
 
 LITTLE_MEMORY = 2 * 2**30
-"""Bytes of free memory below which a run may be killed."""
+"""Bytes of free memory below which the system might kill a run."""
 LITTLE_SPACE = 2**30
 """Bytes of free disk space below which ``/readyz`` says that the run is not healthy."""
 FEW_DESCRIPTORS = 1024
-"""File descriptors below which the server accepts few connections."""
+"""Number of file descriptors below which the server accepts few connections."""
 ENGINE_SECONDS = 10.0
-"""Seconds that an engine has to get ready."""
+"""Timeout in seconds for an engine's ``usiok``, and again for its ``readyok``."""
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 """File with the memory limit of a container, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check found."""
+    """One finding of a check."""
 
     name: str
     verdict: Verdict
@@ -44,7 +44,7 @@ class Finding:
 
 
 def examine(settings: "Settings") -> Iterator[Finding]:
-    """Yield the findings of all checks. A check that fails itself is a warning."""
+    """Yield the findings of all checks. If a check raises an exception, yield a warning."""
     for check in CHECKS:
         name = check.__name__.strip("_").replace("_", " ")
         try:
@@ -194,12 +194,12 @@ def _kernel_cache(settings: "Settings") -> Iterator[Finding]:
 
 
 def _existing(path: Path) -> Path:
-    """Return the path, or the nearest folder above the path that exists."""
+    """Return the path if it exists; otherwise, the nearest existing folder above the path."""
     return next(folder for folder in (path, *path.parents) if folder.exists())
 
 
 def _cannot_write(path: Path) -> str:
-    """Return why no file can be written into the folder, or into the folder that will hold it."""
+    """Write a test file in ``_existing(path)``. Return the error, or "" if there is none."""
     try:
         with tempfile.TemporaryFile(dir=_existing(path)) as file:
             file.write(bytes(2**20))

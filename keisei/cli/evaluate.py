@@ -44,7 +44,7 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
         metavar="RUN|CHECKPOINT",
         type=Path,
         nargs="+",
-        help="directory of a checkpoint or a run; of a run, the newest valid checkpoint plays",
+        help="directory of a checkpoint, or of a run, whose newest valid checkpoint plays",
     )
     parser.add_argument(
         "--opponent",
@@ -250,7 +250,7 @@ def _opponent(text: str, engines: Mapping[str, str]) -> str:
 async def _play(
     args: argparse.Namespace, spec: "EvaluationSpec", archive: "Archive | None"
 ) -> tuple[dict[str, Any], list[Exception]]:
-    """Return the result of the played games, and the errors of the games and of storing them."""
+    """Play the games. Return the result, and the errors from playing and from storing games."""
     from keisei.play.arena import local_arena
     from keisei.play.evaluation import play_to_the_end
     from keisei.play.tournament import Tournament

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def matches_of(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the matches of an evaluation's result. With one match, the result is the match."""
+    """Return the matches of an evaluation's result. A result without ``matches`` is one match."""
     matches: list[dict[str, Any]] = result.get("matches", [result])
     return matches
 

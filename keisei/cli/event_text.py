@@ -22,7 +22,7 @@ _WORDS = {
 
 
 def speed(values: dict[str, float]) -> list[str]:
-    """Return the steps per second and, if known, how close they are to the network's limit."""
+    """Return the steps per second and, if known, their share of the network's limit."""
     found = [f"{values.get('speed/steps_per_second', 0):,.0f} steps/s"]
     if math.isfinite(share := values.get("speed/limit_ratio", math.nan)):
         found.append(f"{share:.0%} of the limit")
@@ -38,7 +38,7 @@ def figures(values: dict[str, float]) -> list[str]:
 def notice(event: Event) -> str | None:
     """Return an event as a line of text, or None for an event that is not printed as a line."""
     text = _describe(event)
-    return escape(text) if text else None  # a message may quote a client's text
+    return escape(text) if text else None  # a message can quote a client's text
 
 
 def evaluation(event: Evaluation) -> str:

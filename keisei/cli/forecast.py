@@ -1,4 +1,4 @@
-"""Tell how much of a run is done, and how long it still takes."""
+"""Compute which share of a run is done, and how long the rest will take."""
 
 from collections import deque
 from collections.abc import Callable
@@ -9,16 +9,16 @@ if TYPE_CHECKING:
     from keisei.events import Iteration
 
 _ITERATIONS = 200
-"""Number of newest iterations whose mean speed, with all interruptions, makes the forecast."""
+"""Number of newest iterations whose mean speed, including interruptions, gives the forecast."""
 
 
 class Forecast:
     """The finished share of a run and the time to its end, by ``run.steps`` and ``run.minutes``."""
 
     share: float | None = None
-    """Finished share, from 0 to 1, of the limit that is nearer; None for a run without a limit."""
+    """Finished share of the nearer limit, from 0 to 1; None for a run without a limit."""
     seconds_left: float | None = None
-    """Seconds until the nearer limit; None for a run without a limit, and before it is known."""
+    """Seconds until the nearer limit; None without a limit, and as long as the time is unknown."""
 
     def __init__(self, settings: "Callable[[], Settings]") -> None:
         """``settings`` returns the run's settings. It is called only when the run is open."""

@@ -40,7 +40,7 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
         "metrics", help="print the metrics of a run", description=__doc__
     )
     parser.add_argument(
-        "run", metavar="RUN", type=Path, help="directory of a run, which may still be training"
+        "run", metavar="RUN", type=Path, help="directory of a run, ended or still training"
     )
     parser.add_argument(
         "--keys",
@@ -98,7 +98,7 @@ def _chosen(text: str | None, known: list[str]) -> list[str]:
 def _rows(reader: "RunReader", keys: "Sequence[str]") -> list[Row]:
     """Return all iterations that have a value for at least one of ``keys``, oldest first."""
     by_iteration: dict[int, Row] = {}
-    for key in keys:  # all series at once would need much more memory
+    for key in keys:  # reading all series at once would need more memory
         series = reader.metrics([key], max_points=sys.maxsize)["series"][key]
         points = (series[name] for name in ("iteration", "step", "time", "value"))
         for iteration, step, time, value in zip(*points, strict=True):

@@ -18,7 +18,7 @@ ALERTS = 3
 """Number of newest alerts that the panel shows."""
 
 _BAR = 20
-"""Width of the progress bar in characters. A terminal of less than 60 columns has no bar."""
+"""Width of the progress bar in characters. The bar needs 60 or more columns."""
 
 
 class Panel:
@@ -51,7 +51,7 @@ class Panel:
         self._live.stop()
 
     def show(self, event: Event) -> None:
-        """Print the event as a notice. Store what the next refresh shows."""
+        """Print the event's notice, if any. Store the values that the next refresh shows."""
         self._live.start()  # does nothing after the first call
         text = event_text.notice(event)
         if text:
@@ -107,7 +107,7 @@ class Panel:
         return row
 
     def _flow(self, parts: Sequence[str], style: str) -> "list[Text]":
-        """Return lines of whole parts, as many in each line as the terminal is wide."""
+        """Return the parts as lines. Each line has as many whole parts as fit into the terminal."""
         lines: list[str] = []
         for part in parts:
             if lines and len(lines[-1]) + 2 + len(part) <= self._console.width:

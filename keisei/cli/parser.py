@@ -57,7 +57,10 @@ class Parser(argparse.ArgumentParser):
 
 
 class Version(argparse.Action):
-    """The flag that prints the version. Only this flag imports the slow module that knows it."""
+    """The flag that prints the version.
+
+    ``importlib.metadata`` is imported only when the flag is used, because the import is slow.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options, nargs=0)
@@ -70,9 +73,10 @@ class Version(argparse.Action):
 
 
 def command_first(words: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
-    """Move a command's name, and then its action, before the flags: ``--json serve``.
+    """Move a command's name, and then its action, before the flags.
 
-    The order of all other words stays. A word behind a flag that takes a value is that value.
+    For example, ``--json serve`` becomes ``serve --json``. All other words keep their order. If a
+    flag takes a value, the word after the flag is this value, and not a command's name.
     """
     commands = _commands_of(parser)
     if not commands or (words and words[0] in parser._option_string_actions):  # noqa: SLF001

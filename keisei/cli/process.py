@@ -36,7 +36,7 @@ def keep_kernels() -> None:
     """Make Numba store compiled kernels in the user's cache. Call this before Numba is imported.
 
     By default Numba stores compiled kernels beside the source files. The folder of an installed
-    package may be read-only, and then every start compiles for half a minute. If the environment
+    package can be read-only, and then every start compiles for half a minute. If the environment
     variable ``NUMBA_CACHE_DIR`` is already set, the function does not change it.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
@@ -45,7 +45,7 @@ def keep_kernels() -> None:
 
 def set_up() -> None:
     """Prepare the process for a run or a network. Call this before torch is imported."""
-    if "torch" not in sys.modules:  # a Python program that calls a command may have imported torch
+    if "torch" not in sys.modules:  # a program that calls a command can have imported torch
         prepare_process()
     # Otherwise the garbage collector would spend a second at exit on visiting torch's objects.
     atexit.register(gc.freeze)
@@ -157,9 +157,9 @@ async def _stop_at_first(stop: Callable[[], None], *, task_status: "TaskStatus[N
     with anyio.open_signal_receiver(*stopping_signals()) as signals:
         task_status.started()
         number = await anext(signals)
-    force_at_next(number)  # uses signal handlers, because the event loop may hang
+    force_at_next(number)  # uses signal handlers, because the event loop can hang
     leave_in_time()
-    stop()  # before the print, which waits if stderr is a full pipe
+    stop()  # called before the print, which waits if stderr is a full pipe
     print("stopping; send the signal again to end at once", file=sys.stderr)
 
 

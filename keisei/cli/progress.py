@@ -62,7 +62,7 @@ class ProgressTable:
         """The error that ended the printing of events; None if there was no such error."""
 
     def hurry(self) -> None:
-        """When a stop begins, limit the wait for a full pipe to ``HURRY_SECONDS`` from now."""
+        """Limit the wait for a full pipe to ``HURRY_SECONDS`` from now. Call this at a stop."""
         self._give_up = time.monotonic() + HURRY_SECONDS
 
     async def write(self, events: Sequence[Event]) -> None:
@@ -90,7 +90,7 @@ class ProgressTable:
         for event in events:
             if event.topic != "board":
                 while not room.poll(200):  # milliseconds
-                    from_thread.check_cancelled()  # raises if the run no longer waits
+                    from_thread.check_cancelled()  # raises if the run no longer waits for this thread
                     if time.monotonic() > self._give_up:
                         return
                 self._view.show(event)
@@ -144,7 +144,11 @@ class _Lines:
         """Do nothing, because there is nothing to release."""
 
     def show(self, event: Event) -> None:
-        """Print the event. Skip an iteration less than ``PLAIN_SECONDS`` after a printed one."""
+        """Print the event if there is a text for it.
+
+        Iterations are printed at least ``PLAIN_SECONDS`` apart. But an iteration that reaches the
+        run's limit is always printed.
+        """
         text = event_text.notice(event)
         if isinstance(event, Iteration):
             self._forecast.see(event)

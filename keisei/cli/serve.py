@@ -103,7 +103,7 @@ async def _serve(
         resume=args.resume,
         init=args.init,
         # Under torchrun, serving ends when training ends. Otherwise the other ranks would keep
-        # their GPUs until the server ends. If a rank hangs, torchrun would wait just as long.
+        # their GPUs until the server ends, and until then torchrun would not end a hanging rank.
         keep_serving=torchrun.ranks() == 1,
         leave_compile=torchrun.ranks() == 1,
         sinks=[LogSink(), progress],
@@ -131,7 +131,10 @@ async def _serve(
 
 
 def _announce(address: str, welcome: list[str], *, as_json: bool) -> None:
-    """Say how to reach the server, before all events. JSON lines leave the words to stderr."""
+    """Print how to reach the server, before all events.
+
+    With ``as_json``, print the address as JSON on stdout, and the ``welcome`` lines on stderr.
+    """
     if as_json:
         streams.announce(json.dumps({"address": address}))
         print("\n".join(welcome), file=sys.stderr)

@@ -47,7 +47,7 @@ def drop_output(stream: TextIO) -> None:
 
 
 def announce(text: str) -> None:
-    """Print a line on standard output, or on standard error if standard output fails."""
+    """Print the text on standard output, or on standard error if standard output fails."""
     try:
         print(text, flush=True)
     except (OutputLost, BrokenPipeError) as error:
@@ -56,7 +56,7 @@ def announce(text: str) -> None:
 
 
 def _text(raw: io.FileIO, before: TextIO | None) -> TextIO:
-    """Return a text stream over ``raw`` in the encoding of ``before`` (if None, UTF-8)."""
+    """Return a text stream over ``raw`` in the encoding of ``before`` (UTF-8 for None)."""
     return io.TextIOWrapper(
         io.BufferedWriter(raw),
         encoding=before.encoding if before else "utf-8",

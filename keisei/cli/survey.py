@@ -33,7 +33,7 @@ def run(paths: list[Path], *, as_json: bool) -> int:
 
 
 def _file(file: "Surveyed") -> dict[str, Any]:
-    """Return a file as a JSON object. Fields without a value for this file are null or empty."""
+    """Return a surveyed file as a JSON object. Fields without a value are null or empty."""
     return {
         "file": str(file.file),
         "format": file.format or None,
@@ -68,7 +68,7 @@ def _total(files: "list[Surveyed]") -> dict[str, int]:
 
 
 def _print_table(surveyed: "Iterable[Surveyed]") -> None:
-    """Print a line for each file, below this line a line for each game, and then the totals."""
+    """Print a line for each file, with a line for each of its games below, and then the totals."""
     from keisei.records.text import printable
 
     print(f"{'format':<7}{'encoding':<10}{'games':>6}{'refused':>9}  file")

@@ -14,7 +14,7 @@ def ranks() -> int:
 
 
 def lead(command: Callable[[], int]) -> int:
-    """Run a training command. With several ranks, rank 0 runs it and the other ranks follow.
+    """Run a training command on rank 0; on all other ranks, train with rank 0.
 
     Return the exit code. With several ranks, raises CommandError if a rank fails or training
     diverges.

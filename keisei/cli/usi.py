@@ -31,7 +31,7 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
         "agent",
         metavar="RUN|CHECKPOINT",
         type=Path,
-        help="directory of a checkpoint or a run; of a run, the newest valid checkpoint plays",
+        help="directory of a checkpoint, or of a run, whose newest valid checkpoint plays",
     )
 
 
@@ -53,7 +53,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _leave(number: int, frame: "FrameType | None") -> None:
-    """End the process at once. There is nothing to save, and an import can swallow an exception."""
+    """End the process at once, because there is nothing to save.
+
+    This handler does not raise an exception, because an import could catch the exception.
+    """
     os._exit(0)
 
 

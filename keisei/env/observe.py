@@ -50,7 +50,7 @@ def observe_sfen(sfen: str, max_ply: int, *, ply: int | None = None, earlier: in
         0, 1, np.array([-1]), game, tags, keys, observation, mask, reason, result,
         kernels.NO_RULE, max_ply,
     )  # fmt: skip
-    # A record that was read from an SFEN has no history and its ply is 0. So the kernel wrote 0 to
+    # A record that was read from an SFEN has no history, and its ply is 0. So the kernel wrote 0 to
     # EARLIER_COLUMN and PLY_COLUMN.
     observation[0, EARLIER_COLUMN] = earlier
     observation[0, PLY_COLUMN] = ply_byte(np.array(number - 1 if ply is None else ply), max_ply)

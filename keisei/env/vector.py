@@ -130,8 +130,9 @@ class VectorEnv:
     def _allocate(self, n: int) -> None:
         self.games = np.zeros(n, GAME)
         self._starts = np.zeros(n, GAME)
-        # The kernel reads the tags of even plies and the tags of odd plies in blocks of 64. If the
-        # last block were shorter, the kernel would read beyond the end of the array.
+        # A tag is the lowest 16 bits of a key. The kernel reads the tags of even plies and the tags
+        # of odd plies in blocks of 64. If the last block were shorter, the kernel would read beyond
+        # the end of the array.
         blocks = -(-(self.max_ply // 2 + 1) // 64)
         self._tags = np.zeros((n, 2, blocks * 64), np.uint16)
         self._keys = np.zeros((n, self.max_ply + 1), np.uint64)

@@ -124,7 +124,10 @@ class GameBatch:
             self._just_ended.append(self._game(row, winner, "resignation", plies))
 
     def _rows_to_move(self) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-        """Return the rows where a network is to move; per row, whether it is the opponent."""
+        """Return the rows in which a network is to move.
+
+        Also return, for each of these rows, whether the network is the opponent's.
+        """
         opponents = self._env.games["side"] != self._agents_side
         rows = np.flatnonzero(self._open & self._is_network[opponents.astype(np.intp)])
         return rows, opponents[rows]

@@ -29,7 +29,7 @@ from keisei.shogi import IllegalMoveError, Position
 from keisei.shogi.sfen import read_sfen
 
 Fault = Literal["timeout", "crash"]
-"""A failure of an engine that says nothing about the engine's strength."""
+"""An engine's failure, which says nothing about the engine's strength."""
 _OTHER: dict[Colour, Colour] = {"black": "white", "white": "black"}
 
 
@@ -60,7 +60,7 @@ class GameInPlay:
 
     @property
     def agent_to_move(self) -> bool:
-        """Whether the agent is to move. Do not use this after the end of the game."""
+        """Whether the agent is to move. After the end of the game, this value has no meaning."""
         return self._position.side == self.agent
 
     @property
@@ -101,8 +101,8 @@ class GameInPlay:
     def answer(self, text: str, value: float = float("nan")) -> None:
         """Play an engine's ``bestmove``. An illegal move loses the game.
 
-        The text ``win`` (a declaration) counts as an illegal move. It cannot be legal: as soon as
-        the side to move can declare a win, the game is over.
+        The text ``win`` (a declaration) counts as an illegal move. A declaration cannot be legal
+        here: as soon as the side to move can declare a win, the game is over.
 
         Args:
             text: a move in USI or ``resign``; any other text counts as an illegal move.
@@ -120,7 +120,7 @@ class GameInPlay:
             self._move(action, value)
 
     def result_for(self, *, agent: bool) -> Literal["win", "lose", "draw"]:
-        """Return the agent's or the opponent's result in the terms of USI's ``gameover``."""
+        """Return the agent's or the opponent's result as USI's ``gameover`` names it."""
         points = self.played().points
         return "draw" if points == 0.5 else "win" if (points == 1) == agent else "lose"
 

@@ -70,7 +70,7 @@ def choose_openings(openings: Sequence[T], pairs: int, seed: int) -> tuple[T, ..
 
 
 def _read(line: str) -> str:
-    """Return the line in standard form. Raises ValueError if ``load_openings`` calls it bad."""
+    """Return the line in standard form. Raises ValueError for a bad line (``load_openings``)."""
     sfen, moves = read_line(line)
     position = Position(sfen)
     start = position.sfen()

@@ -23,10 +23,9 @@ from keisei.evaluation.statistics import Z95
 
 _ELO = 400 / math.log(10)  # Elo of one unit of strength if there are no draws
 
-# Means and standard deviations of the weak Gaussian prior. The prior lowers the rating
-# of a player 1,000 Elo above the mean as much as the loss of a sixth of a point does. Without the
-# prior, the rating of a player that won all games would be infinite. If no game were a draw, log v
-# would be infinite, too.
+# Means and standard deviations of the weak Gaussian prior. The prior lowers a rating of 1,000 Elo
+# above the mean as much as the loss of 1/6 point does. Without the prior, the rating of a player
+# that won all games would be infinite. If no game were a draw, log v would be infinite, too.
 _PLAYER = 0.0, 1000 / _ELO
 _FIRST = 0.0, 200 / _ELO
 _LOG_DRAW = -2.0, 2.0
@@ -64,7 +63,7 @@ class Rating:
     A chain connects two players if each player in the chain played against the next player. In a
     scoring chain, each player also won or drew a game against the next player.
 
-    ``games``: one scoring chain leads from the player to the anchor, and another chain leads back.
+    ``games``: a scoring chain leads from the player to the anchor, and another one leads back.
     ``one-sided``: chains connect the two players, but scoring chains lead in at most one direction;
     for example, the player won all games. Then the prior determines the size of the Elo difference.
     ``prior``: no chain connects the two players. Then the rating does not show which of the two is
@@ -133,7 +132,7 @@ def rate(games: Sequence[GameScore], anchor: str = "random") -> Ratings:
 
 @dataclass(frozen=True, slots=True)
 class _Games:
-    """G games between P players, as arrays. Each of the C cells means a pair (black, white)."""
+    """G games between P players, as arrays. Each of the C cells is a pair (black, white)."""
 
     names: list[str]
     anchor: int

@@ -59,7 +59,7 @@ class EvaluationSpec(MatchRules):
                     f"{name}: the strategy {self.strategy} would leave out {rest}; use gauntlet"
                 )
         if self.promote and (self.agents, self.opponents) != ((CURRENT,), (BEST,)):
-            raise ValueError("promote: only for the agent current against the opponent best")
+            raise ValueError("promote: needs the agent current and the opponent best")
         if self.promote and (self.sprt is None or self.strategy != "single"):
             raise ValueError("promote: needs sprt and the strategy single")
         if self.concurrency < 1:

@@ -38,7 +38,7 @@ class Sprt:
 
     def __post_init__(self) -> None:
         for name in ("elo0", "elo1"):
-            if not abs(value := getattr(self, name)) <= _FARTHEST:  # True for NaN, too
+            if not abs(value := getattr(self, name)) <= _FARTHEST:  # `not <=` refuses NaN, too
                 raise ValueError(f"{name}: -{_FARTHEST:g} to {_FARTHEST:g} (got {value})")
         if self.elo1 <= self.elo0:
             raise ValueError(f"elo1: above elo0, {self.elo0:g} (got {self.elo1:g})")

@@ -36,7 +36,7 @@ class Strength:
     pentanomial: tuple[int, int, int, int, int]
     """Numbers of complete pairs with 0, 1/2, 1, 3/2 and 2 points."""
     score: float
-    """Points per game, including the games of incomplete pairs."""
+    """Points per game. Games of incomplete pairs count too."""
     interval: tuple[float, float]
     """95 % confidence interval of the score."""
     elo: float | None
@@ -145,15 +145,15 @@ def likelihood_drop(
 ) -> Floats:
     """Return how much the log-likelihood falls if the true score is ``score``: [...], >= 0.
 
-    The drop is the difference of two log-likelihoods. The first is the largest log-likelihood under
-    any distribution of a pair's points. The second is the largest log-likelihood under a
-    distribution whose mean is ``score``. By duality the drop is the maximum over b of
+    The drop is the difference of two maxima of the log-likelihood. The first maximum is over all
+    distributions of a pair's points. The second maximum is over the distributions whose mean is
+    ``score``. By duality the drop is the maximum over b of
     sum(count * log(1 + b * (points - games * score))). The range of b is limited: the argument of
     the logarithm must not be negative for any possible result, even for a result that did not occur
     (Owen, Empirical Likelihood, 2001, section 2.9). If b is at an end of its range, the second
-    distribution gives weight to pairs with no points or with all points, even if no such pair was
-    played. Therefore results that did not occur need no pseudo-counts, and a single pair is
-    weak evidence.
+    maximum belongs to a distribution that gives weight to pairs with no points or with all points,
+    even if no such pair was played. Therefore results that did not occur need no pseudo-counts, and
+    a single pair is weak evidence.
 
     Args:
         count: [..., K], number of pairs with each of K possible results; 0 is allowed.

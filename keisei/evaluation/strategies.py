@@ -1,8 +1,8 @@
 """Strategies decide which players meet in an evaluation, one match after another.
 
-The plan of a strategy is a generator. It yields the pairing of a match, and receives the result
-of this match before it yields the next pairing. Other packages can add strategies through entry
-points in the group ``keisei.strategies``.
+The plan of a strategy is a generator. This generator yields the pairing of a match, and receives
+the result of the match before the generator yields the next pairing. Other packages can add
+strategies through entry points in the group ``keisei.strategies``.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -22,7 +22,7 @@ RUNGS = (500, -4), (500, -2), (500, 0), (500, 5), (500, 10), (1500, 20), (5000, 
 
 docs/experiments.md lists their strengths. At 500 nodes, levels 5 and 10 are nearly equal."""
 MANY = 1000
-"""Number of matches at which ``most_matches`` stops, because a plan can be endless."""
+"""Maximum number of matches that ``most_matches`` returns, because a plan can be endless."""
 HOPELESS = 0.05
 """Score below which an agent meets no stronger opponents: they would win nearly all games."""
 

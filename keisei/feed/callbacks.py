@@ -9,7 +9,7 @@ from keisei.events import EVALUATION_ENDED, Evaluation, Event, Game, Iteration, 
 from keisei.feed.supervise import Report, contained, tell
 
 SLOW_SECONDS = 0.1
-"""Seconds for which a hook may hold the event loop before an alert says so."""
+"""If a hook blocks the event loop for more seconds than this number, an alert is sent."""
 ENDS = {"stopped", "finished", "failed"}
 
 
@@ -52,13 +52,13 @@ class CallbackSink:
         self._told: set[tuple[str, str]] = set()
 
     async def write(self, events: Sequence[Event]) -> None:
-        """Call the hook of each event that has one. Never raises an exception of a hook."""
+        """For each event that has a hook, call the hook. Never raises an exception of a hook."""
         for event in events:
             if call := _call_for(event):
                 await self._call(*call)
 
     async def close(self) -> None:
-        """Do nothing, because ``on_end`` was called before."""
+        """Do nothing, because ``on_end`` was called earlier."""
 
     async def _call(self, hook: str, arguments: tuple[object, ...]) -> None:
         began = time.perf_counter()
@@ -70,11 +70,11 @@ class CallbackSink:
                     await answer
         except Exception as error:  # noqa: BLE001 (no error of a hook may reach training)
             self.failures += 1
-            text = f"{hook} raised {type(error).__name__}: {error}; more of these are only counted"
+            text = f"{hook} raised {type(error).__name__}: {error}; repeats send no alert"
             self._tell(hook, type(error).__name__, "error", text)
         else:
             if held > SLOW_SECONDS:
-                text = f"{hook} held the event loop for {held:.2f} s: make it async or use a thread"
+                text = f"{hook} blocked the event loop for {held:.2f} s: use async or a thread"
                 self._tell(hook, "slow", "warning", text)
 
     def _tell(self, hook: str, kind: str, level: Level, text: str) -> None:

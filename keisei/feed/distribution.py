@@ -6,7 +6,7 @@ from itertools import accumulate
 
 
 class Distribution:
-    """How many measurements were at most each bound, and the sum of all measurements."""
+    """The sum of all measurements, and the number of measurements at or below each bound."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
         """``bounds``: upper bounds of the buckets, in ascending order."""
@@ -20,6 +20,6 @@ class Distribution:
         self.sum += value
 
     def cumulative(self) -> list[tuple[str, int]]:
-        """Return for each bound, and for ``+Inf``, how many measurements were at most the bound."""
+        """Return the number of measurements at or below each bound and ``+Inf``."""
         names = [*map(str, self._bounds), "+Inf"]
         return list(zip(names, accumulate(self._counts), strict=True))

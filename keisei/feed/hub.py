@@ -50,7 +50,7 @@ class Hub:
     def __init__(
         self, describe: Describe, *, ring: int = RING, tick: float = TICK, budget: float = BUDGET
     ) -> None:
-        """``describe(kind)`` creates ``hello``, ``reset`` or ``bye``, which one client receives."""
+        """``describe(kind)`` creates the event ``hello``, ``reset`` or ``bye`` for one client."""
         self.boot = secrets.token_hex(4)
         self.closed = False
         self._describe = describe
@@ -140,7 +140,7 @@ class Hub:
             if chunk:
                 yield chunk
             elif client.cursor < self._next:
-                continue  # the client reads no topic of these events
+                continue  # the client did not subscribe to the topics of these events
             elif self.closed or client.dismissed:
                 yield self._own("bye")
                 return

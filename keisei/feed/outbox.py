@@ -21,8 +21,8 @@ class Outbox:
     """A bounded queue of events for the event loop. Writers never wait.
 
     If too many droppable events wait, a new droppable event replaces the oldest droppable event;
-    ``dropped`` counts the lost events. Before ``close``, no other event is dropped. If there is no
-    room for such an event, ``emit`` raises OutboxOverflow.
+    ``dropped`` counts the lost events. Before ``close``, an event that must be kept is never
+    dropped: if the queue has no room for such an event, ``emit`` raises OutboxOverflow.
 
     At most one wake-up of the loop is pending at a time. A callback for each event could freeze the
     loop for seconds, because asyncio runs all waiting callbacks in one iteration of the loop.
@@ -57,7 +57,7 @@ class Outbox:
                 return
             if kept and not always and len(self._kept) + len(kept) > self._limit:
                 raise OutboxOverflow(
-                    f"{kept[0]}: the event loop is too slow, and only {self._limit} events can wait"
+                    f"{kept[0]}: no room (limit {self._limit} events); the event loop is too slow"
                 )
             for event in events:
                 self._append(event)

@@ -26,7 +26,7 @@ RETRY_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """A run, described for the sinks and callbacks that are built for it."""
+    """Facts about a run, for its sinks and callbacks."""
 
     id: str
     path: Path
@@ -119,7 +119,7 @@ class DatabaseSink:
             return
         unfit = await self._call(partial(self._database.append, kept))
         if unfit and not self.unfit:
-            self._report("database", "error", f"{unfit[0]}; such events are left out")
+            self._report("database", "error", f"{unfit[0]}; such events are not stored")
         self.unfit += len(unfit)
 
     async def close(self) -> None:
@@ -175,7 +175,7 @@ class Feed:
         return self._box.dropped + unfit
 
     def put(self, event: Event) -> bool:
-        """Add an event to the queue. Return False for the first event that does not fit."""
+        """Add an event to the queue. Return False only for the first event that does not fit."""
         try:
             self._box.emit(event)
         except OutboxOverflow:  # training must not wait for a sink

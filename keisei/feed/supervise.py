@@ -150,7 +150,7 @@ class Heartbeat:
     def __init__(
         self, every: float = 0.25, add: Callable[[float], None] = lambda lag: None
     ) -> None:
-        """``every``: seconds of a timer. ``add`` is called with the delay of each timer."""
+        """Each timer takes ``every`` seconds. ``add`` is called with the delay of each timer."""
         self._every = every
         self._add = add
         self._worst = 0.0

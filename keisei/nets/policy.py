@@ -17,7 +17,7 @@ ILLEGAL = -1e9
 MOST_LEGAL = 593
 """Largest number of legal moves in a position (proved by Computer Shogi Kiso Joho Kenkyujo)."""
 _BATCH = 32
-"""Agents pad larger batches to multiples of this number, so that few shapes occur."""
+"""Agents pad a batch of more positions to a multiple of this number, so that few shapes occur."""
 
 
 class DeviceError(RuntimeError):
@@ -115,7 +115,8 @@ class _Gather(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (index,) = ctx.saved_tensors
         wide = gradient.new_zeros(len(gradient), ctx.width, dtype=ctx.dtype)
-        # Padding has the index of the first column, so padding must write that column's gradient.
+        # Of several writes to the same index, `scatter_` keeps only one. Padding repeats the first
+        # column's index, so padding must write the first column's gradient.
         same = torch.where(index == index[:, :1], gradient[:, :1], gradient)
         return wide.scatter_(1, index, same.to(ctx.dtype)), None
 

@@ -38,7 +38,7 @@ class Archive:
         refit(self.run)
 
     # ------------------------------------------------------------------ for the command line
-    # A live run does not use these methods, but stores the states of its evaluations as events.
+    # A live run does not use `begin` and `end`: it stores its evaluations' states as events.
     @classmethod
     def begin(cls, run: Path, spec: EvaluationSpec) -> Self:
         """Continue the command line's unfinished evaluation with this ``spec``, or begin a new one.

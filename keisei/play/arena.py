@@ -38,7 +38,10 @@ class Arena(Protocol):
     """The interface through which a tournament loads networks and lets them play."""
 
     async def open(self, source: str) -> LoadedNetwork:
-        """Load ``current``, or the network of a run or checkpoint, or raise an error."""
+        """Load ``current``, or the network of a run or checkpoint.
+
+        Raises an exception if the network can't be loaded.
+        """
 
     async def play(
         self,

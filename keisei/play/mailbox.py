@@ -18,7 +18,7 @@ from keisei.shogi import Position
 INBOX = 8
 """Maximum number of commands that wait for the device thread."""
 INFERENCE = 256
-"""Maximum number of positions that wait for a move. A game has at most one of them."""
+"""Maximum number of positions that wait for a move. Each game has at most one such position."""
 
 T = TypeVar("T")
 

@@ -46,7 +46,7 @@ class Player:
         self.step = step
         """Number of steps for which the agent was trained."""
         self.refused = refused
-        """Errors of the run's newer checkpoints, which were refused because they are damaged."""
+        """Errors of the run's damaged checkpoints that are newer than the loaded checkpoint."""
 
     @property
     def home(self) -> Path:

@@ -30,7 +30,7 @@ class Clock:
 
 
 class Stopwatch:
-    """Measures how long a generator runs. The time of suspension is left out."""
+    """Measures how long a generator runs. Times of suspension are not counted."""
 
     def __init__(self) -> None:
         self._total = 0.0

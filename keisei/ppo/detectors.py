@@ -30,7 +30,10 @@ ERRORS = ("nonfinite", "ratio")
 The other detectors find problems of learning, which can disappear without a rollback.
 """
 RATIO_TOLERANCE = {"float32": 1e-3, "bfloat16": 2e-2}
-"""Largest allowed error of the probability ratio before the optimiser's first step, by dtype."""
+"""Largest allowed error of the probability ratio before the optimiser's first step.
+
+The key is the dtype.
+"""
 
 
 class DivergedError(RuntimeError):
@@ -96,7 +99,7 @@ def _value_useless(mean: Values, lowest: Values) -> str | None:
     cross, base = mean["train/value_unseen"], mean["train/value_base_rate"]
     worse = cross > base * 1.02 + 0.01
     return (
-        f"value loss on new games is {cross:.3f}, above {base:.3f} for the base rate"
+        f"value loss on new games is {cross:.3f}; a constant prediction has {base:.3f}"
         if worse
         else None
     )
@@ -155,7 +158,7 @@ class Detectors:
         """Whether a later rollback is allowed to return to the present weights.
 
         The value is False while a detector in ``ERRORS`` sees a problem. The value is also False
-        while a problem exists for which the settings ask for more than an alert. After ``reset``,
+        while a detector with the setting ``rollback`` or ``stop`` sees a problem. After ``reset``,
         the value is False until ``WINDOW`` iterations have been checked.
         """
         reactions = self._settings.model_dump()

@@ -1,4 +1,7 @@
-"""Speeds up a network with torch.compile and CUDA graphs. Uses the plain network on failure."""
+"""Speeds up a network with torch.compile and CUDA graphs.
+
+If compiling fails, the plain network is used.
+"""
 
 from collections.abc import Callable
 

@@ -30,7 +30,7 @@ TURN_PLIES = 8
 TURN_SECONDS = 0.1
 """Seconds after which a turn ends, even if fewer than ``TURN_PLIES`` plies were played.
 
-With a large network on a CPU, one ply may take half a second.
+With a large network on a CPU, one ply can take half a second.
 """
 
 
@@ -41,7 +41,7 @@ class IterationReport:
     step: int
     iteration: int
     values: dict[str, float]
-    """Metrics by name, for example ``train/kl``. Some metrics may be NaN."""
+    """Metrics by name, for example ``train/kl``. Some metrics can be NaN."""
     games: tuple[FinishedGame, ...]
     """Games that ended in this iteration and were recorded."""
     alerts: tuple[Finding, ...]
@@ -74,7 +74,7 @@ class Learner:
         self.net = build(
             net.kind, blocks=net.blocks, channels=net.channels, seed=settings.run.seed
         ).to(device)
-        ranks.share(self.net)  # on different processors the same seed may give different weights
+        ranks.share(self.net)  # on different processors the same seed can give different weights
         self.agent = Agent(self.net, device, dtype, seed)
         self.optimizer = make_optimizer(self.net, ppo.weight_decay)
         self.clock = Clock()

@@ -19,9 +19,9 @@ def prepare_batch(
 ) -> tuple[Batch, dict[str, Tensor]]:
     """Return a flat batch with scaled advantages and value targets, and the result of ``summary``.
 
-    For the advantages, ``material`` times the material balance is added to the values. While few
-    games end, this hint rewards captures if lambda is below 1. The targets of the value head do not
-    contain the hint.
+    For the advantages, ``material`` times the material balance is added to the values. If lambda
+    is below 1, this hint rewards captures, even while few games end. The targets of the value head
+    do not contain the hint.
     """
     gamma, lam = settings.ppo.gamma, settings.ppo.gae_lambda
     ends = rollout.reward, rollout.terminated, rollout.truncated
@@ -66,5 +66,5 @@ def summary(outcome: Tensor, advantage: Tensor, target: Tensor, value: Tensor) -
 
 
 def _variance(values: Tensor) -> Tensor:
-    """Return the sample variance, or NaN for a single value. torch would print a warning."""
+    """Return the sample variance; NaN for a single value, for which torch would print a warning."""
     return values.var() if values.numel() > 1 else values.new_full((), math.nan)

@@ -37,7 +37,7 @@ class Ranks:
     """The only rank of a run that trains in one process, as most runs do. Sends nothing."""
 
     rank = 0
-    """Number of this process. Rank 0 sends orders to the other ranks."""
+    """Number of this process, from 0. Rank 0 sends orders to the other ranks."""
     size = 1
     """Number of ranks."""
     local = 0
@@ -89,7 +89,7 @@ class Ranks:
     def desert(self) -> None:
         """Leave the group. Other ranks that wait for this rank get RankError.
 
-        This method may be called at any moment, and more than once.
+        This method can be called at any moment, and more than once.
         """
 
 

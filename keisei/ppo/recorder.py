@@ -62,7 +62,7 @@ class Recorder:
     def record_step(
         self, env: VectorEnv, actions: NDArray[Any], step: StepResult
     ) -> list[FinishedGame]:
-        """Store the moves of a step. Return the games that ended in the step and are recorded.
+        """Store the moves of a step. Return the recorded games that ended in the step.
 
         ``actions`` has one action for each game. Call this right after ``env.step``, because this
         method reads the start positions of new games from ``env``.

@@ -60,8 +60,8 @@ class Rollout:
         """Return outcome ``[T, N, 3]`` and material ``[T, N]`` of the position after each move.
 
         If a game was cut after a move, the position after the move is the cut game's last position,
-        not the next game's first position. If the rules ended a game after a move, the numbers have
-        no meaning.
+        not the next game's first position. If the rules ended a game after a move, the outcome
+        and the material for this move have no meaning.
         """
         outcome, material = self.outcome[1:].clone(), self.material[1:].clone()
         outcome[self.cut], material[self.cut] = self.cut_outcome, self.cut_material
@@ -225,5 +225,5 @@ class Collector:
         return torch.cat(judged)[: len(observation)].softmax(1)
 
     def _upload(self, array: NDArray[Any]) -> Tensor:
-        """Return a copy of the array on the device."""
+        """Copy the array to the device; return the copy."""
         return torch.tensor(array, device=self._device)

@@ -67,7 +67,7 @@ class Examination:
     """The score of a network on held-out games at one moment of the training."""
 
     epoch: float
-    """Number of passes over the games so far; not a whole number if training ended in a pass."""
+    """Number of passes over the games so far; fractional if training ended during a pass."""
     score: Score
     loss: float
     """Result of ``score.loss`` with the training's value coefficient. Lower is better."""

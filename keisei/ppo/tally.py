@@ -21,7 +21,8 @@ _CELLS = _REASONS + 3
 class Tally:
     """Counts of ended games.
 
-    Each iteration has one row: numbers of ends by reason, of wins by colour, and of plies.
+    Each iteration has one row. The row contains the number of ended games for each reason, the
+    number of wins for each colour, and the number of plies.
     """
 
     def __init__(self) -> None:

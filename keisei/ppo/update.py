@@ -40,7 +40,7 @@ class Batch:
     """float32[B] 1 for plies of the learner, 0 for plies of a frozen opponent."""
 
     def select(self, index: Tensor) -> "Batch":
-        """Return a batch of those plies whose row numbers are in ``index``, an ``int64[M]``."""
+        """Return a batch of M plies. ``index``, an ``int64[M]``, contains their row numbers."""
         return Batch(*(getattr(self, f.name)[index] for f in fields(self)))
 
 

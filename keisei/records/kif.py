@@ -307,7 +307,7 @@ def _narrow(origins: list[str], to: str, hints: str, piece: str, *, white: bool)
             origins = [o for o in origins if behind(o) > 0 and right(o) == 0]
     for hint, sign in (("右", 1), ("左", -1)):
         if hint in hints and piece[-1] in "BR":
-            # For a rook or bishop, the origin may be in the same file as the destination.
+            # A rook or bishop can come from a square straight above or below the destination.
             outermost = max((sign * right(o) for o in origins), default=0)
             origins = [o for o in origins if sign * right(o) == outermost]
         elif hint in hints:

@@ -54,7 +54,7 @@ class Moves:
         return self._squares.get(square, "")
 
     def own(self, piece: str) -> str:
-        """Return the SFEN letters of the side to move for ``piece``, which is in capitals."""
+        """Return the SFEN letters of a piece of the side to move. ``piece`` is in capitals."""
         return piece.lower() if self.white_to_move else piece
 
     def movers(self, piece: str, to: str, promotion: str) -> list[str]:

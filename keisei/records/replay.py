@@ -46,7 +46,7 @@ def replay(
     """Return the positions of ``games`` in which a move was played, ordered by game and ply.
 
     If a record does not give the result of its game, the result follows from the rules: from a mate
-    or a fourfold repetition. If the rules give no result either, the outcome is UNKNOWN.
+    or a fourfold repetition. If the rules give no result either, the result is UNKNOWN.
 
     Args:
         games: the games; their moves must be legal.
@@ -142,7 +142,7 @@ def _by_the_rules(reason: int, result: int, side: int) -> Winner | None:
 
 
 def _outcomes(winner: Winner | None, movers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For each ply, return the game's outcome for its mover. ``movers``: 0 is black, 1 is white."""
+    """Return the game's outcome for the mover of each ply. ``movers``: 0 is black, 1 is white."""
     if winner in {"black", "white"}:
         return np.where(movers == (winner == "white"), WIN, LOSS)
     return np.full(len(movers), DRAW if winner else UNKNOWN)

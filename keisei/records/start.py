@@ -108,7 +108,7 @@ _EVEN = StartPosition.read(START_SFEN).board
 
 
 def is_row(line: str) -> bool:
-    """Return whether a line is a rank of a KIF board, even a wrong one that begins with ``|``."""
+    """Return whether a line is a rank of a KIF board, or begins with ``|`` like such a rank."""
     return line.lstrip().startswith("|") or _ROW.fullmatch(line.strip()) is not None
 
 

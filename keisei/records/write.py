@@ -64,7 +64,7 @@ class GameToWrite:
     event: str = ""
     """Name of the evaluation or other event in which the game was played."""
     time: float | None = None
-    """Time of the game's end, in seconds since the epoch. The functions write it as local time."""
+    """Time of the game's end, in seconds since the epoch. KIF and CSA give it as local time."""
 
 
 def write_usi(game: GameToWrite) -> str:

@@ -79,7 +79,7 @@ def _follow(ranks: Group, learner: Learner) -> None:
 
 
 def _write(folder: Path, rank: int, learner: Learner) -> Files | str:
-    """Write this rank's part of a checkpoint. Return the files, or the reason of a failure."""
+    """Write this rank's part of a checkpoint. Return the files, or the reason for a failure."""
     from keisei.ppo.checkpoint import RANK_GROUPS
 
     tensors = learner.tensors()

@@ -57,12 +57,12 @@ class RunLife:
     ) -> None:
         """``stopping`` is set when the run has been asked to end.
 
-        ``leave_compile``: whether a stop may abandon a device thread that still compiles.
+        ``leave_compile``: whether a stop may abandon a device thread that is still compiling.
         """
         self.outcome: RunOutcome
         """How the run ended. The value exists only after ``live`` has returned."""
         self.left_behind = False
-        """Whether the run abandoned a thread that still compiled, or that wrote for a sink."""
+        """Whether the run abandoned a thread that was still compiling, or writing for a sink."""
         self.recent: deque[Event] = deque(maxlen=RECENT)
         """The newest statuses and alerts, newest first."""
         self._plan, self._mailbox = plan, mailbox
@@ -163,7 +163,7 @@ class RunLife:
                 group.cancel_scope.cancel()
 
     async def _leave_if_compiling(self, waiting: CancelScope) -> None:
-        """After a stop request, end the wait for a device thread that still compiles.
+        """After a stop request, end the wait for a device thread that is still compiling.
 
         A compilation can't be interrupted. No training is lost, because training has not begun.
         """

@@ -31,7 +31,7 @@ class NamedCheckpoints:
         """Make the checkpoint of ``current`` the run's best.
 
         Does nothing if another checkpoint has become the best since the evaluation began. Returns
-        the outcome as the end of a sentence.
+        what happened, as a text that continues a sentence with the subject ``current``.
         """
         winner, loser = players[CURRENT], players[BEST]
         if self._best() not in (winner, loser):
@@ -51,7 +51,7 @@ class NamedCheckpoints:
         return str(folder.relative_to(run) if folder.is_relative_to(run) else folder)
 
     def absolute(self, name: str) -> str:
-        """Make a path from ``relative`` absolute; return a local player's name unchanged."""
+        """Make the relative path ``name`` absolute; return a local player's name unchanged."""
         return name if name in LOCAL else str(self._run.path / name)
 
     def _best(self) -> str:

@@ -19,7 +19,7 @@ class RunRequest:
 
     settings: Settings
     run: Path | None = None
-    """Directory of the run. None means the newest run with ``resume``, else a new directory."""
+    """Directory of the run. If None: the newest run if ``resume`` is set, else a new directory."""
     resume: bool = False
     init: Path | None = None
     """Checkpoint from which a new run takes its first weights."""
@@ -36,7 +36,7 @@ class StartPoint:
     step: int = 0
     iteration: int = 0
     elapsed: float = 0.0
-    """Seconds of training before this point."""
+    """Seconds of training and evaluation before this point, without pauses."""
     saved: float | None = None
     """Time at which the checkpoint was saved, in seconds since the epoch; None for step 0."""
 

@@ -165,7 +165,7 @@ def _other_workers(path: Path) -> list[str]:
         return []
     return [
         f"another process of the same server trains {other}: start the server with one worker "
-        "process, or choose a run directory, which only one process can lock"
+        "process, or set one run directory for all processes: only one process can lock it"
         for other in others
     ]
 

@@ -33,7 +33,7 @@ class RegularEvaluations:
     def reached(self, step: int) -> None:
         """Start the regular evaluations if they are due at ``step``, which training has reached.
 
-        No evaluation is started while an earlier regular evaluation still plays.
+        No evaluation is started while an earlier regular evaluation is in progress.
         """
         wanted, before, self._step = self._settings.evaluation, self._step, step
         due = wanted.every_steps and step // wanted.every_steps > before // wanted.every_steps

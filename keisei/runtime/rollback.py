@@ -28,7 +28,7 @@ class GoodCheckpoints:
         """Iteration and step of the checkpoint on trial."""
 
     def saved(self, step: int, state: Mapping[str, Any]) -> None:
-        """Judge the checkpoint of ``step`` by the learner's state in this checkpoint."""
+        """Judge the checkpoint saved at ``step`` by ``state``, the learner's state at this step."""
         now = state["iteration"], step
         if not state["quiet"]:
             self._trial = None
@@ -46,7 +46,7 @@ class GoodCheckpoints:
         """Return the checkpoint to which training returns after a detector's ``problem``, or None.
 
         Also returns the errors of checkpoints that were refused. Ends the current trial,
-        because the checkpoint on trial led to the problem.
+        because the checkpoint on trial may have led to the problem.
         """
         self._trial = None
         newest_first = self._run.checkpoints()[::-1]

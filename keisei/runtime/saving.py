@@ -69,7 +69,7 @@ class Saver:
             self._react(learner, error)
 
     def save_last(self, learner: Learner, elapsed: float) -> str:
-        """Save the last checkpoint of the run. Return ``""``, or the reason of a refusal.
+        """Save the last checkpoint of the run. Return ``""``, or the reason for a refusal.
 
         Raises OSError.
         """
@@ -100,7 +100,7 @@ class Saver:
     def _react(self, learner: Learner, error: NotFiniteError) -> None:
         """React to NaN or infinity in weights or Adam's moments, as ``detectors.nonfinite`` says.
 
-        An infinite moment is not visible in the loss, so with an alert alone, training would go on
+        The loss does not show an infinite moment of Adam. With an alert alone, training would go on
         without checkpoints. Therefore ``nonfinite_stop`` consecutive refused saves end the run.
         """
         self._alert_refusal(learner.step, error)

@@ -64,15 +64,15 @@ class Keisei(EvaluationMethods):
 
         Args:
             settings: the settings of the run.
-            run: directory of the run. None means the newest run in the settings' ``run.root`` with
-                ``resume``, else a new directory there.
+            run: directory of the run. None means a directory in the settings' ``run.root``: the
+                newest run if ``resume`` is set, else a new directory.
             resume: whether to continue an existing run.
             init: checkpoint from which a new run takes its first weights.
             keep_serving: whether to serve evaluations and move requests after training, until
                 ``stop`` is called.
             sinks: objects that receive all events, beside the sinks that the settings name.
             callbacks: objects whose hooks are called, beside the callbacks that the settings name.
-            leave_compile: whether a stop may abandon a device thread that still compiles (see
+            leave_compile: whether a stop may abandon a device thread that is still compiling (see
                 ``left_behind``). Set this only in programs that exit after the stop.
             _learner: function that returns a substitute for the real learner, for tests and
                 benchmarks.
@@ -95,7 +95,7 @@ class Keisei(EvaluationMethods):
     async def start(self) -> Self:
         """Start the run and return this instance, for programs that do not use ``async with``.
 
-        ``aclose`` may be called from another task, for example in another cell of a notebook or at
+        ``aclose`` can be called from another task, for example in another cell of a notebook or at
         the end of a test fixture.
         """
         if self._run_task:
@@ -255,7 +255,7 @@ class Keisei(EvaluationMethods):
 
     @property
     def left_behind(self) -> bool:
-        """Whether the run abandoned a thread that still compiled, or that wrote for a sink."""
+        """Whether the run abandoned a thread that was still compiling, or writing for a sink."""
         return self._life is not None and self._life.left_behind
 
     def alert(self, name: str, level: Level, message: str) -> None:

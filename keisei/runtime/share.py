@@ -1,4 +1,4 @@
-"""Divides device time between training and evaluation; estimates an iteration's end."""
+"""Divides device time between training and evaluation; estimates when an iteration ends."""
 
 SAVED_SECONDS = 0.25
 """Maximum number of seconds of evaluation that training can earn in advance.

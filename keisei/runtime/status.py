@@ -28,7 +28,7 @@ class StatusReport:
     started: float
     """Time at which this process opened the run, in seconds since the epoch."""
     elapsed: float
-    """Seconds of training so far, in all processes of the run; pauses do not count."""
+    """Seconds of training and evaluation until now, in all processes of the run, without pauses."""
     device: str
     dtype: str
     threads: int

@@ -53,7 +53,10 @@ class Worker:
         self.beat: tuple[Phase, float] = ("start", time.monotonic())
         """Current phase, and the monotonic time of its last report, for the watchdog."""
         self.elapsed = plan.start.elapsed
-        """Seconds of training so far in all processes of the run. The event loop reads it."""
+        """Seconds of training and evaluation in all processes of the run, without pauses.
+
+        The event loop reads this number.
+        """
         self._plan = plan
         self._settings = settings = plan.settings
         self._ranks = plan.ranks
@@ -128,8 +131,8 @@ class Worker:
     def _start(self) -> None:
         self._beat("compile")
         if self._settings.compute.threads:
-            # In OpenMP, each thread has its own number of threads, so the device thread must set
-            # this number itself. Threads that start later get the same number, as intended.
+            # OpenMP keeps a separate number of threads for each calling thread, so the device
+            # thread must set this number itself. Threads that start later get the same number.
             torch.set_num_threads(self._settings.compute.threads)
         plan = self._plan
         start_others(self._ranks, plan.run.path, plan.resumed, plan.init)
@@ -243,7 +246,7 @@ class Worker:
         return now - self._stop_seen + self._pace.left() <= FINISH_SECONDS
 
     def _between_iterations(self, *, stopping: bool) -> None:
-        """End the run or save a checkpoint, if due; then copy weights for waiting evaluations."""
+        """End training or save a checkpoint, if due; then copy weights for waiting evaluations."""
         learner = self._learner
         # The weights that play in an evaluation are saved. Otherwise a resumed run could not load
         # these weights and continue the evaluation.

@@ -28,7 +28,7 @@ class Client(NamedTuple):
     allowed: bool
     """Whether the client may use the server."""
     session: Session | None = None
-    """Session of the client's cookie."""
+    """Session that the client's cookie names; None if no valid cookie was used."""
 
 
 class Access:
@@ -46,14 +46,14 @@ class Access:
         """Digest of the token. The token itself is not kept."""
 
     async def is_token(self, text: str) -> bool:
-        """Return whether ``text`` is the token, in a time that tells nothing about the token."""
+        """Return whether ``text`` is the token. The time of the call does not reveal the token."""
         if self._digest is None:
             found = await to_thread.run_sync(open_token, self._file)
             self._digest = _digest(found.token.get_secret_value())
         return hmac.compare_digest(self._digest, _digest(text))
 
     async def identify(self, scope: Scope) -> Client:
-        """Return the client of a request. If it sends a bearer token, its cookie does not count."""
+        """Return the client of a request. With a bearer token, the cookie is ignored."""
         scheme, _, text = Headers(scope=scope).get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             return Client(not self.needs_token or await self.is_token(text.strip()))
@@ -62,7 +62,7 @@ class Access:
 
 
 class AccessGuard:
-    """Refuse requests without the token or a session (401), except for health and signing in."""
+    """Refuse requests without the token or a session (401), except health checks and sign-ins."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self.app = app
@@ -91,21 +91,21 @@ def path_in_app(scope: Scope) -> str:
 
 
 def cookie_name(scope: Scope) -> str:
-    """Return the cookie's name. It has the port, because all ports of a host share their cookies.
+    """Return the cookie's name, which contains the port: all ports of a host share their cookies.
 
-    Otherwise a second Keisei on the same machine would sign the user out of the first one.
+    Without the port, a second Keisei on the same machine would sign the user out of the first one.
     """
     server = scope.get("server")
     return f"keisei_session_{server[1] if server else 0}"
 
 
 def session_id(scope: Scope) -> str:
-    """Return the session's id in the request's cookie; "" if there is none."""
+    """Return the session id that the request's cookie contains; "" if there is no cookie."""
     return HTTPConnection(scope).cookies.get(cookie_name(scope), "")
 
 
 async def _refusal(scope: Scope) -> Response:
-    """Return the answer 401: a page to sign in for browsers, a problem document for programs."""
+    """Return the answer 401: a sign-in page for browsers, a problem document for programs."""
     if "text/html" in Headers(scope=scope).get("accept", ""):
         return await sign_in_page(scope.get("root_path", ""), CHALLENGE)
     detail = "The server needs its access token, in the header 'Authorization: Bearer TOKEN'."
@@ -113,14 +113,14 @@ async def _refusal(scope: Scope) -> Response:
 
 
 def _without_reason(scope: Scope, receive: Receive, send: Send) -> Send:
-    """Return a ``send`` that tells strangers when the run is not ready, but not why."""
+    """Return a ``send`` that hides the reason why the run is not ready."""
     replaced = False
 
     async def send_brief(message: Message) -> None:
         nonlocal replaced
         if message["type"] == "http.response.start" and message["status"] == 503:
             replaced = True
-            detail = "The run is not ready. Only a signed-in client is told the reason."
+            detail = "The run is not ready. Clients without the token do not see the reason."
             await problem_response(503, detail, scope["path"])(scope, receive, send)
         elif not replaced:
             await send(message)
@@ -131,7 +131,7 @@ def _without_reason(scope: Scope, receive: Receive, send: Send) -> Send:
 async def _answer_until_sign_out(
     app: ASGIApp, session: Session, scope: Scope, receive: Receive, send: Send
 ) -> None:
-    """Answer a request. If the user signs out in the meantime, end the answer, such as a stream."""
+    """Answer a request. If the user signs out before the answer is complete, end the answer."""
     open_answer = False
 
     async def receive_until_sign_out() -> Message:

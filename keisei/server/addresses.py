@@ -1,4 +1,4 @@
-"""The address of a client, for limits on each client."""
+"""The address of a client, for limits that apply to each client separately."""
 
 import ipaddress
 

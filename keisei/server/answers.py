@@ -14,10 +14,13 @@ from keisei.server.models import EvaluationsQuery, PageQuery, RunsQuery
 from keisei.server.problems import to_bytes
 
 THREADS = 4
-"""Maximum number of worker threads. More would take the GIL from the event loop too often."""
+"""Maximum number of worker threads.
+
+More threads would take the GIL from the event loop too often.
+"""
 
 LINK = {"Link": 'Address of the next page, as `<ADDRESS>; rel="next"`; missing on the last page.'}
-"""Declaration of the header that ``read_page`` sends."""
+"""OpenAPI declaration of the header that ``read_page`` sends."""
 
 Result = TypeVar("Result")
 Arguments = TypeVarTuple("Arguments")

@@ -43,12 +43,12 @@ class Pool:
         self.limit = limit
         self.members: set[Connection] = set()
         self.waiting: dict[Connection, None] = {}
-        """Connections that are idle or have an incomplete request, longest waiting first."""
+        """Connections that are idle or have an incomplete request; the longest waiting is first."""
 
     def add(self, connection: "Connection") -> bool:
-        """Add a connection. Returns False if the pool is full.
+        """Add a connection. Return False if the pool is full and ``waiting`` is empty.
 
-        To make room, this method closes the connection that has waited longest for its client.
+        To make room in a full pool, this method closes the connection that has waited longest.
         """
         if len(self.members) >= self.limit:
             oldest = next(iter(self.waiting), None)
@@ -80,7 +80,10 @@ class Connections(ServerState):
 
 
 def limit() -> int:
-    """Return the maximum number of connections: half of the file descriptors, up to ``MOST``."""
+    """Return the maximum number of connections.
+
+    It is half of the process's limit of open files, but at most ``MOST``.
+    """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MOST if soft == resource.RLIM_INFINITY else min(MOST, soft // 2)
 
@@ -102,9 +105,9 @@ class Connection(H11Protocol):
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Accept the connection. If there is no room for it, accept only a health check."""
+        """Accept the connection. If the pool is full, answer only health checks on it."""
         super().connection_made(transport)
-        # The client is behind as soon as the kernel's buffer is full. (TLS needs at least 1.)
+        # With 1, writing pauses as soon as the kernel's buffer is full. TLS needs at least 1.
         transport.set_write_buffer_limits(high=1, low=0)
         full = f"All {self._pool.limit} connections are in use. Try again later."
         if not self._pool.add(self):
@@ -186,7 +189,7 @@ class Connection(H11Protocol):
         if self.conn.their_state is h11.SEND_BODY:
             self._refuse(408, f"The body did not come within {SECONDS:.0f} seconds.")
         else:
-            self.transport.close()  # not `end`: TLS may still have a part of the last answer
+            self.transport.close()  # not `end`: TLS may still have to send a part of the answer
 
     def _refuse(self, status: int, detail: str) -> None:
         """Answer with a problem document, unless another answer has begun; close the connection."""

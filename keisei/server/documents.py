@@ -72,7 +72,10 @@ class MetricHistory(TypedDict):
     nonfinite: list[str]
     """Names of metrics with values that are NaN or infinite."""
     cursor: int
-    """Newest iteration of the run, 0 if there is none. Send it as ``after`` to get newer values."""
+    """Number of the run's newest iteration; 0 if there is none.
+
+    Send this number as ``after`` to get newer values.
+    """
 
 
 class MetricCatalog(TypedDict):
@@ -242,7 +245,7 @@ class EvaluationFields(TypedDict):
 
     id: str
     state: Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
-    """``interrupted``: the process ended before the evaluation; a resumed run continues it."""
+    """``interrupted``: the process ended too early; a resumed run continues the evaluation."""
     strategy: str
     """Name of the strategy that decides which players meet in the matches."""
     opponent: str

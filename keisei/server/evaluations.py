@@ -33,7 +33,7 @@ ONE: dict[str, Any] = {
     "id": "Id of the evaluation.",
     "problems": {404: "There is no such evaluation."},
 }
-"""Declaration that the operations on one evaluation have in common."""
+"""The part of the declaration that all operations on one evaluation share."""
 MAX_KEY = 255
 """Maximum number of characters of an ``Idempotency-Key``."""
 
@@ -51,12 +51,12 @@ async def evaluations(request: Request, query: EvaluationsQuery) -> Response:
     body=EvalRequest,
     answer=StartedEvaluation,
     status=202,
-    headers={"Idempotency-Key": "Repeated requests with one key start one evaluation."},
+    headers={"Idempotency-Key": "Requests with the same key start only one evaluation."},
     sends={
         "Location": "Address of the evaluation.",
         "Retry-After": "Seconds until the first look.",
     },
-    problems={409: "The run has ended.", 503: "Too many evaluations wait or play."},
+    problems={409: "The run has ended.", 503: "Too many evaluations wait or are in progress."},
 )
 async def start(request: Request, wanted: EvalRequest) -> Response:
     """Start an evaluation of the current network, while training continues."""
@@ -76,7 +76,7 @@ async def start(request: Request, wanted: EvalRequest) -> Response:
 
 @operation("GET", "/api/eval/{id}", query=WaitQuery, answer=EvaluationFields, **ONE)
 async def evaluation(request: Request, query: WaitQuery) -> Response:
-    """Return the evaluation; with ``wait=30``, after its end or after 30 seconds."""
+    """Return the evaluation. ``wait=30`` waits at most 30 seconds for the end of the evaluation."""
     record = _requested(request)
     with anyio.move_on_after(query.wait):
         await record.done.wait()
@@ -147,7 +147,7 @@ def _make_spec(wanted: EvalRequest, source: Source) -> EvaluationSpec:
 def _describe_opponents(spec: EvaluationSpec) -> str:
     if spec.strategy == "single":
         return f"against {spec.opponents[0]}"
-    return f"a match, by the strategy {spec.strategy}"
+    return f"in each match of the strategy {spec.strategy}"
 
 
 def _idempotency_key(request: Request) -> str | None:

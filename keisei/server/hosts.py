@@ -1,4 +1,4 @@
-"""Where the server may listen, the Host names that it accepts, and its addresses for people."""
+"""Where the server may listen, which Host names it accepts, and which URLs it has."""
 
 import ipaddress
 import re
@@ -12,7 +12,10 @@ _ORIGIN = re.compile(r"https?://(\[[\da-f:.]+\]|[\w.-]+)(:\d+)?", re.ASCII)
 
 
 class HostRefusedError(ValueError):
-    """A setting would let strangers reach the server. The message names it and the remedy."""
+    """A setting of the server is wrong, or would let strangers use the server.
+
+    The message names the setting and the remedy.
+    """
 
 
 def check_host(settings: Server) -> None:
@@ -30,15 +33,15 @@ def check_host(settings: Server) -> None:
 
 
 def is_public(settings: Server) -> bool:
-    """Return whether strangers may read, because the server is read-only and needs no token."""
+    """Return whether the server is a public board: read-only, and without a token."""
     return settings.read_only and not settings.token_file
 
 
 def allowed_hosts(settings: Server) -> list[str]:
     """Return the accepted Host names: those in the settings, and the server's own addresses.
 
-    Raises HostRefusedError for ``*``, which would allow DNS rebinding: any web site could reach the
-    service through one of its host names that resolves to this machine.
+    Raises HostRefusedError for ``*``, which would allow DNS rebinding. In this attack, a web
+    site reaches the service through a host name that the site resolves to this machine.
     """
     if "*" in settings.allowed_hosts:
         raise HostRefusedError(
@@ -73,7 +76,7 @@ def trusted_proxies(settings: Server) -> list[str]:
 
 
 def urls(sock: socket.socket, *, https: bool = False) -> list[str]:
-    """Return the URLs of a listening socket, the most useful one for other machines first."""
+    """Return the URLs of a listening socket. The first URL is for other machines, if possible."""
     address, port = sock.getsockname()[:2]
     hosts = [_in_url(address)]
     if ipaddress.ip_address(address).is_unspecified:
@@ -87,9 +90,9 @@ def _is_loopback(host: str) -> bool:
 
 
 def _own_hosts(host: str) -> list[str]:
-    """Return the Host names under which this machine is reached when it listens on ``host``.
+    """Return the Host names under which this machine is reached if the server listens on ``host``.
 
-    Addresses are safe against DNS rebinding, which needs a name of the attacker's.
+    IP addresses allow no DNS rebinding, which needs a host name that the attacker controls.
     """
     address = _address(host)
     if address is None:
@@ -116,7 +119,7 @@ def _address_in_network() -> str:
     """Return the address from which this machine reaches other networks, or its name."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("192.0.2.1", 9))  # sends nothing: UDP only looks up the route
+            probe.connect(("192.0.2.1", 9))  # with UDP, this only looks up the route
         except OSError:
             return socket.gethostname()
         address: str = probe.getsockname()[0]

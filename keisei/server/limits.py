@@ -1,4 +1,4 @@
-"""Limits of ``keisei serve`` on one request: the size of its head, and the pieces of its answer."""
+"""Limits of ``keisei serve``: the size of a request's head, and of each piece of its answer."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -12,10 +12,10 @@ MAX_HEADERS = 16 * 1024
 """Maximum size of all headers of a request, in bytes."""
 
 PIECE = 64 * 1024
-"""Maximum number of an answer's bytes that are written at once."""
+"""Maximum size of one piece of an answer, in bytes. Each piece is written separately."""
 
 HEALTH = frozenset({"/healthz", "/readyz"})
-"""Paths of the health checks. These paths have connections of their own."""
+"""Paths of the health checks. Some connections are reserved for these paths."""
 
 
 class HeadSize:
@@ -45,9 +45,9 @@ def headers_too_long() -> tuple[int, str]:
 
 
 class Pieces:
-    """Split an answer into pieces, so that a client that stops reading is noticed.
+    """Split an answer into pieces, because uvicorn waits for a slow client only between pieces.
 
-    uvicorn waits for a slow client only between two pieces.
+    Otherwise the server would not notice that a client has stopped reading.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -69,10 +69,10 @@ class Pieces:
 
 
 class OnlyHealth:
-    """Answer only health checks, and close the connection. Refuse all other requests (503)."""
+    """Answer a health check, or refuse any other request (503). Then close the connection."""
 
     def __init__(self, app: ASGIApp, detail: str) -> None:
-        """``detail``: the reason of the refusal."""
+        """``detail``: the reason for the refusal."""
         self.app = app
         self._detail = detail
 

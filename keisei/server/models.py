@@ -1,4 +1,4 @@
-"""Models of query strings and bodies. Requests that do not fit their model get 422."""
+"""Models of query strings and bodies. A request that does not match its model gets 422."""
 
 from dataclasses import fields
 from typing import Annotated, Any, Literal, TypeVar
@@ -14,7 +14,7 @@ MAX_ID = 2**63 - 1
 """Largest integer that SQLite can store."""
 
 MAX_DIGITS = 18
-"""Maximum number of digits of an id in a path: one less than ``MAX_ID`` has.
+"""Maximum number of digits of an id in a path; ``MAX_ID`` has one digit more.
 
 The digits are counted before ``int`` is called, because ``int`` raises an exception for thousands
 of digits.
@@ -41,7 +41,7 @@ def _split(value: object) -> object:
 
 
 class Request_(BaseModel):  # noqa: N801 (Starlette uses the name Request)
-    """Base class of all models. Unknown names of fields are errors."""
+    """Base class of all models. Unknown field names are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -56,7 +56,7 @@ class EventsQuery(Request_):
     topics: Annotated[tuple[Topic, ...], BeforeValidator(_split)] = TOPICS
     """Topics of the events, separated by commas."""
     after: Annotated[str, Field(max_length=100)] | None = None
-    """Id of the last event that the client received. The header ``Last-Event-ID`` wins."""
+    """Id of the last event that the client received. The header ``Last-Event-ID`` has priority."""
 
 
 class MetricsQuery(Request_):
@@ -87,7 +87,7 @@ class VersionQuery(Request_):
     """Query of ``/openapi.json``."""
 
     version: Literal["3.1", "3.2"] = "3.2"
-    """Version of OpenAPI. In 3.1 the events of streams have no schemas."""
+    """Version of OpenAPI. OpenAPI 3.1 cannot describe the events of streams."""
 
 
 class PageQuery(Request_):
@@ -150,8 +150,9 @@ class EvalRequest(_RulesBody):  # type: ignore[misc, valid-type]
     model_config = ConfigDict(strict=True)
 
     opponent: PlayerText | None = None
-    """``random``, ``material``, ``current``, ``best``, the folder of a run or checkpoint, or the
-    name of an engine in the settings."""
+    """``random``, ``material``, ``current``, ``best``, a run's id (``RUN``), a checkpoint
+    (``RUN/STEP``), or the name of an engine in the settings. If the server needs no token, also the
+    folder of a run or checkpoint."""
     opponents: Annotated[list[PlayerText], Field(max_length=100)] = []  # noqa: RUF012 (pydantic copies it)
     """More opponents, for strategies that take more than one."""
     strategy: Annotated[str, Field(max_length=100)] = "single"

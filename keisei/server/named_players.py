@@ -10,7 +10,7 @@ from keisei.hint import did_you_mean
 from keisei.store.layout import CHECKPOINTS, SETTINGS_FILE, checkpoint_name
 
 _ID = re.compile(r"([A-Za-z0-9_-][A-Za-z0-9._-]*)(?:/(\d{1,18}))?", re.ASCII)
-"""Pattern of ``RUN`` or ``RUN/STEP``. It matches no path that leads out of ``run.root``."""
+"""Pattern of ``RUN`` or ``RUN/STEP``. No path out of ``run.root`` matches this pattern."""
 
 
 def find_player(text: str, settings: Settings) -> str:
@@ -18,7 +18,7 @@ def find_player(text: str, settings: Settings) -> str:
 
     A request can name an engine of the settings. A request cannot describe an engine, because the
     command line in a description would let a client run any program. If the server needs a token,
-    its clients are on other machines, so a request cannot name a path either.
+    clients can be on other machines, so a request cannot name a path either.
     """
     engines, paths = settings.evaluation.engines, not settings.server.token_file
     if text in (*LOCAL, CURRENT, BEST):

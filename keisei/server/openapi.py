@@ -23,7 +23,7 @@ NO_CONTENT = 204
 
 ALL = {
     400: "The `Host` header is not in `server.allowed_hosts`, or the request is not HTTP.",
-    401: "The server needs its token: `Authorization: Bearer TOKEN`.",
+    401: "The server's token is missing or wrong: send `Authorization: Bearer TOKEN`.",
     422: "A query parameter or a field is wrong; `errors` names it.",
     500: "An error in the server. The server's log describes it.",
     503: "The server has no free connection.",
@@ -64,7 +64,7 @@ PROBLEM: Schema = {
 def make_document(operations: Iterable[Operation], version: Version) -> dict[str, Any]:
     """Return the document for these operations, without ``servers``.
 
-    OpenAPI 3.1 has no ``itemSchema``, so in 3.1 a stream is only text.
+    OpenAPI 3.1 has no ``itemSchema``, so a 3.1 document describes a stream only as text.
     """
     schemas: dict[str, Schema] = {"Problem": PROBLEM}
     paths: dict[str, dict[str, Any]] = {}
@@ -80,7 +80,7 @@ def make_document(operations: Iterable[Operation], version: Version) -> dict[str
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "paths": paths,
-        "security": [{}, {"token": []}],  # whether a server needs its token is a setting
+        "security": [{}, {"token": []}],  # a setting decides whether a token is needed
         "components": {
             "schemas": dict(sorted(schemas.items())),
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
@@ -192,7 +192,8 @@ def _stream_item(name: str, schema: Schema) -> Schema:
 def schema_of(kind: Any, schemas: dict[str, Schema], *, request: bool = False) -> Schema:
     """Return the schema of a type. Add the schemas of named types to ``schemas``.
 
-    ``request``: whether clients send the type. A class of events has the keys of ``to_dict``.
+    ``request``: whether clients send the type. The schema of an event class has the
+    keys that ``to_dict`` returns.
     """
     found = _adapter(kind).json_schema(
         mode="validation" if request else "serialization",
@@ -206,9 +207,10 @@ def schema_of(kind: Any, schemas: dict[str, Schema], *, request: bool = False) -
 
 
 def _adapter(kind: Any) -> TypeAdapter[Any]:
-    """Return the adapter of a list of this type: a dataclass itself would accept no settings.
+    """Return the adapter of a list of this type.
 
-    An answer has all fields of a dataclass, also those with defaults.
+    Pydantic accepts ``config`` for a list, but not for a dataclass. In the schema of an answer, all
+    fields of a dataclass are required, also those with defaults.
     """
     complete = is_dataclass(kind)
     config = ConfigDict(
@@ -236,7 +238,7 @@ def _make_payload(kind: type[Event], schema: Schema) -> None:
 
 
 def tidy(schema: Any) -> Any:
-    """Return a schema without the titles that pydantic makes up, with Markdown descriptions."""
+    """Return a schema without the titles that pydantic generates, with Markdown descriptions."""
     if isinstance(schema, list):
         return [tidy(item) for item in schema]
     if not isinstance(schema, dict):
@@ -250,5 +252,5 @@ def tidy(schema: Any) -> Any:
 
 
 def markdown(text: str) -> str:
-    """Return a docstring as Markdown, in JSON's words."""
+    """Return a docstring as Markdown, with ``null`` in place of ``None``."""
     return re.sub(r"\bNone\b", "null", inspect.cleandoc(text)).replace("``", "`")

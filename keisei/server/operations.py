@@ -34,7 +34,7 @@ class Operation:
     status: int = 200
     media: str = "application/json"
     other_media: tuple[str, ...] = ()
-    """Types of a text answer that the request's header ``Accept`` can choose instead."""
+    """Media types of text answers. A request can choose one with its header ``Accept``."""
     query: type[BaseModel] = NoQuery
     body: type[BaseModel] | None = None
     id: str = ""
@@ -63,9 +63,9 @@ def operation(method: str, path: str, **contract: Any) -> Callable[[Endpoint], O
 
 
 def to_routes(operations: Iterable[Operation]) -> list[Route]:
-    """Return one route for each path. A route that has a wrong method gets 405.
+    """Return one route for each path. A request with a wrong method gets 405.
 
-    Starlette would accept one route for each method too, but its 405 would name one method only.
+    Starlette also accepts one route for each method, but then its 405 names only one method.
     """
     paths: dict[str, dict[str, Operation]] = {}
     for item in operations:

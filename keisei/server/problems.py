@@ -16,7 +16,7 @@ from keisei.hint import did_you_mean
 MEDIA_TYPE = "application/problem+json"
 
 MOST_ERRORS = 20
-"""Maximum number of errors that an answer lists; a request's body may have thousands."""
+"""Maximum number of errors that an answer lists; a request's body can have thousands."""
 
 
 class Problem(HTTPException):
@@ -86,7 +86,7 @@ def problem_response(
 
 
 def to_bytes(document: str) -> bytes:
-    """Encode JSON as UTF-8. Lone surrogates of undecodable paths become escapes."""
+    """Encode JSON as UTF-8. Lone surrogates, from paths that are not UTF-8, become escapes."""
     return document.encode("utf-8", "backslashreplace")
 
 

@@ -38,7 +38,7 @@ PAGE = "page"
 """Label of requests that no route of the API answers: the page's files, and wrong addresses."""
 
 _BASE_UNITS = {"ms": ("_seconds", "_ms", 0.001), "share": ("_ratio", "_ratio", 1.0)}
-"""For units that need another name: the new end of the name, the old end, and the factor."""
+"""For each unit to convert: the new end of a metric's name, the old end, and the factor."""
 _STATES: tuple[State, ...] = get_args(State)
 _LEVELS: tuple[Level, ...] = get_args(Level)
 
@@ -89,7 +89,7 @@ async def metrics(request: Request) -> Response:
 
 
 class _Snapshot(CollectorRegistry):
-    """Numbers that were read at one moment, as the registry that an encoder expects."""
+    """The numbers of one moment, in the form of the registry that an encoder expects."""
 
     def __init__(self, families: list[Metric]) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class _Snapshot(CollectorRegistry):
 
 
 def metric_name(metric: RunMetric) -> str:
-    """Return the name of a run's metric in Prometheus, such as ``keisei_train_kl``."""
+    """Return the Prometheus name of a run's metric, such as ``keisei_train_kl``."""
     name = "keisei_" + metric.name.replace("/", "_")
     end, old, _ = _BASE_UNITS.get(metric.unit, ("", "", 1.0))
     return name.removesuffix(old) + end
@@ -117,7 +117,7 @@ def _families(source: Source) -> Iterator[Metric]:
     yield from _gauges(report)
     yield _histogram(
         "keisei_iteration_seconds",
-        "Seconds of an iteration; the time of evaluations is included.",
+        "Seconds per iteration, including the time of evaluations.",
         telemetry.iteration_seconds,
     )
     yield _histogram(

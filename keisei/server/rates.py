@@ -11,12 +11,15 @@ from keisei.server.problems import problem_response
 from keisei.server.security import SAFE_METHODS
 
 BURST, A_SECOND = 500, 100.0
-"""Requests of all clients: the number at once, and the number a second in the long run."""
+"""Limits for all clients together: requests in one burst, and requests per second."""
 BURST_OF_ADDRESS, A_SECOND_OF_ADDRESS = 100, 20.0
-"""The same for the requests of one address. These numbers do not apply to loopback."""
+"""The same limits for each address, except loopback."""
 
 ADDRESSES = 1024
-"""Maximum number of addresses to remember. The one that asked least recently is forgotten first."""
+"""Maximum number of addresses to remember.
+
+The address whose last request is the oldest is forgotten first.
+"""
 
 
 class Bucket:
@@ -29,7 +32,7 @@ class Bucket:
         self._tokens, self._since = burst, clock()
 
     def take(self) -> float:
-        """Take one token. Returns 0, or the seconds until there is a token to take."""
+        """Take one token and return 0. If there is none, return the seconds until the next."""
         now = self._clock()
         self._tokens = min(self._burst, self._tokens + (now - self._since) * self._rate)
         self._since = now
@@ -49,16 +52,16 @@ class AddressBuckets:
         self._buckets: dict[str, Bucket] = {}
 
     def take(self, address: str) -> float:
-        """Take one token of ``address``. Returns 0, or the seconds until there is a token."""
+        """Take one token of ``address``. Return the same number as ``Bucket.take``."""
         bucket = self._buckets.pop(address, None) or Bucket(self._burst, self._rate, self._clock)
-        self._buckets[address] = bucket  # now the last one of the dict
+        self._buckets[address] = bucket  # moves the bucket to the end of the dict
         if len(self._buckets) > ADDRESSES:
             del self._buckets[next(iter(self._buckets))]
         return bucket.take()
 
 
 class WriteRate:
-    """Middleware that answers 429 to an unsafe method if its client or all clients send too many.
+    """Middleware that answers 429 to a request with an unsafe method if it exceeds a limit.
 
     The middleware must come after the check of access. Otherwise strangers could use up the tokens.
     """

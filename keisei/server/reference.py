@@ -142,7 +142,7 @@ def _fields(schema: Schema) -> Iterator[str]:
 
 
 def _table(heads: tuple[str, ...], rows: list[tuple[str, str, str, str]]) -> str:
-    """Return a table. The last cell of a row is Markdown, the others are HTML."""
+    """Return a table. The last cell of a row is Markdown; the other cells are HTML."""
     head = "".join(f"<th>{name}</th>" for name in heads)
     body = "".join(
         f"<tr><td>{first}</td><td>{second}</td><td>{third}</td><td>{_inline(text)}</td></tr>"

@@ -44,7 +44,7 @@ COMMAND: dict[str, Any] = {
         503: "Too many commands wait.",
     },
 }
-"""Declaration that the four commands have in common."""
+"""The part of the declaration that the four commands share."""
 
 FREE_BYTES = 2**30
 """Free disk space, in bytes, below which ``/readyz`` answers 503."""
@@ -100,7 +100,7 @@ def _read_metrics(reader: Reader, query: MetricsQuery) -> Response:
                 hint = did_you_mean(key, known)
                 raise Problem(
                     422,
-                    f"There is no metric {key!r}{hint or '.'} There are: {', '.join(sorted(known))}",
+                    f"There is no metric {key!r}{hint or '.'} Known metrics: {', '.join(sorted(known))}",
                 )
     return Json(found, compact=True)
 
@@ -115,7 +115,8 @@ async def catalog(request: Request) -> Response:
 async def log(request: Request, query: PageQuery) -> Response:
     """Return at most ``limit=`` statuses and alerts, newest first; ``after=`` gives the next page.
 
-    The first page begins with events that the database does not have (yet). These have no ``id``.
+    The first page begins with events that are not in the database (yet). These events have
+    no ``id``.
     """
     return await read_page(request, query, "events", _source(request).history)
 
@@ -166,7 +167,7 @@ async def healthz(request: Request) -> Response:
 
 
 @operation(
-    "GET", "/readyz", answer=Ready, problems={503: "The run does not work; `detail` says why."}
+    "GET", "/readyz", answer=Ready, problems={503: "The run is not ready; `detail` says why."}
 )
 async def readyz(request: Request) -> Response:
     """Answer 200 if the run works, otherwise 503 with the reason.

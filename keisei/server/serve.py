@@ -6,6 +6,7 @@ import errno
 import socket
 import ssl
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import anyio
 import uvicorn
@@ -18,16 +19,17 @@ from keisei.server.limits import MAX_HEADERS, MAX_URL, HeadSize, Pieces
 BACKLOG = 512
 """Maximum number of connections that wait in the kernel until the server accepts them."""
 BUFFER = 64 * 1024
-"""Bytes of kernel memory per connection for data that the client has not read yet.
+"""Size of each of a connection's two buffers in the kernel, in bytes.
 
-The same number is for data that the server has not read yet. The system's defaults are several MiB.
+One buffer has data that the client has not read yet, the other has data that the server has not
+read yet. The system's defaults are several MiB.
 """
 
 USER_TIMEOUT_MS = 10_000
 """Milliseconds after which the kernel disconnects a client that acknowledges no data."""
 
 GRACE_SECONDS = 2
-"""Seconds in which open requests can finish after the server begins to stop."""
+"""Time for open requests to finish after the server begins to stop, in seconds."""
 
 ACCEPTED_AT_ONCE = 8
 """Number of connections that asyncio accepts before it handles the first of them."""
@@ -81,10 +83,10 @@ def address_of(sock: socket.socket) -> str:
 
 
 def end_streams_from_hub() -> None:
-    """Stop sse-starlette from ending the streams. The run ends the streams with ``bye``.
+    """Stop sse-starlette from ending the streams. The run ends them with the event ``bye``.
 
     By default, sse-starlette ends all streams at the first signal, before the run sends its last
-    events. This setting affects the whole process, so a library must not call this function.
+    events. The change affects the whole process, so a library must not call this function.
     """
     AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
 
@@ -116,12 +118,12 @@ async def run_server(
         ws="none",
         backlog=ACCEPTED_AT_ONCE,
         server_header=False,
-        # The deadlines of Connection come before uvicorn's. The default of 5 s is also httpx's, so
-        # both sides would often close a connection while the other one begins to use it.
+        # The deadlines of Connection are shorter than this one. The default of 5 s is also httpx's:
+        # one side would often close a connection while the other side begins to use it.
         timeout_keep_alive=round(2 * SECONDS),
         timeout_graceful_shutdown=2 * GRACE_SECONDS,
         ssl_context_factory=(lambda config, default: tls) if tls else None,
-        forwarded_allow_ips=list(proxies),  # uvicorn would believe every program on this machine
+        forwarded_allow_ips=list(proxies),  # uvicorn trusts this machine by default
         h11_max_incomplete_event_size=MAX_URL + MAX_HEADERS,
     )
     server = _Server(config)
@@ -153,14 +155,26 @@ class _Server(uvicorn.Server):
         self.server_state: Connections = Connections()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start the server, then set the kernel's backlog to ``BACKLOG``.
+        """Start the server on ``sockets``.
 
-        The backlog is set separately, because asyncio uses one number as the backlog and as the
-        number of connections that it accepts at once.
+        Uvicorn's own method does not limit the time of a TLS handshake. It also uses one number as
+        the kernel's backlog and as the number of connections that asyncio accepts at once.
         """
-        await super().startup(sockets)
+        protocol = partial(
+            Connection, config=self.config, server_state=self.server_state, app_state={}
+        )
+        self.servers = []
         for sock in sockets or ():
+            server = await asyncio.get_running_loop().create_server(
+                protocol,
+                sock=sock,
+                backlog=ACCEPTED_AT_ONCE,
+                ssl=self.config.ssl,
+                ssl_handshake_timeout=SECONDS if self.config.ssl else None,
+            )
+            self.servers.append(server)
             sock.listen(BACKLOG)
+        self.started = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop the server. If requests are open after ``GRACE_SECONDS``, close all connections.

@@ -16,9 +16,12 @@ MOST_SESSIONS = 1000
 FAILURES = 10
 """Number of failed sign-ins after which an address must wait."""
 FAILURE_SECONDS = 60.0
-"""Seconds that an address must wait then."""
+"""Seconds that an address must wait after these failures."""
 MOST_ADDRESSES = 1000
-"""Maximum number of addresses whose failures are counted; the oldest one is forgotten first."""
+"""Maximum number of addresses whose failures are counted.
+
+The address whose last failure is the oldest is forgotten first.
+"""
 
 
 class Session:
@@ -42,9 +45,10 @@ class Session:
 
 
 class Sessions:
-    """All sessions, by their random ids. They live in memory, so a restart ends them all.
+    """All sessions, by their random ids.
 
-    Therefore a session that was signed out can never come back.
+    Sessions are kept only in memory. A restart ends all sessions, and nothing can restore a session
+    after its user has signed out.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -68,7 +72,7 @@ class Sessions:
         return session
 
     def end(self, id: str) -> None:
-        """End a session. Its id is worth nothing from now on."""
+        """End a session. Its id is not accepted any more."""
         if session := self._by_id.pop(id, None):
             session.ended.set()
 
@@ -96,7 +100,10 @@ class Failures:
 
 
 def _network(address: str) -> str:
-    """Return the address; for IPv6 its /64 network, because one machine has all its addresses."""
+    """Return an IPv4 address, or the /64 network of an IPv6 address.
+
+    One machine can use all addresses of its /64 network.
+    """
     try:
         known = ipaddress.ip_address(address)
     except ValueError:

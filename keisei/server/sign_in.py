@@ -1,4 +1,4 @@
-"""The operations of ``/api/session``: sign in, sign out, and what this client may do."""
+"""The operations of ``/api/session``: sign in, sign out, and read the state of the session."""
 
 import math
 
@@ -53,9 +53,7 @@ async def sign_in(request: Request, wanted: SignIn) -> Response:
     return _answer(request, access.sessions.begin(), int(SECONDS))
 
 
-@operation(
-    "DELETE", SESSION, status=204, sends={"Set-Cookie": "The cookie of the session, removed."}
-)
+@operation("DELETE", SESSION, status=204, sends={"Set-Cookie": "Removes the session's cookie."})
 async def sign_out(request: Request) -> Response:
     """End the session of this browser, and all its event streams."""
     _access(request).sessions.end(session_id(request.scope))
@@ -63,7 +61,7 @@ async def sign_out(request: Request) -> Response:
 
 
 def _answer(request: Request, id: str, seconds: int) -> Response:
-    """Return the answer that sets the cookie for the session ``id`` for so many seconds."""
+    """Return an answer with a cookie for the session ``id`` that expires after ``seconds``."""
     answer = Response(status_code=204, headers={"Cache-Control": "no-store"})
     answer.set_cookie(
         cookie_name(request.scope),

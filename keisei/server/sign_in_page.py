@@ -1,4 +1,4 @@
-"""The page that a browser gets in place of an answer until its user has signed in."""
+"""The page that a browser gets in place of the requested answer until the user signs in."""
 
 import base64
 import hashlib
@@ -23,7 +23,7 @@ async def sign_in_page(root_path: str, headers: dict[str, str]) -> HTMLResponse:
 
 @cache
 def _load() -> tuple[str, str]:
-    """Read the page. Return it with a policy that allows its own script and style, and no other."""
+    """Read the page. Return it, and a policy that allows only the page's own script and style."""
     page = (page_directory() / "sign-in.html").read_text("utf-8")
     sources = {kind: _hash(text) for kind, text in _INLINE.findall(page)}
     policy = (

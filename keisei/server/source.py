@@ -78,7 +78,7 @@ class Source(Protocol):
 
     @property
     def settings(self) -> Settings:
-        """Settings in use. Some of them may change when a run is resumed."""
+        """Settings in use. Some settings can change when a run is resumed."""
 
     @property
     def reader(self) -> Reader:

@@ -36,7 +36,7 @@ PING_SECONDS = 15
 SEND_SECONDS = 15.0
 """Seconds after which a client that reads nothing loses its stream.
 
-``keisei serve`` disconnects such a client earlier. Other servers may not.
+``keisei serve`` disconnects such a client earlier, but other servers might not.
 """
 
 RETRY = b"retry: 2000\r\n"
@@ -66,7 +66,7 @@ _log = structlog.get_logger("keisei.server")
 
 
 class Streams:
-    """Counter of the open event streams, in all and for each address of another machine."""
+    """Counter of the open event streams, in total and for each address of another machine."""
 
     def __init__(self, limit: int, limit_per_address: int) -> None:
         self.limit = limit
@@ -96,7 +96,7 @@ class Streams:
         finally:
             self.open -= 1
             if address:
-                self._per_address -= Counter([address])  # removes the address at zero
+                self._per_address -= Counter([address])  # removes an address with 0 streams
 
 
 class EventStream(EventSourceResponse):

@@ -1,4 +1,4 @@
-"""HTTPS: the certificate and the private key that ``keisei serve`` shows to its clients."""
+"""HTTPS: the certificate of ``keisei serve`` and its private key."""
 
 import ssl
 
@@ -18,7 +18,7 @@ def tls_context(settings: Server) -> ssl.SSLContext | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     files = " and ".join(filter(None, [settings.tls_certificate, settings.tls_key]))
     try:
-        # Without a password, OpenSSL would wait on the terminal for the password of the key.
+        # Without this argument, OpenSSL would ask on the terminal for the password of the key.
         context.load_cert_chain(
             settings.tls_certificate, settings.tls_key or None, password=lambda: ""
         )

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from pydantic import SecretStr
 
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{32,512}")
-"""Pattern of a token. These characters may stand in an ``Authorization: Bearer`` header."""
+"""Pattern of a token. These characters are allowed in an ``Authorization: Bearer`` header."""
 
 
 class TokenFileError(OSError):
@@ -23,13 +23,13 @@ class TokenFile(NamedTuple):
 
     token: SecretStr
     made: bool
-    """Whether the file was missing, so that ``open_token`` made it."""
+    """Whether ``open_token`` made the file, because it was missing."""
 
 
 def open_token(name: str) -> TokenFile:
     """Read the token from the file ``name``. If the file is missing, make it with a new token.
 
-    Blocks: reads the disk. Raises TokenFileError.
+    Blocks, because it reads the disk. Raises TokenFileError.
     """
     path = Path(name).expanduser()
     try:

@@ -71,7 +71,7 @@ GAME = np.dtype(
 
 # Reasons why a game ended; StepResult.reason contains these numbers
 CHECKMATE, NO_MOVES, REPETITION, PERPETUAL_CHECK, DECLARATION, MAX_PLY = range(1, 7)
-# Entering-king rules, which say when a declaration wins or draws
+# Entering-king rules, which say when a declaration gives a win or a draw
 NO_RULE, RULE_27, RULE_24 = range(3)
 
 PAWN, LANCE, KNIGHT, SILVER, BISHOP, ROOK, GOLD, KING = range(1, 9)
@@ -125,7 +125,7 @@ class _BitsModel(models.PrimitiveModel):
 
 
 def _operator(name, *functions):
-    """Make Numba compile each of ``functions`` on two sets to the LLVM instruction ``name``."""
+    """Make Numba compile ``functions``, applied to two sets, to the LLVM instruction ``name``."""
     for function in functions:
 
         @infer_global(function)
@@ -277,7 +277,7 @@ def count(typing, value):
 def first(typing, value):
     """Return a set's lowest square, or a uint64's lowest 1 bit.
 
-    If there is none, the result is undefined.
+    For an empty set or 0, the result is undefined.
     """
 
     def codegen(context, builder, sig, args):
@@ -308,8 +308,8 @@ def _splat(builder, value, lanes):
 
 
 # A board in a register has 128 bytes: the first 81 are the squares, the others are 0. Each move
-# writes the board to memory once and does not read it back, because a wide load after narrow stores
-# to the same address stalls the processor.
+# writes the board to memory once and does not read it back. Otherwise, a wide load would follow
+# narrow stores to the same address, and the processor would stall.
 
 _BYTE, _VIEW = ir.IntType(8), ir.VectorType(ir.IntType(8), 128)
 
@@ -926,7 +926,7 @@ def remember(tags, keys, g, ply, key):
 
 @njit(inline="always")
 def earlier_occurrences(tags, keys, g, ply, key):
-    """Return the number of earlier occurrences of the position at ``ply``, and its first ply.
+    """Return the earlier occurrences of the position at ``ply``: their number and the first ply.
 
     The side to move is part of the position, so only plies of the same parity are searched. The
     search first compares 16-bit tags, because this is fast. Then it compares the whole key of each
@@ -1065,10 +1065,10 @@ def visit_games(
 ):
     """Make a move in each of ``games[lo:hi]``; a negative action makes no move.
 
-    For every game, write the key, the check, the history, the mask and the observation. Write the
-    reason why the game is over to ``reason``, and 0 if the game is not over. Write the result for
-    the side to move to ``result``. The arrays ``reason`` and ``result`` are int64 and have one
-    element for each game. No game is reset.
+    For every game, update the record and the history, and write the mask and the observation.
+    Write the reason why the game is over to ``reason``, or 0 if the game is not over. Write the
+    result for the side to move to ``result``. The arrays ``reason`` and ``result`` are int64 and
+    have one element for each game. No game is reset.
     """
     for g in range(lo, hi):
         game = games[g]

@@ -60,7 +60,7 @@ class Position:
         sfen: an SFEN, with or without a move number, or the word ``startpos``.
 
     Raises:
-        SfenError: ``sfen`` is not a position, or the side that is not to move is in check.
+        SfenError: ``sfen`` is not a valid SFEN, or the side that is not to move is in check.
     """
 
     def __init__(self, sfen: str = START_SFEN) -> None:

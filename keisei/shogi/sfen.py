@@ -53,7 +53,7 @@ def read_sfen(text: str) -> tuple[Games, int]:
         parts = parts[1:]
     if len(parts) not in (3, 4):
         raise SfenError(
-            f"an SFEN has 3 fields (board, side, hands) or 4 (also move number), not {len(parts)}:"
+            f"an SFEN has 3 fields (board, side, hands) or 4 (plus move number), not {len(parts)}:"
             f" {text!r}"
         )
     board = _read_board(parts[0])

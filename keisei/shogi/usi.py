@@ -30,7 +30,7 @@ def read_line(text: str) -> tuple[str, list[str]]:
         return " ".join(start[1:]), moves
     if start[:1] == ["startpos"]:
         if len(start) > 1:
-            raise SfenError(f"the word moves was expected, not {start[1]}")
+            raise SfenError(f"expected the word moves after startpos, not {start[1]}")
         return START_SFEN, moves
     if len(start) in {3, 4} and not _MOVE.match(start[0]):  # the words are an SFEN's fields
         return " ".join(start), moves

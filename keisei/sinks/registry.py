@@ -31,7 +31,7 @@ class Extensions:
     sinks: Mapping[str, Sink]
     callbacks: Mapping[str, Callback]
     broken: Mapping[str, str]
-    """Why a sink or callback could not be built, by texts such as ``sink tensorboard``."""
+    """Reasons why plugins could not be built, by names such as ``sink tensorboard``."""
 
 
 def check_names(settings: Settings) -> None:
@@ -46,7 +46,7 @@ def check_names(settings: Settings) -> None:
 def build_extensions(run: RunInfo) -> Extensions:
     """Import and build the sinks and callbacks that the settings of ``run`` name. Blocks.
 
-    A failure of a package's code is listed in ``broken``, because it must not stop the run.
+    If a package's code fails, the run continues, and ``broken`` lists the failure.
     """
     broken: dict[str, str] = {}
     sinks = _build("sinks", Sink, run, broken)
@@ -56,7 +56,10 @@ def build_extensions(run: RunInfo) -> Extensions:
 
 
 def _known(key: str) -> dict[str, EntryPoint]:
-    """Return the plugins that the setting ``plugins.key`` can name. Keisei's own names win."""
+    """Return the plugins that the setting ``plugins.key`` can name.
+
+    Keisei's own plugins replace installed plugins of the same name.
+    """
     group = GROUPS[key]
     return installed(group) | {own.name: own for own in _OWN if own.group == group}
 
@@ -64,7 +67,7 @@ def _known(key: str) -> dict[str, EntryPoint]:
 def _build(
     key: Literal["sinks", "callbacks"], kind: Any, run: RunInfo, broken: dict[str, str]
 ) -> dict[str, Any]:
-    """Build the plugins that ``plugins.key`` names. They must be instances of ``kind``."""
+    """Build the plugins that ``plugins.key`` names. The plugins must be instances of ``kind``."""
     known = _known(key)
     built = {}
     for name in dict.fromkeys(getattr(run.settings.plugins, key)):  # a repeated name counts once

@@ -60,7 +60,7 @@ class TensorBoardSink(BlockingSink):
     def _open(self, first: Iteration) -> RecordWriter:
         """Begin a file. Its start record makes TensorBoard forget the steps from ``first`` on.
 
-        A resumed run trains again the steps after its checkpoint. An older file may contain them.
+        A resumed run repeats the steps after its checkpoint. An older file can contain these steps.
         """
         self._folder.mkdir(exist_ok=True)
         # TensorBoard reads the files in the order of their names.

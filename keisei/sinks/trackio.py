@@ -41,6 +41,6 @@ class TrackioSink(BlockingSink):
                 datetime.fromtimestamp(event.time, UTC).isoformat() for event in iterations
             ],
             config=self._config,
-            # trackio ignores a row whose id it has. So a resumed run writes no step twice.
+            # trackio ignores a row whose id it already has, so a resumed run writes no step twice.
             log_ids=[f"{self._run}@{event.step}" for event in iterations],
         )

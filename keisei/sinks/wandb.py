@@ -20,7 +20,8 @@ START_SECONDS = 8.0
 FINISH_SECONDS = 12.0
 """Maximum time to upload the last data when the run ends, in seconds.
 
-It is less than the time that a run gives its sinks (``keisei.runtime.life.CLOSE_SECONDS``)."""
+This time is shorter than the time that a run gives its sinks
+(``keisei.runtime.life.CLOSE_SECONDS``)."""
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class WandbSink:
         self._settings, self._folder, self._report = settings, folder, report
         self._client: WandbClient | None = None
         self._files = ""
-        """Folder of the files that W&B writes in this run."""
+        """Folder of the files that W&B writes for this run."""
         self._state = ""
         """Newest state of the run."""
         self._checkpoint = ""
@@ -57,7 +58,7 @@ class WandbSink:
                     await self._note(client, event)
         except BaseException as error:  # a later call continues the W&B run with a new process
             await self._end()
-            if isinstance(error, anyio.get_cancelled_exc_class()):  # at the end of the run
+            if isinstance(error, anyio.get_cancelled_exc_class()):  # because the run ends
                 self._warn("no answer")
             raise
 
@@ -65,7 +66,7 @@ class WandbSink:
         """End the W&B run: upload its last data, for ``FINISH_SECONDS`` at most."""
         if self._client is None:
             return
-        problem = f"no end within {FINISH_SECONDS:.0f} s"
+        problem = f"the upload took longer than {FINISH_SECONDS:.0f} s"
         try:
             with anyio.move_on_after(FINISH_SECONDS):
                 await self._client.ask("finish", state=self._state, checkpoint=self._checkpoint)
@@ -79,7 +80,7 @@ class WandbSink:
             self._warn(problem)
 
     def _warn(self, problem: str) -> None:
-        """Say at the end of the run, when alerts are no longer possible, that data is missing."""
+        """Log that data is missing. At the end of the run, alerts are no longer possible."""
         text = "wandb: not all data was uploaded (%s): upload it with `wandb sync %s`"
         _log.warning(text, problem, self._files)
 

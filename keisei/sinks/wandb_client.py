@@ -1,4 +1,4 @@
-"""Starts the process that owns a W&B run, asks it to do things, and ends it."""
+"""Starts the process that owns a W&B run, sends requests to this process, and ends it."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ _COMMAND = (sys.executable, "-P", "-c", "from keisei.sinks.wandb_process import 
 
 
 class WandbError(RuntimeError):
-    """W&B could not do what it was asked for. The message gives the reason."""
+    """W&B could not execute an action. The message gives the reason."""
 
 
 class WandbClient:
@@ -74,7 +74,7 @@ class WandbClient:
 
 
 def _kill(pid: int) -> None:
-    """Kill a process and its child processes, which have sessions of their own."""
+    """Kill a process, and its child processes, which are in other process groups."""
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
         for found in (*process.children(), process):

@@ -1,4 +1,4 @@
-"""The file that keeps a run's W&B id, and what the W&B run already has."""
+"""The file with a run's W&B id and a record of the rows that the W&B run already has."""
 
 import json
 import os
@@ -12,11 +12,12 @@ MEMORY_FILE = "wandb.json"
 
 
 class Memory:
-    """What the W&B run already has. A resumed run continues with the same file.
+    """The record of the rows that the W&B run already has.
 
-    A resumed run trains again on the steps after its checkpoint. W&B can't remove the rows of these
-    steps, so no row is logged twice. The checkpoint can't contain this memory, because the W&B run
-    has rows that are newer than the checkpoint.
+    A resumed run uses the same file. The run repeats the steps after its checkpoint, but W&B can't
+    remove the earlier rows of these steps. Therefore the repeated steps are not logged again. The
+    checkpoint can't contain this record, because the W&B run has rows that are newer than the
+    checkpoint.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -55,7 +56,7 @@ class Memory:
         except FileNotFoundError:
             return {}
         except ValueError as error:
-            raise ValueError(f"{self._file}: {error}: remove it to begin a new W&B run") from None
+            raise ValueError(f"{self._file}: {error}: remove the file for a new W&B run") from None
         return known
 
     def _write(self) -> None:

@@ -1,4 +1,4 @@
-"""The process that owns a W&B run. It obeys ``keisei.sinks.wandb.WandbSink`` through pipes."""
+"""The process that owns a W&B run. ``WandbSink`` sends it requests through pipes."""
 
 import json
 import os
@@ -21,17 +21,23 @@ if TYPE_CHECKING:
 NICENESS = 5
 """Niceness of this process, so that training has priority."""
 INIT_SECONDS = 6.0
-"""Maximum time in which W&B's client must reach the server, in seconds."""
+"""Maximum time for W&B's client to reach the server, in seconds."""
 UPLOAD_SECONDS = 9.0
 """Maximum time for the upload of the last data when the run ends, in seconds."""
 LEAVE_SECONDS = 2.0
-"""Maximum time in which W&B's client must close its files after the upload, in seconds."""
+"""Maximum time for W&B's client to close its files after the upload, in seconds."""
 ORPHAN_SECONDS = 30
-"""Maximum time that this process lives on after its parent was killed, in seconds."""
+"""Maximum lifetime of this process after its parent was killed, in seconds."""
 ARTIFACT_SECONDS = 1800.0
-"""Minimum time between two uploads of artifacts, in seconds; the end of the run does not wait."""
+"""Minimum time between two uploads of artifacts, in seconds.
+
+The upload at the end of the run ignores this limit.
+"""
 FLUSH_SECONDS = 1.0
-"""Maximum age of rows that are lost if this process is killed, in seconds."""
+"""Seconds between two flushes of W&B's log.
+
+If this process is killed, the rows since the last flush are lost.
+"""
 GAMES = 200
 """Number of newest games in the artifact ``games``."""
 
@@ -77,16 +83,17 @@ class Owner:
         return {"url": run.url, "files": str(Path(run.dir).parent)}
 
     def log(self, *, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        """Log those of the rows that the W&B run does not have yet."""
+        """Log the rows that the W&B run does not have yet."""
         for row in [Row(**fields) for fields in rows]:
             if self._memory.is_new(row):
                 self._log(row)
         return {}
 
     def checkpoint(self, *, path: str, artifacts: bool) -> dict[str, Any]:
-        """Log the evaluations of ``keisei evaluate``, and with ``artifacts`` the artifacts if due.
+        """Log what only the run's files contain: evaluations of ``keisei evaluate``, and artifacts.
 
-        ``path`` is the folder of a checkpoint that was saved just now.
+        ``path`` is the folder of a checkpoint that was saved just now. Artifacts are logged only if
+        ``artifacts`` is true, and not more often than every ``ARTIFACT_SECONDS``.
         """
         for fields in reversed(RunReader(self._folder).evaluations()):
             done = fields.get("command") and fields["state"] == "done" and fields.get("result")
@@ -100,7 +107,7 @@ class Owner:
     def finish(self, *, state: str, checkpoint: str) -> dict[str, Any]:
         """End the W&B run and upload its last data. Raises TimeoutError.
 
-        ``checkpoint`` is the folder of the checkpoint that becomes the last artifact, or empty.
+        ``checkpoint`` is the folder of the checkpoint for the last artifact; empty for none.
         """
         try:
             if checkpoint:
@@ -112,7 +119,7 @@ class Owner:
         return {}
 
     def close(self) -> None:
-        """If the W&B run has not ended, because the parent process was killed, end it as failed."""
+        """End the W&B run as failed if it has not ended: the parent process was killed."""
         if self._run:
             signal.alarm(ORPHAN_SECONDS)
             self._run.finish(exit_code=1)
@@ -145,7 +152,7 @@ class Owner:
 
 
 def main() -> None:
-    """Obey the requests on standard input until it is closed. Each request gets one answer."""
+    """Execute requests from standard input until it is closed; answer each request."""
     os.nice(NICENESS)
     requests, answers = _take_pipes()
     owner = Owner()
@@ -164,7 +171,8 @@ def main() -> None:
 def _leave() -> NoReturn:
     """Let W&B's client close its files, then end this process and the client's processes.
 
-    Without a limit, the client would wait for its telemetry, for minutes if the server hangs.
+    Without a limit, the client would wait until its telemetry is sent. If the server hangs, that
+    takes minutes.
     """
     import wandb
 

@@ -33,8 +33,9 @@ def to_row(event: Event) -> Row | None:
 def evaluation_row(fields: Mapping[str, Any]) -> Row:
     """Return the row of an evaluation from its fields, whose ``result`` must not be empty.
 
-    The row has the score and Elo over all games, and the score in each match. Tests for promotion
-    have names of their own, because they do not count as the newest evaluation.
+    The row has the score and Elo over all games, and the score in each match. In the row of a
+    promotion test, the values have other names, because W&B would otherwise show the test as the
+    newest evaluation.
     """
     result, step = fields["result"], fields["step"]
     group = "eval/promotion" if (fields["spec"] or {}).get("promote") else "eval"

@@ -93,8 +93,8 @@ def save_checkpoint(
         step: the training step.
         tensors: the tensors of each group, by name of the tensor.
         state: any JSON values.
-        others: function that gets the new folder. It makes the other processes call ``write_part``,
-            waits for these calls, and returns the sizes and checksums of the files.
+        others: function that gets the new folder. The function makes the other processes call
+            ``write_part``, waits for these calls, and returns the sizes and checksums of the files.
 
     Returns:
         The checkpoint's folder.
@@ -161,8 +161,8 @@ def find_checkpoint(path: Path, *, only: str | None = None) -> tuple[Path, list[
         only: name of the one group of tensors to check; None means all groups.
 
     Returns:
-        The checkpoint's folder, and the errors of the run's newer checkpoints. All newer
-        checkpoints are damaged. Show the errors to the user.
+        The checkpoint's folder, and the errors of the run's newer checkpoints. All these
+        newer checkpoints are damaged. The caller should show the errors to the user.
 
     Raises:
         CheckpointError: there is no valid checkpoint.

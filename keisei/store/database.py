@@ -112,7 +112,7 @@ class Database:
 
         Statuses stay, because they describe the process and not the training. Evaluations of
         weights from ``step`` or earlier steps stay, too. The run continues its own unfinished
-        evaluations. Unfinished evaluations by the command ``keisei evaluate`` are marked as failed,
+        evaluations. Unfinished evaluations of the command ``keisei evaluate`` are marked as failed,
         but the same command can continue them.
         """
         with transaction(self._connection, self._path) as connection:

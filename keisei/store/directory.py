@@ -51,7 +51,7 @@ class RunDirectory:
     """
 
     def __init__(self, path: Path, settings: Settings | None) -> None:
-        """Acquire the run's lock. ``settings``: those of a new run; None for an existing run."""
+        """Acquire the run's lock. ``settings``: None for an existing run."""
         self.path = path.absolute()
         self.pinned: dict[str, set[int]] = {}
         """For each task, the steps of checkpoints that must stay. Any thread may write here."""
@@ -122,7 +122,7 @@ class RunDirectory:
 
     @property
     def database(self) -> Path:
-        """Path of the file of the run's database."""
+        """Path of the run's database file."""
         return self.path / DATABASE_FILE
 
     def checkpoints(self) -> list[Path]:
@@ -228,7 +228,9 @@ def _read_tree(path: Path) -> dict[str, Any]:
 
 
 def _check_whole(file: Path, data: bytes, tree: dict[str, Any]) -> None:
-    """Raise RunError if a part of ``run.toml`` is missing. Defaults must not replace it.
+    """Raise RunError if a part of ``run.toml`` is missing.
+
+    Default settings must not replace the missing part.
 
     If a user removed the checksum, only the last key is checked. In all versions of Keisei the last
     key is ``log.level``, because this setting comes last in ``Settings``.
@@ -286,7 +288,7 @@ def settings_text(settings: Settings) -> bytes:
     text = (
         "# The settings of this run. With --resume, these settings replace all other settings,\n"
         "# except the settings that may change (see keisei.store.MAY_CHANGE).\n"
-        "# The last line is a checksum of the lines before it. Remove it if you edit this file.\n"
+        "# The last line is a checksum. If you edit this file, remove the last line.\n"
         + to_toml(settings.model_dump(mode="json"))
     )
     try:

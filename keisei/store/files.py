@@ -1,4 +1,4 @@
-"""Read only regular files, never pipes. Write files atomically, and sync them to the disk."""
+"""Read regular files, but no pipes. Write files atomically, and sync them to the disk."""
 
 import errno
 import json
@@ -36,7 +36,10 @@ def json_object(text: str | bytes) -> dict[str, Any]:
 
 
 def write_synced(path: Path, data: bytes) -> None:
-    """Write a file and sync its contents to the disk. Call ``sync_folder`` to sync the name."""
+    """Write a file and sync its contents to the disk.
+
+    To sync the file's name too, call ``sync_folder``.
+    """
     with path.open("wb") as file:
         file.write(data)
         file.flush()

@@ -1,4 +1,4 @@
-"""Find the file system of a folder, and refuse network file systems, which damage databases."""
+"""Find the file system of a folder, and refuse network file systems, which can damage databases."""
 
 import re
 from pathlib import Path
@@ -24,7 +24,7 @@ class NetworkFileSystemError(DatabaseError):
 
 
 def file_system(path: Path) -> str:
-    """Return the type of the file system of a folder, such as ``ext4``; "" if it is unknown.
+    """Return the type of the file system of a folder, such as ``ext4``, or "" if unknown.
 
     The folder need not exist yet.
     """
@@ -45,8 +45,8 @@ def file_system(path: Path) -> str:
 def check_file_system(path: Path) -> str:
     """Return the type of a folder's file system, as ``file_system`` does.
 
-    Raises NetworkFileSystemError. Processes that use an SQLite database in WAL mode share memory,
-    and a network file system does not share this memory or keep SQLite's locks reliably.
+    Raises NetworkFileSystemError if the file system is a network file system. An SQLite database in
+    WAL mode is not safe there: file locks can fail, and processes on two machines share no memory.
     """
     kind = file_system(path)
     if kind in _NETWORK:

@@ -1,4 +1,4 @@
-"""The lock of a run directory. Only the process that has the lock may write there."""
+"""The lock of a run directory. Only the process that has the lock may write in the directory."""
 
 import errno
 import fcntl
@@ -73,9 +73,9 @@ class Lock:
 
 
 def holder_pid(path: Path) -> int | None:
-    """Return the pid in a lock file; None if the file contains no pid. The process may be dead.
+    """Return the pid in a lock file; None if the file contains no pid. Raises OSError.
 
-    Raises OSError.
+    The process with this pid need not exist any more.
     """
     pid = _read(path).get("pid")
     return pid if isinstance(pid, int) else None

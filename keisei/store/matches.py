@@ -63,8 +63,8 @@ _NETWORK = re.compile(r"@\d+( greedy| T=\S+)?$")
 class MatchGame:
     """A finished game of an evaluation.
 
-    Raises ValueError if ``moves`` or ``values`` does not have ``plies`` elements. But ``values``
-    may be empty.
+    Raises ValueError if the number of moves or of values differs from ``plies``. But ``values`` may
+    be empty.
     """
 
     number: int
@@ -86,9 +86,9 @@ class MatchGame:
     moves: str
     """All moves in USI notation, separated by spaces. The moves of the opening are included."""
     values: tuple[float | None, ...] = ()
-    """For each move, the value in [-1, 1] that the mover expected before it; None if unknown.
+    """For each move, the value in [-1, 1] that the mover expected before the move, or None.
 
-    The tuple is empty if all values are unknown."""
+    None means that the value is unknown. The tuple is empty if all values are unknown."""
     time: float = field(default_factory=now)
     """Time at which the game ended, in seconds since the epoch."""
 
@@ -223,7 +223,7 @@ def _insert_players(connection: sqlite3.Connection, names: Iterable[str]) -> Non
 
 def _row(evaluation: str, game: MatchGame) -> dict[str, Any]:
     """Return the parameters of the statement ``_ADD`` for a game."""
-    # JSON has no NaN, so write null. More than four digits of a value are not accurate.
+    # JSON has no NaN, so write null. Only the first four decimals of a value are accurate.
     values = [
         round(value, 4) if value is not None and math.isfinite(value) else None
         for value in game.values

@@ -165,7 +165,10 @@ class RunReader:
         return dict(row) if row else None
 
     def evaluations(self) -> list[dict[str, Any]]:
-        """Return all evaluations, newest first: last event, ``created``, and ``finished``."""
+        """Return all evaluations, newest first.
+
+        Each has the fields of its last event, and the times ``created`` and ``finished``.
+        """
         with self._open() as db:
             rows = db.execute(f"{_EVALUATION} ORDER BY created DESC").fetchall()
         return [_evaluation(self._database, row) for row in rows]
@@ -204,21 +207,22 @@ class RunReader:
     def outcomes(self) -> list[tuple[str, str, float]]:
         """Return (black, white, black's points) of all evaluation games, oldest first.
 
-        Games with the same players, moves and result count as one game. Otherwise a second
-        evaluation with the same seed, which repeats all games, would count twice. A game that
+        Games with the same players, start position, moves and result count as one game. Otherwise
+        the repeated games of a second evaluation with the same seed would count again. A game that
         ended at the maximum ply gives half a point.
         """
         with self._open_matches() as db:
             return [tuple(row) for row in db.execute(_OUTCOMES)]
 
     def ratings(self) -> list[dict[str, Any]]:
-        """Return all players, strongest first: the fields of ``RatingRow``, and ``kind``."""
+        """Return all rated players, strongest first: the fields of ``RatingRow``, and ``kind``."""
         with self._open_matches() as db:
             return [dict(row) for row in db.execute(_RATING)]
 
     def events(self, limit: int = 100, after: int | None = None) -> list[dict[str, Any]]:
-        """Return statuses and alerts, newest first: the fields, ``id``, ``topic`` and ``event``.
+        """Return the events of statuses and alerts, newest first.
 
+        Each has the fields of the event, ``id``, ``topic``, and the event's name ``event``.
         To get the next page, pass the last id of the previous page as ``after``.
         """
         query = (
@@ -245,7 +249,7 @@ class RunReader:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        """Open the database, and let all queries of a call read the same snapshot of it."""
+        """Open the database, and let all queries of a call read the same snapshot."""
         file = self._database
         check_file(file)
         try:
@@ -263,7 +267,7 @@ class RunReader:
 
     @contextmanager
     def _open_matches(self) -> Iterator[sqlite3.Connection]:
-        """Open the database; if its version is 1, which has no matches, open empty tables."""
+        """Open the database, or empty tables if the database has version 1, without matches."""
         with self._open() as db:
             if read_version(db, self._database) >= 2:
                 yield db
@@ -291,7 +295,7 @@ def _empty() -> sqlite3.Connection:
 def _range(
     db: sqlite3.Connection, start: int | None, end: int | None, after: int | None
 ) -> tuple[int, int]:
-    """Return the range of iterations in a range of steps, or (1, 0) if it has no iteration."""
+    """Return the range of iterations in a range of steps, or (1, 0) if there are none."""
     query = (
         "SELECT min(iteration), max(iteration) FROM iteration"
         " WHERE (?1 IS NULL OR step >= ?1) AND (?2 IS NULL OR step <= ?2)"
@@ -311,8 +315,8 @@ def _series(
     shift = 0
     if count > max_points:
         each = 3 if nonfinite else 2
-        # A span contains the iterations with the same ``iteration >> shift``. The range may contain
-        # only a part of its first and of its last span.
+        # A span contains the iterations with the same ``iteration >> shift``. The range can
+        # begin and end in the middle of a span.
         while each * ((high >> shift) - (low >> shift) + 1) + 2 > max_points:
             shift += 1
     rows = db.execute(_THINNED if shift else _ALL, {**bounds, "shift": shift}).fetchall()

@@ -5,7 +5,7 @@ from typing import Any
 from keisei.config import Settings
 
 MAY_CHANGE = (
-    "run.root",  # only says where to look for the run
+    "run.root",  # says only where Keisei looks for the run
     "run.steps",
     "run.minutes",
     "run.checkpoint_seconds",
@@ -34,7 +34,8 @@ def resumed_settings(kept: Settings, given: Settings) -> tuple[Settings, list[st
 
     Returns:
         The merged settings, and the dotted keys of the ignored settings. An explicit setting is
-        ignored if it differs from ``kept`` but may not change. Show these keys to the user.
+        ignored if it differs from ``kept`` but may not change. The caller shows the keys of these
+        settings to the user.
     """
     tree = kept.model_dump()
     ignored = []

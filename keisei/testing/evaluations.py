@@ -1,4 +1,4 @@
-"""The evaluations of a fake run: made-up games, which all end within a few seconds."""
+"""The evaluations of a fake run: made-up results, complete within a few seconds."""
 
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ SECONDS = 0.2
 
 
 async def play(records: EvaluationRecords, record: EvaluationRecord, spec: EvaluationSpec) -> None:
-    """Change the record every ``SECONDS``, until all games have ended or the user cancels."""
+    """Change the record every ``SECONDS`` seconds, until the evaluation ends or is cancelled."""
     ended = 0
     with record.scope as scope:
         while ended < spec.games:

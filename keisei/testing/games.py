@@ -20,7 +20,7 @@ SHARES = (0.46, 0.21, 0.11, 0.06, 0.03)
 
 
 def scripted_game(number: int) -> Iterator[tuple[str, str | None]]:
-    """Yield the SFEN of each position and the USI move before this position; at the start, None.
+    """Yield each position (SFEN) with the move (USI) that led there; at the start, with None.
 
     The same ``number`` always gives the same game.
     """

@@ -5,7 +5,7 @@ import random
 
 
 def made_up_metrics(iteration: int, chance: random.Random) -> dict[str, float]:
-    """Return an iteration's metrics by name. They look like those of a network that learns."""
+    """Return an iteration's metrics by name. A network that learns has similar metrics."""
     age = 1 - math.exp(-iteration / 220)
     truncated = max(0.0, 0.62 - 0.55 * age + chance.gauss(0, 0.02))
     declaration = max(0.0, 0.02 + 0.1 * age + chance.gauss(0, 0.012))

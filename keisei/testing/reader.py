@@ -34,7 +34,7 @@ class FakeReader:
     ) -> dict[str, Any]:
         """Return the history of metrics, with at most ``max_points`` iterations.
 
-        If the history is longer, these iterations have equal distances.
+        A longer history is thinned evenly, for example to every second or every third iteration.
         """
         chosen = [
             item
@@ -89,13 +89,13 @@ class FakeReader:
         return []
 
     def ratings(self) -> list[dict[str, Any]]:
-        """Return no ratings, because a fake evaluation plays no games."""
+        """Return no ratings, because a fake evaluation stores no games."""
         return []
 
     def match_games(
         self, evaluation: str | None = None, limit: int = 100, after: int | None = None
     ) -> list[dict[str, Any]]:
-        """Return no games, because a fake evaluation plays no games."""
+        """Return no games, because a fake evaluation stores no games."""
         return []
 
     def match_game(self, evaluation: str, number: int) -> dict[str, Any] | None:

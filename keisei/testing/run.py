@@ -77,7 +77,9 @@ class FakeRun(EvaluationMethods):
         self._tasks: TaskGroup
         self._begun = anyio.Event()
         self._training = anyio.Event()
-        """Event that is set while the run pretends to train; a pause or a failure replaces it."""
+        """Event that is set while the run pretends to train.
+
+        A pause or a failure replaces the event by a new event, which is not set."""
         self._changed = anyio.Event()
         self.ended = anyio.Event()
         """Event that is set when the run has been stopped."""
@@ -172,8 +174,8 @@ class FakeRun(EvaluationMethods):
     async def evaluate(self, spec: EvaluationSpec, key: str | None = None) -> EvaluationHandle:
         """Start an evaluation that pretends to play for a few seconds.
 
-        If ``key`` was used before, return the earlier evaluation. Raises InboxFull, NotRunning,
-        KeyReused.
+        If ``key`` was used before, return the earlier evaluation. Raises InboxFull, NotRunning
+        or KeyReused.
         """
         self._require("running", "paused")
         record, new = self._records.add(spec, key)
@@ -211,7 +213,7 @@ class FakeRun(EvaluationMethods):
         self._publish(alert)
 
     async def until(self, state: State) -> None:
-        """Wait until the run is in this state."""
+        """Wait until the run has the given state."""
         while self.state != state:
             self._changed = anyio.Event()
             await self._changed.wait()

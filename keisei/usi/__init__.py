@@ -1,4 +1,4 @@
-"""Drive shogi engines by the Universal Shogi Interface (USI), and act as an engine for GUIs.
+"""Drive USI engines, and act as a USI engine for GUIs (USI: Universal Shogi Interface).
 
 ::
 

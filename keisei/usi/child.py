@@ -16,7 +16,7 @@ import psutil
 from keisei.usi.protocol import Lines, printable
 
 NICENESS = 10
-"""Niceness of engines. It gives training on the same machine priority over engines."""
+"""Niceness of engines, which gives training on the same machine priority over engines."""
 OUTPUT_LIMIT = 16 * 2**20
 """Largest number of bytes that a program may write between two calls of ``listen``.
 
@@ -34,9 +34,10 @@ _REAP_SECONDS = 5.0
 class Child(asyncio.SubprocessProtocol):
     """A running program, in a process group of its own.
 
-    The event loop reports output and exit by callbacks. A task that read the pipes could outlive
-    the ``Child``. ``close`` closes a pipe even if a process outside the group keeps the other end
-    open. The ``Process`` classes of anyio and asyncio have no public method that does this.
+    The event loop reports output and exit by callbacks. No task reads the pipes, because such a
+    task could outlive the ``Child``. ``close`` closes a pipe even if a process outside the group
+    keeps the other end open. The ``Process`` classes of anyio and asyncio have no public method for
+    this.
     """
 
     def __init__(self, on_line: Callable[[str], None], on_gone: Callable[[str], None]) -> None:
@@ -60,8 +61,8 @@ class Child(asyncio.SubprocessProtocol):
             path: absolute path of the program.
             on_line: function that is called with each line that the program writes to standard
                 output. Lines are read only between ``listen`` and ``pause``.
-            on_gone: function that is called once, when the program can send no more output. Its
-                argument is the reason.
+            on_gone: function that is called once, when the program can send no more output. The
+                function's argument is the reason.
         """
         loop = asyncio.get_running_loop()
         command = await anyio.to_thread.run_sync(_command, path)
@@ -171,7 +172,7 @@ class Child(asyncio.SubprocessProtocol):
     def _count_end(self) -> None:
         """Count one of two events: the exit or the end of output.
 
-        Either event can come first. After the first event, the second can be missing.
+        Either event can come first. After the first event, the second may never come.
         """
         self._ends += 1
         if self._ends == 2:

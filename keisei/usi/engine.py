@@ -81,15 +81,15 @@ class Engine:
     def __init__(self, spec: EngineSpec, timeouts: Timeouts | None = None) -> None:
         self.spec = spec
         self.name = Path(spec.path).name
-        """The name that the engine sent. Until then, the name of the program's file."""
+        """The name that the engine sent; until then, the name of the program's file."""
         self.author = ""
         self.options: dict[str, Option] = {}
         """The engine's options, by their names in lower case."""
         self.info: Info | None = None
         """The newest ``info`` with a score or a variation, from the current or the last search.
 
-        Two kinds of ``info`` are ignored: those of other variations than the best (MultiPV), and
-        those whose score is only a bound."""
+        An ``info`` is ignored if its variation is not the best one (MultiPV) or its score is only a
+        bound."""
         self._timeouts = timeouts or Timeouts()
         self._greeted = False
         self._awaited: tuple[type[Message], asyncio.Future[Any]] | None = None
@@ -176,7 +176,8 @@ class Engine:
         self._greeted = True
         chosen = dict(self.spec.options)
         given = {name.lower() for name in chosen}
-        for name in ("USI_Ponder", "Ponder"):  # else the engine computes in its opponent's turn
+        # With these options on, the engine would compute during its opponent's turn.
+        for name in ("USI_Ponder", "Ponder"):
             option = self.options.get(name.lower())
             if option and option.type == "check" and name.lower() not in given:
                 chosen[name] = "false"

@@ -44,16 +44,16 @@ class Option:
     def problem_with(self, value: str | None) -> str | None:
         """Return a message that says what is wrong with a value; None if the value is allowed.
 
-        The value of an option of type ``button`` is None. Any other option has a string as value.
+        For an option of type ``button``, ``value`` is None. For any other option, it is a string.
         """
         if (self.type == "button") != (value is None):
             return "takes no value" if self.type == "button" else "needs a value"
         if self.type == "check" and value not in {"true", "false"}:
-            return f"true or false (got {value!r})"
+            return f"must be true or false (got {value!r})"
         if self.type == "spin" and not self._within(value or ""):
-            return f"a whole number from {self.low} to {self.high} (got {value!r})"
+            return f"must be a whole number from {self.low} to {self.high} (got {value!r})"
         if self.type == "combo" and value not in self.choices:
-            return f"one of {', '.join(self.choices)} (got {value!r})"
+            return f"must be one of {', '.join(self.choices)} (got {value!r})"
         return None
 
     def _within(self, value: str) -> bool:
@@ -226,7 +226,7 @@ _READERS: dict[str, Callable[[str], Message | None]] = {
 
 
 class Lines:
-    """Bytes that are split into lines. Each line keeps only its first ``LINE_LIMIT`` bytes."""
+    """Buffer that splits bytes into lines. Each line keeps only its first ``LINE_LIMIT`` bytes."""
 
     def __init__(self) -> None:
         self._unfinished = bytearray()

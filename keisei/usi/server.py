@@ -70,11 +70,11 @@ class _Answer:
 
     move: str
     win_rate: float | None = None
-    """The network's win rate, but 1 if the move mates, and None if the network was not asked."""
+    """The network's win rate; 1 if the move mates; None if the network was not asked."""
 
 
 class Session:
-    """A session with a GUI. No line from the GUI raises an error, but ``load`` can raise errors.
+    """A session with a GUI. A wrong line from the GUI raises no error, but ``load`` can raise one.
 
     Args:
         name: the engine's name.
@@ -96,7 +96,7 @@ class Session:
         self._pending: _Answer | None = None
         """The answer to ``go infinite`` or ``go ponder``, until the GUI asks for this answer."""
         self._bad_moves = 0
-        """Number of latest moves in a row with a win rate below ``ResignWinRate``."""
+        """Number of consecutive moves so far with a win rate below ``ResignWinRate``."""
 
     def hear(self, line: str) -> Iterator[str]:
         """Yield the answers to a line. Send each answer before you ask for the next answer."""
@@ -117,7 +117,7 @@ class Session:
                 yield from self._stop()
             case "ponderhit":
                 yield from self._ponderhit()
-            case "usinewgame" | "gameover":  # the last game needs no more moves
+            case "usinewgame" | "gameover":  # the previous game needs no more moves
                 self._pending, self._bad_moves = None, 0
             case "quit":
                 self.over = True
@@ -140,7 +140,7 @@ class Session:
     def _set_option(self, text: str) -> Iterator[str]:
         match = _SET_OPTION.fullmatch(text)
         if match is None:
-            yield say(f"setoption: name NAME value VALUE (got {text!r})")
+            yield say(f"write setoption name NAME value VALUE (got {text!r})")
             return
         name, value = match[1].lower(), (match[2] or "").lower()
         option = _BY_NAME.get(name)
@@ -185,7 +185,7 @@ class Session:
         self._pending = None
 
     def _move_or_resign(self, answer: _Answer) -> str:
-        """Return ``bestmove`` with the answer's move, or with ``resign`` after bad moves."""
+        """Return ``bestmove`` with the answer's move, or ``bestmove resign`` after bad moves."""
         if answer.win_rate is not None:
             bad = 100 * answer.win_rate < int(self._values["ResignWinRate"])
             self._bad_moves = self._bad_moves + 1 if bad else 0
@@ -195,7 +195,7 @@ class Session:
 
     def _choose(self, thinker: Thinker) -> Generator[str, None, _Answer]:
         """Yield ``info`` lines about the position, and return the chosen move."""
-        # This import loads Numba, which takes seconds. The answer to ``usi`` must not wait for it.
+        # This import loads Numba, which takes seconds. ``usi`` must be answered before.
         from keisei.shogi import IllegalMoveError, Position, SfenError
 
         try:
@@ -230,7 +230,7 @@ def centipawns(value: float) -> int:
     """Convert a value, P(win) - P(loss), to a score for GUIs, from -5,526 to 5,526.
 
     The win rate, in which a draw counts as half a win, is 1 / (1 + exp(-score / 600)). Yamamoto
-    found this formula in his program Ponanza's games. Other shogi programs use the formula, too.
+    found this formula in the games of his program Ponanza. Other programs use the formula, too.
     """
     rate = min(max(_win_rate(value), _LEAST_RATE), 1 - _LEAST_RATE)
     return round(600 * math.log(rate / (1 - rate)))

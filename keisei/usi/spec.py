@@ -87,7 +87,7 @@ def _parse_limit(name: str, value: str | None) -> int:
         value.isascii() and value.isdigit() and 1 <= int(value[:20]) <= LARGEST_LIMIT
     ):
         raise EngineSpecError(
-            f"{name}: a whole number from 1 to {LARGEST_LIMIT} (got {value!r}); "
+            f"{name}: must be a whole number from 1 to {LARGEST_LIMIT} (got {value!r}); "
             f"if {name} is an option of the engine, write option.{name}"
         )
     return int(value)

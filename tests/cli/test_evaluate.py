@@ -440,7 +440,11 @@ def test_a_bad_opening_is_named_by_file_and_line(
         (["RUN", "--opponent", "materail"], 2, "no such file or folder, did you mean material?"),
         (["RUN", "--opponent", "rnadom"], 2, "no such file or folder, did you mean random?"),
         (["RUN", "--opponent", "waek"], 2, "waek: no such file or folder, did you mean weak?"),
-        (["RUN", "--opponent", "usi:x?nodes=0"], 2, "--opponent: nodes: a whole number from 1"),
+        (
+            ["RUN", "--opponent", "usi:x?nodes=0"],
+            2,
+            "--opponent: nodes: must be a whole number from 1",
+        ),
         (["RUN", "--opponent", "usi:/nowhere/x?nodes=1"], 3, "/nowhere/x"),
         (["RUN", "--opponent", "weak"], 3, "/nowhere"),
         (["RUN", "--strategy", "chess"], 2, "--strategy: 'chess' is not one of single, gauntlet,"),

@@ -35,7 +35,7 @@ def test_any_usi_line_is_a_position(line: str, capsys: pytest.CaptureFixture[str
     [
         (["moves", "4k4/9/9/9/9/9/9/9/10K b - 1"], "SFEN: rank 9"),
         (["moves", "startpos", "moves", "7g7e"], "SFEN: 7g7e is not legal here"),
-        (["moves", "startpos", "7g7f"], "SFEN: the word moves was expected, not 7g7f"),
+        (["moves", "startpos", "7g7f"], "SFEN: expected the word moves after startpos, not 7g7f"),
         (["moves", "# nothing"], "SFEN: the line has neither a position nor a move"),
     ],
 )

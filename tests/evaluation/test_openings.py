@@ -98,7 +98,7 @@ DECLARABLE = "1K7/+R+R+BGGGGSS/S+P+P6/9/9/9/9/9/4k4 b BSNL 1"
         ("7g7f hello", "ply 2: hello is not legal here: a USI move looks like"),
         ("hello", "ply 1: hello is not legal"),
         ("position", "the line has neither a position nor a move"),
-        ("startpos 7g7f", "the word moves was expected, not 7g7f"),
+        ("startpos 7g7f", "expected the word moves after startpos, not 7g7f"),
         ("sfen", "an SFEN has 3 fields"),
         ("9/9 b - 1", "board has 2 ranks"),
         (f"sfen {MATED}", "the game is over after 0 plies: checkmate"),

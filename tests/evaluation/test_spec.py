@@ -27,7 +27,7 @@ from keisei.evaluation.spec import EvaluationSpec
         ),
         (
             {"promote": True, "sprt": (0, 20)},
-            "promote: only for the agent current against the opponent best",
+            "promote: needs the agent current and the opponent best",
         ),
         ({"promote": True, "opponents": ("best",)}, "promote: needs sprt and the strategy single"),
         ({"sprt": (5, 5)}, "elo1: above elo0"),

@@ -114,7 +114,7 @@ async def test_a_failure_is_told_once_for_each_hook_and_class_and_then_counted()
     await sink.write([ITERATION, GAME, ITERATION, status("stopped")])
     recorder.raised["on_iteration"] = KeyError("other")
     await sink.write([ITERATION])
-    counted = "more of these are only counted"
+    counted = "repeats send no alert"
     assert alerts == [
         ("callback mine", "error", f"on_iteration raised ValueError: bad; {counted}"),
         ("callback mine", "error", f"on_game raised OSError: full; {counted}"),
@@ -168,4 +168,4 @@ async def test_a_hook_that_holds_the_loop_is_told_once_and_one_that_waits_is_not
     await sink.write([GAME, ITERATION, ITERATION])
     ((name, level, text),) = alerts
     assert (name, level, sink.failures) == ("callback mine", "warning", 0)
-    assert text.startswith("on_iteration held the event loop for 0.0")
+    assert text.startswith("on_iteration blocked the event loop for 0.0")

@@ -105,7 +105,7 @@ async def test_an_event_that_must_be_kept_and_finds_no_room_is_an_error() -> Non
     outbox = Outbox(kept=3)
     for number in range(3):
         outbox.emit(status(number))
-    with pytest.raises(OutboxOverflow, match="only 3 events"):
+    with pytest.raises(OutboxOverflow, match="limit 3 events"):
         outbox.emit(status(3))
     outbox.emit(status(4), always=True)
     outbox.close()
@@ -139,7 +139,7 @@ async def test_events_of_one_call_come_together_or_not_at_all() -> None:
     with anyio.fail_after(5):
         assert await outbox.drain() == together
     outbox.emit(status(3))
-    with pytest.raises(OutboxOverflow, match=r"running: .* only 3 events"):
+    with pytest.raises(OutboxOverflow, match=r"running: .*limit 3 events"):
         outbox.emit(*(status(number) for number in (4, 5, 6)))
     outbox.close()
     assert await drain_all(outbox) == [3]

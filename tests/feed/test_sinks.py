@@ -54,7 +54,7 @@ async def test_events_that_cannot_be_written_are_counted_and_reported_once() -> 
     feed.close()
     await feed.run(lambda *alert: told.append(alert), Losses())
     assert feed.dropped == 3
-    assert told == [("database", "error", "metrics: no values; such events are left out")]
+    assert told == [("database", "error", "metrics: no values; such events are not stored")]
 
 
 async def test_events_without_room_are_counted_and_only_the_first_is_told_to_the_caller() -> None:

@@ -12,7 +12,7 @@ import trustme
 from starlette.applications import Starlette
 
 from keisei.config import Server
-from keisei.server import connections
+from keisei.server import connections, serve
 from keisei.server.serve import bind, run_server
 from keisei.server.tls import TlsError, tls_context
 
@@ -39,11 +39,11 @@ async def port(
 ) -> AsyncIterator[int]:
     """Serve the application over HTTPS with short deadlines; yield the port."""
     monkeypatch.setattr(connections, "SECONDS", 0.3)
+    monkeypatch.setattr(serve, "SECONDS", 0.3)
     stop = anyio.Event()
     with bind("127.0.0.1", 0) as sock:
         async with anyio.create_task_group() as tasks:
-            serve = partial(run_server, app, sock, stop, tls=tls_context(server))
-            tasks.start_soon(serve)
+            tasks.start_soon(partial(run_server, app, sock, stop, tls=tls_context(server)))
             yield sock.getsockname()[1]
             stop.set()
 
@@ -83,6 +83,12 @@ async def test_a_slow_client_is_disconnected_over_https(
                 except (anyio.EndOfStream, anyio.BrokenResourceError):
                     pass
         assert found.startswith(answered)
+
+
+async def test_a_client_that_begins_no_handshake_is_disconnected(port: int) -> None:
+    async with await anyio.connect_tcp("localhost", port) as stream:
+        with anyio.fail_after(5), pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+            await stream.receive()
 
 
 async def test_plain_http_on_the_port_is_disconnected(port: int) -> None:

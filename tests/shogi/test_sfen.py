@@ -61,7 +61,7 @@ def test_the_start_may_be_written_in_several_ways(text: str, number: int) -> Non
 @pytest.mark.parametrize(
     ("sfen", "says"),
     [
-        ("", "an SFEN has 3 fields (board, side, hands) or 4 (also move number), not 0"),
+        ("", "an SFEN has 3 fields (board, side, hands) or 4 (plus move number), not 0"),
         ("lnsgkgsnl/1r5b1/ppppppppp/9/9/9/PPPPPPPPP/1B5R1 b - 1", "8 ranks"),
         ("lnsgkgsnl/1r5b1/pppppppppp/9/9/9/PPPPPPPPP/1B5R1/LNSGKGSNL b - 1", "rank 3 has 10 sq"),
         ("lnsgkgsnl/1r5b1/ppppppppp/9/8/9/PPPPPPPPP/1B5R1/LNSGKGSNL b - 1", "rank 5 has 8 sq"),

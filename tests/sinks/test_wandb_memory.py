@@ -39,5 +39,5 @@ def test_the_agent_of_a_sweep_chooses_the_id_of_a_new_run(
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / MEMORY_FILE).write_text("{")
-    with pytest.raises(ValueError, match=r"wandb\.json: .*remove it"):
+    with pytest.raises(ValueError, match=r"wandb\.json: .*remove the file"):
         Memory(tmp_path)

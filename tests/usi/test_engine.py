@@ -177,8 +177,8 @@ async def test_a_move_is_returned_as_the_engine_wrote_it(
     ("query", "said"),
     [
         ("Skil Level=3", "has no option 'Skil Level'; similar options: Skill Level"),
-        ("Skill Level=21", "option Skill Level: a whole number from -20 to 20 (got '21')"),
-        ("Style=Wild", "option Style: one of Very Solid, Normal (got 'Wild')"),
+        ("Skill Level=21", "option Skill Level: must be a whole number from -20 to 20 (got '21')"),
+        ("Style=Wild", "option Style: must be one of Very Solid, Normal (got 'Wild')"),
         ("Clear Hash=1", "option Clear Hash: takes no value"),
         ("Zzyzx=1", "no option 'Zzyzx'; it has: Clear Hash, Eval File, nodes, Skill Level, Style, USI_P"),
     ],

@@ -242,12 +242,12 @@ def test_option_names_ignore_case_and_bad_values_are_refused_with_a_reason() -> 
     for bad, said in {
         "name Skill Level value 3": "no option Skill Level",
         "name Clear Hash": "no option Clear Hash",
-        "name MultiPV value 0": "MultiPV: a whole number from 1 to 20 (got '0')",
-        "name MultiPV value": "MultiPV: a whole number",
-        "name Sampling value maybe": "Sampling: true or false (got 'maybe')",
-        "name Device": "Device: one of auto, cpu, cuda (got '')",
-        "": "setoption: name NAME value VALUE",
-        "MultiPV 3": "setoption: name NAME value VALUE",
+        "name MultiPV value 0": "MultiPV: must be a whole number from 1 to 20 (got '0')",
+        "name MultiPV value": "MultiPV: must be a whole number",
+        "name Sampling value maybe": "Sampling: must be true or false (got 'maybe')",
+        "name Device": "Device: must be one of auto, cpu, cuda (got '')",
+        "": "write setoption name NAME value VALUE",
+        "MultiPV 3": "write setoption name NAME value VALUE",
     }.items():
         (answer,) = gui.say(f"setoption {bad}")
         assert answer.startswith(f"info string {said}")

@@ -41,7 +41,8 @@ class Clients:
     def _request(self, command: str) -> str:
         """Send a command to the process and return the answer of the process.
 
-        Raises RuntimeError if a stream failed. In this case the process printed why on stderr.
+        Raises RuntimeError if a stream failed. In this case the process has printed the reason on
+        stderr.
         """
         assert self._process.stdin is not None  # noqa: S101 (for the type checker)
         assert self._process.stdout is not None  # noqa: S101
@@ -110,7 +111,7 @@ def _check_answer(stream: socket.socket) -> None:
 
 
 def _read(stream: socket.socket) -> int:
-    """Read from a stream, and return the number of bytes. Raises RuntimeError if it ended."""
+    """Read a stream, and return the number of bytes. Raises RuntimeError if the stream ends."""
     size = len(stream.recv(1 << 16))
     if not size:
         raise RuntimeError("the server closed a stream, although its client was reading")
@@ -118,7 +119,7 @@ def _read(stream: socket.socket) -> int:
 
 
 def _stalled(port: int, streams: list[socket.socket]) -> int:
-    """Return how many streams have stalled: they are closed, or the server has unsent data."""
+    """Return how many streams have stalled: are closed, or have unsent data in the server."""
     flowing = set()
     for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]:
         _, local, remote, state, queues, *_ = line.split()

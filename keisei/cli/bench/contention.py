@@ -6,9 +6,9 @@ A round measures training in one block of each kind:
 - ``idle``: the whole run works, but there is nothing to evaluate.
 - ``playing``: the whole run works, and a match of two networks always has games to play.
 
-If the speed of the machine changes slowly, it changes for all kinds alike. All blocks use the same
-learner on the same thread. In two processes, equal learners differed in speed by up to 3 %. In two
-threads of one process, two learners have two OpenMP thread pools, which slow each other down
+A slow change of the machine's speed affects all kinds alike. All blocks use the same learner on the
+same thread. In two processes, equal learners differed in speed by up to 3 %. In two threads of one
+process, two learners have two OpenMP thread pools, which slow each other down
 (docs/experiments.md). The learning rate is almost 0. Otherwise the network would learn to reach
 positions with fewer legal moves, and such positions take less time.
 
@@ -50,14 +50,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=whole,
         metavar="N",
         default=10,
-        help="rounds, of three blocks each (default: %(default)s)",
+        help="number of rounds of three blocks each (default: %(default)s)",
     )
     parser.add_argument(
         "--seconds",
         type=float,
         metavar="N",
         default=10,
-        help="seconds of a block (default: %(default)s)",
+        help="seconds per block (default: %(default)s)",
     )
 
 
@@ -118,7 +118,7 @@ class _LearnerAlone:
         self._speeds: SimpleQueue[float] = SimpleQueue()
 
     def build(self, settings: "Settings") -> "Learner":
-        """Build the run's learner, whose ``iterate`` first answers a waiting call of ``speed``."""
+        """Build the run's learner. Its ``iterate`` first does the work of a waiting ``speed``."""
         from keisei.runtime.learners import build_learner
 
         learner = build_learner(settings)
@@ -155,7 +155,7 @@ class _LearnerAlone:
 
 
 async def _run_block(keisei: "Keisei", seconds: float, playing: bool) -> tuple[float, float]:
-    """Return steps per second, and the mean share of an iteration's time for evaluation."""
+    """Return steps per second, and the mean share of the iterations' time that evaluation took."""
     from keisei.evaluation.spec import CURRENT, EvaluationSpec
 
     spec = EvaluationSpec(opponents=(CURRENT,), games=GAMES)

@@ -24,18 +24,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=whole,
         metavar="N",
         default=1_000_000,
-        help="plies of all games together in one repeat (default: %(default)s)",
+        help="number of plies in one repeat, in all games together (default: %(default)s)",
     )
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measure random play with each batch size, on one thread pinned to one core.
 
-    A step chooses a uniformly random legal move, plays it, and writes the mask and the observation
-    of the next position. The time includes checks for repetition and declaration, and resets.
+    In each step, a uniformly random legal move is chosen and played, and the mask and the
+    observation of the next position are written. The time also includes resets, and the checks for
+    repetition and declaration.
 
     Two checks guard the result. First, the checksum of all masks must be the same in all repeats.
-    Second, the last masks must equal the masks that the SFENs of these positions give. The same
+    Second, a game's last mask must equal the mask that is computed from the game's SFEN. The same
     kernels compute all masks, so the second check finds only errors in the state that a game keeps
     from ply to ply. (The tests compare the checksum with the checksum of another implementation.)
     """
@@ -119,7 +120,7 @@ def play(env: Any, plies: int) -> int:
 
 
 def check_masks(env: Any) -> None:
-    """Raise RuntimeError if one of the first 64 games has a mask that does not fit its SFEN."""
+    """Raise RuntimeError if the mask of one of the first 64 games does not fit the game's SFEN."""
     import numpy as np
 
     from keisei.shogi import Position

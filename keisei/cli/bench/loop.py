@@ -2,7 +2,7 @@
 
 The real service runs in this process, and its clients run in another process. Half of the clients
 never read. The buffers of these clients are small, so they are full before a block begins. Blocks
-with and without clients alternate, so a slower machine makes both kinds of blocks slower alike.
+with and without clients alternate, so a change of the machine's speed affects both kinds alike.
 """
 
 import argparse
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from keisei import Iteration, Keisei, Settings
 
 BEAT_SECONDS = 0.005
-"""Seconds of a sleep that measures the event loop's lag: the time by which the sleep ends late."""
+"""Length in seconds of a sleep. The event loop's lag is the time by which the sleep ends late."""
 
 SETTLE_SECONDS = 1.0
 """Seconds between the connection of the clients and the start of the block."""
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="number of blocks, an even number (default: 24)",
     )
     parser.add_argument(
-        "--seconds", type=float, metavar="N", default=10, help="seconds of a block (default: 10)"
+        "--seconds", type=float, metavar="N", default=10, help="seconds per block (default: 10)"
     )
 
 
@@ -59,12 +59,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """Return the event loop's lags in ms, the steps per second, and the ratio of the speeds.
 
     ``ratio`` is the speed with clients divided by the speed without clients; ``ratio_low`` and
-    ``ratio_high`` are the bounds of its 95 % interval. ``stalled`` is the number of never-reading
-    clients to which the server could not send all data. This number includes clients that the
-    kernel disconnected for this reason, after ten seconds. ``clients_at_end`` is the number of
-    clients that were still connected. Both numbers are measured at the end of each block with
-    clients, and the lowest number is returned. ``tick_seconds`` is the time between two chunks of
-    events.
+    ``ratio_high`` are the bounds of the ratio's 95 % interval. ``stalled`` is the number of
+    never-reading clients to which the server could not send all data. This number includes clients
+    that the kernel disconnected for this reason, after ten seconds. ``clients_at_end`` is the
+    number of clients that were still connected. ``stalled`` and ``clients_at_end`` are measured at
+    the end of each block with clients, and the lowest value of all these blocks is returned.
+    ``tick_seconds`` is the time between two chunks of events.
     """
     from keisei.cli import process
 
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 def settings_in(
     folder: str, args: argparse.Namespace, more: Mapping[str, Any] | None = None
 ) -> "Settings":
-    """Return the settings from the flags, changed for a run without limits in ``folder``."""
+    """Return the settings of an endless run in ``folder``: the flags, overridden by ``more``."""
     args.overrides |= {"run.root": folder, "run.steps": 0, "run.minutes": 0, **(more or {})}
     return settings.load(args)
 
@@ -145,7 +145,7 @@ async def _blocks(keisei: "Keisei", clients: Clients, args: argparse.Namespace) 
     speeds: dict[bool, list[float]] = {True: [], False: []}
     stalled, left = [], []
     for number in range(args.blocks):
-        # Order: without, with, with, without clients. So drift of the speed affects both alike.
+        # Order: without, with, with, without clients. So drift affects both kinds alike.
         connected = number % 4 in (1, 2)
         await _wait_for_clients(keisei, 0)
         if connected:

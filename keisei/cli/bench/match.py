@@ -107,7 +107,7 @@ async def _measure(args: argparse.Namespace) -> dict[str, Any]:
 async def _play(
     agents: "list[Agent]", openings: Any, games: int, seed: int, *, one_by_one: bool = False
 ) -> tuple[float, float]:
-    """Play a match in the same way as a device thread. Return games and plies per second."""
+    """Play a match as a device thread plays it. Return games and plies per second."""
     from keisei.config import Env
     from keisei.evaluation import Match, MatchSpec
     from keisei.evaluation.openings import choose_openings

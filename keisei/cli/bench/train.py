@@ -1,4 +1,4 @@
-"""Measure training: steps per second, and their limit from the network's computing time.
+"""Measure training: steps per second, and the limit that the network's computing time sets.
 
 An iteration learns from B plies in E epochs. The network's computing time limits the speed to
 limit = B / (t_fwd + t_opp + E t_upd), with these times:
@@ -10,9 +10,9 @@ limit = B / (t_fwd + t_opp + E t_upd), with these times:
 The network, precision, legal moves, loss and optimiser are the same as in training. The data for
 these measurements is prepared in memory, so that games, sampling and bookkeeping take no time.
 
-``achieved`` is the learner's speed. This includes the time for the rollout, the update and an
-iteration's share of a refill of the reset pool. It does not include the time for checkpoints,
-boards, records of games on disk, and the event loop. ``reference`` is the same limit for a simple
+``achieved`` is the learner's speed. The measured time includes the rollout, the update and an
+iteration's share of a refill of the reset pool. It does not include checkpoints, boards, records of
+games on disk, or the event loop. ``reference`` is the same limit for a simple
 loop without compilation, which shares only the network with Keisei. If ``reference`` is higher than
 ``limit``, Keisei's code for inference or updates is too slow.
 """
