@@ -147,16 +147,59 @@ def test_the_cells_of_the_guides_notebook_open_watch_and_close_a_run(tmp_path: P
     assert find_checkpoint(run)[0].name.lstrip("0")
 
 
-def test_the_guides_fixture_works_under_pytest_asyncio(tmp_path: Path) -> None:
-    fixture = blocks("## A fake run for tests")[0]
-    test = """
-import pytest
+APPLICATION = """
+import asyncio, json, sys, threading
+import httpx
 
-@pytest.mark.asyncio
-async def test_it_trains(run):
-    await run.until("running")
-    assert run.status().state == "running"
+names = {"__name__": "host"}
+for block in json.load(sys.stdin):
+    exec(block, names)
+app = names["app"]
+
+async def ask():
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            answers = [(await client.get(path)).text for path in sys.argv[1:]]
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    return answers, names["keisei"].status().state, len(left)
+
+found = asyncio.run(ask())
+for thread in threading.enumerate():
+    if thread.name == "AnyIO worker thread":
+        thread.join(5)
+print(json.dumps([*found, [t.name for t in threading.enumerate() if not t.daemon]]))
 """
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("count", "paths"), [(1, []), (2, ["/step"])], ids=["Starlette", "FastAPI"]
+)
+def test_the_guides_applications_serve_a_run_and_leave_nothing(
+    count: int, paths: list[str], tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", APPLICATION, "/shogi/healthz", "/shogi/api/status", *paths],
+        input=json.dumps(blocks("## In a web application")[:count]),
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, **TINY, "KEISEI_RUN__ROOT": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    answers, state, tasks, threads = json.loads(done.stdout)
+    assert json.loads(answers[0]) == {"status": "ok"}
+    assert json.loads(answers[1])["run"] in {path.name for path in tmp_path.iterdir()}
+    assert answers[2:] == ["0"][: len(paths)]
+    assert (state, tasks, threads) == ("stopped", 0, ["MainThread"])
+
+
+def test_the_guides_fixture_works_under_pytest_asyncio(tmp_path: Path) -> None:
+    fixture, test = blocks("## A fake run for tests")[:2]
     (tmp_path / "test_mine.py").write_text(fixture + test)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "--rootdir", tmp_path, tmp_path],

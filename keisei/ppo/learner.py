@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -278,6 +278,28 @@ class Learner:
             "value": value,
             "top_moves": tuple((shown.position.usi(action), chance) for action, chance in top),
         }
+
+    def show(self, game: int | Literal["longest", "newest"]) -> int:
+        """Choose the game in progress that ``board`` returns; return its number.
+
+        When the game ends, ``board`` goes on with the next game in the same slot. Training does not
+        depend on the choice.
+
+        Raises LookupError if no game with the number ``game`` is in progress.
+        """
+        numbers, length = self.env.game_number, self.env.games["ply"]
+        if game == "longest":
+            slots = np.flatnonzero(length == length.max())
+        elif game == "newest":
+            slots = np.flatnonzero(numbers == numbers.max())
+        else:
+            slots = np.flatnonzero(numbers == game)
+        if not len(slots):
+            raise LookupError(f"game {game} is not in progress; the newest game is {numbers.max()}")
+        slot = int(slots[0])
+        self._collector.show(slot)
+        self._recorder.show(slot)
+        return int(numbers[slot])
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """Return the tensors of a checkpoint by group, as copies on the CPU.

@@ -53,6 +53,8 @@ class Recorder:
         self.starts: dict[int, str] = {}
         self._one_in = one_in
         self._rows = np.arange(n)
+        self._slot = 0
+        """Slot of the game that ``showcase`` returns."""
         self._showcase: Showcase | None = None
         for slot in range(n):
             self._begin(env, slot)
@@ -75,18 +77,33 @@ class Recorder:
             self._begin(env, slot)
         return games
 
+    def show(self, slot: int) -> None:
+        """Choose the slot whose games ``showcase`` returns."""
+        self._slot, self._showcase = slot, None
+
     def showcase(self, env: VectorEnv) -> Showcase | None:
-        """Return the game in slot 0 without its newest move; None if the game has no move yet."""
-        number, plies = int(env.game_number[0]), int(self.length[0]) - 1
-        if plies < 0:
-            return None
+        """Return the game in the chosen slot without its newest move; None if it has no move yet.
+
+        For a game whose start position is unknown, the result is None until the next move.
+        """
+        slot = self._slot
+        number, plies = int(env.game_number[slot]), int(self.length[slot]) - 1
         shown = self._showcase
         if shown is None or shown.number != number:
-            shown = self._showcase = Showcase(number, Position(self.starts[0]))
-        for action in self.moves[0, shown.plies : plies].tolist():
+            shown = self._showcase = self._begin_showcase(env, number)
+        if plies < shown.plies:
+            return None
+        for action in self.moves[slot, shown.plies : plies].tolist():
             shown.last_move = shown.position.play(action)
-        shown.plies, shown.ply = plies, int(env.games["ply"][0]) - 1
+        shown.plies, shown.ply = plies, int(env.games["ply"][slot]) - 1
         return shown
+
+    def _begin_showcase(self, env: VectorEnv, number: int) -> Showcase:
+        """Begin at the start of the game, or at the present position if the start is unknown."""
+        slot = self._slot
+        if slot in self.starts:
+            return Showcase(number, Position(self.starts[slot]))
+        return Showcase(number, Position(env.sfen(slot)), plies=int(self.length[slot]))
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
         """Return copies of the arrays, and the SFENs of start positions by slot."""
@@ -102,7 +119,7 @@ class Recorder:
         self._showcase = None
 
     def _begin(self, env: VectorEnv, slot: int) -> None:
-        """Begin a game in this slot. ``showcase`` always needs the start position of slot 0."""
+        """Begin a game in this slot. The start position of slot 0 is kept for ``showcase``."""
         self.starts.pop(slot, None)
         if slot == 0 or int(env.game_number[slot]) % self._one_in == 0:
             self.starts[slot] = env.sfen(slot)

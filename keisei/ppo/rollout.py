@@ -107,10 +107,12 @@ class Collector:
         self._weight = np.zeros(shape, np.float32)
         self._finals: list[tuple[int, NDArray[np.intp], NDArray[np.uint8]]] = []
         self.newest: tuple[Tensor, Tensor, Tensor] | None = None
-        """Tensors of game 0 before its newest move: legal actions, action logits, outcome logits.
+        """Tensors before the newest move of the game that ``show`` chose: legal actions, action
+        logits, outcome logits.
 
         Each tensor has one row. The value is None before the first ply.
         """
+        self._shown = slice(0, 1)
 
     @torch.no_grad()
     def ply(self, t: int) -> tuple[NDArray[np.int16], StepResult]:
@@ -130,7 +132,8 @@ class Collector:
             column, log_prob = sample(logits, draw)
             self._choice[t], self._log_prob[t] = column[:, 0], log_prob[:, 0]
             self._outcome[t] = outcome
-            self.newest = legal[:1].clone(), logits[:1].clone(), outcome[:1].clone()
+            shown = self._shown
+            self.newest = legal[shown].clone(), logits[shown].clone(), outcome[shown].clone()
             actions = legal.gather(1, column)[:, 0].to("cpu", torch.int16).numpy()
         with clock.phase("opponents"):
             frozen = self._opponents.to_move()
@@ -149,10 +152,15 @@ class Collector:
             self._opponents.record_step(step)
         return actions, step
 
+    def show(self, slot: int) -> None:
+        """Let ``answer`` return the answers for the game in this slot, from the next ply on."""
+        self._shown, self.newest = slice(slot, slot + 1), None
+
     def answer(self) -> tuple[list[tuple[int, float]], float] | None:
-        """Return the most probable actions and the value before the newest move of game 0.
+        """Return the most probable actions and the value before the newest move.
 
         ``most_probable`` makes the list of actions. Returns None before the first move.
+        ``show`` chooses the game; game 0 is chosen at first.
         """
         if self.newest is None:
             return None

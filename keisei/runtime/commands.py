@@ -21,6 +21,13 @@ class SaveCheckpoint(Command):
     """Save a checkpoint after the iteration in progress. The answer is the checkpoint's path."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Show(Command):
+    """Choose the self-play game that ``board`` events show. The answer is the game's number."""
+
+    game: int | Literal["longest", "newest"]
+
+
 CommandName = Literal["pause", "resume", "checkpoint"]
 COMMANDS: dict[CommandName, type[Command]] = {
     "pause": Pause,

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from anyio import CancelScope, to_thread
 
@@ -16,7 +16,7 @@ from keisei.feed.callbacks import Callback
 from keisei.feed.hub import Hub
 from keisei.feed.sinks import RunInfo, Sink
 from keisei.play.mailbox import ChosenMove, Command, Mailbox, MoveRequest
-from keisei.runtime.commands import COMMANDS, CommandName
+from keisei.runtime.commands import COMMANDS, CommandName, Show
 from keisei.runtime.evaluation_records import EvaluationHandle, EvaluationMethods, EvaluationRecords
 from keisei.runtime.plan import RunPlan, RunRequest
 from keisei.runtime.status import StatusReport
@@ -225,6 +225,18 @@ class Keisei(EvaluationMethods):
         """
         path: Path = await self.submit("checkpoint").finished
         return path
+
+    async def show(self, game: int | Literal["longest", "newest"]) -> int:
+        """Choose the self-play game that ``board`` events show; return its number.
+
+        When the game ends, the events show another game. Raises LookupError if no game with this
+        number is in progress, InboxFull, NotRunning.
+        """
+        self._check_entered()
+        command = Show(game)
+        self._mailbox.send(command)
+        number: int = await command.finished
+        return number
 
     def stop(self) -> None:
         """Ask the run to end. Later calls do nothing. ``wait`` returns when the run has ended."""

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from keisei.config import Settings
-from keisei.events import Event, Iteration, State, Status
+from keisei.events import Board, Event, Iteration, State, Status
 from keisei.runtime.plan import StartPoint
 from keisei.runtime.telemetry import Telemetry
 
@@ -47,6 +47,8 @@ class StatusReport:
     """Step of the newest checkpoint; None before the first checkpoint."""
     checkpoint_age: float | None
     """Seconds since the newest checkpoint was saved."""
+    showcase: int | None = None
+    """Number of the self-play game that ``board`` events show; None before the first event."""
     degraded: tuple[str, ...] = ()
     """Parts outside training that have stopped working, such as a database on a full disk."""
 
@@ -65,6 +67,7 @@ class RunState:
         self.step = start.step
         self.iteration = start.iteration
         self.steps_per_second = 0.0
+        self.showcase: int | None = None
         self.started = time.time()
         self.telemetry = Telemetry(start.step)
         self.checkpoint = None if start.saved is None else start.step
@@ -84,6 +87,8 @@ class RunState:
         elif isinstance(event, Iteration):
             self.iteration = event.iteration
             self.steps_per_second = event.values["speed/steps_per_second"]
+        elif isinstance(event, Board):
+            self.showcase = event.game
 
     def event(self, kind: type[AnyEvent], /, **fields: Any) -> AnyEvent:
         """Return an event of class ``kind`` with the current time and step. Thread-safe."""
@@ -126,5 +131,6 @@ class RunState:
             dropped=dropped,
             checkpoint=self.checkpoint,
             checkpoint_age=None if self.checkpoint is None else time.time() - self._checkpoint_time,
+            showcase=self.showcase,
             degraded=degraded,
         )

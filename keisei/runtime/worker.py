@@ -19,7 +19,7 @@ from keisei.play.networks import Networks
 from keisei.play.turns import MatchCommand, Matches, OpenNetwork
 from keisei.ppo.detectors import DivergedError
 from keisei.ppo.learner import IterationReport, Learner
-from keisei.runtime.commands import Pause, Resume, SaveCheckpoint
+from keisei.runtime.commands import Pause, Resume, SaveCheckpoint, Show
 from keisei.runtime.emitter import Emitter
 from keisei.runtime.follower import start_others
 from keisei.runtime.learners import begin
@@ -293,7 +293,7 @@ class Worker:
             elif isinstance(command, MatchCommand):
                 self._matches.obey(command)
             elif self._finished:
-                text = "the run has finished: nothing is left to pause, resume or save"
+                text = "the run has finished: nothing is left to pause, resume, save or show"
                 command.finished.fail(NotRunning(text))
             else:
                 self._obey_while_training(command)
@@ -308,6 +308,11 @@ class Worker:
             case Resume():
                 self._pause(False)
                 command.finished.set(None)
+            case Show(game=game):
+                try:
+                    command.finished.set(self._learner.show(game))
+                except LookupError as error:
+                    command.finished.fail(error)
             case _:
                 command.finished.fail(TypeError(f"not a command of a run: {command!r}"))
 

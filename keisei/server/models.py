@@ -181,6 +181,15 @@ class MoveRequest(Request_):
     """``true``: the most probable move; ``false``: a move at random by the network's policy."""
 
 
+class ShowcaseRequest(Request_):
+    """Body of ``POST /api/showcase``."""
+
+    model_config = ConfigDict(strict=True)
+
+    game: Number | Literal["longest", "newest"]
+    """Number of a self-play game in progress, or ``longest``, or ``newest``."""
+
+
 class SignIn(Request_):
     """Body of ``POST /api/session``."""
 

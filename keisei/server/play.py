@@ -1,4 +1,4 @@
-"""The route that asks the current network for a move."""
+"""The routes that ask the current network for a move and choose the game on the board."""
 
 from dataclasses import asdict
 
@@ -7,8 +7,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from keisei.server.answers import Json, in_thread
-from keisei.server.documents import MoveAnswer
-from keisei.server.models import MoveRequest
+from keisei.server.documents import Accepted, MoveAnswer
+from keisei.server.models import MoveRequest, ShowcaseRequest
 from keisei.server.operations import operation
 from keisei.server.problems import Problem
 from keisei.server.source import Source
@@ -52,6 +52,36 @@ async def move(request: Request, wanted: MoveRequest) -> Response:
     return Json({**found, "sfen": position.sfen(), "step": source.status().step})
 
 
+@operation(
+    "POST",
+    "/api/showcase",
+    body=ShowcaseRequest,
+    answer=Accepted,
+    status=202,
+    problems={
+        404: "No game with this number is in progress.",
+        409: "The run has ended.",
+        503: "Too many commands wait.",
+        504: f"The device did not answer within {WAIT:g} seconds; it will choose the game later.",
+    },
+)
+async def showcase(request: Request, wanted: ShowcaseRequest) -> Response:
+    """Choose the self-play game that the ``board`` events show.
+
+    When this game ends, the events show another game. The field ``showcase`` of ``/api/status`` has
+    the number of the game that was shown last.
+    """
+    source: Source = request.app.state.source
+    try:
+        with anyio.fail_after(WAIT):
+            number = await source.show(wanted.game)
+    except LookupError as error:
+        raise Problem(404, str(error.args[0])) from None
+    except TimeoutError:
+        raise Problem(504, f"The device did not answer within {WAIT:g} s.") from None
+    return Json({"message": f"The board shows game {number}.", "state": source.status().state}, 202)
+
+
 def _set_up(wanted: MoveRequest) -> Position:
     """Return the position that a request describes. Raises Problem 422."""
     field = "sfen"
@@ -66,4 +96,4 @@ def _set_up(wanted: MoveRequest) -> Position:
     return position
 
 
-OPERATIONS = [move]
+OPERATIONS = [move, showcase]

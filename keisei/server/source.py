@@ -6,7 +6,7 @@ this interface.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from keisei.config import Settings
 from keisei.evaluation.spec import EvaluationSpec
@@ -104,6 +104,12 @@ class Source(Protocol):
 
     def submit(self, name: CommandName) -> Any:
         """Put a command into the queue. The device thread executes the command later."""
+
+    async def show(self, game: int | Literal["longest", "newest"]) -> int:
+        """Choose the self-play game that ``board`` events show; return its number.
+
+        Raises LookupError if no game with this number is in progress.
+        """
 
     def stop(self) -> None:
         """Ask the run to end, as SIGTERM does."""

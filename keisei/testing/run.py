@@ -3,9 +3,8 @@
 import asyncio
 import random
 from dataclasses import replace
-from itertools import count
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import anyio
 from anyio.abc import TaskGroup
@@ -72,6 +71,8 @@ class FakeRun(EvaluationMethods):
         self._board_seconds = board_seconds
         self._state.started -= history * iteration_seconds
         self._records = EvaluationRecords(self._emit)
+        self._game = 1
+        """Number of the game on the board."""
         self._task: asyncio.Task[None] | None = None
         self._tasks: TaskGroup
         self._begun = anyio.Event()
@@ -164,6 +165,12 @@ class FakeRun(EvaluationMethods):
             self.hub.close()
             self.ended.set()
 
+    async def show(self, game: int | Literal["longest", "newest"]) -> int:
+        """Show a made-up game with this number, or the next game. Any number is in progress."""
+        self._require("running", "paused")
+        self._game = game if isinstance(game, int) else self._game + 1
+        return self._game
+
     async def evaluate(self, spec: EvaluationSpec, key: str | None = None) -> EvaluationHandle:
         """Start an evaluation that pretends to play for a few seconds.
 
@@ -238,11 +245,16 @@ class FakeRun(EvaluationMethods):
         return item
 
     async def _show_games(self) -> None:
-        for number in count(1):
+        while True:
+            number = self._game
             for fields in made_up_boards(number, self._random):
                 await self._training.wait()
+                if self._game != number:  # `show` chose another game
+                    break
                 self._emit(Board, **fields)
                 await anyio.sleep(self._board_seconds)
+            else:
+                self._game += 1
 
     # ------------------------------------------------------------ events
 

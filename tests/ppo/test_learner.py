@@ -289,3 +289,61 @@ def test_every_network_trains_saves_loads_and_plays(kind: str, tmp_path: Path) -
     while (wanted := match.request()) is not None:
         match.answer(*second.agent.choose(wanted.observation, wanted.mask, draw=wanted.draw))
     assert match.result().games == 2
+
+
+def next_board(one: learning.Learner) -> dict[str, Any]:
+    for _ in range(10):
+        iterate(one)
+        if board := one.board():
+            return board
+    raise AssertionError("no board for ten plies")
+
+
+@pytest.mark.parametrize("wanted", ["longest", "newest", "number"])
+def test_the_board_shows_the_game_that_was_chosen(wanted: Any) -> None:
+    one = learner(**{"ppo.rollout_plies": 1})
+    for _ in range(30):
+        iterate(one)
+    slot = {
+        "longest": int(one.env.games["ply"].argmax()),
+        "newest": int(one.env.game_number.argmax()),
+        "number": 7,
+    }[wanted]
+    number = int(one.env.game_number[slot])
+    assert one.show(number if wanted == "number" else wanted) == number
+    assert one.board() is None  # the network has not answered for this game yet
+    board = next_board(one)
+    assert board["game"] == one.env.game_number[slot]
+    for _ in range(60):  # also after this game, which the ply limit ends
+        seen, mask = one.env.observation[slot, None], one.env.mask[slot, None]
+        (top,), (value,) = one.agent.top_and_values(seen, mask)
+        sfen, number = one.env.sfen(slot), int(one.env.game_number[slot])
+        iterate(one)
+        if (board := one.board() or {}) and board["game"] == number:
+            assert board["sfen"].split()[:3] == sfen.split()[:3]
+            assert board["value"] == pytest.approx(value, abs=1e-5)
+            position = Position(sfen)
+            assert {usi for usi, _ in board["top_moves"]} == {position.usi(a) for a, _ in top}
+
+
+def test_a_game_that_is_not_in_progress_cannot_be_shown() -> None:
+    one = learner()
+    before = one.board()
+    with pytest.raises(LookupError, match="game 12345 is not in progress"):
+        one.show(12345)
+    assert one.board() == before
+
+
+def test_training_and_its_checkpoint_do_not_depend_on_the_game_on_the_board() -> None:
+    one, two = learner(), learner()
+    for _ in range(3):
+        two.show("newest")
+        two.board()
+        iterate(one)
+        iterate(two)
+        two.board()
+    assert same(one, two)
+    states = [{**item.state(), "detectors": None} for item in (one, two)]  # these measure times
+    assert states[0] == states[1]
+    for group, tensors in one.tensors().items():
+        assert all(torch.equal(tensor, two.tensors()[group][k]) for k, tensor in tensors.items())

@@ -66,6 +66,7 @@ class FakeLearner:
     iteration: int = 0
     given_up: int = 0
     quiet: bool = True
+    shown: int = 1
     went_back_to: list[int] = field(default_factory=list)
     agent: FakeAgent = field(default_factory=FakeAgent)
     env: FakeEnv = field(default_factory=FakeEnv)
@@ -106,8 +107,14 @@ class FakeLearner:
     def load_weights(self, weights: Mapping[str, torch.Tensor]) -> None:
         self.agent = FakeAgent(int(weights["w"]))
 
+    def show(self, game: int | str) -> int:
+        if game == 0:
+            raise LookupError("game 0 is not in progress")
+        self.shown = game if isinstance(game, int) else 1
+        return self.shown
+
     def board(self) -> dict[str, Any]:
         return {
-            "game": 1, "sfen": "startpos", "last_move": None, "ply": 0, "value": 0.0,
+            "game": self.shown, "sfen": "startpos", "last_move": None, "ply": 0, "value": 0.0,
             "top_moves": (),
         }  # fmt: skip

@@ -327,3 +327,11 @@ async def test_the_network_in_training_answers_with_a_move(tmp_path: Path) -> No
             chosen = await keisei.choose_move(Position())
             assert chosen.top_moves[0][0] == chosen.move == await keisei.best_move(sfen)
             assert chosen.value is not None
+
+
+async def test_a_chosen_game_is_shown_and_its_number_is_in_the_status(tmp_path: Path) -> None:
+    async with Keisei(settings(tmp_path), _learner=Learners()) as keisei:
+        assert await keisei.show(7) == 7
+        await becomes(lambda: keisei.status().showcase == 7)
+        with pytest.raises(LookupError, match="game 0 is not in progress"):
+            await keisei.show(0)

@@ -39,7 +39,7 @@ PATHS = [
     "/api/metrics/catalog", "/api/games", "/api/games/{}", "/api/checkpoints", "/api/control/pause",
     "/api/control/resume", "/api/control/checkpoint", "/api/eval", "/api/eval/{}",
     "/api/eval/{}/events", "/api/eval/{}/games", "/api/games/{}.kif",
-    "/api/eval/{}/games/{}.usi", "/api/move", "/api/runs", "/api/runs/{}",
+    "/api/eval/{}/games/{}.usi", "/api/move", "/api/showcase", "/api/runs", "/api/runs/{}",
     "/api/ratings", "/healthz", "/readyz",
     "/", "/{}", "/board.js", "/api/{}", "//{}",
 ]  # fmt: skip

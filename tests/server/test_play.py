@@ -122,3 +122,31 @@ async def test_too_many_waiting_positions_are_answered_503(
 async def test_a_run_that_has_ended_gives_no_move(client: httpx.AsyncClient, run: FakeRun) -> None:
     run.stop()
     assert (await client.post("/api/move")).status_code == 409
+
+
+async def test_the_game_on_the_board_is_chosen(client: httpx.AsyncClient, run: FakeRun) -> None:
+    answer = await client.post("/api/showcase", json={"game": 12})
+    assert answer.status_code == 202
+    assert answer.json()["message"] == "The board shows game 12."
+    with anyio.fail_after(5):
+        while (await client.get("/api/status")).json()["showcase"] != 12:  # noqa: ASYNC110
+            await anyio.sleep(0.02)
+    newest = await client.post("/api/showcase", json={"game": "newest"})
+    assert newest.json()["message"] == "The board shows game 13."
+
+
+@pytest.mark.parametrize("body", [{}, {"game": -1}, {"game": "best"}, {"game": 1.5}])
+async def test_a_wrong_choice_is_refused(client: httpx.AsyncClient, body: dict[str, Any]) -> None:
+    assert (await client.post("/api/showcase", json=body)).status_code == 422
+
+
+async def test_a_game_that_has_ended_is_not_found(
+    client: httpx.AsyncClient, run: FakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def show(game: Any) -> int:
+        raise LookupError(f"game {game} is not in progress")
+
+    monkeypatch.setattr(run, "show", show)
+    answer = await client.post("/api/showcase", json={"game": 3})
+    assert answer.status_code == 404
+    assert answer.json()["detail"] == "game 3 is not in progress"
