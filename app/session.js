@@ -16,5 +16,10 @@ button.addEventListener("click", async () => {
   location.reload();
 });
 
-// A link with the token that is opened again, while the browser is signed in.
-if (location.hash.startsWith("#token=")) history.replaceState(null, "", location.pathname + location.search);
+// The link with the token may be opened again while the browser is signed in.
+function hideToken() {
+  if (location.hash.startsWith("#token=")) history.replaceState(null, "", location.pathname + location.search);
+}
+
+addEventListener("hashchange", hideToken);
+hideToken();

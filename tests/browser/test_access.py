@@ -63,6 +63,18 @@ def token_file(tmp_path: Path) -> str:
     return file
 
 
+def test_a_link_pasted_above_the_sign_in_page_signs_in(browser: Browser, token_file: str) -> None:
+    token = open_token(token_file).token.get_secret_value()
+    with serving(token_file=token_file) as url:
+        page = browser.new_context().new_page()
+        page.goto(url)
+        expect(page.get_by_label("Access token")).to_be_visible()
+        for _ in range(2):  # the second time, the browser is signed in
+            page.goto(f"{url}#token={token}")
+            expect(page.locator("#state")).to_have_text("Training", timeout=15_000)
+            assert page.evaluate("location.href") == url
+
+
 def test_a_page_is_signed_in_by_its_link_and_signed_out_for_good(
     browser: Browser, token_file: str
 ) -> None:

@@ -14,7 +14,7 @@ def test_a_client_that_is_refused_or_cut_fails_the_benchmark() -> None:
         clients._check_answer(client)
         assert clients._read(client) == 17
         server.sendall(b"HTTP/1.1 503 Service Unavailable\r\n")
-        with pytest.raises(RuntimeError, match=r"with b'HTTP/1\.1 503"):
+        with pytest.raises(RuntimeError, match=r"answered b'HTTP/1\.1 503"):
             clients._check_answer(client)
         assert clients._read(client) == 34
         server.close()
