@@ -209,7 +209,7 @@ def environment(sandbox: Path) -> dict[str, str]:
 
 
 def shell(sandbox: Path, command: str, stdin: str = "") -> int:
-    """Run a command of a guide; return its exit code. SIGTERM stops ``keisei serve`` after training."""
+    """Run a command; return its exit code. SIGTERM stops ``keisei serve`` after training."""
     (sandbox / "stdin").write_text(stdin)
     with (
         (sandbox / "stdin").open() as given,
