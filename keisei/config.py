@@ -199,7 +199,7 @@ class DetectorSettings(Section):
     entropy_collapse: Reaction = "alert"
     """Reaction when the policy's entropy falls below 5 % of the largest possible entropy."""
     entropy_swamp: Reaction = "alert"
-    """Reaction when entropy / largest possible entropy is 0.25 above its lowest value so far."""
+    """Reaction when the policy's entropy rises by 25 % of the largest possible entropy."""
     draws: Reaction = "alert"
     """Reaction when more than 30 % of the games end by repetition."""
     declarations: Reaction = "alert"
@@ -213,7 +213,7 @@ class DetectorSettings(Section):
     first_mover: Reaction = "alert"
     """Reaction when black's share of the wins is clearly above 60 % or clearly below 45 %."""
     ratio: Reaction = "alert"
-    """Reaction when PPO's probability ratio is not 1 before the first optimiser step."""
+    """Reaction when PPO's ratio clearly differs from 1 before the first optimiser step."""
     nonfinite: Reaction = "alert"
     """Reaction when a loss or gradient is NaN or infinite; the minibatch is always skipped."""
     nonfinite_stop: int = Field(default=10, ge=1)
@@ -272,7 +272,7 @@ class Server(Section):
     port: int = Field(default=8700, ge=0, le=65_535)
     """Port that the server listens on; 0 = any free port."""
     allowed_hosts: Names = ("localhost", "127.0.0.1", "[::1]")
-    """Values of the Host header that the server accepts."""
+    """Host names that the server accepts in the Host header, besides its own addresses."""
     max_streams: int = Field(default=256, ge=1)
     """Largest number of event streams that are served at once."""
     token_file: str = ""

@@ -174,7 +174,7 @@ METRICS = (
     ),
     Metric(
         "speed/share_inference",
-        "Share of the iteration's time that is spent on network inference.",
+        "Share of the iteration's time that the thread spends on network inference.",
         "share",
     ),
     Metric(

@@ -37,7 +37,7 @@ class Progress:
     """The progress of an evaluation."""
 
     games: int
-    """Number of games if the agents win all games and no match ends early."""
+    """Expected number of games; the evaluation may end earlier."""
     ended: int
     """Number of games that have ended."""
     score: float | None

@@ -14,7 +14,7 @@ from keisei.store import Checkpoint, load_checkpoint
 def build_learner(settings: Settings, ranks: Ranks = ALONE) -> Learner:
     """Return a learner with the precision and the device that the settings name.
 
-    With several ranks, each rank uses the GPU whose number equals its local rank. Raises
+    With several ranks on GPUs, each rank uses the GPU whose number equals its local rank. Raises
     DeviceError.
     """
     device = resolve_device(settings.device)

@@ -96,7 +96,7 @@ class PageQuery(Request_):
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
     """Maximum number of entries on the page."""
     after: Number | None = None
-    """Id of the last entry of the page before."""
+    """Id of the last entry of the previous page."""
 
 
 class EvaluationsQuery(Request_):
@@ -105,7 +105,7 @@ class EvaluationsQuery(Request_):
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
     """Maximum number of evaluations on the page."""
     after: Annotated[str, Field(max_length=100)] | None = None
-    """Id of the last evaluation of the page before."""
+    """Id of the last evaluation of the previous page."""
 
 
 class RunsQuery(Request_):
@@ -114,7 +114,7 @@ class RunsQuery(Request_):
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
     """Maximum number of runs on the page."""
     after: Annotated[str, Field(max_length=MAX_NAME)] | None = None
-    """Id of the last run of the page before."""
+    """Id of the last run of the previous page."""
 
 
 class WaitQuery(Request_):
