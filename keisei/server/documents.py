@@ -152,6 +152,7 @@ class Checkpoint(TypedDict):
 
     step: int
     path: str
+    """The checkpoint's folder; on a public board, only the last part of the path."""
     created: float | None
     """Time at which the checkpoint was saved, in seconds since the epoch; null if unknown."""
     bytes: int | None

@@ -32,7 +32,7 @@ from keisei.server.documents import (
 from keisei.server.models import MetricsQuery, PageQuery
 from keisei.server.operations import operation
 from keisei.server.problems import Problem
-from keisei.server.public import visible_settings
+from keisei.server.public import visible_checkpoints, visible_settings
 from keisei.server.runs import reader_of
 from keisei.server.source import Reader, Source
 
@@ -124,8 +124,9 @@ async def log(request: Request, query: PageQuery) -> Response:
 @operation("GET", "/api/checkpoints", answer=Checkpoints)
 async def checkpoints(request: Request) -> Response:
     """Return the run's checkpoints."""
-    found = await in_thread(request, _source(request).reader.checkpoints)
-    return Json({"checkpoints": found})
+    source = _source(request)
+    found = await in_thread(request, source.reader.checkpoints)
+    return Json({"checkpoints": visible_checkpoints(source.settings, found)})
 
 
 @operation("GET", "/api/ratings", answer=Ratings)
