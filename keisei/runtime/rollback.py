@@ -13,8 +13,8 @@ from keisei.store import Checkpoint, CheckpointError, RunDirectory, load_checkpo
 class GoodCheckpoints:
     """Remembers the newest checkpoint without a known problem, and the newest good checkpoint.
 
-    NaN and infinity are detected at once. Other learning problems become visible only
-    in averages over ``LOOKS_BACK`` iterations, when the newest checkpoint may already be bad.
+    NaN and infinity are detected at once. Most other problems become visible only in averages, up
+    to ``LOOKS_BACK`` iterations after they began. By then the newest checkpoint may already be bad.
     Therefore one checkpoint at a time is on trial. This checkpoint counts as good if no problem is
     detected in the next ``LOOKS_BACK`` iterations. The remembered checkpoints and the checkpoint on
     trial are never pruned.

@@ -1,4 +1,4 @@
-"""The routes that ask the current network for a move and choose the game on the board."""
+"""The routes for a move of the current network, and for choosing the game on the board."""
 
 from dataclasses import asdict
 

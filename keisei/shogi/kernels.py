@@ -275,7 +275,7 @@ def count(typing, value):
 
 @intrinsic
 def first(typing, value):
-    """Return a set's lowest square, or a uint64's lowest 1 bit.
+    """Return the number of a set's lowest square, or of a uint64's lowest bit that is 1.
 
     For an empty set or 0, the result is undefined.
     """
@@ -655,8 +655,8 @@ def board_moves(mine, theirs, threat):
     down_left = slide(diagonal & free_r, empty, DOWN_LEFT)
     jump_left, jump_right = step(knights, JUMP_LEFT), step(knights, JUMP_RIGHT)
 
-    # Sliders can promote when they enter the zone. Promoted pieces cannot promote again, so remove
-    # their slides.
+    # Forward and sideways slides can promote if they end in the zone. Promoted pieces cannot
+    # promote again, so remove their slides.
     p_up, p_left, p_right, p_ul, p_ur = up, left, right, up_left, up_right
     if some(mine.dragon):
         p_up &= ~slide(mine.dragon, empty, UP)
