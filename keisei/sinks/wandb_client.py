@@ -1,4 +1,4 @@
-"""Starts the process that owns a W&B run, sends requests to this process, and ends it."""
+"""Starts the process that owns a W&B run, sends requests to that process, and ends it."""
 
 import contextlib
 import json
@@ -66,7 +66,7 @@ class WandbClient:
         await self._process.wait()
 
     async def end(self) -> None:
-        """Kill the process if it still runs, with its child processes. Release the pipes."""
+        """If the process still runs, kill it and its child processes. Release the pipes."""
         with anyio.CancelScope(shield=True):
             if self._process.returncode is None:
                 await anyio.to_thread.run_sync(_kill, self._process.pid)
@@ -74,7 +74,7 @@ class WandbClient:
 
 
 def _kill(pid: int) -> None:
-    """Kill a process, and its child processes, which are in other process groups."""
+    """Kill a process and its child processes, even if they have process groups of their own."""
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
         for found in (*process.children(), process):

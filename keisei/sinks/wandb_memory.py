@@ -43,7 +43,7 @@ class Memory:
         return id not in self._evaluations
 
     def remember(self, row: Row) -> None:
-        """Add a row. This must happen before the row is logged: then no row is logged twice."""
+        """Add a row. Call this method before the row is logged, so that no row is logged twice."""
         if row.evaluation:
             self._evaluations.append(row.evaluation)
         else:

@@ -119,7 +119,7 @@ class Owner:
         return {}
 
     def close(self) -> None:
-        """End the W&B run as failed if it has not ended: the parent process was killed."""
+        """If the W&B run has not ended, the parent process was killed: end the run as failed."""
         if self._run:
             signal.alarm(ORPHAN_SECONDS)
             self._run.finish(exit_code=1)

@@ -27,7 +27,7 @@ _UNFIT = (
     *(ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError),
     *(sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError),
 )
-"""Exceptions for a single event that can't be written. All others are database errors."""
+"""Exceptions for an event that can't be written. Other sqlite3 errors are database errors."""
 
 
 class DatabaseError(RuntimeError):

@@ -305,7 +305,7 @@ def _write_settings(path: Path, settings: Settings) -> None:
 
 
 def _new_folder(root: Path) -> Path:
-    """Make a folder in ``root``, named after the time. Add a number if that name exists."""
+    """Make a folder in ``root``, named after the time. If the name exists, add a number to it."""
     name = time.strftime("%Y%m%d-%H%M%S")
     for number in count(1):
         path = root / (name if number == 1 else f"{name}-{number}")

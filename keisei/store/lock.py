@@ -82,9 +82,9 @@ def holder_pid(path: Path) -> int | None:
 
 
 def holder_state(path: Path) -> HolderState:
-    """Return the state of the process that last wrote the run. Does not touch the lock.
+    """Return the state of the process that last wrote the run. Raises OSError.
 
-    Raises OSError.
+    This function does not acquire the lock.
     """
     if not path.exists():
         return "ended"
@@ -94,7 +94,7 @@ def holder_state(path: Path) -> HolderState:
     if holder.get("host") != socket.gethostname() or not isinstance(pid := holder.get("pid"), int):
         return "unknown"
     try:
-        # A process that is younger than the file only has the pid of an earlier process.
+        # If the process is younger than the file, another process wrote the file and has ended.
         alive = psutil.Process(pid).create_time() <= path.stat().st_mtime + CLOCK_ERROR
     except (psutil.Error, OverflowError, ValueError):
         alive = False
@@ -105,7 +105,7 @@ def _read(path: Path) -> dict[str, object]:
     """Return the contents of a lock file, or an empty dict if the file is empty or damaged."""
     try:
         return json_object(read_file(path))
-    except ValueError:  # an empty file: the lock was released, or is being acquired
+    except ValueError:  # an empty file means: the lock is free, or is being acquired
         return {}
 
 

@@ -100,8 +100,9 @@ class RunReader:
             start: first step to return; None means the run's first step.
             end: last step to return; None means the run's last step.
             max_points: largest number of points in a series, 5 or more. A longer series is cut
-                into spans with equal numbers of iterations. For each span, the result contains the
-                smallest value, the largest value and, if there is one, a value that is not finite.
+                into spans with equal numbers of iterations; only the first and the last span can be
+                shorter. For each span, the result contains the smallest value, the largest value
+                and, if there is one, a value that is not finite.
                 The result also contains the first and the last value of the series. When the series
                 grows, the bounds of its spans stay the same until the length of the spans doubles.
             after: return only iterations after this iteration. Pass the ``cursor`` of
@@ -267,7 +268,7 @@ class RunReader:
 
     @contextmanager
     def _open_matches(self) -> Iterator[sqlite3.Connection]:
-        """Open the database, or empty tables if the database has version 1, without matches."""
+        """Open the database; if its version has no tables of matches, open empty tables instead."""
         with self._open() as db:
             if read_version(db, self._database) >= 2:
                 yield db
@@ -295,7 +296,10 @@ def _empty() -> sqlite3.Connection:
 def _range(
     db: sqlite3.Connection, start: int | None, end: int | None, after: int | None
 ) -> tuple[int, int]:
-    """Return the range of iterations in a range of steps, or (1, 0) if there are none."""
+    """Return the first and last iteration in a range of steps; (1, 0) if it has no iteration.
+
+    If ``after`` is given, iterations up to ``after`` are left out.
+    """
     query = (
         "SELECT min(iteration), max(iteration) FROM iteration"
         " WHERE (?1 IS NULL OR step >= ?1) AND (?2 IS NULL OR step <= ?2)"

@@ -10,7 +10,7 @@ from keisei.store.lock import holder_state
 from keisei.store.reader import RunReader
 
 UNKNOWN = ("step", "started", "updated", "score", "opponent", "problem")
-"""Keys of ``describe_run`` that are None if they are unknown."""
+"""Keys of the result of ``describe_run``; an unknown value is None."""
 
 
 def run_folders(root: Path) -> list[Path]:

@@ -166,7 +166,10 @@ class FakeRun(EvaluationMethods):
             self.ended.set()
 
     async def show(self, game: int | Literal["longest", "newest"]) -> int:
-        """Show a made-up game with this number, or the next game. Any number is in progress."""
+        """Show the game with this number; for ``longest`` and ``newest``, show the next game.
+
+        Games are made up, so any number is allowed. Raises NotRunning.
+        """
         self._require("running", "paused")
         self._game = game if isinstance(game, int) else self._game + 1
         return self._game
@@ -174,8 +177,8 @@ class FakeRun(EvaluationMethods):
     async def evaluate(self, spec: EvaluationSpec, key: str | None = None) -> EvaluationHandle:
         """Start an evaluation that pretends to play for a few seconds.
 
-        If ``key`` was used before, return the earlier evaluation. Raises InboxFull, NotRunning
-        or KeyReused.
+        If an earlier call had the same ``key``, return the evaluation of that call. Raises
+        InboxFull, NotRunning or KeyReused.
         """
         self._require("running", "paused")
         record, new = self._records.add(spec, key)

@@ -36,8 +36,8 @@ class Child(asyncio.SubprocessProtocol):
 
     The event loop reports output and exit by callbacks. No task reads the pipes, because such a
     task could outlive the ``Child``. ``close`` closes a pipe even if a process outside the group
-    keeps the other end open. The ``Process`` classes of anyio and asyncio have no public method for
-    this.
+    keeps the other end open. The ``Process`` classes of anyio and asyncio have no public
+    method that closes such a pipe.
     """
 
     def __init__(self, on_line: Callable[[str], None], on_gone: Callable[[str], None]) -> None:
@@ -61,8 +61,8 @@ class Child(asyncio.SubprocessProtocol):
             path: absolute path of the program.
             on_line: function that is called with each line that the program writes to standard
                 output. Lines are read only between ``listen`` and ``pause``.
-            on_gone: function that is called once, when the program can send no more output. The
-                function's argument is the reason.
+            on_gone: function that is called when the program can send no more output: once, or
+                never if ``close`` was called earlier. The function's argument is the reason.
         """
         loop = asyncio.get_running_loop()
         command = await anyio.to_thread.run_sync(_command, path)
@@ -81,12 +81,12 @@ class Child(asyncio.SubprocessProtocol):
             pipe.write("".join(line + "\n" for line in lines).encode())
 
     def listen(self) -> None:
-        """Start to read the output. Until the next call, ``OUTPUT_LIMIT`` bytes are allowed."""
+        """Read standard output. Until the next call, ``OUTPUT_LIMIT`` bytes are allowed."""
         self._left = OUTPUT_LIMIT
         self._output.resume_reading()
 
     def pause(self) -> None:
-        """Stop reading the output. When the pipe is full, the program has to wait."""
+        """Stop reading standard output. When the pipe is full, the program has to wait."""
         self._output.pause_reading()
 
     @property
@@ -122,7 +122,7 @@ class Child(asyncio.SubprocessProtocol):
                 await self._closed.wait()
 
     def _kill(self) -> None:
-        # After the exit, a new process can get the same id. This process must not be killed.
+        # After the exit, a new process can get the same id. The new process must not be killed.
         if not self._exited.is_set():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._transport.get_pid(), signal.SIGKILL)
@@ -155,12 +155,12 @@ class Child(asyncio.SubprocessProtocol):
                 self._on_line(line)
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        """Count the end of standard output: the program closed the pipe or ended."""
+        """Handle the end of standard output: the program closed the pipe or ended."""
         if fd == 1:
             self._count_end()
 
     def process_exited(self) -> None:
-        """Count the program's exit, and kill the child processes that still run."""
+        """Handle the program's exit, and kill the child processes that still run."""
         self._kill()
         self._exited.set()
         self._count_end()
@@ -170,7 +170,7 @@ class Child(asyncio.SubprocessProtocol):
         self._closed.set()
 
     def _count_end(self) -> None:
-        """Count one of two events: the exit or the end of output.
+        """Handle one of two events: the exit or the end of output.
 
         Either event can come first. After the first event, the second may never come.
         """

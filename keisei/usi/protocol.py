@@ -108,7 +108,7 @@ class Info:
     cp: int | None = None
     """Score in hundredths of a pawn."""
     mate: int | None = None
-    """Plies to mate, negative if the engine is mated; +-``UNKNOWN_MATE`` for an unknown number."""
+    """Plies to mate, negative if the engine loses; ``UNKNOWN_MATE`` or its negative if unknown."""
     pv: tuple[str, ...] = ()
     """The principal variation: moves, and sometimes words such as ``pass``."""
     best: bool = True

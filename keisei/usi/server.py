@@ -185,7 +185,7 @@ class Session:
         self._pending = None
 
     def _move_or_resign(self, answer: _Answer) -> str:
-        """Return ``bestmove`` with the answer's move, or ``bestmove resign`` after bad moves."""
+        """Return ``bestmove`` with the move, or ``bestmove resign`` after too many bad moves."""
         if answer.win_rate is not None:
             bad = 100 * answer.win_rate < int(self._values["ResignWinRate"])
             self._bad_moves = self._bad_moves + 1 if bad else 0
@@ -195,7 +195,7 @@ class Session:
 
     def _choose(self, thinker: Thinker) -> Generator[str, None, _Answer]:
         """Yield ``info`` lines about the position, and return the chosen move."""
-        # This import loads Numba, which takes seconds. ``usi`` must be answered before.
+        # This import loads Numba, which takes seconds. ``usi`` must be answered without this wait.
         from keisei.shogi import IllegalMoveError, Position, SfenError
 
         try:
