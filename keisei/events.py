@@ -183,7 +183,9 @@ class Evaluation(Event):
     topic: ClassVar[Topic] = "eval"
     id: str
     state: Literal["queued", "running", "done", "failed", "cancelled", "interrupted"] = "queued"
-    """``interrupted``: the process ended first; a resumed run continues the evaluation."""
+    """``interrupted``: the process ended before the evaluation ended.
+
+    A resumed run continues an interrupted evaluation."""
     opponent: str = ""
     """The opponent's name."""
     games: int = 0

@@ -59,8 +59,8 @@ class Logging:
     The process's entry point uses this context manager around the whole program. At the start it
     sets up the root logger, structlog and the capture of warnings. At the end it undoes this setup.
     Separate threads format and write the lines, so that neither a slow disk nor a long traceback
-    delays the event loop. Only the file contains tracebacks, and they do not show the values of
-    variables. On stderr an exception is written as its type and text.
+    delays the event loop. JSON lines contain tracebacks, without the values of variables. Other
+    lines contain only the type and the text of an exception.
     """
 
     def __init__(

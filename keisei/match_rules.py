@@ -28,7 +28,7 @@ class Choice(NamedTuple):
 class MatchRules:
     """How games are played.
 
-    A wrong field raises a ValueError that names the field, its bounds and its value.
+    A wrong field raises a ValueError that names the field and the reason.
     """
 
     games: int = rule(

@@ -81,7 +81,7 @@ METRICS = (
     ),
     Metric(
         "train/value_base_rate",
-        "Cross-entropy if the mean target were always predicted; compare `train/value_unseen`.",
+        "Cross-entropy of a constant prediction, the mean target; baseline for `train/value_unseen`.",
         "nats",
     ),
     Metric(
@@ -174,7 +174,7 @@ METRICS = (
     ),
     Metric(
         "speed/share_inference",
-        "Share of the iteration's time that the thread spends on network inference.",
+        "Share of the iteration's time that the device thread spends on network inference.",
         "share",
     ),
     Metric(
@@ -247,7 +247,7 @@ NAMES = frozenset(metric.name for metric in METRICS)
 
 
 def markdown_table() -> str:
-    """Return the table of all metrics in Markdown, which ``docs/guide/metrics.md`` contains."""
+    """Return the Markdown table of all metrics, which ``docs/guide/metrics.md`` contains."""
     rows = ["| metric | meaning | unit | better | written |", "|---|---|---|---|---|"]
     rows += [
         f"| `{m.name}` | {m.meaning} | {m.unit} | {m.better or '–'} | {m.when or 'always'} |"

@@ -80,8 +80,8 @@ class GameInPlay:
     def play(self, action: int, value: float = float("nan")) -> None:
         """Play a move of a network or a local player, or let the player resign.
 
-        The player resigns if the match allows it and the player's last ``RESIGN_AFTER`` values were
-        at or below ``MatchSpec.resign``.
+        If ``MatchSpec.resign`` is below 0, the player resigns as soon as the player's last
+        ``RESIGN_AFTER`` values are at or below ``MatchSpec.resign``.
 
         Args:
             action: a legal action.
@@ -120,7 +120,7 @@ class GameInPlay:
             self._move(action, value)
 
     def result_for(self, *, agent: bool) -> Literal["win", "lose", "draw"]:
-        """Return the agent's or the opponent's result as USI's ``gameover`` names it."""
+        """Return one player's result, in the word that follows USI's ``gameover``."""
         points = self.played().points
         return "draw" if points == 0.5 else "win" if (points == 1) == agent else "lose"
 
@@ -176,7 +176,10 @@ class EngineMatch:
         self.played.append(game.played())
 
     def fault(self, game: GameInPlay, fault: Fault) -> None:
-        """Count an engine's failure. Drop ``game``; ``begin`` returns a new game in its place."""
+        """Count an engine's failure, and drop ``game``.
+
+        The next call of ``begin`` returns a new game with the same number.
+        """
         self.faults[fault] += 1
         self._todo.append(game.number)
 

@@ -20,7 +20,7 @@ from keisei.evaluation.match_spec import MatchSpec
 from keisei.evaluation.result import MatchResult, tally
 
 NO_LIMIT = -1
-"""Value of ``most`` that sets no limit, because a countdown from -1 never reaches 0."""
+"""Value of ``request``'s argument ``most`` for no limit: a countdown from -1 never reaches 0."""
 BATCH_GAMES = 512
 """Largest number of games that are played at the same time.
 
@@ -50,9 +50,9 @@ class Match:
     def request(self, most: int = NO_LIMIT) -> Wanted | None:
         """Return the positions that need a network's move, or None when all games are over.
 
-        While no network is to move, this method plays the local players' moves. After ``most`` such
-        plies it returns 0 positions, so that the caller can do other work. Then the caller must
-        call ``answer`` with 0 moves.
+        While no network is to move, this method plays the local players' moves. ``most`` limits the
+        number of these plies. At the limit, this method returns 0 positions, so that the caller can
+        do other work. Then the caller must call ``answer`` with 0 moves.
         """
         while self._batch or self._todo:
             if self._batch is None:

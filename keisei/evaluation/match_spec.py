@@ -12,7 +12,7 @@ from keisei.match_rules import MatchRules
 class MatchSpec(MatchRules):
     """Settings of a match.
 
-    A wrong field raises a ValueError that names the field, its bounds and its value.
+    A wrong field raises a ValueError that names the field and the reason.
     """
 
     opponent: Kind

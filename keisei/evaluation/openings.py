@@ -18,15 +18,18 @@ BOOK = Path(__file__).with_name("openings.usi")
 
 
 class OpeningsError(ValueError):
-    """A file of openings can't be used. The message names the file, the line and the reason."""
+    """A file of openings can't be used.
+
+    The message names the file, the reason and, for a bad line, the number of the line.
+    """
 
 
 def load_openings(path: Path | None = None) -> tuple[str, ...]:
     """Return the openings in a file, each as ``startpos moves ...`` or ``sfen ... moves ...``.
 
-    ``keisei.shogi.usi.read_line`` parses the lines. Empty lines and comments are skipped. This
-    function replays all lines, which takes 0.1 ms per move. If the rules are not compiled yet, the
-    first call compiles them, which takes seconds.
+    ``keisei.shogi.usi.read_line`` parses the lines. Empty lines and comments are skipped. All
+    other lines are replayed, which takes 0.1 ms per move. If the rules are not compiled yet, the
+    first call compiles the rules, which takes seconds.
 
     Args:
         path: file of openings; None means ``BOOK``.
@@ -70,7 +73,10 @@ def choose_openings(openings: Sequence[T], pairs: int, seed: int) -> tuple[T, ..
 
 
 def _read(line: str) -> str:
-    """Return the line in standard form. Raises ValueError for a bad line (``load_openings``)."""
+    """Return the line in standard form.
+
+    Raises ValueError for a bad line; ``load_openings`` says which lines are bad.
+    """
     sfen, moves = read_line(line)
     position = Position(sfen)
     start = position.sfen()

@@ -7,8 +7,9 @@ exp(-d/2). Here d is black's strength minus white's strength, plus the worth of 
 (black moves first). The parameter v determines the share of draws.
 
 Davidson's model has two advantages over the model of Rao and Kupper. First, a draw is worth exactly
-half a win and half a loss, as in Keisei's score. Second, the log-likelihood is concave. Therefore
-the log-likelihood has a single maximum, and Newton's method finds this maximum.
+half a win and half a loss, as in Keisei's score. Second, the log-likelihood is concave. With a
+Gaussian prior, the log-posterior therefore has a single maximum. Newton's method finds this
+maximum.
 """
 
 import math
@@ -23,9 +24,10 @@ from keisei.evaluation.statistics import Z95
 
 _ELO = 400 / math.log(10)  # Elo of one unit of strength if there are no draws
 
-# Means and standard deviations of the weak Gaussian prior. The prior lowers a rating of 1,000 Elo
-# above the mean as much as the loss of 1/6 point does. Without the prior, the rating of a player
-# that won all games would be infinite. If no game were a draw, log v would be infinite, too.
+# Means and standard deviations of the weak Gaussian prior. If a rating is 1,000 Elo above the
+# mean, the prior lowers the rating as much as the loss of 1/6 point does. Without the prior, the
+# rating of a player that won all games would be infinite. If no game were a draw, log v would be
+# infinite, too.
 _PLAYER = 0.0, 1000 / _ELO
 _FIRST = 0.0, 200 / _ELO
 _LOG_DRAW = -2.0, 2.0
@@ -63,7 +65,8 @@ class Rating:
     A chain connects two players if each player in the chain played against the next player. In a
     scoring chain, each player also won or drew a game against the next player.
 
-    ``games``: a scoring chain leads from the player to the anchor, and another one leads back.
+    ``games``: a scoring chain leads from the player to the anchor, and another scoring chain
+    leads back.
     ``one-sided``: chains connect the two players, but scoring chains lead in at most one direction;
     for example, the player won all games. Then the prior determines the size of the Elo difference.
     ``prior``: no chain connects the two players. Then the rating does not show which of the two is
@@ -99,7 +102,8 @@ def rate(games: Sequence[GameScore], anchor: str = "random") -> Ratings:
     400 / ln 10 times (1 - ``draws``). Therefore the logistic formula predicts nearly the right
     score for two nearly equal players. The intervals come from the Hessian at the maximum of the
     log-posterior. These intervals are right only if the players and their seats alone determine the
-    probabilities of results. If openings also influence the results, the intervals are too narrow.
+    probabilities of results. If openings also influence the results, the intervals can be too
+    narrow or too wide.
 
     Raises ValueError if the anchor has no game, or a score is not 1, 1/2 or 0.
     """
@@ -169,7 +173,7 @@ def _read(games: Sequence[GameScore], anchor: str) -> _Games:
     design = np.zeros((len(kinds), len(names) + 1))
     rows = np.arange(len(kinds))
     design[rows, kinds // len(names)] += 1
-    design[rows, kinds % len(names)] -= 1  # 0 for a player against itself
+    design[rows, kinds % len(names)] -= 1  # the sum is 0 if a player played against itself
     design[:, -1] = 1
     return _Games(names, index[anchor], black, white, score, cell, design)
 
@@ -256,7 +260,7 @@ def _basis(table: _Games) -> list[Basis]:
 
 
 def _closure(linked: Bools) -> Bools:
-    """Return [P, P]: whether a chain of links leads from player (row) to player (column)."""
+    """Return [P, P]: whether a chain of links leads from the row's player to the column's."""
     reached = linked | np.eye(len(linked), dtype=np.bool_)
     for _ in range(len(linked).bit_length()):
         reached = reached @ reached

@@ -25,7 +25,7 @@ ENGINE = "usi:"
 class EvaluationSpec(MatchRules):
     """The players of an evaluation, the strategy that pairs them, and the rules of the games.
 
-    A wrong field raises a ValueError that names the field, its bounds and its value.
+    A wrong field raises a ValueError that names the field and the reason.
 
     A player is ``random``, ``material``, the path of a run or a checkpoint, or an engine
     (``usi:PATH?...``). While a run trains, ``current`` and ``best`` are players too.
@@ -73,7 +73,7 @@ class EvaluationSpec(MatchRules):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Rebuild a spec from the dict of ``to_dict``, even if JSON turned tuples into lists."""
+        """Rebuild a spec from the result of ``to_dict``, even if JSON turned tuples into lists."""
         lists = ("agents", "opponents", "sprt")
         fields: Any = {
             key: tuple(value) if key in lists and value is not None else value

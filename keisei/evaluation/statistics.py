@@ -149,11 +149,11 @@ def likelihood_drop(
     distributions of a pair's points. The second maximum is over the distributions whose mean is
     ``score``. By duality the drop is the maximum over b of
     sum(count * log(1 + b * (points - games * score))). The range of b is limited: the argument of
-    the logarithm must not be negative for any possible result, even for a result that did not occur
-    (Owen, Empirical Likelihood, 2001, section 2.9). If b is at an end of its range, the second
-    maximum belongs to a distribution that gives weight to pairs with no points or with all points,
-    even if no such pair was played. Therefore results that did not occur need no pseudo-counts, and
-    a single pair is weak evidence.
+    the logarithm must not be negative for any possible result (Owen, Empirical Likelihood, 2001,
+    section 2.9). This condition includes results that did not occur. If b is at an end of its
+    range, the distribution of the second maximum gives weight to pairs with no points or with all
+    points. This distribution does so even if no such pair was played. Therefore results that did
+    not occur need no pseudo-counts, and a single pair is weak evidence.
 
     Args:
         count: [..., K], number of pairs with each of K possible results; 0 is allowed.

@@ -9,16 +9,16 @@ from keisei.events import EVALUATION_ENDED, Evaluation, Event, Game, Iteration, 
 from keisei.feed.supervise import Report, contained, tell
 
 SLOW_SECONDS = 0.1
-"""If a hook blocks the event loop for more seconds than this number, an alert is sent."""
+"""If a hook blocks the event loop for more seconds than this, one alert for the hook is sent."""
 ENDS = {"stopped", "finished", "failed"}
 
 
 class Callback:
     """Base class of callbacks. Override the hooks that you need; they may be ``async``.
 
-    A run calls the hooks on its event loop, one at a time and in the order of the events. A hook
-    that raises an exception causes an alert and never ends the run. A hook must not block; use
-    ``async`` hooks, or ``anyio.to_thread``, for slow work.
+    A run calls the hooks on its event loop, one at a time and in the order of the events. A
+    hook's first exception of each class causes an alert. No exception of a hook ends the run. A
+    hook must not block; use ``async`` hooks, or ``anyio.to_thread``, for slow work.
     """
 
     def on_start(self, event: Status) -> Awaitable[None] | None:
@@ -34,7 +34,7 @@ class Callback:
         """Called when a checkpoint has been saved in the folder ``path``."""
 
     def on_evaluation(self, event: Evaluation) -> Awaitable[None] | None:
-        """Called when an evaluation has ended, in any way: see ``event.state``."""
+        """Called when an evaluation has ended. ``event.state`` says how the evaluation ended."""
 
     def on_end(self, event: Status) -> Awaitable[None] | None:
         """Called when training has ended. ``event.kind`` is stopped, finished or failed."""
@@ -58,7 +58,7 @@ class CallbackSink:
                 await self._call(*call)
 
     async def close(self) -> None:
-        """Do nothing, because ``on_end`` was called earlier."""
+        """Do nothing, because a callback has no resources to release."""
 
     async def _call(self, hook: str, arguments: tuple[object, ...]) -> None:
         began = time.perf_counter()
@@ -78,7 +78,7 @@ class CallbackSink:
                 self._tell(hook, "slow", "warning", text)
 
     def _tell(self, hook: str, kind: str, level: Level, text: str) -> None:
-        """Send an alert, but only the first of its kind for this hook."""
+        """Send an alert if it is the first alert of this kind for this hook."""
         if (hook, kind) not in self._told:
             self._told.add((hook, kind))
             tell(self._report, self.name, level, text)

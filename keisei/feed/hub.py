@@ -37,9 +37,9 @@ class Hub:
 
     All calls must come from the event loop.
 
-    Each client has a cursor into a ring buffer, so a client that never reads costs nothing. If the
-    buffer has overwritten the event at a client's cursor, the client gets ``reset`` and the stream
-    ends. The client can reconnect with the id of the last event that it received.
+    Each client has a cursor into a ring buffer, so a slow client needs no more memory than a fast
+    client. If the buffer has overwritten the event at a client's cursor, the client gets ``reset``
+    and the stream ends. The client can reconnect with the id of the last event that it received.
 
     Every 250 ms, the new events get their ids, ``<boot>-<number>``, and are sent as one chunk. With
     many clients, this interval (a tick) is longer, unless the state of the run has changed. If
@@ -97,7 +97,10 @@ class Hub:
                 client.wake.set()
 
     def dismiss(self) -> None:
-        """Send the pending events and end all open streams with ``bye``. New streams can follow."""
+        """Send the pending events and end all open streams with ``bye``.
+
+        New streams can still be opened.
+        """
         self._flush()
         for client in self._clients:
             client.dismissed = True
@@ -112,7 +115,7 @@ class Hub:
         Without ``after``, the stream contains only new events. The first event is always ``hello``.
         If the ring buffer has lost an event that came after ``after``, the stream goes on with
         ``reset`` and then contains only new events. The same happens if the id ``after`` comes from
-        an earlier start of the run.
+        an earlier process of the run.
         """
         client = _Client(frozenset(topics) or frozenset(TOPICS), self._next)
         lost = False
@@ -176,7 +179,7 @@ class Hub:
 
     def _flush(self) -> bool:
         flushed = bool(self._pending)
-        while self._pending:  # removed first, so that a faulty event is not tried again
+        while self._pending:  # remove an event first: a faulty event must not be tried again
             event = self._pending.pop(next(iter(self._pending)))
             self._ring.append((event.topic, _frame(event, f"{self.boot}-{self._next}")))
             self._next += 1

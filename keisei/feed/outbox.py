@@ -9,7 +9,10 @@ from keisei.errors import OutboxOverflow
 from keisei.events import Event
 
 DROPPABLE = 256
-"""Maximum number of waiting droppable events. A further droppable event replaces the oldest."""
+"""Maximum number of waiting droppable events.
+
+A further droppable event replaces the oldest droppable event.
+"""
 KEPT = 10_000
 """Maximum number of waiting events that must not be dropped. A further event is refused."""
 
@@ -46,9 +49,9 @@ class Outbox:
     def emit(self, *events: Event, always: bool = False) -> None:
         """Add events. Can be called from any thread. A call wakes the loop at most once.
 
-        After ``close``, events are dropped and counted. If the queue is full, events that must not
-        be dropped raise OutboxOverflow. ``always`` lifts this limit, for example for a run's last
-        events.
+        After ``close``, events are dropped and counted. Raises OutboxOverflow if the queue has no
+        room for an event that must not be dropped. ``always`` lifts this limit, for example for a
+        run's last events.
         """
         kept = [event.event for event in events if event.keep]
         with self._lock:

@@ -42,7 +42,9 @@ class RunInfo:
 class Sink(Protocol):
     """Receives the events of a run. A sink may be slow.
 
-    If ``write`` raises an exception, an alert is sent and ``write`` is called again.
+    If ``write`` raises an exception, an alert is sent, and ``write`` is called again with the same
+    events. After several failures in succession, a sink other than the database gets no more
+    events.
 
     To distinguish events, use their class (``isinstance(event, keisei.Iteration)``), their topic
     (``event.topic``, such as ``metrics``) or their name (``event.event``, such as ``iteration``).
@@ -139,7 +141,7 @@ class LogSink:
         self._log = structlog.get_logger(RUN_LOGGER)
 
     async def write(self, events: Sequence[Event]) -> None:
-        """Write one line for each event."""
+        """Write one line for each lifecycle event, iteration and alert."""
         for event in events:
             log = self._log.bind(run=event.run, step=event.step)
             if isinstance(event, Iteration):
@@ -175,7 +177,7 @@ class Feed:
         return self._box.dropped + unfit
 
     def put(self, event: Event) -> bool:
-        """Add an event to the queue. Return False only for the first event that does not fit."""
+        """Add an event to the queue. Return False only for the first event that finds no room."""
         try:
             self._box.emit(event)
         except OutboxOverflow:  # training must not wait for a sink

@@ -46,8 +46,8 @@ def tell(report: Report, name: str, level: Level, message: str) -> None:
 def contained() -> Iterator[None]:
     """Turn SystemExit and CancelledError from other people's code into a RuntimeError.
 
-    Otherwise these exceptions would end the event loop or cancel the run's tasks. The block's task
-    can still be cancelled.
+    Otherwise these exceptions would end the event loop or cancel the run's tasks. The task that
+    runs the ``with`` block can still be cancelled.
     """
     try:
         yield
@@ -92,7 +92,7 @@ async def supervise(
     If ``progress()`` has changed since the last exception, the exceptions are counted from 0 again.
     If ``run()`` also fails after the third restart without progress, ``name`` is added to
     ``losses``. Then ``again()`` is awaited before each further restart, and its result says whether
-    to restart. Exceptions after further restarts send no alerts.
+    to restart. After further restarts, exceptions cause no alerts.
 
     Returns whether ``run()`` has ended without an exception. Raises only cancellation.
     """
@@ -129,7 +129,7 @@ async def watch(
     allowance: Mapping[str, float] = ALLOWANCE,
     every: float = 1.0,
 ) -> None:
-    """Send an alert each time that the device thread is silent for longer than ``allowance``."""
+    """Send an alert each time the device thread is silent for longer than ``allowance`` permits."""
     reported: tuple[str, float] | None = None
     while True:
         await anyio.sleep(every)

@@ -9,8 +9,8 @@ PLANES = PIECES + 14 + 3 + 3
 """Number of all planes: pieces, hands, repetition, check, ply, and attacked squares.
 
 The repetition plane contains the number of earlier occurrences of the position. The first plane of
-attacked squares marks squares that the opponent attacks. The second marks squares that the mover
-attacks. The third marks squares that at least two of the mover's pieces attack."""
+attacked squares marks squares that the opponent attacks. The second plane marks squares that the
+mover attacks. The third plane marks squares that at least two of the mover's pieces attack."""
 
 # Numbers that scale bytes to about 0..1. ``_HAND`` contains divisors for P L N S G B R in one hand.
 # ``_SCALE`` contains factors for both hands, repetition, check and ply.

@@ -17,7 +17,7 @@ ILLEGAL = -1e9
 MOST_LEGAL = 593
 """Largest number of legal moves in a position (proved by Computer Shogi Kiso Joho Kenkyujo)."""
 _BATCH = 32
-"""Agents pad a batch of more positions to a multiple of this number, so that few shapes occur."""
+"""Agents pad a batch of more than 32 positions to a multiple of 32, so that few shapes occur."""
 
 
 class DeviceError(RuntimeError):
@@ -74,11 +74,10 @@ def legal_columns(mask: Tensor) -> Tensor:
     cheaper than a softmax over 2,187 columns.
 
     On a GPU, L is 2,187, and column ``a`` contains action ``a``, or -1 if the action is illegal.
-    On a GPU the shape of the result is always the same. For a shorter L, the CPU would have to wait
-    until the GPU has counted the legal actions.
+    For a shorter L, the CPU would have to wait until the GPU has counted the legal actions.
 
-    Raises ValueError if a position on the CPU has no legal action. On a GPU this is not checked,
-    because the CPU would have to wait for the result of the check.
+    Raises ValueError if a position on the CPU has no legal action. On a GPU the positions are
+    not checked, because the CPU would have to wait for the result of the check.
     """
     if mask.device.type == "cpu":
         # The row length L is a multiple of 32. Tensors of many different sizes would fragment the

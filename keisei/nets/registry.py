@@ -50,7 +50,7 @@ def build(kind: str, *, blocks: int, channels: int, seed: int = 0) -> nn.Module:
 
     Raises NetError for an unknown kind, an impossible size, or a package that cannot be loaded.
     """
-    # Constructors change the process-wide random generator. fork_rng restores its state.
+    # Constructors change the process-wide random generator; fork_rng restores this generator.
     with torch.random.fork_rng(devices=[]):
         net = _construct(kind, blocks, channels)
     net.initialise(torch.Generator().manual_seed(seed))
