@@ -28,7 +28,7 @@ WRONG = [
         "danc",
         (
             "no such command: 'danc', choose from serve, train, warmup, evaluate, usi, games, "
-            "ratings, metrics, perft, moves, bench, config, completion"
+            "ratings, metrics, perft, moves, bench, config, doctor, completion"
         ),
     ),
     ("", "serv", "no such command: 'serv', did you mean serve?"),
