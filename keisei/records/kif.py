@@ -1,9 +1,9 @@
 """Read KIF and KI2 records: http://kakinoki.o.oo7.jp/kif_format.html.
 
 The two formats have the same headers, diagrams and comments, but they write moves differently. KIF
-writes each move's number and origin square. KI2 writes the mover's side, and only those details
-that distinguish the move from other legal moves. Some programs mix the two formats, so one reader
-reads both.
+writes the number of each move, and the origin square of each move that is not a drop. KI2 writes
+the mover's side, and only those details that distinguish the move from other legal moves. Some
+programs mix the two formats, so one reader reads both.
 """
 
 import re
@@ -71,7 +71,7 @@ def split(lines: list[str]) -> Iterator[tuple[int, list[_Line]]]:
 def _is_game(part: list[_Line]) -> bool:
     """Return whether these lines contain a game.
 
-    Some programs write header lines after the last game. These lines alone are not a game.
+    Header lines alone are not a game: some programs write header lines after the last game.
     """
     return any(kind not in {"header", "turn", "other"} for _, kind, _ in part)
 
@@ -277,7 +277,7 @@ class _KifReader:
 def _square(match: re.Match[str], last: str) -> str:
     """Return the USI name of a move's destination square. For 同, this square is ``last``.
 
-    Raises ValueError if 同 is in the first move, where ``last`` is empty.
+    Raises ValueError if the first move contains 同, because ``last`` is empty then.
     """
     if match[2] is None:
         return f"{int(match[3])}{_RANKS[match[4]]}"
@@ -307,7 +307,8 @@ def _narrow(origins: list[str], to: str, hints: str, piece: str, *, white: bool)
             origins = [o for o in origins if behind(o) > 0 and right(o) == 0]
     for hint, sign in (("右", 1), ("左", -1)):
         if hint in hints and piece[-1] in "BR":
-            # A rook or bishop can come from a square straight above or below the destination.
+            # A rook, dragon or horse can come from straight above or below the destination. So 右
+            # means the rightmost origin here, and 左 the leftmost.
             outermost = max((sign * right(o) for o in origins), default=0)
             origins = [o for o in origins if sign * right(o) == outermost]
         elif hint in hints:

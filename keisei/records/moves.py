@@ -109,8 +109,8 @@ class Moves:
     def record(self, end: End, source: str) -> GameRecord:
         """Return the game.
 
-        Raises ValueError if the game has no legal move. Also raises ValueError if the game has an
-        illegal move and ``end`` does not say that an illegal move ended the game.
+        Raises ValueError if no legal move was made. Also raises ValueError if the record has an
+        illegal move, but ``end`` does not say that an illegal move ended the game.
         """
         if self._illegal and end.reason != ILLEGAL_MOVE:
             raise ValueError(self._illegal)

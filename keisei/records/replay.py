@@ -17,7 +17,7 @@ from keisei.shogi.sfen import read_sfen
 
 WIN, DRAW, LOSS, UNKNOWN = 0, 1, 2, -1
 _TOGETHER = 256
-"""Number of games that are replayed at the same time."""
+"""Maximum number of games that are replayed at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,8 @@ def replay(
     # Row of each ply in ``positions``; -1 if the ply is left out.
     rows = np.where(kept, np.cumsum(kept) - 1, -1)
     begins = np.cumsum(lengths) - lengths
-    # At each ply, ``_replay`` goes on with the first games of its list, so the longest games must
-    # come first.
+    # ``_replay`` needs the longest games first: at each ply, the games that have not ended must
+    # precede the games that have ended.
     order = np.argsort(-lengths, kind="stable")
     for begin in range(0, len(games), _TOGETHER):
         part = order[begin : begin + _TOGETHER]

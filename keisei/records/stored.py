@@ -34,7 +34,7 @@ FORMATS: dict[FormatName, Format] = {
 
 
 def self_play_game(row: Mapping[str, Any]) -> GameToWrite:
-    """Return the game in a row of the method ``game`` of ``RunReader``."""
+    """Return the game that a row describes. ``RunReader.game`` returns such rows."""
     start, _, moves = row["record"].partition(" moves ")
     return GameToWrite(
         **{name: row[name] for name in _SHARED},
@@ -45,7 +45,7 @@ def self_play_game(row: Mapping[str, Any]) -> GameToWrite:
 
 
 def evaluation_game(row: Mapping[str, Any]) -> GameToWrite:
-    """Return the game in a row of the method ``match_game`` of ``RunReader``."""
+    """Return the game that a row describes. ``RunReader.match_game`` returns such rows."""
     return GameToWrite(
         **{name: row[name] for name in _SHARED},
         start=row["start"],

@@ -25,7 +25,8 @@ _LOSSES = {
 }
 """rsshogi's names for ends at which the side to move loses, by Keisei's reason for the end.
 
-For any other reason, such as no_moves, the record says that the side to move resigned.
+If the side to move loses for another reason, such as no_moves, the record says that this side
+resigned.
 """
 _USI_ENDS = {
     "RESIGN": "resign",
@@ -71,7 +72,8 @@ def write_usi(game: GameToWrite) -> str:
     """Return the game as one line: ``startpos moves ...`` or ``sfen ... moves ...``.
 
     An end word follows the last move: ``resign``, ``win``, ``sennichite``, ``jishogi`` or
-    ``max_moves``. There is no end word after a mate, or after the other side's illegal move.
+    ``max_moves``. There is no end word after a mate, or if the side to move wins because of the
+    other side's perpetual check.
     """
     end = _USI_ENDS.get(_end(game)[0])
     return " ".join([game.start, "moves", *game.moves, *([end] if end else [])]) + "\n"

@@ -1,4 +1,4 @@
-"""Commands that the device thread obeys: pause, resume and save."""
+"""Commands that the device thread obeys: pause, resume, save and show."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -77,9 +77,10 @@ class EvaluationRecord:
         self._changed = anyio.Event()
 
     async def follow(self) -> AsyncGenerator[dict[str, Any], None]:
-        """Yield the fields now and after each change, until the evaluation ends.
+        """Yield the fields now and after changes, until the evaluation ends.
 
-        A reader that is too slow misses some of the changes.
+        If several changes happen before the reader asks again, the reader gets only the newest
+        fields.
         """
         while True:
             changed, over = self._changed, self.done.is_set()
@@ -135,10 +136,10 @@ class EvaluationRecords:
         self._records: dict[str, EvaluationRecord] = {}
 
     def add(self, spec: "EvaluationSpec", key: str | None) -> tuple[EvaluationRecord, bool]:
-        """Return a record, and whether the record is new. A known ``key`` gives the known record.
+        """Return a record, and whether the record is new.
 
-        Raises KeyReused if ``key`` was used with a different ``spec``. Raises InboxFull if too many
-        evaluations have not ended.
+        If a record with this ``key`` exists, that record is returned. Raises KeyReused if its spec
+        differs from ``spec``. Raises InboxFull if ``MAX_UNFINISHED`` evaluations have not ended.
         """
         if key is not None:
             for known in self._records.values():
@@ -170,8 +171,9 @@ class EvaluationRecords:
         self._publish(Evaluation, **{name: record.fields[name] for name in names - _EVENT_ONLY})
 
     def restore(self, rows: Sequence[dict[str, Any]]) -> list[EvaluationRecord]:
-        """Add a record for each database row. ``rows``: newest first.
+        """Add a record for each of the newest ``MAX_RECORDS`` database rows.
 
+        ``rows``: newest first.
         Return the records of evaluations that have not ended.
         """
         for row in reversed(rows[:MAX_RECORDS]):
@@ -223,7 +225,10 @@ class EvaluationMethods(ABC):
         return dict(record.fields) if record else None
 
     def follow_evaluation(self, id: str) -> AsyncGenerator[dict[str, Any], None]:
-        """Yield the fields of an evaluation now and after each change. Raises KeyError."""
+        """Yield an evaluation's fields, now and after changes; see ``EvaluationRecord.follow``.
+
+        Raises KeyError.
+        """
         return self._record(id).follow()
 
     def cancel_evaluation(self, id: str) -> None:

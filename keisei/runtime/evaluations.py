@@ -42,7 +42,7 @@ class Evaluations:
     ) -> None:
         """``unfinished``: evaluations of earlier processes, which ``play`` continues."""
         self.values: dict[str, float] = {}
-        """Metrics of the newest ended evaluation that was not a test for promotion."""
+        """Score and Elo of the last completed evaluation that was not a test for promotion."""
         self._run, self._mailbox, self._records = run, mailbox, records
         self._named = NamedCheckpoints(run)
         self._unfinished = unfinished

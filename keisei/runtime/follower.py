@@ -17,7 +17,7 @@ from keisei.store.checkpoints import Files, write_part
 
 
 def start_others(ranks: Ranks, run: Path, resumed: Path | None, init: Path | None) -> None:
-    """Order the other ranks to begin the run from the same checkpoint. Rank 0 only."""
+    """Order the other ranks to begin the run from rank 0's checkpoint. Rank 0 only."""
     paths = {"run": run, "resumed": resumed, "init": init}
     ranks.send_order("start", json.dumps({k: str(v.absolute()) for k, v in paths.items() if v}))
 

@@ -37,7 +37,10 @@ CLOSE_SECONDS = 15.0
 RECENT = 100
 """Number of statuses and alerts that stay in memory, in case the database can't store them."""
 COMPILE_SECONDS = 3.0
-"""Seconds to wait for a compilation after a stop request. Then the device thread is abandoned."""
+"""Seconds after a stop request until a device thread that is still compiling is abandoned.
+
+This happens only with ``leave_compile``; otherwise the run waits for the end of the compilation.
+"""
 
 _log = logging.getLogger(__name__)
 

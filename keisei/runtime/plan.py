@@ -55,7 +55,7 @@ class RunPlan:
     """Checkpoint from which a new run takes its first weights."""
     start: StartPoint
     evaluations: list[dict[str, Any]]
-    """Evaluations of earlier processes, newest first, with those that have not ended."""
+    """Evaluations of earlier processes, ended or not, newest first."""
     remarks: tuple[str, ...]
     """Remarks for the user, for example about ignored settings and refused checkpoints."""
     keep_serving: bool

@@ -213,7 +213,7 @@ def _check_evaluation(settings: Settings) -> None:
 
 
 def _check_device(settings: Settings, ranks: Ranks) -> None:
-    """Raise DeviceError if several ranks train, but the settings choose a GPU by its number."""
+    """Raise DeviceError if several ranks train on a device other than ``cpu`` or ``cuda:0``."""
     if ranks.size > 1 and settings.device not in {"cpu", "cuda:0"}:
         raise DeviceError(
             f"device: {settings.device} is not possible, because each of the {ranks.size} ranks uses "

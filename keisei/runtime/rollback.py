@@ -13,11 +13,11 @@ from keisei.store import Checkpoint, CheckpointError, RunDirectory, load_checkpo
 class GoodCheckpoints:
     """Remembers the newest checkpoint without a known problem, and the newest good checkpoint.
 
-    NaN and infinity are detected at once. Most other problems become visible only in averages, up
-    to ``LOOKS_BACK`` iterations after they began. By then the newest checkpoint may already be bad.
-    Therefore one checkpoint at a time is on trial. This checkpoint counts as good if no problem is
-    detected in the next ``LOOKS_BACK`` iterations. The remembered checkpoints and the checkpoint on
-    trial are never pruned.
+    The detectors in ``ERRORS`` judge each iteration alone. The other detectors judge averages, in
+    which a problem becomes visible up to ``LOOKS_BACK`` iterations after its start. By then the
+    newest checkpoint may already be bad. Therefore one checkpoint at a time is on trial. This
+    checkpoint counts as good if no problem is detected in the next ``LOOKS_BACK`` iterations. The
+    remembered checkpoints and the checkpoint on trial are never pruned.
     """
 
     def __init__(self, run: RunDirectory) -> None:
@@ -91,10 +91,12 @@ class Rollback:
     def roll_back(self, learner: Learner, problem: str) -> None:
         """Go back to a good checkpoint because of a detector's ``problem``.
 
-        Raises DivergedError if all rollbacks are used up, or no good checkpoint is left.
+        Raises DivergedError if all rollbacks are used up, or if no good checkpoint is left.
         """
         if self._count == self._allowed:
-            raise DivergedError(f"{problem}: the problem came back after {self._allowed} rollbacks")
+            raise DivergedError(
+                f"{problem}: no rollback is left (detectors.rollbacks = {self._allowed})"
+            )
         good, refused = self._good.find(problem)
         for error in refused:
             self._emitter.alert("rollback", "warning", f"refused: {error}")

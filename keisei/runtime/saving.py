@@ -55,7 +55,7 @@ class Saver:
         return step > 0 and step != self.saved_step and time.monotonic() >= self._due
 
     def save_or_alert(self, learner: Learner, elapsed: float) -> None:
-        """Save a checkpoint. If the disk is full, send an alert and return.
+        """Save a checkpoint. If a file can't be written, send an alert and return.
 
         If the state contains NaN or infinity, react as ``detectors.nonfinite`` says. Raises
         DivergedError.

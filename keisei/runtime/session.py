@@ -41,10 +41,10 @@ class Keisei(EvaluationMethods):
                     print(event.step, event.values["train/kl"])
 
     Use each instance on one event loop only. An instance changes no process-wide state, and several
-    instances can be open at the same time. If the run can't start, entering the block raises the
-    errors of ``keisei.store``, ``DeviceError`` or OSError. If training fails later, the block goes
-    on, and ``events()`` yields Failed and ends. Leaving the block then raises TrainingFailed,
-    unless the block itself raised an exception.
+    instances can be open at the same time. If the run can't start, entering the block raises an
+    error of ``keisei.store``, DeviceError, NetError, SettingsError or OSError. If training fails
+    later, the block goes on, and ``events()`` yields Failed and ends. Leaving the block then raises
+    TrainingFailed, unless the block itself raised an exception.
     """
 
     def __init__(
@@ -195,7 +195,7 @@ class Keisei(EvaluationMethods):
             leave_compile=self._leave_compile,
         )
         info = RunInfo(plan.run.id, plan.run.path, plan.settings, plan.start.step, life.alert)
-        # In a thread, because the packages of plugins are imported, which may take seconds.
+        # `build_extensions` needs a thread: importing the packages of plugins may take seconds.
         life.extend(await to_thread.run_sync(build_extensions, info))
         self._life = life
 
@@ -227,7 +227,7 @@ class Keisei(EvaluationMethods):
         return path
 
     async def show(self, game: int | Literal["longest", "newest"]) -> int:
-        """Choose the self-play game that ``board`` events show; return its number.
+        """Choose the self-play game that ``board`` events show; return the game's number.
 
         When the game ends, the events show another game. Raises LookupError if no game with this
         number is in progress, InboxFull, NotRunning.
@@ -327,7 +327,7 @@ class Keisei(EvaluationMethods):
 
     @property
     def evaluation_records(self) -> EvaluationRecords:
-        """Records of the run's evaluations. Methods such as ``evaluations`` use them."""
+        """Records of the run's evaluations. Methods such as ``evaluations`` read these."""
         return self._entered.records
 
     async def best_move(self, sfen: str, *, greedy: bool = True) -> str | None:

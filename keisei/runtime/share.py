@@ -63,7 +63,7 @@ class Pace:
     def left(self) -> float:
         """Return the seconds of training that the iteration still needs.
 
-        The result is at least the length of the iteration's longest turn so far. In the first
-        iteration of a run, the result is exactly this length.
+        The result is at least the length of the iteration's longest turn so far. If no
+        iteration has ended yet, the result is exactly the length of this turn.
         """
         return max(self._longest, self._typical - self._spent)

@@ -42,7 +42,7 @@ class StatusReport:
     clients: int
     """Number of open event streams."""
     dropped: int
-    """Number of events dropped because of full queues. Metrics and statuses are never dropped."""
+    """Number of events that were lost, for example because a sink's queue was full."""
     checkpoint: int | None
     """Step of the newest checkpoint; None before the first checkpoint."""
     checkpoint_age: float | None

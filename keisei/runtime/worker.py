@@ -31,7 +31,7 @@ from keisei.runtime.share import Pace, Share
 FINISH_SECONDS = 3.0
 """Seconds after a stop request within which the iteration in progress must end.
 
-An iteration that would take longer is abandoned.
+An iteration that would probably take longer is abandoned.
 """
 Phase = Literal["start", "compile", "iteration", "evaluation", "save", "rollback", "idle", "ended"]
 
@@ -246,10 +246,10 @@ class Worker:
         return now - self._stop_seen + self._pace.left() <= FINISH_SECONDS
 
     def _between_iterations(self, *, stopping: bool) -> None:
-        """End training or save a checkpoint, if due; then copy weights for waiting evaluations."""
+        """End training or save a checkpoint, if due; copy weights unless the run is stopping."""
         learner = self._learner
-        # The weights that play in an evaluation are saved. Otherwise a resumed run could not load
-        # these weights and continue the evaluation.
+        # The weights that play in an evaluation must be saved. Otherwise a resumed run could not
+        # load these weights and continue the evaluation.
         measured = any(command.source == CURRENT for command in self._waiting)
         if not self._finished and self._is_over():
             message = self._save_last()

@@ -62,7 +62,7 @@ class Access:
 
 
 class AccessGuard:
-    """Refuse requests without the token or a session (401), except health checks and sign-ins."""
+    """Refuse clients that may not use the server (401), except for health checks and sign-ins."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self.app = app
@@ -93,7 +93,7 @@ def path_in_app(scope: Scope) -> str:
 def cookie_name(scope: Scope) -> str:
     """Return the cookie's name, which contains the port: all ports of a host share their cookies.
 
-    Without the port, a second Keisei on the same machine would sign the user out of the first one.
+    Without the port, signing in to one Keisei would sign the user out of another on the same host.
     """
     server = scope.get("server")
     return f"keisei_session_{server[1] if server else 0}"

@@ -6,9 +6,9 @@ from starlette.types import Scope
 
 
 def remote_address(scope: Scope) -> str | None:
-    """Return the client's address, or None if the client is on this machine or is unknown.
+    """Return the client's address; return None for a loopback address or an unknown address.
 
-    An IPv6 client usually owns a whole /64 network, so this function returns the network.
+    An IPv6 client usually owns a whole /64 network, so the function returns the client's network.
     """
     try:
         address = ipaddress.ip_address((scope.get("client") or ("",))[0])

@@ -81,7 +81,7 @@ def make_page(
     name: str,
     found: list[dict[str, Any]],
 ) -> Response:
-    """Return a page that contains the list ``found``. A page that is not full is the last one."""
+    """Return a page that contains the list ``found``. A page that is not full is the last page."""
     after = found[-1].get("id") if len(found) >= query.limit else None
     headers = {}
     if after is not None:
@@ -95,8 +95,8 @@ def _compact(content: Any) -> str:
     """Encode ``content`` without spaces, with a separate call of the JSON encoder for each list.
 
     The JSON encoder without indent is written in C and keeps the GIL until it returns. A single
-    call for a long document would block the event loop. The encoder with indent is ten times
-    slower.
+    call for a long document would block the event loop. The encoder with indent is ten times slower
+    than the encoder without indent.
     """
     if isinstance(content, dict):
         entries = (f"{dumps(key)}:{_compact(value)}" for key, value in content.items())

@@ -52,8 +52,8 @@ OPERATIONS = (
 def create_app(source: Source) -> Starlette:
     """Return an application that serves the page and the API of one run.
 
-    ``source`` is a ``Keisei`` or a ``keisei.testing.FakeRun``. The application neither starts nor
-    stops the run: the caller opens and closes it.
+    ``source`` is a ``Keisei`` or a ``keisei.testing.FakeRun``. The caller must open and close
+    the run, because the application does neither.
     """
     access = Access(source.settings.server)
     times: dict[tuple[str, str, str], Distribution] = {}

@@ -27,7 +27,7 @@ It also applies to an idle connection, and to the reading of each piece of an an
 """
 
 MOST = 2000
-"""Maximum number of open connections, even if the system allows more."""
+"""Largest value that ``limit`` returns, even if the system allows more connections."""
 
 RESERVED = 16
 """Number of additional connections for health checks."""
@@ -37,13 +37,13 @@ _log.setLevel(logging.ERROR)  # uvicorn warns of every faulty request, so client
 
 
 class Pool:
-    """Connections of one kind. ``limit`` is the maximum number."""
+    """Connections of one kind. ``limit`` is the maximum number of connections."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.members: set[Connection] = set()
         self.waiting: dict[Connection, None] = {}
-        """Connections that are idle or have an incomplete request; the longest waiting is first."""
+        """Idle connections and those with an incomplete request, longest waiting time first."""
 
     def add(self, connection: "Connection") -> bool:
         """Add a connection. Return False if the pool is full and ``waiting`` is empty.
@@ -80,9 +80,9 @@ class Connections(ServerState):
 
 
 def limit() -> int:
-    """Return the maximum number of connections.
+    """Return the maximum number of connections, without the ``RESERVED`` connections.
 
-    It is half of the process's limit of open files, but at most ``MOST``.
+    This number is half of the process's limit of open files, but at most ``MOST``.
     """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MOST if soft == resource.RLIM_INFINITY else min(MOST, soft // 2)
@@ -105,7 +105,7 @@ class Connection(H11Protocol):
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Accept the connection. If the pool is full, answer only health checks on it."""
+        """Add the connection to a pool. In the pool ``reserved``, answer only health checks."""
         super().connection_made(transport)
         # With 1, writing pauses as soon as the kernel's buffer is full. TLS needs at least 1.
         transport.set_write_buffer_limits(high=1, low=0)

@@ -3,13 +3,13 @@
 from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import Field
-from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
+from typing_extensions import TypedDict  # before Python 3.12, pydantic needs this one
 
 from keisei.events import Level, State, Topic
 from keisei.metrics import Metric
 
 Result = Literal["black", "white", "draw", "capped"]
-"""Winner of a game (black is sente), ``draw``, or ``capped`` at the maximum ply."""
+"""Winner of a game (black is sente), ``draw``, or ``capped`` if the maximum ply was reached."""
 
 
 class Accepted(TypedDict):
@@ -27,7 +27,7 @@ class Alive(TypedDict):
 
 
 class Ready(TypedDict):
-    """Answer of a run that works."""
+    """Answer of a server whose run is ready."""
 
     status: Literal["ready"]
     state: State
@@ -39,7 +39,8 @@ class SessionState(TypedDict):
     signed_in: bool
     """Whether the client's cookie belongs to a session."""
     read_only: bool
-    """Whether the server refuses all requests that would change something."""
+    """Whether the server refuses all requests that would change something, except sign-ins and
+    sign-outs."""
 
 
 class Versions(TypedDict):
@@ -209,7 +210,7 @@ class ListedRun(TypedDict):
     score: float | None
     """Score of the newest evaluation that is done; null if there is none."""
     opponent: str | None
-    """Opponent in this evaluation."""
+    """Field ``opponent`` of the evaluation that gave ``score``; null if there is none."""
     problem: str | None
     """Why a file of the run can't be read; null for a sound run."""
 
@@ -253,13 +254,13 @@ class EvaluationFields(TypedDict):
     games: int
     """Largest number of games that the evaluation may play in all its matches together."""
     progress: float
-    """Number of finished games divided by ``games``, from 0 to 1."""
+    """Number of finished games divided by ``games``; 1 when the state is ``done``."""
     score: float | None
     """(wins + (draws + capped games) / 2) / finished games; null before the first game ends."""
     interval: Annotated[list[float], Field(min_length=2, max_length=2)] | None
     """95 % confidence interval of ``score``."""
     result: dict[str, Any] | None
-    """Counts of the games and statistics; null until the state is ``done``."""
+    """Counts of the games and statistics; null if there is no result."""
     message: str
     """Reason why the evaluation failed, or another remark."""
     spec: dict[str, Any] | None
@@ -267,7 +268,9 @@ class EvaluationFields(TypedDict):
     measured: int | None
     """Step of the weights that play as ``current``; null until the copy of these weights exists."""
     players: dict[str, str]
-    """Path of each network's checkpoint, by the network's name."""
+    """Path of each network's checkpoint, by the network's name.
+
+    Before the first promotion, ``best`` has no checkpoint; the value is ``random``."""
     created: float
     """Time of the request, in seconds since the epoch."""
     finished: float | None
@@ -295,7 +298,7 @@ class EvaluationGame(TypedDict):
     number: int
     """Number of the game within the evaluation."""
     pair: int
-    """Number of the pair: two games with one opening, in which the players swap colours."""
+    """Number of the pair. Its two games have the same opening, but the players swap colours."""
     opening: str
     black: str
     white: str
@@ -315,7 +318,7 @@ class EvaluationGameWithMoves(EvaluationGame):
     moves: str
     """All moves in USI, separated by spaces."""
     values: list[float | None]
-    """For each move, the value in [-1, 1] that the mover expected before it; null if unknown.
+    """The value in [-1, 1] that the mover expected before each move; null if unknown.
 
     The list is empty if all values are unknown."""
 

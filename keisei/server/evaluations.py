@@ -54,7 +54,7 @@ async def evaluations(request: Request, query: EvaluationsQuery) -> Response:
     headers={"Idempotency-Key": "Requests with the same key start only one evaluation."},
     sends={
         "Location": "Address of the evaluation.",
-        "Retry-After": "Seconds until the first look.",
+        "Retry-After": "Seconds to wait before the first request for the evaluation.",
     },
     problems={409: "The run has ended.", 503: "Too many evaluations wait or are in progress."},
 )
@@ -100,7 +100,7 @@ async def cancel(request: Request) -> Response:
     problems={**ONE["problems"], 503: "All event streams are in use."},
 )
 async def events(request: Request) -> Response:
-    """Stream the evaluation's fields, now and after each change, until the evaluation ends."""
+    """Stream the evaluation's fields, now and after changes, until the evaluation ends."""
     changes = _requested(request).follow()
     return EventStream(_frames(changes), request.app.state.streams)
 
