@@ -1,7 +1,7 @@
 """Set up the whole process for training: OpenMP's threads, the GIL's interval, the heap.
 
-Only the program that owns the process calls these functions. Neither the import of Keisei nor the
-start of a run changes the process.
+Only the program that owns the process calls ``prepare_process`` and ``keep_freed_memory``. Neither
+the import of Keisei nor the start of a run changes the process.
 """
 
 import ctypes

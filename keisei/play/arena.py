@@ -146,7 +146,7 @@ async def local_arena(
 
 def _serve(mailbox: Mailbox, device: str, threads: int, warn: Callable[[str], None]) -> None:
     # While another process trains on this machine, two torch threads are 20 times slower than one,
-    # because they wait for each other.
+    # because the two threads wait for each other.
     torch.set_num_threads(threads)
     matches = Matches(Networks("", Env(), device, lambda name, level, text: warn(text)))
     try:

@@ -15,8 +15,8 @@ async def in_background(
 ) -> AsyncIterator[None]:
     """Run ``task`` while the block runs.
 
-    At the end of the block, call ``end``. If ``end`` is None, cancel the task.
-    A single error of the task or the block is raised without an exception group around it.
+    At the end of the block, call ``end``, or cancel the task if ``end`` is None. Then wait for the
+    task. If exactly one error occurs, this error is raised without an exception group.
     """
     try:
         async with anyio.create_task_group() as group:

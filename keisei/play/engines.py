@@ -17,7 +17,7 @@ from keisei.evaluation.local import LOCAL_PLAYERS, Kind, local_move
 from keisei.usi import Engine, EngineError, EngineGone, EngineSpec, EngineTimeout, Info, Timeouts
 
 RESTARTS = 3
-"""Maximum number of engine restarts in one match. A crash or a timeout causes a restart."""
+"""Maximum number of restarts in one match. A crash or a timeout restarts the game's engines."""
 
 Choose = Callable[[Observed, float], Awaitable[tuple[int, float]]]
 """Function that asks a network for a move.
@@ -51,15 +51,15 @@ async def play_match(
     """Play a match between any two players.
 
     An engine that makes an illegal move loses the game. After a crash or a timeout, the fault is
-    counted, the engine is restarted and the game is replayed. If there are more than
-    ``RESTARTS`` faults, the match ends early. Then ``error`` in the result gives the reason, and
-    the games that have ended stay valid.
+    counted, the game's engines are restarted and the game is replayed. The match ends early if
+    there are more than ``RESTARTS`` faults, or if an engine cannot be restarted. Then ``error`` in
+    the result gives the reason, and the games that have ended stay valid.
 
     Args:
         match: the match to play.
         agent, opponent: the players.
         on_games: called whenever a game ends, with a list that contains only this game.
-        concurrency: number of games at the same time; each game has its own engine processes.
+        concurrency: number of games at the same time; these games share no engine process.
         timeouts: maximum waiting times for the engines' answers.
         report: a dict into which the result is also written, even if the match is cancelled.
 
@@ -68,7 +68,7 @@ async def play_match(
         ``engine_cpu_seconds`` and ``error``.
 
     Raises:
-        EngineStartError: an engine can't be used.
+        EngineStartError: an engine can't be used, and no game had ended.
         EngineError: there were more than ``RESTARTS`` faults before any game had ended.
     """
     await anyio.to_thread.run_sync(_load_rules, match, (agent.kind, opponent.kind))

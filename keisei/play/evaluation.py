@@ -16,20 +16,21 @@ class Ending:
     result: dict[str, Any]
     """Result of the games that have ended, ready for JSON; empty before the first game ends."""
     message: str = ""
-    """Reason why the evaluation ended early; empty if the evaluation is complete."""
+    """Error that ended the evaluation or one of its matches early; empty if there was no error."""
     error: Exception | None = None
     """Exception that ended the evaluation; None if there was no exception."""
 
     @property
     def state(self) -> Literal["done", "failed"]:
-        """State of the evaluation: ``failed`` if the evaluation ended early, else ``done``."""
+        """State of the evaluation: ``failed`` if ``message`` gives an error, else ``done``."""
         return "failed" if self.message else "done"
 
 
 async def play_to_the_end(tournament: Tournament) -> Ending:
-    """Play an evaluation. The ending contains any exception other than NotRunning.
+    """Play an evaluation. If an exception ends the evaluation, ``Ending.error`` contains it.
 
-    Raises NotRunning if the device thread has ended. Such an evaluation can continue later.
+    Raises NotRunning instead if the device thread has ended. A run can continue its evaluation
+    later.
     """
     try:
         result = await tournament.run()

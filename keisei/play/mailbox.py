@@ -18,7 +18,10 @@ from keisei.shogi import Position
 INBOX = 8
 """Maximum number of commands that wait for the device thread."""
 INFERENCE = 256
-"""Maximum number of positions that wait for a move. Each game has at most one such position."""
+"""Maximum number of positions that wait for a move.
+
+A game of a match with engines has at most one such position.
+"""
 
 T = TypeVar("T")
 
@@ -185,7 +188,7 @@ class Mailbox:
         """Return whether the device thread must end.
 
         The thread must end if a stop was requested, or if the task that waits for the thread is
-        cancelled. The thread must also end if the program ends and has not closed the run. For
+        cancelled. The thread must also end if the program ends without closing the run. For
         example, a notebook's kernel can end in this way.
         """
         if not threading.main_thread().is_alive():

@@ -12,8 +12,8 @@ Answer = tuple[Reply[ChosenMove], ChosenMove | Exception]
 def choose_moves(agent: Any, env: Env, requests: list[MoveRequest]) -> list[Answer]:
     """Return, for each request, a pair: the request's reply object, and the answer.
 
-    An answer is a chosen move or an exception. The greedy moves are computed in one batch, the
-    sampled moves in another.
+    An answer is a chosen move or an exception. The greedy moves are computed in one batch, and the
+    sampled moves in another batch.
     """
     player = Player(agent, max_ply=env.max_ply, declaration=env.declaration)
     answers: list[Answer] = []

@@ -33,7 +33,11 @@ class LoadedNetwork:
     max_ply: int
     """Maximum ply of the network's training games. An input of the network is ply / ``max_ply``."""
     home: Path = Path()
-    """Directory of the network's run. Runs with the same name have different directories."""
+    """Directory of the network's run; without a run, the checkpoint's folder.
+
+    For a copy of the network in training, the path is empty. Runs with the same name have different
+    directories.
+    """
 
 
 class Networks:
@@ -78,8 +82,8 @@ class Networks:
     def load(self, path: Path) -> LoadedNetwork:
         """Load the network of a run or checkpoint.
 
-        Raises CheckpointError, RunError, DeviceError, and MemoryError if all networks together
-        would exceed ``memory_mib``.
+        Raises MemoryError if all networks together would exceed ``memory_mib``. Also raises
+        CheckpointError, RunError, DeviceError.
         """
         player = load_within(path, self._device, self._check_memory)
         id = next(self._ids)
@@ -104,8 +108,9 @@ class Networks:
     ) -> Moves:
         """Return a network's moves and values (see ``Agent.choose``).
 
-        Each time that the device runs out of memory, the maximum batch is halved permanently and an
-        alert is sent. Raises torch.OutOfMemoryError if there is not enough memory for one position.
+        If the device runs out of memory, the maximum batch is permanently reduced by at least half,
+        an alert is sent, and all positions are computed again. Raises torch.OutOfMemoryError if
+        there is not enough memory for one position.
         """
         agent = self._agents[id]
         while True:

@@ -1,4 +1,7 @@
-"""Loads players from runs and checkpoints. A player computes in the precision of its training."""
+"""Loads players from runs and checkpoints.
+
+The setting ``compute.dtype`` of a player's run determines the precision of the player's network.
+"""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

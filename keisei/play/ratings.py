@@ -15,7 +15,8 @@ def rate_all(games: Sequence[GameScore], agent: str | None = None) -> Ratings:
 
     The rating of one player is fixed at 0 Elo. This player is ``random``, or ``material`` if
     ``random`` did not play. If neither ``random`` nor ``material`` played, the rating of the first
-    player other than ``agent`` is fixed. A fixed rating would not measure the agent.
+    player other than ``agent`` is fixed. If the agent's rating were fixed, the fit could not
+    measure the agent.
     """
     names = dict.fromkeys(name for game in games for name in (game.black, game.white))
     wanted = [*(name for name in LOCAL if name in names), *(n for n in names if n != agent)]

@@ -42,11 +42,11 @@ class MatchStanding:
     more: dict[str, Any] = field(default_factory=dict)
     """Additional results: faults and CPU time of engines, and an error that ended the match."""
     test: dict[str, Any] | None = None
-    """State of the sequential test; None without a test and before the first complete pair."""
+    """State of the sequential test; None if there is no test, or until the test has used a pair."""
     points: NDArray[np.float64] = field(init=False)
     """[games] Points of the agent in each game; NaN for a game that has not ended."""
     _tested: NDArray[np.int64] = field(default_factory=lambda: np.zeros(5, np.int64))
-    """[5] Numbers of pairs that the sequential test has used.
+    """[5] Counts of the pairs that the sequential test has used.
 
     Element ``k`` counts the pairs in which the agent scored ``k`` half points.
     """
@@ -168,7 +168,7 @@ def total_score(
 
 
 def _recalled(number: int, row: MatchGame) -> PlayedGame:
-    """Return the game of a database row. The moves are left out, because no code needs them."""
+    """Return the game that a row describes. The moves are left out, because no code needs them."""
     none = np.empty(0)
     return PlayedGame(
         number=number,

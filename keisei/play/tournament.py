@@ -27,9 +27,12 @@ from keisei.store.matches import MatchGame
 from keisei.usi import Engine, EngineSpec
 
 COUNT_SECONDS = 1.0
-"""Seconds between two updates of the score and the sequential test of a match in progress."""
+"""Minimum time in seconds between two updates of a match's score and sequential test.
+
+At the start and the end of a match, both are always updated.
+"""
 WRITE_SECONDS = 1.0
-"""Seconds between two calls of ``keep``."""
+"""Seconds between two attempts to store games that have ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class Progress:
     """The progress of an evaluation."""
 
     games: int
-    """Expected number of games; the evaluation may end earlier."""
+    """Maximum number of games; the evaluation can end earlier."""
     ended: int
     """Number of games that have ended."""
     score: float | None
@@ -74,11 +77,13 @@ class Tournament:
             spec: settings of the evaluation.
             arena: loads the networks and lets them play.
             names: paths of the players' checkpoints, by the players' names in ``spec``.
-            on_progress: called with the progress when games have ended.
+            on_progress: function that gets the progress at the start and the end of each match, and
+                at most once in ``COUNT_SECONDS`` during the match.
             keep: function that stores games that have ended. ``keep`` is called in a thread
-                and may block. If ``keep`` raises an exception, the next call gets the same games.
-            kept: games that were stored before the evaluation was interrupted. These games are
-                not played again.
+                and is allowed to block. If ``keep`` raises an exception, the next call gets the
+                same games again.
+            kept: games that were stored before the evaluation was interrupted. Complete pairs of
+                these games are not played again.
         """
         self.spec = spec
         self.matches: list[MatchStanding] = []
@@ -129,8 +134,8 @@ class Tournament:
 
         The result of a single match contains the counts and the score of the match. The result of
         several matches contains all matches, and ratings over all games. It also contains the first
-        agent's score, number of pairs and Elo, over all games of this agent. ``anchor`` is the
-        player whose rating is fixed at 0.
+        agent's Elo, and the score and number of pairs over all games of this agent. ``anchor`` is
+        the player whose rating is fixed at 0.
         """
         matches = [match for match in self.matches if match.games]
         if len(matches) <= 1:
@@ -170,7 +175,7 @@ class Tournament:
     def _name(self, network: LoadedNetwork) -> str:
         """Return a unique name for the network.
 
-        If another network has the same plain name, the unique name begins with parent folders.
+        If a network of another run already has the name, parent folders are put before the name.
         """
         homes = {
             player.name: player.network.home for player in self._players.values() if player.network

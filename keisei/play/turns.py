@@ -1,4 +1,4 @@
-"""Plays matches on the device thread. Each turn plays one ply in every game of every match."""
+"""Plays matches on the device thread. Each turn advances every match by a few plies."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -20,7 +20,7 @@ from keisei.play.networks import LoadedNetwork, Networks
 REPORT_SECONDS = 0.25
 """Seconds between two reports of a match."""
 LOCAL_PLIES = 16
-"""Maximum number of plies that a match's players without a network play in one turn."""
+"""Maximum number of plies in one turn while only local players are to move in a match."""
 
 Batch = list[tuple[int, Wanted, NDArray[np.bool_]]]
 """Requests of several matches to one network.
@@ -87,7 +87,7 @@ MatchCommand = OpenNetwork | CloseNetwork | PlayMatch | EndMatch
 class Matches:
     """Plays matches turn by turn. Device thread only.
 
-    An error in a match is raised only for the caller that waits for this match.
+    If a match fails, the error is raised only for the caller that waits for this match.
     """
 
     def __init__(self, networks: Networks) -> None:
@@ -123,7 +123,11 @@ class Matches:
             command.finished.set(answer)
 
     def turn(self, requests: list[PlyRequest]) -> None:
-        """Play one ply in every game of every match, then answer the requests for single moves."""
+        """Advance every match, then answer the requests for single moves.
+
+        Networks play at most one ply per game. While no network is to move in a match, local
+        players play up to ``LOCAL_PLIES`` plies.
+        """
         wanted: list[tuple[Job, Wanted]] = []
         for job in list(self._jobs):
             try:

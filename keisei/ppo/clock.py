@@ -30,7 +30,7 @@ class Clock:
 
 
 class Stopwatch:
-    """Measures how long a generator runs. Times of suspension are not counted."""
+    """Measures how long a generator runs. Time in which the generator is suspended is left out."""
 
     def __init__(self) -> None:
         self._total = 0.0

@@ -17,10 +17,11 @@ Level = Literal["info", "warning", "error"]
 WINDOW = 20
 """Number of iterations in an average.
 
-In a run's first iterations there is no average, and only the detectors in ``ERRORS`` work.
+After a run's start and after a rollback, there is no average until ``WINDOW`` iterations have been
+checked. Until then, only the detectors in ``ERRORS`` work.
 """
 LOOKS_BACK = WINDOW + tally.WINDOW
-"""Largest number of iterations between the start of a problem and its detection.
+"""Upper limit of the number of newest iterations that affect an average.
 
 The metrics ``games/*`` are averaged twice, once by ``Tally`` and once by ``Detectors``.
 """
@@ -54,8 +55,8 @@ class _Detector:
     """A detector. ``check(mean, lowest)`` returns a message, or None if there is no problem.
 
     ``mean`` and ``lowest`` map the names of metrics to numbers. ``mean`` contains each metric's
-    average over the last ``WINDOW`` iterations. ``lowest`` contains each metric's lowest average so
-    far.
+    average over the last ``WINDOW`` iterations. ``lowest`` contains each metric's lowest average
+    since the run's start or the last rollback.
     """
 
     name: str
@@ -157,9 +158,10 @@ class Detectors:
     def quiet(self) -> bool:
         """Whether a later rollback is allowed to return to the present weights.
 
-        The value is False while a detector in ``ERRORS`` sees a problem. The value is also False
-        while a detector with the setting ``rollback`` or ``stop`` sees a problem. After ``reset``,
-        the value is False until ``WINDOW`` iterations have been checked.
+        The value is False while a detector in ``ERRORS`` sees a problem, unless its setting is
+        ``ignore``. The value is also False while a detector with the setting ``rollback`` or
+        ``stop`` sees a problem. After ``reset``, the value is False until ``WINDOW`` iterations
+        have been checked.
         """
         reactions = self._settings.model_dump()
         wrong = {name for name in self._raised if name in ERRORS or reactions[name] != "alert"}

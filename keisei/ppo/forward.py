@@ -17,7 +17,7 @@ The first call runs without a graph, the second call records the graph, and the 
 replays the graph.
 """
 SPARE_BYTES = 1 << 24
-"""Number of bytes that ``exercise`` adds to the heap beyond the needs of the first iteration."""
+"""Number of spare bytes that ``exercise`` adds to the heap if the network is on the CPU."""
 
 
 class Forward:
@@ -26,9 +26,9 @@ class Forward:
     If ``graphs`` is True, torch records the compiled network as CUDA graphs. A CUDA graph launches
     all its kernels at once. The compiled network and ``net`` share their weights.
 
-    The first calls compile the network. Compiling takes seconds to minutes, and fails if, for
-    example, there is no C++ compiler or a layer is not supported. Use ``bring_up`` for the first
-    calls.
+    With ``compile``, the first calls compile the network. Compiling takes seconds to minutes, and
+    fails if, for example, there is no C++ compiler or a layer is not supported. Use ``bring_up``
+    for the first calls.
     """
 
     def __init__(self, net: nn.Module, *, compile: bool, graphs: bool) -> None:

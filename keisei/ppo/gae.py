@@ -53,9 +53,10 @@ def outcome_targets(
     gamma: float,
     lam: float,
 ) -> Tensor:
-    """Return the value head's targets ``[T, N, 3]``: lambda-returns as win/draw/loss probabilities.
+    """Return the value head's targets ``[T, N, 3]``: probabilities of win, draw and loss.
 
-    ``next_outcome[T, N, 3]`` contains win/draw/loss probabilities of the positions after the moves.
+    The targets are lambda-returns. ``next_outcome[T, N, 3]`` contains the probabilities of win,
+    draw and loss in the positions after the moves.
     ``next_value`` of ``negamax_gae`` belongs to the same positions. The discount moves probability
     from win and loss to draw. Therefore P(win) - P(loss) of a target is the sum of value and
     advantage in ``negamax_gae``.
@@ -76,5 +77,8 @@ def outcome_targets(
 
 
 def _as_outcome(reward: Tensor) -> Tensor:
-    """Return rewards as win/draw/loss probabilities. For example, 0.5 is half win and half draw."""
+    """Return rewards as probabilities of win, draw and loss.
+
+    For example, the reward 0.5 is half win and half draw.
+    """
     return torch.stack((reward.clamp(min=0), 1 - reward.abs(), -reward.clamp(max=0)), -1)

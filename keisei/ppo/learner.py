@@ -67,7 +67,7 @@ class Learner:
         self._ranks = ranks
         self.step = self.iteration = 0
         self.bytes_per_ply = 0.0
-        """Bytes of device memory that one stored ply needs; 0 before the first rollout."""
+        """Bytes of device memory that one stored ply needs; 0 until the first rollout ends."""
         net, ppo = settings.net, settings.ppo
         seed = ranks.seed(settings.run.seed)
         self.env = _make_env(settings, seed)
@@ -129,8 +129,8 @@ class Learner:
         """Run one iteration: a rollout and its update.
 
         The generator yields after each turn and returns the report at the end. If the generator is
-        closed, the rest of the iteration is neither played nor learned. Raises DivergedError if too
-        many consecutive minibatches were skipped.
+        closed, the rest of the iteration is neither played nor learned. Raises DivergedError if
+        ``Detectors.check`` raises it.
         """
         now, watch = scheduled(self.settings, self.step), Stopwatch()
         self.clock.reset()
@@ -262,9 +262,9 @@ class Learner:
     def board(self) -> dict[str, Any] | None:
         """Return the position before the newest move of the showcase game.
 
-        The fields are the game's number, the position's SFEN, the last move before the position,
+        The fields are the game's number, the position's SFEN, the move that led to the position,
         the ply, and the network's value and most probable moves. Returns None if the game has no
-        move yet, or if the network has chosen no move since ``load``.
+        move yet, or if the network has chosen no move since the last ``load`` or ``show``.
         """
         shown = self._recorder.showcase(self.env)
         if shown is None or (answer := self._collector.answer()) is None:
@@ -361,8 +361,8 @@ class Learner:
     def roll_back(self, tensors: Mapping[str, Mapping[str, Tensor]], step: int) -> None:
         """Restore weights and optimiser state from the checkpoint that was saved at ``step``.
 
-        Games and random numbers are not restored, because with the same games and numbers learning
-        would fail again. Opponents that were frozen after ``step`` are no longer chosen.
+        Games and random numbers are not restored, because with the same games and random numbers
+        learning could fail again. Opponents that were frozen after ``step`` are no longer chosen.
         """
         self.load_weights(tensors["weights"])
         checkpoint.load_moments(self.optimizer, self.net, tensors["optimizer"])

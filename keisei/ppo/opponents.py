@@ -4,10 +4,11 @@ A learner that plays only against itself forgets how to beat opponents that it n
 a few frozen networks are active at a time, so that each network gets many positions in one batch.
 
 Each active network is chosen at random: with probability 1/2 from the newest versions, else from
-the history. In the history, the probability of a network is proportional to the square of the
-learner's loss rate against that network. This is prioritised fictitious self-play (Vinyals et al.,
-2019). A network that can no longer be chosen is deleted after its last game. From each start
-position the learner plays two games against the same opponent, one as black and one as white.
+the history. While the history is empty, every choice is made from the newest versions. In the
+history, the probability of a network is proportional to the square of the learner's loss rate
+against that network. This is prioritised fictitious self-play (Vinyals et al., 2019). A network
+that can no longer be chosen is deleted after its last game. The games against opponents come in
+pairs: the start position and the opponent stay the same, and the two players swap colours.
 """
 
 import copy
@@ -60,7 +61,7 @@ class Member:
 
 
 class Opponents:
-    """The pool of frozen networks. Games against the pool are the last rows of the environment."""
+    """The pool of frozen networks. Games against the pool are in the last rows of ``env``."""
 
     def __init__(
         self,
@@ -87,9 +88,10 @@ class Opponents:
     def refresh(self, iteration: int, step: int) -> None:
         """Add a frozen copy of the learner to the pool, and choose the active opponents.
 
-        Call this before each iteration. Nothing happens unless ``iteration`` is a multiple of
-        ``opponents.every``. Nothing happens if the learner's weights contain NaN or infinity. With
-        such weights in the pool, no checkpoint could be saved.
+        Call this before each iteration. Nothing happens if ``opponents.share`` is 0, or if
+        ``iteration`` is not a multiple of ``opponents.every``. Nothing happens if the learner's
+        weights contain NaN or infinity. With such weights in the pool, no checkpoint could be
+        saved.
         """
         if not self._settings.share or iteration % self._settings.every or not _finite(self._like):
             return

@@ -1,7 +1,8 @@
 """Connects the processes (ranks) that train one network together.
 
 Under torchrun each process is a rank with its own games. Every rank learns from the plies of all
-ranks. Therefore weights, optimiser state, steps and metrics are equal on all ranks, bit for bit.
+ranks. Therefore weights, optimiser state, steps, and the metrics ``train/*`` and ``games/*`` are
+equal on all ranks, bit for bit.
 """
 
 from collections.abc import Iterator
@@ -15,8 +16,8 @@ import torch.distributed as dist  # `import torch` has already imported this mod
 
 # On import, ``torch.distributed.nn.functional`` stores the current process group as a default
 # argument. Therefore this module is imported here, before a group exists. If torch.compile imported
-# it later, our group would stay alive after ``desert``. Then gloo's threads might abort the process
-# when the process exits.
+# the module later, our group would stay alive after ``desert``. Then gloo's threads might abort the
+# process when the process exits.
 import torch.distributed.nn.functional
 from torch import Tensor, nn
 
@@ -41,7 +42,10 @@ class Ranks:
     size = 1
     """Number of ranks."""
     local = 0
-    """Number of this process on its machine. The process uses the GPU with the same number."""
+    """Number of this process on its machine.
+
+    If training uses GPUs, this process uses the GPU with the same number.
+    """
 
     def seed(self, seed: int) -> int:
         """Return the seed for this rank's games and moves. ``seed`` is the seed of the run."""
@@ -57,12 +61,12 @@ class Ranks:
     def sum(self, numbers: Tensor) -> Tensor:
         """Return the sum of each number over all ranks.
 
-        ``numbers`` is a tensor on the device and may be overwritten.
+        ``numbers`` is a tensor on the device. This method can overwrite ``numbers``.
         """
         return numbers
 
     def mean(self, numbers: Tensor) -> Tensor:
-        """Return the mean of each number over all ranks. ``numbers`` may be overwritten."""
+        """Return the mean of each number over all ranks. This method can overwrite ``numbers``."""
         return numbers
 
     def unite(
@@ -100,9 +104,10 @@ ALONE = Ranks()
 class Group(Ranks):
     """One rank of several that train together.
 
-    All ranks must call the same methods in the same order. There is one exception: when rank 0
-    calls ``send_order``, the other ranks call ``receive_order``. A method that waits for other
-    ranks raises RankError if another rank is dead or stuck.
+    All ranks must call the same methods in the same order. There are two exceptions: ``desert`` can
+    be called at any moment, and when rank 0 calls ``send_order``, the other ranks call
+    ``receive_order``. A method that waits for other ranks raises RankError if another rank is dead
+    or stuck.
     """
 
     def __init__(self, rank: int, size: int, local: int) -> None:
@@ -182,7 +187,7 @@ class Group(Ranks):
             dist.destroy_process_group()
 
     def close(self) -> None:
-        """Leave the group. Before that, rank 0 sends the order ``end``, if it was not sent yet."""
+        """Leave the group. Before that, rank 0 sends the order ``end`` if it has not done so."""
         if self.rank == 0 and not self._ended:
             with suppress(RankError):  # a dead rank can't receive the order
                 self.send_order("end")

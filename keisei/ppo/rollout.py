@@ -110,7 +110,8 @@ class Collector:
         """Tensors before the newest move of the game that ``show`` chose: legal actions, action
         logits, outcome logits.
 
-        Each tensor has one row. The value is None before the first ply.
+        Each tensor has one row. The value is None before the first ply. After ``show``, the value
+        is None until the next ply.
         """
         self._shown = slice(0, 1)
 
@@ -159,7 +160,7 @@ class Collector:
     def answer(self) -> tuple[list[tuple[int, float]], float] | None:
         """Return the most probable actions and the value before the newest move.
 
-        ``most_probable`` makes the list of actions. Returns None before the first move.
+        ``most_probable`` makes the list of actions. Returns None while ``newest`` is None.
         ``show`` chooses the game; game 0 is chosen at first.
         """
         if self.newest is None:

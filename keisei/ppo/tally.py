@@ -44,7 +44,10 @@ class Tally:
         row[_PLIES] += step.plies[done].sum(dtype=np.int64)
 
     def values(self) -> dict[str, float]:
-        """Return the ``games/*`` metrics. Means and shares are NaN until a game has ended."""
+        """Return the ``games/*`` metrics.
+
+        Means and shares are NaN if no game ended in the iterations of the rows.
+        """
         total = np.sum(self._rows, axis=0) if self._rows else np.zeros(_CELLS)
         ended = float(total[:_REASONS].sum())
         over = ended or float("nan")

@@ -115,7 +115,7 @@ def make_optimizer(net: nn.Module, weight_decay: float) -> torch.optim.AdamW:
 def scale_advantages(
     advantage: Tensor, weight: Tensor, floor: float = 1e-3, ranks: Ranks = ALONE
 ) -> Tensor:
-    """Return the advantages divided by the larger of ``floor`` and their root mean square.
+    """Return the advantages divided by their root mean square, but at least by ``floor``.
 
     The root mean square is computed from the plies of weight 1 on all ``ranks``. The mean of the
     advantages is not subtracted. If no game of a rollout ends, all advantages are almost zero.

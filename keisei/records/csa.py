@@ -34,7 +34,8 @@ def split(lines: list[str]) -> Iterator[tuple[int, list[tuple[int, str]]]]:
 def read(lines: Iterable[tuple[int, str]], source: str) -> GameRecord:
     """Read one game from pairs of a line number and a line.
 
-    Raises ValueError if the game cannot be used. The message gives the number of the bad line.
+    Raises ValueError if the game cannot be used. If a line is wrong, the message gives the line's
+    number.
     """
     reader = _CsaReader()
     for number, line in lines:
