@@ -47,7 +47,7 @@ class Layer(NamedTuple):
     tree: Tree
 
     def origin(self, path: Sequence[str]) -> str:
-        """Return the source of a setting, with the variable's name for the environment."""
+        """Return the source of a setting; for the environment, add the variable's name."""
         if self.source != "environment":
             return self.source
         words = [ENV_PREFIX + "__".join(path), f"{ENV_PREFIX}{path[0]}"]
@@ -62,7 +62,7 @@ def read_layers(
 
     The values of a later layer override the values of an earlier layer.
     ``overrides`` maps dotted keys (``"ppo.gamma"``) to values, or to texts that are parsed later.
-    If a source contains an old name of a setting, a warning is logged.
+    If a source contains only the old name of a setting, a warning is logged.
     """
     layers = [
         *(Layer(str(path), _read_toml(Path(path))) for path in paths),
@@ -94,7 +94,7 @@ def warn_of_old_names(source: str, tree: Tree) -> None:
 
 
 def _old_names(tree: Tree) -> list[tuple[str, str, str]]:
-    """Return (section, old key, new key) of settings that ``tree`` has only under the old name."""
+    """Return (section, old key, new key) for settings that ``tree`` has only under the old name."""
     names = ((*old.split("."), new.split(".")[1]) for old, new in RENAMED.items())
     return [
         (section, old, new)
@@ -106,7 +106,8 @@ def _old_names(tree: Tree) -> list[tuple[str, str, str]]:
 def merge(layers: Sequence[Layer]) -> Tree:
     """Merge all layers into one tree.
 
-    If several layers contain a key, the value of the last of these layers is used.
+    If several layers contain a key, the value in the last of these layers is used. If the values
+    are tables, they are merged too.
     """
     merged: Tree = {}
     for layer in layers:
@@ -117,7 +118,7 @@ def merge(layers: Sequence[Layer]) -> Tree:
 def origin(layers: Sequence[Layer], path: Sequence[str]) -> str:
     """Return where a setting's value comes from, for example ``environment KEISEI_PPO__GAMMA``.
 
-    ``path`` has the setting's section and key. Only a table may come from several sources, because
+    ``path`` has the setting's section and key. Only a table can come from several sources, because
     a later layer adds keys to the table of an earlier layer.
     """
     found: list[str] = []

@@ -27,7 +27,7 @@ EVALUATION: dict[str, Any] = {
 }
 """Declaration that the operations on one evaluation game have in common."""
 RECORDS: tuple[stored.FormatName, ...] = ("kif", "csa", "usi")
-"""Formats of the downloads. The operation without an ending returns JSON."""
+"""Formats of the downloads. The operation whose path has no ending returns JSON."""
 FILE = {"Content-Disposition": "Name of the file."}
 
 
@@ -85,14 +85,14 @@ def _records(
     convert: Callable[[dict[str, Any]], GameToWrite],
     contract: dict[str, Any],
 ) -> Iterator[Operation]:
-    """Yield one operation for each format, which returns the game as a file.
+    """For each format, yield an operation that returns the game as a file.
 
     Args:
         path: path of the operation that returns the game as JSON.
-        find: function that reads the game. Raises Problem 404.
-        name: function that returns the file's name without its ending.
-        convert: function that turns the game into a game that can be written.
-        contract: fields of ``Operation``.
+        find: function that reads the game, or raises Problem 404.
+        name: function that returns the name of the file without the ending.
+        convert: function that converts the game to a ``GameToWrite``.
+        contract: more fields of ``Operation``.
     """
     for form_name in RECORDS:
         form = stored.FORMATS[form_name]
@@ -119,7 +119,7 @@ def _source(request: Request) -> Source:
 
 OPERATIONS = [
     games,
-    # Before the paths without an ending, which would match these paths too.
+    # These operations come first, because the paths without an ending would match their paths too.
     *_records(
         "/api/games/{id}", _self_play, stored.self_play_name, stored.self_play_game, SELF_PLAY
     ),

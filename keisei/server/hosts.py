@@ -38,7 +38,7 @@ def is_public(settings: Server) -> bool:
 
 
 def allowed_hosts(settings: Server) -> list[str]:
-    """Return the accepted Host names: those in the settings, and the server's own addresses.
+    """Return the accepted Host names: those in the settings, and the server's own.
 
     Raises HostRefusedError for ``*``, which would allow DNS rebinding. In this attack, a web
     site reaches the service through a host name that the site resolves to this machine.
@@ -52,7 +52,7 @@ def allowed_hosts(settings: Server) -> list[str]:
 
 
 def cors_origins(settings: Server) -> list[str]:
-    """Return the origins whose pages may use the API. Raises HostRefusedError for a wrong one."""
+    """Return the origins whose pages may use the API. Raises HostRefusedError if one is wrong."""
     for origin in settings.cors_origins:
         if not _ORIGIN.fullmatch(origin):
             raise HostRefusedError(
@@ -63,7 +63,7 @@ def cors_origins(settings: Server) -> list[str]:
 
 
 def trusted_proxies(settings: Server) -> list[str]:
-    """Return the trusted addresses and networks. Raises HostRefusedError for a wrong one."""
+    """Return the trusted addresses and networks. Raises HostRefusedError if one is wrong."""
     for proxy in settings.trusted_proxies:
         try:
             ipaddress.ip_network(proxy)
@@ -76,7 +76,10 @@ def trusted_proxies(settings: Server) -> list[str]:
 
 
 def urls(sock: socket.socket, *, https: bool = False) -> list[str]:
-    """Return the URLs of a listening socket. The first URL is for other machines, if possible."""
+    """Return the URLs of a listening socket.
+
+    If there are two URLs, the first is for other machines, and the second is for this machine.
+    """
     address, port = sock.getsockname()[:2]
     hosts = [_in_url(address)]
     if ipaddress.ip_address(address).is_unspecified:
@@ -116,10 +119,13 @@ def _in_url(address: str) -> str:
 
 
 def _address_in_network() -> str:
-    """Return the address from which this machine reaches other networks, or its name."""
+    """Return the address from which this machine reaches other networks.
+
+    If there is no such address, return the host name.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("192.0.2.1", 9))  # with UDP, this only looks up the route
+            probe.connect(("192.0.2.1", 9))  # with UDP, `connect` only looks up the route
         except OSError:
             return socket.gethostname()
         address: str = probe.getsockname()[0]

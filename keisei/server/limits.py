@@ -19,7 +19,7 @@ HEALTH = frozenset({"/healthz", "/readyz"})
 
 
 class HeadSize:
-    """Refuse a request with a long URL (414) or long headers (431)."""
+    """Refuse a request if its URL (414) or its headers (431) are too long."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -35,12 +35,12 @@ class HeadSize:
 
 
 def url_too_long() -> tuple[int, str]:
-    """Return the status and the detail of the answer to a request with a long URL."""
+    """Return the status and the detail of the answer to a request whose URL is too long."""
     return 414, f"The path and the query together may have at most {MAX_URL} bytes."
 
 
 def headers_too_long() -> tuple[int, str]:
-    """Return the status and the detail of the answer to a request with long headers."""
+    """Return the status and the detail of the answer to a request whose headers are too long."""
     return 431, f"All headers together may have at most {MAX_HEADERS} bytes."
 
 
@@ -69,7 +69,7 @@ class Pieces:
 
 
 class OnlyHealth:
-    """Answer a health check, or refuse any other request (503). Then close the connection."""
+    """Answer health checks, refuse other requests (503), and close the connection afterwards."""
 
     def __init__(self, app: ASGIApp, detail: str) -> None:
         """``detail``: the reason for the refusal."""

@@ -30,7 +30,7 @@ MAX_NAME = 255
 """Maximum number of characters of a run's id."""
 
 MAX_MOVES = 1000
-"""Maximum number of moves before the position in ``POST /api/move``."""
+"""Maximum number of moves in the body of ``POST /api/move``."""
 
 MAX_WAIT = 60.0
 """Maximum value of ``?wait=``, in seconds."""
@@ -70,7 +70,7 @@ class MetricsQuery(Request_):
         ]
         | None
     ) = None
-    """Names of metrics, separated by commas; all metrics if missing."""
+    """Names of metrics, separated by commas. Default: all metrics."""
     start: Annotated[Number | None, Field(alias="from")] = None
     """First step."""
     end: Annotated[Number | None, Field(alias="to")] = None
@@ -80,7 +80,7 @@ class MetricsQuery(Request_):
     after: Number | None = None
     """The ``cursor`` of an earlier answer: only later iterations are returned."""
     run: Annotated[str, Field(max_length=MAX_NAME)] | None = None
-    """Id of another run in the folder ``run.root``; the run of this server if missing."""
+    """Id of another run in the folder ``run.root``. Default: the run of this server."""
 
 
 class VersionQuery(Request_):
@@ -143,7 +143,7 @@ _RulesBody = create_model(
 class EvalRequest(_RulesBody):  # type: ignore[misc, valid-type]
     """Body of ``POST /api/eval``: an evaluation of the current network.
 
-    The body can have every rule of ``MatchRules``. A missing rule gets its value from the run's
+    Each rule of ``MatchRules`` is an optional field. A missing rule gets its value from the run's
     settings, or its default if the settings do not have this rule.
     """
 
@@ -151,10 +151,10 @@ class EvalRequest(_RulesBody):  # type: ignore[misc, valid-type]
 
     opponent: PlayerText | None = None
     """``random``, ``material``, ``current``, ``best``, a run's id (``RUN``), a checkpoint
-    (``RUN/STEP``), or the name of an engine in the settings. If the server needs no token, also the
-    folder of a run or checkpoint."""
+    (``RUN/STEP``), or the name of an engine in the settings. If the server needs no token, the
+    folder of a run or checkpoint is accepted too."""
     opponents: Annotated[list[PlayerText], Field(max_length=100)] = []  # noqa: RUF012 (pydantic copies it)
-    """More opponents, for strategies that take more than one."""
+    """More opponents, for strategies that take more than one opponent."""
     strategy: Annotated[str, Field(max_length=100)] = "single"
     """Name of the strategy that decides which players meet in the matches."""
     sprt: tuple[float, float] | None = None
@@ -163,7 +163,7 @@ class EvalRequest(_RulesBody):  # type: ignore[misc, valid-type]
     """Whether the network becomes the run's ``best`` if the sequential test accepts it."""
 
     def given_rules(self) -> dict[str, Any]:
-        """Return the values of the rules that the request gives, by rule name."""
+        """Return the values that the request gives for the rules, by rule name."""
         rules = {rule.name: getattr(self, rule.name) for rule in fields(MatchRules)}
         return {name: value for name, value in rules.items() if value is not None}
 
@@ -178,7 +178,7 @@ class MoveRequest(Request_):
     moves: Annotated[list[Annotated[str, Field(max_length=10)]], Field(max_length=MAX_MOVES)] = []
     """Moves in USI that are made in this position before the network is asked."""
     greedy: bool = True
-    """``true``: the most probable move; ``false``: a move at random by the network's policy."""
+    """``true``: the most probable move; ``false``: a random move by the network's policy."""
 
 
 class ShowcaseRequest(Request_):
@@ -187,7 +187,8 @@ class ShowcaseRequest(Request_):
     model_config = ConfigDict(strict=True)
 
     game: Number | Literal["longest", "newest"]
-    """Number of a self-play game in progress, or ``longest``, or ``newest``."""
+    """Number of a game in progress. ``longest``: the game in progress with the most moves.
+    ``newest``: the game in progress with the highest number."""
 
 
 class SignIn(Request_):

@@ -39,7 +39,7 @@ def find_player(text: str, settings: Settings) -> str:
 
 
 def _folder(text: str, root: Path) -> Path | None:
-    """Return the folder of the run ``RUN`` or the checkpoint ``RUN/STEP`` below ``root``."""
+    """Return the folder of a run (``RUN``) or checkpoint (``RUN/STEP``) in ``root``, or None."""
     found = _ID.fullmatch(text)
     if not found:
         return None

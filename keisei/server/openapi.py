@@ -28,7 +28,7 @@ ALL = {
     500: "An error in the server. The server's log describes it.",
     503: "The server has no free connection.",
 }
-"""Problems with which the server can answer every request."""
+"""Problems that the document lists for every operation."""
 
 UNSAFE = {
     403: "The request comes from a page of another web site, or the server is read-only.",
@@ -36,7 +36,7 @@ UNSAFE = {
     413: "The body of the request is too long.",
     415: "The body of the request is not JSON.",
 }
-"""Problems with which the server can also answer every request that changes something."""
+"""More problems that the document lists for every operation that changes something."""
 
 PROBLEM: Schema = {
     "type": "object",
@@ -210,7 +210,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
     """Return the adapter of a list of this type.
 
     Pydantic accepts ``config`` for a list, but not for a dataclass. In the schema of an answer, all
-    fields of a dataclass are required, also those with defaults.
+    fields of a dataclass are required, even the fields with defaults.
     """
     complete = is_dataclass(kind)
     config = ConfigDict(
@@ -220,7 +220,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 def _make_payload(kind: type[Event], schema: Schema) -> None:
-    """Change the schema of a class of events into the schema of the result of ``to_dict``."""
+    """Change the schema of an event class so that it describes the result of ``to_dict``."""
     shown = {field.name for field in fields(kind) if field.repr}
     named = {name: item for name, item in schema["properties"].items() if name in shown}
     schema["properties"] = {
@@ -238,7 +238,7 @@ def _make_payload(kind: type[Event], schema: Schema) -> None:
 
 
 def tidy(schema: Any) -> Any:
-    """Return a schema without the titles that pydantic generates, with Markdown descriptions."""
+    """Return a schema with Markdown descriptions, but without the titles from pydantic."""
     if isinstance(schema, list):
         return [tidy(item) for item in schema]
     if not isinstance(schema, dict):

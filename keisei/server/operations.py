@@ -27,14 +27,15 @@ class Operation:
     endpoint: Endpoint
     """Function that gets the request, then the query and the body if they have models.
 
-    The first line of its docstring is the summary in the document; the rest is the description."""
+    The first line of its docstring is the summary in the OpenAPI document; the other lines are the
+    description."""
     answer: Any = None
     """Type of the JSON answer; for a stream, a dict with the type of each event's data. None: the
     answer is not JSON."""
     status: int = 200
     media: str = "application/json"
     other_media: tuple[str, ...] = ()
-    """Media types of text answers. A request can choose one with its header ``Accept``."""
+    """Other media types of a text answer. A request can choose one with its header ``Accept``."""
     query: type[BaseModel] = NoQuery
     body: type[BaseModel] | None = None
     id: str = ""

@@ -15,7 +15,7 @@ from keisei.server.source import Source
 from keisei.shogi import IllegalMoveError, Position, SfenError
 
 WAIT = 30.0
-"""Maximum time to wait for a move, in seconds."""
+"""Maximum time to wait for the device thread, in seconds."""
 
 
 @operation(
@@ -30,7 +30,7 @@ WAIT = 30.0
     },
 )
 async def move(request: Request, wanted: MoveRequest) -> Response:
-    """Return the current network's move in a position, while training continues.
+    """Return the current network's move in a position; training continues.
 
     Without ``sfen``, the game begins at the usual start position.
     """

@@ -20,7 +20,7 @@ MOST_ERRORS = 20
 
 
 class Problem(HTTPException):
-    """An error answer. ``errors`` has one entry for each wrong field of the request."""
+    """An error answer. ``errors`` describes wrong fields of the request."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Problem(HTTPException):
 def invalid(error: ValidationError, model: type[BaseModel]) -> Problem:
     """Return a Problem 422 for values that ``model`` refused.
 
-    For an unknown name, the Problem suggests a known name with similar spelling.
+    If an unknown name is similar to a known name, the Problem suggests the known name.
     """
     known = [field.alias or name for name, field in model.model_fields.items()]
     faults = error.errors(include_url=False, include_context=False, include_input=False)

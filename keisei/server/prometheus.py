@@ -31,11 +31,11 @@ from keisei.server.routes import package_version
 from keisei.server.source import Source
 
 REQUEST_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0)
-"""Upper bounds of the buckets for the seconds until a request gets its answer."""
+"""Upper bounds of the buckets, in seconds from a request to the head of its answer."""
 METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "OPTIONS"})
 """Methods that have a label of their own; all others share the label ``other``."""
 PAGE = "page"
-"""Label of requests that no route of the API answers: the page's files, and wrong addresses."""
+"""Label of requests that no route of the API answers, such as requests for the page's files."""
 
 _BASE_UNITS = {"ms": ("_seconds", "_ms", 0.001), "share": ("_ratio", "_ratio", 1.0)}
 """For each unit to convert: the new end of a metric's name, the old end, and the factor."""

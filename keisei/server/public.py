@@ -9,7 +9,7 @@ from keisei.server.hosts import is_public
 _PUBLIC = frozenset(
     {"device", "schedule", "env", "net", "ppo", "opponents", "detectors", "compute"}
 )
-"""Settings that describe the training and name no file, engine or account."""
+"""Sections that describe the training and name no file, engine or account."""
 
 
 def visible_settings(settings: Settings) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def visible_settings(settings: Settings) -> dict[str, Any]:
 
 
 def visible_checkpoints(settings: Settings, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the checkpoints; on a public board without the names of the server's folders."""
+    """Return the checkpoints; on a public board, without the names of the server's folders."""
     if not is_public(settings.server):
         return found
     names = [{**item, "path": Path(item["path"]).name} for item in found]

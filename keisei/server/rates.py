@@ -13,7 +13,7 @@ from keisei.server.security import SAFE_METHODS
 BURST, A_SECOND = 500, 100.0
 """Limits for all clients together: requests in one burst, and requests per second."""
 BURST_OF_ADDRESS, A_SECOND_OF_ADDRESS = 100, 20.0
-"""The same limits for each address, except loopback."""
+"""The same limits for each address of another machine."""
 
 ADDRESSES = 1024
 """Maximum number of addresses to remember.
@@ -32,7 +32,7 @@ class Bucket:
         self._tokens, self._since = burst, clock()
 
     def take(self) -> float:
-        """Take one token and return 0. If there is none, return the seconds until the next."""
+        """Take one token and return 0; without a token, return the seconds until the next token."""
         now = self._clock()
         self._tokens = min(self._burst, self._tokens + (now - self._since) * self._rate)
         self._since = now
@@ -61,7 +61,7 @@ class AddressBuckets:
 
 
 class WriteRate:
-    """Middleware that answers 429 to a request with an unsafe method if it exceeds a limit.
+    """Answer 429 to a request with an unsafe method if the request exceeds a limit.
 
     The middleware must come after the check of access. Otherwise strangers could use up the tokens.
     """

@@ -173,9 +173,9 @@ async def healthz(request: Request) -> Response:
 async def readyz(request: Request) -> Response:
     """Answer 200 if the run works, otherwise 503 with the reason.
 
-    The run is not ready if it failed or was stopped, if its device thread is silent, or if
-    checkpoints are overdue. It is also not ready if a sink or another part outside training has
-    failed, or if the disk is nearly full.
+    The run is not ready if its state is ``failed``, ``stopping`` or ``stopped``, if its device
+    thread is silent, or if a checkpoint is overdue. The run is also not ready if a part outside
+    training, such as a sink, has failed, or if the disk is nearly full.
     """
     source = _source(request)
     report = source.status()

@@ -21,7 +21,8 @@ from keisei.store.runs import describe_run, run_folders
 async def runs(request: Request, query: RunsQuery) -> Response:
     """Return at most ``limit=`` runs, newest first; ``after=`` selects the next page.
 
-    The list contains this run and the runs in the folder ``run.root``.
+    The list contains this run and the runs in the folder ``run.root``. On a public board, the list
+    contains only this run.
     """
     source = _source(request)
 
@@ -43,7 +44,7 @@ async def runs(request: Request, query: RunsQuery) -> Response:
     problems={404: "There is no such run."},
 )
 async def run(request: Request) -> Response:
-    """Return one of these runs."""
+    """Return one of the runs that ``/api/runs`` lists."""
     source, id = _source(request), request.path_params["id"]
     return Json(await in_thread(request, lambda: _describe(source, _find(source, id))))
 
@@ -59,8 +60,8 @@ async def reader_of(request: Request, id: str | None) -> Reader:
 def _find(source: Source, id: str) -> Path:
     """Return the folder of a run. Raises Problem 404.
 
-    ``id`` may be any text of a client. It is only compared with the names of the runs' folders, so
-    a path such as ``../secret`` finds nothing.
+    ``id`` can be any text from a client. This text is only compared with the names of the runs'
+    folders, so a path such as ``../secret`` finds nothing.
     """
     for folder in _folders(source):
         if folder.name == id:
@@ -71,8 +72,7 @@ def _find(source: Source, id: str) -> Path:
 def _folders(source: Source) -> list[Path]:
     """Return the folders of all listed runs, newest run first.
 
-    This run may be in a folder outside ``run.root``. Then it is the first one. A public board shows
-    only this run.
+    If this run is outside ``run.root``, this run is the first. A public board shows only this run.
     """
     settings, own = source.settings, source.reader.path
     folders = [] if is_public(settings.server) else run_folders(settings.run.root.absolute())

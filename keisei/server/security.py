@@ -49,7 +49,7 @@ def middleware(settings: Server, access: Access) -> list[Middleware]:
 
 
 def _cors(origins: list[str]) -> Middleware:
-    """Let pages of ``origins`` read answers. Their requests carry no cookies."""
+    """Let pages of ``origins`` read the answers to requests without cookies."""
     return Middleware(
         CORSMiddleware,
         allow_origins=origins,
@@ -81,10 +81,10 @@ class SecurityHeaders:
 class WriteGuard:
     """Refuse unsafe methods from other sites (403) and bodies that are not JSON (415).
 
-    A browser says where a request comes from in ``Sec-Fetch-Site``; older browsers use ``Origin``.
-    A request with neither header does not come from a browser, so the request is allowed. This is
-    the algorithm of Go 1.25's ``CrossOriginProtection``. A page of one of the ``origins`` may write
-    if its request has a bearer token, which ``AccessGuard`` then checks.
+    The header ``Sec-Fetch-Site`` says where a request comes from; older browsers send ``Origin``. A
+    request with neither header does not come from a browser, so the request is allowed. These rules
+    are from Go 1.25's ``CrossOriginProtection``. In addition, a page of one of the ``origins`` may
+    write if its request has a bearer token, which ``AccessGuard`` then checks.
     """
 
     def __init__(self, app: ASGIApp, origins: Collection[str] = ()) -> None:

@@ -19,20 +19,20 @@ from keisei.server.limits import MAX_HEADERS, MAX_URL, HeadSize, Pieces
 BACKLOG = 512
 """Maximum number of connections that wait in the kernel until the server accepts them."""
 BUFFER = 64 * 1024
-"""Size of each of a connection's two buffers in the kernel, in bytes.
+"""Size that Keisei requests for each kernel buffer of a connection, in bytes.
 
-One buffer has data that the client has not read yet, the other has data that the server has not
-read yet. The system's defaults are several MiB.
+A connection has two such buffers: one for data that the client has not read yet, and one for data
+that the server has not read yet. By default, a buffer can grow to several MiB.
 """
 
 USER_TIMEOUT_MS = 10_000
 """Milliseconds after which the kernel disconnects a client that acknowledges no data."""
 
 GRACE_SECONDS = 2
-"""Time for open requests to finish after the server begins to stop, in seconds."""
+"""Seconds that open requests have to finish after the server begins to stop."""
 
 ACCEPTED_AT_ONCE = 8
-"""Number of connections that asyncio accepts before it handles the first of them."""
+"""Maximum number of connections that asyncio accepts before it handles the first of them."""
 
 
 class BindError(OSError):
@@ -83,7 +83,7 @@ def address_of(sock: socket.socket) -> str:
 
 
 def end_streams_from_hub() -> None:
-    """Stop sse-starlette from ending the streams. The run ends them with the event ``bye``.
+    """Prevent sse-starlette from ending the streams: the run ends them with the event ``bye``.
 
     By default, sse-starlette ends all streams at the first signal, before the run sends its last
     events. The change affects the whole process, so a library must not call this function.
@@ -118,8 +118,9 @@ async def run_server(
         ws="none",
         backlog=ACCEPTED_AT_ONCE,
         server_header=False,
-        # The deadlines of Connection are shorter than this one. The default of 5 s is also httpx's:
-        # one side would often close a connection while the other side begins to use it.
+        # The deadlines of Connection are shorter than this timeout. With uvicorn's default of
+        # 5 s, which is also httpx's, the server would often close a connection that is about to be
+        # used again.
         timeout_keep_alive=round(2 * SECONDS),
         timeout_graceful_shutdown=2 * GRACE_SECONDS,
         ssl_context_factory=(lambda config, default: tls) if tls else None,

@@ -11,7 +11,7 @@ import anyio
 SECONDS = 7 * 86_400.0
 """Seconds after which a session ends."""
 MOST_SESSIONS = 1000
-"""Maximum number of sessions. At a further sign-in, the oldest session ends."""
+"""Maximum number of sessions. If one more browser signs in, the oldest session ends."""
 
 FAILURES = 10
 """Number of failed sign-ins after which an address must wait."""
@@ -31,7 +31,7 @@ class Session:
         self._clock = clock
         self._expires = clock() + SECONDS
         self.ended = anyio.Event()
-        """Event that is set when the user has signed out."""
+        """Event that ``Sessions.end`` sets, for example when the user signs out."""
 
     @property
     def expired(self) -> bool:
@@ -39,7 +39,7 @@ class Session:
         return self._expires <= self._clock()
 
     async def wait(self) -> None:
-        """Wait until the user has signed out or the session is too old."""
+        """Wait until ``ended`` is set or the session is too old."""
         with anyio.move_on_after(self._expires - self._clock()):
             await self.ended.wait()
 

@@ -38,7 +38,7 @@ async def session(request: Request) -> Response:
     },
 )
 async def sign_in(request: Request, wanted: SignIn) -> Response:
-    """Begin a session of this browser. The session ends after seven days."""
+    """Begin a session of this browser. The session ends after at most seven days."""
     access = _access(request)
     if not access.needs_token:
         raise Problem(409, "This server needs no token: server.token_file is not set.")
@@ -55,13 +55,13 @@ async def sign_in(request: Request, wanted: SignIn) -> Response:
 
 @operation("DELETE", SESSION, status=204, sends={"Set-Cookie": "Removes the session's cookie."})
 async def sign_out(request: Request) -> Response:
-    """End the session of this browser, and all its event streams."""
+    """End the session of this browser, and all event streams of the session."""
     _access(request).sessions.end(session_id(request.scope))
     return _answer(request, "", 0)
 
 
 def _answer(request: Request, id: str, seconds: int) -> Response:
-    """Return an answer with a cookie for the session ``id`` that expires after ``seconds``."""
+    """Return an answer with a cookie that contains ``id`` and expires after ``seconds``."""
     answer = Response(status_code=204, headers={"Cache-Control": "no-store"})
     answer.set_cookie(
         cookie_name(request.scope),

@@ -23,7 +23,7 @@ async def sign_in_page(root_path: str, headers: dict[str, str]) -> HTMLResponse:
 
 @cache
 def _load() -> tuple[str, str]:
-    """Read the page. Return it, and a policy that allows only the page's own script and style."""
+    """Return the page, and a policy that allows no script or style but the page's own."""
     page = (page_directory() / "sign-in.html").read_text("utf-8")
     sources = {kind: _hash(text) for kind, text in _INLINE.findall(page)}
     policy = (

@@ -90,7 +90,7 @@ class Source(Protocol):
 
     @property
     def evaluation_records(self) -> EvaluationRecords:
-        """Records of the run's evaluations. ``evaluate`` adds a record."""
+        """Records of the run's evaluations. Each new evaluation adds a record."""
 
     @property
     def telemetry(self) -> Telemetry:
@@ -115,7 +115,7 @@ class Source(Protocol):
         """Ask the run to end, as SIGTERM does."""
 
     async def choose_move(self, position: Position, *, greedy: bool = True) -> ChosenMove:
-        """Return the current network's answer to a position.
+        """Return the move that the current network chooses in ``position``.
 
         If ``greedy`` is False, the move is chosen at random by the network's policy.
         """

@@ -75,7 +75,7 @@ class Streams:
         self._per_address: Counter[str] = Counter()
 
     def refusal(self, address: str | None) -> str | None:
-        """Return the reason why the client may not open a stream, or None if it may.
+        """Return the reason to refuse a new stream, or None if the stream is allowed.
 
         ``address``: the result of ``remote_address``.
         """
@@ -87,7 +87,7 @@ class Streams:
 
     @contextmanager
     def count(self, address: str | None) -> Iterator[None]:
-        """Count one stream as open."""
+        """Count one stream as open during the ``with`` block."""
         self.open += 1
         if address:
             self._per_address[address] += 1

@@ -6,7 +6,7 @@ from keisei.config import Server
 
 
 class TlsError(OSError):
-    """The certificate or its key cannot be used. The message names the files and the problem."""
+    """The certificate or its key cannot be used. The message names the setting and the problem."""
 
 
 def tls_context(settings: Server) -> ssl.SSLContext | None:

@@ -15,15 +15,15 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{32,512}")
 
 
 class TokenFileError(OSError):
-    """The file cannot be used. The message names the file, the problem and the remedy."""
+    """The file cannot be used. The message names the file and the problem."""
 
 
 class TokenFile(NamedTuple):
-    """The contents of the file. ``SecretStr`` keeps the token out of messages and tracebacks."""
+    """The token in the file. ``SecretStr`` keeps the token out of messages and tracebacks."""
 
     token: SecretStr
     made: bool
-    """Whether ``open_token`` made the file, because it was missing."""
+    """Whether ``open_token`` has made the file."""
 
 
 def open_token(name: str) -> TokenFile:
@@ -42,7 +42,7 @@ def open_token(name: str) -> TokenFile:
 
 
 def _make(path: Path) -> bool:
-    """Make the file with a new token. Return False if the file exists."""
+    """Make the file with a new token. If the file already exists, only return False."""
     with suppress(FileExistsError):
         # No other user can ever open the file, because it is created with its final mode.
         number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,7 +1,7 @@
 """The rules of shogi: the class ``Position``, and the compiled kernels for many games at once.
 
-``keisei.shogi.kernels`` contains all compiled code. Each function there is compiled at its
-first call.
+``keisei.shogi.kernels`` contains all compiled code. At the first call of a function there, Numba
+compiles the function or loads the compiled code from a cache on disk.
 """
 
 from keisei.shogi.errors import IllegalMoveError, SfenError

@@ -25,7 +25,7 @@ type and a destination together form an action. An action names exactly one move
 that moves, start at the destination and go against the direction of the move. The first piece on
 this line is the piece that moves.
 
-Python code calls the functions in section 4, which are compiled with ``cache=True, nogil=True``. A
+Python code calls those functions in section 4 that are compiled with ``cache=True, nogil=True``. A
 function with the arguments ``lo`` and ``hi`` processes the games ``[lo, hi)`` one after another;
 the caller of the function divides the games among threads.
 """
@@ -46,7 +46,8 @@ MASK_WORDS = 35
 # An observation contains the board, the hands, the number of earlier occurrences, whether the mover
 # is in check, the ply, and three sets of squares. The first set contains the squares that the
 # opponent attacks. The second set contains the squares that the mover attacks. The third set
-# contains the squares that at least two of the mover's pieces attack. Bit s of a set is square s.
+# contains the squares that at least two of the mover's pieces attack. The second and third sets
+# leave out some attacks: see ``board_moves``. Bit s of a set is square s.
 OBSERVATION_BYTES = 81 + 14 + 3 + 3 * 11
 
 # The record of a game. ``board`` is loaded as a vector of 128 bytes, so it must be the first field.
@@ -125,7 +126,7 @@ class _BitsModel(models.PrimitiveModel):
 
 
 def _operator(name, *functions):
-    """Make Numba compile ``functions``, applied to two sets, to the LLVM instruction ``name``."""
+    """Make Numba compile calls of ``functions`` with two sets to the LLVM instruction ``name``."""
     for function in functions:
 
         @infer_global(function)
@@ -308,8 +309,9 @@ def _splat(builder, value, lanes):
 
 
 # A board in a register has 128 bytes: the first 81 are the squares, the others are 0. Each move
-# writes the board to memory once and does not read it back. Otherwise, a wide load would follow
-# narrow stores to the same address, and the processor would stall.
+# writes the new board to memory once; the search for legal moves uses the board in the register.
+# Otherwise, a wide load would follow narrow stores to the same address, and the processor would
+# stall.
 
 _BYTE, _VIEW = ir.IntType(8), ir.VectorType(ir.IntType(8), 128)
 
@@ -490,9 +492,9 @@ def total(typing, rows):
 # The pieces of one side as sets. ``men``: all pieces. ``gold``: all pieces that move like a gold.
 Side = namedtuple("Side", "men pawn lance knight silver gold bishop rook king horse dragon")
 # Threats to the mover's king. ``danger``: squares that the king may not enter. ``checkers``: pieces
-# that give check. ``answer``: squares where another piece can end the check (the checker's square
-# and the squares between the checker and the king). The other four fields contain the pinned
-# pieces, by the direction of the pin.
+# that give check. ``answer``: squares where a piece other than the king can end the check (the
+# checker's square and the squares between the checker and the king). The other four fields contain
+# the pinned pieces, by the direction of the pin.
 Threat = namedtuple("Threat", "danger checkers answer vertical horizontal falling rising")
 
 
@@ -568,7 +570,7 @@ def find_threats(mine, theirs):
     see_left, see_right = slide(king, empty, LEFT), slide(king, empty, RIGHT)
     see_ul, see_dr = slide(king, empty, UP_LEFT), slide(king, empty, DOWN_RIGHT)
     see_ur, see_dl = slide(king, empty, UP_RIGHT), slide(king, empty, DOWN_LEFT)
-    # A piece is pinned if it stands between its king and a slider that attacks it on this line.
+    # A piece is pinned if it stands between its king and a slider that attacks along this line.
     vertical = (see_up & down | see_down & up) & mine.men
     horizontal = (see_left & right | see_right & left) & mine.men
     falling = (see_ul & down_right | see_dr & up_left) & mine.men
@@ -655,7 +657,7 @@ def board_moves(mine, theirs, threat):
     down_left = slide(diagonal & free_r, empty, DOWN_LEFT)
     jump_left, jump_right = step(knights, JUMP_LEFT), step(knights, JUMP_RIGHT)
 
-    # Forward and sideways slides can promote if they end in the zone. Promoted pieces cannot
+    # A slide forward or sideways can be a promotion if it ends in the zone. Promoted pieces cannot
     # promote again, so remove their slides.
     p_up, p_left, p_right, p_ul, p_ur = up, left, right, up_left, up_right
     if some(mine.dragon):
@@ -665,7 +667,7 @@ def board_moves(mine, theirs, threat):
     if some(mine.horse):
         p_ul &= ~slide(mine.horse, empty, UP_LEFT)
         p_ur &= ~slide(mine.horse, empty, UP_RIGHT)
-    # Backward moves can promote if they start in the zone.
+    # A backward move can be a promotion if it starts in the zone.
     rook, bishop, silver = mine.rook & zone, mine.bishop & zone, mine.silver & zone
     p_down, p_dl, p_dr = const(NONE), const(NONE), const(NONE)
     if some(rook | bishop | silver):
@@ -787,7 +789,8 @@ def drops(game, mine, theirs, threat, reach):
         head = step(theirs.king, DOWN)
         if some(pawn & head):
             # An unguarded pawn does not mate, because the king can capture it. The test adds the
-            # mover's king and pinned pieces as guards, because ``reach`` leaves out their attacks.
+            # mover's king and pinned pieces as guards, because ``reach`` leaves out attacks by
+            # these pieces.
             pinned = threat.vertical | threat.horizontal | threat.falling | threat.rising
             near = neighbours(mine.king) | reach
             if some(pinned | near & head) and pawn_drop_mates(mine, theirs, head):
@@ -831,7 +834,8 @@ def legal_rows(view, game):
     The result has four parts: the destinations of the 27 move types; whether the mover is in check;
     the mover's pieces; and three sets of squares. The first set contains the squares that the
     opponent attacks. The second set contains the squares that the mover attacks. The third set
-    contains the squares that at least two of the mover's pieces attack.
+    contains the squares that at least two of the mover's pieces attack. The second and third sets
+    leave out some attacks: see ``board_moves``.
     """
     mine, theirs = read_view(view)
     threat = find_threats(mine, theirs)
@@ -926,7 +930,7 @@ def remember(tags, keys, g, ply, key):
 
 @njit(inline="always")
 def earlier_occurrences(tags, keys, g, ply, key):
-    """Return the earlier occurrences of the position at ``ply``: their number and the first ply.
+    """Return the number of earlier occurrences of the position at ``ply``, and the earliest ply.
 
     The side to move is part of the position, so only plies of the same parity are searched. The
     search first compares 16-bit tags, because this is fast. Then it compares the whole key of each
@@ -951,7 +955,8 @@ def earlier_occurrences(tags, keys, g, ply, key):
 def repetition_result(game, earliest):
     """Return a repetition's result for the side to move: +1 (win), 0 (draw) or -1 (loss).
 
-    A side loses if it gave check with every move since the first occurrence of the position.
+    A side loses if only this side gave check with every move since the first occurrence of the
+    position.
     """
     moves = (game.ply - earliest) // 2  # number of moves of each side since ``earliest``
     mover = game.checks[game.side] >= moves
@@ -1190,7 +1195,7 @@ def nth_action(mask, g, n):
 def choose_random(mask, rng, actions):
     """Write a uniformly random legal action for each row of ``mask`` to ``actions``.
 
-    Returns the index of the first row without a legal action, or -1 if there is none.
+    Returns the index of the first row without a legal action, or -1 if there is no such row.
     """
     state = rng[0]
     for g in range(len(mask)):
@@ -1221,7 +1226,7 @@ def choose_material(games, scratch, rng, actions):
     player captures the piece of the highest value, or makes any legal move if there is no capture.
     If several moves are equally good, the player chooses one of them at random. ``scratch``
     (GAME[1]) is overwritten. Returns the index of the first game without a legal move, or -1 if
-    there is none.
+    there is no such game.
     """
     mask = np.empty((1, MASK_WORDS), np.uint64)
     for g in range(len(games)):

@@ -193,7 +193,8 @@ class Position:
 
         Args:
             declaration: the entering-king rule. If the side to move can win by declaring, that side
-                counts as the winner. The rule "none" ignores declarations.
+                counts as the winner, unless a repetition has ended the game. The rule "none"
+                ignores declarations.
         """
         reason, result = int(self._reason[0]), int(self._result[0])
         repeated = reason in (kernels.REPETITION, kernels.PERPETUAL_CHECK)

@@ -41,9 +41,9 @@ def read_sfen(text: str) -> tuple[Games, int]:
     """Read an SFEN, or ``startpos``; return ``(GAME[1], move number)``.
 
     The record contains the board, the hands and the side to move; all other fields are zero. If
-    the SFEN has no move number, the returned move number is 1. This function does not know how
-    pieces move, so it cannot detect a check. The caller must refuse a position in which the
-    opponent of the side to move is in check.
+    the SFEN has no move number, or the move number 0, the returned move number is 1. This function
+    does not know how pieces move, so it cannot detect a check. The caller must refuse a position in
+    which the opponent of the side to move is in check.
 
     Raises:
         SfenError: the text is not a valid SFEN.

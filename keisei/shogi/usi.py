@@ -17,7 +17,8 @@ def read_line(text: str) -> tuple[str, list[str]]:
     begin with the word ``position``. Words are separated by white space. ``#`` begins a comment.
 
     Raises:
-        SfenError: the line is empty, or a word other than ``moves`` follows ``startpos``.
+        SfenError: the line has no position and no move, or a word other than ``moves`` follows
+            ``startpos``.
     """
     words = text.partition("#")[0].split()
     if words[:1] == ["position"]:
