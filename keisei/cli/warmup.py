@@ -265,7 +265,7 @@ def _print_examination(found: "Examination") -> None:
 
 
 class _Progress:
-    """Every ``PLAIN_SECONDS``, prints the means over the minibatches since the last line."""
+    """Every ``PLAIN_SECONDS``, prints the means over the minibatches since the last output."""
 
     def __init__(self, positions: int, minibatches: int, epochs: int) -> None:
         """One epoch has ``minibatches`` minibatches, with ``positions`` positions altogether."""
@@ -321,7 +321,10 @@ def _text(report: dict[str, Any], command: str) -> str:
 
 @contextmanager
 def _stopped_by_signal() -> Iterator[threading.Event]:
-    """Yield a threading.Event that the first stop signal sets. The next signal ends the process."""
+    """Yield a threading.Event that the first stop signal sets.
+
+    The next signal ends the process, as ``process.force_at_next`` describes.
+    """
     stop = threading.Event()
     before = {number: signal.getsignal(number) for number in process.stopping_signals()}
 
