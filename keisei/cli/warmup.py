@@ -165,7 +165,10 @@ def _share_with_result(positions: "Positions") -> float:
 
 
 def _read(paths: list[Path]) -> tuple[list["GameRecord"], int]:
-    """Return the games in ``paths`` and the number of unusable games. Print the unusable games."""
+    """Return the games in ``paths`` and the number of unusable games.
+
+    Print the unusable games, but at most ``SKIPS_SHOWN`` of them.
+    """
     from keisei.records import RecordError, read_games, record_files
 
     games: list[GameRecord] = []

@@ -137,7 +137,8 @@ class GameBatch:
     ) -> NDArray[np.uint8]:
         """Return the rows' observations.
 
-        Each network sees the ply as a share of the maximum ply in its own training games.
+        A network sees the ply as a share of the maximum ply in its own training games. If the
+        spec does not contain this maximum, the maximum ply of the match is used instead.
         """
         observation = self._env.observation[rows]
         for side, max_ply in enumerate(self._spec.trained_max_ply):
