@@ -118,7 +118,7 @@ class Env(Section):
     reset_depth: int = Field(default=180, ge=0, le=512)
     """Largest number of random plies that are played to reach a mid-game position."""
     reset_pool: int = Field(default=2048, ge=1)
-    """Number of mid-game positions in the pool that games begin from."""
+    """Number of positions in the pool of mid-game positions."""
     reset_refresh: int = Field(default=20, ge=1)
     """Number of iterations after which a new pool of mid-game positions is made."""
     threads: int = Field(default=1, ge=1, le=64)
@@ -152,7 +152,7 @@ class PPO(Section):
     weight_decay: float = Field(default=1e-4, ge=0)
     """AdamW's decoupled weight decay."""
     gamma: float = Field(default=0.98, gt=0, le=1)
-    """Discount factor per ply; below 1, an early win is worth more than a late win."""
+    """Discount factor per ply; with a value below 1, an early win is worth more than a late win."""
     gae_lambda: Share = 0.8
     """Lambda of the negamax GAE (generalised advantage estimation)."""
     clip: float = Field(default=0.2, gt=0, lt=1)
@@ -170,7 +170,7 @@ class PPO(Section):
     material_final: float = Field(default=0.2, ge=0)
     """Weight of material in the bootstrap value, at the end of the schedule."""
     declaration_reward: Share = 0.3
-    """Reward of a win by declaration; below 1 (the reward of a mate), agents learn to mate too."""
+    """Reward of a win by declaration (mate: 1); with a value below 1, agents learn to mate too."""
 
 
 class OpponentSettings(Section):
@@ -183,7 +183,7 @@ class OpponentSettings(Section):
     recent: int = Field(default=4, ge=1)
     """Number of newest copies to keep; all these copies are equally likely to be chosen."""
     history: int = Field(default=12, ge=0)
-    """Number of older copies to keep; the more games a copy wins, the more often it is chosen."""
+    """Number of older copies to keep; copies with a larger share of wins are chosen more often."""
     active: int = Field(default=2, ge=1)
     """Number of copies that play at the same time."""
 
@@ -205,11 +205,11 @@ class DetectorSettings(Section):
     declarations: Reaction = "alert"
     """Reaction when more than 70 % of the games end by declaration."""
     truncation: Reaction = "alert"
-    """Reaction when over 50 % of games are truncated and this share has risen by over 0.3."""
+    """Reaction when the share of truncated games has risen by over 0.3, to over 0.5."""
     value_useless: Reaction = "alert"
     """Reaction when the mean result predicts results better than the value head does."""
     explained_variance: Reaction = "alert"
-    """Reaction when the explained variance of the returns is negative."""
+    """Reaction when the returns' explained variance is negative, unless the returns hardly vary."""
     first_mover: Reaction = "alert"
     """Reaction when black's share of the wins is clearly above 60 % or clearly below 45 %."""
     ratio: Reaction = "alert"
@@ -217,9 +217,9 @@ class DetectorSettings(Section):
     nonfinite: Reaction = "alert"
     """Reaction when a loss or gradient is NaN or infinite; the minibatch is always skipped."""
     nonfinite_stop: int = Field(default=10, ge=1)
-    """Number of consecutive skipped minibatches after which the run ends."""
+    """Number of consecutive skipped minibatches that ends the run, unless nonfinite is rollback."""
     rollbacks: int = Field(default=3, ge=0)
-    """Largest number of rollbacks; when the run needs one more, it ends."""
+    """Largest number of rollbacks; the run ends when it needs one more rollback."""
 
 
 class Compute(Section):
@@ -228,7 +228,7 @@ class Compute(Section):
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the network's layers: auto, float32 or bfloat16; weights stay float32."""
     threads: int = Field(default=0, ge=0, le=256)
-    """Number of torch's CPU threads; 0 = one thread for each core."""
+    """Number of torch's CPU threads; 0 = torch's default, usually one thread for each core."""
     compile: bool = False
     """Whether to use torch.compile, and on a GPU also CUDA graphs."""
 
@@ -268,7 +268,7 @@ class Server(Section):
     """Where the web service listens, and which requests it accepts."""
 
     host: str = "127.0.0.1"
-    """Address to listen on; beyond loopback, set server.token_file or server.read_only."""
+    """Address to listen on; non-loopback addresses need server.token_file or server.read_only."""
     port: int = Field(default=8700, ge=0, le=65_535)
     """Port that the server listens on; 0 = any free port."""
     allowed_hosts: Names = ("localhost", "127.0.0.1", "[::1]")
@@ -324,7 +324,7 @@ class LogSettings(Section):
 
     format: Literal["console", "json"] = "console"
     """Form of the lines on stderr: console (for people) or json (as in keisei.log)."""
-    # This must stay the last key: a `run.toml` without this key was cut off.
+    # This must stay the last key: a `run.toml` without this key counts as incomplete.
     level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest level of the log lines that are written: debug, info, warning or error."""
 

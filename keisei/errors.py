@@ -28,7 +28,7 @@ class TrainingFailed(RuntimeError):
 def unwrap(error: BaseException) -> BaseException:
     """Return the inner exception if ``error`` is a group of one exception; else return ``error``.
 
-    Groups can be nested. Only the inner exception's name says what happened.
+    Groups can be nested. The inner exception's name says what happened; a group's name does not.
     """
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]

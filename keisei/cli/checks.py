@@ -40,11 +40,11 @@ class Finding:
     """``problem`` means that a run cannot start."""
     found: str
     advice: str = ""
-    """What to do; empty if nothing needs to be done."""
+    """What the user can do; empty if nothing needs to be done."""
 
 
 def examine(settings: "Settings") -> Iterator[Finding]:
-    """Yield the findings of all checks. If a check raises an exception, yield a warning."""
+    """Yield the findings of all checks. An exception in a check becomes a warning."""
     for check in CHECKS:
         name = check.__name__.strip("_").replace("_", " ")
         try:

@@ -62,7 +62,7 @@ def _leaves(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
-    """Add a flag for each setting. ``take_overrides`` reads these flags, not this parser."""
+    """Add a flag for each setting, for completion only: ``take_overrides`` reads the flags."""
     from keisei.config import Settings
 
     for section, field in Settings.model_fields.items():
@@ -73,7 +73,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def _complete_paths(action: argparse.Action) -> None:
-    """Make the shell complete files, folders or shipped configs where the argument takes them."""
+    """If the argument is a file, folder or shipped config, make the shell complete its name."""
     import shtab
 
     match action.metavar:

@@ -96,7 +96,10 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
 
 
 def _add_rule(parser: argparse.ArgumentParser, rule: "Field[Any]") -> None:
-    """Add the flag that sets a rule. Without the flag, the run's rule or the default applies."""
+    """Add the flag that sets a rule.
+
+    Without the flag, ``declaration`` is the first agent's; any other rule has its default value.
+    """
     flag = f"--{rule.name.replace('_', '-')}"
     text = rule.metadata["description"].rstrip(".")
     text = text[0].lower() + text[1:]

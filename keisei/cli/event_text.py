@@ -17,7 +17,7 @@ _SHOWN = (
 COMPILING = "compiling; about fifteen seconds the first time"
 _WORDS = {
     "compiling": COMPILING,
-    "checkpoint": "checkpoint saved",  # without the event's message, which is a path
+    "checkpoint": "checkpoint saved",  # The event's message, a path, is not shown.
 }
 
 

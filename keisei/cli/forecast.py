@@ -9,25 +9,25 @@ if TYPE_CHECKING:
     from keisei.events import Iteration
 
 _ITERATIONS = 200
-"""Number of newest iterations whose mean speed, including interruptions, gives the forecast."""
+"""Number of newest iterations; their mean speed, with interruptions, gives the forecast."""
 
 
 class Forecast:
     """The finished share of a run and the time to its end, by ``run.steps`` and ``run.minutes``."""
 
     share: float | None = None
-    """Finished share of the nearer limit, from 0 to 1; None for a run without a limit."""
+    """Finished share (0 to 1) of the nearer limit; None without limit or before iteration 1."""
     seconds_left: float | None = None
-    """Seconds until the nearer limit; None without a limit, and as long as the time is unknown."""
+    """Seconds until the nearer limit; None if there is no limit or the time is not known yet."""
 
     def __init__(self, settings: "Callable[[], Settings]") -> None:
-        """``settings`` returns the run's settings. It is called only when the run is open."""
+        """``settings`` returns the run's settings. It is called only while the run is open."""
         self._settings = settings
         self._began: float | None = None
         self._seen: deque[tuple[float, int]] = deque(maxlen=_ITERATIONS)
 
     def see(self, event: "Iteration") -> None:
-        """Count a new iteration."""
+        """Update the forecast with a new iteration."""
         self._began = self._began or event.time
         self._seen.append((event.time, event.step))
         run = self._settings().run

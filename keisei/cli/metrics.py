@@ -31,7 +31,10 @@ _TABLE_KEYS = (
 _ALWAYS = ("step", "iteration", "time")
 
 Row = dict[str, Any]
-"""``step``, ``iteration``, ``time`` (seconds since 1970) and metrics. A metric can be NaN."""
+"""An iteration's ``step``, ``iteration``, ``time`` (seconds since 1970) and metrics.
+
+A metric can be NaN.
+"""
 
 
 def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
@@ -118,7 +121,7 @@ def _columns(rows: list[Row], names: list[str]) -> dict[str, list[float | None]]
 
 
 def _table(rows: list[Row], keys: list[str]) -> str:
-    """Return a table of at most ``_TABLE_ROWS`` iterations at equal distances in the run."""
+    """Return a table of at most ``_TABLE_ROWS`` iterations, spread evenly over the run."""
     last, gaps = len(rows) - 1, max(1, min(len(rows), _TABLE_ROWS) - 1)
     shown = [rows[place] for place in sorted({last * gap // gaps for gap in range(gaps + 1)})]
     names = ["step", "iteration", *keys]

@@ -18,7 +18,7 @@ ALERTS = 3
 """Number of newest alerts that the panel shows."""
 
 _BAR = 20
-"""Width of the progress bar in characters. The bar needs 60 or more columns."""
+"""Width of the progress bar in characters. A terminal of fewer than 60 columns has no bar."""
 
 
 class Panel:

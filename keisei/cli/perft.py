@@ -29,7 +29,7 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the number of sequences; with ``--divide``, first a number for each first move."""
+    """Print the number of sequences; with ``--divide``, also the number for each first move."""
     from keisei.shogi import Position, SfenError
 
     if args.depth < 0:

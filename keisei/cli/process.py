@@ -27,7 +27,7 @@ LEAVE_SECONDS = 25.0
 """Longest time that a stop may take, in seconds. Service managers usually allow 30 seconds."""
 
 ECHO_SECONDS = 0.5
-"""Seconds during which a repetition of the first signal is ignored.
+"""Seconds after the first signal during which the same signal is ignored.
 
 The program ``timeout`` sends its signal twice: to the command and to the process group."""
 
@@ -37,14 +37,14 @@ def keep_kernels() -> None:
 
     By default Numba stores compiled kernels beside the source files. The folder of an installed
     package can be read-only, and then every start compiles for half a minute. If the environment
-    variable ``NUMBA_CACHE_DIR`` is already set, the function does not change it.
+    variable ``NUMBA_CACHE_DIR`` is already set, this function changes nothing.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     os.environ.setdefault("NUMBA_CACHE_DIR", str(cache / "keisei" / "numba"))
 
 
 def set_up() -> None:
-    """Prepare the process for a run or a network. Call this before torch is imported."""
+    """Prepare the process for the use of torch. Call this before torch is imported."""
     if "torch" not in sys.modules:  # a program that calls a command can have imported torch
         prepare_process()
     # Otherwise the garbage collector would spend a second at exit on visiting torch's objects.
@@ -61,7 +61,7 @@ def on_console(record: logging.LogRecord) -> bool:
 
 
 def beside_json(record: logging.LogRecord) -> bool:
-    """Return whether to print a log record on stderr, while stdout receives events as JSON."""
+    """Return whether to print a log record on stderr if stdout receives the events as JSON."""
     from keisei.log import RUN_LOGGER
 
     return record.levelno >= logging.WARNING and record.name != RUN_LOGGER
@@ -118,8 +118,9 @@ def problems() -> Iterator[None]:
 async def stopped_by_signal(stop: Callable[[], None]) -> AsyncIterator[None]:
     """Call ``stop`` at the first SIGINT, SIGTERM or SIGHUP within the block.
 
-    A second signal prints all stacks and ends the process. The same happens when the stop takes
-    more than ``LEAVE_SECONDS``. An error of the block is raised alone, not in an exception group.
+    After the first signal, ``force_at_next`` says what the next signal does. If the stop takes more
+    than ``LEAVE_SECONDS``, all stacks are printed and the process ends. A single error of the block
+    is raised alone, not in an exception group.
     """
     import anyio
 
@@ -159,7 +160,7 @@ async def _stop_at_first(stop: Callable[[], None], *, task_status: "TaskStatus[N
         number = await anext(signals)
     force_at_next(number)  # uses signal handlers, because the event loop can hang
     leave_in_time()
-    stop()  # called before the print, which waits if stderr is a full pipe
+    stop()  # called before the print, because a full pipe can block the print
     print("stopping; send the signal again to end at once", file=sys.stderr)
 
 
@@ -174,7 +175,10 @@ def stopping_signals() -> tuple[signal.Signals, ...]:
 
 
 def force_at_next(first: int) -> None:
-    """Make the next signal print all stacks and end the process. Signal ``first`` has just come."""
+    """Make the next signal print all stacks and end the process. Signal ``first`` has just come.
+
+    For ``ECHO_SECONDS``, a repetition of ``first`` is ignored.
+    """
     arrived = time.monotonic()
 
     def force(number: int, frame: FrameType | None) -> None:

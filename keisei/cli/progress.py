@@ -47,11 +47,11 @@ class ProgressTable:
 
         ``quiet``: whether to print nothing on stderr, because the log's JSON lines go there.
 
-        ``settings`` returns the run's settings. This function is called only when the run is open,
-        because a resumed run has its own settings. ``address``: the page's URL, for the panel's
-        first line. ``on_broken_pipe`` is called on the event loop when the program that read the
-        pipe has ended, for example ``head``. After that, no more events are printed. If the disk
-        is full, no more events are printed either, but ``on_broken_pipe`` is not called.
+        ``settings`` returns the run's settings. ``settings`` is called only after the run has been
+        opened, because a resumed run has its own settings. ``address``: the page's URL, for the
+        panel's first line. ``on_broken_pipe`` is called on the event loop when the program that
+        read the pipe has ended, for example ``head``. After that, no more events are printed. If
+        the disk is full, no more events are printed either, but ``on_broken_pipe`` is not called.
         """
         self._stream = sys.stdout if as_json else sys.stderr
         self._on_broken_pipe = on_broken_pipe
@@ -146,8 +146,8 @@ class _Lines:
     def show(self, event: Event) -> None:
         """Print the event if there is a text for it.
 
-        Iterations are printed at least ``PLAIN_SECONDS`` apart. But an iteration that reaches the
-        run's limit is always printed.
+        An iteration is not printed if it ends less than ``PLAIN_SECONDS`` after the last printed
+        iteration. But an iteration that reaches the run's limit is always printed.
         """
         text = event_text.notice(event)
         if isinstance(event, Iteration):

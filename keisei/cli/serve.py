@@ -37,7 +37,10 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train and serve until a signal comes or a client sends ``POST /api/control/stop``."""
+    """Train, and serve until a signal or a ``POST /api/control/stop`` comes.
+
+    Under torchrun, serving also ends when training ends.
+    """
     process.set_up()
     chosen = settings.load(args)
     with process.problems():
@@ -54,8 +57,8 @@ def _bind_and_serve(chosen: "Settings", args: argparse.Namespace) -> int:
 
     check_host(chosen.server)
     tls = tls_context(chosen.server)
-    # Bind the port before the run is made. So no empty run is left behind if the port is in use,
-    # and a browser that connects during the start is not refused.
+    # Bind the port before the run is made. If binding fails, no empty run is left behind. A
+    # browser that connects during the start has to wait, but is not refused.
     with bind(chosen.server.host, chosen.server.port) as sock:
         welcome = _welcome(sock, chosen.server)
         return anyio.run(_serve, chosen, args, sock, tls, welcome)
@@ -143,7 +146,11 @@ def _announce(address: str, welcome: list[str], *, as_json: bool) -> None:
 
 
 async def _until_stopped(keisei: "Keisei", sock: socket.socket, tls: "SSLContext | None") -> None:
-    """Serve until the run ends. If the server fails, raise an alert and train without a server."""
+    """Serve until the run ends.
+
+    A server that fails is restarted up to three times. Each failure sends an alert. If the
+    server fails once more, training goes on without a server.
+    """
     import anyio
 
     from keisei.feed.supervise import supervise

@@ -18,8 +18,8 @@ _SHORT = {"device": "device", "host": "server.host", "port": "server.port"}
 def take_overrides(argv: Sequence[str]) -> tuple[list[str], dict[str, object]]:
     """Separate ``--section.key value`` and ``--section.key=value`` from the other arguments.
 
-    Return the other arguments, and the settings' values by dotted keys. Raises UsageError if such a
-    flag has no value.
+    Return the other arguments, and a dictionary from dotted keys to values. Raises UsageError if
+    such a flag has no value.
     """
     rest: list[str] = []
     overrides: dict[str, object] = {}

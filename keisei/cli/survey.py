@@ -68,7 +68,7 @@ def _total(files: "list[Surveyed]") -> dict[str, int]:
 
 
 def _print_table(surveyed: "Iterable[Surveyed]") -> None:
-    """Print a line for each file, with a line for each of its games below, and then the totals."""
+    """Print a line for each file, then a line for each game of the file; at the end, the totals."""
     from keisei.records.text import printable
 
     print(f"{'format':<7}{'encoding':<10}{'games':>6}{'refused':>9}  file")
@@ -91,7 +91,7 @@ def _print_table(surveyed: "Iterable[Surveyed]") -> None:
 
 
 def _describe(game: "GameRecord | RecordError", file: str) -> str:
-    """Return a line about a game: its place in the file, and its result or why it is refused."""
+    """Return a line about a game: the place in the file, and the result or reason of refusal."""
     from keisei.records import RecordError
     from keisei.shogi import START_SFEN
 

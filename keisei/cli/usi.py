@@ -94,7 +94,7 @@ def _load(agent: Path, device: str, threads: int) -> "_Player":
 
 
 class _Player:
-    """A loaded player. To assess a position, the player also uses the earlier moves."""
+    """A loaded player. To assess a position, the player also uses the game's earlier moves."""
 
     def __init__(self, player: "players.Player") -> None:
         self._player = player

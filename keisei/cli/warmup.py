@@ -165,7 +165,10 @@ def _share_with_result(positions: "Positions") -> float:
 
 
 def _read(paths: list[Path]) -> tuple[list["GameRecord"], int]:
-    """Return the games in ``paths`` and the number of unusable games. Print the unusable games."""
+    """Return the games in ``paths`` and the number of unusable games.
+
+    Print the unusable games, but at most ``SKIPS_SHOWN`` of them.
+    """
     from keisei.records import RecordError, read_games, record_files
 
     games: list[GameRecord] = []
@@ -265,7 +268,7 @@ def _print_examination(found: "Examination") -> None:
 
 
 class _Progress:
-    """Every ``PLAIN_SECONDS``, prints the means over the minibatches since the last line."""
+    """Every ``PLAIN_SECONDS``, prints the means over the minibatches since the last output."""
 
     def __init__(self, positions: int, minibatches: int, epochs: int) -> None:
         """One epoch has ``minibatches`` minibatches, with ``positions`` positions altogether."""
@@ -321,7 +324,10 @@ def _text(report: dict[str, Any], command: str) -> str:
 
 @contextmanager
 def _stopped_by_signal() -> Iterator[threading.Event]:
-    """Yield a threading.Event that the first stop signal sets. The next signal ends the process."""
+    """Yield a threading.Event that the first stop signal sets.
+
+    The next signal ends the process, as ``process.force_at_next`` describes.
+    """
     stop = threading.Event()
     before = {number: signal.getsignal(number) for number in process.stopping_signals()}
 

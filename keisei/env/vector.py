@@ -60,8 +60,8 @@ class VectorEnv:
 
     A game ends by the rules of shogi, or is truncated at ``max_ply``. As soon as the side to move
     can win by declaration, the game ends with this win. A declaration that would only give a draw
-    (24-point rule) is never made. The results depend on ``seed`` and the actions, but not on
-    the number of threads.
+    (24-point rule) is never made. The number of threads does not change the results: equal seeds
+    and actions give equal results.
 
     Args:
         games: the number of games, N.
@@ -272,8 +272,8 @@ class VectorEnv:
     def stagger(self) -> None:
         """Advance each game to a random ply by random moves, so that not all games end at once.
 
-        The random ply is uniform in 0..max_ply // 2. If a game ends before its random ply, the new
-        game that replaces the ended game advances to the same ply.
+        The random ply is uniform in 0..max_ply // 2. If a game ends before its random ply, a new
+        game replaces the ended game and advances to the same ply.
         """
         rng = np.random.Generator(np.random.PCG64(int(self._rng[0])))
         self._rng[0] += np.uint64(1)
@@ -304,7 +304,7 @@ class VectorEnv:
         return {name: _plain(array).copy() for name, array in self._state().items()}
 
     def load_state(self, state: dict[str, NDArray[Any]]) -> None:
-        """Restore a state from the method ``state`` of an environment with the same sizes.
+        """Restore a state that ``state`` returned. Both environments must have the same sizes.
 
         Raises:
             ValueError: an array is missing or unknown, or it has a wrong shape or dtype. Nothing
@@ -340,7 +340,7 @@ class VectorEnv:
         }
 
     def close(self) -> None:
-        """Stop the threads. After that, the arrays of the environment can still be read."""
+        """Stop the threads. The arrays of the environment can still be read after this call."""
         if self._threads is not None:
             self._threads.shutdown()
 

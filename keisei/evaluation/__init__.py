@@ -1,6 +1,6 @@
 """Matches, ratings and tests of strength, without input and output.
 
-A match returns the positions that need a move, and the caller supplies the moves.
+A match returns the positions in which a network is to move, and the caller supplies the moves.
 """
 
 from keisei.evaluation.batch import Wanted

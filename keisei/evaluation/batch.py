@@ -1,4 +1,4 @@
-"""Games of a match that are played side by side: each step plays one ply in every game."""
+"""Games of a match that are played side by side: each step plays one ply in every open game."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class GameBatch:
         self._spec = spec
         self._number = np.repeat(2 * np.array(pairs), 2) + np.tile([0, 1], len(pairs))
         n = len(self._number)
-        self._agents_side = self._number % 2  # 0: agent is black, 1: white
+        self._agents_side = self._number % 2  # 0: the agent is black, 1: the agent is white
         self._is_network = np.array([spec.agent == "network", spec.opponent == "network"])
         seeds = np.random.SeedSequence(spec.seed).generate_state(max(pairs) + 1, np.uint64)
         self._rng = seeds[self._number // 2][:, None]
@@ -71,9 +71,9 @@ class GameBatch:
     def request(self, most: int) -> Wanted | None:
         """Return the positions in which networks are to move, or None when all games are over.
 
-        As long as only local players are to move, this method plays for them, but at most ``most``
-        plies (a negative number means no limit). If after these plies no network is to move, the
-        method returns 0 positions.
+        As long as no network is to move, this method plays the local players' moves, but at most
+        ``most`` plies (a negative number means no limit). If no network is to move after these
+        plies, the method returns 0 positions.
         """
         while self._open.any():
             rows, opponents = self._rows_to_move()
@@ -126,7 +126,7 @@ class GameBatch:
     def _rows_to_move(self) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
         """Return the rows in which a network is to move.
 
-        Also return, for each of these rows, whether the network is the opponent's.
+        Also return, for each of these rows, whether the opponent's network is to move.
         """
         opponents = self._env.games["side"] != self._agents_side
         rows = np.flatnonzero(self._open & self._is_network[opponents.astype(np.intp)])
@@ -137,7 +137,8 @@ class GameBatch:
     ) -> NDArray[np.uint8]:
         """Return the rows' observations.
 
-        Each network sees the ply as a share of the maximum ply in its own training games.
+        A network sees the ply as a share of the maximum ply in its own training games. If the
+        spec does not contain this maximum, the maximum ply of the match is used instead.
         """
         observation = self._env.observation[rows]
         for side, max_ply in enumerate(self._spec.trained_max_ply):

@@ -14,7 +14,7 @@ NEVER_READ_BUFFER = 2048
 
 
 class Clients:
-    """A process that opens the streams. Each method waits until the process has done the action."""
+    """A process that opens the streams. Each method returns after the process has acted."""
 
     def __init__(self, port: int, count: int) -> None:
         self.bytes_read = 0
@@ -58,7 +58,7 @@ class Clients:
 
 
 def be_clients(port: int, count: int) -> None:
-    """Run the clients on raw sockets until stdin ends. Half of the sockets are never read."""
+    """Run the clients on raw sockets until stdin ends. Every second socket is never read."""
     streams: list[socket.socket] = []
     received = 0
     with selectors.DefaultSelector() as selector:
@@ -93,7 +93,7 @@ def _open(port: int, *, reads: bool) -> socket.socket:
     """Connect to the server and request the event stream. Do not wait for the answer."""
     stream = socket.socket()
     stream.settimeout(CONNECT_SECONDS)
-    if not reads:  # connect() fixes the window size, so set the buffer first
+    if not reads:  # must be set before connect(), which fixes the window size
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, NEVER_READ_BUFFER)
     stream.connect(("127.0.0.1", port))
     request = (
@@ -119,7 +119,10 @@ def _read(stream: socket.socket) -> int:
 
 
 def _stalled(port: int, streams: list[socket.socket]) -> int:
-    """Return how many streams have stalled: are closed, or have unsent data in the server."""
+    """Return how many streams have stalled.
+
+    A stalled stream is closed, or the server has data for it that could not be sent.
+    """
     flowing = set()
     for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]:
         _, local, remote, state, queues, *_ = line.split()

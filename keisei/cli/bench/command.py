@@ -100,7 +100,7 @@ def _git(*arguments: str) -> str:
 
 
 def _lines(tree: dict[str, Any], indent: str = "") -> list[str]:
-    """Return a line for each value. A nested dictionary becomes its key and indented lines."""
+    """Return a line for each value. A nested dictionary's lines are indented, below its key."""
     lines = []
     for key, value in tree.items():
         if isinstance(value, dict):

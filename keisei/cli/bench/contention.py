@@ -6,16 +6,17 @@ A round measures training in one block of each kind:
 - ``idle``: the whole run works, but there is nothing to evaluate.
 - ``playing``: the whole run works, and a match of two networks always has games to play.
 
-A slow change of the machine's speed affects all kinds alike. All blocks use the same learner on the
-same thread. In two processes, equal learners differed in speed by up to 3 %. In two threads of one
-process, two learners have two OpenMP thread pools, which slow each other down
-(docs/experiments.md). The learning rate is almost 0. Otherwise the network would learn to reach
-positions with fewer legal moves, and such positions take less time.
+The order of the kinds changes from round to round, so a slow change of the machine's speed affects
+all kinds alike. All blocks use the same learner on the same thread. In two processes, equal
+learners differed in speed by up to 3 %. In two threads of one process, two learners have two OpenMP
+thread pools, which slow each other down (docs/experiments.md). The learning rate is almost 0.
+Otherwise the network would learn to reach positions with fewer legal moves, and such positions take
+less time.
 
-``idle_of_bare`` is the speed of ``idle`` divided by the speed of ``bare``: the median of the
-rounds. ``idle_of_bare_interval`` is the 95 % interval of this median. ``playing_of_bare`` and
-``playing_of_bare_interval`` are the same for ``playing``. ``share`` is the share of the device's
-time that evaluation took in ``playing`` blocks.
+In each round, the speed of ``idle`` is divided by the speed of ``bare``. ``idle_of_bare`` is the
+median of these ratios, and ``idle_of_bare_interval`` is the median's 95 % interval.
+``playing_of_bare`` and ``playing_of_bare_interval`` are the same for ``playing``. ``share`` is the
+median share of the device's time that evaluation took in a ``playing`` block.
 """
 
 import argparse
@@ -118,7 +119,10 @@ class _LearnerAlone:
         self._speeds: SimpleQueue[float] = SimpleQueue()
 
     def build(self, settings: "Settings") -> "Learner":
-        """Build the run's learner. Its ``iterate`` first does the work of a waiting ``speed``."""
+        """Build the run's learner.
+
+        If ``speed`` waits for a measurement, the learner's ``iterate`` first makes the measurement.
+        """
         from keisei.runtime.learners import build_learner
 
         learner = build_learner(settings)
@@ -140,7 +144,7 @@ class _LearnerAlone:
         return learner
 
     async def speed(self, keisei: "Keisei", seconds: float) -> float:
-        """Train alone for ``seconds``, and return the steps per second.
+        """Let only the learner work for ``seconds``. Return its steps per second.
 
         Raises RuntimeError if the run ends first.
         """
@@ -155,7 +159,7 @@ class _LearnerAlone:
 
 
 async def _run_block(keisei: "Keisei", seconds: float, playing: bool) -> tuple[float, float]:
-    """Return steps per second, and the mean share of the iterations' time that evaluation took."""
+    """Return the steps per second, and evaluation's mean share of the time of an iteration."""
     from keisei.evaluation.spec import CURRENT, EvaluationSpec
 
     spec = EvaluationSpec(opponents=(CURRENT,), games=GAMES)

@@ -36,9 +36,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     repetition and declaration.
 
     Two checks guard the result. First, the checksum of all masks must be the same in all repeats.
-    Second, a game's last mask must equal the mask that is computed from the game's SFEN. The same
-    kernels compute all masks, so the second check finds only errors in the state that a game keeps
-    from ply to ply. (The tests compare the checksum with the checksum of another implementation.)
+    Second, the last mask of each of the first 64 games must equal the mask that is computed from
+    the game's SFEN. The same kernels compute all masks, so the second check finds only errors in
+    the state that a game keeps from ply to ply. (The tests compare the checksum with the checksum
+    of another implementation.)
     """
     require("steps", args.steps, args.steps >= 1, "1 or more")
     with one_core() as core:
@@ -72,8 +73,8 @@ def measure(games: int, steps: int, repeats: int = REPEATS) -> dict[str, Any]:
     """Return the steps per second of the median, fastest and slowest repeat with ``games`` games.
 
     ``processor_share`` is the share of the time in which this thread ran on the processor. On a
-    machine without other work this share is 1. ``checksum`` is computed from all masks. Raises
-    RuntimeError if a mask is wrong.
+    machine without other work this share is about 1. ``checksum`` is computed from all masks.
+    Raises RuntimeError if a mask is wrong.
     """
     from keisei.env import VectorEnv
 

@@ -1,8 +1,9 @@
 """Measure how much 64 clients of the web page slow down the event loop and the training.
 
-The real service runs in this process, and its clients run in another process. Half of the clients
-never read. The buffers of these clients are small, so they are full before a block begins. Blocks
-with and without clients alternate, so a change of the machine's speed affects both kinds alike.
+The real service runs in this process, and its clients run in another process. Every second client
+never reads. The buffers of these clients are small, so the buffers are full before a block begins.
+The order of the blocks is: without, with, with, without clients. So a steady change of the
+machine's speed affects both kinds alike.
 """
 
 import argparse
@@ -58,13 +59,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Return the event loop's lags in ms, the steps per second, and the ratio of the speeds.
 
-    ``ratio`` is the speed with clients divided by the speed without clients; ``ratio_low`` and
-    ``ratio_high`` are the bounds of the ratio's 95 % interval. ``stalled`` is the number of
-    never-reading clients to which the server could not send all data. This number includes clients
-    that the kernel disconnected for this reason, after ten seconds. ``clients_at_end`` is the
-    number of clients that were still connected. ``stalled`` and ``clients_at_end`` are measured at
-    the end of each block with clients, and the lowest value of all these blocks is returned.
-    ``tick_seconds`` is the time between two chunks of events.
+    A ratio is the speed of a block with clients divided by the speed of a block without clients.
+    ``ratio`` is the median of the ratios; ``ratio_low`` and ``ratio_high`` are the bounds of the
+    median's 95 % interval. ``stalled`` is the number of never-reading clients to which the server
+    could not send all data. This number includes clients that the kernel disconnected for this
+    reason, after ten seconds. ``clients_at_end`` is the number of clients that were still
+    connected. ``stalled`` and ``clients_at_end`` are measured at the end of each block with
+    clients, and the lowest value of all these blocks is returned. ``tick_seconds`` is the time
+    between two chunks of events.
     """
     from keisei.cli import process
 
@@ -120,7 +122,7 @@ async def _measure(chosen: "Settings", args: argparse.Namespace) -> dict[str, An
 
 
 async def iterations(keisei: "Keisei", count: int, seconds: float = 0) -> "list[Iteration]":
-    """Return the next iterations: at least ``count``, and enough to last at least ``seconds``.
+    """Return the next iterations: at least ``count`` iterations, during at least ``seconds``.
 
     Raises RuntimeError if the run ends first.
     """
@@ -145,7 +147,7 @@ async def _blocks(keisei: "Keisei", clients: Clients, args: argparse.Namespace) 
     speeds: dict[bool, list[float]] = {True: [], False: []}
     stalled, left = [], []
     for number in range(args.blocks):
-        # Order: without, with, with, without clients. So drift affects both kinds alike.
+        # The order is without, with, with, without clients, so drift affects both kinds alike.
         connected = number % 4 in (1, 2)
         await _wait_for_clients(keisei, 0)
         if connected:

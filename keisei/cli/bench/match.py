@@ -6,8 +6,8 @@ alternate, and each result is a median:
 - ``together``: all games of a match are played side by side.
 - ``alone``: the same code plays one pair of games at a time. Each call of a network evaluates one
   position.
-- ``forward``: a network evaluates one prepared position at a time, without a game. The number of
-  positions per second is an upper bound for the plies per second of ``alone``.
+- ``forward``: a network evaluates one prepared position at a time, without a game. The
+  positions per second of ``forward`` are an upper bound for the plies per second of ``alone``.
 """
 
 import argparse
@@ -107,7 +107,7 @@ async def _measure(args: argparse.Namespace) -> dict[str, Any]:
 async def _play(
     agents: "list[Agent]", openings: Any, games: int, seed: int, *, one_by_one: bool = False
 ) -> tuple[float, float]:
-    """Play a match as a device thread plays it. Return games and plies per second."""
+    """Play a match as the device thread does. Return the games and the plies per second."""
     from keisei.config import Env
     from keisei.evaluation import Match, MatchSpec
     from keisei.evaluation.openings import choose_openings

@@ -11,10 +11,10 @@ The network, precision, legal moves, loss and optimiser are the same as in train
 these measurements is prepared in memory, so that games, sampling and bookkeeping take no time.
 
 ``achieved`` is the learner's speed. The measured time includes the rollout, the update and an
-iteration's share of a refill of the reset pool. It does not include checkpoints, boards, records of
-games on disk, or the event loop. ``reference`` is the same limit for a simple
-loop without compilation, which shares only the network with Keisei. If ``reference`` is higher than
-``limit``, Keisei's code for inference or updates is too slow.
+iteration's share of a refill of the reset pool. The time does not include checkpoints, boards,
+records of games on disk, or the event loop. ``reference`` is the same limit, without ``t_opp``, for
+a simple loop without compilation. This loop shares only the network with Keisei. If ``reference``
+is higher than ``limit``, Keisei's code for inference or updates is too slow.
 """
 
 import argparse
@@ -54,12 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Return median speeds in steps per second, and median times in seconds.
 
-    ``ratio`` is achieved / limit. ``mfu`` is the network's floating-point operations per second in
-    training, divided by the operations per second of the fastest large matrix product. This product
-    is computed on the same device in the same precision. ``device_bytes_peak`` is the largest
-    number of bytes of GPU memory that training used. In ``seconds``, ``refill`` is
-    the time of a whole refill of the reset pool, which happens every ``env.reset_refresh``
-    iterations. In ``phases``, ``refill`` is that time divided by ``env.reset_refresh``.
+    ``ratio`` is ``achieved`` divided by ``limit``. ``mfu`` compares two numbers of floating-point
+    operations per second: the network's number in training, divided by the number of a large matrix
+    product. The product is computed six times, on the same device in the same precision, and the
+    fastest time counts. ``device_bytes_peak`` is the largest number of bytes of GPU memory that
+    training used. In ``seconds``, ``refill`` is the time of a whole refill of the reset pool, which
+    happens every ``env.reset_refresh`` iterations. In ``phases``, ``refill`` is that time divided
+    by ``env.reset_refresh``.
     """
     from keisei.cli import process
     from keisei.cli.settings import load
@@ -141,7 +142,7 @@ def _measure(learner: "Learner", settings: "Settings", repeats: int) -> dict[str
 
 
 def _fill_pool(learner: "Learner") -> None:
-    """Play until the share of games against frozen opponents is as high as in a long run."""
+    """Play until the share of games with frozen opponents is almost as high as in a long run."""
     learner.iteration = 0
     for _ in learner.iterate():
         pass
@@ -225,7 +226,7 @@ def network_parts(learner: "Learner", settings: "Settings") -> dict[str, Callabl
 
 
 def _learning_data(learner: "Learner", count: int) -> tuple["Tensor", ...]:
-    """Return made-up actions, old log-probabilities, advantages, targets and weights of plies."""
+    """Return actions, old log-probabilities, advantages, targets and weights, all made up."""
     import torch
 
     device = learner.device
@@ -316,7 +317,7 @@ def _forward_flops(learner: "Learner") -> float:
 
 
 def _matmul_peak(device: "torch.device", dtype: "torch.dtype") -> float:
-    """Return the FLOP per second of the fastest of six large matrix products."""
+    """Return the highest number of floating-point operations per second in six matrix products."""
     import torch
 
     size = 8192 if device.type == "cuda" else 2048
