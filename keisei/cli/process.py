@@ -118,7 +118,7 @@ def problems() -> Iterator[None]:
 async def stopped_by_signal(stop: Callable[[], None]) -> AsyncIterator[None]:
     """Call ``stop`` at the first SIGINT, SIGTERM or SIGHUP within the block.
 
-    After the first signal, ``force_at_next`` says what the next signal does. If the stop takes more
+    The next signal then ends the process at once; see ``force_at_next``. If the stop takes more
     than ``LEAVE_SECONDS``, all stacks are printed and the process ends. A single error of the block
     is raised alone, not in an exception group.
     """

@@ -92,7 +92,7 @@ class Sprt:
         return "accept" if llr >= upper else "reject" if llr <= lower else None
 
     def to_dict(self, pentanomial: ArrayLike) -> dict[str, Any]:
-        """Return a dict for JSON: the fields, the bounds, and these pairs' ratio and decision."""
+        """Return fields, bounds, log-likelihood ratio and decision, as a dict for JSON."""
         return {
             **asdict(self),
             "bounds": list(self.bounds),

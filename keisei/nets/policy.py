@@ -57,8 +57,8 @@ def evaluate(
 ) -> tuple[Tensor, Tensor]:
     """Return policy logits ``dtype[B, 2187]`` and win/draw/loss logits ``float32[B, 3]``.
 
-    ``observation`` is ``uint8[B, 131]`` for B positions. The network's weights stay float32, but
-    its layers compute in ``dtype``.
+    ``observation`` is ``uint8[B, 131]`` for B positions. The weights stay float32; autocast
+    computes convolutions and matrix products in ``dtype``.
     """
     planes = expand(observation, dtype)
     with torch.autocast(planes.device.type, dtype, enabled=dtype != torch.float32):

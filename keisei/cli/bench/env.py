@@ -70,7 +70,7 @@ def one_core() -> Iterator[int | None]:
 
 
 def measure(games: int, steps: int, repeats: int = REPEATS) -> dict[str, Any]:
-    """Return the steps per second of the median, fastest and slowest repeat with ``games`` games.
+    """Measure ``repeats`` times; return the median, highest and lowest steps per second.
 
     ``processor_share`` is the share of the time in which this thread ran on the processor. On a
     machine without other work this share is about 1. ``checksum`` is computed from all masks.
