@@ -76,7 +76,7 @@ class Tournament:
         Args:
             spec: settings of the evaluation.
             arena: loads the networks and lets them play.
-            names: paths of the players' checkpoints, by the players' names in ``spec``.
+            names: each player's checkpoint path; the keys are the names in ``spec``.
             on_progress: function that gets the progress at the start and the end of each match, and
                 at most once in ``COUNT_SECONDS`` during the match.
             keep: function that stores games that have ended. ``keep`` is called in a thread

@@ -204,7 +204,7 @@ class Matches:
             job.report()
 
     def _answer(self, requests: list[PlyRequest]) -> None:
-        """Answer requests for single moves: one batch for each pair of network and ``Choice``."""
+        """Answer requests for moves. Requests with equal network and ``Choice`` share a batch."""
         groups: dict[tuple[int, Choice], list[PlyRequest]] = {}
         for request in requests:
             groups.setdefault((request.network, request.rules.choice), []).append(request)

@@ -361,8 +361,8 @@ class Learner:
     def roll_back(self, tensors: Mapping[str, Mapping[str, Tensor]], step: int) -> None:
         """Restore weights and optimiser state from the checkpoint that was saved at ``step``.
 
-        Games and random numbers are not restored, because with the same games and random numbers
-        learning could fail again. Opponents that were frozen after ``step`` are no longer chosen.
+        Games and random numbers are not restored, because learning could fail again if they were
+        the same. Opponents that were frozen after ``step`` are no longer chosen.
         """
         self.load_weights(tensors["weights"])
         checkpoint.load_moments(self.optimizer, self.net, tensors["optimizer"])

@@ -101,7 +101,7 @@ class Rollback:
         for error in refused:
             self._emitter.alert("rollback", "warning", f"refused: {error}")
         if good is None:
-            raise DivergedError(f"{problem}: no checkpoint without a problem is left")
+            raise DivergedError(f"{problem}: every checkpoint has a problem")
         self._ranks.send_order("rollback", str(good.path))
         learner.roll_back(good.tensors, good.step)
         self._count += 1

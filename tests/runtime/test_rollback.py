@@ -144,5 +144,5 @@ async def test_rollbacks_of_earlier_processes_count(tmp_path: Path) -> None:
 
 
 async def test_without_a_good_checkpoint_the_run_ends(tmp_path: Path) -> None:
-    with pytest.raises(TrainingFailed, match="no checkpoint without a problem is left"):
+    with pytest.raises(TrainingFailed, match="every checkpoint has a problem"):
         await train(detector_settings(tmp_path), finding("rollback", 1))
