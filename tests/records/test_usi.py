@@ -42,7 +42,7 @@ def test_each_line_is_a_game_or_an_error(tmp_path: Path) -> None:
     ]
     assert [problem.split(": ")[0] for problem in problems] == ["7", "12", "13", "14"]
     assert "ply 4: 2a2b is not legal" in problems[0]
-    assert "moves was expected, not 7g7f" in problems[1]
+    assert "expected the word moves after startpos, not 7g7f" in problems[1]
     assert "no moves" in problems[2]
     assert "board has 4 ranks" in problems[3]
 

@@ -33,7 +33,7 @@ def test_a_line_may_be_written_in_several_ways(line: str, start: str, moves: str
         ("", "neither a position nor a move"),
         (" # startpos", "neither a position nor a move"),
         ("position", "neither a position nor a move"),
-        ("startpos 7g7f", "moves was expected, not 7g7f"),
+        ("startpos 7g7f", "expected the word moves after startpos, not 7g7f"),
     ],
 )
 def test_a_line_without_position_and_moves_is_refused(line: str, said: str) -> None:
