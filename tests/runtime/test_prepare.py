@@ -33,7 +33,10 @@ pytestmark = pytest.mark.anyio
             "evaluation.opponents: materail: no such file or folder, did",
         ),
         ({"opponents": ["fairi"], "engines": {"fairy": "usi:x?nodes=1"}}, "did you mean fairy?"),
-        ({"engines": {"a": "usi:x?nodes=many"}}, "evaluation.engines.a: nodes: must be a whole number"),
+        (
+            {"engines": {"a": "usi:x?nodes=many"}},
+            "evaluation.engines.a: nodes: must be a whole number",
+        ),
     ],
 )
 async def test_settings_of_evaluations_that_could_not_begin_are_refused_before_there_is_a_run(
