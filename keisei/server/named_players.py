@@ -45,9 +45,10 @@ def _folder(text: str, root: Path) -> Path | None:
         return None
     run, step = found.groups()
     folder = root / run
-    if not (folder / SETTINGS_FILE).is_file():
+    # Path.is_file raises OSError for a long name.
+    if not os.path.isfile(folder / SETTINGS_FILE):  # noqa: PTH113
         return None
     if step is None:
         return folder
     checkpoint = folder / CHECKPOINTS / checkpoint_name(int(step))
-    return checkpoint if checkpoint.is_dir() else None
+    return checkpoint if os.path.isdir(checkpoint) else None  # noqa: PTH112

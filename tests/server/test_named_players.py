@@ -47,6 +47,12 @@ def test_nothing_else_is_found_with_a_token(root: Path, text: str) -> None:
         find_player(text, settings(root, "token"))
 
 
+@pytest.mark.parametrize("text", ["a" * 300, "20240229-a/" + "9" * 300])
+def test_a_long_name_is_unknown(root: Path, text: str) -> None:
+    with pytest.raises(ValueError, match="is unknown"):
+        find_player(text, settings(root))
+
+
 def test_a_path_is_found_only_without_a_token(root: Path) -> None:
     path = str(root / "20240229-a")
     assert find_player(path, settings(root)) == path
