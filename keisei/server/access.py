@@ -18,7 +18,9 @@ from keisei.server.sessions import Failures, Session, Sessions
 from keisei.server.sign_in_page import sign_in_page
 from keisei.server.token import open_token
 
-HEALTH, READY, SESSION = "/healthz", "/readyz", "/api/session"
+HEALTH, READY = "/healthz", "/readyz"
+"""Paths of the health checks. They need no token, and some connections are reserved for them."""
+SESSION = "/api/session"
 CHALLENGE = {"WWW-Authenticate": "Bearer", "Cache-Control": "no-store"}
 
 

@@ -2,6 +2,7 @@
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from keisei.server.access import HEALTH, READY
 from keisei.server.problems import problem_response
 from keisei.server.security import HEADERS
 
@@ -13,9 +14,6 @@ MAX_HEADERS = 16 * 1024
 
 PIECE = 64 * 1024
 """Maximum size of one piece of an answer, in bytes. Each piece is written separately."""
-
-HEALTH = frozenset({"/healthz", "/readyz"})
-"""Paths of the health checks. Some connections are reserved for these paths."""
 
 
 class HeadSize:
@@ -84,7 +82,7 @@ class OnlyHealth:
                 message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
             await send(message)
 
-        if scope["path"] in HEALTH:
+        if scope["path"] in {HEALTH, READY}:
             await self.app(scope, receive, last)
         else:
             await _refuse(503, self._detail, scope, receive, send)

@@ -1,12 +1,13 @@
 """Sessions of signed-in browsers, and the limit of failed sign-ins."""
 
-import ipaddress
 import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 
 import anyio
+
+from keisei.server.addresses import network_of
 
 SECONDS = 7 * 86_400.0
 """Seconds after which a session ends."""
@@ -87,27 +88,13 @@ class Failures:
 
     def wait(self, address: str) -> float:
         """Return the seconds until this address may try again; 0 if it may try now."""
-        count, until = self._by_address.get(_network(address), (0, 0.0))
+        count, until = self._by_address.get(network_of(address), (0, 0.0))
         return max(0.0, until - self._clock()) if count >= FAILURES else 0.0
 
     def add(self, address: str) -> None:
         """Count a failure."""
-        network, now = _network(address), self._clock()
+        network, now = network_of(address), self._clock()
         count, until = self._by_address.pop(network, (0, 0.0))
         self._by_address[network] = (count + 1 if until > now else 1, now + FAILURE_SECONDS)
         while len(self._by_address) > MOST_ADDRESSES:
             self._by_address.popitem(last=False)
-
-
-def _network(address: str) -> str:
-    """Return an IPv4 address, or the /64 network of an IPv6 address.
-
-    One machine can use all addresses of its /64 network.
-    """
-    try:
-        known = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if known.version == 4 or known.ipv4_mapped:
-        return address
-    return str(ipaddress.ip_network((address, 64), strict=False))
