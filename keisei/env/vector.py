@@ -68,6 +68,8 @@ class VectorEnv:
         max_ply: number of plies after which a game is truncated, 1..32767.
         declaration: the entering-king rule.
         seed: seed of all random choices that resets and ``stagger`` make.
+        mates: longest mate, in moves of both sides, that is searched in every position: 0 (no
+            search), 1 or 3.
         threads: number of threads that run the kernels. If ``threads`` is 1, the caller's thread
             runs the kernels.
         reset_share: probability that a new game starts from the reset pool. The attribute
@@ -85,6 +87,9 @@ class VectorEnv:
 
     In each row, action ``a`` is legal if and only if bit ``a % 64`` of word ``a // 64`` is 1.
     """
+    mate: NDArray[np.int16]
+    """[N] A legal action that begins a forced mate of at most ``mates`` moves, or -1 if there is
+    none."""
     game_number: NDArray[np.int64]
     """[N] Number that identifies the current game. Numbers begin at 0 and are unique in the run."""
 
@@ -94,6 +99,7 @@ class VectorEnv:
         *,
         max_ply: int = 256,
         declaration: Rule = "27",
+        mates: int = 0,
         seed: int = 0,
         threads: int = 1,
         reset_share: float = 0.0,
@@ -108,7 +114,10 @@ class VectorEnv:
         if declaration not in RULES:
             raise ValueError(f"declaration is {declaration!r}, not one of {', '.join(RULES)}")
         self.max_ply = max_ply
+        if mates not in (0, 1, 3):
+            raise ValueError(f"mates is {mates}, not 0, 1 or 3")
         self.declaration = declaration
+        self.mates = mates
         self._share = np.array([reset_share])
         self.reset_depth = reset_depth
         self._rule = RULES[declaration]
@@ -138,6 +147,7 @@ class VectorEnv:
         self._keys = np.zeros((n, self.max_ply + 1), np.uint64)
         self.observation = np.zeros((n, OBSERVATION_BYTES), np.uint8)
         self.mask = np.zeros((n, MASK_WORDS), np.uint64)
+        self.mate = np.full(n, -1, np.int16)
         self.game_number = np.arange(n, dtype=np.int64)
         self._result = StepResult(
             reward=np.zeros(n, np.float32),
@@ -233,9 +243,15 @@ class VectorEnv:
                 r.reward, r.terminated, r.truncated, r.reason, r.winner, r.plies,
                 r.final_observation, r.number, self._rule, self.max_ply, self.reset_share,
             )  # fmt: skip
+            self._find_mates(lo, hi)
 
         self._run(work)
         return r
+
+    def _find_mates(self, lo: int, hi: int) -> None:
+        """Update ``mate`` of the games ``lo`` to ``hi - 1``."""
+        if self.mates:
+            kernels.find_mates(lo, hi, self.games, self.mates, self.mate)
 
     def _run(self, work: Callable[[int, int], None]) -> None:
         """Call ``work(lo, hi)`` for all games, split over the threads, and wait for all calls."""
@@ -252,6 +268,7 @@ class VectorEnv:
             0, n, none, self.games, self._tags, self._keys, self.observation, self.mask, over,
             result, self._rule, self.max_ply,
         )  # fmt: skip
+        self._find_mates(0, n)
 
     def refill_reset_pool(self) -> None:
         """Fill the reset pool with new positions from uniformly random play.
@@ -322,6 +339,7 @@ class VectorEnv:
                 )
         for name, array in own.items():
             array[...] = state[name]
+        self._find_mates(0, len(self))
 
     def _state(self) -> dict[str, NDArray[Any]]:
         """Return the arrays that ``state`` copies, as a dict by name."""

@@ -1260,6 +1260,30 @@ def choose_material(games, scratch, rng, actions):
 
 
 @njit(cache=True, nogil=True)
+def find_mates(lo, hi, games, mates, mate):
+    """Write a move that mates at once in each of ``games[lo:hi]`` to ``mate``, or -1 if none does.
+
+    ``mates`` must be 1.
+    """
+    mask = np.empty((1, MASK_WORDS), np.uint64)
+    scratch = np.empty(1, GAME)
+    for g in range(lo, hi):
+        rows, _, _, _ = legal_rows(load_view(games[g].board), games[g])
+        pack(mask, 0, rows)
+        mate[g] = -1
+        for w in range(MASK_WORDS):
+            word = mask[0, w]
+            while word and mate[g] < 0:
+                action = w * 64 + first(word)
+                word &= word - np.uint64(1)
+                scratch[0] = games[g]
+                view = make_move(scratch[0], action)
+                replies, in_check, _, _ = legal_rows(view, scratch[0])
+                if in_check and not some(union(replies)):
+                    mate[g] = action
+
+
+@njit(cache=True, nogil=True)
 def perft(stack, masks, depth):
     """Return the number of sequences of ``depth`` legal moves from ``stack[0]``.
 

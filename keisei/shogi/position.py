@@ -188,6 +188,15 @@ class Position:
         stack[0] = self._game[0]
         return int(kernels.perft(stack, masks, depth))
 
+    def mate(self, moves: int = 1) -> str | None:
+        """Return a move that begins a forced mate of at most ``moves`` moves, in USI, or None.
+
+        ``moves`` counts the moves of both sides: 1 or 3.
+        """
+        found = np.empty(1, np.int16)
+        kernels.find_mates(0, 1, self._game, moves, found)
+        return None if found[0] < 0 else self.usi(int(found[0]))
+
     def outcome(self, declaration: Rule = "27") -> Outcome | None:
         """Return the reason and the winner if the game is over by the rules, else None.
 
