@@ -43,9 +43,7 @@ def as_text(report: dict[str, Any], spec: "EvaluationSpec") -> str:
         else f"moves sampled at temperature {spec.temperature:g}"
     )
     if spec.mates:
-        how += (
-            f", forced mates of at most {spec.mates} moves" if spec.mates > 1 else ", mates in one"
-        )
+        how += f", mates in {'one' if spec.mates == 1 else 'three'} played"
     lines = [f"{how}, seed {spec.seed}, {report['seconds']:.1f} s"]
     for match in matches_of(report):
         lines += ["", *_describe(match, spec)]
