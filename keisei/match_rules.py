@@ -13,7 +13,7 @@ RESIGN_AFTER = 3
 
 
 Mates = Literal[0, 1, 3]
-"""Longest mate, in moves of both sides, that a network looks for before it is asked; 0: none."""
+"""Longest forced mate, in moves of both sides, that is searched for a network; 0: no search."""
 
 
 def rule(default: Any, description: str) -> Any:
@@ -61,8 +61,8 @@ class MatchRules:
     )
     mates: Literal[0, 1, 3] = rule(
         1,
-        "Networks play a forced mate of at most this many moves, counting both sides, if there is "
-        "one; 0 means that networks always choose by themselves.",
+        "Longest forced mate, in moves of both sides, that is searched for a network and played if it "
+        "is found: 1, 3, or 0 for no search. The search finds every mate in one.",
     )
 
     def __post_init__(self) -> None:

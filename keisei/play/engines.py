@@ -102,6 +102,7 @@ def _load_rules(match: EngineMatch, kinds: tuple[Kind, Kind]) -> None:
     _, mask = game.observe()
     for kind in {*kinds} & {*LOCAL_PLAYERS}:
         local_move(kind, game.state(), mask, np.ones(1, np.uint64))
+    game.play_mate()
 
 
 @dataclass(slots=True)

@@ -81,8 +81,8 @@ class Player:
         Args:
             positions: the positions.
             greedy: True: the most probable move; False: a move sampled from the agent's policy.
-            mates: if there is a forced mate of at most this many moves, counting both sides, the
-                answer is its first move: 0 (never), 1 or 3.
+            mates: longest forced mate, in moves of both sides, that is searched: 0 (no search), 1
+                or 3. If the search finds a mate, the answer is its first move.
         """
         found = [
             ChosenMove(declares_win=position.declaration(self.declaration) == "win")

@@ -349,8 +349,8 @@ class Keisei(EvaluationMethods):
         Args:
             position: the position.
             greedy: True: the most probable move; False: a move at random by the network's policy.
-            mates: if there is a forced mate of at most this many moves, counting both sides, the
-                answer is its first move: 0 (never), 1 or 3.
+            mates: longest forced mate, in moves of both sides, that is searched: 0 (no search), 1
+                or 3. If the search finds a mate, the answer is its first move.
         """
         self._check_entered()
         request = MoveRequest(position, greedy, mates)

@@ -192,8 +192,8 @@ class MoveRequest(Request_):
     greedy: bool = True
     """``true``: the most probable move; ``false``: a random move by the network's policy."""
     mates: MatesNumber = 1
-    """If there is a forced mate of at most this many moves, counting both sides, the answer is its
-    first move. 0: never."""
+    """Longest forced mate, in moves of both sides, that is searched: 1, 3, or 0 for no search. If
+    the search finds a mate, the answer is its first move."""
 
 
 class ShowcaseRequest(Request_):

@@ -121,7 +121,7 @@ class Source(Protocol):
         """Return the move that the current network chooses in ``position``.
 
         If ``greedy`` is False, the move is chosen at random by the network's policy. But a forced
-        mate of at most ``mates`` moves is always played.
+        mate of at most ``mates`` moves is played if the search finds it.
         """
 
     async def evaluate(self, spec: EvaluationSpec, key: str | None = None) -> EvaluationHandle:

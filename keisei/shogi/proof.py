@@ -15,7 +15,10 @@ class Mate(NamedTuple):
 
 
 def shortest_mate(position: Position, most: int) -> Mate | None:
-    """Return the shortest forced mate of at most ``most`` moves (0 to 3), or None."""
+    """Return the shortest forced mate of at most ``most`` moves (0 to 3), or None.
+
+    Every mate in one is found. The search for a mate in three is bounded and can miss a mate.
+    """
     for moves in range(1, most + 1, 2):
         move = position.mate(moves)
         if move is not None:
