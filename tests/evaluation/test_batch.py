@@ -109,6 +109,26 @@ def test_a_network_plays_a_mate_in_one_without_being_asked() -> None:
         assert (game.result, game.reason, game.values.tolist()) == ("black", "checkmate", [1])
 
 
+MATE_IN_THREE = Opening.read(
+    "sfen ln2g3l/2s1g2s1/5knS1/p5R1p/1ppp3n1/P3+p3P/2Rg3PL/4l4/g+b1K1s1N1 w BP8p 1"
+)
+
+
+def test_in_a_mate_in_three_only_the_side_that_is_mated_is_asked() -> None:
+    spec = MatchSpec("network", games=2, openings=(MATE_IN_THREE,), mates=3)
+    for game in play(spec, by_draw).played:
+        assert (game.result, game.reason, game.plies) == ("white", "checkmate", 3)
+        assert game.values[[0, 2]].tolist() == [1, 1]
+        assert game.values[1] < 0.5
+
+
+def test_a_mate_that_the_maximum_ply_would_cut_short_is_not_played() -> None:
+    spec = MatchSpec("network", games=2, openings=(MATE_IN_THREE,), mates=3, max_ply=2)
+    wanted = GameBatch(spec, [0]).request(-1)
+    assert wanted is not None
+    assert len(wanted.mask) == 2
+
+
 def test_a_mate_counts_as_a_ply_of_the_callers_limit() -> None:
     batch = GameBatch(MatchSpec("network", games=2, openings=(MATE_IN_ONE,)), [0])
     wanted = batch.request(0)

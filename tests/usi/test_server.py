@@ -269,6 +269,13 @@ def test_a_mate_in_one_is_played_and_shown(gui: Gui, sampling: str) -> None:
     assert after.legal_moves() == []
 
 
+def test_a_mate_in_three_is_shown_with_its_number_of_plies(gui: Gui) -> None:
+    gui.set(Mates=3)
+    start = "ln2g3l/2s1g2s1/5knS1/p5R1p/1ppp3n1/P3+p3P/2Rg3PL/4l4/g+b1K1s1N1 w BP8p 1"
+    *_, info, best = gui.say("isready", f"position sfen {start}", "go")
+    assert info == f"info depth 1 nodes 1 score mate 3 pv {best.removeprefix('bestmove ')}"
+
+
 def test_without_mates_the_networks_move_is_played(gui: Gui) -> None:
     gui.set(Mates=0)
     *_, info, best = gui.say("isready", f"position sfen {MATE_IN_ONE}", "go")
