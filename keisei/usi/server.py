@@ -108,6 +108,7 @@ class Session:
                 yield from self._introduce()
             case "isready":
                 yield from self._ready()
+                self._compile_search()
                 yield "readyok"
             case "setoption":
                 yield from self._set_option(" ".join(words))
@@ -162,6 +163,13 @@ class Session:
             self._loaded = wanted, self._load(*wanted)
             yield say(self._loaded[1].about)
         return self._loaded[1]
+
+    def _compile_search(self) -> None:
+        """Compile the search for mates now, because this must not happen during a game."""
+        from keisei.shogi import Position
+        from keisei.shogi.proof import shortest_mate
+
+        shortest_mate(Position(), int(self._values["Mates"]))
 
     def _go(self, words: list[str]) -> Iterator[str]:
         yield from self._stop()  # the previous ``go`` may still need its ``bestmove``
