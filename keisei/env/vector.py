@@ -251,7 +251,11 @@ class VectorEnv:
     def _find_mates(self, lo: int, hi: int) -> None:
         """Update ``mate`` of the games ``lo`` to ``hi - 1``."""
         if self.mates:
-            kernels.find_mates(lo, hi, self.games, self.mates, self.mate)
+            kernels.find_mates(lo, hi, self.games, self.mask, self.mate)
+        if self.mates == 3:
+            kernels.find_mates_in_three(
+                lo, hi, self.games, self.mask, self._tags, self._keys, self.max_ply, self.mate
+            )
 
     def _run(self, work: Callable[[int, int], None]) -> None:
         """Call ``work(lo, hi)`` for all games, split over the threads, and wait for all calls."""
