@@ -1080,11 +1080,15 @@ def restart(game, starts, g, opening, pool, reset_share):
 Siege = namedtuple(
     "Siege", "king empty flights guarded rays shields pawn lance knight silver gold bishop rook"
 )
+# Arrays that the search for a mate in three overwrites. ``lines`` (GAME[2]): the positions after the
+# first move and after the reply. The others are uint64[1, 35]: actions that may give check and legal
+# replies to the first move; then legal actions and actions that may give check after the reply.
+Scratch = namedtuple("Scratch", "lines checks replies next_legal next_checks")
 # The search for a mate in three gives up after this number of searches for a mate in one.
 MATE_NODES = 400
 
 
-@njit(forceinline=True)
+@njit(inline="always")
 def lay_siege(view, mine, theirs):
     """Return how the mover can attack the opponent's king."""
     me, foe = read_view(turn_view(view))
@@ -1113,7 +1117,7 @@ def lay_siege(view, mine, theirs):
     )
 
 
-@njit(forceinline=True)
+@njit(inline="always")
 def check_squares(mine, siege):
     """Return the squares where a move can give check, as 27 sets in the order of the move types.
 
@@ -1176,27 +1180,27 @@ def is_mated(view, hands):
 
 
 @njit
-def pack_checks(view, masks, row):
-    """Write the actions that may give check to ``masks[row]``; return the ``Siege``.
+def pack_checks(view, checks):
+    """Write the actions that may give check to ``checks[0]``; return the ``Siege``.
 
     All legal moves that give check are among these actions. The others need not be legal.
     """
     mine, theirs = read_view(view)
     siege = lay_siege(view, mine, theirs)
-    pack(masks, row, check_squares(mine, siege))
+    pack(checks, 0, check_squares(mine, siege))
     return siege
 
 
 @njit
-def mating_move(game, legal, g, masks, row):
-    """Return the lowest action in ``legal[g]`` that mates at once, or -1.
+def mating_move(game, legal, checks):
+    """Return the lowest action that mates at once, or -1.
 
-    ``legal[g]`` is the mask of the position's legal actions. ``masks[row]`` is overwritten.
+    ``legal`` (uint64[35]) contains the legal actions. ``checks`` (uint64[1, 35]) is overwritten.
     """
     view = load_view(game.board)
-    siege = pack_checks(view, masks, row)
+    siege = pack_checks(view, checks)
     for w in range(MASK_WORDS):
-        word = masks[row, w] & legal[g, w]
+        word = checks[0, w] & legal[w]
         while word:
             action = w * 64 + first(word)
             word &= word - np.uint64(1)
@@ -1235,45 +1239,47 @@ def mates_at_once(game, view, siege, action):
 
 
 @njit
-def pack_legal(game, view, masks, row):
-    """Write the legal actions to ``masks[row]``; return whether the mover is in check."""
+def pack_legal(game, view, mask):
+    """Write the legal actions to ``mask[0]``; return whether the mover is in check."""
     rows, in_check, _, _ = legal_rows(view, game)
-    pack(masks, row, rows)
+    pack(mask, 0, rows)
     return in_check
 
 
 @njit(inline="always")
-def mate_in_three(game, legal, g, tags, keys, lines, masks):
-    """Return the lowest action in ``legal[g]`` that begins a proven mate in three, or -1.
+def mate_in_three(game, legal, g, tags, keys, scratch):
+    """Return the lowest action that begins a proven mate in three, or -1.
 
     The first move gives check, and the mover can mate after every reply. A line that reaches a
     position for the fourth time is no mate. The search gives up after ``MATE_NODES`` searches for
-    a mate in one. ``lines`` (GAME[2]) and ``masks`` (uint64[4, 35]) are overwritten.
+    a mate in one. ``scratch`` is overwritten.
     """
     nodes = 0
-    pack_checks(load_view(game.board), masks, 0)
+    lines, checks, replies = scratch.lines, scratch.checks, scratch.replies
+    pack_checks(load_view(game.board), checks)
     for w in range(MASK_WORDS):
-        word = masks[0, w] & legal[g, w]
+        word = checks[0, w] & legal[w]
         while word:
             action = w * 64 + first(word)
             word &= word - np.uint64(1)
             lines[0] = game
             view = make_move(lines[0], action)
-            if pack_legal(lines[0], view, masks, 1):
-                proven, nodes = every_reply_loses(g, tags, keys, lines, masks, nodes)
+            if pack_legal(lines[0], view, replies):
+                proven, nodes = every_reply_loses(g, tags, keys, scratch, nodes)
                 if proven and not is_fourth(lines[0], g, tags, keys):
                     return action
     return -1
 
 
 @njit(inline="always")
-def every_reply_loses(g, tags, keys, lines, masks, nodes):
-    """Return whether a mate in one follows every move of ``masks[1]`` in the position ``lines[0]``.
+def every_reply_loses(g, tags, keys, scratch, nodes):
+    """Return whether the mover of ``scratch.lines[0]`` is mated after each of ``scratch.replies``.
 
     Also return the number ``nodes`` of searches for a mate in one, with those made here.
     """
+    lines, replies = scratch.lines, scratch.replies
     for w in range(MASK_WORDS):
-        word = masks[1, w]
+        word = replies[0, w]
         while word:
             if nodes == MATE_NODES:
                 return False, nodes
@@ -1281,8 +1287,9 @@ def every_reply_loses(g, tags, keys, lines, masks, nodes):
             action = w * 64 + first(word)
             word &= word - np.uint64(1)
             lines[1] = lines[0]
-            pack_legal(lines[1], make_move(lines[1], action), masks, 2)
-            if mating_move(lines[1], masks, 2, masks, 3) < 0 or is_fourth(lines[1], g, tags, keys):
+            pack_legal(lines[1], make_move(lines[1], action), scratch.next_legal)
+            mate = mating_move(lines[1], scratch.next_legal[0], scratch.next_checks)
+            if mate < 0 or is_fourth(lines[1], g, tags, keys):
                 return False, nodes
     return True, nodes
 
@@ -1509,9 +1516,9 @@ def find_mates(lo, hi, games, mask, mate):
 
     ``mask`` contains the legal actions.
     """
-    masks = np.empty((1, MASK_WORDS), np.uint64)
+    checks = np.empty((1, MASK_WORDS), np.uint64)
     for g in range(lo, hi):
-        mate[g] = mating_move(games[g], mask, g, masks, 0)
+        mate[g] = mating_move(games[g], mask[g], checks)
 
 
 @njit(cache=True, nogil=True)
@@ -1521,10 +1528,16 @@ def find_mates_in_three(lo, hi, games, mask, tags, keys, max_ply, mate):
     Games without such an action, as far as ``mate_in_three`` can tell, keep -1. A mate that the
     maximum ply cuts is no mate.
     """
-    lines, masks = np.empty(2, GAME), np.empty((4, MASK_WORDS), np.uint64)
+    scratch = Scratch(
+        np.empty(2, GAME),
+        np.empty((1, MASK_WORDS), np.uint64),
+        np.empty((1, MASK_WORDS), np.uint64),
+        np.empty((1, MASK_WORDS), np.uint64),
+        np.empty((1, MASK_WORDS), np.uint64),
+    )
     for g in range(lo, hi):
         if mate[g] < 0 and games[g].ply + 2 < max_ply:
-            mate[g] = mate_in_three(games[g], mask, g, tags, keys, lines, masks)
+            mate[g] = mate_in_three(games[g], mask[g], g, tags, keys, scratch)
 
 
 @njit(cache=True, nogil=True)
