@@ -1080,9 +1080,10 @@ def restart(game, starts, g, opening, pool, reset_share):
 Siege = namedtuple(
     "Siege", "king empty flights guarded rays shields pawn lance knight silver gold bishop rook"
 )
-# Arrays that the search for a mate in three overwrites. ``lines`` (GAME[2]): the positions after the
-# first move and after the reply. The others are uint64[1, 35]: actions that may give check and legal
-# replies to the first move; then legal actions and actions that may give check after the reply.
+# Arrays that the search for a mate in three overwrites. ``lines`` (GAME[2]): the position after the
+# first move, and the position after the reply. The others are masks (uint64[1, 35]). ``checks``:
+# first moves that may give check. ``replies``: legal replies. ``next_legal``: legal moves after the
+# reply. ``next_checks``: moves after the reply that may give check.
 Scratch = namedtuple("Scratch", "lines checks replies next_legal next_checks")
 # The search for a mate in three gives up after this number of searches for a mate in one.
 MATE_NODES = 400
@@ -1112,8 +1113,7 @@ def lay_siege(view, mine, theirs):
         head | corners | step(king, UP) | step(king, LEFT) | step(king, RIGHT),
         (slide(king, empty, UP_LEFT) | slide(king, empty, UP_RIGHT))
         | (slide(king, empty, DOWN_LEFT) | slide(king, empty, DOWN_RIGHT)),
-        (down | slide(king, empty, UP))
-        | (slide(king, empty, LEFT) | slide(king, empty, RIGHT)),
+        (down | slide(king, empty, UP)) | (slide(king, empty, LEFT) | slide(king, empty, RIGHT)),
     )
 
 
@@ -1134,14 +1134,8 @@ def check_squares(mine, siege):
         plain = strong = jump = landing = const(ALL)
     simple = (plain, plain, plain, plain, plain, plain, plain, plain)
     promoted = (strong, strong, strong, strong, strong, strong, strong, strong)
-    return (
-        simple
-        + (jump, jump)
-        + promoted
-        + (landing, landing)
-        + (siege.pawn, siege.lance, siege.knight, siege.silver)
-        + (siege.bishop, siege.rook, siege.gold)
-    )
+    dropped = (siege.pawn, siege.lance, siege.knight, siege.silver, siege.bishop, siege.rook)
+    return (*simple, jump, jump, *promoted, landing, landing, *dropped, siege.gold)
 
 
 @njit
@@ -1191,7 +1185,7 @@ def pack_checks(view, checks):
     return siege
 
 
-@njit
+@njit(inline="always")
 def mating_move(game, legal, checks):
     """Return the lowest action that mates at once, or -1.
 

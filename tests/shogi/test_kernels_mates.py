@@ -8,7 +8,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from keisei.env import VectorEnv, material_actions, random_actions
-from keisei.shogi import Position, kernels
+from keisei.shogi import Position
 from keisei.shogi.kernels import (
     GAME,
     MASK_WORDS,
@@ -142,7 +142,10 @@ def slow_mates(games: Any, mate: Any) -> None:
 
 @njit
 def begins_mate_in_three(game: Any, action: int, lines: Any, masks: Any) -> bool:
-    """Return whether ``action`` gives check and each reply allows a mate in one. Ignores history."""
+    """Return whether ``action`` gives check and each reply allows a mate in one.
+
+    History is ignored.
+    """
     lines[0] = game
     view = make_move(lines[0], action)
     replies, in_check, _, _ = legal_rows(view, lines[0])
