@@ -1208,7 +1208,7 @@ def mates_at_once(game, view, siege, action):
     """Return whether a legal move, which may give check, mates."""
     kind, to = action // 81, action % 81
     target = only(to)
-    after, through, opened, discovers = view, siege.empty | siege.king, False, False
+    after, opened, discovers = view, False, False
     if kind >= 20:
         # A pawn drop may not mate. The king captures a piece next to it that nothing guards.
         if kind == 20 or some(target & ~siege.guarded & neighbours(siege.king)):
@@ -1220,10 +1220,8 @@ def mates_at_once(game, view, siege, action):
         if kind >= 10:
             piece += 8
         after = put(view, start, 0)
-        source = only(start)
-        through |= source
-        opened, discovers = some(siege.rays & source), some(siege.shields & source)
-    attacked = attacks_from(piece, target, through)
+        opened, discovers = some(siege.rays & only(start)), some(siege.shields & only(start))
+    attacked = attacks_from(piece, target, siege.empty | siege.king)
     if not (discovers or some(attacked & siege.king)):
         return False
     # Only the moved piece, or a line that it has left, can guard further squares.

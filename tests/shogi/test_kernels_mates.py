@@ -8,18 +8,11 @@ from numba import njit
 from numpy.typing import NDArray
 
 from keisei.env import VectorEnv, material_actions, random_actions
-from keisei.shogi import Position
-from keisei.shogi.kernels import (
-    GAME,
-    MASK_WORDS,
-    first,
-    legal_rows,
-    load_view,
-    make_move,
-    pack,
-    some,
-    union,
-)
+from keisei.shogi import Position, kernels
+from keisei.shogi.kernels import GAME, MASK_WORDS
+
+rules: Any = kernels
+"""The kernels. Type checkers do not know the arguments of Numba's intrinsics."""
 
 # --- hand-made positions --------------------------------------------------------------------------
 
@@ -38,6 +31,7 @@ ONE = {
     "a double check": ("2g1kl3/5p3/3LN4/9/9/9/9/9/K3R4 b - 1", "5c6a+"),
     "the same without the second check": ("2g1kl3/5p3/3LN4" + REST + " b - 1", None),
     "a discovered check": ("8k/8l/6S2/9/4B4/9/9/9/K8 b - 1", "3c3b"),
+    "the moved piece opens a line": ("8k/R5G2/7L1/9/9/9/9/9/K8 b - 1", "3b2a"),
     "the mover is in check": ("3lkl3/3p1p3/9/9/1+R2r4/9/9/9/4K4 b - 1", "8e5e"),
     "a knight that does not promote": ("7lk/7nl/9/9/6N2/9/9/9/K8 b - 1", "3e2c"),
     "a knight drop": ("7lk/7nl/9" + REST + " b N 1", "N*2c"),
@@ -112,8 +106,8 @@ def test_only_one_and_three_moves_can_be_searched() -> None:
 
 @njit
 def legal_actions(game: Any, mask: Any) -> None:
-    rows, _, _, _ = legal_rows(load_view(game.board), game)
-    pack(mask, 0, rows)
+    rows, _, _, _ = rules.legal_rows(rules.load_view(game.board), game)
+    rules.pack(mask, 0, rows)
 
 
 @njit
@@ -123,12 +117,12 @@ def lowest_mate(game: Any, scratch: Any, mask: Any) -> int:
     for w in range(MASK_WORDS):
         word = mask[0, w]
         while word:
-            action = w * 64 + first(word)
+            action = w * 64 + rules.first(word)
             word &= word - np.uint64(1)
             scratch[0] = game
-            view = make_move(scratch[0], action)
-            replies, in_check, _, _ = legal_rows(view, scratch[0])
-            if in_check and not some(union(replies)):
+            view = rules.make_move(scratch[0], action)
+            replies, in_check, _, _ = rules.legal_rows(view, scratch[0])
+            if in_check and not rules.some(rules.union(replies)):
                 return action
     return -1
 
@@ -147,18 +141,18 @@ def begins_mate_in_three(game: Any, action: int, lines: Any, masks: Any) -> bool
     History is ignored.
     """
     lines[0] = game
-    view = make_move(lines[0], action)
-    replies, in_check, _, _ = legal_rows(view, lines[0])
+    view = rules.make_move(lines[0], action)
+    replies, in_check, _, _ = rules.legal_rows(view, lines[0])
     if not in_check:
         return False
-    pack(masks[:1], 0, replies)
+    rules.pack(masks[:1], 0, replies)
     for w in range(MASK_WORDS):
         word = masks[0, w]
         while word:
-            reply = w * 64 + first(word)
+            reply = w * 64 + rules.first(word)
             word &= word - np.uint64(1)
             lines[1] = lines[0]
-            make_move(lines[1], reply)
+            rules.make_move(lines[1], reply)
             if lowest_mate(lines[1], lines[2:], masks[1:2]) < 0:
                 return False
     return True
@@ -174,7 +168,7 @@ def slow_mates_in_three(games: Any, claimed: Any, exists: Any, true: Any) -> Non
         for w in range(MASK_WORDS):
             word = masks[2, w]
             while word and not exists[g]:
-                action = w * 64 + first(word)
+                action = w * 64 + rules.first(word)
                 word &= word - np.uint64(1)
                 exists[g] = begins_mate_in_three(games[g], action, lines, masks)
         if claimed[g] >= 0:
