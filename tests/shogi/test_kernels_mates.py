@@ -117,7 +117,7 @@ def lowest_mate(game: Any, scratch: Any, mask: Any) -> int:
     for w in range(MASK_WORDS):
         word = mask[0, w]
         while word:
-            action = w * 64 + rules.first(word)
+            action: int = w * 64 + rules.first(word)
             word &= word - np.uint64(1)
             scratch[0] = game
             view = rules.make_move(scratch[0], action)
