@@ -14,6 +14,9 @@ from keisei.shogi.kernels import GAME, MASK_WORDS
 rules: Any = kernels
 """The kernels. Type checkers do not know the arguments of Numba's intrinsics."""
 
+# With an empty cache, the first tests compile the kernels.
+pytestmark = pytest.mark.timeout(300)
+
 # --- hand-made positions --------------------------------------------------------------------------
 
 REST = "/9/9/9/9/9/K8"
