@@ -35,6 +35,7 @@ ONE = {
     "the same without the second check": ("2g1kl3/5p3/3LN4" + REST + " b - 1", None),
     "a discovered check": ("8k/8l/6S2/9/4B4/9/9/9/K8 b - 1", "3c3b"),
     "the moved piece opens a line": ("8k/R5G2/7L1/9/9/9/9/9/K8 b - 1", "3b2a"),
+    "a lance from afar": ("7lk/7p1/9/9/8p/9/9/9/K7L b - 1", "1i1e"),
     "the mover is in check": ("3lkl3/3p1p3/9/9/1+R2r4/9/9/9/4K4 b - 1", "8e5e"),
     "a knight that does not promote": ("7lk/7nl/9/9/6N2/9/9/9/K8 b - 1", "3e2c"),
     "a knight drop": ("7lk/7nl/9" + REST + " b N 1", "N*2c"),
