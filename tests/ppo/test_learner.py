@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from keisei.env import VectorEnv
 from keisei.evaluation import Match, MatchSpec
 from keisei.nets.registry import kinds
 from keisei.ppo import learner as learning
@@ -40,11 +41,17 @@ def test_an_iteration_learns_from_every_ply_and_reports_it() -> None:
     assert 0 < shares <= 1
 
 
-def test_a_policy_learns_the_mate_that_it_would_never_have_found() -> None:
-    one = learner(**{"env.reset_share": 0.0})
-    one.env._opening[:] = read_sfen(MATE)[0]
-    one.env.start_from([MATE] * 16)
-    before, *_, after = [iterate(one).values for _ in range(8)]
+def test_a_policy_learns_the_mating_move_that_is_played_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def begin(env: VectorEnv) -> None:
+        env._opening[:] = read_sfen(MATE)[0]
+        env.start_from([MATE] * len(env))
+
+    monkeypatch.setattr(VectorEnv, "stagger", begin)
+    fast = {"ppo.learning_rate": 0.02, "ppo.learning_rate_final": 0.02, "ppo.epochs": 10}
+    one = learner(**fast, **{"env.reset_share": 0.0, "env.reset_share_final": 0.0})
+    before, _, after = [iterate(one).values for _ in range(3)]
     assert before["train/mates"] == after["train/mates"] == 1
     assert before["train/mate_probability"] < 0.05
     assert after["train/mate_probability"] > 0.5
