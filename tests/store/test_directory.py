@@ -15,6 +15,7 @@ from keisei.store import (
     find_checkpoint,
     read_settings,
 )
+from keisei.store.directory import trained_with
 
 
 def test_create_writes_settings_that_win_over_the_environment(
@@ -161,6 +162,21 @@ def test_the_settings_of_an_earlier_version_are_read_by_their_old_names_with_one
         assert run.settings.ppo.declaration_reward == 0.4
     text = "ppo.declaration is an old name; the new name is ppo.declaration_reward"
     assert caplog.messages == [f"{file}: {text}"]
+
+
+def test_a_run_of_an_earlier_version_goes_on_without_what_that_version_did_not_do(
+    tmp_path: Path,
+) -> None:
+    """A run without the setting ``env.mates`` was trained without a search for mates."""
+    RunDirectory.create(KEPT, tmp_path / "run").close()
+    file = tmp_path / "run" / "run.toml"
+    assert read_settings(file.parent).env.mates == 1
+    lines = file.read_text().splitlines(keepends=True)[:-1]
+    file.write_text("".join(line for line in lines if line != "mates = 1\n"))
+    with RunDirectory.open(file.parent) as run:
+        assert run.settings.env.mates == 0
+    assert RunReader(file.parent).config()["env"]["mates"] == 0
+    assert trained_with(file.parent / "checkpoints" / "000000000001").env.mates == 0
 
 
 def test_the_last_key_of_the_settings_stays_the_last() -> None:
