@@ -85,11 +85,13 @@ def _load(agent: Path, device: str, threads: int) -> "_Player":
 
     from keisei.play.players import load
     from keisei.shogi import Position
+    from keisei.shogi.proof import shortest_mate
 
     torch.set_num_threads(threads)
     with process.problems():
         player = _Player(load(agent, device))
-    player.assess(Position())  # the slow first call must not happen during a game
+    player.assess(Position())  # the slow first calls must not happen during a game
+    shortest_mate(Position(), 3)
     return player
 
 
