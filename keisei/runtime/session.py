@@ -16,6 +16,7 @@ from keisei.feed.callbacks import Callback
 from keisei.feed.hub import Hub
 from keisei.feed.sinks import RunInfo, Sink
 from keisei.play.mailbox import ChosenMove, Command, Mailbox, MoveRequest
+from keisei.resources import player_folder
 from keisei.runtime.commands import COMMANDS, CommandName, Show
 from keisei.runtime.evaluation_records import EvaluationHandle, EvaluationMethods, EvaluationRecords
 from keisei.runtime.plan import RunPlan, RunRequest
@@ -53,7 +54,7 @@ class Keisei(EvaluationMethods):
         *,
         run: Path | None = None,
         resume: bool = False,
-        init: Path | None = None,
+        init: str | Path | None = None,
         keep_serving: bool = False,
         sinks: Sequence[Sink] = (),
         callbacks: Sequence[Callback] = (),
@@ -67,7 +68,8 @@ class Keisei(EvaluationMethods):
             run: directory of the run. None means a directory in the settings' ``run.root``: the
                 newest run if ``resume`` is set, else a new directory.
             resume: whether to continue an existing run.
-            init: checkpoint from which a new run takes its first weights.
+            init: run or checkpoint from which a new run takes its first weights; ``"shipped"`` is
+                the network in the package.
             keep_serving: whether to serve evaluations and move requests after training, until
                 ``stop`` is called.
             sinks: objects that receive all events, beside the sinks that the settings name.
@@ -79,7 +81,8 @@ class Keisei(EvaluationMethods):
         """
         self.settings = settings
         """The given settings; after the run has been opened, the settings of the run."""
-        self._request = RunRequest(settings, run, resume, init, keep_serving, _learner)
+        start = player_folder(init) if init else None
+        self._request = RunRequest(settings, run, resume, start, keep_serving, _learner)
         self._sinks, self._callbacks = tuple(sinks), tuple(callbacks)
         self._leave_compile = leave_compile
         self._mailbox = Mailbox()
