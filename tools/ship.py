@@ -98,7 +98,7 @@ keisei evaluate shipped --opponent material --games {games} --greedy --mates {ma
 """
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Train, unless --run names a run; then pack, measure and install the network."""
     parser = argparse.ArgumentParser(
         prog="tools/ship",
@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument(
         "--opponent", action="append", help="opponent in the matches; may be repeated"
     )
-    args, training = parser.parse_known_args()
+    args, training = parser.parse_known_args(arguments)
     if bool(args.run) == bool(training):
         parser.error("give either --run RUN or flags for the training, such as --run.minutes 240")
     run = args.run or train(training)
@@ -130,7 +130,7 @@ def keisei(*words: object) -> str:
 
 def train(flags: list[str]) -> Path:
     """Train a new run with these flags; return the run."""
-    run = ROOT / "runs" / time.strftime("ship-%Y%m%d-%H%M%S")
+    run = Path("runs") / time.strftime("ship-%Y%m%d-%H%M%S")
     print(keisei("train", "--run", run, *flags), end="")
     return run
 

@@ -16,7 +16,6 @@ from keisei.feed.callbacks import Callback
 from keisei.feed.hub import Hub
 from keisei.feed.sinks import RunInfo, Sink
 from keisei.play.mailbox import ChosenMove, Command, Mailbox, MoveRequest
-from keisei.resources import player_folder
 from keisei.runtime.commands import COMMANDS, CommandName, Show
 from keisei.runtime.evaluation_records import EvaluationHandle, EvaluationMethods, EvaluationRecords
 from keisei.runtime.plan import RunPlan, RunRequest
@@ -81,8 +80,7 @@ class Keisei(EvaluationMethods):
         """
         self.settings = settings
         """The given settings; after the run has been opened, the settings of the run."""
-        start = player_folder(init) if init else None
-        self._request = RunRequest(settings, run, resume, start, keep_serving, _learner)
+        self._request = RunRequest(settings, run, resume, init, keep_serving, _learner)
         self._sinks, self._callbacks = tuple(sinks), tuple(callbacks)
         self._leave_compile = leave_compile
         self._mailbox = Mailbox()

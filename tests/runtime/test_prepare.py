@@ -13,16 +13,13 @@ import torch
 from anyio import to_thread
 from run_tools import Learners, settings, tiny, until
 
-from keisei import Alert, Iteration, Keisei, Settings, Status
+from keisei import Alert, Keisei, Settings, Status
 from keisei.config import Run, SettingsError
-from keisei.resources import shipped_network
 from keisei.store import (
     CheckpointError,
     RunDirectory,
-    find_checkpoint,
     save_checkpoint,
 )
-from keisei.store.directory import trained_with
 
 pytestmark = pytest.mark.anyio
 
@@ -83,18 +80,6 @@ async def test_a_run_whose_plugin_is_gone_is_resumed_only_without_the_plugin(
     without = Settings.load(None, {"run.root": tmp_path, "plugins.sinks": "[]"})
     async with Keisei(without, resume=True, _learner=Learners()) as keisei:
         assert keisei.settings.plugins.sinks == ()
-
-
-async def test_the_shipped_network_gives_the_first_weights_if_the_settings_fit(
-    tmp_path: Path,
-) -> None:
-    def fit() -> Settings:
-        origin, _ = find_checkpoint(shipped_network())
-        return settings(tmp_path).model_copy(update={"net": trained_with(origin).net})
-
-    fitting = await to_thread.run_sync(fit)
-    async with Keisei(fitting, init="shipped", _learner=Learners()) as keisei:
-        assert await until(keisei, Iteration)
 
 
 async def test_initial_weights_of_another_network_are_refused_before_there_is_a_run(
