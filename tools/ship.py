@@ -11,10 +11,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from keisei.cli import main as cli
 from keisei.cli.bench.command import machine, versions
+from keisei.evaluation.spec import ENGINE
 from keisei.match_rules import MatchRules
 from keisei.resources import SHIPPED
 from keisei.store import (
@@ -26,6 +29,7 @@ from keisei.store import (
 )
 from keisei.store.checkpoints import WEIGHTS
 from keisei.store.layout import LOCK_FILE
+from keisei.usi import EngineSpec
 
 ROOT = Path(__file__).parents[1]
 LARGEST = 1_000_000
@@ -115,23 +119,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args, training = parser.parse_known_args(arguments)
     if bool(args.run) == bool(training):
         parser.error("give either --run RUN or flags for the training, such as --run.minutes 240")
+    opponents = args.opponent or OPPONENTS
+    for program in {EngineSpec.parse(name).path for name in opponents if name.startswith(ENGINE)}:
+        if not shutil.which(program):  # said before hours of training
+            parser.error(f"{program} is not in PATH; install it, or name opponents with --opponent")
     run = args.run or train(training)
     network = pack(run)
-    scores = measure(network, args.opponent or OPPONENTS, args.games)
+    scores = measure(network, opponents, args.games)
     (network / "CARD.md").write_text(card(run, network, scores, args.games), encoding="utf-8")
     install(network, args.out)
 
 
 def keisei(*words: object) -> str:
-    """Run a command of this checkout's Keisei and return its standard output."""
-    command = [sys.executable, "-m", "keisei", *map(str, words)]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    """Run a command and return its standard output."""
+    with redirect_stdout(io.StringIO()) as out:
+        code = cli.main([str(word) for word in words])
+    if code:
+        sys.exit(code)
+    return out.getvalue()
 
 
 def train(flags: list[str]) -> Path:
     """Train a new run with these flags; return the run."""
     run = Path("runs") / time.strftime("ship-%Y%m%d-%H%M%S")
-    print(keisei("train", "--run", run, *flags), end="")
+    command = [sys.executable, "-m", "keisei", "train", "--run", str(run), *flags]
+    subprocess.run(command, check=True)
     return run
 
 

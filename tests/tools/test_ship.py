@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
 import keisei
 from keisei.store import read_settings
@@ -14,6 +15,7 @@ TOOLS = Path(__file__).parents[2] / "tools"
 SMALL = (
     "--env.games=4", "--env.reset_pool=16", "--ppo.rollout_plies=8", "--ppo.minibatch=32",
     "--net.blocks=1", "--net.channels=8", "--run.steps=96", "--device=cpu",
+    "--compute.threads=1",
 )  # fmt: skip
 FILES = {
     "CARD.md",
@@ -37,10 +39,13 @@ def ship(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(120)
 def test_a_training_becomes_a_small_player_with_a_card(ship: ModuleType, tmp_path: Path) -> None:
     out = tmp_path / "out"
     (out / "shipped-000000").mkdir(parents=True)
+    threads = torch.get_num_threads()  # an evaluation sets them
     ship.main(["--out", str(out), "--opponent", "random", "--games", "2", *SMALL])
+    torch.set_num_threads(threads)
     (network,) = out.iterdir()
     assert keisei.load(network, "cpu").name == f"{network.name}@96"
     assert read_settings(network).net.channels == 8
@@ -71,4 +76,13 @@ def test_the_tool_wants_either_a_run_or_flags_for_the_training(
     with pytest.raises(SystemExit):
         ship.main(words)
     assert "either --run RUN or flags for the training" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_engine_is_named_before_the_training(
+    ship: ModuleType, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with pytest.raises(SystemExit):
+        ship.main(["--opponent", "usi:no-such-engine?nodes=1", "--run.minutes", "2"])
+    assert "no-such-engine is not in PATH" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
