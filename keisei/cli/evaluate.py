@@ -109,9 +109,9 @@ def _add_rule(parser: argparse.ArgumentParser, rule: "Field[Any]") -> None:
         parser.add_argument(flag, action="store_true", default=None, help=text)
         return
     choices = get_args(rule.type)
-    kind: dict[str, Any] = {"choices": choices} if choices else {"metavar": "N"}
-    if not choices:
-        kind["type"] = whole if rule.type is int else float
+    kind: dict[str, Any] = {"type": whole if rule.type is int else float, "metavar": "N"}
+    if choices:
+        kind = {"type": type(choices[0]), "choices": choices}
     default = "the first agent's" if rule.name == "declaration" else rule.default
     parser.add_argument(flag, **kind, help=f"{text} (default: {default})")
 

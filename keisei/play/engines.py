@@ -172,7 +172,8 @@ class _Play:
                 answer = await engine.go(game.moves)
                 game.answer(answer.move, expected(engine.info))
             elif seat.choose is not None:
-                game.play(*await seat.choose(game.observe(), draws.random(dtype=np.float32)))
+                if not game.play_mate():
+                    game.play(*await seat.choose(game.observe(), draws.random(dtype=np.float32)))
             else:
                 _, mask = game.observe()
                 game.play(local_move(seat.kind, game.state(), mask, rng))

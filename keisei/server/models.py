@@ -7,7 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from starlette.requests import Request
 
 from keisei.events import TOPICS, Topic
-from keisei.match_rules import MatchRules
+from keisei.match_rules import MatchRules, Mates
 from keisei.server.problems import invalid
 
 MAX_ID = 2**63 - 1
@@ -38,6 +38,16 @@ MAX_WAIT = 60.0
 
 def _split(value: object) -> object:
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+def _refuse_bool(value: object) -> object:
+    """Refuse ``true`` and ``false``, which Python takes for 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("a number, not true or false")  # noqa: TRY004 (pydantic needs ValueError)
+    return value
+
+
+MatesNumber = Annotated[Mates, BeforeValidator(_refuse_bool)]
 
 
 class Request_(BaseModel):  # noqa: N801 (Starlette uses the name Request)
@@ -126,13 +136,15 @@ class WaitQuery(Request_):
 
 _LIMITS: dict[str, dict[str, Any]] = {"games": {"ge": 2, "le": 10_000}, "seed": {"lt": 2**32}}
 """Bounds for requests, in addition to the bounds of ``MatchRules``."""
+_TYPES: dict[str, Any] = {"mates": MatesNumber}
+"""Types of rules in requests, where they are stricter than in ``MatchRules``."""
 
 _RulesBody = create_model(
     "_RulesBody",
     __base__=Request_,
     **{
         rule.name: (
-            Annotated[rule.type, Field(**_LIMITS.get(rule.name, {}))] | None,
+            Annotated[_TYPES.get(rule.name, rule.type), Field(**_LIMITS.get(rule.name, {}))] | None,
             Field(default=None, description=rule.metadata["description"]),
         )
         for rule in fields(MatchRules)
@@ -179,6 +191,9 @@ class MoveRequest(Request_):
     """Moves in USI that are made in this position before the network is asked."""
     greedy: bool = True
     """``true``: the most probable move; ``false``: a random move by the network's policy."""
+    mates: MatesNumber = 1
+    """If there is a forced mate of at most this many moves, counting both sides, the answer is its
+    first move. 0: never."""
 
 
 class ShowcaseRequest(Request_):

@@ -81,6 +81,23 @@ def test_games_end_by_the_rules() -> None:
     assert end(capped) == ("capped", "max_ply", 3)
 
 
+MATE_IN_ONE = "sfen 4k4/9/4P4/9/9/9/9/4R4/4K4 b RG 1"
+
+
+def test_a_network_plays_a_mate_in_one_against_an_engine() -> None:
+    found = game(MATE_IN_ONE)
+    assert found.play_mate()
+    assert end(found) == ("black", "checkmate", 1)
+    assert found.played().values.tolist() == [1]
+
+
+def test_a_network_is_asked_if_there_is_no_mate_or_if_mates_are_not_looked_for() -> None:
+    for found in (game(), game(MATE_IN_ONE, mates=0)):
+        assert not found.play_mate()
+        assert found.moves.endswith(found._start)
+        assert not found.over
+
+
 def test_the_agents_move_must_be_legal() -> None:
     with pytest.raises(IllegalMoveError):
         game().play(0)
