@@ -12,13 +12,12 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from keisei.cli import main as cli
 from keisei.cli.bench.command import machine, versions
 from keisei.evaluation.spec import ENGINE
-from keisei.match_rules import MatchRules
 from keisei.resources import SHIPPED
 from keisei.store import (
     RunDirectory,
@@ -39,7 +38,6 @@ OPPONENTS = (
     "material",
     *(f"usi:fairy-stockfish?nodes=500&Skill Level={level}" for level in (-4, -2, 0)),
 )
-RULED = any(rule.name == "mates" for rule in fields(MatchRules))
 CURVE_ROWS = 100
 """Largest number of rows in ``training.csv``."""
 
@@ -184,10 +182,9 @@ def curve(text: str) -> str:
 def measure(network: Path, opponents: Sequence[str], games: int) -> list[Score]:
     """Play matches against all opponents, without and with proven mates; return the scores."""
     found: list[Score] = []
-    for mates in (0, 1) if RULED else (0,):
+    for mates in (0, 1):
         flags = [word for name in opponents for word in ("--opponent", name)]
-        flags += ["--strategy", "gauntlet", "--games", str(games)]
-        flags += ["--mates", str(mates)] if RULED else []
+        flags += ["--strategy", "gauntlet", "--games", str(games), "--mates", str(mates)]
         report = json.loads(keisei("evaluate", network, *flags, "--greedy", "--json"))
         found += [
             Score(match["opponent"], mates, games, match["score"], *match["interval"])
