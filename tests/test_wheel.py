@@ -110,7 +110,7 @@ def test_the_installed_command_serves_the_page_from_an_empty_folder(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)  # compiles the rules
 def test_the_shipped_network_plays_from_an_empty_folder(
     environment: dict[str, str], empty: Path
 ) -> None:
