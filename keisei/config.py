@@ -249,7 +249,7 @@ class EvaluationSettings(Section):
     strategy: str = "gauntlet"
     """Strategy of the regular evaluations: gauntlet, or another installed strategy."""
     opponents: Names = ("random", "material")
-    """Opponents in regular evaluations: random, material, runs, checkpoints or names of engines."""
+    """Opponents in regular evaluations: random, material, shipped, runs, checkpoints or engines."""
     games: int = Field(default=200, ge=2, multiple_of=2)
     """Number of games in each match of the regular evaluations."""
     promotion_games: int = Field(default=1000, ge=0, multiple_of=2)

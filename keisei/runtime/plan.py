@@ -21,7 +21,7 @@ class RunRequest:
     run: Path | None = None
     """Directory of the run. If None: the newest run if ``resume`` is set, else a new directory."""
     resume: bool = False
-    init: Path | None = None
+    init: str | Path | None = None
     """Checkpoint from which a new run takes its first weights."""
     keep_serving: bool = False
     """Whether to serve evaluations and move requests after training, until ``stop`` is called."""

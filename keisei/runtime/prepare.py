@@ -18,6 +18,7 @@ from keisei.nets.policy import DeviceError, resolve_device, resolve_dtype
 from keisei.nets.registry import check
 from keisei.ppo.ranks import CONTEXT_RANKS, Ranks
 from keisei.process import openmp_is_set
+from keisei.resources import player_folder
 from keisei.runtime.learners import build_learner
 from keisei.runtime.plan import RunPlan, RunRequest, StartPoint
 from keisei.sinks.registry import check_names
@@ -80,7 +81,7 @@ def _create(request: RunRequest, ranks: Ranks) -> _Opened:
     settings, init = request.settings, None
     remarks: list[str] = []
     if request.init:
-        init, remarks = _origin(request.init, settings)
+        init, remarks = _origin(player_folder(request.init), settings)
     if request.build is None:  # a substitute learner needs no automatic choices
         settings = decide(settings)
     _check_device(settings, ranks)
