@@ -196,15 +196,18 @@ def schema_of(kind: Any, schemas: dict[str, Schema], *, request: bool = False) -
     """Return the schema of a type. Add the schemas of named types to ``schemas``.
 
     ``request``: whether clients send the type. The schema of an event class has the
-    keys that ``to_dict`` returns.
+    keys that ``to_dict`` returns. Raises ValueError if another type has the same name.
     """
     found = _adapter(kind).json_schema(
         mode="validation" if request else "serialization",
         ref_template="#/components/schemas/{model}",
     )
-    schemas |= {name: tidy(schema) for name, schema in found.get("$defs", {}).items()}
+    named = {name: tidy(schema) for name, schema in found.get("$defs", {}).items()}
     if isinstance(kind, type) and issubclass(kind, Event):
-        _make_payload(kind, schemas[kind.__name__])
+        _make_payload(kind, named[kind.__name__])
+    for name, schema in named.items():
+        if schemas.setdefault(name, schema) != schema:
+            raise ValueError(f"two different types of the API have the name {name}: rename one")
     item: Schema = tidy(found["items"])
     return item
 
