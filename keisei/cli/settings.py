@@ -61,7 +61,9 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     )
     start = group.add_mutually_exclusive_group()
     start.add_argument(
-        "--resume", action="store_true", help="continue the run in --run, or the newest run that has a checkpoint"
+        "--resume",
+        action="store_true",
+        help="continue the run in --run, or the newest run that has a checkpoint",
     )
     start.add_argument(
         "--init",
