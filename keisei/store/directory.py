@@ -113,7 +113,7 @@ class RunDirectory:
         """
         runs = [file for file in root.glob(f"*/{SETTINGS_FILE}") if file.is_file()]
         runs.sort(key=lambda file: (file.stat().st_mtime_ns, file.parent.name), reverse=True)
-        skipped = []
+        skipped: list[Path] = []
         for run in [file.parent for file in runs]:
             if checkpoint_folders(run / CHECKPOINTS):
                 return run, skipped

@@ -134,7 +134,8 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        body, answer = self.rfile.read(int(self.headers["Content-Length"])), {}
+        answer: dict[str, Any] = {}
+        body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.path == "/graphql":
             asked = json.loads(body)
             data = self.server.answer(asked["query"], asked.get("variables") or {})
@@ -148,7 +149,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(text)
 
-    do_PUT = do_POST
+    do_PUT = do_POST  # noqa: N815
 
     def log_message(self, format: str, *arguments: Any) -> None:
         """Print nothing."""
