@@ -62,7 +62,9 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     )
     start = group.add_mutually_exclusive_group()
     start.add_argument(
-        "--resume", action="store_true", help="continue the run in --run, or the newest run"
+        "--resume",
+        action="store_true",
+        help="continue the run in --run, or the newest run that has a checkpoint",
     )
     start.add_argument(
         "--init",
@@ -118,7 +120,7 @@ def check_run(args: argparse.Namespace, chosen: "Settings") -> None:
     from keisei.store.directory import RunDirectory, check_is_run
 
     if args.resume:
-        check_is_run(args.run or RunDirectory.newest(chosen.run.root))
+        check_is_run(args.run or RunDirectory.newest(chosen.run.root)[0])
     if args.init:
         check_holds_weights(args.init)
 

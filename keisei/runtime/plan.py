@@ -19,7 +19,8 @@ class RunRequest:
 
     settings: Settings
     run: Path | None = None
-    """Directory of the run. If None: the newest run if ``resume`` is set, else a new directory."""
+    """Directory of the run. If None: a new directory, or with ``resume`` the newest run that has a
+    checkpoint."""
     resume: bool = False
     init: str | Path | None = None
     """Checkpoint from which a new run takes its first weights."""

@@ -93,12 +93,16 @@ def _create(request: RunRequest, ranks: Ranks) -> _Opened:
 
 def _resume(request: RunRequest, ranks: Ranks) -> _Opened:
     """Open an existing run. The run keeps its settings, except those that a resume may change."""
-    run = RunDirectory.open(request.run or RunDirectory.newest(request.settings.run.root))
+    path, remarks = request.run, list[str]()
+    if path is None:
+        path, skipped = RunDirectory.newest(request.settings.run.root)
+        remarks = [f"{newer} was not resumed: it has no checkpoint" for newer in skipped]
+    run = RunDirectory.open(path)
     try:
         settings, ignored = resumed_settings(run.settings, request.settings)
         check_names(settings)
         run.settings = settings
-        remarks = [f"{key} was ignored: the run keeps its own value" for key in ignored]
+        remarks += [f"{key} was ignored: the run keeps its own value" for key in ignored]
         checkpoint, refused = find_checkpoint(run.path)
         remarks += [f"refused: {error}" for error in refused]
         return _Opened(settings, run, _start(checkpoint, ranks), remarks, resumed=checkpoint)

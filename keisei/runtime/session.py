@@ -66,7 +66,7 @@ class Keisei(EvaluationMethods):
         Args:
             settings: the settings of the run.
             run: directory of the run. None means a directory in the settings' ``run.root``: the
-                newest run if ``resume`` is set, else a new directory.
+                newest run that has a checkpoint if ``resume`` is set, else a new directory.
             resume: whether to continue an existing run.
             init: run or checkpoint from which a new run takes its first weights; ``"shipped"`` is
                 the network in the package.

@@ -109,14 +109,22 @@ class RunDirectory:
         return cls(path, None)
 
     @staticmethod
-    def newest(root: Path) -> Path:
-        """Return the newest run in ``root``. Raises RunError if there is no run."""
+    def newest(root: Path) -> tuple[Path, list[Path]]:
+        """Find the newest run in ``root`` that has a checkpoint, valid or damaged.
+
+        Returns the run, and the newer runs, which have no checkpoint. Raises RunError.
+        """
         runs = [file for file in root.glob(f"*/{SETTINGS_FILE}") if file.is_file()]
-        if not runs:
-            raise RunError(
-                f"{root} holds no run: start a new run without --resume, or name a run with --run"
-            )
-        return max(runs, key=lambda file: (file.stat().st_mtime_ns, file.parent.name)).parent
+        runs.sort(key=lambda file: (file.stat().st_mtime_ns, file.parent.name), reverse=True)
+        skipped: list[Path] = []
+        for run in [file.parent for file in runs]:
+            if checkpoint_folders(run / CHECKPOINTS):
+                return run, skipped
+            skipped.append(run)
+        found = "no run with a checkpoint" if runs else "no run"
+        raise RunError(
+            f"{root} holds {found}: start a new run without --resume, or name a run with --run"
+        )
 
     @property
     def id(self) -> str:
