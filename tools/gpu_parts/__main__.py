@@ -9,7 +9,6 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from keisei.cli.bench.command import machine, versions
 
@@ -69,7 +68,7 @@ FASTER = {
     "learn": ("--minutes=0.1", "--games=2"),
 }
 """Arguments that a part gets with ``--cpu``, beside ``SMALL``."""
-OWN_SCRIPTS = ("profile-base", "profile-h100", "learn")
+WRITERS = ("profile-base", "profile-h100", "learn")
 """Parts that write further files into the folder of results."""
 
 
@@ -90,7 +89,8 @@ def main() -> int:
     if wrong:
         parser.error(f"{wrong[0]!r} is not one of: list, all, {', '.join(PARTS)}")
     args.out.mkdir(parents=True, exist_ok=True)
-    return int(any([not run(name, args.out.resolve(), args.cpu) for name in names]))
+    succeeded = [run(name, args.out.resolve(), args.cpu) for name in names]
+    return 0 if all(succeeded) else 1
 
 
 def run(name: str, out: Path, cpu: bool) -> bool:
@@ -125,7 +125,7 @@ def run(name: str, out: Path, cpu: bool) -> bool:
 def arguments(name: str, out: Path, cpu: bool) -> list[str]:
     """Return the arguments with which Python runs a part."""
     words = [*PARTS[name][1]]
-    if name in OWN_SCRIPTS:
+    if name in WRITERS:
         words += ["--out", str(out / name)]
     if name != "tests":
         words += [*SMALL, *FASTER.get(name, ())] if cpu else GPU

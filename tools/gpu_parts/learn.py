@@ -67,7 +67,17 @@ def last_iteration(file: Path) -> dict[str, Any]:
 def play(args: argparse.Namespace, run: Path) -> Any:
     """Return the report of the matches against random moves and the material player."""
     command = [*KEISEI, "evaluate", str(run), "--strategy", "gauntlet"]
-    command += ["--opponent", "random", "--opponent", "material", "--device", args.device, "--games", args.games, "--json"]
+    command += [
+        "--opponent",
+        "random",
+        "--opponent",
+        "material",
+        "--device",
+        args.device,
+        "--games",
+        args.games,
+        "--json",
+    ]
     answer = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     return json.loads(answer.stdout)
 
