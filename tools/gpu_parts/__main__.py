@@ -28,7 +28,7 @@ SMALL = (
 """Settings of ``--cpu``. With them every part takes some seconds on a CPU."""
 
 PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "tests": ("the tests that need a GPU", ("-m", "pytest", "-q", "-m", "gpu", "tests")),
+    "tests": ("the tests that need a GPU", ("-m", "pytest", "-q", "tests/test_gpu.py")),
     "train-base": ("speed of base training", (*TRAIN, "base", *EAGER)),
     "train-base-compiled": ("the same, compiled", (*TRAIN, "base", *COMPILED)),
     "train-h100": ("speed of h100 training, not compiled", (*TRAIN, "h100", *EAGER)),
@@ -137,10 +137,10 @@ def execute(command: list[str], log: Path, cpu: bool) -> tuple[int, str]:
 
     The part has a process group of its own, so that its child processes end with it.
     """
-    environment = os.environ | {"GPU_TESTS_DEVICE": "cpu" if cpu else "cuda"}
+    changed = {"GPU_TESTS_DEVICE": "cpu", "OMP_NUM_THREADS": "1"} if cpu else {}
     with log.open("w") as file:
         process = subprocess.Popen(
-            [sys.executable, *command], cwd=ROOT, env=environment, text=True,
+            [sys.executable, *command], cwd=ROOT, env=os.environ | changed, text=True,
             stdout=subprocess.PIPE, stderr=file, start_new_session=True,
         )  # fmt: skip
         try:
