@@ -146,8 +146,8 @@ class Collector:
         env, clock = self._env, self._clock
         with clock.phase("inference"):
             observation, mask = self._observation[t], self._mask[t]
-            observation.copy_(torch.from_numpy(env.observation))
-            mask.copy_(torch.from_numpy(env.mask.view(np.int64)))
+            observation.copy_(torch.from_numpy(env.observation), non_blocking=True)
+            mask.copy_(torch.from_numpy(env.mask.view(np.int64)), non_blocking=True)
             policy, outcome = evaluate(self._net, observation, self._dtype)
         with clock.phase("sampling"):
             legal = legal_columns(mask)
@@ -158,13 +158,15 @@ class Collector:
             self._outcome[t] = outcome
             shown = self._shown
             self.newest = legal[shown].clone(), logits[shown].clone(), outcome[shown].clone()
-            actions = legal.gather(1, column)[:, 0].to("cpu", torch.int16).numpy()
+            chosen = legal.gather(1, column)[:, 0]
         with clock.phase("opponents"):
             frozen = self._opponents.to_move()
             self._weight[t] = ~frozen
             if frozen.any():
-                self._opponents.play(actions, frozen)
-                np.copyto(actions, env.mate, where=env.mate >= 0)
+                self._opponents.play(chosen, frozen)
+        with clock.phase("sampling"):  # the only line of a ply that waits for a GPU
+            actions = chosen.to("cpu", torch.int16).numpy()
+            np.copyto(actions, env.mate, where=env.mate >= 0)  # frozen opponents play mates too
         with clock.phase("env"):
             step = env.step(actions)
             declared = step.reason == Reason.DECLARATION
@@ -267,4 +269,4 @@ class Collector:
 
     def _upload(self, array: NDArray[Any]) -> Tensor:
         """Copy the array to the device; return the copy."""
-        return torch.tensor(array, device=self._device)
+        return torch.tensor(array).to(self._device, non_blocking=True)

@@ -322,7 +322,8 @@ def _matmul_peak(device: "torch.device", dtype: "torch.dtype") -> float:
     import torch
 
     size = 8192 if device.type == "cuda" else 2048
-    a, b = (torch.ones(size, size, device=device, dtype=dtype) for _ in range(2))
+    # Random numbers, because a GPU multiplies matrices of equal numbers faster than real weights.
+    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     out = torch.empty_like(a)
 
     def multiply() -> None:
