@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from keisei.cli import process
 from keisei.cli.errors import CommandError
+from keisei.cli.settings import player
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -30,8 +31,9 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     parser.add_argument(
         "agent",
         metavar="RUN|CHECKPOINT",
-        type=Path,
-        help="directory of a checkpoint, or of a run, whose newest valid checkpoint plays",
+        type=player,
+        help="directory of a checkpoint, or of a run, whose newest valid checkpoint plays; shipped: "
+        "the network that ships with Keisei",
     )
 
 

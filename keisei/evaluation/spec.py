@@ -27,8 +27,8 @@ class EvaluationSpec(MatchRules):
 
     A wrong field raises a ValueError that names the field and the reason.
 
-    A player is ``random``, ``material``, the path of a run or a checkpoint, or an engine
-    (``usi:PATH?...``). While a run trains, ``current`` and ``best`` are players too.
+    A player is ``random``, ``material``, ``shipped``, the path of a run or a checkpoint, or an
+    engine (``usi:PATH?...``). While a run trains, ``current`` and ``best`` are players too.
     """
 
     agents: tuple[str, ...] = (CURRENT,)

@@ -14,6 +14,7 @@ from keisei.match_rules import Mates
 from keisei.nets.policy import Agent, resolve_device, resolve_dtype
 from keisei.nets.registry import build
 from keisei.play.mailbox import ChosenMove
+from keisei.resources import player_folder
 from keisei.shogi import Position
 from keisei.shogi.position import Rule
 from keisei.shogi.proof import shortest_mate
@@ -118,7 +119,7 @@ def load(path: str | Path, device: str = "auto", *, seed: int = 0) -> Player:
     """Return the player in a checkpoint, or in the newest valid checkpoint of a run.
 
     Args:
-        path: folder of a checkpoint or of a run.
+        path: folder of a checkpoint or of a run; ``"shipped"`` is the network in the package.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         seed: seed of the random numbers with which moves are sampled.
 
@@ -128,7 +129,7 @@ def load(path: str | Path, device: str = "auto", *, seed: int = 0) -> Player:
         RunError: the settings of the checkpoint's run can't be read.
         DeviceError: the device can't be used.
     """
-    return load_within(Path(path), device, lambda nbytes: None, seed=seed)
+    return load_within(player_folder(path), device, lambda nbytes: None, seed=seed)
 
 
 def load_within(path: Path, device: str, room: Callable[[int], None], *, seed: int = 0) -> Player:

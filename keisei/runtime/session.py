@@ -54,7 +54,7 @@ class Keisei(EvaluationMethods):
         *,
         run: Path | None = None,
         resume: bool = False,
-        init: Path | None = None,
+        init: str | Path | None = None,
         keep_serving: bool = False,
         sinks: Sequence[Sink] = (),
         callbacks: Sequence[Callback] = (),
@@ -66,9 +66,10 @@ class Keisei(EvaluationMethods):
         Args:
             settings: the settings of the run.
             run: directory of the run. None means a directory in the settings' ``run.root``: the
-                newest run if ``resume`` is set, else a new directory.
+                newest run that has a checkpoint if ``resume`` is set, else a new directory.
             resume: whether to continue an existing run.
-            init: checkpoint from which a new run takes its first weights.
+            init: run or checkpoint from which a new run takes its first weights; ``"shipped"`` is
+                the network in the package.
             keep_serving: whether to serve evaluations and move requests after training, until
                 ``stop`` is called.
             sinks: objects that receive all events, beside the sinks that the settings name.

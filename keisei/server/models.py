@@ -162,9 +162,9 @@ class EvalRequest(_RulesBody):  # type: ignore[misc, valid-type]
     model_config = ConfigDict(strict=True)
 
     opponent: PlayerText | None = None
-    """``random``, ``material``, ``current``, ``best``, a run's id (``RUN``), a checkpoint
-    (``RUN/STEP``), or the name of an engine in the settings. If the server needs no token, the
-    folder of a run or checkpoint is accepted too."""
+    """``random``, ``material``, ``shipped``, ``current``, ``best``, a run's id (``RUN``), a
+    checkpoint (``RUN/STEP``), or the name of an engine in the settings. If the server needs no
+    token, the folder of a run or checkpoint is accepted too."""
     opponents: Annotated[list[PlayerText], Field(max_length=100)] = []  # noqa: RUF012 (pydantic copies it)
     """More opponents, for strategies that take more than one opponent."""
     strategy: Annotated[str, Field(max_length=100)] = "single"

@@ -20,6 +20,7 @@ from rsshogi.record import Record
 from keisei.cli.main import main
 from keisei.config import Settings
 from keisei.nets.registry import build
+from keisei.resources import shipped_network
 from keisei.store import Database, DatabaseError, RunDirectory, RunReader, save_checkpoint
 
 NET = {"kind": "se_resnet", "blocks": 1, "channels": 8}
@@ -93,6 +94,17 @@ def test_json_holds_counts_that_add_up(run: Path, capsys: pytest.CaptureFixture[
     assert sum(found["pentanomial"]) == found["pairs"] == 10
     assert found["losses"] >= 16
     assert sum(found["by_reason"]["losses"].values()) == found["losses"]
+
+
+def test_the_network_that_ships_with_keisei_is_agent_and_opponent(
+    run: Path, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = shipped_network().name
+    found = report(capsys, run, "--opponent", "shipped", *quick, "--games", 2)
+    assert found["opponent"].startswith(f"{name}@")
+    assert report(capsys, "shipped", *quick, "--games", 2)["agent"].startswith(f"{name}@")
+    assert main(["evaluate", str(run), "--opponent", "shiped"]) == 2
+    assert "shipped" in capsys.readouterr().err
 
 
 def test_the_seed_decides_all_but_the_time(alone: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,7 @@ from keisei.play.archive import Archive
 from keisei.play.arena import DeviceArena, local_arena
 from keisei.play.networks import LoadedNetwork, Networks
 from keisei.play.tournament import Progress, Tournament
+from keisei.resources import shipped_network
 from keisei.store import DatabaseError
 from keisei.store.matches import MatchGame, MatchTable
 from keisei.usi import EngineStartError
@@ -109,6 +110,12 @@ async def test_a_network_against_itself_is_exactly_even(networks: None) -> None:
     result = await play(spec(agents=("net-1",), opponents=("net-1",), games=40))
     assert result["score"] == 0.5
     assert result["pentanomial"] == [0, 0, 20, 0, 0]
+
+
+async def test_the_network_that_ships_with_keisei_plays_under_the_name_of_its_weights() -> None:
+    result = await play(spec(agents=("shipped",), opponents=("random",), games=2))
+    shipped = await anyio.to_thread.run_sync(shipped_network)
+    assert result["agent"].startswith(f"{shipped.name}@")
 
 
 async def test_several_matches_are_rated_together(networks: None) -> None:
