@@ -149,6 +149,9 @@ def execute(command: list[str], log: Path, cpu: bool) -> tuple[int, str]:
             os.killpg(process.pid, signal.SIGKILL)
             answer, _ = process.communicate()
             file.write(f"\nended after {PART_SECONDS} seconds\n")
+        except KeyboardInterrupt:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
     return process.returncode, answer
 
 
