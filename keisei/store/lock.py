@@ -5,12 +5,15 @@ import fcntl
 import json
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 import psutil
 
 from keisei.store.files import json_object, read_file
+from keisei.store.layout import LOCK_FILE
 
 CLOCK_ERROR = 2.0
 """Maximum error of a process's start time, in seconds."""
@@ -70,6 +73,19 @@ class Lock:
         if not self._file.closed:
             self._file.truncate(0)
             self._file.close()
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Have the lock of the run in the folder ``run`` during the block.
+
+    Raises RunLockedError, OSError.
+    """
+    lock = Lock(run / LOCK_FILE)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def holder_pid(path: Path) -> int | None:

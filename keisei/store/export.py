@@ -1,0 +1,106 @@
+"""Export a network: its weights with the settings of its training, and a model card."""
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from keisei.config import Settings
+from keisei.store.checkpoints import (
+    STATE,
+    WEIGHTS,
+    Checkpoint,
+    load_checkpoint,
+    read_state,
+    write_manifest,
+    write_part,
+)
+from keisei.store.directory import RunError, read_settings
+from keisei.store.files import sync_folder, write_synced
+from keisei.store.layout import CHECKPOINTS, SETTINGS_FILE
+
+CARD = "README.md"
+"""Name of the model card's file in an exported network's folder."""
+_SECTIONS = {"schedule", "env", "net", "ppo", "opponents", "compute"}
+"""Settings of the training. Other settings can name private things, such as files and servers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The run that trained a network."""
+
+    run: Path | None
+    """The run's folder; None for a checkpoint that was moved out of its run."""
+    settings: Settings
+
+    @classmethod
+    def of(cls, checkpoint: Path) -> "Origin":
+        """Return the origin of a checkpoint. Raises RunError."""
+        folder = checkpoint.absolute()
+        run = folder.parent.parent if folder.parent.name == CHECKPOINTS else None
+        return cls(run, trained_with(checkpoint))
+
+
+def trained_with(folder: Path) -> Settings:
+    """Read the settings with which a checkpoint was trained. Raises RunError, CheckpointError.
+
+    An exported network contains these settings; for another checkpoint, its run does. If a
+    checkpoint was moved out of its run, the default settings are returned.
+    """
+    state = read_state(folder) if (folder / STATE).exists() else {}
+    run = folder.absolute().parent.parent
+    if "settings" not in state and (run / SETTINGS_FILE).exists():
+        return read_settings(run)
+    try:
+        return Settings(**state.get("settings", {}))
+    except (TypeError, ValidationError) as error:
+        text = f"{folder / STATE}: its settings can't be read by this version of Keisei: {error}"
+        raise RunError(text) from None
+
+
+def read_weights(checkpoint: Path) -> Checkpoint:
+    """Read a checkpoint's weights; its state becomes the state of an exported network.
+
+    The state has ``net``, ``step``, ``iteration``, ``elapsed_seconds``, ``run`` and ``settings``.
+    Only settings of the training are in it. Raises CheckpointError, RunError.
+    """
+    loaded, origin = load_checkpoint(checkpoint, only=WEIGHTS), Origin.of(checkpoint)
+    found = loaded.state
+    settings = origin.settings.model_dump(mode="json", include=_SECTIONS)
+    state: dict[str, Any] = {
+        "format": WEIGHTS,
+        "run": origin.run.name if origin.run else found.get("run", checkpoint.name),
+        "step": loaded.step,
+        **{key: found[key] for key in ("iteration", "elapsed_seconds", "net") if key in found},
+        "settings": settings | {"run": {"seed": origin.settings.run.seed}},
+    }
+    return Checkpoint(loaded.path, loaded.step, loaded.tensors, state)
+
+
+def write_export(network: Checkpoint, card: str, out: Path) -> None:
+    """Write an exported network into the new folder ``out``.
+
+    The folder is a checkpoint without the state of the training. The header of
+    ``weights.safetensors`` contains the network's state as JSON, under the key ``keisei``.
+    Raises FileExistsError if ``out`` exists, OSError.
+    """
+    if out.exists():
+        raise FileExistsError(17, "already exists; name another folder with --out", str(out))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(prefix=f".new-{out.name}-", dir=out.parent))
+    try:
+        metadata = {"format": "pt", "keisei": json.dumps(network.state)}
+        files = write_part(new, 0, network.tensors, network.state, metadata)
+        # The card is not in the manifest, because its readers may edit it.
+        write_synced(new / CARD, card.encode())
+        write_manifest(new, network.step, files)
+        new.chmod(0o755)  # mkdtemp lets no other user read the folder
+        new.rename(out)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+    sync_folder(out.parent)
