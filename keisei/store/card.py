@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 from keisei.config import Settings
@@ -34,7 +35,7 @@ tags: [shogi, reinforcement-learning, ppo, self-play]
 
 # {title}
 
-A network that plays shogi. [Keisei](https://pypi.org/project/keisei/) trained it by PPO self-play.
+This network plays shogi. Keisei trained it by PPO self-play.
 
 | | |
 |---|---|
@@ -94,8 +95,8 @@ def model_card(
     code = _CODE.format(forward=FORWARD) if network.state["net"]["kind"] == "se_resnet" else ""
     return _CARD.format(
         license=json.dumps(license),
-        title=title,
-        facts="\n".join(f"| {name} | {value} |" for name, value in _facts(network, license)),
+        title=_cell(title),
+        facts="\n".join(f"| {name} | {_cell(value)} |" for name, value in _facts(network, license)),
         scores=_SCORES + "\n".join(rows) if rows else _NO_SCORES,
         version=importlib.metadata.version("keisei"),
         settings="\n".join(f"| `{key}` | `{value}` |" for key, value in _changed(network)),
@@ -117,7 +118,7 @@ def _facts(network: Checkpoint, license: str) -> list[tuple[str, str]]:
     if "iteration" in state:
         facts.append(("iterations", f"{state['iteration']:,}"))
     if "elapsed_seconds" in state:
-        facts.append(("time of training", f"{state['elapsed_seconds'] / 3600:.2f} hours"))
+        facts.append(("time of training", str(timedelta(seconds=round(state["elapsed_seconds"])))))
     facts.append(("seed", str(state["settings"]["run"]["seed"])))
     facts.append(("exported by", f"Keisei {importlib.metadata.version('keisei')}"))
     return [*facts, ("licence", license)]
@@ -136,7 +137,13 @@ def _changed(network: Checkpoint) -> list[tuple[str, Any]]:
 
 def _score(score: dict[str, Any]) -> str:
     low, high = score["interval"]
+    agent, opponent = _cell(score["agent"]), _cell(score["opponent"])
     return (
-        f"| {score['agent']} | {score['opponent']} | {score['mode']} | {score['games']} "
+        f"| {agent} | {opponent} | {score['mode']} | {score['games']} "
         f"| {score['score']:.3f} | {low:.3f} to {high:.3f} |"
     )
+
+
+def _cell(text: str) -> str:
+    """Return a text that does not end its cell or line in Markdown."""
+    return " ".join(text.split()).replace("|", r"\|")

@@ -3,7 +3,6 @@
 import json
 import shutil
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,8 @@ from keisei.store.checkpoints import (
 from keisei.store.directory import RunError, read_settings
 from keisei.store.files import sync_folder, write_synced
 from keisei.store.layout import CHECKPOINTS, SETTINGS_FILE
+from keisei.store.reader import RunReader
+from keisei.store.scores import newest_scores
 
 CARD = "README.md"
 """Name of the model card's file in an exported network's folder."""
@@ -29,20 +30,20 @@ _SECTIONS = {"schedule", "env", "net", "ppo", "opponents", "compute"}
 """Settings of the training. Other settings can name private things, such as files and servers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """The run that trained a network."""
+def run_of(checkpoint: Path) -> Path | None:
+    """Return the run that contains a checkpoint; None for a checkpoint outside a run."""
+    folder = checkpoint.absolute()
+    run = folder.parent.parent
+    return run if folder.parent.name == CHECKPOINTS and (run / SETTINGS_FILE).exists() else None
 
-    run: Path | None
-    """The run's folder; None for a checkpoint that was moved out of its run."""
-    settings: Settings
 
-    @classmethod
-    def of(cls, checkpoint: Path) -> "Origin":
-        """Return the origin of a checkpoint. Raises RunError."""
-        folder = checkpoint.absolute()
-        run = folder.parent.parent if folder.parent.name == CHECKPOINTS else None
-        return cls(run, trained_with(checkpoint))
+def scores_of(checkpoint: Path, step: int) -> list[dict[str, Any]]:
+    """Return the newest scores of the run's networks up to ``step``. Raises DatabaseError.
+
+    A checkpoint outside a run has no scores.
+    """
+    run = run_of(checkpoint)
+    return newest_scores(RunReader(run).evaluations(), until=step) if run else []
 
 
 def trained_with(folder: Path) -> Settings:
@@ -52,8 +53,7 @@ def trained_with(folder: Path) -> Settings:
     checkpoint was moved out of its run, the default settings are returned.
     """
     state = read_state(folder) if (folder / STATE).exists() else {}
-    run = folder.absolute().parent.parent
-    if "settings" not in state and (run / SETTINGS_FILE).exists():
+    if "settings" not in state and (run := run_of(folder)):
         return read_settings(run)
     try:
         return Settings(**state.get("settings", {}))
@@ -68,15 +68,15 @@ def read_weights(checkpoint: Path) -> Checkpoint:
     The state has ``net``, ``step``, ``iteration``, ``elapsed_seconds``, ``run`` and ``settings``.
     Only settings of the training are in it. Raises CheckpointError, RunError.
     """
-    loaded, origin = load_checkpoint(checkpoint, only=WEIGHTS), Origin.of(checkpoint)
-    found = loaded.state
-    settings = origin.settings.model_dump(mode="json", include=_SECTIONS)
+    loaded, trained = load_checkpoint(checkpoint, only=WEIGHTS), trained_with(checkpoint)
+    run, found = run_of(checkpoint), loaded.state
+    settings = trained.model_dump(mode="json", include=_SECTIONS)
     state: dict[str, Any] = {
         "format": WEIGHTS,
-        "run": origin.run.name if origin.run else found.get("run", checkpoint.name),
+        "run": run.name if run else found.get("run", checkpoint.name),
         "step": loaded.step,
         **{key: found[key] for key in ("iteration", "elapsed_seconds", "net") if key in found},
-        "settings": settings | {"run": {"seed": origin.settings.run.seed}},
+        "settings": settings | {"run": {"seed": trained.run.seed}},
     }
     return Checkpoint(loaded.path, loaded.step, loaded.tensors, state)
 
