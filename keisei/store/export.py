@@ -58,8 +58,10 @@ def trained_with(folder: Path) -> Settings:
     try:
         return Settings(**state.get("settings", {}))
     except (TypeError, ValidationError) as error:
-        text = f"{folder / STATE}: its settings can't be read by this version of Keisei: {error}"
-        raise RunError(text) from None
+        why = " ".join(str(error).split())
+        raise RunError(
+            f"{folder / STATE}: this version of Keisei can't read its settings: {why}"
+        ) from None
 
 
 def read_weights(checkpoint: Path) -> Checkpoint:

@@ -1,6 +1,7 @@
 """The runs in a folder: find, describe, measure and delete them."""
 
 import shutil
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -80,14 +81,16 @@ def measure_run(folder: Path) -> dict[str, Any]:
 
 
 def disk_use(path: Path) -> int:
-    """Return the number of bytes in a file, or in all files below a folder."""
-    files = (file for file in (path, *path.rglob("*")) if not file.is_symlink())
+    """Return the number of bytes in a file, or in all files below a folder. A link has none."""
+    if path.is_symlink():
+        return 0
     total = 0
-    for file in files:
+    for file in (path, *path.rglob("*")):
         try:
-            total += file.stat().st_size if file.is_file() else 0
+            state = file.lstat()
         except FileNotFoundError:  # a run in progress has just removed the file
             continue
+        total += state.st_size if stat.S_ISREG(state.st_mode) else 0
     return total
 
 
