@@ -20,6 +20,7 @@ from keisei.store.layout import (
     BEST,
     CHECKPOINTS,
     DATABASE_FILE,
+    DELETED,
     LOCK_FILE,
     SETTINGS_FILE,
     best_checkpoint,
@@ -111,7 +112,8 @@ class RunDirectory:
     @staticmethod
     def newest(root: Path) -> Path:
         """Return the newest run in ``root``. Raises RunError if there is no run."""
-        runs = [file for file in root.glob(f"*/{SETTINGS_FILE}") if file.is_file()]
+        files = root.glob(f"*/{SETTINGS_FILE}")
+        runs = [f for f in files if f.is_file() and not f.parent.name.startswith(DELETED)]
         if not runs:
             raise RunError(
                 f"{root} holds no run: start a new run without --resume, or name a run with --run"

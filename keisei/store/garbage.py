@@ -9,6 +9,7 @@ from keisei.store.database import DatabaseError
 from keisei.store.directory import RunError
 from keisei.store.layout import (
     CHECKPOINTS,
+    DELETED,
     LOCK_FILE,
     SETTINGS_FILE,
     checkpoint_folders,
@@ -16,7 +17,7 @@ from keisei.store.layout import (
 )
 from keisei.store.lock import holder_state, locked
 from keisei.store.reader import RunReader
-from keisei.store.runs import DELETED, delete_run, disk_use, run_folders
+from keisei.store.runs import delete_run, disk_use, run_folders
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ LOCK_FILE = "lock"
 DATABASE_FILE = "keisei.db"
 BEST = "best"
 CHECKPOINTS = "checkpoints"
+DELETED = ".deleted-"
+"""Beginning of the name of a run's folder while the folder is being deleted."""
 PIN = "pinned"
 """Name of the empty file that marks a checkpoint, in the checkpoint's folder, as pinned."""
 

@@ -64,6 +64,7 @@ class Lock:
                 f"{path.parent} is locked by {_holder(path)}; "
                 f"if that process no longer runs, remove {path}"
             )
+        self._before = path.read_text("utf-8", "replace"), path.stat()
         self._file.truncate(0)
         self._file.write(json.dumps({"pid": os.getpid(), "host": here}))
         self._file.flush()
@@ -74,18 +75,30 @@ class Lock:
             self._file.truncate(0)
             self._file.close()
 
+    def restore(self) -> None:
+        """Release the lock, and give the file the contents and the time that it had before.
+
+        Then ``holder_state`` still describes the process that trained the run.
+        """
+        text, state = self._before
+        self._file.truncate(0)
+        self._file.write(text)
+        self._file.flush()
+        os.utime(self._file.fileno(), ns=(state.st_atime_ns, state.st_mtime_ns))
+        self._file.close()
+
 
 @contextmanager
 def locked(run: Path) -> Iterator[None]:
-    """Have the lock of the run in the folder ``run`` during the block.
+    """Have the lock of the run in the folder ``run`` during the block, without training the run.
 
-    Raises RunLockedError, OSError.
+    The state of the run (``holder_state``) stays as it is. Raises RunLockedError, OSError.
     """
     lock = Lock(run / LOCK_FILE)
     try:
         yield
     finally:
-        lock.release()
+        lock.restore()
 
 
 def holder_pid(path: Path) -> int | None:

@@ -10,12 +10,10 @@ from keisei.store.checkpoints import CheckpointError, read_state
 from keisei.store.database import DatabaseError
 from keisei.store.directory import RunError, check_is_run
 from keisei.store.files import sync_folder
-from keisei.store.layout import CHECKPOINTS, LOCK_FILE, SETTINGS_FILE, checkpoint_folders
+from keisei.store.layout import CHECKPOINTS, DELETED, LOCK_FILE, SETTINGS_FILE, checkpoint_folders
 from keisei.store.lock import holder_state, locked
 from keisei.store.reader import RunReader
 
-DELETED = ".deleted-"
-"""Beginning of the name of a run's folder while the folder is being deleted."""
 
 UNKNOWN = ("step", "started", "updated", "score", "opponent", "problem")
 """Keys of the result of ``describe_run``; an unknown value is None."""
@@ -101,8 +99,9 @@ def delete_run(folder: Path) -> None:
     """
     folder = folder.resolve()
     check_is_run(folder)
-    if inner := run_folders(folder):
-        raise RunError(f"{folder} is not deleted, because it holds another run: {inner[0].name}")
+    for file in folder.rglob(SETTINGS_FILE):  # does not follow links
+        if file.parent != folder:
+            raise RunError(f"{folder} is not deleted, because it holds another run: {file.parent}")
     gone = folder.with_name(DELETED + folder.name)
     with locked(folder):
         # Rename first. Otherwise a crash during the removal would leave a damaged run.
