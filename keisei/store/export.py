@@ -49,12 +49,12 @@ def scores_of(checkpoint: Path, step: int) -> list[dict[str, Any]]:
 def trained_with(folder: Path) -> Settings:
     """Read the settings with which a checkpoint was trained. Raises RunError, CheckpointError.
 
-    An exported network contains these settings; for another checkpoint, its run does. If a
+    The run of the checkpoint contains these settings, or else the exported network does. If a
     checkpoint was moved out of its run, the default settings are returned.
     """
-    state = read_state(folder) if (folder / STATE).exists() else {}
-    if "settings" not in state and (run := run_of(folder)):
+    if run := run_of(folder):
         return read_settings(run)
+    state = read_state(folder) if (folder / STATE).exists() else {}
     try:
         return Settings(**state.get("settings", {}))
     except (TypeError, ValidationError) as error:

@@ -14,7 +14,6 @@ from keisei.store.layout import CHECKPOINTS, DELETED, LOCK_FILE, SETTINGS_FILE, 
 from keisei.store.lock import holder_state, locked
 from keisei.store.reader import RunReader
 
-
 UNKNOWN = ("step", "started", "updated", "score", "opponent", "problem")
 """Keys of the result of ``describe_run``; an unknown value is None."""
 
