@@ -108,7 +108,7 @@ def test_a_run_is_found_by_path_or_id(tmp_path: Path) -> None:
     run = make_run(tmp_path / "root" / "mine")
     assert find_run(str(run), tmp_path) == run
     assert find_run("mine", tmp_path / "root") == run
-    with pytest.raises(RunError, match="no run 'mime' in .*root, did you mean mine"):
+    with pytest.raises(RunError, match=r"no run 'mime' in .*root, did you mean mine"):
         find_run("mime", tmp_path / "root")
     with pytest.raises(RunError, match="is not a run"):
         find_run(str(tmp_path), tmp_path)
@@ -143,7 +143,7 @@ def test_a_run_in_use_and_a_folder_with_runs_are_not_deleted(tmp_path: Path) -> 
     with RunDirectory.open(run), pytest.raises(RunLockedError):
         delete_run(run)
     inner = make_run(run / "inner")
-    with pytest.raises(RunError, match="holds another run: .*inner"):
+    with pytest.raises(RunError, match=r"holds another run: .*inner"):
         delete_run(run)
     assert run_folders(run) == [inner]
 
