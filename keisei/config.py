@@ -93,6 +93,8 @@ class Run(Section):
     """Seconds between two checkpoints."""
     checkpoints_kept: int = Field(default=5, ge=1)
     """Number of newest checkpoints to keep; the run also keeps older checkpoints that it needs."""
+    checkpoints_every_steps: int = Field(default=0, ge=0)
+    """Steps between two older checkpoints that are kept too; 0 = no older checkpoints are."""
     games_recorded: int = Field(default=32, ge=1)
     """One self-play game out of this number is recorded."""
 

@@ -35,6 +35,7 @@ ELSEWHERE = {
     ("http-api.md", ""): "server/test_openapi_guide.py",
     ("http-api.md", "python"): "server/test_openapi_guide.py",
     ("http-api.md", "javascript"): "server/test_openapi_guide.py",
+    ("runs.md", "python"): "store/test_card.py",
     ("plugins.md", "toml"): "test_plugin_guide.py",
     ("plugins.md", "python"): "test_plugin_guide.py",
     ("plugins.md", ""): "test_plugin_guide.py",

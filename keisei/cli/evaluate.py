@@ -187,7 +187,7 @@ def _resolve(args: argparse.Namespace) -> tuple["EvaluationSpec", Path | None]:
     RunError, UsageError.
     """
     from keisei.evaluation.openings import load_openings
-    from keisei.store.directory import trained_with
+    from keisei.store.export import trained_with
     from keisei.store.layout import CHECKPOINTS, DATABASE_FILE
 
     agents = [_checkpoint(str(path)) for path in args.agents]

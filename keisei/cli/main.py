@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from keisei.cli import (
+    checkpoints,
     completion,
     config,
     doctor,
@@ -15,6 +16,7 @@ from keisei.cli import (
     perft,
     process,
     ratings,
+    runs,
     serve,
     streams,
     train,
@@ -32,6 +34,8 @@ _COMMANDS = {
     "warmup": warmup,
     "evaluate": evaluate,
     "usi": usi,
+    "runs": runs,
+    "checkpoints": checkpoints,
     "games": games,
     "ratings": ratings,
     "metrics": metrics,

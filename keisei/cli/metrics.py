@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from keisei.store import RunReader
 
 _TABLE_ROWS = 20
-_TABLE_KEYS = (
+TABLE_KEYS = (
     "train/loss_policy",
     "train/loss_value",
     "train/entropy",
@@ -66,9 +66,9 @@ def run(args: argparse.Namespace) -> int:
         check_is_run(args.run)
         reader = RunReader(args.run)
         known = reader.metric_names()
-        keys = _chosen(args.keys, known)
+        keys = chosen_keys(args.keys, known)
         if not (args.keys or args.csv or args.json):
-            keys = [key for key in _TABLE_KEYS if key in known] or known[: len(_TABLE_KEYS)]
+            keys = [key for key in TABLE_KEYS if key in known] or known[: len(TABLE_KEYS)]
         rows = _rows(reader, keys)
     if not rows:
         raise CommandError(f"{args.run}: no metrics yet; wait for the first iteration to end")
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _chosen(text: str | None, known: list[str]) -> list[str]:
+def chosen_keys(text: str | None, known: list[str]) -> list[str]:
     """Return the metrics that ``text`` names, or all if ``text`` is None. Raises UsageError."""
     if text is None:
         return known

@@ -25,7 +25,7 @@ from keisei.store import (
     load_checkpoint,
 )
 from keisei.store.checkpoints import WEIGHTS
-from keisei.store.directory import trained_with
+from keisei.store.export import trained_with
 from keisei.store.layout import CHECKPOINTS
 
 

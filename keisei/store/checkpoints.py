@@ -35,8 +35,10 @@ from keisei.store.layout import (
     CHECKPOINTS,
     checkpoint_folders,
     checkpoint_name,
+    remove_checkpoint,
     remove_leftovers,
 )
+from keisei.store.retention import surplus
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,9 +86,9 @@ def save_checkpoint(
 ) -> Path:
     """Write a checkpoint, then remove old checkpoints.
 
-    The setting ``run.checkpoints_kept`` says how many of the newest checkpoints stay. Checkpoints
-    of the steps in ``run.needed`` always stay. If a valid checkpoint of this step exists already,
-    nothing is written. If the save fails, no valid checkpoint is lost.
+    ``surplus`` says which checkpoints the settings remove. Checkpoints of the steps in
+    ``run.needed`` always stay. If a valid checkpoint of this step exists already, nothing is
+    written. If the save fails, no valid checkpoint is lost.
 
     Args:
         run: the run, whose lock this process must have.
@@ -110,7 +112,7 @@ def save_checkpoint(
         try:
             _examine(final)
         except CheckpointError:
-            _remove(final)
+            remove_checkpoint(final)
         else:
             return final
     new = folder / f".new-{final.name}"
@@ -124,9 +126,9 @@ def save_checkpoint(
     # Ignore checkpoints of later steps, which the resumed run refused as damaged. Otherwise these
     # checkpoints would stay, and valid checkpoints would be removed.
     older = [path for path in checkpoint_folders(folder) if int(path.name) <= step]
-    for path in older[: -run.settings.run.checkpoints_kept]:
+    for path in surplus(older, run.settings.run):
         if int(path.name) not in run.needed:
-            _remove(path)
+            remove_checkpoint(path)
     return final
 
 
@@ -276,11 +278,16 @@ def first_not_finite(tensors: Mapping[str, "Tensor"]) -> str | None:
 
 
 def write_part(
-    folder: Path, rank: int, tensors: Mapping[str, Mapping[str, "Tensor"]], state: Mapping[str, Any]
+    folder: Path,
+    rank: int,
+    tensors: Mapping[str, Mapping[str, "Tensor"]],
+    state: Mapping[str, Any],
+    metadata: dict[str, str] | None = None,
 ) -> Files:
     """Write one process's files of a new checkpoint into ``folder``; return sizes and checksums.
 
-    Raises OSError or NotFiniteError. NotFiniteError is raised before any file is written.
+    ``metadata`` goes into the header of each file of tensors. Raises OSError or NotFiniteError.
+    NotFiniteError is raised before any file is written.
     """
     from safetensors.torch import save
 
@@ -296,7 +303,7 @@ def write_part(
     for group, named in tensors.items():
         # Weights may have the memory format channels_last; safetensors needs contiguous tensors.
         plain = {name: tensor.contiguous() for name, tensor in named.items()}
-        write_file(_name(group + SUFFIX, rank), save(plain))
+        write_file(_name(group + SUFFIX, rank), save(plain, metadata))
     write_file(_name(STATE, rank), json.dumps(state, indent=1).encode())
     return files
 
@@ -311,6 +318,11 @@ def _write(
     """Write a whole checkpoint into a new folder. The manifest is written last."""
     folder.mkdir()
     files = write_part(folder, 0, tensors, state) | others(folder)
+    write_manifest(folder, step, files)
+
+
+def write_manifest(folder: Path, step: int, files: Files) -> None:
+    """Write a checkpoint's last file, and sync the folder. ``files``: all other files."""
     manifest = {"format": FORMAT, "step": step, "created": time.time(), "files": files}
     manifest["sha256"] = _manifest_digest(manifest)
     write_synced(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
@@ -377,10 +389,3 @@ def _is_entry(name: str, entry: object) -> bool:
 
 def _manifest_digest(manifest: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
-
-
-def _remove(path: Path) -> None:
-    # Rename first. Otherwise a crash during the removal would leave a damaged checkpoint.
-    old = path.with_name(f".old-{path.name}")
-    path.rename(old)
-    shutil.rmtree(old)

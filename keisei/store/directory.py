@@ -20,10 +20,14 @@ from keisei.store.layout import (
     BEST,
     CHECKPOINTS,
     DATABASE_FILE,
+    DELETED,
     LOCK_FILE,
     SETTINGS_FILE,
+    best_checkpoint,
+    best_steps,
     checkpoint_folders,
     checkpoint_name,
+    pinned_steps,
     remove_leftovers,
 )
 from keisei.store.lock import Lock
@@ -114,7 +118,8 @@ class RunDirectory:
 
         Returns the run, and the newer runs, which have no checkpoint. Raises RunError.
         """
-        runs = [file for file in root.glob(f"*/{SETTINGS_FILE}") if file.is_file()]
+        files = root.glob(f"*/{SETTINGS_FILE}")
+        runs = [f for f in files if f.is_file() and not f.parent.name.startswith(DELETED)]
         runs.sort(key=lambda file: (file.stat().st_mtime_ns, file.parent.name), reverse=True)
         skipped: list[Path] = []
         for run in [file.parent for file in runs]:
@@ -152,18 +157,18 @@ class RunDirectory:
     @property
     def best_checkpoint(self) -> Path | None:
         """Path of the best checkpoint, or None. In a copied run, ``best`` may be a folder."""
-        if not self.best.exists():
-            return None
-        return self.path / self.best.readlink() if self.best.is_symlink() else self.best
+        return best_checkpoint(self.path)
 
     @property
     def needed(self) -> set[int]:
-        """Steps of the checkpoints that must not be removed: the pinned ones and the best one."""
+        """Steps of the checkpoints that must not be removed.
+
+        These are the best checkpoint, and the checkpoints that a task or a user has pinned.
+        """
         # Read the pins first, then the best checkpoint. A checkpoint becomes the best one before it
         # loses its pin. In the other order, the two reads could both miss this checkpoint.
         pinned = set().union(*self.pinned.copy().values())
-        best = self.best_checkpoint
-        return pinned | ({int(best.name)} if best and best.name.isdecimal() else set())
+        return pinned | pinned_steps(self.path / CHECKPOINTS) | best_steps(self.path)
 
     def promote(self, step: int) -> None:
         """Atomically make ``best`` a link to the checkpoint of a step. Raises OSError."""
@@ -204,15 +209,6 @@ def read_settings(path: Path) -> Settings:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"])
         raise _damaged(file, f"{where}: {problem['msg']} (got {problem['input']!r})") from None
-
-
-def trained_with(folder: Path) -> Settings:
-    """Read the settings of the run that a checkpoint belongs to. Raises RunError.
-
-    If the checkpoint was moved out of its run, the default settings are returned.
-    """
-    run = folder.absolute().parent.parent
-    return read_settings(run) if (run / SETTINGS_FILE).exists() else Settings()
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -8,6 +8,10 @@ LOCK_FILE = "lock"
 DATABASE_FILE = "keisei.db"
 BEST = "best"
 CHECKPOINTS = "checkpoints"
+DELETED = ".deleted-"
+"""Beginning of the name of a run's folder while the folder is being deleted."""
+PIN = "pinned"
+"""Name of the empty file that marks a checkpoint, in the checkpoint's folder, as pinned."""
 
 
 def checkpoint_name(step: int) -> str:
@@ -25,11 +29,43 @@ def checkpoint_folders(folder: Path) -> list[Path]:
     )
 
 
+def best_checkpoint(run: Path) -> Path | None:
+    """Return the path of a run's best checkpoint, or None. ``best`` is a link or a folder."""
+    best = run / BEST
+    if not best.exists():
+        return None
+    return run / best.readlink() if best.is_symlink() else best
+
+
+def best_steps(run: Path) -> set[int]:
+    """Return the step of a run's best checkpoint as a set, which is empty if there is none."""
+    best = best_checkpoint(run)
+    return {int(best.name)} if best and best.name.isdecimal() else set()
+
+
+def pinned_steps(folder: Path) -> set[int]:
+    """Return the steps of the checkpoints in ``folder`` that a user has pinned."""
+    return {int(path.name) for path in checkpoint_folders(folder) if (path / PIN).exists()}
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """Return the files in ``folder`` of a save or a removal that a crash interrupted."""
+    return [*folder.glob(".new-*"), *folder.glob(".old-*")]
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove from ``folder`` the files of a save or a removal that a crash interrupted.
 
     Only the process that has the run's lock may call this function. Another process could
     remove the files of a save that is still going on.
     """
-    for path in (*folder.glob(".new-*"), *folder.glob(".old-*")):
+    for path in leftovers(folder):
         shutil.rmtree(path)
+
+
+def remove_checkpoint(path: Path) -> None:
+    """Remove a checkpoint. Raises OSError."""
+    # Rename first. Otherwise a crash during the removal would leave a damaged checkpoint.
+    old = path.with_name(f".old-{path.name}")
+    path.rename(old)
+    shutil.rmtree(old)

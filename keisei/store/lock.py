@@ -5,12 +5,15 @@ import fcntl
 import json
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 import psutil
 
 from keisei.store.files import json_object, read_file
+from keisei.store.layout import LOCK_FILE
 
 CLOCK_ERROR = 2.0
 """Maximum error of a process's start time, in seconds."""
@@ -61,6 +64,7 @@ class Lock:
                 f"{path.parent} is locked by {_holder(path)}; "
                 f"if that process no longer runs, remove {path}"
             )
+        self._before = path.read_text("utf-8", "replace"), path.stat()
         self._file.truncate(0)
         self._file.write(json.dumps({"pid": os.getpid(), "host": here}))
         self._file.flush()
@@ -70,6 +74,31 @@ class Lock:
         if not self._file.closed:
             self._file.truncate(0)
             self._file.close()
+
+    def restore(self) -> None:
+        """Release the lock, and give the file the contents and the time that it had before.
+
+        Then ``holder_state`` still describes the process that trained the run.
+        """
+        text, state = self._before
+        self._file.truncate(0)
+        self._file.write(text)
+        self._file.flush()
+        os.utime(self._file.fileno(), ns=(state.st_atime_ns, state.st_mtime_ns))
+        self._file.close()
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Have the lock of the run in the folder ``run`` during the block, without training the run.
+
+    The state of the run (``holder_state``) stays as it is. Raises RunLockedError, OSError.
+    """
+    lock = Lock(run / LOCK_FILE)
+    try:
+        yield
+    finally:
+        lock.restore()
 
 
 def holder_pid(path: Path) -> int | None:

@@ -10,6 +10,7 @@ MAY_CHANGE = (
     "run.minutes",
     "run.checkpoint_seconds",
     "run.checkpoints_kept",
+    "run.checkpoints_every_steps",
     "server",
     "plugins",
     "log",

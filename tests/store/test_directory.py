@@ -15,7 +15,7 @@ from keisei.store import (
     find_checkpoint,
     read_settings,
 )
-from keisei.store.directory import trained_with
+from keisei.store.export import trained_with
 
 
 def test_create_writes_settings_that_win_over_the_environment(

@@ -12,7 +12,7 @@ import pytest
 
 from keisei.config import Settings
 from keisei.store import RunDirectory, RunLockedError
-from keisei.store.lock import Lock, holder_pid
+from keisei.store.lock import Lock, holder_pid, holder_state, locked
 
 HOLD = """
 import sys, pathlib
@@ -83,3 +83,19 @@ def test_a_lock_file_names_its_holder_until_the_release(tmp_path: Path) -> None:
     lock.release()
     lock.release()
     assert holder_pid(tmp_path / "lock") is None
+
+
+def test_work_under_the_lock_does_not_change_the_state_of_an_interrupted_run(
+    tmp_path: Path,
+) -> None:
+    RunDirectory.create(Settings(), tmp_path / "a").close()
+    lock = tmp_path / "a" / "lock"
+    lock.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+    os.utime(lock, (1, 1))  # this process is younger, so another one had the pid
+    assert holder_state(lock) == "interrupted"
+    with locked(tmp_path / "a"):
+        assert holder_state(lock) == "running"
+        with pytest.raises(RunLockedError):
+            RunDirectory.open(tmp_path / "a")
+    assert holder_state(lock) == "interrupted"
+    RunDirectory.open(tmp_path / "a").close()

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stored_runs import make_run
 
 from keisei.config import Settings
 from keisei.events import Iteration, Status
-from keisei.store import Database, MatchTable, RunDirectory
-from keisei.store.runs import describe_run, run_folders
+from keisei.store import Database, MatchTable, RunDirectory, RunError, RunLockedError
+from keisei.store.runs import delete_run, describe_run, find_run, measure_run, run_folders
 
 
 @pytest.fixture
@@ -101,3 +102,65 @@ def test_a_damaged_run_is_described_by_its_problem(run: RunDirectory, file: str)
     found = describe_run(run.path)
     assert found["id"] == "one"
     assert str(damaged) in found["problem"]
+
+
+def test_a_run_is_found_by_path_or_id(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "root" / "mine")
+    assert find_run(str(run), tmp_path) == run
+    assert find_run("mine", tmp_path / "root") == run
+    with pytest.raises(RunError, match=r"no run 'mime' in .*root, did you mean mine"):
+        find_run("mime", tmp_path / "root")
+    with pytest.raises(RunError, match="is not a run"):
+        find_run(str(tmp_path), tmp_path)
+
+
+def test_a_run_is_measured_also_if_its_newest_checkpoint_is_damaged(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", [10, 20])
+    (run / "elsewhere").symlink_to(tmp_path)
+    assert measure_run(run) == {
+        "checkpoints": 2,
+        "bytes": sum(p.stat().st_size for p in run.glob("**/*.*") if p.is_file())
+        + (run / "lock").stat().st_size,
+        "trained": 7200.0,
+    }
+    (run / "checkpoints" / f"{20:012d}" / "state.json").write_text("{")
+    assert measure_run(run)["trained"] == 3600.0
+    assert measure_run(make_run(tmp_path / "new"))["trained"] is None
+
+
+def test_a_deleted_run_is_gone_and_its_neighbours_stay(tmp_path: Path) -> None:
+    run, other = make_run(tmp_path / "run", [10]), make_run(tmp_path / "other", [10])
+    (run / "link").symlink_to(other)
+    delete_run(run)
+    assert list(tmp_path.iterdir()) == [other]
+    assert len(measure_run(other)) == 3
+    with pytest.raises(RunError):
+        delete_run(run)
+
+
+def test_a_run_in_use_and_a_folder_with_runs_are_not_deleted(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    with RunDirectory.open(run), pytest.raises(RunLockedError):
+        delete_run(run)
+    inner = make_run(run / "inner")
+    with pytest.raises(RunError, match=r"holds another run: .*inner"):
+        delete_run(run)
+    assert run_folders(run) == [inner]
+
+
+def test_a_deletion_that_breaks_off_leaves_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    run = make_run(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", crash)
+        with pytest.raises(KeyboardInterrupt):
+            delete_run(run)
+    assert run_folders(tmp_path) == []
+    with pytest.raises(RunError, match="holds no run"):
+        RunDirectory.newest(tmp_path)
+    delete_run(make_run(run))
+    assert list(tmp_path.iterdir()) == []
