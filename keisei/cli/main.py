@@ -20,6 +20,7 @@ from keisei.cli import (
     train,
     usi,
     warmup,
+    watch,
 )
 from keisei.cli.bench import command as bench
 from keisei.cli.errors import CommandError, UsageError
@@ -29,6 +30,7 @@ from keisei.cli.settings import take_overrides
 _COMMANDS = {
     "serve": serve,
     "train": train,
+    "watch": watch,
     "warmup": warmup,
     "evaluate": evaluate,
     "usi": usi,

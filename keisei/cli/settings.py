@@ -71,6 +71,15 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_server(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that choose the server's address."""
+    group = parser.add_argument_group("server")
+    group.add_argument("--host", metavar="HOST", help="address to listen on (server.host)")
+    group.add_argument(
+        "--port", metavar="PORT", help="port to listen on; 0 = any free port (server.port)"
+    )
+
+
 def load(args: argparse.Namespace) -> "Settings":
     """Load the settings from defaults, files, environment and flags. Raises UsageError."""
     return from_layers(read_layers(args))
