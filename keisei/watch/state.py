@@ -31,7 +31,8 @@ def watched_state(look: Look, newest: Status | None, heard: float) -> tuple[Stat
     told: State = newest.state if newest else "starting"
     if look.problem:
         return ("stale" if newest else "starting"), look.problem
-    if told in ENDED and newest and look.locked <= newest.time:
+    # The release of the lock changes the lock's time, too.
+    if newest and told in ENDED and (look.holder == "ended" or look.locked <= newest.time):
         return told, newest.message
     if look.holder == "interrupted":
         return "killed", "the run's process died; keisei train --resume continues the run"
