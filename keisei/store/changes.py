@@ -95,7 +95,8 @@ class ChangeReader:
         with self._open() as db:
             if not self._begun or self._resumed(db):
                 return Changes(overview=self._overview(db))
-            events = [*self._statuses(db), *self._iterations(db), *self._new_games(db)]
+            found = [*self._iterations(db), *self._statuses(db), *self._new_games(db)]
+            events = sorted(found, key=lambda event: event.time)
             self.behind = (self._iteration, self._event) != _newest(db)
             return Changes(events=events, evaluations=self._changed(db))
 

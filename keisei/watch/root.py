@@ -35,7 +35,7 @@ MOST_OPEN = 64
 
 
 @dataclass(slots=True, eq=False)
-class _Open:
+class OpenRun:
     """A run whose files are read now."""
 
     run: WatchedRun
@@ -62,7 +62,8 @@ class WatchedRoot:
         self.root = root.absolute()
         self._server = server
         self._access = Access(server, watched=True)
-        self._open: dict[str, _Open] = {}
+        self.open_runs: dict[str, OpenRun] = {}
+        """The runs whose files are read now, by id."""
         self._opening = anyio.Lock()
         self._tasks: TaskGroup
         self._app = self._make_app()
@@ -102,7 +103,7 @@ class WatchedRoot:
 
     def close(self) -> None:
         """End all event streams with ``bye``. Later calls do nothing."""
-        for opened in self._open.values():
+        for opened in self.open_runs.values():
             opened.run.close()
 
     async def _serve_run(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -115,26 +116,29 @@ class WatchedRoot:
             found.requests -= 1
             found.used = time.monotonic()
 
-    async def _find(self, id: str) -> _Open:
+    async def _find(self, id: str) -> OpenRun:
         async with self._opening:
-            if id not in self._open:
+            if id not in self.open_runs:
                 folders = await to_thread.run_sync(run_folders, self.root)
                 # The id can be any text from a client, so it is only compared with known names.
                 path = next((path for path in folders if path.name == id), None)
                 if path is None:
                     raise Problem(404, f"There is no run {id!r}.")
-                if len(self._open) >= MOST_OPEN:
+                if len(self.open_runs) >= MOST_OPEN:
                     raise Problem(503, f"{MOST_OPEN} runs are open.", headers={"Retry-After": "60"})
-                self._open[id] = await self._tasks.start(self._watch, path)
-            return self._open[id]
+                await self._tasks.start(self._watch, path)
+            return self.open_runs[id]
 
-    async def _watch(self, path: Path, *, task_status: TaskStatus[_Open]) -> None:
+    async def _watch(self, path: Path, *, task_status: TaskStatus[None]) -> None:
         async with WatchedRun(path, self._server) as run:
-            opened = _Open(run, create_app(run, access=self._access, watched=True))
-            task_status.started(opened)
+            opened = OpenRun(run, create_app(run, access=self._access, watched=True))
+            self.open_runs[path.name] = opened
+            task_status.started()
             while not opened.idle:  # noqa: ASYNC110 (nothing happens at the end of the idle time)
                 await anyio.sleep(1)
-            del self._open[path.name]  # before the end of the block, so that no request finds it
+            del self.open_runs[
+                path.name
+            ]  # before the end of the block, so that no request finds it
 
 
 @operation("GET", "/api/runs", query=RunsQuery, answer=RunPage, sends=LINK)

@@ -57,17 +57,20 @@ class WatchedRun:
         self._records = EvaluationRecords(self._emit)
         self._look = Look()
         self._looks = 0
+        self._unreadable = True
+        """Whether the last look found a problem. The first look need not be confirmed."""
         self._newest: Status | None = None
         self._heard = 0.0
-        self._elapsed = 0.0
+        self._trained, self._elapsed = 0, 0.0
         self._recent: deque[Alert] = deque(maxlen=RECENT)
         self._telling = False
-        """Whether events go to the streams; not while the overview is read."""
+        """Whether a new overview is told to the streams: the first one is not."""
         self.hub = Hub(self._describe)
         self._tasks: TaskGroup
 
     async def __aenter__(self) -> Self:
         self._apply(await to_thread.run_sync(self._files.look, 0))
+        self._telling = True
         self._tasks = await anyio.create_task_group().__aenter__()
         for name, run in (("stream", self.hub.run), ("watch", self._follow)):
             task = partial(supervise, name, run, self._alert, progress=lambda: self._looks)
@@ -154,6 +157,9 @@ class WatchedRun:
     # ------------------------------------------------------------------ what the files tell
     def _apply(self, look: Look) -> None:
         """Update the state from a look at the files, and send the events."""
+        before, self._unreadable = self._unreadable, bool(look.problem)
+        if look.problem and look.exists and not before:
+            return  # a file can be unreadable for a moment, for example while it is replaced
         if look.problem and look.problem != self._look.problem and self._newest:
             self._alert("watch", "error", look.problem)
         self._look = look
@@ -175,7 +181,8 @@ class WatchedRun:
         """Begin anew with the overview of a run; clients must read the history again."""
         last = found.iteration
         start = StartPoint(last.step, last.iteration) if last else StartPoint()
-        self._state, self._elapsed = self._new_state(start), found.elapsed
+        self._state = self._new_state(start)
+        self._trained, self._elapsed = start.step, found.elapsed
         self._newest, self._heard = found.status, 0.0
         self._records.close()
         self._records = EvaluationRecords(self._emit)
@@ -187,7 +194,6 @@ class WatchedRun:
             self._state.started = found.started
         if self._telling:
             self.hub.publish(self._state.event(Reset, state=self._state.state))
-        self._telling = True
 
     def _describe(self, kind: Literal["hello", "reset", "bye"]) -> Status:
         return self._state.status(kind)
@@ -200,7 +206,8 @@ class WatchedRun:
             self._newest = event
         if isinstance(event, Iteration):
             speed = event.values.get("speed/steps_per_second", 0.0)
-            self._elapsed += (event.step - self._state.step) / speed if speed > 0 else 0.0
+            self._elapsed += (event.step - self._trained) / speed if speed > 0 else 0.0
+            self._trained = event.step
         self._update(event)
         self.hub.publish(event)
 
