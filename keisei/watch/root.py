@@ -25,6 +25,7 @@ from keisei.server.documents import Alive, RunPage
 from keisei.server.models import RunsQuery
 from keisei.server.operations import operation, to_routes
 from keisei.server.problems import Problem, on_http_exception
+from keisei.server.runs import page_of
 from keisei.store.runs import describe_run, run_folders
 from keisei.watch.run import WatchedRun
 
@@ -136,22 +137,22 @@ class WatchedRoot:
             task_status.started()
             while not opened.idle:  # noqa: ASYNC110 (nothing happens at the end of the idle time)
                 await anyio.sleep(1)
-            del self.open_runs[
-                path.name
-            ]  # before the end of the block, so that no request finds it
+            # Before the end of the block, so that no request finds a run that is being closed.
+            del self.open_runs[path.name]
 
 
 @operation("GET", "/api/runs", query=RunsQuery, answer=RunPage, sends=LINK)
 async def runs(request: Request, query: RunsQuery) -> Response:
     """Return at most ``limit=`` runs, newest first; ``after=`` selects the next page."""
     root: Path = request.app.state.root
+    access: Access = request.app.state.access
 
     def read(limit: int, after: str | None) -> list[dict[str, Any]]:
-        folders = run_folders(root)
-        if after is not None:
-            names = [folder.name for folder in folders]
-            folders = folders[names.index(after) + 1 :] if after in names else []
-        return [{**describe_run(folder), "this": False} for folder in folders[:limit]]
+        found = [describe_run(folder) for folder in page_of(run_folders(root), limit, after)]
+        for run in found:
+            if access.is_public and run["problem"]:
+                run["problem"] = "damaged"  # the full text names the server's folders
+        return [{**run, "this": False} for run in found]
 
     return await read_page(request, query, "runs", read)
 
