@@ -64,18 +64,20 @@ class WatchService(Service):
         """What ``keisei watch`` watches: the run, or the folder of runs."""
 
     def start(self, compile_seconds: float = 0.0, history: int = 30) -> None:
-        """Start both processes and wait until they have begun."""
+        """Start both processes and wait until they have begun; the page's server is the first."""
+        command = [sys.executable, "-m", "keisei", "watch", str(self.watched)]
+        command += ["--port", str(self.port), "--json"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout
+        assert json.loads(self.process.stdout.readline()) == {"address": self.url}
+        with urllib.request.urlopen(f"{self.url}healthz", timeout=60):
+            pass  # the server has loaded everything
         script = Path(__file__).with_name("trained_run.py")
         command = [sys.executable, str(script), str(self.run)]
         command += ["--history", str(history), "--compile", str(compile_seconds)]
         self.writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.writer.stdout
         assert self.writer.stdout.readline() == "started\n"
-        command = [sys.executable, "-m", "keisei", "watch", str(self.watched)]
-        command += ["--port", str(self.port), "--json"]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout
-        assert json.loads(self.process.stdout.readline()) == {"address": self.url}
 
     def kill_writer(self) -> None:
         """Kill the process that writes the run."""

@@ -71,7 +71,7 @@ def test_the_page_shows_the_run_as_it_trains(service: Service, watched: Watched)
 
 @live_and_watched
 def test_the_page_says_that_kernels_compile(service: Service, watched: Watched) -> None:
-    service.start(compile_seconds=2, history=0)
+    service.start(compile_seconds=4, history=0)
     page = watched.page
     page.goto(service.url)
     expect(page.locator("#state")).to_have_text(re.compile("^Compiling kernels: .+"))

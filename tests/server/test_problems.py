@@ -53,7 +53,7 @@ async def test_a_wrong_method_is_answered_405_with_the_allowed_ones(
 async def test_a_file_that_cannot_be_read_is_answered_503_with_the_reason(
     client: httpx.AsyncClient, run: FakeRun, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def broken(*arguments: object) -> None:
+    def broken(**arguments: object) -> None:
         raise error
 
     monkeypatch.setattr(run.reader, "games", broken)

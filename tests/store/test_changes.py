@@ -71,9 +71,9 @@ def test_each_event_is_found_once_and_as_it_was_sent(
     late = game(8, 10)  # it began before game 9, and is in a later transaction
     sent = [
         Alert(name="a", level="error", message="m", **at(10)),
-        Failed(message="m", type="ValueError", traceback="t", **at(20)),
-        iteration(2, kl=1.0),
         late,
+        iteration(2, kl=1.0),
+        Failed(message="m", type="ValueError", traceback="t", **at(20)),
         game(3, 20),
     ]
     database.append(sent)

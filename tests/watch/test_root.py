@@ -90,7 +90,7 @@ async def test_a_run_is_read_only_while_somebody_asks_for_it(
         await http.get("/runs/a/api/status")
         assert list(root.open_runs) == ["a"]
         with anyio.fail_after(20):
-            while root.open_runs:
+            while root.open_runs:  # noqa: ASYNC110 (time is the subject)
                 await anyio.sleep(0.05)
         assert (await http.get("/runs/a/api/status")).json()["run"] == "a"
 
