@@ -56,6 +56,7 @@ Device = Annotated[
     ),
 ]
 Share = Annotated[float, Field(ge=0, le=1)]
+Mates = Literal[0, 1, 3]
 Reaction = Literal["ignore", "alert", "rollback", "stop"]
 Names = Annotated[tuple[str, ...], BeforeValidator(parse_list), NoDecode]
 Engines = Annotated[dict[str, str], BeforeValidator(parse_table), NoDecode]
@@ -73,7 +74,8 @@ class Section(BaseModel):
     def _read_whole_number(cls, value: Any, info: ValidationInfo) -> Any:
         """Turn text from a flag or the environment into a number if the setting is an integer."""
         wanted = cls.model_fields[info.field_name or ""].annotation
-        return parse_whole_number(value) if wanted is int and isinstance(value, str) else value
+        whole = wanted in (int, Mates) and isinstance(value, str)
+        return parse_whole_number(value) if whole else value
 
 
 class Run(Section):
@@ -111,6 +113,8 @@ class Env(Section):
     """Plies after which a game is truncated; a truncated game does not count as a draw."""
     declaration: Literal["27", "24", "none"] = "27"
     """Entering-king rule: 27 (the 27-point rule), 24 (the 24-point rule) or none."""
+    mates: Mates = 1
+    """Longest mate, in moves of both sides, that is found and played: 0 (none), 1 or 3."""
     reset_share: Share = 0.65
     """Share of games that begin from a mid-game position: value at the start of the schedule."""
     reset_share_final: Share = 0.65
@@ -245,7 +249,7 @@ class EvaluationSettings(Section):
     strategy: str = "gauntlet"
     """Strategy of the regular evaluations: gauntlet, or another installed strategy."""
     opponents: Names = ("random", "material")
-    """Opponents in regular evaluations: random, material, runs, checkpoints or names of engines."""
+    """Opponents in regular evaluations: random, material, shipped, runs, checkpoints or engines."""
     games: int = Field(default=200, ge=2, multiple_of=2)
     """Number of games in each match of the regular evaluations."""
     promotion_games: int = Field(default=1000, ge=0, multiple_of=2)

@@ -12,6 +12,10 @@ RESIGN_AFTER = 3
 """Number of consecutive moves at which a network must expect a loss before it resigns."""
 
 
+Mates = Literal[0, 1, 3]
+"""Longest forced mate, in moves of both sides, that is searched for a network; 0: no search."""
+
+
 def rule(default: Any, description: str) -> Any:
     """Return a field of ``MatchRules``. ``description`` is one sentence that needs no context."""
     return field(default=default, metadata={"description": description})
@@ -55,6 +59,11 @@ class MatchRules:
         "Temperature at which networks sample; below 1, probable moves become more probable, and "
         "above 1, less probable.",
     )
+    mates: Literal[0, 1, 3] = rule(
+        1,
+        "Longest forced mate, in moves of both sides, that is searched for a network and played if it "
+        "is found: 1, 3, or 0 for no search. The search finds every mate in one.",
+    )
 
     def __post_init__(self) -> None:
         if self.games < 2 or self.games % 2:
@@ -71,6 +80,8 @@ class MatchRules:
             raise ValueError(f"temperature: 0.01 to 100 (got {self.temperature})")
         if self.greedy and self.temperature != 1:
             raise ValueError("temperature: not allowed with greedy (greedy networks do not sample)")
+        if self.mates not in {0, 1, 3}:
+            raise ValueError(f"mates: 0, 1 or 3 (got {self.mates})")
 
     def rules(self) -> dict[str, Any]:
         """Return the rules by name. Fields that a subclass adds are not rules."""
@@ -83,7 +94,10 @@ class MatchRules:
 
     @property
     def style(self) -> str:
-        """Suffix for a network's name: how the network chooses moves; empty for plain sampling."""
-        if self.greedy:
-            return " greedy"
-        return "" if self.temperature == 1 else f" T={self.temperature:g}"
+        """Suffix for a network's name: how the network chooses moves.
+
+        The suffix is empty for plain sampling without a search for mates.
+        """
+        choice = " greedy" if self.greedy else f" T={self.temperature:g}"
+        plain = not self.greedy and self.temperature == 1
+        return ("" if plain else choice) + (f" mates={self.mates}" if self.mates else "")

@@ -21,7 +21,11 @@ _ON_OPPONENTS = "with `opponents.share` above 0"
 _AFTER_EVALUATION = "after an evaluation"
 
 METRICS = (
-    Metric("train/loss_policy", "Clipped surrogate loss of the policy (PPO).", "none"),
+    Metric(
+        "train/loss_policy",
+        "Policy loss: PPO's clipped surrogate, or the cross-entropy of a proven mating move.",
+        "none",
+    ),
     Metric(
         "train/loss_value",
         "Cross-entropy of the value head, which predicts win, draw or loss.",
@@ -91,6 +95,17 @@ METRICS = (
         "train/draw_probability",
         "Mean probability that the value head gives to a draw.",
         "share",
+    ),
+    Metric(
+        "train/mates",
+        "Share of the learner's plies on which the side to move had a proven mate (`env.mates`).",
+        "share",
+    ),
+    Metric(
+        "train/mate_probability",
+        "Mean probability of the proven mating moves before the update; NaN if no mate was proven.",
+        "share",
+        "higher",
     ),
     Metric(
         "games/ended", "Number of self-play games that ended in the last 20 iterations.", "count"

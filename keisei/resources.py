@@ -1,10 +1,12 @@
-"""Find the web page and the shipped configurations, in a checkout or an installed package."""
+"""Find the page, the configurations and the network that Keisei ships, also once installed."""
 
 from pathlib import Path
 
 from keisei.hint import did_you_mean
 
 _PACKAGE = Path(__file__).parent
+SHIPPED = "shipped"
+"""Name of the player whose network ships with Keisei."""
 
 
 class ResourceError(FileNotFoundError):
@@ -37,11 +39,35 @@ def config_file(name: str) -> Path:
     return file
 
 
+def player_folder(player: str | Path) -> Path:
+    """Return the folder of the run or checkpoint that ``player`` names. Raises ResourceError.
+
+    The text ``shipped`` names the network that ships with Keisei. Any other text is a path, and so
+    is ``./shipped``; a ``Path`` is never a name.
+    """
+    return shipped_network() if player == SHIPPED else Path(player)
+
+
+def shipped_network() -> Path:
+    """Return the run that holds the network that ships with Keisei. Raises ResourceError.
+
+    The folder's name, such as ``shipped-3f2a9c``, ends with the first digits of the weights'
+    SHA-256. This name goes into tables and ratings, so different weights have different names.
+    """
+    for folder in (_PACKAGE / SHIPPED).glob(f"{SHIPPED}-*"):
+        return folder
+    raise _missing(f"{SHIPPED}/{SHIPPED}-*")
+
+
 def _folder(name: str, must_hold: str) -> Path:
     """Return the folder ``name`` of an installed package (in ``_data``) or of a checkout."""
     for folder in (_PACKAGE / "_data" / name, _PACKAGE.parent / name):
         if (folder / must_hold).is_file():
             return folder
-    raise ResourceError(
-        f"{name}/{must_hold} is missing from the installation in {_PACKAGE}: install Keisei again"
+    raise _missing(f"{name}/{must_hold}")
+
+
+def _missing(file: str) -> ResourceError:
+    return ResourceError(
+        f"{file} is missing from the installation in {_PACKAGE}: install Keisei again"
     )

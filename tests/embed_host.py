@@ -1,5 +1,6 @@
 """A host program that embeds two runs. test_embed.py starts it."""
 
+import asyncio
 import contextlib
 import gc
 import json
@@ -43,6 +44,16 @@ def process_state() -> dict[str, Any]:
         "switch": sys.getswitchinterval(),
         "environment": [name for name in os.environ if name.startswith(OURS)],
         "stderr": [str(sys.stderr), str(sys.stdout)],
+        "policy": str(asyncio.get_event_loop_policy()),
+    }
+
+
+def loop_state() -> dict[str, Any]:
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    return {
+        "exceptions": str(loop.get_exception_handler()),
+        "factory": str(loop.get_task_factory()),
+        "task": task and task.get_name(),
     }
 
 
@@ -56,19 +67,23 @@ def files() -> list[str]:
 
 
 states = []
+names: list[str] = []
+"""Names of the tasks that the two runs have started."""
 
 
 @contextlib.asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[None]:
-    states.append(process_state())
+    own = asyncio.all_tasks()
+    states.append(process_state() | loop_state())
     async with Keisei(Settings.load(overrides=tiny)) as one:
         async with Keisei(Settings.load(overrides=tiny)) as two:
-            states.append(process_state())
+            states.append(process_state() | loop_state())
+            names.extend(task.get_name() for task in asyncio.all_tasks() - own)
             app.router.routes += [Mount("/one", create_app(one)), Mount("/two", create_app(two))]
             yield
-            states.append(process_state())
-        states.append(process_state())
-    states.append(process_state())
+            states.append(process_state() | loop_state())
+        states.append(process_state() | loop_state())
+    states.append(process_state() | loop_state())
 
 
 # Uvicorn raises the signal again at its end; this program must live on to report.
@@ -87,6 +102,7 @@ print(
             "inside": all(one == states[0] for one in states),
             "after": after == before,
             "files": [opened, left],
+            "tasks": names,
             "threads": [thread.name for thread in threading.enumerate() if not thread.daemon],
         }
     )

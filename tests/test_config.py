@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from keisei.config import Settings
+from keisei.config import Settings, SettingsError
 
 
 def test_later_sources_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,6 +45,14 @@ def test_a_list_is_written_with_commas_or_as_json(
     assert Settings.load(None, {"server.allowed_hosts": text}).server.allowed_hosts == hosts
     monkeypatch.setenv("KEISEI_SERVER__ALLOWED_HOSTS", text)
     assert Settings.load().server.allowed_hosts == hosts
+
+
+def test_a_choice_of_numbers_is_read_from_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEISEI_ENV__MATES", "0")
+    assert Settings.load().env.mates == 0
+    assert Settings.load(overrides={"env.mates": "3"}).env.mates == 3
+    with pytest.raises(SettingsError, match=r"env\.mates.* 0, 1 or 3"):
+        Settings.load(overrides={"env.mates": "2"})
 
 
 def test_settings_are_frozen() -> None:

@@ -109,6 +109,8 @@ def test_two_runs_in_a_host_end_with_it_and_leave_no_trace(
     report = json.loads(out)
     assert report["inside"], "entering or leaving a run changed something of the process"
     assert report["after"]
+    assert len(report["tasks"]) >= 4
+    assert [name for name in report["tasks"] if not name.startswith("keisei")] == []
     opened, left = report["files"]
     assert left == opened
     assert report["threads"] == ["MainThread"]

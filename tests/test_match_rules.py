@@ -15,7 +15,7 @@ from keisei.store.matches import player_kind
 RULES = [rule.name for rule in fields(MatchRules)]
 ODD: dict[str, Any] = {
     "games": 6, "seed": 9, "max_ply": 77, "declaration": "24", "resign": -0.5, "greedy": True,
-    "temperature": 0.5,
+    "temperature": 0.5, "mates": 3,
 }  # fmt: skip
 """A value of each rule that is not the default."""
 
@@ -37,6 +37,7 @@ def test_the_examples_cover_every_rule() -> None:
         ("resign", -1.1, "resign: -1 to 0"),
         ("temperature", 0, r"temperature: 0.01 to 100 \(got 0\)"),
         ("temperature", 101, "temperature: 0.01 to 100"),
+        ("mates", 2, r"mates: 0, 1 or 3 \(got 2\)"),
     ],
 )
 def test_a_rule_out_of_bounds_is_refused(rule: str, value: Any, message: str) -> None:
@@ -58,10 +59,22 @@ def test_greedy_networks_have_no_temperature() -> None:
 
 
 def test_a_networks_style_tells_it_from_others_of_the_same_weights() -> None:
-    assert MatchRules().style == ""
-    assert MatchRules(greedy=True).style == " greedy"
-    assert MatchRules(temperature=0.5).style == " T=0.5"
-    assert player_kind(f"run@100{MatchRules(temperature=0.5).style}") == "network"
+    assert MatchRules().style == " mates=1"
+    assert MatchRules(greedy=True).style == " greedy mates=1"
+    assert MatchRules(temperature=0.5, mates=3).style == " T=0.5 mates=3"
+
+
+def test_a_network_that_looks_for_no_mates_has_the_name_of_earlier_versions() -> None:
+    assert MatchRules(mates=0).style == ""
+    assert MatchRules(mates=0, greedy=True).style == " greedy"
+    assert MatchRules(mates=0, temperature=0.5).style == " T=0.5"
+
+
+@pytest.mark.parametrize("mates", [0, 1, 3])
+@pytest.mark.parametrize("how", [{}, {"greedy": True}, {"temperature": 0.5}])
+def test_every_style_is_known_as_a_networks(mates: Any, how: dict[str, Any]) -> None:
+    assert player_kind(f"run@100{MatchRules(mates=mates, **how).style}") == "network"
+    assert player_kind(f"engine{MatchRules(mates=mates, **how).style}") == "engine"
 
 
 @pytest.mark.parametrize("rule", RULES)

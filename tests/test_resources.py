@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 
 from keisei import resources
-from keisei.resources import ResourceError, config_file, page_directory
+from keisei.resources import (
+    ResourceError,
+    config_file,
+    page_directory,
+    player_folder,
+    shipped_network,
+)
 
 
 @pytest.fixture
@@ -51,3 +57,19 @@ def test_the_error_of_an_unknown_configuration_lists_the_shipped_ones(
     create(folders / "secret.toml")
     with pytest.raises(ResourceError, match="base, quickstart"):
         config_file(name)
+
+
+def test_the_text_shipped_is_the_network_in_the_package_and_everything_else_is_a_path(
+    folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = create(folders / "keisei/shipped/shipped-3f2a9c/CARD.md").parent
+    (folders / "shipped").mkdir()
+    monkeypatch.chdir(folders)
+    assert player_folder("shipped") == shipped_network() == network
+    for path in "./shipped", "runs/mine", Path("shipped"):
+        assert player_folder(path) == Path(path)
+
+
+def test_the_error_names_the_missing_network(folders: Path) -> None:
+    with pytest.raises(ResourceError, match=r"shipped/shipped-\* is missing"):
+        shipped_network()

@@ -1,4 +1,4 @@
-"""The wheel holds the web page and the configurations and serves them from any folder."""
+"""The wheel holds the page, the configurations and a network, and uses them from any folder."""
 
 import os
 import re
@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from keisei.shogi import Position
 
 ROOT = Path(__file__).parents[1]
 
@@ -54,6 +56,7 @@ def test_the_wheel_holds_code_page_and_configs_and_nothing_else(wheel: Path) -> 
     assert {top for top in tops if not top.endswith(".dist-info")} == {"keisei"}
     assert not [name for name in held if "__pycache__" in name or "/tests/" in name]
     assert {"keisei/py.typed", "keisei/evaluation/openings.usi"} <= held
+    assert names(ROOT / "keisei/shipped") <= held
 
 
 @pytest.fixture
@@ -104,3 +107,27 @@ def test_the_installed_command_serves_the_page_from_an_empty_folder(
     time.sleep(0.5)  # time is the subject: two signals at once would count as one
     process.send_signal(signal.SIGTERM)  # during compilation this one forces the end
     assert process.wait(30) in {0, 143}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)  # compiles the rules
+def test_the_shipped_network_plays_from_an_empty_folder(
+    environment: dict[str, str], empty: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "keisei", "usi", "shipped"],
+        input="usi\nisready\nposition startpos moves 7g7f\ngo\nquit\n",
+        cwd=empty,
+        env=environment | {"XDG_CACHE_HOME": str(empty.parent / "cache")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    said = done.stdout.splitlines()
+    name = next((ROOT / "keisei/shipped").iterdir()).name
+    assert next(line for line in said if line.startswith("id name")).endswith(f"({name})")
+    (move,) = [line.split()[1] for line in said if line.startswith("bestmove")]
+    position = Position()
+    position.push("7g7f")
+    position.push(move)
+    assert list(empty.iterdir()) == []

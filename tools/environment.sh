@@ -1,8 +1,9 @@
 # The other tools source this file. It installs into $root/.venv what pyproject.toml and
 # constraints.txt require, and the $extras that the tool sets. If nothing has changed, it only
-# compares a checksum.
+# compares a checksum. If a tool sets $wheels, the packages come from that folder, without a network
+# and without constraints.txt, into $root/.venv-wheels.
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-venv=$root/.venv
+venv=$root/.venv${wheels:+-wheels}
 
 say() { printf 'keisei: %s\n' "$*" >&2; }
 
@@ -19,7 +20,7 @@ find_python() {
 }
 
 install() {
-    local python quiet=()
+    local python quiet=() from=(-c "$root/tools/constraints.txt")
     python=$(find_python)
     [ -t 2 ] || quiet=(--quiet)
     # Scripts contain the path of their folder, so a checkout that was moved needs a new .venv.
@@ -29,9 +30,16 @@ install() {
             return 3
         }
     fi
-    say "installing into .venv (once, a few minutes)"
+    if [ -n "${wheels-}" ]; then
+        from=(--no-index --find-links "$wheels")
+        # Python's own packages follow the installed ones. --system-site-packages would not do:
+        # it skips the packages of a virtual environment.
+        "$python" -c 'import site; print("\n".join(site.getsitepackages()))' \
+            >"$("$venv/bin/python" -c 'import site; print(site.getsitepackages()[0])')/borrowed.pth"
+    fi
+    say "installing into ${venv##*/} (once, a few minutes)"
     "$venv/bin/python" -m pip install ${quiet[@]+"${quiet[@]}"} --disable-pip-version-check \
-        -c "$root/tools/constraints.txt" -e "$root${extras:+[$extras]}" >&2
+        "${from[@]}" -e "$root${extras:+[$extras]}" >&2
 }
 
 prepare() {

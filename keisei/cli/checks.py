@@ -253,8 +253,13 @@ def _wandb(settings: "Settings") -> Iterator[Finding]:
     except PackageNotFoundError:
         yield Finding("wandb", "warning", "not installed", "pip install wandb, to use W&B")
         return
-    key = "an API key is set" if _has_wandb_key() else "no API key: `wandb login` stores one"
-    yield Finding("wandb", "ok", f"{text}, {key}")
+    mode, has_key = settings.wandb.mode, _has_wandb_key()
+    text = f"{text}, wandb.mode is {mode}, {'an API key is set' if has_key else 'no API key'}"
+    if mode == "online" and not has_key:
+        advice = "store a key with `wandb login`; without a key, the run is logged offline"
+        yield Finding("wandb", "warning", text, advice)
+    else:
+        yield Finding("wandb", "ok", text)
 
 
 def _has_wandb_key() -> bool:

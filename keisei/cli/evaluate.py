@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_args
 from keisei.cli import process
 from keisei.cli.errors import CommandError, EnvironmentProblem, UsageError
 from keisei.cli.evaluation_report import as_json, as_text, live_table, matches_of
-from keisei.cli.settings import whole
+from keisei.cli.settings import player, whole
 from keisei.hint import did_you_mean
 from keisei.match_rules import MatchRules
+from keisei.resources import SHIPPED, shipped_network
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -42,16 +43,17 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     parser.add_argument(
         "agents",
         metavar="RUN|CHECKPOINT",
-        type=Path,
+        type=player,
         nargs="+",
-        help="directory of a checkpoint, or of a run, whose newest valid checkpoint plays",
+        help="directory of a checkpoint, or of a run, whose newest valid checkpoint plays; shipped: "
+        "the network that ships with Keisei",
     )
     parser.add_argument(
         "--opponent",
         action="append",
         metavar="PLAYER",
-        help="random, material, a run, a checkpoint, the name of an engine in the first agent's "
-        "run.toml, or usi:PATH?nodes=N&OPTION=VALUE (see docs/guide/engines.md); repeat the flag "
+        help="random, material, shipped, a run, a checkpoint, the name of an engine in the first "
+        "agent's run.toml, or usi:PATH?nodes=N&OPTION=VALUE (see docs/guide/engines.md); repeat the flag "
         "for more opponents (default: random)",
     )
     parser.add_argument(
@@ -107,9 +109,9 @@ def _add_rule(parser: argparse.ArgumentParser, rule: "Field[Any]") -> None:
         parser.add_argument(flag, action="store_true", default=None, help=text)
         return
     choices = get_args(rule.type)
-    kind: dict[str, Any] = {"choices": choices} if choices else {"metavar": "N"}
-    if not choices:
-        kind["type"] = whole if rule.type is int else float
+    kind: dict[str, Any] = {"type": whole if rule.type is int else float, "metavar": "N"}
+    if choices:
+        kind = {"type": type(choices[0]), "choices": choices}
     default = "the first agent's" if rule.name == "declaration" else rule.default
     parser.add_argument(flag, **kind, help=f"{text} (default: {default})")
 
@@ -234,6 +236,8 @@ def _opponent(text: str, engines: Mapping[str, str]) -> str:
 
     if text in LOCAL:
         return text
+    if text == SHIPPED:
+        return _checkpoint(str(shipped_network()))
     text = engines.get(text, text)
     if text.startswith(ENGINE):
         try:
@@ -242,7 +246,7 @@ def _opponent(text: str, engines: Mapping[str, str]) -> str:
             raise UsageError(f"--opponent: {error}") from None
         return text
     if not Path(text).exists():
-        known = [*LOCAL, *engines]
+        known = [*LOCAL, SHIPPED, *engines]
         hint = did_you_mean(text, known) or (
             f"; allowed are {', '.join(known)}, a run, a checkpoint or usi:PATH?nodes=500"
         )

@@ -42,6 +42,8 @@ def as_text(report: dict[str, Any], spec: "EvaluationSpec") -> str:
         if spec.greedy
         else f"moves sampled at temperature {spec.temperature:g}"
     )
+    if spec.mates:
+        how += f", mates in {'one' if spec.mates == 1 else 'three'} played"
     lines = [f"{how}, seed {spec.seed}, {report['seconds']:.1f} s"]
     for match in matches_of(report):
         lines += ["", *_describe(match, spec)]

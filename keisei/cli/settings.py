@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keisei.cli.errors import UsageError
+from keisei.resources import ResourceError, config_file, player_folder
 
 if TYPE_CHECKING:
     from keisei.config import Settings
@@ -61,13 +62,16 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     )
     start = group.add_mutually_exclusive_group()
     start.add_argument(
-        "--resume", action="store_true", help="continue the run in --run, or the newest run"
+        "--resume",
+        action="store_true",
+        help="continue the run in --run, or the newest run that has a checkpoint",
     )
     start.add_argument(
         "--init",
         metavar="RUN|CHECKPOINT",
-        type=Path,
-        help="start a new run from the weights of a checkpoint, or of a run's newest checkpoint",
+        type=player,
+        help="start a new run from the weights of a checkpoint, of a run's newest checkpoint, or of "
+        "the network that ships with Keisei (shipped)",
     )
 
 
@@ -78,6 +82,14 @@ def add_server(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--port", metavar="PORT", help="port to listen on; 0 = any free port (server.port)"
     )
+
+
+def player(text: str) -> Path:
+    """Return the folder of the run or checkpoint that a flag names. Raises ArgumentTypeError."""
+    try:
+        return player_folder(text)
+    except ResourceError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def load(args: argparse.Namespace) -> "Settings":
@@ -117,15 +129,13 @@ def check_run(args: argparse.Namespace, chosen: "Settings") -> None:
     from keisei.store.directory import RunDirectory, check_is_run
 
     if args.resume:
-        check_is_run(args.run or RunDirectory.newest(chosen.run.root))
+        check_is_run(args.run or RunDirectory.newest(chosen.run.root)[0])
     if args.init:
         check_holds_weights(args.init)
 
 
 def _find(name: str) -> Path:
     """Return the path of a settings file. ``name`` is a path or a shipped file's name."""
-    from keisei.resources import ResourceError, config_file
-
     path, shipped = Path(name), ""
     if not path.is_file() and path.parent in {Path(), Path("configs")}:
         try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from keisei.cli import process
 from keisei.cli.errors import CommandError
+from keisei.cli.settings import player
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -30,8 +31,9 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     parser.add_argument(
         "agent",
         metavar="RUN|CHECKPOINT",
-        type=Path,
-        help="directory of a checkpoint, or of a run, whose newest valid checkpoint plays",
+        type=player,
+        help="directory of a checkpoint, or of a run, whose newest valid checkpoint plays; shipped: "
+        "the network that ships with Keisei",
     )
 
 
@@ -85,11 +87,13 @@ def _load(agent: Path, device: str, threads: int) -> "_Player":
 
     from keisei.play.players import load
     from keisei.shogi import Position
+    from keisei.shogi.proof import shortest_mate
 
     torch.set_num_threads(threads)
     with process.problems():
         player = _Player(load(agent, device))
-    player.assess(Position())  # the slow first call must not happen during a game
+    player.assess(Position())  # the slow first calls must not happen during a game
+    shortest_mate(Position(), 3)
     return player
 
 

@@ -68,8 +68,8 @@ class VectorEnv:
         max_ply: number of plies after which a game is truncated, 1..32767.
         declaration: the entering-king rule.
         seed: seed of all random choices that resets and ``stagger`` make.
-        mates: longest mate, in moves of both sides, that is searched in every position: 0 (no
-            search), 1 or 3.
+        mates: longest mate that is searched in every position, counted in moves of both sides: 0
+            (no search), 1 or 3.
         threads: number of threads that run the kernels. If ``threads`` is 1, the caller's thread
             runs the kernels.
         reset_share: probability that a new game starts from the reset pool. The attribute
@@ -88,8 +88,11 @@ class VectorEnv:
     In each row, action ``a`` is legal if and only if bit ``a % 64`` of word ``a // 64`` is 1.
     """
     mate: NDArray[np.int16]
-    """[N] A legal action that begins a forced mate of at most ``mates`` moves, or -1 if there is
-    none."""
+    """[N] A legal action that begins a proven mate of at most ``mates`` moves, or -1.
+
+    If there is a mate in one, this is the lowest action that mates at once. A mate in three can be
+    missed, because the search for it is bounded. Each step overwrites the array.
+    """
     game_number: NDArray[np.int64]
     """[N] Number that identifies the current game. Numbers begin at 0 and are unique in the run."""
 
@@ -113,9 +116,9 @@ class VectorEnv:
             )
         if declaration not in RULES:
             raise ValueError(f"declaration is {declaration!r}, not one of {', '.join(RULES)}")
-        self.max_ply = max_ply
         if mates not in (0, 1, 3):
             raise ValueError(f"mates is {mates}, not 0, 1 or 3")
+        self.max_ply = max_ply
         self.declaration = declaration
         self.mates = mates
         self._share = np.array([reset_share])
@@ -232,8 +235,11 @@ class VectorEnv:
         self.games[i]["opponent"] = self._starts[i]["opponent"] = opponent
         self._starts[i]["again"] = 1
 
-    def _step(self, moves: NDArray[np.int64]) -> StepResult:
-        """Make the moves, but do not check that they are legal. A negative action makes no move."""
+    def _step(self, moves: NDArray[np.int64], search: bool = True) -> StepResult:
+        """Make the moves, but do not check that they are legal. A negative action makes no move.
+
+        If ``search`` is false, ``mate`` is not updated.
+        """
         r = self._result
 
         def work(lo: int, hi: int) -> None:
@@ -243,15 +249,29 @@ class VectorEnv:
                 r.reward, r.terminated, r.truncated, r.reason, r.winner, r.plies,
                 r.final_observation, r.number, self._rule, self.max_ply, self.reset_share,
             )  # fmt: skip
-            self._find_mates(lo, hi)
+            if search:
+                self._find_mates(lo, hi)
 
         self._run(work)
         return r
 
+    def update_mates(self) -> None:
+        """Search every game again for a mate of at most ``mates`` moves, and update ``mate``.
+
+        ``step`` does this too. Call this method after a change of the attribute ``mates``.
+        """
+        self._run(self._find_mates)
+
     def _find_mates(self, lo: int, hi: int) -> None:
         """Update ``mate`` of the games ``lo`` to ``hi - 1``."""
-        if self.mates:
-            kernels.find_mates(lo, hi, self.games, self.mates, self.mate)
+        if self.mates == 0:
+            self.mate[lo:hi] = -1
+        else:
+            kernels.find_mates(lo, hi, self.games, self.mask, self.mate)
+        if self.mates == 3:
+            kernels.find_mates_in_three(
+                lo, hi, self.games, self.mask, self._tags, self._keys, self.max_ply, self.mate
+            )
 
     def _run(self, work: Callable[[int, int], None]) -> None:
         """Call ``work(lo, hi)`` for all games, split over the threads, and wait for all calls."""
@@ -268,7 +288,7 @@ class VectorEnv:
             0, n, none, self.games, self._tags, self._keys, self.observation, self.mask, over,
             result, self._rule, self.max_ply,
         )  # fmt: skip
-        self._find_mates(0, n)
+        self.update_mates()
 
     def refill_reset_pool(self) -> None:
         """Fill the reset pool with new positions from uniformly random play.
@@ -302,7 +322,8 @@ class VectorEnv:
         while (waiting := self.games["ply"] < plies).any():
             moves = random_actions(self.mask, rng).astype(np.int64)
             moves[~waiting] = -1
-            self._step(moves)
+            self._step(moves, search=False)
+        self.update_mates()
 
     def sfen(self, i: int) -> str:
         """Return game ``i``'s position as an SFEN. The move number is 1 at the game's start."""
@@ -339,7 +360,7 @@ class VectorEnv:
                 )
         for name, array in own.items():
             array[...] = state[name]
-        self._find_mates(0, len(self))
+        self.update_mates()
 
     def _state(self) -> dict[str, NDArray[Any]]:
         """Return the arrays that ``state`` copies, as a dict by name."""

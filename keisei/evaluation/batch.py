@@ -50,7 +50,12 @@ class GameBatch:
         self._actions = np.zeros((n, spec.max_ply), np.int16)
         self._values = np.full((n, spec.max_ply), np.nan, np.float32)
         self._env = VectorEnv(
-            n, max_ply=spec.max_ply, declaration=spec.declaration, seed=spec.seed, reset_pool=0
+            n,
+            max_ply=spec.max_ply,
+            declaration=spec.declaration,
+            mates=spec.mates if self._is_network.any() else 0,
+            seed=spec.seed,
+            reset_pool=0,
         )
         self._begin([spec.opening(k) for k in pairs for _ in (0, 1)])
 
@@ -71,9 +76,10 @@ class GameBatch:
     def request(self, most: int) -> Wanted | None:
         """Return the positions in which networks are to move, or None when all games are over.
 
-        As long as no network is to move, this method plays the local players' moves, but at most
-        ``most`` plies (a negative number means no limit). If no network is to move after these
-        plies, the method returns 0 positions.
+        A network that has a forced mate is not asked. As long as no network is asked, this method
+        plays the forced mates and the local players' moves, but at most ``most`` plies (a negative
+        number means no limit). If no network is asked after these plies, the method returns 0
+        positions.
         """
         while self._open.any():
             rows, opponents = self._rows_to_move()
@@ -124,12 +130,13 @@ class GameBatch:
             self._just_ended.append(self._game(row, winner, "resignation", plies))
 
     def _rows_to_move(self) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-        """Return the rows in which a network is to move.
+        """Return the rows in which a network is to move and has no forced mate.
 
         Also return, for each of these rows, whether the opponent's network is to move.
         """
         opponents = self._env.games["side"] != self._agents_side
-        rows = np.flatnonzero(self._open & self._is_network[opponents.astype(np.intp)])
+        networks = self._open & self._is_network[opponents.astype(np.intp)]
+        rows = np.flatnonzero(networks & (self._env.mate < 0))
         return rows, opponents[rows]
 
     def _observe(
@@ -148,18 +155,29 @@ class GameBatch:
         return observation
 
     def _move(self, rows: NDArray[np.intp], actions: NDArray[np.integer[Any]]) -> None:
-        """Play the networks' moves in ``rows``, and local players' moves in other open games."""
-        env, spec = self._env, self._spec
+        """Play the networks' moves in ``rows``.
+
+        In all other open games, play a network's forced mate or a local player's move.
+        """
+        env = self._env
         moves = np.full(len(env), -1)
         moves[rows] = actions
         local = self._open.copy()
         local[rows] = False
         for row in np.flatnonzero(local).tolist():
-            single = slice(row, row + 1)
-            agents = env.games["side"][row] == self._agents_side[row]
-            kind = spec.agent if agents else spec.opponent
-            moves[row] = local_move(kind, env.games[single], env.mask[single], self._rng[row])
+            moves[row] = self._unasked_move(row)
         self._step(moves)
+
+    def _unasked_move(self, row: int) -> int:
+        """Return the move of a player that is not asked: of a local player, or a forced mate."""
+        env, spec = self._env, self._spec
+        agents = env.games["side"][row] == self._agents_side[row]
+        kind = spec.agent if agents else spec.opponent
+        if kind == "network":
+            self._values[row, env.games["ply"][row]] = 1
+            return int(env.mate[row])
+        single = slice(row, row + 1)
+        return local_move(kind, env.games[single], env.mask[single], self._rng[row])
 
     def _step(self, moves: NDArray[np.int64]) -> None:
         """Play a move in each game (-1 means no move), and collect the games that end."""

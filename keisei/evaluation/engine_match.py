@@ -6,7 +6,7 @@ The caller supplies all moves::
     while (game := match.begin()) is not None:
         while not game.over:
             if game.agent_to_move:
-                game.play(*agent.choose(*game.observe()))
+                game.play_mate() or game.play(*agent.choose(*game.observe()))
             else:
                 game.answer(engine.best_move(game.moves))
         match.finish(game)
@@ -26,6 +26,7 @@ from keisei.evaluation.match_spec import MatchSpec
 from keisei.evaluation.result import MatchResult, tally
 from keisei.match_rules import RESIGN_AFTER
 from keisei.shogi import IllegalMoveError, Position
+from keisei.shogi.proof import shortest_mate
 from keisei.shogi.sfen import read_sfen
 
 Fault = Literal["timeout", "crash"]
@@ -97,6 +98,17 @@ class GameInPlay:
             self._end = _OTHER[side], "resignation"
         else:
             self._move(action, value)
+
+    def play_mate(self) -> bool:
+        """Play a forced mate of at most ``MatchSpec.mates`` moves; return whether there is one.
+
+        Only networks play in this way. A mate that the maximum ply would cut short does not count.
+        """
+        left = self._spec.max_ply - self._position.ply
+        mate = shortest_mate(self._position, min(self._spec.mates, left))
+        if mate is not None:
+            self.play(self._position.action(mate.move), 1.0)
+        return mate is not None
 
     def answer(self, text: str, value: float = float("nan")) -> None:
         """Play an engine's ``bestmove``. An illegal move loses the game.

@@ -50,9 +50,10 @@ class Match:
     def request(self, most: int = NO_LIMIT) -> Wanted | None:
         """Return the positions that need a network's move, or None when all games are over.
 
-        While no network is to move, this method plays the local players' moves. ``most`` limits the
-        number of these plies. At the limit, this method returns 0 positions, so that the caller can
-        do other work. Then the caller must call ``answer`` with 0 moves.
+        A network is not asked if it has a forced mate (see ``MatchRules.mates``). While no network
+        is asked, this method plays the forced mates and the local players' moves. ``most`` limits
+        the number of these plies. At the limit, this method returns 0 positions, so that the caller
+        can do other work. Then the caller must call ``answer`` with 0 moves.
         """
         while self._batch or self._todo:
             if self._batch is None:

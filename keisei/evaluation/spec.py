@@ -27,8 +27,8 @@ class EvaluationSpec(MatchRules):
 
     A wrong field raises a ValueError that names the field and the reason.
 
-    A player is ``random``, ``material``, the path of a run or a checkpoint, or an engine
-    (``usi:PATH?...``). While a run trains, ``current`` and ``best`` are players too.
+    A player is ``random``, ``material``, ``shipped``, the path of a run or a checkpoint, or an
+    engine (``usi:PATH?...``). While a run trains, ``current`` and ``best`` are players too.
     """
 
     agents: tuple[str, ...] = (CURRENT,)
@@ -73,11 +73,14 @@ class EvaluationSpec(MatchRules):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Rebuild a spec from the result of ``to_dict``, even if JSON turned tuples into lists."""
+        """Rebuild a spec from the result of ``to_dict``, even if JSON turned tuples into lists.
+
+        A spec without the rule ``mates`` was stored before this rule existed: ``mates`` is 0.
+        """
         lists = ("agents", "opponents", "sprt")
         fields: Any = {
             key: tuple(value) if key in lists and value is not None else value
-            for key, value in data.items()
+            for key, value in ({"mates": 0} | data).items()
         }
         return cls(**fields)
 

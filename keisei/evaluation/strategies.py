@@ -14,6 +14,7 @@ import numpy as np
 from keisei.evaluation.game import PlayedGame
 from keisei.evaluation.result import MatchResult, tally
 from keisei.plugins import installed, no_such_name
+from keisei.resources import SHIPPED
 
 GROUP = "keisei.strategies"
 """Group of the entry points by which packages add strategies."""
@@ -110,11 +111,9 @@ def benchmark(agents: Sequence[str], opponents: Sequence[str]) -> Plan:
                 break
 
 
-BENCHMARK = (
-    "random",
-    "material",
-    *(f"usi:fairy-stockfish?nodes={nodes}&Skill Level={level}" for nodes, level in RUNGS),
-)
+_ENGINES = [f"usi:fairy-stockfish?nodes={nodes}&Skill Level={level}" for nodes, level in RUNGS]
+BENCHMARK = ("random", "material", _ENGINES[0], SHIPPED, *_ENGINES[1:])
+"""The benchmark's own opponents, sorted from weakest to strongest."""
 STRATEGIES = {
     "single": Strategy(single, one_agent=True, one_opponent=True),
     "gauntlet": Strategy(gauntlet),

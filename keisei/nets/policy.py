@@ -66,6 +66,15 @@ def evaluate(
     return policy, outcome.float()
 
 
+def upload(array: NDArray[Any], device: torch.device) -> Tensor:
+    """Return the array as a tensor on the device. The CPU does not wait until a GPU has it.
+
+    On the CPU the tensor shares the array's memory. On a GPU it does not, and the caller may change
+    the array at once, because CUDA reads an array in ordinary memory before the call returns.
+    """
+    return torch.from_numpy(array).to(device, non_blocking=True)
+
+
 def legal_columns(mask: Tensor) -> Tensor:
     """Return legal actions ``int64[B, L]``, padded with -1, from packed masks ``int64[B, 35]``.
 
@@ -91,7 +100,9 @@ def legal_columns(mask: Tensor) -> Tensor:
 
 def _unpack(mask: Tensor) -> Tensor:
     """Return ``int64[B, 2187]``: column ``a`` contains ``a`` if action ``a`` is legal, else -1."""
-    bits = (mask[:, :, None] >> torch.arange(64, device=mask.device)) & 1
+    # Bytes, not words: the temporary tensors of 64-bit shifts would be eight times as large.
+    powers = torch.arange(8, dtype=torch.uint8, device=mask.device)
+    bits = (mask.contiguous().view(torch.uint8)[:, :, None] >> powers) & 1
     actions = torch.arange(ACTIONS, device=mask.device)
     return torch.where(bits.flatten(1)[:, :ACTIONS].bool(), actions, -1)
 
@@ -252,8 +263,8 @@ class Agent:
         repeat the row of the last position.
         """
         rows = _padded_rows(len(mask))
-        seen = torch.from_numpy(observation[rows]).to(self.device)
-        legal = legal_columns(torch.from_numpy(mask[rows].view(np.int64)).to(self.device))
+        seen = upload(observation[rows], self.device)
+        legal = legal_columns(upload(mask[rows].view(np.int64), self.device))
         policy, outcome = evaluate(self.net, seen, self.dtype)
         return legal, legal_logits(policy, legal), outcome_value(outcome.softmax(1))
 

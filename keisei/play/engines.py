@@ -102,6 +102,7 @@ def _load_rules(match: EngineMatch, kinds: tuple[Kind, Kind]) -> None:
     _, mask = game.observe()
     for kind in {*kinds} & {*LOCAL_PLAYERS}:
         local_move(kind, game.state(), mask, np.ones(1, np.uint64))
+    game.play_mate()
 
 
 @dataclass(slots=True)
@@ -172,7 +173,8 @@ class _Play:
                 answer = await engine.go(game.moves)
                 game.answer(answer.move, expected(engine.info))
             elif seat.choose is not None:
-                game.play(*await seat.choose(game.observe(), draws.random(dtype=np.float32)))
+                if not game.play_mate():
+                    game.play(*await seat.choose(game.observe(), draws.random(dtype=np.float32)))
             else:
                 _, mask = game.observe()
                 game.play(local_move(seat.kind, game.state(), mask, rng))

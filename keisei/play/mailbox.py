@@ -12,7 +12,7 @@ from anyio import from_thread
 from numpy.typing import NDArray
 
 from keisei.errors import InboxFull, NotRunning
-from keisei.match_rules import MatchRules
+from keisei.match_rules import MatchRules, Mates
 from keisei.shogi import Position
 
 INBOX = 8
@@ -105,9 +105,15 @@ class ChosenMove:
     declares_win: bool = False
     """Whether the side to move declares a win instead of making a move."""
     value: float | None = None
-    """P(win) - P(loss) of the side to move, from -1 to 1; None if the network was not asked."""
+    """P(win) - P(loss) of the side to move, from -1 to 1; None if the network was not asked.
+
+    1 if ``move`` begins a forced mate."""
     top_moves: tuple[tuple[str, float], ...] = ()
-    """The most probable moves as (USI, probability), the most probable move first."""
+    """The network's most probable moves as (USI, probability), the most probable move first."""
+    mate: int | None = None
+    """Number of moves, counting both sides, of the forced mate that ``move`` begins: 1 or 3.
+
+    None if no forced mate was looked for or found."""
 
     @property
     def usi(self) -> str | None:
@@ -121,6 +127,8 @@ class MoveRequest:
 
     position: Position
     greedy: bool
+    mates: Mates = 1
+    """Longest forced mate that is played (see ``MatchRules.mates``)."""
     answer: Reply[ChosenMove] = field(default_factory=Reply)
 
 

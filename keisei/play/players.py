@@ -10,11 +10,14 @@ import numpy as np
 import torch
 
 from keisei.env import observe_sfen
+from keisei.match_rules import Mates
 from keisei.nets.policy import Agent, resolve_device, resolve_dtype
 from keisei.nets.registry import build
 from keisei.play.mailbox import ChosenMove
+from keisei.resources import player_folder
 from keisei.shogi import Position
 from keisei.shogi.position import Rule
+from keisei.shogi.proof import shortest_mate
 from keisei.store import (
     Checkpoint,
     CheckpointError,
@@ -62,17 +65,26 @@ class Player:
         """Name ``<run>@<step>``; for a checkpoint outside a run, ``<folder>@<step>``."""
         return f"{self.home.name}@{self.step}"
 
-    def best_move(self, sfen: str, greedy: bool = True) -> str | None:
+    def best_move(self, sfen: str, greedy: bool = True, mates: Mates = 1) -> str | None:
         """Return the agent's move in a position, in USI notation, or None if no move is legal.
 
-        If the rules allow the side to move to declare a win, the result is ``"win"``, as in USI. If
-        ``greedy`` is False, the move is sampled from the agent's policy. Raises SfenError.
+        If the rules allow the side to move to declare a win, the result is ``"win"``, as in USI.
+        Raises SfenError. ``choose`` describes ``greedy`` and ``mates``.
         """
-        (chosen,) = self.choose([Position(sfen)], greedy=greedy)
+        (chosen,) = self.choose([Position(sfen)], greedy=greedy, mates=mates)
         return chosen.usi
 
-    def choose(self, positions: Sequence[Position], *, greedy: bool = True) -> list[ChosenMove]:
-        """Return the agent's answer to each position."""
+    def choose(
+        self, positions: Sequence[Position], *, greedy: bool = True, mates: Mates = 1
+    ) -> list[ChosenMove]:
+        """Return the agent's answer to each position.
+
+        Args:
+            positions: the positions.
+            greedy: True: the most probable move; False: a move sampled from the agent's policy.
+            mates: longest forced mate, in moves of both sides, that is searched: 0 (no search), 1
+                or 3. If the search finds a mate, the answer is its first move.
+        """
         found = [
             ChosenMove(declares_win=position.declaration(self.declaration) == "win")
             for position in positions
@@ -92,9 +104,14 @@ class Player:
             tops = self.agent.top(observations, masks)
             answers = zip(wanted, actions.tolist(), values.tolist(), tops, strict=True)
             for index, action, value, top in answers:
-                usi = positions[index].usi
+                usi, mate = positions[index].usi, shortest_mate(positions[index], mates)
                 top_moves = tuple((usi(move), probability) for move, probability in top)
-                found[index] = ChosenMove(usi(action), value=value, top_moves=top_moves)
+                if mate is None:
+                    found[index] = ChosenMove(usi(action), value=value, top_moves=top_moves)
+                else:
+                    found[index] = ChosenMove(
+                        mate.move, value=1.0, top_moves=top_moves, mate=mate.moves
+                    )
         return found
 
 
@@ -102,7 +119,7 @@ def load(path: str | Path, device: str = "auto", *, seed: int = 0) -> Player:
     """Return the player in a checkpoint, or in the newest valid checkpoint of a run.
 
     Args:
-        path: folder of a checkpoint or of a run.
+        path: folder of a checkpoint or of a run; ``"shipped"`` is the network in the package.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         seed: seed of the random numbers with which moves are sampled.
 
@@ -112,7 +129,7 @@ def load(path: str | Path, device: str = "auto", *, seed: int = 0) -> Player:
         RunError: the settings of the checkpoint's run can't be read.
         DeviceError: the device can't be used.
     """
-    return load_within(Path(path), device, lambda nbytes: None, seed=seed)
+    return load_within(player_folder(path), device, lambda nbytes: None, seed=seed)
 
 
 def load_within(path: Path, device: str, room: Callable[[int], None], *, seed: int = 0) -> Player:

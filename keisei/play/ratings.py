@@ -6,6 +6,7 @@ from pathlib import Path
 
 from keisei.evaluation.ratings import GameScore, Ratings, rate
 from keisei.evaluation.spec import LOCAL
+from keisei.resources import SHIPPED
 from keisei.store import RunReader
 from keisei.store.matches import MatchTable, RatingRow
 
@@ -13,13 +14,13 @@ from keisei.store.matches import MatchTable, RatingRow
 def rate_all(games: Sequence[GameScore], agent: str | None = None) -> Ratings:
     """Rate the players of one or more games.
 
-    The rating of one player is fixed at 0 Elo. This player is ``random``, or ``material`` if
-    ``random`` did not play. If neither ``random`` nor ``material`` played, the rating of the first
-    player other than ``agent`` is fixed. If the agent's rating were fixed, the fit could not
-    measure the agent.
+    The rating of one player is fixed at 0 Elo. This player is the first of these that played:
+    ``random``, ``material``, the network that ships with Keisei, any player. From the last two,
+    ``agent`` is left out: if the agent's rating were fixed, the fit could not measure the agent.
     """
     names = dict.fromkeys(name for game in games for name in (game.black, game.white))
-    wanted = [*(name for name in LOCAL if name in names), *(n for n in names if n != agent)]
+    others = sorted(names, key=lambda name: not name.startswith(f"{SHIPPED}-"))
+    wanted = [*(name for name in LOCAL if name in names), *(n for n in others if n != agent)]
     return rate(games, anchor=wanted[0] if wanted else next(iter(names)))
 
 

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from keisei.match_rules import Choice
 from keisei.nets.policy import Agent
 from keisei.play.mailbox import Command, PlyRequest, Reply, deliver
 from keisei.play.networks import LoadedNetwork, Networks
+from keisei.resources import player_folder
 
 REPORT_SECONDS = 0.25
 """Seconds between two reports of a match."""
@@ -110,7 +110,7 @@ class Matches:
                 case OpenNetwork(source=source) if source == CURRENT and live is not None:
                     answer = self._networks.copy_weights(live, step)
                 case OpenNetwork(source=source):
-                    answer = self._networks.load(Path(source))
+                    answer = self._networks.load(player_folder(source))
                 case CloseNetwork(id=id):
                     self._networks.close(id)
                 case PlayMatch(job=job):

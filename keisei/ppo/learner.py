@@ -383,6 +383,7 @@ def _make_env(settings: Settings, seed: int) -> VectorEnv:
         env.games,
         max_ply=env.max_ply,
         declaration=env.declaration,
+        mates=env.mates,
         seed=seed,
         threads=env.threads,
         reset_share=env.reset_share,

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from keisei.config import OpponentSettings
 from keisei.env import StepResult, VectorEnv
-from keisei.nets.policy import evaluate, legal_columns, legal_logits, sample
+from keisei.nets.policy import evaluate, legal_columns, legal_logits, sample, upload
 from keisei.ppo.checkpoint import generator_state, load_generator
 
 MEMORY = 200
@@ -135,23 +135,24 @@ class Opponents:
         return found
 
     @torch.no_grad()
-    def play(self, actions: NDArray[np.int16], frozen: NDArray[np.bool_]) -> None:
+    def play(self, actions: Tensor, frozen: NDArray[np.bool_]) -> None:
         """Sample the opponents' moves and write the moves into ``actions``.
 
         ``actions[N]`` has one action for each of the N games. ``frozen[N]`` is the result of
-        ``to_move``. Only the actions where ``frozen`` is True are overwritten.
+        ``to_move``. Only the actions where ``frozen`` is True are overwritten. The CPU does not
+        wait for a GPU here, so the GPU always has the next network's work in its queue.
         """
         env = self._env
         playing = np.abs(env.games["opponent"])
         for number in np.unique(playing[frozen]).tolist():
             rows = np.flatnonzero(frozen & (playing == number))
             device = self._sampling.device
-            seen = torch.from_numpy(env.observation[rows]).to(device)
-            legal = legal_columns(torch.from_numpy(env.mask[rows].view(np.int64)).to(device))
+            seen = upload(env.observation[rows], device)
+            legal = legal_columns(upload(env.mask[rows].view(np.int64), device))
             policy, _ = evaluate(self._nets[number], seen, self._dtype)
             draw = torch.rand(len(rows), device=device, generator=self._sampling)
             column, _ = sample(legal_logits(policy, legal), draw)
-            actions[rows] = legal.gather(1, column)[:, 0].to("cpu", torch.int16).numpy()
+            actions[upload(rows, device)] = legal.gather(1, column)[:, 0].to(actions.dtype)
 
     def record_step(self, step: StepResult) -> None:
         """Count the games that ended in a step, and assign opponents to the games that began."""

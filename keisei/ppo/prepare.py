@@ -9,7 +9,7 @@ from keisei.config import Settings
 from keisei.nets.policy import outcome_value
 from keisei.ppo.gae import negamax_gae, outcome_targets
 from keisei.ppo.ranks import ALONE, Ranks
-from keisei.ppo.rollout import Rollout
+from keisei.ppo.rollout import Rollout, certain_win
 from keisei.ppo.update import Batch, scale_advantages
 
 
@@ -22,26 +22,32 @@ def prepare_batch(
     For the advantages, ``material`` times the material balance is added to the values. If lambda
     is below 1, this hint rewards captures, even while few games end. The targets of the value head
     do not contain the hint.
+
+    A proven mate counts as a certain win, and nothing after the mating move changes this. The value
+    head learns the win. The mating move has the advantage 0, because ``ppo_loss`` needs none.
     """
     gamma, lam = settings.ppo.gamma, settings.ppo.gae_lambda
-    ends = rollout.reward, rollout.terminated, rollout.truncated
-    outcome = rollout.outcome[:-1]
-    next_outcome, next_material = rollout.following()
+    outcome, proven = rollout.outcome[:-1], rollout.proven[:-1]
+    next_outcome, next_material, next_proven = rollout.following()
+    # A proven win ends the estimates of the earlier plies, as the last position of a cut game does.
+    ends = rollout.reward, rollout.terminated, rollout.truncated | next_proven
     value = outcome_value(outcome)
     hinted = value + material * rollout.material[:-1]
     next_hinted = outcome_value(next_outcome) + material * next_material
-    advantage = negamax_gae(*ends, hinted, next_hinted, gamma, lam)
-    target = outcome_targets(*ends, next_outcome, gamma, lam)
+    advantage = negamax_gae(*ends, hinted, next_hinted, gamma, lam).masked_fill(proven, 0)
+    target = certain_win(outcome_targets(*ends, next_outcome, gamma, lam), proven)
+    chosen = rollout.weight * ~proven
     batch = Batch(
         observation=rollout.observation.flatten(0, 1),
         mask=rollout.mask.flatten(0, 1),
         choice=rollout.choice.flatten(),
         log_prob=rollout.log_prob.flatten(),
-        advantage=scale_advantages(advantage, rollout.weight, ranks=ranks).flatten(),
+        advantage=scale_advantages(advantage, chosen, ranks=ranks).flatten(),
         target=target.flatten(0, 1),
         weight=rollout.weight.flatten(),
+        proven=proven.flatten(),
     )
-    return batch, summary(outcome, advantage, target, value)
+    return batch, summary(outcome, advantage, target, value) | mate_summary(batch, ranks)
 
 
 def summary(outcome: Tensor, advantage: Tensor, target: Tensor, value: Tensor) -> dict[str, Tensor]:
@@ -63,6 +69,18 @@ def summary(outcome: Tensor, advantage: Tensor, target: Tensor, value: Tensor) -
         "advantage_rms": advantage.square().mean().sqrt(),
         "draw_probability": outcome[..., 1].mean(),
     }
+
+
+def mate_summary(batch: Batch, ranks: Ranks = ALONE) -> dict[str, Tensor]:
+    """Measure how often the learner had a proven mate, and how well its policy knew the mate.
+
+    Each result is a scalar over the learner's plies on all ``ranks``. The probability is NaN if no
+    ply was proven.
+    """
+    proven = batch.weight * batch.proven
+    sums = torch.stack(((proven * batch.log_prob.exp()).sum(), proven.sum(), batch.weight.sum()))
+    probability, mates, plies = ranks.sum(sums).unbind()
+    return {"mate_probability": probability / mates, "mates": mates / plies.clamp(min=1)}
 
 
 def _variance(values: Tensor) -> Tensor:

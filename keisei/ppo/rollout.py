@@ -47,6 +47,11 @@ class Rollout:
     """bool[T, N] Whether the game was cut after the move because of the maximum ply."""
     weight: Tensor
     """float32[T, N] 1 for plies of the learner, 0 for plies of a frozen opponent."""
+    proven: Tensor
+    """bool[T + 1, N] Whether the side to move has a proven mate (setting ``env.mates``).
+
+    The collector plays the mating move on such a ply. The last row is for the positions after the
+    last ply of the rollout."""
     material: Tensor
     """float32[T + 1, N] Material balance of the positions for which ``outcome`` is predicted."""
     cut: tuple[Tensor, Tensor]
@@ -56,16 +61,21 @@ class Rollout:
     cut_material: Tensor
     """float32[K] Material balance of the K cut games' last positions."""
 
-    def following(self) -> tuple[Tensor, Tensor]:
-        """Return outcome ``[T, N, 3]`` and material ``[T, N]`` of the position after each move.
+    def following(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return facts about the position after each move.
+
+        The facts are: the outcome ``[T, N, 3]``, the material ``[T, N]``, and whether the side to
+        move has a proven mate, ``bool[T, N]``. With a proven mate, the outcome is a certain win,
+        and the material is 0.
 
         If a game was cut after a move, the position after the move is the cut game's last position,
-        not the next game's first position. If the rules ended a game after a move, the outcome
-        and the material for this move have no meaning.
+        not the next game's first position. The environment searches no mate in a cut game's last
+        position. If the rules ended a game after a move, the facts for this move have no meaning.
         """
         outcome, material = self.outcome[1:].clone(), self.material[1:].clone()
         outcome[self.cut], material[self.cut] = self.cut_outcome, self.cut_material
-        return outcome, material
+        proven = self.proven[1:] & ~self.truncated
+        return certain_win(outcome, proven), material.masked_fill(proven, 0), proven
 
     @property
     def bytes_per_ply(self) -> float:
@@ -73,6 +83,14 @@ class Rollout:
         stored = (getattr(self, field.name) for field in fields(self))
         tensors = [tensor for tensor in stored if isinstance(tensor, Tensor)]
         return sum(tensor.nbytes for tensor in tensors) / self.reward.numel()
+
+
+def certain_win(outcome: Tensor, proven: Tensor) -> Tensor:
+    """Return ``outcome[..., 3]`` with a win of probability 1 in each row where ``proven`` is True.
+
+    ``proven[...]`` is boolean.
+    """
+    return torch.where(proven[..., None], outcome.new_tensor((1.0, 0.0, 0.0)), outcome)
 
 
 class Collector:
@@ -101,6 +119,7 @@ class Collector:
         self._choice = torch.zeros(shape, dtype=torch.int16, device=device)
         self._log_prob = torch.zeros(shape, device=device)
         self._outcome = torch.zeros(plies + 1, len(env), 3, device=device)  # logits
+        self._proven = torch.zeros(plies + 1, len(env), dtype=torch.bool, device=device)
         self._reward = np.zeros(shape, np.float32)
         self._terminated = np.zeros(shape, np.bool_)
         self._truncated = np.zeros(shape, np.bool_)
@@ -117,30 +136,37 @@ class Collector:
 
     @torch.no_grad()
     def ply(self, t: int) -> tuple[NDArray[np.int16], StepResult]:
-        """Play ply ``t`` of the rollout in every game. Return the actions and their results."""
+        """Play ply ``t`` of the rollout in every game. Return the actions and their results.
+
+        Where the side to move has a proven mate, the mating move is played, for frozen opponents
+        too.
+        """
         if t == 0:
             self._finals.clear()
         env, clock = self._env, self._clock
         with clock.phase("inference"):
             observation, mask = self._observation[t], self._mask[t]
-            observation.copy_(torch.from_numpy(env.observation))
-            mask.copy_(torch.from_numpy(env.mask.view(np.int64)))
+            observation.copy_(torch.from_numpy(env.observation), non_blocking=True)
+            mask.copy_(torch.from_numpy(env.mask.view(np.int64)), non_blocking=True)
             policy, outcome = evaluate(self._net, observation, self._dtype)
         with clock.phase("sampling"):
             legal = legal_columns(mask)
             draw = torch.rand(len(legal), device=self._device, generator=self._generator)
             logits = legal_logits(policy, legal)
-            column, log_prob = sample(logits, draw)
+            column, log_prob = self._prefer_mates(t, legal, logits, *sample(logits, draw))
             self._choice[t], self._log_prob[t] = column[:, 0], log_prob[:, 0]
             self._outcome[t] = outcome
             shown = self._shown
             self.newest = legal[shown].clone(), logits[shown].clone(), outcome[shown].clone()
-            actions = legal.gather(1, column)[:, 0].to("cpu", torch.int16).numpy()
+            chosen = legal.gather(1, column)[:, 0]
         with clock.phase("opponents"):
             frozen = self._opponents.to_move()
             self._weight[t] = ~frozen
             if frozen.any():
-                self._opponents.play(actions, frozen)
+                self._opponents.play(chosen, frozen)
+        with clock.phase("sampling"):  # the only line of a ply that waits for a GPU
+            actions = chosen.to("cpu", torch.int16).numpy()
+            np.copyto(actions, env.mate, where=env.mate >= 0)  # frozen opponents play mates too
         with clock.phase("env"):
             step = env.step(actions)
             declared = step.reason == Reason.DECLARATION
@@ -152,6 +178,20 @@ class Collector:
                 self._finals.append((t, cut, step.final_observation[cut]))
             self._opponents.record_step(step)
         return actions, step
+
+    def _prefer_mates(
+        self, t: int, legal: Tensor, logits: Tensor, column: Tensor, log_prob: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Replace the sampled columns ``int64[N, 1]`` by the mating moves where there are any.
+
+        Returns the columns and their log-probabilities. Row ``t`` of ``proven`` is filled.
+        """
+        mate = self._upload(self._env.mate)[:, None]
+        self._proven[t] = mate[:, 0] >= 0
+        proven = self._proven[t, :, None]
+        mating = (legal == mate).byte().argmax(1, keepdim=True)
+        known = logits.log_softmax(1).gather(1, mating)
+        return torch.where(proven, mating, column), torch.where(proven, known, log_prob)
 
     def show(self, slot: int) -> None:
         """Let ``answer`` return the answers for the game in this slot, from the next ply on."""
@@ -182,6 +222,7 @@ class Collector:
         with self._clock.phase("inference"):
             edge = self._upload(self._env.observation)
             _, self._outcome[-1] = evaluate(self._net, edge, self._dtype)
+            self._proven[-1] = self._upload(self._env.mate >= 0)
             plies, games, last = self._cut_positions()
             return Rollout(
                 observation=self._observation,
@@ -193,6 +234,7 @@ class Collector:
                 terminated=self._upload(self._terminated),
                 truncated=self._upload(self._truncated),
                 weight=self._upload(self._weight),
+                proven=self._proven,
                 material=torch.cat(
                     (material_balance(self._observation), material_balance(edge)[None])
                 ),
@@ -227,4 +269,4 @@ class Collector:
 
     def _upload(self, array: NDArray[Any]) -> Tensor:
         """Copy the array to the device; return the copy."""
-        return torch.tensor(array, device=self._device)
+        return torch.tensor(array).to(self._device, non_blocking=True)

@@ -38,6 +38,8 @@ class Batch:
     """float32[B, 3] Target probabilities of win, draw and loss."""
     weight: Tensor
     """float32[B] 1 for plies of the learner, 0 for plies of a frozen opponent."""
+    proven: Tensor
+    """bool[B] Whether ``choice`` is a proven mating move, which the policy did not choose."""
 
     def select(self, index: Tensor) -> "Batch":
         """Return a batch of M plies. ``index``, an ``int64[M]``, contains their row numbers."""
@@ -59,17 +61,24 @@ def ppo_loss(
     ``policy[B, 2187]`` and ``outcome[B, 3]`` are the network's logits for the B plies of ``batch``.
     ``legal`` is ``legal_columns(batch.mask)``. The loss has three terms: the clipped surrogate
     (Schulman et al., 2017), the weighted cross-entropy of the outcome, and the entropy bonus.
+
+    On proven plies, the cross-entropy of the mating move replaces the surrogate, and there is no
+    entropy bonus: nothing is left to explore. The policy did not choose the mating move, so the
+    ratio of a proven ply counts as 1 in ``kl``, ``clip_fraction`` and ``ratio_error``. ``entropy``
+    and ``entropy_ratio`` are means over all plies.
     """
     share = batch.weight / batch.weight.sum().clamp(min=1)
     log_probs = legal_log_probs(policy, legal)
     log_prob = log_probs.gather(1, batch.choice.long()[:, None])[:, 0]
-    log_ratio = log_prob - batch.log_prob
+    log_ratio = (log_prob - batch.log_prob).masked_fill(batch.proven, 0)
     ratio = log_ratio.exp()
     gain = torch.minimum(ratio * batch.advantage, ratio.clamp(1 - clip, 1 + clip) * batch.advantage)
+    gain = torch.where(batch.proven, log_prob, gain)
     # ``exp`` would underflow in padding columns, and would take ten times as long as ``softmax``.
     entropy = -(log_probs.softmax(1) * log_probs).sum(1)
     cross = -(batch.target * outcome.log_softmax(1)).sum(1)
-    loss = (share * (value_coefficient * cross - gain - entropy_weight * entropy)).sum()
+    bonus = entropy_weight * entropy.masked_fill(batch.proven, 0)
+    loss = (share * (value_coefficient * cross - gain - bonus)).sum()
     with torch.no_grad():
         most = (legal >= 0).sum(1).clamp(min=2).float().log()
         kl = ratio - 1 - log_ratio

@@ -130,7 +130,8 @@ class RunLife:
             ("heartbeat", self._heartbeat.run),
             ("watchdog", partial(watch, lambda: self.worker.beat, self.alert)),
         ):
-            group.start_soon(partial(supervise, name, run, self.alert, losses=self._losses))
+            task = partial(supervise, name, run, self.alert, losses=self._losses)
+            group.start_soon(task, name=f"keisei {name}")
 
     async def _train(self) -> None:
         async with create_task_group() as sinks:

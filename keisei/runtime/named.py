@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from keisei.evaluation.spec import BEST, CURRENT, ENGINE, LOCAL, EvaluationSpec
+from keisei.resources import player_folder
 from keisei.store import RunDirectory, find_checkpoint
 from keisei.store.checkpoints import WEIGHTS
 
@@ -17,14 +18,14 @@ class NamedCheckpoints:
         """Return checkpoint paths by name, for the players of ``spec`` that are not in ``known``.
 
         ``known`` has the checkpoint paths that an earlier process chose for this evaluation. Before
-        the first promotion, ``random`` plays as ``best``. Raises CheckpointError.
+        the first promotion, ``random`` plays as ``best``. Raises CheckpointError, ResourceError.
         """
         found = {}
         for name in {*spec.agents, *spec.opponents} - {CURRENT, *LOCAL} - known.keys():
             if name == BEST:
                 found[name] = self._best()
             elif not name.startswith(ENGINE):
-                found[name] = self.relative(find_checkpoint(Path(name), only=WEIGHTS)[0])
+                found[name] = self.relative(find_checkpoint(player_folder(name), only=WEIGHTS)[0])
         return found
 
     def promote(self, players: dict[str, str]) -> str:

@@ -19,9 +19,10 @@ class RunRequest:
 
     settings: Settings
     run: Path | None = None
-    """Directory of the run. If None: the newest run if ``resume`` is set, else a new directory."""
+    """Directory of the run. If None: a new directory, or with ``resume`` the newest run that has a
+    checkpoint."""
     resume: bool = False
-    init: Path | None = None
+    init: str | Path | None = None
     """Checkpoint from which a new run takes its first weights."""
     keep_serving: bool = False
     """Whether to serve evaluations and move requests after training, until ``stop`` is called."""

@@ -18,6 +18,7 @@ from keisei.nets.policy import DeviceError, resolve_device, resolve_dtype
 from keisei.nets.registry import check
 from keisei.ppo.ranks import CONTEXT_RANKS, Ranks
 from keisei.process import openmp_is_set
+from keisei.resources import player_folder
 from keisei.runtime.learners import build_learner
 from keisei.runtime.plan import RunPlan, RunRequest, StartPoint
 from keisei.sinks.registry import check_names
@@ -80,7 +81,7 @@ def _create(request: RunRequest, ranks: Ranks) -> _Opened:
     settings, init = request.settings, None
     remarks: list[str] = []
     if request.init:
-        init, remarks = _origin(request.init, settings)
+        init, remarks = _origin(player_folder(request.init), settings)
     if request.build is None:  # a substitute learner needs no automatic choices
         settings = decide(settings)
     _check_device(settings, ranks)
@@ -92,12 +93,16 @@ def _create(request: RunRequest, ranks: Ranks) -> _Opened:
 
 def _resume(request: RunRequest, ranks: Ranks) -> _Opened:
     """Open an existing run. The run keeps its settings, except those that a resume may change."""
-    run = RunDirectory.open(request.run or RunDirectory.newest(request.settings.run.root))
+    path, remarks = request.run, list[str]()
+    if path is None:
+        path, skipped = RunDirectory.newest(request.settings.run.root)
+        remarks = [f"{newer} was not resumed: it has no checkpoint" for newer in skipped]
+    run = RunDirectory.open(path)
     try:
         settings, ignored = resumed_settings(run.settings, request.settings)
         check_names(settings)
         run.settings = settings
-        remarks = [f"{key} was ignored: the run keeps its own value" for key in ignored]
+        remarks += [f"{key} was ignored: the run keeps its own value" for key in ignored]
         checkpoint, refused = find_checkpoint(run.path)
         remarks += [f"refused: {error}" for error in refused]
         return _Opened(settings, run, _start(checkpoint, ranks), remarks, resumed=checkpoint)

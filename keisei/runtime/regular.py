@@ -9,6 +9,7 @@ from keisei.config import Settings
 from keisei.errors import InboxFull, NotRunning
 from keisei.evaluation.spec import BEST, CURRENT, ENGINE, LOCAL, EvaluationSpec, rules_in
 from keisei.hint import did_you_mean
+from keisei.resources import SHIPPED
 from keisei.runtime.evaluation_records import EvaluationRecord
 from keisei.runtime.evaluations import Evaluations
 
@@ -79,7 +80,7 @@ def promotion_spec(settings: Settings) -> EvaluationSpec:
 
 def check_opponents(settings: Settings) -> None:
     """Raise ValueError if an opponent of the regular evaluations does not exist."""
-    known = (*LOCAL, CURRENT, BEST, *settings.evaluation.engines)
+    known = (*LOCAL, SHIPPED, CURRENT, BEST, *settings.evaluation.engines)
     for text in settings.evaluation.opponents:
         if text not in known and not text.startswith(ENGINE) and not Path(text).exists():
             hint = did_you_mean(text, known)

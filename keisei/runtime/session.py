@@ -15,6 +15,7 @@ from keisei.events import TOPICS, Event, Level, Topic
 from keisei.feed.callbacks import Callback
 from keisei.feed.hub import Hub
 from keisei.feed.sinks import RunInfo, Sink
+from keisei.match_rules import Mates
 from keisei.play.mailbox import ChosenMove, Command, Mailbox, MoveRequest
 from keisei.runtime.commands import COMMANDS, CommandName, Show
 from keisei.runtime.evaluation_records import EvaluationHandle, EvaluationMethods, EvaluationRecords
@@ -53,7 +54,7 @@ class Keisei(EvaluationMethods):
         *,
         run: Path | None = None,
         resume: bool = False,
-        init: Path | None = None,
+        init: str | Path | None = None,
         keep_serving: bool = False,
         sinks: Sequence[Sink] = (),
         callbacks: Sequence[Callback] = (),
@@ -65,9 +66,10 @@ class Keisei(EvaluationMethods):
         Args:
             settings: the settings of the run.
             run: directory of the run. None means a directory in the settings' ``run.root``: the
-                newest run if ``resume`` is set, else a new directory.
+                newest run that has a checkpoint if ``resume`` is set, else a new directory.
             resume: whether to continue an existing run.
-            init: checkpoint from which a new run takes its first weights.
+            init: run or checkpoint from which a new run takes its first weights; ``"shipped"`` is
+                the network in the package.
             keep_serving: whether to serve evaluations and move requests after training, until
                 ``stop`` is called.
             sinks: objects that receive all events, beside the sinks that the settings name.
@@ -330,20 +332,29 @@ class Keisei(EvaluationMethods):
         """Records of the run's evaluations. Methods such as ``evaluations`` read these."""
         return self._entered.records
 
-    async def best_move(self, sfen: str, *, greedy: bool = True) -> str | None:
+    async def best_move(self, sfen: str, *, greedy: bool = True, mates: Mates = 1) -> str | None:
         """Return the current network's move in USI notation, or None if no move is legal.
 
-        ``"win"`` means that the player to move declares a win. Raises SfenError, InboxFull,
-        NotRunning.
+        ``"win"`` means that the player to move declares a win. ``choose_move`` describes ``greedy``
+        and ``mates``. Raises SfenError, InboxFull, NotRunning.
         """
         self._check_entered()
         position = await to_thread.run_sync(Position, sfen)  # the first call compiles the rules
-        return (await self.choose_move(position, greedy=greedy)).usi
+        return (await self.choose_move(position, greedy=greedy, mates=mates)).usi
 
-    async def choose_move(self, position: Position, *, greedy: bool = True) -> ChosenMove:
-        """Return the current network's answer to a position. Raises InboxFull, NotRunning."""
+    async def choose_move(
+        self, position: Position, *, greedy: bool = True, mates: Mates = 1
+    ) -> ChosenMove:
+        """Return the current network's answer to a position. Raises InboxFull, NotRunning.
+
+        Args:
+            position: the position.
+            greedy: True: the most probable move; False: a move at random by the network's policy.
+            mates: longest forced mate, in moves of both sides, that is searched: 0 (no search), 1
+                or 3. If the search finds a mate, the answer is its first move.
+        """
         self._check_entered()
-        request = MoveRequest(position, greedy)
+        request = MoveRequest(position, greedy, mates)
         self._mailbox.send(request)
         return await request.answer
 

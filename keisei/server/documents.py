@@ -183,9 +183,13 @@ class MoveAnswer(TypedDict):
     declares_win: bool
     """Whether the side to move declares a win by the entering-king rule of the training games."""
     value: float | None
-    """P(win) - P(loss) of the side to move, from -1 to 1; null if there is no move."""
+    """P(win) - P(loss) of the side to move, from -1 to 1; null if there is no move.
+
+    1 if ``move`` begins a forced mate."""
     top_moves: list[ProbableMove]
-    """The most probable moves, the most probable move first."""
+    """The network's most probable moves, the most probable move first."""
+    mate: int | None
+    """Number of moves, counting both sides, of the forced mate that ``move`` begins; else null."""
     sfen: str
     """The position after the request's moves."""
     step: int

@@ -7,7 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from starlette.requests import Request
 
 from keisei.events import TOPICS, Topic
-from keisei.match_rules import MatchRules
+from keisei.match_rules import MatchRules, Mates
 from keisei.server.problems import invalid
 
 MAX_ID = 2**63 - 1
@@ -38,6 +38,16 @@ MAX_WAIT = 60.0
 
 def _split(value: object) -> object:
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+def _refuse_bool(value: object) -> object:
+    """Refuse ``true`` and ``false``, which Python takes for 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("a number, not true or false")  # noqa: TRY004 (pydantic needs ValueError)
+    return value
+
+
+MatesNumber = Annotated[Mates, BeforeValidator(_refuse_bool)]
 
 
 class Request_(BaseModel):  # noqa: N801 (Starlette uses the name Request)
@@ -126,13 +136,15 @@ class WaitQuery(Request_):
 
 _LIMITS: dict[str, dict[str, Any]] = {"games": {"ge": 2, "le": 10_000}, "seed": {"lt": 2**32}}
 """Bounds for requests, in addition to the bounds of ``MatchRules``."""
+_TYPES: dict[str, Any] = {"mates": MatesNumber}
+"""Types of rules in requests, where they are stricter than in ``MatchRules``."""
 
 _RulesBody = create_model(
     "_RulesBody",
     __base__=Request_,
     **{
         rule.name: (
-            Annotated[rule.type, Field(**_LIMITS.get(rule.name, {}))] | None,
+            Annotated[_TYPES.get(rule.name, rule.type), Field(**_LIMITS.get(rule.name, {}))] | None,
             Field(default=None, description=rule.metadata["description"]),
         )
         for rule in fields(MatchRules)
@@ -150,9 +162,9 @@ class EvalRequest(_RulesBody):  # type: ignore[misc, valid-type]
     model_config = ConfigDict(strict=True)
 
     opponent: PlayerText | None = None
-    """``random``, ``material``, ``current``, ``best``, a run's id (``RUN``), a checkpoint
-    (``RUN/STEP``), or the name of an engine in the settings. If the server needs no token, the
-    folder of a run or checkpoint is accepted too."""
+    """``random``, ``material``, ``shipped``, ``current``, ``best``, a run's id (``RUN``), a
+    checkpoint (``RUN/STEP``), or the name of an engine in the settings. If the server needs no
+    token, the folder of a run or checkpoint is accepted too."""
     opponents: Annotated[list[PlayerText], Field(max_length=100)] = []  # noqa: RUF012 (pydantic copies it)
     """More opponents, for strategies that take more than one opponent."""
     strategy: Annotated[str, Field(max_length=100)] = "single"
@@ -179,6 +191,9 @@ class MoveRequest(Request_):
     """Moves in USI that are made in this position before the network is asked."""
     greedy: bool = True
     """``true``: the most probable move; ``false``: a random move by the network's policy."""
+    mates: MatesNumber = 1
+    """Longest forced mate, in moves of both sides, that is searched: 1, 3, or 0 for no search. If
+    the search finds a mate, the answer is its first move."""
 
 
 class ShowcaseRequest(Request_):

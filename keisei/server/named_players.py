@@ -7,6 +7,7 @@ from pathlib import Path
 from keisei.config import Settings
 from keisei.evaluation.spec import BEST, CURRENT, ENGINE, LOCAL
 from keisei.hint import did_you_mean
+from keisei.resources import SHIPPED
 from keisei.store.layout import CHECKPOINTS, SETTINGS_FILE, checkpoint_name
 
 _ID = re.compile(r"([A-Za-z0-9_-][A-Za-z0-9._-]*)(?:/(\d{1,18}))?", re.ASCII)
@@ -20,8 +21,9 @@ def find_player(text: str, settings: Settings) -> str:
     command line in a description would let a client run any program. If the server needs a token,
     clients can be on other machines, so a request cannot name a path either.
     """
+    named = (*LOCAL, SHIPPED, CURRENT, BEST)
     engines, paths = settings.evaluation.engines, not settings.server.token_file
-    if text in (*LOCAL, CURRENT, BEST):
+    if text in named:
         return text
     if text in engines:
         return engines[text]
@@ -29,10 +31,10 @@ def find_player(text: str, settings: Settings) -> str:
         return str(folder)
     if paths and not text.startswith(ENGINE) and os.path.isdir(text):  # noqa: PTH112 (Path.is_dir may raise)
         return text
-    hint = did_you_mean(text, [*LOCAL, CURRENT, BEST, *engines]) or "."
+    hint = did_you_mean(text, [*named, *engines]) or "."
     raise ValueError(
         f"opponent: {text!r} is unknown{hint} "
-        f"Use {', '.join([*LOCAL, CURRENT, BEST])}, a run's id (RUN) or a checkpoint's (RUN/STEP), "
+        f"Use {', '.join(named)}, a run's id (RUN) or a checkpoint's (RUN/STEP), "
         f"{'the folder of a run or checkpoint, ' if paths else ''}or the name "
         f"of an engine in the setting evaluation.engines (now: {', '.join(engines) or 'none'})"
     )

@@ -24,7 +24,9 @@ NO_CONTENT = 204
 ALL = {
     400: "The `Host` header is not in `server.allowed_hosts`, or the request is not HTTP.",
     401: "The server's token is missing or wrong: send `Authorization: Bearer TOKEN`.",
+    414: "The path and the query together are too long.",
     422: "A query parameter or a field is wrong; `errors` names it.",
+    431: "The headers together are too long.",
     500: "An error in the server. The server's log describes it.",
     503: "The server has no free connection, or a file of the run can't be read.",
 }
@@ -35,6 +37,7 @@ UNSAFE = {
     408: "The body of the request came too late.",
     413: "The body of the request is too long.",
     415: "The body of the request is not JSON.",
+    429: "Too many requests that change something. Try again after `Retry-After` seconds.",
 }
 """More problems that the document lists for every operation that changes something."""
 
@@ -193,15 +196,18 @@ def schema_of(kind: Any, schemas: dict[str, Schema], *, request: bool = False) -
     """Return the schema of a type. Add the schemas of named types to ``schemas``.
 
     ``request``: whether clients send the type. The schema of an event class has the
-    keys that ``to_dict`` returns.
+    keys that ``to_dict`` returns. Raises ValueError if another type has the same name.
     """
     found = _adapter(kind).json_schema(
         mode="validation" if request else "serialization",
         ref_template="#/components/schemas/{model}",
     )
-    schemas |= {name: tidy(schema) for name, schema in found.get("$defs", {}).items()}
+    named = {name: tidy(schema) for name, schema in found.get("$defs", {}).items()}
     if isinstance(kind, type) and issubclass(kind, Event):
-        _make_payload(kind, schemas[kind.__name__])
+        _make_payload(kind, named[kind.__name__])
+    for name, schema in named.items():
+        if schemas.setdefault(name, schema) != schema:
+            raise ValueError(f"two different types of the API have the name {name}: rename one")
     item: Schema = tidy(found["items"])
     return item
 

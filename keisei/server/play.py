@@ -42,7 +42,7 @@ async def move(request: Request, wanted: MoveRequest) -> Response:
     position = await in_thread(request, _set_up, wanted)
     try:
         with anyio.fail_after(WAIT):
-            chosen = await source.choose_move(position, greedy=wanted.greedy)
+            chosen = await source.choose_move(position, greedy=wanted.greedy, mates=wanted.mates)
     except TimeoutError:
         phase = source.status().phase
         text = f"There was no move within {WAIT:g} s. The device is in the phase {phase!r}."

@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 from keisei.config import Settings
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.feed.hub import Hub
+from keisei.match_rules import Mates
 from keisei.play.mailbox import ChosenMove
 from keisei.runtime.commands import CommandName
 from keisei.runtime.evaluation_records import EvaluationHandle, EvaluationRecords
@@ -114,10 +115,13 @@ class Source(Protocol):
     def stop(self) -> None:
         """Ask the run to end, as SIGTERM does."""
 
-    async def choose_move(self, position: Position, *, greedy: bool = True) -> ChosenMove:
+    async def choose_move(
+        self, position: Position, *, greedy: bool = True, mates: Mates = 1
+    ) -> ChosenMove:
         """Return the move that the current network chooses in ``position``.
 
-        If ``greedy`` is False, the move is chosen at random by the network's policy.
+        If ``greedy`` is False, the move is chosen at random by the network's policy. But a forced
+        mate of at most ``mates`` moves is played if the search finds it.
         """
 
     async def evaluate(self, spec: EvaluationSpec, key: str | None = None) -> EvaluationHandle:

@@ -25,7 +25,7 @@ type and a destination together form an action. An action names exactly one move
 that moves, start at the destination and go against the direction of the move. The first piece on
 this line is the piece that moves.
 
-Python code calls those functions in section 4 that are compiled with ``cache=True, nogil=True``. A
+Python code calls those functions in section 5 that are compiled with ``cache=True, nogil=True``. A
 function with the arguments ``lo`` and ``hi`` processes the games ``[lo, hi)`` one after another;
 the caller of the function divides the games among threads.
 """
@@ -289,6 +289,16 @@ def first(typing, value):
 
 
 @intrinsic
+def only(typing, square):
+    """Return the set that contains one square, which is given by its number."""
+
+    def codegen(context, builder, sig, args):
+        return builder.shl(ir.Constant(_I128, 1), builder.zext(args[0], _I128))
+
+    return BITS(types.int64), codegen
+
+
+@intrinsic
 def turned(typing, squares):
     """Return the set as the other side sees it: square s becomes square 80 - s."""
 
@@ -493,9 +503,13 @@ def total(typing, rows):
 Side = namedtuple("Side", "men pawn lance knight silver gold bishop rook king horse dragon")
 # Threats to the mover's king. ``danger``: squares that the king may not enter. ``checkers``: pieces
 # that give check. ``answer``: squares where a piece other than the king can end the check (the
-# checker's square and the squares between the checker and the king). The other four fields contain
-# the pinned pieces, by the direction of the pin.
-Threat = namedtuple("Threat", "danger checkers answer vertical horizontal falling rising")
+# checker's square and the squares between the checker and the king). The next four fields contain
+# the pinned pieces, by the direction of the pin. ``rays``: squares that the opponent's lances,
+# bishops, rooks, horses and dragons attack along a line. ``shields``: the opponent's pieces that
+# give a discovered check if they leave the line between such a piece and the king.
+Threat = namedtuple(
+    "Threat", "danger checkers answer vertical horizontal falling rising rays shields"
+)
 
 
 @njit(forceinline=True)
@@ -551,9 +565,9 @@ def find_threats(mine, theirs):
     soldiers = theirs.silver | theirs.gold | theirs.king  # they attack all three squares in front
     squires = theirs.gold | theirs.king | theirs.horse
     nobles = theirs.silver | theirs.king | theirs.dragon
+    rays = (down | up | left | right) | (up_left | up_right | down_left | down_right)
     danger = (
-        (down | up | left | right)
-        | (up_left | up_right | down_left | down_right)
+        rays
         | step(soldiers | theirs.pawn | theirs.horse, DOWN)
         | step(soldiers | theirs.dragon, DOWN_LEFT)
         | step(soldiers | theirs.dragon, DOWN_RIGHT)
@@ -571,10 +585,13 @@ def find_threats(mine, theirs):
     see_ul, see_dr = slide(king, empty, UP_LEFT), slide(king, empty, DOWN_RIGHT)
     see_ur, see_dl = slide(king, empty, UP_RIGHT), slide(king, empty, DOWN_LEFT)
     # A piece is pinned if it stands between its king and a slider that attacks along this line.
-    vertical = (see_up & down | see_down & up) & mine.men
-    horizontal = (see_left & right | see_right & left) & mine.men
-    falling = (see_ul & down_right | see_dr & up_left) & mine.men
-    rising = (see_ur & down_left | see_dl & up_right) & mine.men
+    vertical = see_up & down | see_down & up
+    horizontal = see_left & right | see_right & left
+    falling = see_ul & down_right | see_dr & up_left
+    rising = see_ur & down_left | see_dl & up_right
+    shields = (vertical | horizontal | falling | rising) & theirs.men
+    vertical, horizontal = vertical & mine.men, horizontal & mine.men
+    falling, rising = falling & mine.men, rising & mine.men
 
     checkers = const(NONE)
     answer = const(NONE)
@@ -607,7 +624,7 @@ def find_threats(mine, theirs):
             line |= see_ul
         answer = checkers | line
         checkers |= line & theirs.men
-    return Threat(danger, checkers, answer, vertical, horizontal, falling, rising)
+    return Threat(danger, checkers, answer, vertical, horizontal, falling, rising, rays, shields)
 
 
 @njit(inline="always")
@@ -774,15 +791,21 @@ def pawn_drop_mates(mine, theirs, square):
     return not some(union(moves))
 
 
-@njit(forceinline=True)
-def drops(game, mine, theirs, threat, reach):
-    """Return the destinations of drops, as 7 sets in the order of the move types: P L N S B R G."""
-    none = const(NONE)
+@njit(inline="always")
+def drop_squares(mine, theirs, threat):
+    """Return the empty squares where a drop leaves the mover's king out of check."""
     place = const(ALL) & ~(mine.men | theirs.men)
     if some(threat.checkers):
-        place &= threat.answer if count(threat.checkers) == 1 else none
-    pawn = none
-    if game.hands[0]:
+        place &= threat.answer if count(threat.checkers) == 1 else const(NONE)
+    return place
+
+
+@njit(forceinline=True)
+def drops(hands, mine, theirs, threat, reach):
+    """Return the destinations of drops, as 7 sets in the order of the move types: P L N S B R G."""
+    place = drop_squares(mine, theirs, threat)
+    pawn = const(NONE)
+    if hands[0]:
         board = const(ALL)
         files = mine.pawn | slide(mine.pawn, board, UP) | slide(mine.pawn, board, DOWN)
         pawn = place & ~files & ~const(FAR_1)  # nifu: no second pawn on a file
@@ -797,12 +820,12 @@ def drops(game, mine, theirs, threat, reach):
                 pawn &= ~head
     return (
         pawn,
-        where(game.hands[1], place & ~const(FAR_1)),
-        where(game.hands[2], place & ~const(FAR_2)),
-        where(game.hands[3], place),
-        where(game.hands[5], place),
-        where(game.hands[6], place),
-        where(game.hands[4], place),
+        where(hands[1], place & ~const(FAR_1)),
+        where(hands[2], place & ~const(FAR_2)),
+        where(hands[3], place),
+        where(hands[5], place),
+        where(hands[6], place),
+        where(hands[4], place),
     )
 
 
@@ -840,7 +863,7 @@ def legal_rows(view, game):
     mine, theirs = read_view(view)
     threat = find_threats(mine, theirs)
     moves, reach, twice = board_moves(mine, theirs, threat)
-    rows = moves + drops(game, mine, theirs, threat, reach)
+    rows = moves + drops(game.hands, mine, theirs, threat, reach)
     return rows, some(threat.danger & mine.king), mine, (threat.danger, reach, twice)
 
 
@@ -1049,7 +1072,227 @@ def restart(game, starts, g, opening, pool, reset_share):
     starts[g].again = 0
 
 
-# --- 4. Entry points ------------------------------------------------------------------------------
+# --- 4. Mates -------------------------------------------------------------------------------------
+
+# How the mover can attack the opponent's king. ``flights``: squares that the king could enter now.
+# ``guarded``: squares that the mover attacks; attacks pass through the king. ``rays`` and
+# ``shields``: see ``Threat``. The other fields: squares from which a piece gives check.
+Siege = namedtuple(
+    "Siege", "king empty flights guarded rays shields pawn lance knight silver gold bishop rook"
+)
+# Arrays that the search for a mate in three overwrites. ``lines`` (GAME[2]): the position after the
+# first move, and the position after the reply. The others are masks (uint64[1, 35]). ``checks``:
+# first moves that may give check. ``replies``: legal replies. ``next_legal``: legal moves after the
+# reply. ``next_checks``: moves after the reply that may give check.
+Scratch = namedtuple("Scratch", "lines checks replies next_legal next_checks")
+# The search for a mate in three gives up after this number of searches for a mate in one.
+MATE_NODES = 400
+
+
+@njit(inline="always")
+def lay_siege(view, mine, theirs):
+    """Return how the mover can attack the opponent's king."""
+    me, foe = read_view(turn_view(view))
+    threat = find_threats(me, foe)
+    king, empty = theirs.king, const(ALL) & ~(mine.men | theirs.men)
+    down = slide(king, empty, DOWN)
+    corners = step(king, DOWN_LEFT) | step(king, DOWN_RIGHT)
+    upper = step(king, UP_LEFT) | step(king, UP_RIGHT)
+    head = step(king, DOWN)
+    return Siege(
+        king,
+        empty,
+        turned(neighbours(me.king) & ~(me.men | threat.danger)),
+        turned(threat.danger),
+        turned(threat.rays),
+        turned(threat.shields),
+        head,
+        down,
+        step(king, FOE_JUMP_LEFT) | step(king, FOE_JUMP_RIGHT),
+        head | corners | upper,
+        head | corners | step(king, UP) | step(king, LEFT) | step(king, RIGHT),
+        (slide(king, empty, UP_LEFT) | slide(king, empty, UP_RIGHT))
+        | (slide(king, empty, DOWN_LEFT) | slide(king, empty, DOWN_RIGHT)),
+        (down | slide(king, empty, UP)) | (slide(king, empty, LEFT) | slide(king, empty, RIGHT)),
+    )
+
+
+@njit(inline="always")
+def check_squares(mine, siege):
+    """Return the squares where a move can give check, as 27 sets in the order of the move types.
+
+    A check on a square outside these sets is impossible; a move to a square in them need not check.
+    """
+    strong = (
+        (siege.silver | siege.gold)
+        | where(count(mine.bishop | mine.horse), siege.bishop)
+        | where(count(mine.rook | mine.dragon), siege.rook)
+    )
+    plain = strong | where(count(mine.lance), siege.lance)
+    jump, landing = siege.knight, siege.gold
+    if some(siege.shields):  # any move of these pieces can discover a check
+        plain = strong = jump = landing = const(ALL)
+    simple = (plain, plain, plain, plain, plain, plain, plain, plain)
+    promoted = (strong, strong, strong, strong, strong, strong, strong, strong)
+    dropped = (siege.pawn, siege.lance, siege.knight, siege.silver, siege.bishop, siege.rook)
+    return (*simple, jump, jump, *promoted, landing, landing, *dropped, siege.gold)
+
+
+@njit
+def attacks_from(piece, at, empty):
+    """Return the squares that the mover's ``piece`` attacks from ``at`` (a set of one square)."""
+    if piece == PAWN:
+        return step(at, UP)
+    if piece == LANCE:
+        return slide(at, empty, UP)
+    if piece == KNIGHT:
+        return step(at, JUMP_LEFT) | step(at, JUMP_RIGHT)
+    corners = step(at, UP_LEFT) | step(at, UP_RIGHT)
+    if piece == SILVER:
+        return corners | step(at, UP) | step(at, DOWN_LEFT) | step(at, DOWN_RIGHT)
+    if piece == GOLD or 9 <= piece <= 12:
+        return corners | step(at, UP) | step(at, LEFT) | step(at, RIGHT) | step(at, DOWN)
+    found = neighbours(at) if piece in (KING, HORSE, DRAGON) else const(NONE)
+    if piece in (BISHOP, HORSE):
+        found |= slide(at, empty, UP_LEFT) | slide(at, empty, UP_RIGHT)
+        found |= slide(at, empty, DOWN_LEFT) | slide(at, empty, DOWN_RIGHT)
+    if piece in (ROOK, DRAGON):
+        found |= slide(at, empty, UP) | slide(at, empty, DOWN)
+        found |= slide(at, empty, LEFT) | slide(at, empty, RIGHT)
+    return found
+
+
+@njit
+def is_mated(view, hands):
+    """Return whether the mover is in check and has no legal move."""
+    mine, theirs = read_view(view)
+    threat = find_threats(mine, theirs)
+    if not some(threat.checkers) or some(neighbours(mine.king) & ~(mine.men | threat.danger)):
+        return False
+    moves, reach, _ = board_moves(mine, theirs, threat)
+    return not some(union(moves)) and not some(union(drops(hands, mine, theirs, threat, reach)))
+
+
+@njit
+def pack_checks(view, checks):
+    """Write the actions that may give check to ``checks[0]``; return the ``Siege``.
+
+    All legal moves that give check are among these actions. The others need not be legal.
+    """
+    mine, theirs = read_view(view)
+    siege = lay_siege(view, mine, theirs)
+    pack(checks, 0, check_squares(mine, siege))
+    return siege
+
+
+@njit(inline="always")
+def mating_move(game, legal, checks):
+    """Return the lowest action that mates at once, or -1.
+
+    ``legal`` (uint64[35]) contains the legal actions. ``checks`` (uint64[1, 35]) is overwritten.
+    """
+    view = load_view(game.board)
+    siege = pack_checks(view, checks)
+    for w in range(MASK_WORDS):
+        word = checks[0, w] & legal[w]
+        while word:
+            action = w * 64 + first(word)
+            word &= word - np.uint64(1)
+            if mates_at_once(game, view, siege, action):
+                return action
+    return -1
+
+
+@njit(inline="always")
+def mates_at_once(game, view, siege, action):
+    """Return whether a legal move, which may give check, mates."""
+    kind, to = action // 81, action % 81
+    target = only(to)
+    after, opened, discovers = view, False, False
+    if kind >= 20:
+        # A pawn drop may not mate. The king captures a piece next to it that nothing guards.
+        if kind == 20 or some(target & ~siege.guarded & neighbours(siege.king)):
+            return False
+        piece = np.int64(DROP_PIECE[kind - 20])
+    else:
+        start = origin(game.board, kind, to)
+        piece = np.int64(game.board[start])
+        if kind >= 10:
+            piece += 8
+        after = put(view, start, 0)
+        opened, discovers = some(siege.rays & only(start)), some(siege.shields & only(start))
+    attacked = attacks_from(piece, target, siege.empty | siege.king)
+    if not (discovers or some(attacked & siege.king)):
+        return False
+    # Only the moved piece, or a line that it has left, can guard further squares.
+    if not opened and some(siege.flights & ~(attacked | target)):
+        return False
+    return is_mated(turn_view(put(after, to, piece)), game.hands[7:])
+
+
+@njit
+def pack_legal(game, view, mask):
+    """Write the legal actions to ``mask[0]``; return whether the mover is in check."""
+    rows, in_check, _, _ = legal_rows(view, game)
+    pack(mask, 0, rows)
+    return in_check
+
+
+@njit(inline="always")
+def mate_in_three(game, legal, g, tags, keys, scratch):
+    """Return the lowest action that begins a proven mate in three, or -1.
+
+    The first move gives check, and the mover can mate after every reply. A line that reaches a
+    position for the fourth time is no mate. The search gives up after ``MATE_NODES`` searches for
+    a mate in one. ``scratch`` is overwritten.
+    """
+    nodes = 0
+    lines, checks, replies = scratch.lines, scratch.checks, scratch.replies
+    pack_checks(load_view(game.board), checks)
+    for w in range(MASK_WORDS):
+        word = checks[0, w] & legal[w]
+        while word:
+            action = w * 64 + first(word)
+            word &= word - np.uint64(1)
+            lines[0] = game
+            view = make_move(lines[0], action)
+            if pack_legal(lines[0], view, replies):
+                proven, nodes = every_reply_loses(g, tags, keys, scratch, nodes)
+                if proven and not is_fourth(lines[0], g, tags, keys):
+                    return action
+    return -1
+
+
+@njit(inline="always")
+def every_reply_loses(g, tags, keys, scratch, nodes):
+    """Return whether the mover of ``scratch.lines[0]`` is mated after each of ``scratch.replies``.
+
+    Also return the number ``nodes`` of searches for a mate in one, with those made here.
+    """
+    lines, replies = scratch.lines, scratch.replies
+    for w in range(MASK_WORDS):
+        word = replies[0, w]
+        while word:
+            if nodes == MATE_NODES:
+                return False, nodes
+            nodes += 1
+            action = w * 64 + first(word)
+            word &= word - np.uint64(1)
+            lines[1] = lines[0]
+            pack_legal(lines[1], make_move(lines[1], action), scratch.next_legal)
+            mate = mating_move(lines[1], scratch.next_legal[0], scratch.next_checks)
+            if mate < 0 or is_fourth(lines[1], g, tags, keys):
+                return False, nodes
+    return True, nodes
+
+
+@njit(inline="always")
+def is_fourth(game, g, tags, keys):
+    """Return whether the position of ``game`` has occurred three times in the history of ``g``."""
+    return earlier_occurrences(tags, keys, g, np.int64(game.ply), game.key)[0] >= 3
+
+
+# --- 5. Entry points ------------------------------------------------------------------------------
 
 
 @njit(cache=True, nogil=True)
@@ -1260,27 +1503,33 @@ def choose_material(games, scratch, rng, actions):
 
 
 @njit(cache=True, nogil=True)
-def find_mates(lo, hi, games, mates, mate):
-    """Write a move that mates at once in each of ``games[lo:hi]`` to ``mate``, or -1 if none does.
+def find_mates(lo, hi, games, mask, mate):
+    """Write the lowest action that mates at once in each of ``games[lo:hi]`` to ``mate``, or -1.
 
-    ``mates`` must be 1.
+    ``mask`` contains the legal actions.
     """
-    mask = np.empty((1, MASK_WORDS), np.uint64)
-    scratch = np.empty(1, GAME)
+    checks = np.empty((1, MASK_WORDS), np.uint64)
     for g in range(lo, hi):
-        rows, _, _, _ = legal_rows(load_view(games[g].board), games[g])
-        pack(mask, 0, rows)
-        mate[g] = -1
-        for w in range(MASK_WORDS):
-            word = mask[0, w]
-            while word and mate[g] < 0:
-                action = w * 64 + first(word)
-                word &= word - np.uint64(1)
-                scratch[0] = games[g]
-                view = make_move(scratch[0], action)
-                replies, in_check, _, _ = legal_rows(view, scratch[0])
-                if in_check and not some(union(replies)):
-                    mate[g] = action
+        mate[g] = mating_move(games[g], mask[g], checks)
+
+
+@njit(cache=True, nogil=True)
+def find_mates_in_three(lo, hi, games, mask, tags, keys, max_ply, mate):
+    """Write an action that begins a proven mate in three to ``mate``, where ``mate`` is -1.
+
+    Games without such an action, as far as ``mate_in_three`` can tell, keep -1. A mate that the
+    maximum ply cuts is no mate.
+    """
+    scratch = Scratch(
+        np.empty(2, GAME),
+        np.empty((1, MASK_WORDS), np.uint64),
+        np.empty((1, MASK_WORDS), np.uint64),
+        np.empty((1, MASK_WORDS), np.uint64),
+        np.empty((1, MASK_WORDS), np.uint64),
+    )
+    for g in range(lo, hi):
+        if mate[g] < 0 and games[g].ply + 2 < max_ply:
+            mate[g] = mate_in_three(games[g], mask[g], g, tags, keys, scratch)
 
 
 @njit(cache=True, nogil=True)

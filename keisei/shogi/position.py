@@ -189,12 +189,26 @@ class Position:
         return int(kernels.perft(stack, masks, depth))
 
     def mate(self, moves: int = 1) -> str | None:
-        """Return a move that begins a forced mate of at most ``moves`` moves, in USI, or None.
+        """Return a move that begins a proven mate, in USI, or None if no mate is found.
 
-        ``moves`` counts the moves of both sides: 1 or 3.
+        A mate in one is found whenever there is one. The search for a mate in three is bounded, so
+        it can miss a mate; see ``keisei.shogi.kernels.mate_in_three``. The method ignores
+        declarations, and ignores that the game may be over by repetition.
+
+        Args:
+            moves: the longest mate that is searched, counted in moves of both sides: 1 or 3.
+
+        Raises:
+            ValueError: ``moves`` is not 1 or 3.
         """
+        if moves not in (1, 3):
+            raise ValueError(f"moves is {moves!r}, not 1 or 3")
         found = np.empty(1, np.int16)
-        kernels.find_mates(0, 1, self._game, moves, found)
+        kernels.find_mates(0, 1, self._game, self._mask, found)
+        if moves == 3:
+            kernels.find_mates_in_three(
+                0, 1, self._game, self._mask, self._tags, self._keys, 2**31 - 1, found
+            )
         return None if found[0] < 0 else self.usi(int(found[0]))
 
     def outcome(self, declaration: Rule = "27") -> Outcome | None:

@@ -35,6 +35,9 @@ _CHECKSUM = re.compile(rb"# sha256: ([0-9a-f]{64})\n")
 Earlier versions of Keisei wrote no checksum.
 """
 
+_ADDED = {"env.mates": 0}
+"""Settings that the ``run.toml`` of earlier versions lacks, with the values of those versions."""
+
 
 class RunError(ValueError):
     """A path can't be used as a run. The message names the path and says why."""
@@ -106,14 +109,22 @@ class RunDirectory:
         return cls(path, None)
 
     @staticmethod
-    def newest(root: Path) -> Path:
-        """Return the newest run in ``root``. Raises RunError if there is no run."""
+    def newest(root: Path) -> tuple[Path, list[Path]]:
+        """Find the newest run in ``root`` that has a checkpoint, valid or damaged.
+
+        Returns the run, and the newer runs, which have no checkpoint. Raises RunError.
+        """
         runs = [file for file in root.glob(f"*/{SETTINGS_FILE}") if file.is_file()]
-        if not runs:
-            raise RunError(
-                f"{root} holds no run: start a new run without --resume, or name a run with --run"
-            )
-        return max(runs, key=lambda file: (file.stat().st_mtime_ns, file.parent.name)).parent
+        runs.sort(key=lambda file: (file.stat().st_mtime_ns, file.parent.name), reverse=True)
+        skipped: list[Path] = []
+        for run in [file.parent for file in runs]:
+            if checkpoint_folders(run / CHECKPOINTS):
+                return run, skipped
+            skipped.append(run)
+        found = "no run with a checkpoint" if runs else "no run"
+        raise RunError(
+            f"{root} holds {found}: start a new run without --resume, or name a run with --run"
+        )
 
     @property
     def id(self) -> str:
@@ -205,11 +216,18 @@ def trained_with(folder: Path) -> Settings:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read ``run.toml`` as nested dicts, and replace old names of settings by new names.
+    """Read ``run.toml`` as nested dicts, as this version of Keisei would write the file.
 
-    Raises RunError if the file can't be read or is incomplete.
+    Old names of settings are replaced by new names. A setting that the run's version of Keisei did
+    not know gets the value that describes what that version did. Raises RunError if the file can't
+    be read or is incomplete.
     """
-    return with_new_names(_read_tree(path))
+    tree = with_new_names(_read_tree(path))
+    for key, value in _ADDED.items():
+        section, name = key.split(".")
+        if isinstance(keys := tree.setdefault(section, {}), dict):  # validation refuses others
+            keys.setdefault(name, value)
+    return tree
 
 
 def _read_tree(path: Path) -> dict[str, Any]:

@@ -56,7 +56,7 @@ _BLANK = {
 }
 """Values of the fields of ``keisei.events.Evaluation`` before the first game."""
 
-_NETWORK = re.compile(r"@\d+( greedy| T=\S+)?$")
+_NETWORK = re.compile(r"@\d+( greedy| T=\S+)?( mates=[13])?$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,9 @@ class MatchGame:
     opening: str
     """The opening, as ``startpos moves ...`` or ``sfen ... moves ...``."""
     black: str
-    """Black's name: ``random``, ``material``, ``<run id>@<step>``, or the name of an engine."""
+    """Black's name: ``random``, ``material``, ``<run id>@<step>``, or the name of an engine.
+
+    ``player_kind`` says what may follow after ``<step>``."""
     white: str
     result: Literal["black", "white", "draw", "capped"]
     reason: str
@@ -199,8 +201,8 @@ class MatchTable:
 def player_kind(name: str) -> str:
     """Return the kind of a player: ``random``, ``material``, ``network`` or ``engine``.
 
-    A network's name is ``<run id>@<step>``, possibly followed by `` greedy`` or a temperature
-    such as `` T=0.5``.
+    A network's name is ``<run id>@<step>``. After this name, `` greedy`` or a temperature such as
+    `` T=0.5`` may follow, and then `` mates=1`` or `` mates=3``.
     """
     if name in {"random", "material"}:
         return name

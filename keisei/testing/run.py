@@ -14,6 +14,7 @@ from keisei.errors import NotRunning
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.events import Alert, Board, Event, Failed, Iteration, Level, State, Status
 from keisei.feed.hub import Hub
+from keisei.match_rules import Mates
 from keisei.play.mailbox import ChosenMove
 from keisei.runtime.commands import CommandName
 from keisei.runtime.evaluation_records import EvaluationHandle, EvaluationMethods, EvaluationRecords
@@ -187,8 +188,10 @@ class FakeRun(EvaluationMethods):
             self._tasks.start_soon(evaluations.play, self._records, record, spec)
         return EvaluationHandle(record)
 
-    async def choose_move(self, position: Position, *, greedy: bool = True) -> ChosenMove:
-        """Return a random legal move with a made-up value."""
+    async def choose_move(
+        self, position: Position, *, greedy: bool = True, mates: Mates = 1
+    ) -> ChosenMove:
+        """Return a random legal move with a made-up value. Forced mates are not looked for."""
         self._require("running", "paused")
         return await anyio.to_thread.run_sync(made_up_move, position, self._random)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 OPTIONS = (
     Option("Sampling", "check", "false"),
     Option("Seed", "spin", "0", 0, 2**31 - 1),
+    Option("Mates", "combo", "1", choices=("0", "1", "3")),
     Option("MultiPV", "spin", "1", 1, 20),
     Option("ResignWinRate", "spin", "0", 0, 50),
     Option("ResignMoves", "spin", "3", 1, 100),
@@ -70,7 +71,8 @@ class _Answer:
 
     move: str
     win_rate: float | None = None
-    """The network's win rate; 1 if the move mates; None if the network was not asked."""
+    """The network's win rate; 1 if the move begins a forced mate or mates; None if the network was
+    not asked."""
 
 
 class Session:
@@ -197,6 +199,7 @@ class Session:
         """Yield ``info`` lines about the position, and return the chosen move."""
         # This import loads Numba, which takes seconds. ``usi`` must be answered without this wait.
         from keisei.shogi import IllegalMoveError, Position, SfenError
+        from keisei.shogi.proof import shortest_mate
 
         try:
             position = _set_up(self._position)
@@ -211,13 +214,14 @@ class Session:
         if not position.legal_moves():
             return _Answer("resign")
         assessment = thinker.assess(position)
-        move = self._draw(assessment)
+        mate = shortest_mate(position, int(self._values["Mates"]))
+        move = mate.move if mate else self._draw(assessment)
         after = Position(position.sfen())
         after.push(move)
-        mates = not after.legal_moves()
-        score = "mate 1" if mates else f"cp {centipawns(assessment.value)}"
+        plies = 1 if not after.legal_moves() else mate and mate.moves
+        score = f"mate {plies}" if plies else f"cp {centipawns(assessment.value)}"
         yield from _info_lines(assessment, move, score, int(self._values["MultiPV"]))
-        return _Answer(move, 1.0 if mates else _win_rate(assessment.value))
+        return _Answer(move, 1.0 if plies else _win_rate(assessment.value))
 
     def _draw(self, assessment: Assessment) -> str:
         if self._values["Sampling"] == "false":

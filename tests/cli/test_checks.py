@@ -133,6 +133,16 @@ def test_the_key_of_wandb_is_found_and_never_shown(
     assert "sesame" not in str(shown)
 
 
+@pytest.mark.parametrize(
+    ("mode", "verdict"), [("disabled", "ok"), ("offline", "ok"), ("online", "warning")]
+)
+def test_the_mode_of_wandb_is_shown_and_online_needs_a_key(mode: str, verdict: str) -> None:
+    shown = found(Settings(wandb={"mode": mode}, server={"port": 0}))["wandb"]
+    assert f"wandb.mode is {mode}" in shown.found
+    assert shown.verdict == verdict
+    assert ("wandb login" in shown.advice) == (mode == "online")
+
+
 def test_a_check_that_fails_itself_does_not_hide_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

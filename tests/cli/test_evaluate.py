@@ -20,6 +20,7 @@ from rsshogi.record import Record
 from keisei.cli.main import main
 from keisei.config import Settings
 from keisei.nets.registry import build
+from keisei.resources import shipped_network
 from keisei.store import Database, DatabaseError, RunDirectory, RunReader, save_checkpoint
 
 NET = {"kind": "se_resnet", "blocks": 1, "channels": 8}
@@ -84,7 +85,7 @@ def pairings(found: dict[str, Any]) -> list[tuple[str, str]]:
 def test_json_holds_counts_that_add_up(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = report(capsys, run, "--opponent", "material", "--games", 20, "--seed", 3)
     assert found["checkpoints"] == [str(run / "checkpoints" / "000000000020")]
-    assert (found["agent"], found["opponent"], found["games"]) == ("run@20", "material", 20)
+    assert (found["agent"], found["opponent"], found["games"]) == ("run@20 mates=1", "material", 20)
     assert (found["seed"], found["greedy"], found["max_ply"]) == (3, False, 512)
     assert (found["strategy"], found["declaration"]) == ("single", "24")
     assert found["wins"] + found["draws"] + found["losses"] + found["capped"] == 20
@@ -93,6 +94,17 @@ def test_json_holds_counts_that_add_up(run: Path, capsys: pytest.CaptureFixture[
     assert sum(found["pentanomial"]) == found["pairs"] == 10
     assert found["losses"] >= 16
     assert sum(found["by_reason"]["losses"].values()) == found["losses"]
+
+
+def test_the_network_that_ships_with_keisei_is_agent_and_opponent(
+    run: Path, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = shipped_network().name
+    found = report(capsys, run, "--opponent", "shipped", *quick, "--games", 2)
+    assert found["opponent"].startswith(f"{name}@")
+    assert report(capsys, "shipped", *quick, "--games", 2)["agent"].startswith(f"{name}@")
+    assert main(["evaluate", str(run), "--opponent", "shiped"]) == 2
+    assert "shipped" in capsys.readouterr().err
 
 
 def test_the_seed_decides_all_but_the_time(alone: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,8 +119,8 @@ def test_the_seed_decides_all_but_the_time(alone: Path, capsys: pytest.CaptureFi
 def test_greedy_play_leads_to_other_games(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = (run, "--opponent", "material", "--games", 4)
     found, drawn = report(capsys, *words, "--greedy"), report(capsys, *words)
-    assert (found["greedy"], found["agent"]) == (True, "run@20 greedy")
-    assert (drawn["greedy"], drawn["agent"]) == (False, "run@20")
+    assert (found["greedy"], found["agent"]) == (True, "run@20 greedy mates=1")
+    assert (drawn["greedy"], drawn["agent"]) == (False, "run@20 mates=1")
     plies = [
         {game["number"]: game["plies"] for game in RunReader(run).match_games(one["evaluation"])}
         for one in (found, drawn)
@@ -124,7 +136,7 @@ def test_the_report_as_text_has_scores_sprt_and_ratings(
     text = capsys.readouterr().out
     (row,) = RunReader(run).evaluations()
     for said in (
-        "run@20 against material", "score 0.", "95 % interval", "10 games   Elo ", "losses",
+        "run@20 mates=1 against material", "score 0.", "95 % interval", "10 games   Elo ", "losses",
         "checkmate", "capped", "SPRT: undecided between +0 and +5 Elo after 5 pairs",
         f"kept as evaluation {row['id']} of {run}",
     ):  # fmt: skip
@@ -132,8 +144,8 @@ def test_the_report_as_text_has_scores_sprt_and_ratings(
     several = [*words, *quick, "--opponent", "random", "--strategy", "gauntlet"]
     assert main(several) == 0
     text = capsys.readouterr().out
-    for said in ("run@20 against material", "run@20 against random", "random is 0. Moving first",
-                 "declaration 5", "Elo +0 ("):  # fmt: skip
+    for said in ("run@20 mates=1 against material", "run@20 mates=1 against random",
+                 "random is 0. Moving first", "declaration 5", "Elo +0 ("):  # fmt: skip
         assert said in text
 
 
@@ -145,7 +157,7 @@ def test_a_damaged_checkpoint_is_reported_and_the_older_one_plays(
     words = ["evaluate", str(run), *quick, "--games", "2", "--json"]
     assert main(words) == 0
     captured = capsys.readouterr()
-    assert json.loads(captured.out)["agent"] == "run@10"
+    assert json.loads(captured.out)["agent"] == "run@10 mates=1"
     assert f"refused: {damaged}/weights.safetensors: damaged" in captured.err
     assert main(["evaluate", str(damaged), "--games", "2"]) == 3
 
@@ -164,13 +176,13 @@ def test_several_agents_meet_several_opponents(
     agents = run, run / "checkpoints" / "000000000010"
     opponents = "--opponent", "random", "--opponent", "material"
     found = report(capsys, *agents, *opponents, *quick, "--strategy", strategy, "--games", 4)
-    names = {"20": "run@20", "10": "run@10"}
+    names = {"20": "run@20 mates=1", "10": "run@10 mates=1"}
     assert pairings(found) == [
         tuple(names.get(name, name) for name in pair.split()) for pair in met
     ]
     assert found["games"] == 4 * len(met)
     ratings = {line["player"]: line for line in found["ratings"]["players"]}
-    assert ratings.keys() == {"run@20", "run@10", "random", "material"}
+    assert ratings.keys() == {"run@20 mates=1", "run@10 mates=1", "random", "material"}
     assert ratings["random"]["elo"] == 0
 
 
@@ -188,7 +200,10 @@ def test_checkpoints_and_runs_are_opponents(
     older = run / "checkpoints" / "000000000010"
     opponents = "--opponent", older, "--opponent", run
     found = report(capsys, run, *opponents, *quick, "--strategy", "gauntlet", "--games", 4)
-    assert pairings(found) == [("run@20", "run@10"), ("run@20", "run@20")]
+    assert pairings(found) == [
+        ("run@20 mates=1", "run@10 mates=1"),
+        ("run@20 mates=1", "run@20 mates=1"),
+    ]
     assert [match["pentanomial"] for match in found["matches"]] == [[0, 0, 2, 0, 0]] * 2
 
 
@@ -208,12 +223,12 @@ def test_the_games_are_stored_in_the_run(
         "startpos moves 7g7f 3c3d", "startpos moves 2g2f 8c8d",
     }  # fmt: skip
     assert {(game["black"], game["white"]) for game in games} == {
-        ("run@20", "material"), ("material", "run@20"),
+        ("run@20 mates=1", "material"), ("material", "run@20 mates=1"),
     }  # fmt: skip
     ratings = {line["player"]: line for line in RunReader(run).ratings()}
-    assert ratings["run@20"]["kind"] == "network"
-    assert ratings["material"]["games"] == ratings["run@20"]["games"] == 6
-    assert ratings["material"]["elo"] > ratings["run@20"]["elo"]
+    assert ratings["run@20 mates=1"]["kind"] == "network"
+    assert ratings["material"]["games"] == ratings["run@20 mates=1"]["games"] == 6
+    assert ratings["material"]["elo"] > ratings["run@20 mates=1"]["elo"]
     again = report(capsys, *words)
     assert again["evaluation"] != found["evaluation"], "one that is done is played anew"
     assert main(["games", "export", str(run), "--format", "usi", "--evaluation", row["id"]]) == 0
@@ -227,7 +242,7 @@ def test_outside_of_a_run_there_is_no_database(
 ) -> None:
     before = sorted(alone.parent.rglob("*"))
     found = report(capsys, alone, *quick, "--games", 2)
-    assert (found["agent"], found["evaluation"], found["games"]) == ("alone@20", None, 2)
+    assert (found["agent"], found["evaluation"], found["games"]) == ("alone@20 mates=1", None, 2)
     assert sorted(alone.parent.rglob("*")) == before
 
 
@@ -307,7 +322,7 @@ def test_an_engine_is_an_opponent(
     words = ["evaluate", str(run), "--opponent", f"usi:{engine.path}?nodes=1", "--games", "2"]
     assert main([*words, *quick]) == 0
     text = capsys.readouterr().out
-    assert f"run@20 against usi:{engine.path}?nodes=1" in text
+    assert f"run@20 mates=1 against usi:{engine.path}?nodes=1" in text
     assert "s of CPU" in text
     assert "faults" not in text
     assert len(RunReader(run).match_games()) == 2
@@ -355,7 +370,7 @@ def test_the_games_before_an_engine_failure_are_reported(
     assert main(["evaluate", *map(str, words), "--json"]) == 1
     captured = capsys.readouterr()
     found = json.loads(captured.out)
-    assert pairings(found) == [("run@20", "random"), ("run@20", "material")]
+    assert pairings(found) == [("run@20 mates=1", "random"), ("run@20 mates=1", "material")]
     assert (found["games"], found["anchor"]) == (4, "random")
     assert captured.err == f"keisei: {found['error']}\n"
     assert "exited with code 3" in found["error"]
@@ -393,12 +408,12 @@ def test_other_programs_read_the_games_of_two_levels_of_fairy_stockfish(
     rungs = [f"usi:{engine}?nodes=100&Skill Level={level}" for level in (-4, 0)]
     opponents = [word for rung in rungs for word in ("--opponent", rung)]
     found = report(capsys, run, *opponents, "--strategy", "gauntlet", "--games", 2)
-    assert pairings(found) == [("run@20", rung) for rung in rungs]
+    assert pairings(found) == [("run@20 mates=1", rung) for rung in rungs]
     for match in found["matches"]:
         assert match["engines"][0].startswith("Fairy-Stockfish")
         assert (match["losses"], match["error"]) == (2, None)
     kinds = {line["player"]: line["kind"] for line in RunReader(run).ratings()}
-    assert kinds == {"run@20": "network", **dict.fromkeys(rungs, "engine")}
+    assert kinds == {"run@20 mates=1": "network", **dict.fromkeys(rungs, "engine")}
 
     reader, out = RunReader(run), tmp_path / "games"
     assert main(["games", "export", str(run), "--format", "csa", "--out", str(out)]) == 0

@@ -44,9 +44,11 @@ def test_json_holds_the_result_with_players_rules_and_device() -> None:
 
 
 def test_text_begins_with_how_moves_are_chosen() -> None:
-    assert text()[0] == "moves sampled at temperature 1, seed 3, 1.2 s"
-    greedy = EvaluationSpec(agents=SPEC.agents, greedy=True)
-    assert text(greedy)[0].startswith("most probable moves, seed ")
+    assert text()[0] == "moves sampled at temperature 1, mates in one played, seed 3, 1.2 s"
+    greedy = EvaluationSpec(agents=SPEC.agents, greedy=True, mates=3)
+    assert text(greedy)[0].startswith("most probable moves, mates in three played, seed ")
+    raw = EvaluationSpec(agents=SPEC.agents, seed=3, mates=0)
+    assert text(raw)[0] == "moves sampled at temperature 1, seed 3, 1.2 s"
 
 
 def test_text_has_score_interval_elo_and_the_reasons_of_results() -> None:

@@ -159,6 +159,43 @@ def test_mate_wins_for_the_mover() -> None:
     assert (result.reason == Reason.CHECKMATE).all()
 
 
+MATE_IN_ONE = "4k4/9/4P4/9/9/9/9/9/4K4 b G 1"
+MATE_IN_THREE = "5k3/9/5G3/6+R2/9/9/9/9/4K4 b - 1"
+
+
+def test_a_proven_mate_is_shown_as_an_action() -> None:
+    env = placed(MATE_IN_ONE, MATE_IN_THREE, START_SFEN, mates=1)
+    assert env.mate[0] == Position(MATE_IN_ONE).action("G*5b")
+    assert env.mate[1:].tolist() == [-1, -1]
+    assert env.step_some(env.mate).reason.tolist()[0] == Reason.CHECKMATE
+    assert env.mate.tolist() == [-1, -1, -1], "a new game has begun"
+
+
+def test_a_mate_in_three_is_played_to_its_end() -> None:
+    env = placed(MATE_IN_THREE, mates=3)
+    assert env.mate[0] == Position(MATE_IN_THREE).action("3d3b")
+    env.step(env.mate)
+    assert env.mate[0] == -1
+    play(env, 1)
+    assert env.step(env.mate).reason[0] == Reason.CHECKMATE
+
+
+@pytest.mark.parametrize(("max_ply", "found"), [(1, False), (2, False), (3, True)])
+def test_a_mate_that_the_maximum_ply_cuts_is_no_mate(max_ply: int, found: bool) -> None:
+    env = placed(MATE_IN_THREE, MATE_IN_ONE, mates=3, max_ply=max_ply)
+    assert (env.mate >= 0).tolist() == [found, True]
+    assert env.step_some(np.array([-1, env.mate[1]])).reason[1] == Reason.CHECKMATE
+
+
+def test_without_a_search_no_mate_is_shown() -> None:
+    env = placed(MATE_IN_ONE)
+    assert env.mate.tolist() == [-1]
+    for mates, found in ((1, True), (0, False)):
+        env.mates = mates
+        env.update_mates()
+        assert (env.mate[0] >= 0) == found
+
+
 def test_no_legal_move_loses() -> None:
     env = placed("8k/6+R2/9/9/9/9/9/9/4K4 b - 1")
     before = Position(env.sfen(0))
@@ -304,6 +341,14 @@ def test_continuation_after_load_is_bit_identical() -> None:
     assert all(a.flags.c_contiguous and a.dtype.names is None for a in saved.values())
 
 
+def test_a_loaded_state_has_the_mates_of_the_saved_one() -> None:
+    env, other = placed(START_SFEN, MATE_IN_ONE, mates=1), small(2, mates=1)
+    other.load_state(env.state())
+    assert (other.mate >= 0).tolist() == [False, True]
+    assert np.array_equal(other.mate, env.mate)
+    assert "mate" not in env.state()
+
+
 def test_load_refuses_a_state_of_another_shape() -> None:
     env = small(4)
     before = env.state()
@@ -317,11 +362,11 @@ def test_load_refuses_a_state_of_another_shape() -> None:
 def test_results_depend_on_the_seed_and_not_on_threads() -> None:
     def run(seed: int, threads: int) -> dict[str, NDArray[Any]]:
         with VectorEnv(
-            50, seed=seed, threads=threads, max_ply=30, reset_share=0.5, reset_pool=32
+            50, seed=seed, threads=threads, max_ply=250, reset_share=0.9, reset_pool=32, mates=3
         ) as env:
             env.stagger()
             play(env, 60)
-            return env.state()
+            return env.state() | {"mate": env.mate}
 
     alone = run(1, 1)
     assert same(alone, run(1, 1))
@@ -330,10 +375,11 @@ def test_results_depend_on_the_seed_and_not_on_threads() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"games": 0}, {"max_ply": 0}, {"threads": 0}, {"declaration": "28"}]
+    "options",
+    [{"games": 0}, {"max_ply": 0}, {"threads": 0}, {"declaration": "28"}, {"mates": 2}],
 )
 def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"out of range|'28'"):
+    with pytest.raises(ValueError, match=r"out of range|'28'|not 0, 1 or 3"):
         VectorEnv(**{"games": 1, "reset_pool": 0, **options})
 
 

@@ -81,6 +81,30 @@ def test_games_end_by_the_rules() -> None:
     assert end(capped) == ("capped", "max_ply", 3)
 
 
+MATE_IN_ONE = "sfen 4k4/9/4P4/9/9/9/9/4R4/4K4 b RG 1"
+
+
+def test_a_network_plays_a_mate_in_one_against_an_engine() -> None:
+    found = game(MATE_IN_ONE)
+    assert found.play_mate()
+    assert end(found) == ("black", "checkmate", 1)
+    assert found.played().values.tolist() == [1]
+
+
+def test_a_mate_in_three_is_played_only_if_the_maximum_ply_leaves_room() -> None:
+    start = "sfen ln2g3l/2s1g2s1/5knS1/p5R1p/1ppp3n1/P3+p3P/2Rg3PL/4l4/g+b1K1s1N1 w BP8p 1"
+    assert game(start, mates=3, max_ply=3).play_mate()
+    assert not game(start, mates=3, max_ply=2).play_mate()
+    assert not game(start, mates=1).play_mate()
+
+
+def test_a_network_is_asked_if_there_is_no_mate_or_if_mates_are_not_looked_for() -> None:
+    for found in (game(), game(MATE_IN_ONE, mates=0)):
+        assert not found.play_mate()
+        assert found.moves.endswith(found._start)
+        assert not found.over
+
+
 def test_the_agents_move_must_be_legal() -> None:
     with pytest.raises(IllegalMoveError):
         game().play(0)

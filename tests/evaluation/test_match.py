@@ -49,7 +49,7 @@ def check_counts(result: MatchResult) -> None:
 
 
 def test_random_against_random_is_even_and_the_rules_confirm_its_games() -> None:
-    result = play(random_agent(1), MatchSpec("random", games=600))
+    result = play(random_agent(1), MatchSpec("random", games=600, mates=0))
     check_counts(result)
     assert abs(result.score - 0.5) < 0.08
     assert result.interval[0] < 0.5 < result.interval[1]
@@ -202,7 +202,7 @@ OPENINGS = tuple(map(Opening.read, LINES))
 
 
 def test_equal_networks_share_the_points_exactly() -> None:
-    spec = MatchSpec("network", games=60, seed=3, max_ply=200, openings=OPENINGS)
+    spec = MatchSpec("network", games=60, seed=3, max_ply=200, openings=OPENINGS, mates=0)
     match = two_networks(spec, by_draw, by_draw)
     assert match.result().score == 0.5
     games = match.result().played
@@ -212,7 +212,7 @@ def test_equal_networks_share_the_points_exactly() -> None:
 
 
 def test_each_network_is_asked_for_its_own_moves() -> None:
-    spec = MatchSpec("network", games=12, seed=3, max_ply=64, openings=OPENINGS)
+    spec = MatchSpec("network", games=12, seed=3, max_ply=64, openings=OPENINGS, mates=0)
     games = two_networks(spec, by_draw, first_move).result().played
     for game in games:
         position = Position(game.start)

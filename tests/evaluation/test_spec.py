@@ -41,3 +41,9 @@ def test_a_spec_out_of_bounds_is_refused(fields: dict[str, Any], said: str) -> N
 def test_a_spec_comes_back_from_json() -> None:
     spec = EvaluationSpec(opponents=("random", "material"), strategy="gauntlet", sprt=(0, 20))
     assert EvaluationSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+
+
+def test_networks_of_an_evaluation_that_an_older_version_stored_look_for_no_mates() -> None:
+    older = EvaluationSpec().to_dict()
+    del older["mates"]
+    assert EvaluationSpec.from_dict(older) == EvaluationSpec(mates=0) != EvaluationSpec()

@@ -46,7 +46,7 @@ def slope(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]
 @pytest.mark.parametrize(
     "minutes",
     [
-        pytest.param(5, marks=[pytest.mark.slow, pytest.mark.timeout(600)]),
+        pytest.param(4, marks=[pytest.mark.slow, pytest.mark.timeout(600)]),
         pytest.param(120, marks=[pytest.mark.nightly, pytest.mark.timeout(9000)]),
     ],
 )

@@ -48,6 +48,20 @@ async def play(
     return match.result(), found
 
 
+async def test_a_network_plays_a_mate_in_one_against_an_engine_without_being_asked(
+    tmp_path: Path,
+) -> None:
+    async def never(observed: Any, draw: float) -> tuple[int, float]:
+        raise AssertionError("asked")
+
+    mate_in_one = Opening.read("sfen 4k4/9/4P4/9/9/9/9/4R4/4K4 b RG 1")
+    spec = MatchSpec("engine", games=2, openings=(mate_in_one,), max_ply=1)
+    result, _ = await play(spec, fake("plain", tmp_path), Seat("network", choose=never))
+    mate, other = sorted(result.played, key=lambda game: game.number)
+    assert (mate.reason, mate.values.tolist()) == ("checkmate", [1])
+    assert other.plies == 1, "the engine moves, and then the game is capped"
+
+
 async def test_a_match_with_an_engine_has_results_moves_values_and_a_report(tmp_path: Path) -> None:
     reported: list[Any] = []
     async with nothing_left():

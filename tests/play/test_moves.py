@@ -26,16 +26,16 @@ def agent() -> Agent:
     return Agent(net, torch.device("cpu"), torch.float32)
 
 
-def answer(agent: Any, *wanted: tuple[str, bool]) -> list[Answer]:
+def answer(agent: Any, *wanted: tuple[Any, ...]) -> list[Answer]:
+    """Return the answers in the order of the requests."""
+
     async def make() -> list[MoveRequest]:  # a reply is made on a loop
-        return [MoveRequest(Position(sfen), greedy) for sfen, greedy in wanted]
+        return [MoveRequest(Position(sfen), *how) for sfen, *how in wanted]
 
     requests = anyio.run(make)
-    found = choose_moves(agent, ENV, requests)
-    assert [id(reply) for reply, _ in found] == [
-        id(request.answer) for request in sorted(requests, key=lambda r: not r.greedy)
-    ]
-    return found
+    found = {id(reply): (reply, move) for reply, move in choose_moves(agent, ENV, requests)}
+    assert len(found) == len(requests)
+    return [found[id(request.answer)] for request in requests]
 
 
 def test_greedy_and_sampled_moves_are_chosen_in_one_batch_each_and_every_request_gets_its_answer(
@@ -74,6 +74,12 @@ def test_an_error_of_the_network_is_the_answer_to_every_request_of_its_pass(
     monkeypatch.setattr(agent, "choose", greedy_fails)
     found = answer(agent, ("startpos", False), ("startpos", True), (SECOND, True))
     moves = [move for _, move in found]
-    assert [type(move) for move in moves[:2]] == [ZeroDivisionError] * 2
-    assert isinstance(moves[2], ChosenMove)
-    assert moves[2].move in Position().legal_moves()
+    assert [type(move) for move in moves[1:]] == [ZeroDivisionError] * 2
+    assert isinstance(moves[0], ChosenMove)
+    assert moves[0].move in Position().legal_moves()
+
+
+def test_each_request_says_whether_mates_are_looked_for(agent: Agent) -> None:
+    mate_in_one = "4k4/9/4P4/9/9/9/9/4R4/4K4 b RG 1"
+    found = answer(agent, (mate_in_one, True), (mate_in_one, True, 0), (mate_in_one, False))
+    assert [getattr(move, "mate", None) for _, move in found] == [1, None, 1]

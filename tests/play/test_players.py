@@ -205,6 +205,27 @@ def test_a_chosen_move_has_the_networks_value_and_most_probable_moves(run: RunDi
     assert (entered.move, entered.declares_win, entered.value) == (None, True, None)
 
 
+MATE_IN_ONE = "4k4/9/4P4/9/9/9/9/4R4/4K4 b RG 1"
+
+
+def test_a_mate_in_one_is_played_unless_the_caller_wants_the_networks_own_move(
+    run: RunDirectory,
+) -> None:
+    save(run, 1)
+    player = load(run.path, "cpu")
+    (mate,) = player.choose([Position(MATE_IN_ONE)])
+    (own,) = player.choose([Position(MATE_IN_ONE)], mates=0)
+    assert (mate.value, mate.mate, mate.top_moves) == (1, 1, own.top_moves)
+    after = Position(MATE_IN_ONE)
+    after.push(str(mate.move))
+    assert after.legal_moves() == []
+    assert own.mate is None
+    assert own.move == own.top_moves[0][0] != mate.move
+    drawn = {player.best_move(MATE_IN_ONE, greedy=False) for _ in range(20)}
+    assert drawn == {mate.move}
+    assert player.best_move(MATE_IN_ONE, mates=0) == own.move
+
+
 def test_the_network_sees_that_a_position_occurs_again(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

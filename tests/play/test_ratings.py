@@ -17,6 +17,8 @@ from keisei.store.matches import MatchTable
     [
         ("net-1 net-2 net-1 material net-1 random", "random"),
         ("net-1 net-2 net-1 material", "material"),
+        ("net-1 net-2 net-1 shipped-3f2a9c@640 shipped-3f2a9c@640 material", "material"),
+        ("net-1 net-2 net-1 shipped-3f2a9c@640", "shipped-3f2a9c@640"),
         ("net-1 net-2 net-1 net-3", "net-2"),
         ("net-1 net-1", "net-1"),
     ],

@@ -20,6 +20,7 @@ from keisei.play.archive import Archive
 from keisei.play.arena import DeviceArena, local_arena
 from keisei.play.networks import LoadedNetwork, Networks
 from keisei.play.tournament import Progress, Tournament
+from keisei.resources import shipped_network
 from keisei.store import DatabaseError
 from keisei.store.matches import MatchGame, MatchTable
 from keisei.usi import EngineStartError
@@ -91,13 +92,13 @@ async def test_the_result_of_one_match_has_counts_score_and_all_games(networks: 
     kept: list[MatchGame] = []
     seen: list[Progress] = []
     result = await play(spec(agents=("net-1",)), keep=kept.extend, on_progress=seen.append)
-    assert (result["agent"], result["opponent"]) == ("run@1", "random")
+    assert (result["agent"], result["opponent"]) == ("run@1 mates=1", "random")
     assert result["games"] == result["wins"] + result["draws"] + result["losses"] + result["capped"]
     assert sum(result["pentanomial"]) == result["pairs"] == 10
     assert result["interval"][0] <= result["score"] <= result["interval"][1]
     assert sorted(game.number for game in kept) == list(range(20))
     for game in kept:
-        assert {game.black, game.white} == {"run@1", "random"}
+        assert {game.black, game.white} == {"run@1 mates=1", "random"}
         assert game.moves.startswith(game.opening.removeprefix("startpos moves "))
         known = [value for value in game.values if value == value and value is not None]  # noqa: PLR0124
         assert known
@@ -111,12 +112,18 @@ async def test_a_network_against_itself_is_exactly_even(networks: None) -> None:
     assert result["pentanomial"] == [0, 0, 20, 0, 0]
 
 
+async def test_the_network_that_ships_with_keisei_plays_under_the_name_of_its_weights() -> None:
+    result = await play(spec(agents=("shipped",), opponents=("random",), games=2))
+    shipped = await anyio.to_thread.run_sync(shipped_network)
+    assert result["agent"].startswith(f"{shipped.name}@")
+
+
 async def test_several_matches_are_rated_together(networks: None) -> None:
     result = await play(
         spec(agents=("net-1", "material"), opponents=("random",), strategy="round_robin")
     )
     assert [(m["agent"], m["opponent"]) for m in result["matches"]] == [
-        ("run@1", "material"), ("run@1", "random"), ("material", "random"),
+        ("run@1 mates=1", "material"), ("run@1 mates=1", "random"), ("material", "random"),
     ]  # fmt: skip
     assert result["games"] == 60
     ratings = {line["player"]: line for line in result["ratings"]["players"]}
@@ -204,11 +211,11 @@ async def test_networks_of_runs_with_the_same_name_get_different_names(networks:
             max_ply=30,
         )
     )
-    assert result["agent"] == "run@1", "as in the run's other evaluations"
+    assert result["agent"] == "run@1 mates=1", "as in the run's other evaluations"
     opponents = [match["opponent"] for match in result["matches"]]
-    assert opponents == ["run@1", "b/run@1", "c/b/run@1", "run@2"]
+    assert opponents == ["run@1 mates=1", "b/run@1 mates=1", "c/b/run@1 mates=1", "run@2 mates=1"]
     assert len(result["ratings"]["players"]) == 4
-    assert result["anchor"] == "b/run@1"
+    assert result["anchor"] == "b/run@1 mates=1"
 
 
 @pytest.mark.parametrize("whole", [0, 1, 2])

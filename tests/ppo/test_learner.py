@@ -1,6 +1,7 @@
 """The learner plays and learns small real games, as for the worker."""
 
 import json
+import math
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from keisei.env import VectorEnv
 from keisei.evaluation import Match, MatchSpec
 from keisei.nets.registry import kinds
 from keisei.ppo import learner as learning
@@ -16,8 +18,10 @@ from keisei.ppo.detectors import WINDOW, DivergedError
 from keisei.ppo.forward import Forward
 from keisei.ppo.update import ppo_loss
 from keisei.shogi import Position
+from keisei.shogi.sfen import read_sfen
 from keisei.store import RunDirectory, load_checkpoint, save_checkpoint
 
+from .positions import MATE
 from .small_learner import iterate, learner, same, weights
 
 
@@ -35,6 +39,30 @@ def test_an_iteration_learns_from_every_ply_and_reports_it() -> None:
     assert 0 < values["speed/limit_ratio"] <= 1
     shares = sum(v for k, v in values.items() if k.startswith("speed/share_"))
     assert 0 < shares <= 1
+
+
+def test_a_policy_learns_the_mating_move_that_is_played_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def begin(env: VectorEnv) -> None:
+        env._opening[:] = read_sfen(MATE)[0]
+        env.start_from([MATE] * len(env))
+
+    monkeypatch.setattr(VectorEnv, "stagger", begin)
+    fast = {"ppo.learning_rate": 0.02, "ppo.learning_rate_final": 0.02, "ppo.epochs": 10}
+    one = learner(**fast, **{"env.reset_share": 0.0, "env.reset_share_final": 0.0})
+    before, _, after = [iterate(one).values for _ in range(3)]
+    assert before["train/mates"] == after["train/mates"] == 1
+    assert before["train/mate_probability"] < 0.05
+    assert after["train/mate_probability"] > 0.5
+    assert after["games/checkmate"] == 1
+    assert after["train/ratio_error"] == 0
+
+
+def test_without_the_search_for_mates_no_mate_is_reported() -> None:
+    values = iterate(learner(**{"env.mates": 0})).values
+    assert values["train/mates"] == 0
+    assert math.isnan(values["train/mate_probability"])
 
 
 def test_bfloat16_keeps_the_ratio_at_one() -> None:
@@ -55,6 +83,7 @@ def test_a_run_continues_bit_for_bit() -> None:
         for part, group in tensors.items()
     }
     expected = [iterate(first) for _ in range(4)]
+    assert any(report.values["train/mates"] for report in expected)
 
     second = learner(**pool, **{"run.seed": 99})
     iterate(second)

@@ -29,7 +29,7 @@ def play_on(env: VectorEnv, pool: Opponents, plies: int) -> None:
     rng = np.random.default_rng(1)
     for _ in range(plies):
         actions = np.array([rng.choice(legal) for legal in _legal(env)], np.int16)
-        pool.play(actions, pool.to_move())
+        pool.play(torch.from_numpy(actions), pool.to_move())
         pool.record_step(env.step(actions))
 
 
@@ -176,7 +176,7 @@ def test_a_frozen_network_answers_all_its_games_in_one_batch(
         for row in range(16):
             env.seat(row, 1 + row % 2 if row < 10 else -1)
         frozen = pool.to_move()
-        pool.play(np.zeros(16, np.int16), frozen)
+        pool.play(torch.zeros(16, dtype=torch.int16), frozen)
         assert sorted(sizes) == sorted(
             np.unique(np.abs(env.games["opponent"])[frozen], return_counts=True)[1].tolist()
         )

@@ -19,8 +19,12 @@ EVEN = "4k4/9/9/9/9/9/9/9/4K4 b - 1"
 ROOK_DOWN = "4k4/9/9/9/4R4/9/9/9/4K4 w - 2"
 
 
-def prepared(material: float) -> tuple[Batch, Any]:
-    """Prepare two plies of one game; the first takes a rook. The values are 0.2, -0.4, then 0.3."""
+def prepared(material: float, *proven: int, weight: float = 0.0) -> tuple[Batch, Any]:
+    """Prepare two plies of one game; the first takes a rook. The values are 0.2, -0.4, then 0.3.
+
+    ``proven`` contains the numbers of the positions in which a mate is proven. ``weight`` is the
+    weight of the second ply, whose move had the probability 1/4.
+    """
 
     def outcome(*values: float) -> torch.Tensor:
         return torch.tensor([[[(1 + v) / 2, 0, (1 - v) / 2]] for v in values])
@@ -32,12 +36,13 @@ def prepared(material: float) -> tuple[Batch, Any]:
         observation=positions[:2],
         mask=torch.zeros(2, 1, MASK_WORDS, dtype=torch.int64),
         choice=torch.zeros(2, 1, dtype=torch.int16),
-        log_prob=torch.zeros(2, 1),
+        log_prob=torch.tensor([[1.0], [0.25]]).log(),
         outcome=outcome(0.2, -0.4, 0.3),
         reward=torch.zeros(2, 1),
         terminated=none,
         truncated=none,
-        weight=torch.tensor([[1.0], [0.0]]),
+        weight=torch.tensor([[1.0], [weight]]),
+        proven=torch.tensor([[t in proven] for t in range(3)]),
         material=material_balance(positions),
         cut=(nowhere, nowhere),
         cut_outcome=torch.zeros(0, 3),
@@ -67,6 +72,40 @@ def test_the_hint_praises_the_capture_and_leaves_the_target_alone() -> None:
     torch.testing.assert_close(batch.target, prepared(0.0)[0].target)
     rms = np.sqrt((first**2 + second**2) / 2)
     assert summary["advantage_rms"] == pytest.approx(rms)
+
+
+def test_before_a_proven_mate_the_game_counts_as_lost() -> None:
+    """A = -0.9 - 0.2 for the first ply; the rook and all later plies do not count."""
+    for material in (0.0, 0.5):
+        batch, summary = prepared(material, 1, 2, weight=1.0)
+        assert batch.proven.tolist() == [False, True]
+        assert summary["advantage_rms"] == pytest.approx(1.1 / np.sqrt(2))
+        assert batch.advantage.tolist() == pytest.approx([-1, 0]), "scaled by the first ply alone"
+        torch.testing.assert_close(batch.target, torch.tensor([[0, 0.1, 0.9], [1, 0, 0]]))
+        outcome = torch.tensor([0.2, -0.4])  # what the value head itself said
+        error = (torch.tensor([-0.9, 1.0]) - outcome).var() / torch.tensor([-0.9, 1.0]).var()
+        assert float(summary["explained_variance"]) == pytest.approx(float(1 - error))
+
+
+def test_a_mate_that_is_proven_after_the_rollout_counts_too() -> None:
+    """delta = 0.16, -0.9 + 0.4; A = 0.16 + 0.9 * 0.5 * 0.5, -0.5."""
+    batch, _ = prepared(0.0, 2)
+    assert not batch.proven.any()
+    assert batch.advantage.tolist() == pytest.approx([1, -0.5 / 0.385])
+    value = batch.target[:, 0] - batch.target[:, 2]
+    torch.testing.assert_close(value, torch.tensor([0.2 + 0.385, -0.9]))
+
+
+def test_the_summary_says_how_often_the_learner_could_mate_and_whether_it_knew_the_move() -> None:
+    for proven, weight, share, chance in (
+        ((1,), 1.0, 0.5, 0.25), ((0, 1), 1.0, 1.0, 0.625), ((0, 1), 0.0, 1.0, 1.0),
+    ):  # fmt: skip
+        summary = prepared(0.0, *proven, weight=weight)[1]
+        assert float(summary["mates"]) == share
+        assert float(summary["mate_probability"]) == pytest.approx(chance)
+    summary = prepared(0.0, 1)[1]  # the mate of a frozen opponent
+    assert float(summary["mates"]) == 0
+    assert np.isnan(float(summary["mate_probability"]))
 
 
 def test_the_summary_tells_a_good_value_head_from_a_bad_one() -> None:

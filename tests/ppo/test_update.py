@@ -35,6 +35,7 @@ def batch(net: torch.nn.Module) -> Batch:
         advantage=torch.randn(GAMES, generator=generator),
         target=torch.rand(GAMES, 3, generator=generator).softmax(1),
         weight=torch.ones(GAMES),
+        proven=torch.zeros(GAMES, dtype=torch.bool),
     )
 
 
@@ -124,6 +125,40 @@ def test_plies_of_a_frozen_opponent_have_exactly_no_gradient(
     net.zero_grad()
     loss_of(net, nothing)[0].backward()
     assert all(not p.grad.any() for p in net.parameters())
+
+
+def test_a_proven_ply_teaches_the_mating_move_and_nothing_else(batch: Batch) -> None:
+    """The gradient is that of a cross-entropy, whatever advantage, old policy and entropy are."""
+    proven = torch.arange(GAMES) < GAMES // 2
+    mates = replaced(
+        batch,
+        proven=proven,
+        advantage=torch.where(proven, -1e6, 0),
+        log_prob=torch.where(proven, -200.0, batch.log_prob),
+    )
+    legal = legal_columns(batch.mask)
+    policy = torch.randn(GAMES, 2187, generator=torch.Generator().manual_seed(4))
+    policy = policy.requires_grad_()
+    loss, stats = ppo_loss(policy, torch.zeros(GAMES, 3), legal, mates, 0.2, 0.0, 0.5)
+    (found,) = torch.autograd.grad(loss, policy)
+    log_probs = legal_log_probs(policy, legal)
+    (expected,) = torch.autograd.grad(-log_probs[proven, 0].sum() / GAMES, policy)
+    torch.testing.assert_close(found[proven], expected[proven])
+    assert found[~proven].any()
+    named = dict(zip(STATS, stats.tolist(), strict=True))
+    assert named["loss_policy"] == pytest.approx(-log_probs[proven, 0].sum().item() / GAMES)
+
+
+def test_a_proven_ply_counts_as_ratio_one(net: torch.nn.Module, batch: Batch) -> None:
+    far = replaced(batch, log_prob=batch.log_prob - 0.5)
+    proven = torch.arange(GAMES) < GAMES // 2
+    every = loss_of(net, far)[1]
+    half = loss_of(net, replaced(far, proven=proven))[1]
+    assert every["clip_fraction"] == 1
+    assert half["clip_fraction"] == 0.5
+    for name in ("kl", "ratio_error"):
+        assert half[name] == pytest.approx(every[name] / 2, rel=1e-4)
+    assert half["entropy"] == every["entropy"]
 
 
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])

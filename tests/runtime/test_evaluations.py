@@ -154,7 +154,7 @@ async def test_a_resumed_run_continues_an_evaluation_where_it_was(tmp_path: Path
     async with Keisei(quicker, run=first.run.path, resume=True) as again:
         *_, found = [change async for change in again.follow_evaluation(handle.id)]
         assert (found["state"], found["measured"], found["progress"]) == ("done", measured, 1)
-        assert found["result"]["agent"] == f"{again.run.id}@{measured}"
+        assert found["result"]["agent"] == f"{again.run.id}@{measured} mates=1"
         assert found["result"]["games"] == 400
     after = await played(again, handle.id)
     complete = [number for number in before if number ^ 1 in before]

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from anyio import to_thread
 from run_tools import newest, read_checkpoint, tiny
 
 from keisei import Iteration, Keisei
+from keisei.resources import shipped_network
+from keisei.store import read_settings
 
 pytestmark = pytest.mark.anyio
 
@@ -45,3 +48,16 @@ async def test_init_starts_a_new_run_from_the_weights_of_another(tmp_path: Path)
     assert one.step == two.step == 128, "a new run counts from 0"
     for name, tensor in one.tensors["weights"].items():
         assert torch.allclose(tensor, two.tensors["weights"][name], atol=1e-6), name
+
+
+async def test_init_takes_the_weights_of_the_network_that_ships_with_keisei(tmp_path: Path) -> None:
+    shipped = await to_thread.run_sync(shipped_network)
+    net = (await to_thread.run_sync(read_settings, shipped)).net.model_dump()
+    keys = {f"net.{key}": value for key, value in net.items()}
+    settings = tiny(tmp_path, **keys, **{"run.steps": 128, "ppo.learning_rate": 1e-12})
+    async with Keisei(settings, init="shipped") as run:
+        await run.wait()
+    origin = await read_checkpoint(next((shipped / "checkpoints").iterdir()))
+    trained = await read_checkpoint(await newest(run))
+    for name, tensor in origin.tensors["weights"].items():
+        assert torch.allclose(tensor, trained.tensors["weights"][name], atol=1e-6), name

@@ -11,6 +11,7 @@ from run_tools import newest, tiny
 from keisei import Keisei, Settings
 from keisei.config import Run
 from keisei.evaluation.spec import EvaluationSpec
+from keisei.resources import shipped_network
 from keisei.runtime.named import NamedCheckpoints
 from keisei.store import RunDirectory
 
@@ -47,6 +48,13 @@ def test_best_is_random_before_the_first_promotion(tmp_path: Path) -> None:
         assert named.resolve(spec, {"best": "random"}) == {}, (
             "a resumed evaluation keeps its checkpoint"
         )
+
+
+def test_shipped_is_the_network_in_the_package(tmp_path: Path) -> None:
+    with closing(new_run(tmp_path)) as run:
+        named = NamedCheckpoints(run)
+        found = named.resolve(EvaluationSpec(opponents=("shipped",)), {})
+    assert Path(found["shipped"]).parents[1] == shipped_network()
 
 
 def test_paths_of_a_runs_own_checkpoints_are_relative_to_its_folder(tmp_path: Path) -> None:

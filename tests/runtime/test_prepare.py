@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +76,10 @@ async def test_a_run_whose_plugin_is_gone_is_resumed_only_without_the_plugin(
         await until(keisei, Status, kind="running")
     monkeypatch.undo()
     with pytest.raises(SettingsError, match="'gone' is not one of"):
-        async with Keisei(settings(tmp_path), resume=True, _learner=Learners()):
+        async with Keisei(gone, run=keisei.run.path, resume=True, _learner=Learners()):
             raise AssertionError("entered")
     without = Settings.load(None, {"run.root": tmp_path, "plugins.sinks": "[]"})
-    async with Keisei(without, resume=True, _learner=Learners()) as keisei:
+    async with Keisei(without, run=keisei.run.path, resume=True, _learner=Learners()) as keisei:
         assert keisei.settings.plugins.sinks == ()
 
 
@@ -124,8 +125,12 @@ async def test_what_is_chosen_for_the_machine_is_in_the_status(tmp_path: Path) -
 async def test_the_newest_run_is_resumed_and_its_database_continues(tmp_path: Path) -> None:
     async with Keisei(tiny(tmp_path, **{"run.steps": 256})) as keisei:
         await keisei.wait()
+    newer = await to_thread.run_sync(RunDirectory.create, keisei.settings, tmp_path / "newer")
+    newer.close()
     async with Keisei(tiny(tmp_path, **{"run.steps": 512}), resume=True) as again:
         assert again.run.path == keisei.run.path
+        alert = await until(again, Alert)
+        assert alert.message == f"{newer.path} was not resumed: it has no checkpoint"
         await again.wait()
     metrics = await to_thread.run_sync(again.reader.metrics)
     assert metrics["series"]["train/kl"]["step"] == [128, 256, 384, 512]
@@ -165,27 +170,28 @@ def worker(root: Path, run: str = "", *, shell: bool = False) -> "subprocess.Pop
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
 
 
+def alerts_of(process: "subprocess.Popen[str]") -> list[str]:
+    """Wait until a worker trains; return the messages of its alerts."""
+    assert process.stdout is not None
+    found: list[str] = json.loads(process.stdout.readline())
+    return found
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize(
-    ("run", "shell", "alerts"), [("", False, 1), ("", True, 0), ("named", False, 0)]
-)
 def test_a_second_worker_of_one_server_gets_an_alert_that_it_trains_a_run_of_its_own(
-    run: str, shell: bool, alerts: int, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
-    with worker(tmp_path) as first, worker_after(first, tmp_path, run, shell) as second:
-        assert second.stdout is not None
-        found = json.loads(second.stdout.readline())
-        assert sum("another process of the same server trains" in text for text in found) == alerts
-        for process in (second, first):
+    with ExitStack() as workers:
+
+        def start(run: str = "", *, shell: bool = False) -> "subprocess.Popen[str]":
+            process = workers.enter_context(worker(tmp_path, run, shell=shell))
             assert process.stdin is not None
-            process.stdin.close()
+            workers.callback(process.stdin.close)
+            return process
 
-
-def worker_after(
-    first: "subprocess.Popen[str]", root: Path, run: str, shell: bool
-) -> "subprocess.Popen[str]":
-    """Start a second process once the first one trains."""
-    assert first.stdout is not None
-    assert json.loads(first.stdout.readline()) == []
-    return worker(root, str(root / run) if run else "", shell=shell)
+        assert alerts_of(start()) == []
+        second, others = start(), [start(shell=True), start(str(tmp_path / "named"))]
+        said = "another process of the same server trains"
+        assert any(said in alert for alert in alerts_of(second))
+        assert [alerts_of(other) for other in others] == [[], []]

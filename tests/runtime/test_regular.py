@@ -114,7 +114,9 @@ async def test_a_run_tests_for_best_after_each_regular_evaluation(tmp_path: Path
         async for event in keisei.events({"eval"}):
             if isinstance(event, Evaluation) and event.state == "done":
                 assert event.result is not None
-                seen[event.id] = int(event.result["agent"].partition("@")[2])
+                seen[event.id] = int(
+                    event.result["agent"].partition("@")[2].removesuffix(" mates=1")
+                )
                 if len(seen) == 4:
                     break
     first, test, second, later = seen.values()

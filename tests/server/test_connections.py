@@ -17,6 +17,7 @@ from pathlib import Path
 import anyio
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
+from contract import check_answer
 from starlette.applications import Starlette
 from starlette.responses import Response
 
@@ -219,6 +220,7 @@ async def test_a_head_that_is_too_long_is_refused_and_closed(
         with anyio.fail_after(2):
             head, _, body = (await to_end(client)).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 %d " % status)
+    check_answer("GET", "/healthz", status, "application/problem+json", body)
     assert json.loads(body)["status"] == status
     assert "bytes" in json.loads(body)["detail"]
 

@@ -35,6 +35,7 @@ def test_runs_checkpoints_and_engines_are_found_by_name(root: Path, token_file: 
     assert found == str(root / "20240229-a" / "checkpoints" / "000000000640")
     assert find_player("strong", known) == "usi:/opt/strong?nodes=1"
     assert find_player("random", known) == "random"
+    assert find_player("shipped", known) == "shipped"
 
 
 @pytest.mark.parametrize(

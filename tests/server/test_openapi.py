@@ -8,6 +8,7 @@ import httpx
 import pytest
 from contract import DOCUMENT, check_answer, validate
 from jsonschema_rs import ValidationError
+from pydantic import BaseModel, create_model
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR, OPENAPI_32_VALIDATOR
 from starlette.applications import Starlette
 from starlette.routing import Route
@@ -71,6 +72,17 @@ def test_descriptions_are_markdown_in_the_words_of_json() -> None:
         == "`state`; null before\nthe start"
     )
     assert "``" not in json.dumps(DOCUMENT)
+
+
+def test_two_types_of_the_same_name_are_refused() -> None:
+    def answer(kind: type) -> type[BaseModel]:
+        return create_model("Answer", value=(kind, ...))
+
+    number, schemas = answer(int), dict[str, Any]()
+    openapi.schema_of(number, schemas)
+    openapi.schema_of(number, schemas)
+    with pytest.raises(ValueError, match="two different types of the API have the name Answer"):
+        openapi.schema_of(answer(str), schemas)
 
 
 async def test_events_of_the_stream_fit_their_schemas(app: Starlette, run: FakeRun) -> None:

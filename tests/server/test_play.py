@@ -68,19 +68,40 @@ async def test_a_wrong_position_is_refused_with_the_reason(
     assert reason in error["message"]
 
 
-async def test_the_greedy_choice_is_the_default(
+async def test_the_greedy_choice_and_mates_in_one_are_the_default(
     client: httpx.AsyncClient, run: FakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
 
-    async def choose(position: Position, *, greedy: bool = True) -> ChosenMove:
-        asked.append(greedy)
+    async def choose(position: Position, **how: Any) -> ChosenMove:
+        asked.append(how)
         return ChosenMove("7g7f")
 
     monkeypatch.setattr(run, "choose_move", choose)
     await client.post("/api/move")
-    await client.post("/api/move", json={"greedy": False})
-    assert asked == [True, False]
+    await client.post("/api/move", json={"greedy": False, "mates": 3})
+    assert asked == [{"greedy": True, "mates": 1}, {"greedy": False, "mates": 3}]
+
+
+async def test_the_answer_says_that_a_move_begins_a_forced_mate(
+    client: httpx.AsyncClient, run: FakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def choose(position: Position, **how: Any) -> ChosenMove:
+        return ChosenMove("7g7f", value=1.0, mate=3)
+
+    assert (await client.post("/api/move")).json()["mate"] is None
+    monkeypatch.setattr(run, "choose_move", choose)
+    answer = (await client.post("/api/move")).json()
+    assert (answer["move"], answer["value"], answer["mate"]) == ("7g7f", 1, 3)
+
+
+@pytest.mark.parametrize("mates", [2, "1", True, 1.5])
+async def test_a_wrong_number_of_moves_to_mate_is_refused(
+    client: httpx.AsyncClient, mates: Any
+) -> None:
+    answer = await client.post("/api/move", json={"mates": mates})
+    assert answer.status_code == 422
+    assert [error["field"] for error in answer.json()["errors"]] == ["mates"]
 
 
 async def test_a_run_that_compiles_asks_to_try_again() -> None:
@@ -97,7 +118,7 @@ async def test_a_run_that_compiles_asks_to_try_again() -> None:
 async def test_a_device_that_gives_no_move_does_not_hold_the_client(
     client: httpx.AsyncClient, run: FakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def never(position: Position, *, greedy: bool = True) -> ChosenMove:
+    async def never(position: Position, **how: Any) -> ChosenMove:
         await anyio.sleep_forever()
         raise AssertionError
 
@@ -111,7 +132,7 @@ async def test_a_device_that_gives_no_move_does_not_hold_the_client(
 async def test_too_many_waiting_positions_are_answered_503(
     client: httpx.AsyncClient, run: FakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def full(position: Position, *, greedy: bool = True) -> ChosenMove:
+    async def full(position: Position, **how: Any) -> ChosenMove:
         raise InboxFull("256 requests already wait")
 
     monkeypatch.setattr(run, "choose_move", full)

@@ -15,6 +15,7 @@ from keisei.store import (
     find_checkpoint,
     read_settings,
 )
+from keisei.store.directory import trained_with
 
 
 def test_create_writes_settings_that_win_over_the_environment(
@@ -67,13 +68,17 @@ def test_open_and_newest_refuse_folders_that_are_not_runs(tmp_path: Path) -> Non
     assert not any(tmp_path.iterdir())
 
 
-def test_the_newest_run_is_the_one_created_last(tmp_path: Path) -> None:
-    for age, name in ((2, "z"), (1, "a")):
-        RunDirectory.create(Settings(), tmp_path / name).close()
-        file = tmp_path / name / "run.toml"
+def test_the_newest_run_is_the_one_created_last_that_has_a_checkpoint(tmp_path: Path) -> None:
+    for age, name in ((3, "z"), (2, "a"), (1, "k")):
+        with RunDirectory.create(Settings(), tmp_path / name) as run:
+            file = run.path / "run.toml"
         created = file.stat().st_mtime - age
         os.utime(file, (created, created))
-    assert RunDirectory.newest(tmp_path) == tmp_path / "a"
+    with pytest.raises(RunError, match="holds no run with a checkpoint: start a new run"):
+        RunDirectory.newest(tmp_path)
+    for name in ("z", "a"):
+        (tmp_path / name / "checkpoints" / "000000000100").mkdir()
+    assert RunDirectory.newest(tmp_path) == (tmp_path / "a", [tmp_path / "k"])
 
 
 @pytest.mark.parametrize(
@@ -105,7 +110,7 @@ def test_settings_that_were_cut_anywhere_are_refused(
     file = tmp_path / "run" / "run.toml"
     whole = file.read_bytes()
     checksum = whole.rindex(b"# sha256")
-    for end in range(len(whole)):
+    for end in {*range(0, checksum, 11), *range(checksum - 40, len(whole))}:
         file.write_bytes(whole[:end])
         if end > checksum - 2:  # all settings are there
             assert read_settings(file.parent) == KEPT
@@ -118,7 +123,7 @@ def test_a_flipped_bit_in_the_settings_is_refused_wherever_it_is(tmp_path: Path)
     RunDirectory.create(KEPT, tmp_path / "run").close()
     file = tmp_path / "run" / "run.toml"
     whole = file.read_bytes()
-    for place in range(len(whole)):
+    for place in {*range(0, len(whole), 9), *range(len(whole) - 80, len(whole))}:
         data = bytearray(whole)
         data[place] ^= 1 << place % 8
         file.write_bytes(data)
@@ -161,6 +166,21 @@ def test_the_settings_of_an_earlier_version_are_read_by_their_old_names_with_one
         assert run.settings.ppo.declaration_reward == 0.4
     text = "ppo.declaration is an old name; the new name is ppo.declaration_reward"
     assert caplog.messages == [f"{file}: {text}"]
+
+
+def test_a_run_of_an_earlier_version_goes_on_without_what_that_version_did_not_do(
+    tmp_path: Path,
+) -> None:
+    """A run without the setting ``env.mates`` was trained without a search for mates."""
+    RunDirectory.create(KEPT, tmp_path / "run").close()
+    file = tmp_path / "run" / "run.toml"
+    assert read_settings(file.parent).env.mates == 1
+    lines = file.read_text().splitlines(keepends=True)[:-1]
+    file.write_text("".join(line for line in lines if line != "mates = 1\n"))
+    with RunDirectory.open(file.parent) as run:
+        assert run.settings.env.mates == 0
+    assert RunReader(file.parent).config()["env"]["mates"] == 0
+    assert trained_with(file.parent / "checkpoints" / "000000000001").env.mates == 0
 
 
 def test_the_last_key_of_the_settings_stays_the_last() -> None:

@@ -168,7 +168,7 @@ def test_plain_loss_and_gradient_equal_ours(plain: ModuleType) -> None:
     advantage, target = torch.linspace(-2, 2, 8), torch.rand(8, 3).softmax(1)
     old = torch.linspace(-6, -3, 8)
     ours = Batch(observation, mask, torch.zeros(8, dtype=torch.int16), old, advantage, target,
-                 torch.ones(8))  # fmt: skip
+                 torch.ones(8), torch.zeros(8, dtype=torch.bool))  # fmt: skip
     policy, outcome = evaluate(learner.net, observation, torch.float32)
     expected = ppo_loss(policy, outcome, legal, ours, ppo.clip, ppo.value_coefficient, ppo.entropy)[
         0

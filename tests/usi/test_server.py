@@ -254,6 +254,38 @@ def test_option_names_ignore_case_and_bad_values_are_refused_with_a_reason() -> 
     assert len([line for line in gui.say("go") if " pv " in line]) == 2  # the last good one
 
 
+MATE_IN_ONE = "4k4/9/4P4/9/9/9/9/4R4/4K4 b RG 1"
+
+
+@pytest.mark.parametrize("sampling", ["false", "true"])
+def test_a_mate_in_one_is_played_and_shown(gui: Gui, sampling: str) -> None:
+    gui.set(Sampling=sampling)
+    policy, info, best = gui.say("isready", f"position sfen {MATE_IN_ONE}", "go")[-3:]
+    move = best.removeprefix("bestmove ")
+    assert policy.startswith(f"info string policy {move} ")
+    assert info == f"info depth 1 nodes 1 score mate 1 pv {move}"
+    after = Position(MATE_IN_ONE)
+    after.push(move)
+    assert after.legal_moves() == []
+
+
+def test_a_mate_in_three_is_shown_with_its_number_of_plies(gui: Gui) -> None:
+    gui.set(Mates=3)
+    start = "ln2g3l/2s1g2s1/5knS1/p5R1p/1ppp3n1/P3+p3P/2Rg3PL/4l4/g+b1K1s1N1 w BP8p 1"
+    *_, info, best = gui.say("isready", f"position sfen {start}", "go")
+    assert info == f"info depth 1 nodes 1 score mate 3 pv {best.removeprefix('bestmove ')}"
+
+
+def test_without_mates_the_networks_move_is_played(gui: Gui) -> None:
+    gui.set(Mates=0)
+    *_, info, best = gui.say("isready", f"position sfen {MATE_IN_ONE}", "go")
+    first = Position(MATE_IN_ONE).legal_moves()[0]
+    assert (info, best) == (f"info depth 1 nodes 1 score cp 0 pv {first}", f"bestmove {first}")
+    assert gui.say("setoption name Mates value 2") == [
+        "info string Mates: must be one of 0, 1, 3 (got '2')"
+    ]
+
+
 def test_multipv_shows_the_best_moves() -> None:
     gui = ready(value=0.5)
     gui.set(MultiPV=3)

@@ -3,7 +3,8 @@
 Both sides run in one process and take turns, one iteration at a time. The report holds medians.
 Both train the network of ``--config`` from the same weights with the same batch, losses, threads
 and start positions. The plain loop computes in float32, Keisei in ``compute.dtype``. Frozen
-opponents are off: the network does not learn from their plies, so batches would differ.
+opponents are off: the network does not learn from their plies, so batches would differ. The search
+for mates is off, because the plain loop has none.
 
 The limit of a side is B / (t_fwd + E t_upd) as in ``keisei bench train``: the speed of its own
 network and update on data that is already in memory.
@@ -53,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--repeats", type=int, default=12, help="measured rounds (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     args = parser.parse_args(words)
-    args.overrides = overrides | {"opponents.share": 0}
+    args.overrides = overrides | {"opponents.share": 0, "env.mates": 0}
     try:
         with process.problems():
             report = measure(load(args), args.repeats)

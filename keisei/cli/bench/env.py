@@ -1,4 +1,4 @@
-"""Measure the environment: steps per second of random legal play on one core."""
+"""Measure the environment on one core: steps of random legal play, and the search for mates."""
 
 import argparse
 import contextlib
@@ -16,6 +16,18 @@ BATCHES = (256, 1024, 4096)
 
 REPEATS = 7
 
+MATE_GAMES = 128
+"""Number of games, played side by side, whose positions are searched for mates."""
+
+MATE_SAMPLES = 10
+"""Number of times that the positions of all these games are searched."""
+
+PLIES_BETWEEN = 8
+"""Number of plies from one search to the next."""
+
+MATERIAL_SHARE = 0.9
+"""Probability of a move of the material player in these games; all other moves are random."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``keisei bench env``."""
@@ -29,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Measure random play with each batch size, on one thread pinned to one core.
+    """Measure random play with each batch size, and then the search for mates.
+
+    One thread does all the work. It is pinned to one core.
 
     In each step, a uniformly random legal move is chosen and played, and the mask and the
     observation of the next position are written. The time also includes resets, and the checks for
@@ -44,11 +58,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     require("steps", args.steps, args.steps >= 1, "1 or more")
     with one_core() as core:
         batches = {str(games): measure(games, args.steps) for games in BATCHES}
+        mates = measure_mates()
     best = max(batches, key=lambda games: float(batches[games]["median"]))
     return {
         "steps_per_second": {games: batch["median"] for games, batch in batches.items()},
         "best": {"games": int(best), "steps_per_second": batches[best]["median"]},
         "batches": batches,
+        "mates": mates,
         "repeats": REPEATS,
         "core": core,
         "threads": 1,
@@ -132,3 +148,48 @@ def check_masks(env: Any) -> None:
         ones = np.unpackbits(env.mask[game].view(np.uint8), bitorder="little")
         if np.flatnonzero(ones).tolist() != expected:
             raise RuntimeError(f"wrong mask in game {game}: {env.sfen(game)}")
+
+
+def measure_mates() -> dict[str, dict[str, Any]]:
+    """Measure the search for mates of one move and of at most three moves.
+
+    The result contains the mean time per position, and the share of positions with a proven mate.
+    The positions come from games that resemble self-play: the first moves are random, and then most
+    moves are those of the material player. Each search is repeated, and the median of its processor
+    times counts.
+    """
+    import numpy as np
+
+    from keisei.env import VectorEnv, material_actions, random_actions
+
+    seconds, found = {1: 0.0, 3: 0.0}, {1: 0, 3: 0}
+    rng, chance = np.array([7], np.uint64), np.random.default_rng(7)
+    env = VectorEnv(MATE_GAMES, seed=1, reset_pool=0)
+    env.stagger()
+    search(env, 3)  # compiles the kernels
+    for _ in range(MATE_SAMPLES):
+        for _ in range(PLIES_BETWEEN):
+            actions = random_actions(env.mask, rng)
+            chosen = chance.random(MATE_GAMES) < MATERIAL_SHARE
+            actions[chosen] = material_actions(env.games, rng)[chosen]
+            env.step(actions)
+        for moves in seconds:
+            seconds[moves] += statistics.median(search(env, moves) for _ in range(REPEATS))
+            found[moves] += int((env.mate >= 0).sum())
+    positions = MATE_GAMES * MATE_SAMPLES
+    return {
+        f"mates={moves}": {
+            "microseconds": seconds[moves] / positions * 1e6,
+            "share_found": found[moves] / positions,
+            "positions": positions,
+        }
+        for moves in seconds
+    }
+
+
+def search(env: Any, moves: int) -> float:
+    """Search all games for a mate of at most ``moves`` moves; return the processor time (s)."""
+    env.mates = moves
+    start = time.thread_time()
+    env.update_mates()
+    return time.thread_time() - start

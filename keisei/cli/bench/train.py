@@ -226,7 +226,7 @@ def network_parts(learner: "Learner", settings: "Settings") -> dict[str, Callabl
 
 
 def _learning_data(learner: "Learner", count: int) -> tuple["Tensor", ...]:
-    """Return actions, old log-probabilities, advantages, targets and weights, all made up."""
+    """Return made-up data for ``Batch``: the fields from ``choice`` to ``proven``."""
     import torch
 
     device = learner.device
@@ -236,6 +236,7 @@ def _learning_data(learner: "Learner", count: int) -> tuple["Tensor", ...]:
         torch.randn(count, generator=torch.Generator().manual_seed(1)).to(device),
         torch.full((count, 3), 1 / 3, device=device),
         torch.ones(count, device=device),
+        torch.zeros(count, dtype=torch.bool, device=device),
     )
 
 
@@ -256,7 +257,7 @@ def _reference(learner: "Learner", settings: "Settings") -> dict[str, Callable[[
     illegal = torch.ones(size, 2188, dtype=torch.bool, device=device)
     illegal = illegal.scatter(1, torch.where(legal < 0, 2187, legal), value=False)[:, :2187]
     action = legal.max(1, keepdim=True).values
-    _, old, advantage, target, _ = _learning_data(learner, size)
+    _, old, advantage, target, *_ = _learning_data(learner, size)
 
     def loss() -> "Tensor":
         policy, outcome = net(learning)
@@ -321,7 +322,8 @@ def _matmul_peak(device: "torch.device", dtype: "torch.dtype") -> float:
     import torch
 
     size = 8192 if device.type == "cuda" else 2048
-    a, b = (torch.ones(size, size, device=device, dtype=dtype) for _ in range(2))
+    # Random numbers, because a GPU multiplies matrices of equal numbers faster than real weights.
+    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     out = torch.empty_like(a)
 
     def multiply() -> None:

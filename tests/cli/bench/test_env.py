@@ -52,4 +52,7 @@ def test_bench_env_reports_every_batch_and_restores_the_cores_of_the_process(
     assert report["best"]["steps_per_second"] == max(speeds.values()) > 0
     assert report["repeats"] == 7
     assert all(len(batch["checksum"]) == 16 for batch in report["batches"].values())
+    one, three = report["mates"]["mates=1"], report["mates"]["mates=3"]
+    assert 0 < one["microseconds"] < three["microseconds"]
+    assert 0 < one["share_found"] < three["share_found"] < 1
     assert os.sched_getaffinity(0) == cores
