@@ -14,13 +14,14 @@ import { Trace } from "./trace.js";
 const STATES = {
   starting: "Starting", compiling: "Compiling kernels", running: "Training", paused: "Paused",
   stopping: "Stopping", finished: "Finished", stopped: "Stopped", failed: "Failed",
+  stale: "No news", killed: "Killed",
 };
 const WAITS = {
   starting: "loading PyTorch and opening the run",
   compiling: "about 15 seconds the first time, later a few",
   stopping: "saving a checkpoint",
 };
-const ENDED = ["finished", "stopped", "failed"];
+const ENDED = ["finished", "stopped", "failed", "killed"];
 const CHARTS = [
   {
     id: "chart-ends", title: "How games end", top: 1, format: percent, tick: percent,
@@ -86,7 +87,7 @@ function drawStatus() {
   const away = status ? "reconnecting" : "connecting";
   const state = connected || ENDED.includes(status?.state) ? status?.state ?? "connecting" : away;
   const said = { connecting: "Connecting", reconnecting: "Reconnecting" }[state] ?? STATES[state] ?? state;
-  const busy = ["starting", "compiling", "stopping", "failed"].includes(state);
+  const busy = ["starting", "compiling", "stopping", "failed", "stale", "killed"].includes(state);
   const more = busy ? status.message || WAITS[state] : "";
   text("state", more ? `${said}: ${more}` : said);
   $("state").title = $("state").textContent;
@@ -94,6 +95,7 @@ function drawStatus() {
   const live = connected && ["running", "paused", "compiling", "starting"].includes(state);
   $("pause").disabled = !live || acting;
   $("checkpoint").disabled = !live || acting;
+  $("watched").hidden = !status?.watched;
   text("pause", state === "paused" ? "Resume" : "Pause");
   if (!status) return;
   text("run", status.run ?? "");

@@ -4,7 +4,7 @@
 
 const EVENTS = [
   "hello", "started", "compiling", "running", "paused", "resumed", "checkpoint",
-  "stopped", "finished", "failed", "reset", "bye",
+  "stopped", "finished", "failed", "stale", "killed", "reset", "bye",
   "iteration", "board", "game", "evaluation", "alert",
 ];
 const GREETINGS = ["hello", "reset", "bye"];

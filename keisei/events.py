@@ -21,6 +21,8 @@ State = Literal[
     "finished",
     "stopped",
     "failed",
+    "stale",
+    "killed",
 ]
 Level = Literal["info", "warning", "error"]
 
@@ -79,10 +81,14 @@ class Status(Event):
         "stopped",
         "finished",
         "failed",
+        "stale",
+        "killed",
         "reset",
         "bye",
     ]
     state: State
+    """Only ``keisei watch`` sends ``stale`` (the run has written nothing for too long) and
+    ``killed`` (the run's process died)."""
     message: str = ""
 
     @property

@@ -81,7 +81,7 @@ def _complete_paths(action: argparse.Action) -> None:
             how: Any = _settings_files()
         case "FILE" | "GAMES":
             how = shtab.FILE
-        case "DIR" | "RUN" | "CHECKPOINT" | "RUN|CHECKPOINT":
+        case "DIR" | "RUN_DIR|RUN_ROOT" | "RUN" | "CHECKPOINT" | "RUN|CHECKPOINT":
             how = shtab.DIRECTORY
         case _:
             return

@@ -22,6 +22,7 @@ from keisei.cli import (
     train,
     usi,
     warmup,
+    watch,
 )
 from keisei.cli.bench import command as bench
 from keisei.cli.errors import CommandError, UsageError
@@ -31,6 +32,7 @@ from keisei.cli.settings import take_overrides
 _COMMANDS = {
     "serve": serve,
     "train": train,
+    "watch": watch,
     "warmup": warmup,
     "evaluate": evaluate,
     "usi": usi,

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from keisei.errors import TrainingFailed
 
-LOG_FILE = "keisei.log"
 LEAVE_SECONDS = 25.0
 """Longest time that a stop may take, in seconds. Service managers usually allow 30 seconds."""
 

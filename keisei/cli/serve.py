@@ -24,11 +24,7 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     )
     settings.add_config(parser)
     settings.add_run(parser)
-    group = parser.add_argument_group("server")
-    group.add_argument("--host", metavar="HOST", help="address to listen on (server.host)")
-    group.add_argument(
-        "--port", metavar="PORT", help="port to listen on; 0 = any free port (server.port)"
-    )
+    settings.add_server(parser)
     parser.add_argument(
         "--json",
         action="store_true",
@@ -60,11 +56,11 @@ def _bind_and_serve(chosen: "Settings", args: argparse.Namespace) -> int:
     # Bind the port before the run is made. If binding fails, no empty run is left behind. A
     # browser that connects during the start has to wait, but is not refused.
     with bind(chosen.server.host, chosen.server.port) as sock:
-        welcome = _welcome(sock, chosen.server)
+        welcome = welcome_lines(sock, chosen.server)
         return anyio.run(_serve, chosen, args, sock, tls, welcome)
 
 
-def _welcome(sock: socket.socket, server: "Server") -> list[str]:
+def welcome_lines(sock: socket.socket, server: "Server") -> list[str]:
     """Return the lines that say how to reach the server. Makes the token file if it is missing."""
     from keisei.server.hosts import urls
     from keisei.server.token import open_token
@@ -92,6 +88,7 @@ async def _serve(
     from keisei.feed.sinks import LogSink
     from keisei.log import Logging
     from keisei.server.hosts import urls
+    from keisei.store.layout import LOG_FILE
 
     address = urls(sock, https=tls is not None)[0]
     progress = ProgressTable(
@@ -120,20 +117,20 @@ async def _serve(
     with Logging(chosen.log.level, on_stderr, form=chosen.log.format) as logs:
         try:
             async with process.stopped_by_signal(stop):
-                _announce(address, welcome, as_json=args.json)
+                announce(address, welcome, as_json=args.json)
                 async with session as keisei:
-                    logs.add_file(keisei.run.path / process.LOG_FILE)
+                    logs.add_file(keisei.run.path / LOG_FILE)
                     logs.forward(keisei.log)
                     await _until_stopped(keisei, sock, tls)
         except TrainingFailed as failure:
-            process.report_failure(failure, session.run.path / process.LOG_FILE)
+            process.report_failure(failure, session.run.path / LOG_FILE)
             return 1
     if session.left_behind:
         process.leave_now(0)
     return 0
 
 
-def _announce(address: str, welcome: list[str], *, as_json: bool) -> None:
+def announce(address: str, welcome: list[str], *, as_json: bool) -> None:
     """Print how to reach the server, before all events.
 
     With ``as_json``, print the address as JSON on stdout, and the ``welcome`` lines on stderr.

@@ -75,6 +75,15 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_server(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that choose the server's address."""
+    group = parser.add_argument_group("server")
+    group.add_argument("--host", metavar="HOST", help="address to listen on (server.host)")
+    group.add_argument(
+        "--port", metavar="PORT", help="port to listen on; 0 = any free port (server.port)"
+    )
+
+
 def player(text: str) -> Path:
     """Return the folder of the run or checkpoint that a flag names. Raises ArgumentTypeError."""
     try:

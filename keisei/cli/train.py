@@ -37,6 +37,7 @@ async def _train(chosen: "Settings", args: argparse.Namespace) -> int:
     from keisei.cli.progress import ProgressTable
     from keisei.feed.sinks import LogSink
     from keisei.log import Logging
+    from keisei.store.layout import LOG_FILE
 
     progress = ProgressTable(
         lambda: session.settings,
@@ -61,11 +62,11 @@ async def _train(chosen: "Settings", args: argparse.Namespace) -> int:
     with Logging(chosen.log.level, on_stderr, form=chosen.log.format) as logs:
         try:
             async with process.stopped_by_signal(stop), session as keisei:
-                logs.add_file(keisei.run.path / process.LOG_FILE)
+                logs.add_file(keisei.run.path / LOG_FILE)
                 logs.forward(keisei.log)
                 outcome = await keisei.wait()
         except TrainingFailed as failure:
-            process.report_failure(failure, session.run.path / process.LOG_FILE)
+            process.report_failure(failure, session.run.path / LOG_FILE)
             return 1
     if progress.lost:
         raise progress.lost

@@ -132,6 +132,37 @@ class DatabaseSink:
         return await to_thread.run_sync(function, limiter=self._limiter)
 
 
+class BoardSink(BlockingSink):
+    """Writes the newest board into a small file, for ``keisei watch``.
+
+    A failed write sends an alert. The next boards are still written.
+    """
+
+    name = "board"
+
+    def __init__(self, write: Callable[[Board], None], report: Report) -> None:
+        """``write`` replaces the file. ``report`` sends an alert about the first failed write."""
+        super().__init__()
+        self._write, self._report = write, report
+        self.unfit = 0
+        """Number of boards that could not be written."""
+
+    def write_blocking(self, events: Sequence[Event]) -> None:
+        """Write the newest board of ``events``, which contain a board."""
+        newest = next(event for event in reversed(events) if isinstance(event, Board))
+        try:
+            self._write(newest)
+        except OSError as error:
+            if not self.unfit:
+                self._report("board", "warning", f"keisei watch shows no new boards: {error}")
+            self.unfit += 1
+
+    async def write(self, events: Sequence[Event]) -> None:
+        """Call ``write_blocking`` in a thread, unless ``events`` has no board."""
+        if any(isinstance(event, Board) for event in events):
+            await super().write(events)
+
+
 class LogSink:
     """Writes lifecycle events, metrics and alerts to the log, one line for each event."""
 
@@ -172,8 +203,8 @@ class Feed:
 
     @property
     def dropped(self) -> int:
-        """Number of events that did not fit into the queue or that the database could not store."""
-        unfit = self.sink.unfit if isinstance(self.sink, DatabaseSink) else 0
+        """Number of events that found no room in the queue or could not be written."""
+        unfit = self.sink.unfit if isinstance(self.sink, DatabaseSink | BoardSink) else 0
         return self._box.dropped + unfit
 
     def put(self, event: Event) -> bool:

@@ -180,6 +180,12 @@ class EvaluationRecords:
             self._records[row["id"]] = EvaluationRecord(row)
         return [record for record in self._records.values() if not record.done.is_set()]
 
+    def update(self, row: dict[str, Any]) -> None:
+        """Add or change the record of a database row that another process wrote; send an event."""
+        record = self._records.setdefault(row["id"], EvaluationRecord(row))
+        self.change(record, **{key: row[key] for key in record.fields.keys() & row.keys()})
+        record.fields["finished"] = row["finished"]
+
     def drop(self, record: EvaluationRecord) -> None:
         """Remove the record of an evaluation that could not be started."""
         del self._records[record.id]

@@ -20,7 +20,7 @@ from keisei.feed.callbacks import Callback, CallbackSink
 from keisei.feed.hub import Hub
 from keisei.feed.outbox import Outbox
 from keisei.feed.readers import Readers
-from keisei.feed.sinks import DatabaseSink, Feed, Sink
+from keisei.feed.sinks import BoardSink, DatabaseSink, Feed, Sink
 from keisei.feed.supervise import Heartbeat, Losses, supervise, tell, watch
 from keisei.play.mailbox import Mailbox
 from keisei.runtime.evaluation_records import EvaluationRecords
@@ -31,6 +31,7 @@ from keisei.runtime.status import RunState, StatusReport
 from keisei.runtime.telemetry import Telemetry
 from keisei.runtime.worker import RunOutcome, Worker, failure
 from keisei.sinks.registry import Extensions
+from keisei.store.board import write_board
 
 CLOSE_SECONDS = 15.0
 """Maximum time, in seconds, that the sinks have to write the last events when the run ends."""
@@ -84,7 +85,9 @@ class RunLife:
         self._losses = Losses()
         database = DatabaseSink(plan.database, self.alert)
         self._callbacks = [CallbackSink(type(c).__name__, c, self.alert) for c in callbacks]
-        self._feeds = [Feed(sink) for sink in (database, *sinks, *self._callbacks)]
+        board = BoardSink(partial(write_board, plan.run.path), self.alert)
+        written: tuple[Sink, ...] = (database, board, *sinks)
+        self._feeds = [Feed(sink) for sink in (*written, *self._callbacks)]
         self.worker = Worker(plan, mailbox, self._outbox)
         for remark in plan.remarks:
             self.alert("start", "warning", remark)

@@ -51,6 +51,8 @@ class StatusReport:
     """Number of the self-play game that ``board`` events show; None before the first event."""
     degraded: tuple[str, ...] = ()
     """Parts outside training that have stopped working, such as a database on a full disk."""
+    watched: bool = False
+    """Whether this server only reads the files of the run, which another process writes."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields, for JSON."""
@@ -86,7 +88,7 @@ class RunState:
                 self.message = event.message
         elif isinstance(event, Iteration):
             self.iteration = event.iteration
-            self.steps_per_second = event.values["speed/steps_per_second"]
+            self.steps_per_second = event.values.get("speed/steps_per_second", 0.0)
         elif isinstance(event, Board):
             self.showcase = event.game
 

@@ -21,6 +21,11 @@ from keisei.server.token import open_token
 HEALTH, READY = "/healthz", "/readyz"
 """Paths of the health checks. They need no token, and some connections are reserved for them."""
 SESSION = "/api/session"
+READ_ONLY = "This server is read-only (server.read_only): requests cannot change anything."
+WATCHED = (
+    "This server only reads the run's files: it cannot control the run, start evaluations or play. "
+    "The server of keisei serve can."
+)
 CHALLENGE = {"WWW-Authenticate": "Bearer", "Cache-Control": "no-store"}
 
 
@@ -36,11 +41,15 @@ class Client(NamedTuple):
 class Access:
     """The token, the sessions, and the failed sign-ins of one application."""
 
-    def __init__(self, settings: Server) -> None:
-        """Read nothing yet, because ``create_app`` may be called on the event loop."""
+    def __init__(self, settings: Server, *, watched: bool = False) -> None:
+        """Read nothing yet, because ``create_app`` may be called on the event loop.
+
+        ``watched``: whether the server only reads files of runs that other processes write.
+        """
+        self.refusal = WATCHED if watched else READ_ONLY if settings.read_only else ""
+        """Why requests cannot change anything; empty if they can."""
         self.needs_token = bool(settings.token_file)
         self.is_public = is_public(settings)
-        self.read_only = settings.read_only
         self.sessions = Sessions()
         self.failures = Failures()
         self._file = settings.token_file

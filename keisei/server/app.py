@@ -28,12 +28,13 @@ from keisei.server import (
     sign_in,
     stream,
 )
-from keisei.server.access import Access
+from keisei.server.access import Access, path_in_app
 from keisei.server.answers import THREADS
 from keisei.server.operations import to_routes
 from keisei.server.problems import on_http_exception, problem_response
 from keisei.server.rates import WriteRate
 from keisei.server.source import Source
+from keisei.store import DatabaseError, RunError
 
 OPERATIONS = (
     *routes.OPERATIONS,
@@ -49,13 +50,17 @@ OPERATIONS = (
 """All operations of the API."""
 
 
-def create_app(source: Source) -> Starlette:
+def create_app(source: Source, *, access: Access | None = None, watched: bool = False) -> Starlette:
     """Return an application that serves the page and the API of one run.
 
-    ``source`` is a ``Keisei`` or a ``keisei.testing.FakeRun``. The caller must open and close
-    the run, because the application does neither.
+    Args:
+        source: a ``Keisei``, a ``keisei.testing.FakeRun`` or a ``keisei.watch.run.WatchedRun``. The
+            caller must open and close the run, because the application does neither.
+        access: the token and the sessions, if several applications share them.
+        watched: whether ``source`` only reads files. Then the application refuses all requests that
+            would change something.
     """
-    access = Access(source.settings.server)
+    access = access or Access(source.settings.server, watched=watched)
     times: dict[tuple[str, str, str], Distribution] = {}
     app = Starlette(
         routes=to_routes(OPERATIONS),
@@ -70,6 +75,8 @@ def create_app(source: Source) -> Starlette:
             InboxFull: _on_inbox_full,
             NotRunning: _on_not_running,
             KeyReused: _on_key_reused,
+            DatabaseError: _on_unreadable,
+            RunError: _on_unreadable,
             Exception: _on_error,
         },
     )
@@ -92,13 +99,17 @@ class Page:
     The constructor must not read the disk, because ``create_app`` may be called on the event loop.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, index: str = "index.html") -> None:
+        """``index``: file that is served at ``/``."""
+        self._index = index
         self._files: Files | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI request."""
         if self._files is None:
             self._files = await anyio.to_thread.run_sync(Files)
+        if scope["type"] == "http" and path_in_app(scope) == "/":
+            scope = {**scope, "path": f"{scope.get('root_path', '')}/{self._index}"}
         await self._files(scope, receive, send)
 
 
@@ -135,6 +146,12 @@ async def _on_not_running(request: Request, error: Exception) -> Response:
 
 async def _on_key_reused(request: Request, error: Exception) -> Response:
     return problem_response(422, str(error), request.scope["path"])
+
+
+async def _on_unreadable(request: Request, error: Exception) -> Response:
+    access: Access = request.app.state.access
+    detail = "A file of the run can't be read." if access.is_public else str(error)
+    return problem_response(503, detail, request.scope["path"], headers={"Retry-After": "5"})
 
 
 async def _on_error(request: Request, error: Exception) -> Response:

@@ -28,7 +28,7 @@ ALL = {
     422: "A query parameter or a field is wrong; `errors` names it.",
     431: "The headers together are too long.",
     500: "An error in the server. The server's log describes it.",
-    503: "The server has no free connection.",
+    503: "The server has no free connection, or a file of the run can't be read.",
 }
 """Problems that the document lists for every operation."""
 

@@ -173,13 +173,13 @@ async def healthz(request: Request) -> Response:
 async def readyz(request: Request) -> Response:
     """Answer 200 if the run works, otherwise 503 with the reason.
 
-    The run is not ready if its state is ``failed``, ``stopping`` or ``stopped``, if its device
-    thread is silent, or if a checkpoint is overdue. The run is also not ready if a part outside
-    training, such as a sink, has failed, or if the disk is nearly full.
+    The run is not ready if its state is ``failed``, ``stopping``, ``stopped``, ``stale`` or
+    ``killed``, if its device thread is silent, or if a checkpoint is overdue. The run is also not
+    ready if a part outside training, such as a sink, has failed, or if the disk is nearly full.
     """
     source = _source(request)
     report = source.status()
-    if report.state in {"failed", "stopping", "stopped"}:
+    if report.state in {"failed", "stopping", "stopped", "stale", "killed"}:
         raise Problem(503, f"The run is {report.state}. {report.message}".strip())
     if report.degraded:
         raise Problem(503, f"Training continues without {'; '.join(report.degraded)}")

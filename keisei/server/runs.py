@@ -27,11 +27,7 @@ async def runs(request: Request, query: RunsQuery) -> Response:
     source = _source(request)
 
     def read(limit: int, after: str | None) -> list[dict[str, Any]]:
-        folders = _folders(source)
-        if after is not None:
-            names = [folder.name for folder in folders]
-            folders = folders[names.index(after) + 1 :] if after in names else []
-        return [_describe(source, folder) for folder in folders[:limit]]
+        return [_describe(source, folder) for folder in page_of(_folders(source), limit, after)]
 
     return await read_page(request, query, "runs", read)
 
@@ -47,6 +43,14 @@ async def run(request: Request) -> Response:
     """Return one of the runs that ``/api/runs`` lists."""
     source, id = _source(request), request.path_params["id"]
     return Json(await in_thread(request, lambda: _describe(source, _find(source, id))))
+
+
+def page_of(folders: list[Path], limit: int, after: str | None) -> list[Path]:
+    """Return at most ``limit`` folders, beginning after the folder named ``after``."""
+    if after is not None:
+        names = [folder.name for folder in folders]
+        folders = folders[names.index(after) + 1 :] if after in names else []
+    return folders[:limit]
 
 
 async def reader_of(request: Request, id: str | None) -> Reader:

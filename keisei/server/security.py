@@ -43,7 +43,7 @@ def middleware(settings: Server, access: Access) -> list[Middleware]:
         # Without a token nobody can prove that a write comes from the user.
         Middleware(WriteGuard, origins=origins if settings.token_file else ()),
         Middleware(AccessGuard, access=access),
-        *([Middleware(ReadOnly)] if settings.read_only else []),
+        *([Middleware(ReadOnly, refusal=access.refusal)] if access.refusal else []),
         Middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY),
     ]
 
@@ -119,15 +119,16 @@ class WriteGuard:
 class ReadOnly:
     """Refuse unsafe methods (403), except for signing in and out."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, refusal: str) -> None:
+        """``refusal``: detail of the answer 403."""
         self.app = app
+        self._refusal = refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI request."""
         unsafe = scope["type"] == "http" and scope["method"] not in SAFE_METHODS
         if unsafe and path_in_app(scope) != SESSION:
-            detail = "This server is read-only (server.read_only): requests cannot change anything."
-            await problem_response(403, detail, scope["path"])(scope, receive, send)
+            await problem_response(403, self._refusal, scope["path"])(scope, receive, send)
             return
         await self.app(scope, receive, send)
 

@@ -22,7 +22,7 @@ async def session(request: Request) -> Response:
     """Return whether this browser has a session, and whether the server is read-only."""
     access = _access(request)
     signed_in = access.sessions.find(session_id(request.scope)) is not None
-    return Json({"signed_in": signed_in, "read_only": access.read_only})
+    return Json({"signed_in": signed_in, "read_only": bool(access.refusal)})
 
 
 @operation(

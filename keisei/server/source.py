@@ -1,7 +1,7 @@
 """The interface between the server and a run.
 
-``keisei.Keisei`` (the live session) and ``keisei.testing.FakeRun`` implement
-this interface.
+``keisei.Keisei`` (the live session), ``keisei.watch.run.WatchedRun`` and
+``keisei.testing.FakeRun`` implement this interface.
 """
 
 from collections.abc import Sequence

@@ -55,6 +55,16 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+def replace_unsynced(path: Path, data: bytes) -> None:
+    """Atomically replace a file's contents by ``data``. After a power cut, the file may be damaged.
+
+    Unlike ``replace_synced``, this function does not wait for the disk.
+    """
+    new = path.with_name(f".{path.name}.new")
+    new.write_bytes(data)
+    new.replace(path)
+
+
 def replace_synced(path: Path, data: bytes) -> None:
     """Atomically replace a file's contents by ``data``. Sync contents and name to the disk."""
     new = path.with_name(f".{path.name}.new")

@@ -6,6 +6,8 @@ from pathlib import Path
 SETTINGS_FILE = "run.toml"
 LOCK_FILE = "lock"
 DATABASE_FILE = "keisei.db"
+LOG_FILE = "keisei.log"
+BOARD_FILE = "board.json"
 BEST = "best"
 CHECKPOINTS = "checkpoints"
 DELETED = ".deleted-"

@@ -19,7 +19,7 @@ from keisei.store.database import (
 from keisei.store.directory import read_config
 from keisei.store.layout import CHECKPOINTS, DATABASE_FILE, checkpoint_folders
 from keisei.store.matches import MATCH_GAME, read_values
-from keisei.store.migrations import create_tables
+from keisei.store.migrations import VERSION, create_tables
 
 _GAME = "SELECT id, step, time, result, reason, plies, black, white, record FROM game"
 _EVALUATION = "SELECT created, time, data FROM evaluation"
@@ -82,7 +82,7 @@ class RunReader:
 
     def metric_names(self) -> list[str]:
         """Return the names of the run's metrics."""
-        with self._open() as db:
+        with self.open() as db:
             return [name for (name,) in db.execute("SELECT name FROM metric_name ORDER BY name")]
 
     def metrics(
@@ -120,7 +120,7 @@ class RunReader:
         """
         if max_points < 5:
             raise ValueError(f"max_points: at least 5 (got {max_points})")
-        with self._open() as db:
+        with self.open() as db:
             names = dict(db.execute("SELECT name, id FROM metric_name ORDER BY name").fetchall())
             (cursor,) = db.execute("SELECT coalesce(max(iteration), 0) FROM iteration").fetchone()
             low, high = _range(db, start, end, after)
@@ -136,9 +136,9 @@ class RunReader:
         newest iteration, and ``opponent``, the opponent in the evaluation that gave the score.
         Unknown values are None.
         """
-        with self._open() as db:
+        with self.open() as db:
             step, started, updated, data = db.execute(_SUMMARY).fetchone()
-        evaluation = read_row(self._database, data) if data is not None else {}
+        evaluation = read_row(self.database, data) if data is not None else {}
         return {
             "step": step,
             "started": started,
@@ -153,7 +153,7 @@ class RunReader:
         To get the next page, pass the last id of the previous page as ``after``.
         """
         query = f"{_GAME} WHERE ? IS NULL OR id < ? ORDER BY id DESC LIMIT ?"
-        with self._open() as db:
+        with self.open() as db:
             games = [dict(row) for row in db.execute(query, (after, after, limit))]
         for game in games:
             del game["record"]
@@ -161,7 +161,7 @@ class RunReader:
 
     def game(self, id: int) -> dict[str, Any] | None:
         """Return a recorded game with its ``record`` (``sfen ... moves ...``), or None."""
-        with self._open() as db:
+        with self.open() as db:
             row = db.execute(f"{_GAME} WHERE id = ?", (id,)).fetchone()
         return dict(row) if row else None
 
@@ -170,15 +170,19 @@ class RunReader:
 
         Each has the fields of its last event, and the times ``created`` and ``finished``.
         """
-        with self._open() as db:
+        with self.open() as db:
             rows = db.execute(f"{_EVALUATION} ORDER BY created DESC").fetchall()
-        return [_evaluation(self._database, row) for row in rows]
+        return [_evaluation(self.database, row) for row in rows]
 
     def evaluation(self, key: str) -> dict[str, Any] | None:
         """Return the evaluation with the id ``key``, or None if there is none."""
-        with self._open() as db:
-            row = db.execute(f"{_EVALUATION} WHERE id = ?", (key,)).fetchone()
-        return _evaluation(self._database, row) if row else None
+        with self.open() as db:
+            return self.evaluation_in(db, key)
+
+    def evaluation_in(self, db: sqlite3.Connection, key: str) -> dict[str, Any] | None:
+        """Return an evaluation, or None, from the database that ``open`` has opened."""
+        row = db.execute(f"{_EVALUATION} WHERE id = ?", (key,)).fetchone()
+        return _evaluation(self.database, row) if row else None
 
     def match_games(
         self, evaluation: str | None = None, limit: int = 100, after: int | None = None
@@ -230,10 +234,10 @@ class RunReader:
             "SELECT id, topic, event, data FROM event"
             " WHERE ? IS NULL OR id < ? ORDER BY id DESC LIMIT ?"
         )
-        with self._open() as db:
+        with self.open() as db:
             rows = db.execute(query, (after, after, limit)).fetchall()
         return [
-            {**read_row(self._database, data), "id": number, "topic": topic, "event": event}
+            {**read_row(self.database, data), "id": number, "topic": topic, "event": event}
             for number, topic, event, data in rows
         ]
 
@@ -245,20 +249,27 @@ class RunReader:
         return [_checkpoint(path) for path in reversed(checkpoint_folders(self.path / CHECKPOINTS))]
 
     @property
-    def _database(self) -> Path:
+    def database(self) -> Path:
+        """Path of the database; the file need not exist."""
         return self.path / DATABASE_FILE
 
     @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        """Open the database, and let all queries of a call read the same snapshot."""
-        file = self._database
+    def open(self) -> Iterator[sqlite3.Connection]:
+        """Open the database read-only. All queries in the ``with`` block read the same snapshot.
+
+        Raises DatabaseError, also for errors of the block.
+        """
+        file = self.database
         check_file(file)
         try:
             with closing(_connect(file)) as connection:
                 connection.row_factory = sqlite3.Row
                 connection.execute("BEGIN")
-                read_version(connection, file)
-                yield connection
+                if read_version(connection, file):
+                    yield connection
+                    return
+            with closing(_empty()) as empty:  # the run's process is making the database
+                yield empty
         except ERRORS as error:
             raise to_database_error(file, error) from error
         except UnicodeEncodeError:  # an argument of the caller is not UTF-8
@@ -269,8 +280,8 @@ class RunReader:
     @contextmanager
     def _open_matches(self) -> Iterator[sqlite3.Connection]:
         """Open the database; if its version has no tables of matches, open empty tables instead."""
-        with self._open() as db:
-            if read_version(db, self._database) >= 2:
+        with self.open() as db:
+            if read_version(db, self.database) >= 2:
                 yield db
                 return
             with closing(_empty()) as empty:
@@ -278,18 +289,23 @@ class RunReader:
 
 
 def _connect(file: Path) -> sqlite3.Connection:
-    """Open a database read-only. If the file does not exist, return an empty database."""
-    if file.exists():
-        return sqlite3.connect(
-            f"{file.as_uri()}?mode=ro", uri=True, timeout=10, isolation_level=None
-        )
-    return _empty()
+    """Open a database read-only. If the file does not exist, return an empty database.
+
+    A database without a WAL file has no writer. Then the connection is ``immutable``, because
+    SQLite would otherwise create the files ``-wal`` and ``-shm``, even in a run that has ended.
+    """
+    if not file.exists():
+        return _empty()
+    mode = "mode=ro" if file.with_name(f"{file.name}-wal").exists() else "mode=ro&immutable=1"
+    return sqlite3.connect(f"{file.as_uri()}?{mode}", uri=True, timeout=10, isolation_level=None)
 
 
 def _empty() -> sqlite3.Connection:
     """Return a database with empty tables, in memory."""
     empty = sqlite3.connect(":memory:", isolation_level=None)
+    empty.row_factory = sqlite3.Row
     create_tables(empty)
+    empty.execute(f"PRAGMA user_version = {VERSION}")
     return empty
 
 

@@ -5,9 +5,12 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from playwright.sync_api import BrowserContext, Page
+
+from keisei.testing.run import RUN
 
 
 class Service:
@@ -46,6 +49,47 @@ class Service:
         with urllib.request.urlopen(f"{self.url}api/status", timeout=10) as answer:
             found: dict[str, object] = json.load(answer)
         return found
+
+
+class WatchService(Service):
+    """``keisei watch`` on a free port, and a process that writes the files of a fake run."""
+
+    def __init__(self, root: Path) -> None:
+        """``root``: folder for the run."""
+        super().__init__()
+        self.root = root
+        self.run = root / RUN
+        self.writer: subprocess.Popen[str] | None = None
+        self.watched = self.run
+        """What ``keisei watch`` watches: the run, or the folder of runs."""
+
+    def start(self, compile_seconds: float = 0.0, history: int = 30) -> None:
+        """Start both processes and wait until they have begun; the page's server is the first."""
+        command = [sys.executable, "-m", "keisei", "watch", str(self.watched)]
+        command += ["--port", str(self.port), "--json"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout
+        assert json.loads(self.process.stdout.readline()) == {"address": self.url}
+        with urllib.request.urlopen(f"{self.url}healthz", timeout=60):
+            pass  # the server has loaded everything
+        script = Path(__file__).with_name("trained_run.py")
+        command = [sys.executable, str(script), str(self.run)]
+        command += ["--history", str(history), "--compile", str(compile_seconds)]
+        self.writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.writer.stdout
+        assert self.writer.stdout.readline() == "started\n"
+
+    def kill_writer(self) -> None:
+        """Kill the process that writes the run."""
+        if self.writer:
+            self.writer.kill()
+            self.writer.communicate()
+            self.writer = None
+
+    def kill(self) -> None:
+        """Kill both processes."""
+        self.kill_writer()
+        super().kill()
 
 
 class Watched:

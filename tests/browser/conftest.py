@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser_service import Service, Watched
+from browser_service import Service, Watched, WatchService
 from playwright.sync_api import Browser, sync_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -36,9 +36,9 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def service() -> Iterator[Service]:
-    """A service that is not started yet."""
-    service = Service()
+def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
+    """A service that is not started yet: a live run, or a watched one as the parameter says."""
+    service = WatchService(tmp_path) if getattr(request, "param", "") == "watch" else Service()
     yield service
     service.kill()
 

@@ -10,6 +10,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
 NARROW = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
 DARK = {"color_scheme": "dark"}
+live_and_watched = pytest.mark.parametrize("service", ["live", "watch"], indirect=True)
+"""Run a test also on the page of ``keisei watch``."""
 
 
 def grows(page: Page, id: str) -> int:
@@ -43,6 +45,7 @@ def drawn(page: Page, figure: str) -> int:
     return count
 
 
+@live_and_watched
 def test_the_page_shows_the_run_as_it_trains(service: Service, watched: Watched) -> None:
     service.start()
     page = watched.page
@@ -66,8 +69,9 @@ def test_the_page_shows_the_run_as_it_trains(service: Service, watched: Watched)
     expect(page.locator("#last")).to_have_text(re.compile(r"Last move \S{4,5}, [a-z ]+$"))
 
 
+@live_and_watched
 def test_the_page_says_that_kernels_compile(service: Service, watched: Watched) -> None:
-    service.start(compile_seconds=2, history=0)
+    service.start(compile_seconds=4, history=0)
     page = watched.page
     page.goto(service.url)
     expect(page.locator("#state")).to_have_text(re.compile("^Compiling kernels: .+"))
@@ -137,6 +141,7 @@ def listed(page: Page, *evaluations: dict[str, object]) -> None:
     page.route("**/api/eval", lambda route: route.fulfill(json={"evaluations": found}))
 
 
+@live_and_watched
 def test_an_evaluation_of_several_matches_shows_each(service: Service, watched: Watched) -> None:
     service.start()
     page = watched.page
@@ -156,6 +161,7 @@ def test_an_evaluation_of_several_matches_shows_each(service: Service, watched: 
     expect(page.locator("body")).not_to_contain_text("undefined")
 
 
+@live_and_watched
 def test_evaluations_that_never_began_are_folded_away(service: Service, watched: Watched) -> None:
     service.start()
     page = watched.page
@@ -187,6 +193,7 @@ def test_the_training_time_advances_only_while_the_run_trains(
     expect(page.locator("#elapsed")).to_have_text(held)
 
 
+@live_and_watched
 def test_lists_are_lists_for_screen_readers(service: Service, watched: Watched) -> None:
     service.start(history=6)
     page = watched.page
@@ -207,6 +214,7 @@ def test_the_page_shows_why_an_evaluation_was_refused(service: Service, watched:
     expect(page.locator("#notice")).to_contain_text("games: an even number, 2 or more")
 
 
+@live_and_watched
 def test_alerts_are_listed_and_kept_over_a_reload(service: Service, watched: Watched) -> None:
     service.start(history=6)
     page = watched.page
@@ -298,6 +306,7 @@ def test_all_text_has_enough_contrast(service: Service, watched: Watched) -> Non
     assert weak == []
 
 
+@live_and_watched
 def test_charts_can_be_read_by_keyboard(service: Service, watched: Watched) -> None:
     service.start()
     page = watched.page

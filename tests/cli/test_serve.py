@@ -15,7 +15,7 @@ from command_process import BREAK, address, keisei, streamed, wait_for_line
 from engine_tools import fake, lives
 
 from keisei.cli.main import main
-from keisei.cli.serve import _welcome
+from keisei.cli.serve import welcome_lines
 from keisei.config import Server
 from keisei.server.serve import bind
 from keisei.store import RunReader, find_checkpoint
@@ -134,7 +134,7 @@ def test_the_token_is_shown_once_and_is_in_no_log_file_or_process_list(
 def test_a_later_start_says_only_where_the_token_is(tmp_path: Path) -> None:
     server = Server(token_file=str(tmp_path / "token"))
     with bind("127.0.0.1", 0) as sock:
-        first, second = _welcome(sock, server), _welcome(sock, server)
+        first, second = welcome_lines(sock, server), welcome_lines(sock, server)
     token = (tmp_path / "token").read_text().strip()
     assert [token in line for line in first] == [False, True, False]
     assert second == [first[0], first[2]]

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -10,7 +11,7 @@ from anyio import to_thread
 
 from keisei.events import Board, Event, Game, Iteration, Log
 from keisei.feed.outbox import KEPT
-from keisei.feed.sinks import BlockingSink, DatabaseSink, Feed, Sink
+from keisei.feed.sinks import BlockingSink, BoardSink, DatabaseSink, Feed, Sink
 from keisei.feed.supervise import Losses
 
 pytestmark = pytest.mark.anyio
@@ -109,3 +110,31 @@ async def test_a_blocking_sink_that_hangs_can_be_abandoned() -> None:
             await to_thread.run_sync(sink.entered.wait, 3)
             group.cancel_scope.cancel()
     gate.set()
+
+
+async def test_only_the_newest_board_is_written() -> None:
+    written: list[Board] = []
+    sink = BoardSink(written.append, lambda *alert: None)
+    await sink.write([ITERATION, LOG])
+    assert written == []
+    newest = replace(BOARD, ply=2)
+    await sink.write([BOARD, newest, ITERATION])
+    assert written == [newest]
+
+
+async def test_boards_that_cannot_be_written_are_counted_and_reported_once() -> None:
+    told: list[Any] = []
+    written: list[Board] = []
+
+    def write(board: Board) -> None:
+        if board.ply < 2:
+            raise OSError("disk full")
+        written.append(board)
+
+    feed = Feed(BoardSink(write, lambda *alert: told.append(alert)))
+    for ply in range(2):
+        await feed.sink.write([replace(BOARD, ply=ply)])
+    assert feed.dropped == 2
+    assert told == [("board", "warning", "keisei watch shows no new boards: disk full")]
+    await feed.sink.write([replace(BOARD, ply=2)])
+    assert [board.ply for board in written] == [2]

@@ -115,6 +115,23 @@ async def test_restored_evaluations_go_on_unless_they_had_ended(published: Publi
     assert not unfinished[0].done.is_set()
 
 
+async def test_rows_of_another_process_are_added_changed_and_published(
+    published: Published,
+) -> None:
+    row = {"id": "a", "state": "running", "created": 1.0, "finished": None, "games": 8}
+    published.records.update(row)
+    record = published.records.get("a")
+    assert record
+    published.records.update(row | {"state": "done", "score": 0.5, "finished": 2.0})
+    assert record.done.is_set()
+    assert (record.fields["score"], record.fields["created"], record.fields["finished"]) == (
+        0.5,
+        1.0,
+        2.0,
+    )
+    assert [event.state for event in published.events] == ["running", "done"]
+
+
 async def test_leaving_a_handles_block_cancels_its_evaluation(published: Published) -> None:
     record, _ = published.records.add(EvaluationSpec(games=4), None)
 

@@ -3,6 +3,7 @@
 import httpx
 import pytest
 
+from keisei.store import DatabaseError, RunError
 from keisei.testing import FakeRun
 
 pytestmark = pytest.mark.anyio
@@ -44,6 +45,20 @@ async def test_a_wrong_method_is_answered_405_with_the_allowed_ones(
     assert answer.status_code == 405
     assert allowed in answer.headers["allow"]
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    "error", [DatabaseError("/x/keisei.db: damaged"), RunError("/x/run.toml: y")]
+)
+async def test_a_file_that_cannot_be_read_is_answered_503_with_the_reason(
+    client: httpx.AsyncClient, run: FakeRun, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def broken(**arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr(run.reader, "games", broken)
+    answer = await client.get("/api/games")
+    assert (answer.status_code, answer.json()["detail"]) == (503, str(error))
 
 
 async def test_an_internal_error_is_answered_500_without_details(

@@ -229,8 +229,10 @@ async def test_only_named_origins_may_read_and_never_with_cookies(
             assert "access-control-allow-credentials" not in answer.headers
 
 
-async def test_a_read_only_server_answers_reads_and_refuses_all_writes() -> None:
-    app = create_app(FakeRun(Settings(server=Server(read_only=True))))
+@pytest.mark.parametrize("watched", [False, True])
+async def test_a_read_only_server_answers_reads_and_refuses_all_writes(watched: bool) -> None:
+    run = FakeRun(Settings(server=Server(read_only=not watched)))
+    app = create_app(run, watched=watched)
     host = {"Host": "localhost:8700"}
     assert await request(app, "GET", "/api/status", host) == 200
     for item in OPERATIONS:

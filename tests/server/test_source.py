@@ -1,4 +1,4 @@
-"""The interface between the server and a run: both implementations have all of it."""
+"""The interface between the server and a run: all implementations have all of it."""
 
 import inspect
 from pathlib import Path
@@ -7,11 +7,19 @@ from typing import Any
 import pytest
 
 from keisei import Keisei, Settings
+from keisei.config import Server
 from keisei.server.source import Reader, Source
 from keisei.store import RunReader
 from keisei.testing import FakeReader, FakeRun
+from keisei.watch.run import WatchedRun
 
-IMPLEMENTATIONS = [(Source, Keisei), (Source, FakeRun), (Reader, RunReader), (Reader, FakeReader)]
+IMPLEMENTATIONS = [
+    (Source, Keisei),
+    (Source, FakeRun),
+    (Source, WatchedRun),
+    (Reader, RunReader),
+    (Reader, FakeReader),
+]
 
 
 def members(interface: type, kind: Any) -> list[str]:
@@ -48,6 +56,7 @@ def test_every_property_of_the_interface_is_there(tmp_path: Path) -> None:
     for interface, made in (
         (Source, Keisei(Settings())),
         (Source, FakeRun()),
+        (Source, WatchedRun(tmp_path, Server())),
         (Reader, RunReader(tmp_path)),
         (Reader, FakeReader()),
     ):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from keisei.store.files import json_object, read_file, replace_synced
+from keisei.store.files import json_object, read_file, replace_synced, replace_unsynced
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
@@ -25,9 +25,12 @@ def test_json_other_than_an_object_is_refused(text: str) -> None:
     assert json_object(b'{"a": 1}') == {"a": 1}
 
 
-def test_a_replaced_file_leaves_no_other_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("replace", [replace_synced, replace_unsynced])
+def test_a_replaced_file_leaves_no_other_file(
+    tmp_path: Path, replace: Callable[[Path, bytes], None]
+) -> None:
     for data in (b"old", b"new"):
-        replace_synced(tmp_path / "file", data)
+        replace(tmp_path / "file", data)
         assert read_file(tmp_path / "file") == data
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
