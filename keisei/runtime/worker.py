@@ -23,6 +23,7 @@ from keisei.runtime.commands import Pause, Resume, SaveCheckpoint, Show
 from keisei.runtime.emitter import Emitter
 from keisei.runtime.follower import start_others
 from keisei.runtime.learners import begin
+from keisei.runtime.memory import Memory
 from keisei.runtime.plan import RunPlan
 from keisei.runtime.rollback import Rollback
 from keisei.runtime.saving import Saver
@@ -74,6 +75,7 @@ class Worker:
         allowed = settings.detectors.rollbacks
         self._rollback = Rollback(plan.run, allowed, plan.ranks, emitter)
         self._saver = Saver(plan.run, settings, plan.ranks, self._rollback, emitter)
+        self._memory = Memory(plan.ranks, emitter)
         self._share = Share(settings.evaluation.share)
         self._pace = Pace()
         self._matches = Matches(
@@ -219,11 +221,16 @@ class Worker:
             next(self._iteration)
         except StopIteration as end:
             report = end.value
+        except (RuntimeError, MemoryError) as error:
+            if not self._memory.tries_again(error):
+                raise
+            self._iteration = None
         spent = time.monotonic() - since
         self._share.trained(spent)
         self._pace.add(spent)
         if report is not None:
             self._iteration = None
+            self._memory.enough()
             self._pace.done()
             self._emitter.iteration(report, self._share, self._settings.device)
             self._react(report)

@@ -107,6 +107,7 @@ def save_checkpoint(
     """
     folder = run.path / CHECKPOINTS
     final = folder / checkpoint_name(step)
+    folder.mkdir(exist_ok=True)  # a user may have removed it
     remove_leftovers(folder)
     if final.exists():
         try:

@@ -201,3 +201,7 @@ class Forked:
         found = next(matching(), None)
         assert found, f"no {name} {fields}: {self.errors}"
         return found
+
+
+Train = Callable[..., Forked]
+"""Type of the fixture ``train``."""
