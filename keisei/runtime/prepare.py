@@ -31,10 +31,11 @@ from keisei.store import (
     find_checkpoint,
     resumed_settings,
 )
-from keisei.store.checkpoints import read_manifest, read_state
+from keisei.store.checkpoints import read_state
 from keisei.store.directory import settings_text
 from keisei.store.layout import LOCK_FILE
 from keisei.store.lock import holder_pid
+from keisei.store.manifest import read_manifest
 
 SPINNING = (
     "OpenMP's threads spin while they wait: training is several times slower if other programs use "

@@ -1,8 +1,6 @@
 """Faults of disks and files while a run trains: each has the outcome that the guide states."""
 
 import contextlib
-import errno
-import os
 import resource
 import shutil
 import sqlite3
@@ -13,7 +11,7 @@ from pathlib import Path
 import pytest
 from forked import Forked, Train
 
-from keisei.store import RunReader, find_checkpoint
+from keisei.store import find_checkpoint
 
 Mount = Callable[[str], Path]
 SHORT_WAITS = """

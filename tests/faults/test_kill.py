@@ -16,14 +16,18 @@ import pytest
 from forked import TINY, Forked, ForkServer
 
 from keisei.store import find_checkpoint
-from keisei.store.checkpoints import read_manifest, read_state
+from keisei.store.checkpoints import read_state
 from keisei.store.layout import checkpoint_folders
+from keisei.store.manifest import read_manifest
 
 STEPS = 1500
 KINDS = {
     "alone": "",
     "opponents": "[opponents]\nshare = 0.5\nevery = 3\n",
-    "evaluation": '[evaluation]\nevery_steps = 200\nopponents = ["random"]\ngames = 8\npromotion_games = 0\nmax_ply = 40\n',
+    "evaluation": (
+        '[evaluation]\nevery_steps = 200\nopponents = ["random"]\ngames = 8\n'
+        "promotion_games = 0\nmax_ply = 40\n"
+    ),
     "two ranks": "[opponents]\nevery = 3\n",
 }
 CLOCK = {"elapsed_seconds", "good"}
@@ -68,7 +72,9 @@ class Killer:
         whole = folder / "whole"
         for process in self._train(whole, "--run.checkpoints_kept=10000"):
             assert process.wait() == 0, process.errors
-        self._digests = {int(path.name): digest(path) for path in checkpoint_folders(whole / "checkpoints")}
+        self._digests = {
+            int(path.name): digest(path) for path in checkpoint_folders(whole / "checkpoints")
+        }
         self._rows = rows(whole)
         assert len(self._digests) > 10, "each iteration of each rank learns from 128 plies at most"
 
@@ -168,9 +174,9 @@ def rows(run: Path) -> tuple[list[Any], list[Any]]:
     """Return the metrics that do not depend on the clock, and the games."""
     with contextlib.closing(sqlite3.connect(run / "keisei.db")) as database:
         metrics = database.execute(
-            "SELECT iteration, metric_name.name, value FROM metric JOIN metric_name ON id = metric.name"
-            " WHERE metric_name.name NOT LIKE 'speed/%' AND metric_name.name NOT LIKE 'system/%' AND metric_name.name NOT LIKE 'eval/%'"
-            " ORDER BY 1, 2"
+            "SELECT iteration, names.name, value FROM metric"
+            " JOIN metric_name AS names ON names.id = metric.name WHERE names.name NOT LIKE 'speed/%'"
+            " AND names.name NOT LIKE 'system/%' AND names.name NOT LIKE 'eval/%' ORDER BY 1, 2"
         ).fetchall()
         games = database.execute(
             "SELECT id, step, result, reason, plies, black, white, record FROM game ORDER BY 1"

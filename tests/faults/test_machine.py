@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import psutil
-import pytest
 from forked import Forked, Train
 
 from keisei.store import find_checkpoint

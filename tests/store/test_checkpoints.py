@@ -25,7 +25,8 @@ from keisei.store import (
     load_checkpoint,
     save_checkpoint,
 )
-from keisei.store.checkpoints import Files, write_part
+from keisei.store.checkpoints import write_part
+from keisei.store.manifest import Files
 
 FILES = (
     "weights.safetensors",
@@ -317,7 +318,7 @@ def test_the_message_says_why_there_is_no_checkpoint(run: RunDirectory, tmp_path
 
 def forge(path: Path, change: dict[str, Any]) -> None:
     """Write a manifest with a right checksum, as an attacker or a later version might."""
-    from keisei.store.checkpoints import _manifest_digest
+    from keisei.store.manifest import _manifest_digest
 
     manifest = json.loads((path / "manifest.json").read_text())
     del manifest["sha256"]
