@@ -67,8 +67,9 @@ print("ready", flush=True)
 for line in sys.stdin:
     order = json.loads(line)
     if "wait" in order:
-        found, status = os.waitpid(order["wait"], os.WNOHANG)
-        print(os.waitstatus_to_exitcode(status) if found else "", flush=True)
+        found, status, used = os.wait4(order["wait"], os.WNOHANG)
+        ended = os.waitstatus_to_exitcode(status), used.ru_maxrss / 1024
+        print(*ended if found else (), flush=True)
     elif child := os.fork():
         print(child, flush=True)
     else:
@@ -139,11 +140,14 @@ class Forked:
     def __init__(self, server: ForkServer, pid: int, stdout: Path, stderr: Path) -> None:
         self.pid, self._server, self._stdout, self._stderr = pid, server, stdout, stderr
         self._code: int | None = None
+        self.peak_mib = 0.0
+        """Largest resident memory, known after the end of the process."""
 
     def poll(self) -> int | None:
         """Return the exit code, or None while the process runs."""
         if self._code is None and (answer := self._server.ask({"wait": self.pid})):
-            self._code = int(answer)
+            code, peak = answer.split()
+            self._code, self.peak_mib = int(code), float(peak)
         return self._code
 
     def wait(self, seconds: float = 40) -> int:
@@ -177,12 +181,12 @@ class Forked:
         return [json.loads(line) for line in self._stdout.read_text().splitlines(keepends=True)
                 if line.endswith("\n")]  # fmt: skip
 
-    def until(self, done: Callable[[], object], seconds: float = 40) -> None:
+    def until(self, done: Callable[[], object], seconds: float = 40, pause: float = 0.002) -> None:
         """Wait until ``done()`` is true. The process may have ended by then."""
         end = time.monotonic() + seconds
         while not done():
             assert time.monotonic() < end, f"waited {seconds} s in vain: {self.errors}"
-            time.sleep(0.002)
+            time.sleep(pause)
 
     def event(self, name: str, skip: int = 0, /, **fields: object) -> dict[str, Any]:
         """Wait for an event after the first ``skip`` events, and return it.
@@ -197,7 +201,7 @@ class Forked:
                 ):
                     yield event
 
-        self.until(lambda: any(matching()) or self.poll() is not None)
+        self.until(lambda: any(matching()) or self.poll() is not None, pause=0.02)
         found = next(matching(), None)
         assert found, f"no {name} {fields}: {self.errors}"
         return found

@@ -65,6 +65,7 @@ def test_a_full_disk_delays_saves_and_rows_but_not_training(train: Train, mount:
     assert_whole(process, disk / "run")
 
 
+@pytest.mark.nightly
 def test_a_run_that_ends_on_a_full_disk_fails_and_resumes_from_its_last_checkpoint(
     train: Train, mount: Mount
 ) -> None:
@@ -129,6 +130,7 @@ def test_a_folder_that_becomes_read_only_delays_saves_but_not_training(
     assert_whole(process, tmp_path / "run")
 
 
+@pytest.mark.nightly
 def test_a_quota_delays_saves_and_rows_but_not_training(train: Train, tmp_path: Path) -> None:
     process = train(tmp_path / "run", patch=SHORT_WAITS)
     process.event("checkpoint")
@@ -204,6 +206,7 @@ def test_a_checkpoint_folder_that_is_gone_is_made_again(train: Train, tmp_path: 
     assert_whole(process, tmp_path / "run")
 
 
+@pytest.mark.nightly
 def test_a_run_whose_settings_are_damaged_is_not_resumed(train: Train, tmp_path: Path) -> None:
     process = train(tmp_path / "run", "--run.steps", 200)
     assert process.wait() == 0

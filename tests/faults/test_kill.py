@@ -6,7 +6,6 @@ import json
 import random
 import socket
 import sqlite3
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 from forked import TINY, Forked, ForkServer
+from phases import PHASES, Marks
 
 from keisei.store import find_checkpoint
 from keisei.store.checkpoints import read_state
@@ -32,29 +32,6 @@ KINDS = {
 }
 CLOCK = {"elapsed_seconds", "good"}
 """Keys of a checkpoint's state that depend on the clock, or on which checkpoints exist."""
-PHASES = ("open", "compile", "iteration", "save", "prune", "ended")
-
-MARK = """
-import os
-import keisei.store.checkpoints as checkpoints
-from keisei.runtime.worker import Worker
-marks, last = os.open(os.environ["MARKS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT), None
-def mark(phase):
-    global last
-    if phase != last:
-        last = phase
-        os.write(marks, phase.encode() + b" ")
-beat, remove = Worker._beat, checkpoints.remove_checkpoint
-def _beat(self, phase):
-    mark(phase)
-    beat(self, phase)
-def remove_checkpoint(path):
-    mark("prune")
-    remove(path)
-Worker._beat, checkpoints.remove_checkpoint = _beat, remove_checkpoint
-mark("open")
-"""
-"""Patch that writes the name of each phase into a file."""
 
 
 class Killer:
@@ -65,6 +42,7 @@ class Killer:
         self._ranks = 2 if kind == "two ranks" else 1
         self._chance = random.Random(seed)
         self._phases = (*PHASES, "evaluation") if kind == "evaluation" else PHASES
+        self._marks = Marks(folder / "marks")
         self._config = folder / "tiny.toml"
         self._config.write_text(TINY.format(steps=STEPS * self._ranks) + KINDS[kind])
         self.hits: Counter[str] = Counter()
@@ -107,9 +85,9 @@ class Killer:
 
     def _train(self, run: Path, *more: str) -> list[Forked]:
         words = ("train", "--config", self._config, "--run", run, *more)
-        (self._folder / "marks").unlink(missing_ok=True)
+        self._marks.clear()
         if self._ranks == 1:
-            return [self._server.start(self._folder, *words, patch=MARK, MARKS=self._marks)]
+            return [self._server.start(self._folder, *words, patch=self._marks.patch)]
         started = []
         port = free_port()
         for rank in range(self._ranks):
@@ -119,18 +97,9 @@ class Killer:
                 "TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2", "RANK": str(rank),
                 "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
             }  # fmt: skip
-            patch, marks = (MARK, self._marks) if rank == 0 else ("", "")
-            started.append(self._server.start(folder, *words, patch=patch, MARKS=marks, **group))
+            patch = self._marks.patch if rank == 0 else ""
+            started.append(self._server.start(folder, *words, patch=patch, **group))
         return started
-
-    @property
-    def _marks(self) -> str:
-        return str(self._folder / "marks")
-
-    def _reached(self) -> list[str]:
-        """Return the names of the phases that the running process has entered."""
-        marks = Path(self._marks)
-        return marks.read_text().split() if marks.exists() else []
 
     def _killed(self, processes: list[Forked]) -> bool:
         """Kill the run at a random moment in or after the phase with the fewest kills.
@@ -138,18 +107,14 @@ class Killer:
         Return False if the run ended before the kill.
         """
         aim = min(self._phases, key=lambda phase: self.hits[phase])
-        entries = self._chance.randint(1, 4) if aim in {"iteration", "save", "prune"} else 1
         victim = processes[self._chance.randrange(self._ranks)]
-        victim.until(
-            lambda: self._reached().count(aim) >= entries or processes[0].poll() is not None
-        )
-        time.sleep(self._chance.uniform(0, 0.02))
+        self._marks.wait(processes[0], aim, self._chance)
         if victim.poll() is not None:
             return False
         victim.kill()
         for other in processes:  # it ends by itself because its companion is gone
             other.wait()
-        self.hits[self._reached()[-1]] += 1
+        self.hits[self._marks.entered()[-1]] += 1
         return True
 
     def _compare(self, run: Path) -> None:

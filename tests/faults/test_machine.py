@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 from forked import Forked, Train
 
 from keisei.store import find_checkpoint
@@ -72,6 +73,7 @@ def test_out_of_memory_once_costs_an_iteration(train: Train, tmp_path: Path) -> 
     assert_resumes(train, tmp_path / "run")
 
 
+@pytest.mark.nightly
 def test_out_of_memory_always_ends_the_run(train: Train, tmp_path: Path) -> None:
     process = train(tmp_path / "run", patch=LEARN.format(when="calls >= 9", fault=ALLOCATE))
     assert process.wait() == 1
@@ -80,6 +82,7 @@ def test_out_of_memory_always_ends_the_run(train: Train, tmp_path: Path) -> None
     assert_resumes(train, tmp_path / "run")
 
 
+@pytest.mark.nightly
 def test_a_dead_device_thread_ends_the_run(train: Train, tmp_path: Path) -> None:
     process = train(
         tmp_path / "run", patch=LEARN.format(when="calls == 9", fault="raise SystemExit(7)")
@@ -89,6 +92,7 @@ def test_a_dead_device_thread_ends_the_run(train: Train, tmp_path: Path) -> None
     assert_resumes(train, tmp_path / "run")
 
 
+@pytest.mark.nightly
 def test_a_hung_device_thread_gives_an_alert_and_a_stop_ends_it(
     train: Train, tmp_path: Path
 ) -> None:
@@ -100,6 +104,7 @@ def test_a_hung_device_thread_gives_an_alert_and_a_stop_ends_it(
     assert_resumes(train, tmp_path / "run")
 
 
+@pytest.mark.nightly
 def test_jumps_of_the_clock_change_nothing(train: Train, tmp_path: Path) -> None:
     shift = tmp_path / "shift"
     shift.write_text("0")
@@ -129,6 +134,7 @@ def test_without_descriptors_saves_fail_but_training_goes_on(train: Train, tmp_p
     assert_resumes(train, tmp_path / "run")
 
 
+@pytest.mark.nightly
 def test_a_run_goes_on_after_it_was_suspended(train: Train, tmp_path: Path) -> None:
     process = train(tmp_path / "run")
     process.event("checkpoint")
@@ -141,6 +147,7 @@ def test_a_run_goes_on_after_it_was_suspended(train: Train, tmp_path: Path) -> N
     assert_resumes(train, tmp_path / "run")
 
 
+@pytest.mark.nightly
 def test_sighup_stops_a_run_in_good_order(train: Train, tmp_path: Path) -> None:
     process = train(tmp_path / "run")
     process.event("checkpoint")
@@ -150,6 +157,7 @@ def test_sighup_stops_a_run_in_good_order(train: Train, tmp_path: Path) -> None:
     assert_resumes(train, tmp_path / "run")
 
 
+@pytest.mark.nightly
 def test_a_run_whose_reader_of_stdout_is_gone_stops_in_good_order(
     train: Train, tmp_path: Path
 ) -> None:
@@ -164,6 +172,7 @@ def test_a_run_whose_reader_of_stdout_is_gone_stops_in_good_order(
     assert_resumes(train, tmp_path / "run")
 
 
+@pytest.mark.nightly
 def test_a_run_goes_on_after_its_parent_is_gone(train: Train, tmp_path: Path) -> None:
     parent = train(tmp_path / "run", orphan=True)
     parent.event("checkpoint")
