@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 import torch
+from forged import forge
 from forked import TINY, ForkServer
 from safetensors.torch import load_file, save_file
 
 from keisei.runtime.learners import check_fits
 from keisei.store import CheckpointError, find_checkpoint, read_settings
 from keisei.store.layout import checkpoint_folders
-from keisei.store.manifest import _manifest_digest
 
 FILES = (
     "manifest.json", "state.json", "weights.safetensors", "optimizer.safetensors",
@@ -136,18 +136,20 @@ def test_empty_files_and_newer_formats_are_refused(run: Path) -> None:
 
 
 # ---------------------------------------------------------------------- malicious
-def forge(folder: Path, files: dict[str, Any] | None = None, **change: Any) -> None:
+def fit_manifest(folder: Path) -> None:
     """Write a manifest that fits the files in the folder."""
-    manifest = json.loads((folder / "manifest.json").read_text())
-    del manifest["sha256"]
-    for name in manifest["files"]:
+    files = {}
+    for name in json.loads((folder / "manifest.json").read_text())["files"]:
         with (folder / name).open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        manifest["files"][name] = {"size": (folder / name).stat().st_size, "sha256": digest}
-    manifest["files"] |= files or {}
-    manifest |= change
-    manifest["sha256"] = _manifest_digest(manifest)
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+        files[name] = {"size": (folder / name).stat().st_size, "sha256": digest}
+    forge(folder, files=files)
+
+
+def with_entry(folder: Path, name: str, size: int) -> None:
+    """Write a manifest with an entry whose checksum is wrong."""
+    files = json.loads((folder / "manifest.json").read_text())["files"]
+    forge(folder, files=files | {name: {"size": size, "sha256": "0" * 64}})
 
 
 class Attack:
@@ -164,18 +166,18 @@ def a_pickle(name: str) -> Callable[[Path], None]:
     def attack(folder: Path) -> None:
         (folder / name).write_bytes(pickle.dumps(Attack(folder.parent / "proof")))
         if name != "manifest.json":
-            forge(folder)
+            fit_manifest(folder)
 
     return attack
 
 
 def a_torch_file(folder: Path) -> None:
     torch.save({"w": Attack(folder.parent / "proof")}, folder / "weights.safetensors")
-    forge(folder)
+    fit_manifest(folder)
 
 
 def a_name(name: str) -> Callable[[Path], None]:
-    return lambda folder: forge(folder, {name: {"size": 1, "sha256": "0" * 64}})
+    return lambda folder: with_entry(folder, name, 1)
 
 
 def a_header(header: dict[str, Any], length: int | None = None) -> Callable[[Path], None]:
@@ -185,7 +187,7 @@ def a_header(header: dict[str, Any], length: int | None = None) -> Callable[[Pat
         text = json.dumps(header).encode()
         data = struct.pack("<Q", length or len(text)) + text + bytes(64)
         (folder / "weights.safetensors").write_bytes(data)
-        forge(folder)
+        fit_manifest(folder)
 
     return attack
 
@@ -200,21 +202,14 @@ def sparse(name: str, size: int) -> Callable[[Path], None]:
     def attack(folder: Path) -> None:
         with (folder / name).open("wb") as file:
             file.truncate(size)
-        if size < 2**31 and name != "manifest.json":
-            forge(folder)
-        elif name != "manifest.json":
-            forge_size(folder, name, size)
+        if name == "manifest.json":
+            return
+        if size < 2**31:
+            fit_manifest(folder)
+        else:  # nobody can compute its checksum in time
+            with_entry(folder, name, size)
 
     return attack
-
-
-def forge_size(folder: Path, name: str, size: int) -> None:
-    """Write a manifest with the size of a file whose sum nobody can compute in time."""
-    manifest = json.loads((folder / "manifest.json").read_text())
-    del manifest["sha256"]
-    manifest["files"][name]["size"] = size
-    manifest["sha256"] = _manifest_digest(manifest)
-    (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
 def other_shapes(name: str) -> Callable[[Path], None]:
@@ -223,7 +218,7 @@ def other_shapes(name: str) -> Callable[[Path], None]:
     def attack(folder: Path) -> None:
         tensors = {key: value[..., None] for key, value in load_file(folder / name).items()}
         save_file(tensors, folder / name)
-        forge(folder)
+        fit_manifest(folder)
 
     return attack
 
@@ -235,7 +230,7 @@ def a_device(folder: Path) -> None:
 
 def deep_json(folder: Path) -> None:
     (folder / "state.json").write_text('{"a":' * 100_000)
-    forge(folder)
+    fit_manifest(folder)
 
 
 ATTACKS: dict[str, tuple[Callable[[Path], None], str]] = {

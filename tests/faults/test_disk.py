@@ -179,21 +179,29 @@ def test_a_locked_database_delays_rows_but_not_training(train: Train, tmp_path: 
     assert_whole(process, tmp_path / "run")
 
 
-def test_a_database_that_is_damaged_or_gone_does_not_end_training(
+def test_a_damaged_database_does_not_end_training(train: Train, tmp_path: Path) -> None:
+    process = train(tmp_path / "run", patch=SHORT_WAITS)
+    process.event("checkpoint")
+    for file in (tmp_path / "run").glob("keisei.db*"):
+        file.write_bytes(b"noise" * 20_000)
+    process.event("alert", name="database", message="damaged")
+    damaged = len(process.events())
+    process.event("checkpoint", damaged)
+    assert process.stop() == 0
+    assert find_checkpoint(tmp_path / "run")[1] == []
+
+
+def test_a_removed_database_does_not_end_training_and_can_be_put_back(
     train: Train, tmp_path: Path
 ) -> None:
-    run = tmp_path / "run"
-    for damage in (b"noise" * 20_000, None):
-        process = train(run, patch=SHORT_WAITS)
-        process.event("checkpoint")
-        for file in run.glob("keisei.db*"):
-            file.write_bytes(damage) if damage else file.unlink()
-        process.event("alert", name="database")
-        damaged = len(process.events())
-        process.event("checkpoint", damaged)
-        assert process.stop() == 0
-        assert find_checkpoint(run)[1] == []
-        shutil.rmtree(run)
+    process = train(tmp_path / "run", patch=SHORT_WAITS)
+    process.event("checkpoint")
+    (tmp_path / "run/keisei.db").rename(tmp_path / "keisei.db")
+    process.event("alert", name="database", message="was removed or replaced")
+    removed = len(process.events())
+    process.event("checkpoint", removed)
+    (tmp_path / "keisei.db").rename(tmp_path / "run/keisei.db")
+    assert_whole(process, tmp_path / "run")
 
 
 def test_a_checkpoint_folder_that_is_gone_is_made_again(train: Train, tmp_path: Path) -> None:
