@@ -13,6 +13,7 @@ from keisei.errors import NotRunning, unwrap
 from keisei.evaluation.spec import CURRENT
 from keisei.events import Failed
 from keisei.feed.outbox import Outbox
+from keisei.feed.stored import Stored
 from keisei.play.mailbox import Command, Mailbox, MoveRequest, PlyRequest, deliver
 from keisei.play.moves import choose_moves
 from keisei.play.networks import Networks
@@ -50,7 +51,7 @@ class RunOutcome:
 class Worker:
     """Trains, evaluates and saves. The device thread of a run calls ``main``."""
 
-    def __init__(self, plan: RunPlan, mailbox: Mailbox, outbox: Outbox) -> None:
+    def __init__(self, plan: RunPlan, mailbox: Mailbox, outbox: Outbox, stored: Stored) -> None:
         self.beat: tuple[Phase, float] = ("start", time.monotonic())
         """Current phase, and the monotonic time of its last report, for the watchdog."""
         self.elapsed = plan.start.elapsed
@@ -74,7 +75,7 @@ class Worker:
         """Commands that wait for the end of the iteration, to get a copy of the weights."""
         allowed = settings.detectors.rollbacks
         self._rollback = Rollback(plan.run, allowed, plan.ranks, emitter)
-        self._saver = Saver(plan.run, settings, plan.ranks, self._rollback, emitter)
+        self._saver = Saver(plan.run, settings, plan.ranks, self._rollback, emitter, stored)
         self._memory = Memory(plan.ranks, emitter)
         self._share = Share(settings.evaluation.share)
         self._pace = Pace()

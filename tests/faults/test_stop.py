@@ -142,9 +142,12 @@ def test_sigterm_in_any_phase_ends_a_run_in_order(
     while hits.total() < times or (times > len(phases) and hits.keys() != set(phases)):
         assert hits.total() < 2 * times, f"phases that no signal hit: {hits}"
         marks.clear()
+        shutil.rmtree(run, ignore_errors=True)
         words = ("train", "--config", config, "--run", run)
         process = fork_server.start(tmp_path, *words, patch=marks.patch)
         marks.wait(process, min(phases, key=lambda phase: hits[phase]), chance)
+        if process.poll() is not None:  # too late
+            continue
         children = psutil.Process(process.pid).children(recursive=True)
         phase, since = marks.entered()[-1], time.monotonic()
         code = process.stop()
@@ -156,7 +159,6 @@ def test_sigterm_in_any_phase_ends_a_run_in_order(
         assert not any(child.is_running() for child in children)
         if list(run.glob("checkpoints/0*")):
             assert find_checkpoint(run)[1] == []
-        shutil.rmtree(run, ignore_errors=True)
     shown = ", ".join(f"{phase} {count}" for phase, count in hits.most_common())
     report(f"seed {seed}: {hits.total()} signals ({shown}); the slowest end took {slowest:.1f} s")
     assert slowest <= 30
