@@ -18,6 +18,7 @@ from keisei.evaluation.spec import EvaluationSpec
 from keisei.events import Alert, Event, Iteration, Level, Reset, State, Status
 from keisei.feed.hub import Hub
 from keisei.feed.supervise import supervise
+from keisei.match_rules import Mates
 from keisei.play.mailbox import ChosenMove
 from keisei.runtime.commands import CommandName
 from keisei.runtime.evaluation_records import EvaluationHandle, EvaluationRecords
@@ -146,7 +147,9 @@ class WatchedRun:
         """Raise NotRunning. The process that trains the run can be stopped, not this one."""
         raise NotRunning(WATCHED)
 
-    async def choose_move(self, position: Position, *, greedy: bool = True) -> ChosenMove:
+    async def choose_move(
+        self, position: Position, *, greedy: bool = True, mates: Mates = 1
+    ) -> ChosenMove:
         """Raise NotRunning."""
         raise NotRunning(WATCHED)
 
