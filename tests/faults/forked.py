@@ -150,7 +150,7 @@ class Forked:
             self._code, self.peak_mib = int(code), float(peak)
         return self._code
 
-    def wait(self, seconds: float = 40) -> int:
+    def wait(self, seconds: float = 90) -> int:
         """Wait for the end of the process; return its exit code."""
         self.until(lambda: self.poll() is not None, seconds)
         assert self._code is not None
@@ -181,7 +181,7 @@ class Forked:
         return [json.loads(line) for line in self._stdout.read_text().splitlines(keepends=True)
                 if line.endswith("\n")]  # fmt: skip
 
-    def until(self, done: Callable[[], object], seconds: float = 40, pause: float = 0.002) -> None:
+    def until(self, done: Callable[[], object], seconds: float = 90, pause: float = 0.002) -> None:
         """Wait until ``done()`` is true. The process may have ended by then."""
         end = time.monotonic() + seconds
         while not done():

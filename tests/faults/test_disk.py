@@ -13,6 +13,8 @@ from forked import Forked, Train
 
 from keisei.store import find_checkpoint
 
+pytestmark = pytest.mark.timeout(200)
+
 Mount = Callable[[str], Path]
 SHORT_WAITS = """
 import keisei.feed.sinks, keisei.feed.supervise, sqlite3

@@ -175,7 +175,7 @@ NIGHTLY = (pytest.mark.nightly, pytest.mark.timeout(3000))
 @pytest.mark.parametrize(
     ("kind", "times"),
     [
-        pytest.param("opponents", 20, marks=pytest.mark.timeout(200)),
+        pytest.param("opponents", 20, marks=pytest.mark.timeout(400)),
         pytest.param("alone", 200, marks=NIGHTLY),
         pytest.param("opponents", 60, marks=NIGHTLY),
         pytest.param("evaluation", 60, marks=NIGHTLY),

@@ -13,6 +13,8 @@ from forked import Forked, Train
 from keisei.store import find_checkpoint
 from keisei.store.lock import holder_pid
 
+pytestmark = pytest.mark.timeout(200)
+
 LEARN = """
 import time, torch
 from keisei.ppo.learner import Learner

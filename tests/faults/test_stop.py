@@ -129,18 +129,22 @@ def test_sigterm_ends_a_run_in_time_at_any_moment(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "times",
-    [6, pytest.param(100, marks=[pytest.mark.nightly, pytest.mark.timeout(1800)])],
+    [
+        pytest.param(6, marks=pytest.mark.timeout(200)),
+        pytest.param(100, marks=[pytest.mark.nightly, pytest.mark.timeout(3000)]),
+    ],
 )
 def test_sigterm_in_any_phase_ends_a_run_in_order(
     fork_server: ForkServer, tmp_path: Path, times: int, report: Callable[[str], None]
 ) -> None:
     config, run, marks = tmp_path / "tiny.toml", tmp_path / "run", Marks(tmp_path / "marks")
-    config.write_text(TINY_RUN.format(steps=700) + EVALUATIONS)
+    nightly = times > len(PHASES)
+    config.write_text(TINY_RUN.format(steps=700) + EVALUATIONS * nightly)
     seed = random.randrange(10**6)
     chance, hits, slowest = random.Random(seed), Counter[str](), 0.0
-    phases = (*PHASES, "evaluation")
-    while hits.total() < times or (times > len(phases) and hits.keys() != set(phases)):
-        assert hits.total() < 2 * times, f"phases that no signal hit: {hits}"
+    phases = (*PHASES, "evaluation") if nightly else PHASES
+    while hits.total() < times or (nightly and hits.keys() != set(phases)):
+        assert hits.total() < 5 * times, f"phases that no signal hit: {hits}"
         marks.clear()
         shutil.rmtree(run, ignore_errors=True)
         words = ("train", "--config", config, "--run", run)
@@ -153,8 +157,9 @@ def test_sigterm_in_any_phase_ends_a_run_in_order(
         code = process.stop()
         slowest = max(slowest, time.monotonic() - since)
         hits[phase] += 1
-        # Before the command handles signals, it has begun nothing.
-        assert code == 0 or (code == -signal.SIGTERM and not run.exists()), process.errors
+        # Before the command handles signals, it has begun nothing; afterwards, all is closed.
+        closed = not run.exists() or (phase == "ended" and not (run / "lock").read_text())
+        assert code == 0 or (code == -signal.SIGTERM and closed), process.errors
         assert "Traceback" not in process.errors
         assert not any(child.is_running() for child in children)
         if list(run.glob("checkpoints/0*")):
