@@ -94,6 +94,7 @@ def test_no_run_starts_on_a_full_disk(train: Train, mount: Mount) -> None:
     assert "Traceback" not in process.errors
 
 
+@pytest.mark.nightly
 def test_full_inodes_delay_saves_but_not_training(train: Train, mount: Mount) -> None:
     disk = mount("size=50m,nr_inodes=200")
     process = train(disk / "run", patch=SHORT_WAITS)
@@ -114,6 +115,7 @@ def test_no_run_starts_on_a_read_only_disk(train: Train, mount: Mount) -> None:
     assert "Traceback" not in process.errors
 
 
+@pytest.mark.nightly
 def test_a_folder_that_becomes_read_only_delays_saves_but_not_training(
     train: Train, tmp_path: Path
 ) -> None:
@@ -181,6 +183,7 @@ def test_a_locked_database_delays_rows_but_not_training(train: Train, tmp_path: 
     assert_whole(process, tmp_path / "run")
 
 
+@pytest.mark.nightly
 def test_a_damaged_database_does_not_end_training(train: Train, tmp_path: Path) -> None:
     process = train(tmp_path / "run", patch=SHORT_WAITS)
     process.event("checkpoint")

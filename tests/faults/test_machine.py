@@ -56,6 +56,7 @@ def assert_resumes(train: Train, run: Path) -> None:
     assert process.stop() == 0
 
 
+@pytest.mark.nightly
 def test_a_loss_that_is_not_finite_ends_the_run_and_reaches_no_checkpoint(
     train: Train, tmp_path: Path
 ) -> None:
@@ -123,6 +124,7 @@ def test_jumps_of_the_clock_change_nothing(train: Train, tmp_path: Path) -> None
     assert_resumes(train, tmp_path / "run")
 
 
+@pytest.mark.nightly
 def test_without_descriptors_saves_fail_but_training_goes_on(train: Train, tmp_path: Path) -> None:
     process = train(tmp_path / "run")
     process.event("checkpoint")

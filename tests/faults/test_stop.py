@@ -130,7 +130,7 @@ def test_sigterm_ends_a_run_in_time_at_any_moment(
 @pytest.mark.parametrize(
     "times",
     [
-        pytest.param(6, marks=pytest.mark.timeout(200)),
+        pytest.param(4, marks=pytest.mark.timeout(200)),
         pytest.param(100, marks=[pytest.mark.nightly, pytest.mark.timeout(3000)]),
     ],
 )
@@ -139,7 +139,7 @@ def test_sigterm_in_any_phase_ends_a_run_in_order(
 ) -> None:
     config, run, marks = tmp_path / "tiny.toml", tmp_path / "run", Marks(tmp_path / "marks")
     nightly = times > len(PHASES)
-    config.write_text(TINY_RUN.format(steps=700) + EVALUATIONS * nightly)
+    config.write_text(TINY_RUN.format(steps=1500) + EVALUATIONS * nightly)
     seed = random.randrange(10**6)
     chance, hits, slowest = random.Random(seed), Counter[str](), 0.0
     phases = (*PHASES, "evaluation") if nightly else PHASES
@@ -147,7 +147,7 @@ def test_sigterm_in_any_phase_ends_a_run_in_order(
         assert hits.total() < 5 * times, f"phases that no signal hit: {hits}"
         marks.clear()
         shutil.rmtree(run, ignore_errors=True)
-        words = ("train", "--config", config, "--run", run)
+        words = ("train", "--config", config, "--run", run, "--run.checkpoints_kept=2")
         process = fork_server.start(tmp_path, *words, patch=marks.patch)
         marks.wait(process, min(phases, key=lambda phase: hits[phase]), chance)
         if process.poll() is not None:  # too late
