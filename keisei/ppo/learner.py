@@ -10,6 +10,7 @@ from torch import Tensor
 
 from keisei.config import Settings
 from keisei.env import VectorEnv
+from keisei.formats import STATE
 from keisei.nets.policy import Agent, evaluate, legal_columns
 from keisei.nets.registry import build
 from keisei.ppo import checkpoint
@@ -319,7 +320,7 @@ class Learner:
     def state(self) -> dict[str, Any]:
         """Return the part of a checkpoint that ``tensors`` does not return, ready for JSON."""
         return {
-            "format": checkpoint.FORMAT,
+            "format": STATE,
             "step": self.step,
             "iteration": self.iteration,
             "ranks": self._ranks.size,

@@ -16,6 +16,7 @@ import torch
 from keisei.config import Settings, SettingsError
 from keisei.nets.policy import DeviceError, resolve_device, resolve_dtype
 from keisei.nets.registry import check
+from keisei.ppo.checkpoint import check_format
 from keisei.ppo.ranks import CONTEXT_RANKS, Ranks
 from keisei.process import openmp_is_set
 from keisei.resources import player_folder
@@ -184,6 +185,11 @@ def _start(checkpoint: Path, ranks: Ranks) -> StartPoint:
     manifest, state = read_manifest(checkpoint), read_state(checkpoint)
     if state.get("format") == "weights":
         raise CheckpointError(f"{checkpoint}: contains only weights: begin a new run with --init")
+    if "format" in state:  # a substitute learner has formats of its own
+        try:
+            check_format(state)
+        except ValueError as error:
+            raise CheckpointError(f"{checkpoint}: {error}") from None
     before = state.get("ranks", 1)
     if before != ranks.size:
         how = f"with torchrun --nproc-per-node {before}" if before > 1 else "without torchrun"

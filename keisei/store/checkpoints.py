@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
+from keisei import formats
 from keisei.store.directory import RunDirectory
 from keisei.store.files import json_object, open_file, read_file, sync_folder, write_synced
 from keisei.store.layout import (
@@ -38,12 +39,13 @@ from keisei.store.layout import (
     remove_checkpoint,
     remove_leftovers,
 )
+from keisei.store.older_system import refusal
+from keisei.store.planes import add_planes
 from keisei.store.retention import surplus
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMAT = 1
 MANIFEST = "manifest.json"
 STATE = "state.json"
 SUFFIX = ".safetensors"
@@ -145,6 +147,7 @@ def load_checkpoint(path: Path, rank: int = 0, *, only: str | None = None) -> Ch
         CheckpointError: the checkpoint is damaged, or contains NaN or infinity.
     """
     manifest = verify(path, only)
+    state = read_state(path, rank)
     chosen: dict[str, str] = {}
     # Rank 0's files come first in the manifest, so a file of `rank` replaces the file of rank 0.
     for name in manifest["files"]:
@@ -152,7 +155,7 @@ def load_checkpoint(path: Path, rank: int = 0, *, only: str | None = None) -> Ch
         if name.endswith(SUFFIX) and part in {"", str(rank)} and only in {None, group}:
             chosen[group] = name
     tensors = {group: _read_tensors(path / name) for group, name in chosen.items()}
-    return Checkpoint(path, manifest["step"], tensors, read_state(path, rank))
+    return Checkpoint(path, manifest["step"], add_planes(tensors, state), state)
 
 
 def find_checkpoint(path: Path, *, only: str | None = None) -> tuple[Path, list[CheckpointError]]:
@@ -196,6 +199,8 @@ def check_holds_weights(path: Path) -> None:
     if not path.exists():
         raise CheckpointError(f"{path}: no such file or folder")
     if not any((path / name).exists() for name in (CHECKPOINTS, MANIFEST, STATE)):
+        if why := refusal(path):
+            raise CheckpointError(why)
         raise CheckpointError(
             f"{path} is neither a run (it has no {CHECKPOINTS}) nor a checkpoint (it has no {MANIFEST})"
         )
@@ -218,11 +223,10 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise DamagedCheckpointError(f"{file}: damaged (not a manifest)") from None
     if stated != _manifest_digest(manifest):
         raise DamagedCheckpointError(f"{file}: damaged (its checksum differs)")
-    if manifest.get("format") != FORMAT:
-        found = manifest.get("format")
-        raise CheckpointError(f"{file}: format {found!r}; this version reads format {FORMAT}")
-    if not _well_formed(manifest):
-        raise DamagedCheckpointError(f"{file}: not a manifest of format {FORMAT}")
+    if why := formats.too_new(file, manifest.get("format"), formats.MANIFEST):
+        raise CheckpointError(why)
+    if manifest.get("format") != formats.MANIFEST or not _well_formed(manifest):
+        raise DamagedCheckpointError(f"{file}: not a manifest of format {formats.MANIFEST}")
     return manifest
 
 
@@ -230,11 +234,14 @@ def read_state(path: Path, rank: int = 0) -> dict[str, Any]:
     """Read the state that process ``rank`` wrote into a checkpoint. Raises CheckpointError."""
     file = path / _name(STATE, rank)
     try:
-        return json_object(read_file(file))
+        state = json_object(read_file(file))
     except OSError as error:
         raise DamagedCheckpointError(f"{file}: {error.strerror}") from None
     except ValueError as error:
         raise DamagedCheckpointError(f"{file}: damaged ({error})") from None
+    if why := formats.too_new(file, state.get("format"), formats.STATE):
+        raise CheckpointError(why)
+    return state
 
 
 def verify(path: Path, only: str | None = None) -> dict[str, Any]:
@@ -323,7 +330,7 @@ def _write(
 
 def write_manifest(folder: Path, step: int, files: Files) -> None:
     """Write a checkpoint's last file, and sync the folder. ``files``: all other files."""
-    manifest = {"format": FORMAT, "step": step, "created": time.time(), "files": files}
+    manifest = {"format": formats.MANIFEST, "step": step, "created": time.time(), "files": files}
     manifest["sha256"] = _manifest_digest(manifest)
     write_synced(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
     sync_folder(folder)

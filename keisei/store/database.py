@@ -13,9 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from keisei import formats
 from keisei.events import Alert, Evaluation, Event, Game, Iteration, Status
 from keisei.store.files import json_object
 from keisei.store.migrations import VERSION, create_tables
+from keisei.store.older_system import refusal
 
 GAMES_KEPT = 10_000
 EVENTS_KEPT = 10_000
@@ -180,6 +182,8 @@ def _open(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = NORMAL")
         with transaction(connection, path):
             version = read_version(connection, path)
+            if not version:
+                _check_empty(connection, path)
             if version < VERSION:
                 create_tables(connection, version)
                 connection.execute(f"PRAGMA user_version = {VERSION}")
@@ -229,9 +233,16 @@ def read_version(connection: sqlite3.Connection, path: Path) -> int:
     Raises DatabaseError if the version is later than ``VERSION``.
     """
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > VERSION:
-        raise DatabaseError(f"{path}: version {version}; this Keisei reads up to version {VERSION}")
+    if why := formats.too_new(path, version, VERSION):
+        raise DatabaseError(why)
     return version
+
+
+def _check_empty(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise DatabaseError if a database without a version has tables: another program made it."""
+    if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+        why = f"{path}: the database of another program: move it away, or name another folder"
+        raise DatabaseError(refusal(path) or why)
 
 
 def _insert(connection: sqlite3.Connection, event: Event) -> None:
