@@ -48,7 +48,7 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carry out the action. Raises SettingsError, RunError, RunLockedError, OSError."""
+    """Carry out the action."""
     from keisei.config import Settings
 
     if args.action == "migrate":

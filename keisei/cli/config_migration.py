@@ -6,6 +6,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+from keisei.cli import process
 from keisei.settings_sources import (
     Layer,
     SettingsError,
@@ -24,15 +25,17 @@ def run(args: argparse.Namespace) -> int:
     from keisei.store import SETTINGS_FILE
 
     file: Path = args.file
-    old = read_toml(file)
-    text = _run_text(file) if file.name == SETTINGS_FILE else _renamed(file, old)
-    new = tomllib.loads(text)
-    Settings.from_layers([Layer(str(file), new)])  # raises SettingsError
-    for change in _changes(old, new) or ["nothing to change"]:
+    with process.problems():
+        old = read_toml(file)
+        text = _run_text(file) if file.name == SETTINGS_FILE else _renamed(file, old)
+        new = tomllib.loads(text)
+        Settings.from_layers([Layer(str(file), new)])  # raises SettingsError
+        changes = _changes(old, new)
+        if args.write and changes:
+            _write(file.resolve(), text)
+    for change in changes or ["nothing to change"]:
         print(f"{file}: {change}", file=sys.stderr)
-    if args.write:
-        _write(file, text)
-    else:
+    if not args.write:
         print(text, end="")
     return 0
 
@@ -49,19 +52,24 @@ def _renamed(file: Path, tree: Tree) -> str:
     """Return the text of a file with new names; all comments stay. Raises SettingsError."""
     renamed = old_names(tree)
     section, lines = "", []
-    for line in file.read_text("utf-8-sig").splitlines(keepends=True):
+    for line in file.read_bytes().decode("utf-8-sig").splitlines(keepends=True):
         if found := _SECTION.match(line):
             section = found[1]
-        for name, old, new in renamed:
-            key = old if section == name else rf"{name}\s*\.\s*{old}" if not section else None
-            if key and (found := re.match(rf"\s*[\"']?{key}[\"']?(?=\s*=)", line)):
-                line = found[0].replace(old, new) + line[found.end() :]
-        lines.append(line)
+        lines.append(_rename(line, section, renamed))
     text = "".join(lines)
     if tomllib.loads(text) != with_new_names(tree):
         names = "; ".join(f"{name}.{old} is now {name}.{new}" for name, old, new in renamed)
         raise SettingsError(f"{file}: can't change this text; change it by hand: {names}")
     return text
+
+
+def _rename(line: str, section: str, renamed: list[tuple[str, str, str]]) -> str:
+    """Return a line of the section (empty: before all sections) with the new name of its key."""
+    for name, old, new in renamed:
+        before = {name: "", "": rf"{name}\s*\.\s*"}.get(section)
+        if before is not None:
+            line = re.sub(rf"^(\s*{before}[\"']?){old}(?=[\"']?\s*=)", rf"\g<1>{new}", line)
+    return line
 
 
 def _changes(old: Tree, new: Tree) -> list[str]:
