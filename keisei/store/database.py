@@ -175,6 +175,7 @@ def check_file(path: Path) -> None:
 def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
     try:
+        _refuse_other_programs(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         # 512 KiB: a writer that only appends does not need the default of 2 MiB.
         connection.execute("PRAGMA cache_size = -512")
@@ -182,8 +183,6 @@ def _open(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = NORMAL")
         with transaction(connection, path):
             version = read_version(connection, path)
-            if not version:
-                _check_empty(connection, path)
             if version < VERSION:
                 create_tables(connection, version)
                 connection.execute(f"PRAGMA user_version = {VERSION}")
@@ -238,9 +237,13 @@ def read_version(connection: sqlite3.Connection, path: Path) -> int:
     return version
 
 
-def _check_empty(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise DatabaseError if a database without a version has tables: another program made it."""
-    if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+def _refuse_other_programs(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise DatabaseError if a database of version 0 has tables: another program made it."""
+    # One query, because another process may be creating the tables at this moment.
+    query = (
+        "SELECT user_version = 0 AND EXISTS (SELECT * FROM sqlite_schema) FROM pragma_user_version"
+    )
+    if connection.execute(query).fetchone()[0]:
         why = f"{path}: the database of another program: move it away, or name another folder"
         raise DatabaseError(refusal(path) or why)
 

@@ -4,6 +4,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from keisei.store.layout import SETTINGS_FILE
+
 _FILES = (
     "effective_config.json",  # of 2025: one folder for each run
     "final_model.pth",
@@ -25,6 +27,8 @@ _REFUSAL = (
 
 def refusal(path: Path) -> str:
     """Return the message that refuses a path of the older system; "" for any other path."""
+    if (path / SETTINGS_FILE).exists():
+        return ""
     databases = path.glob("*.db") if path.is_dir() else [path]
     found = (
         any(next(path.glob(pattern), None) for pattern in _FILES)

@@ -70,7 +70,7 @@ def test_a_run_of_format_1_shows_all_its_data_and_stays_as_it_is(tmp_path: Path)
     record = reader.game(games[0]["id"])
     assert record
     assert record["record"].startswith("sfen ")
-    assert [event["event"] for event in reader.events()][0] == "finished"
+    assert reader.events()[0]["event"] == "finished"
     assert [(c["step"], c.get("error")) for c in reader.checkpoints()] == [(960, None)]
     assert reader.config()["ppo"]["gamma"] == 0.997
     assert (reader.evaluations(), reader.match_games(), reader.ratings()) == ([], [], [])

@@ -71,7 +71,6 @@ def test_every_command_refuses_a_checkpoint_of_the_older_system(
         ["train", "--init", file],
         ["train", "--run", str(tmp_path), "--resume"],
         ["evaluate", file],
-        ["usi", file],
         ["runs", "show", str(tmp_path)],
         ["checkpoints", "verify", file],
         ["watch", str(tmp_path)],
@@ -82,14 +81,14 @@ def test_every_command_refuses_a_checkpoint_of_the_older_system(
 
 def test_a_new_run_is_not_mixed_into_the_database_of_another_program(tmp_path: Path) -> None:
     make_database(tmp_path / "keisei.db", "schema_version", "training_state")
-    with pytest.raises(RunError, match="older system .* name another folder for the new run"):
+    with pytest.raises(RunError, match=r"older system .* name another folder for the new run"):
         RunDirectory.create(Settings(), tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["keisei.db"]
     other = tmp_path / "other"
     other.mkdir()
     make_database(other / "keisei.db", "notes")
     before = contents(other)
-    with pytest.raises(DatabaseError, match="keisei.db: the database of another program"):
+    with pytest.raises(DatabaseError, match=r"keisei\.db: the database of another program"):
         Database(other / "keisei.db")
     assert contents(other) == before
 
