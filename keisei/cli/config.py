@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from keisei.cli import config_migration, settings
+from keisei.cli import settings
 from keisei.toml import to_toml
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
     from keisei.config import Settings
 
     if args.action == "migrate":
+        from keisei.cli import config_migration
+
         return config_migration.run(args)
     if args.action == "schema":
         print(json.dumps(Settings.model_json_schema(), indent=2))

@@ -97,6 +97,8 @@ def test_other_folders_are_not_taken_for_the_older_system(tmp_path: Path) -> Non
     make_database(tmp_path / "mine.db", "schema_version")
     (tmp_path / "damaged.db").write_bytes(b"SQLite format 3\0" + b"\xff" * 99)
     (tmp_path / "model.pt").mkdir()
-    assert (
-        refusal(tmp_path) == refusal(tmp_path / "model.pt") == refusal(tmp_path / "none.pt") == ""
-    )
+    run = tmp_path / "run"
+    RunDirectory.create(Settings(), run).close()
+    checkpoints_of_2026(run)
+    for path in (tmp_path, tmp_path / "model.pt", tmp_path / "none.pt", run):
+        assert refusal(path) == ""
