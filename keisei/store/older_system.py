@@ -27,22 +27,29 @@ _REFUSAL = (
 
 def refusal(path: Path) -> str:
     """Return the message that refuses a path of the older system; "" for any other path."""
-    if (path / SETTINGS_FILE).exists():
+    try:
+        return _REFUSAL.format(path=path) if _is_of_older_system(path) else ""
+    except OSError:  # for example, another process is removing the folder
         return ""
+
+
+def _is_of_older_system(path: Path) -> bool:
+    if (path / SETTINGS_FILE).exists():  # a run of ours
+        return False
     databases = path.glob("*.db") if path.is_dir() else [path]
-    found = (
+    return (
         any(next(path.glob(pattern), None) for pattern in _FILES)
         or (path.suffix in {".pt", ".pth"} and path.is_file())
         or any(map(_is_database, databases))
     )
-    return _REFUSAL.format(path=path) if found else ""
 
 
 def _is_database(file: Path) -> bool:
+    """Return whether a file is a database of the older system."""
     if not file.is_file():
         return False
+    uri = f"{file.absolute().as_uri()}?mode=ro&immutable=1"
     try:
-        uri = f"{file.absolute().as_uri()}?mode=ro&immutable=1"
         with closing(sqlite3.connect(uri, uri=True)) as db:
             return {name for (name,) in db.execute("SELECT name FROM sqlite_schema")} >= _TABLES
     except (sqlite3.Error, UnicodeDecodeError):
