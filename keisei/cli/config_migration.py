@@ -1,4 +1,4 @@
-"""``keisei config migrate``: give the settings in a file of an earlier version their new names."""
+"""``keisei config migrate``: write the new names of settings into an older TOML file."""
 
 import argparse
 import re
