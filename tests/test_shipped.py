@@ -13,7 +13,7 @@ import keisei
 from keisei.resources import shipped_network
 from keisei.shogi import Position
 from keisei.store import find_checkpoint, read_settings
-from keisei.store.checkpoints import verify
+from keisei.store.manifest import verify
 
 NETWORK = shipped_network()
 CARD = (NETWORK / "CARD.md").read_text("utf-8")

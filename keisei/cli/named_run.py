@@ -38,8 +38,8 @@ def named_checkpoint(name: str, args: argparse.Namespace) -> Path:
 
     ``name`` is a path, the id of a run, or ``RUN/STEP``. Raises RunError, UsageError.
     """
-    from keisei.store.checkpoints import MANIFEST
     from keisei.store.layout import CHECKPOINTS, checkpoint_name
+    from keisei.store.manifest import MANIFEST
 
     if (path := Path(name)).is_dir() and (path / MANIFEST).exists():
         return path

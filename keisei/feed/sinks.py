@@ -14,6 +14,7 @@ from anyio import CapacityLimiter, to_thread
 from keisei.errors import OutboxOverflow
 from keisei.events import Alert, Board, Event, Iteration, Log, Status
 from keisei.feed.outbox import KEPT, Outbox
+from keisei.feed.stored import Stored
 from keisei.feed.supervise import Losses, Report, contained, supervise
 from keisei.log import RUN_LOGGER
 
@@ -106,10 +107,14 @@ class DatabaseSink:
 
     name = "database"
 
-    def __init__(self, database: _Store, report: Report) -> None:
-        """``report`` sends an alert about the first event that the database could not store."""
+    def __init__(self, database: _Store, report: Report, stored: Stored | None = None) -> None:
+        """``report`` sends an alert about the first event that the database could not store.
+
+        ``stored`` gets the iterations that are in the database.
+        """
         self._database = database
         self._report = report
+        self._stored = stored or Stored()
         self._limiter = CapacityLimiter(1)
         self.unfit = 0
         """Number of events that the database could not store."""
@@ -119,10 +124,16 @@ class DatabaseSink:
         kept = [event for event in events if not isinstance(event, Board | Log)]
         if not kept:
             return
-        unfit = await self._call(partial(self._database.append, kept))
+        unfit = await self._call(partial(self._append, kept))
         if unfit and not self.unfit:
             self._report("database", "error", f"{unfit[0]}; such events are not stored")
         self.unfit += len(unfit)
+
+    def _append(self, events: Sequence[Event]) -> Sequence[str]:
+        unfit = self._database.append(events)
+        if iterations := [event.iteration for event in events if isinstance(event, Iteration)]:
+            self._stored.reached(iterations[-1])
+        return unfit
 
     async def close(self) -> None:
         """Commit and close the database."""

@@ -10,7 +10,7 @@ from typing import Any, Self
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.play.ratings import refit
 from keisei.store import RunReader
-from keisei.store.checkpoints import read_manifest
+from keisei.store.manifest import read_manifest
 from keisei.store.matches import MatchGame, MatchTable
 
 

@@ -76,7 +76,8 @@ class Emitter:
             for game in report.games
         )
         iteration = event(Iteration, iteration=report.iteration, values=values)
-        self._outbox.emit(iteration, *alerts, *games)
+        # The games come first: when the iteration is in the database, its games are there too.
+        self._outbox.emit(*games, iteration, *alerts)
 
     def board(self, learner: Learner) -> None:
         """Send the position of the displayed game, at most twice a second."""

@@ -13,7 +13,8 @@ from keisei.ppo.learner import Learner
 from keisei.ppo.ranks import Group, Ranks
 from keisei.runtime.learners import begin, build_learner
 from keisei.store import NotFiniteError, load_checkpoint, read_settings
-from keisei.store.checkpoints import Files, write_part
+from keisei.store.checkpoints import write_part
+from keisei.store.manifest import Files
 
 
 def start_others(ranks: Ranks, run: Path, resumed: Path | None, init: Path | None) -> None:

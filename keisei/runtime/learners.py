@@ -6,9 +6,12 @@ import torch
 
 from keisei.config import Settings
 from keisei.nets.policy import resolve_device, resolve_dtype
+from keisei.nets.registry import build
+from keisei.ppo.checkpoint import load_moments, load_weights
 from keisei.ppo.learner import Learner
 from keisei.ppo.ranks import ALONE, Ranks
-from keisei.store import Checkpoint, load_checkpoint
+from keisei.ppo.update import make_optimizer
+from keisei.store import Checkpoint, DamagedCheckpointError, load_checkpoint
 
 
 def build_learner(settings: Settings, ranks: Ranks = ALONE) -> Learner:
@@ -22,6 +25,21 @@ def build_learner(settings: Settings, ranks: Ranks = ALONE) -> Learner:
         device = resolve_device(f"cuda:{ranks.local}")
         torch.cuda.set_device(device)
     return Learner(settings, device, resolve_dtype(settings.compute.dtype, device), ranks)
+
+
+def check_fits(settings: Settings, path: Path) -> None:
+    """Raise DamagedCheckpointError if a checkpoint does not fit the network of ``settings``.
+
+    Such a checkpoint was made by hand, because all checkpoints of a run have the same network.
+    """
+    net = build(settings.net.kind, blocks=settings.net.blocks, channels=settings.net.channels)
+    tensors = load_checkpoint(path).tensors
+    try:
+        load_weights(net, tensors["weights"], settings.net)
+        load_moments(make_optimizer(net, settings.ppo.weight_decay), net, tensors["optimizer"])
+    except (LookupError, RuntimeError, TypeError, ValueError) as error:
+        why = " ".join(str(error).split())
+        raise DamagedCheckpointError(f"{path}: does not fit the run: {why}") from None
 
 
 def begin(

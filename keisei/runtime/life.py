@@ -21,6 +21,7 @@ from keisei.feed.hub import Hub
 from keisei.feed.outbox import Outbox
 from keisei.feed.readers import Readers
 from keisei.feed.sinks import BoardSink, DatabaseSink, Feed, Sink
+from keisei.feed.stored import Stored
 from keisei.feed.supervise import Heartbeat, Losses, supervise, tell, watch
 from keisei.play.mailbox import Mailbox
 from keisei.runtime.evaluation_records import EvaluationRecords
@@ -83,12 +84,13 @@ class RunLife:
         self.readers = Readers(self._reset)
         self._heartbeat = Heartbeat(add=self._state.telemetry.loop_lag.add)
         self._losses = Losses()
-        database = DatabaseSink(plan.database, self.alert)
+        stored = Stored(plan.start.iteration)
+        database = DatabaseSink(plan.database, self.alert, stored)
         self._callbacks = [CallbackSink(type(c).__name__, c, self.alert) for c in callbacks]
         board = BoardSink(partial(write_board, plan.run.path), self.alert)
         written: tuple[Sink, ...] = (database, board, *sinks)
         self._feeds = [Feed(sink) for sink in (*written, *self._callbacks)]
-        self.worker = Worker(plan, mailbox, self._outbox)
+        self.worker = Worker(plan, mailbox, self._outbox, stored)
         for remark in plan.remarks:
             self.alert("start", "warning", remark)
 

@@ -20,7 +20,7 @@ from keisei.ppo.checkpoint import check_format
 from keisei.ppo.ranks import CONTEXT_RANKS, Ranks
 from keisei.process import openmp_is_set
 from keisei.resources import player_folder
-from keisei.runtime.learners import build_learner
+from keisei.runtime.learners import build_learner, check_fits
 from keisei.runtime.plan import RunPlan, RunRequest, StartPoint
 from keisei.sinks.registry import check_names
 from keisei.store import (
@@ -32,10 +32,11 @@ from keisei.store import (
     find_checkpoint,
     resumed_settings,
 )
-from keisei.store.checkpoints import read_manifest, read_state
+from keisei.store.checkpoints import read_state
 from keisei.store.directory import settings_text
 from keisei.store.layout import LOCK_FILE
 from keisei.store.lock import holder_pid
+from keisei.store.manifest import read_manifest
 
 SPINNING = (
     "OpenMP's threads spin while they wait: training is several times slower if other programs use "
@@ -104,7 +105,9 @@ def _resume(request: RunRequest, ranks: Ranks) -> _Opened:
         check_names(settings)
         run.settings = settings
         remarks += [f"{key} was ignored: the run keeps its own value" for key in ignored]
-        checkpoint, refused = find_checkpoint(run.path)
+        # A substitute learner has a network of its own, of which nothing is known here.
+        fits = partial(check_fits, settings) if request.build is None else lambda path: None
+        checkpoint, refused = find_checkpoint(run.path, check=fits)
         remarks += [f"refused: {error}" for error in refused]
         return _Opened(settings, run, _start(checkpoint, ranks), remarks, resumed=checkpoint)
     except BaseException:

@@ -9,6 +9,7 @@ from typing import Any
 from keisei.config import Settings
 from keisei.errors import NotRunning
 from keisei.events import State
+from keisei.feed.stored import Stored
 from keisei.play.mailbox import deliver
 from keisei.ppo.detectors import DivergedError
 from keisei.ppo.learner import Learner
@@ -18,6 +19,10 @@ from keisei.runtime.emitter import Emitter
 from keisei.runtime.follower import collect_parts
 from keisei.runtime.rollback import Rollback
 from keisei.store import NotFiniteError, RunDirectory, save_checkpoint
+from keisei.store.manifest import Files
+
+ROWS_SECONDS = 1.0
+"""Longest time, in seconds, that a save waits for the database. A full disk must not stop saves."""
 
 
 class Saver:
@@ -30,12 +35,14 @@ class Saver:
         ranks: Ranks,
         rollback: Rollback,
         emitter: Emitter,
+        stored: Stored,
     ) -> None:
         self.saved_step = -1
         """Step of the newest checkpoint; -1 before the first checkpoint."""
         self._run, self._settings, self._ranks = run, settings, ranks
         self._rollback = rollback
         self._emitter = emitter
+        self._stored = stored
         self._due = 0.0
         self._refused = 0
         """Number of consecutive saves that were refused because of NaN or infinity."""
@@ -89,13 +96,22 @@ class Saver:
         whole: Mapping[str, Any] = (
             learner.state() | {"elapsed_seconds": elapsed} | self._rollback.state()
         )
-        path = save_checkpoint(
-            self._run, learner.step, learner.tensors(), whole, partial(collect_parts, self._ranks)
-        )
+        finish = partial(self._finish_files, learner.iteration)
+        path = save_checkpoint(self._run, learner.step, learner.tensors(), whole, finish)
         self.saved_step, self._refused = learner.step, 0
         self._rollback.saved(learner.step, whole)
         self._emitter.status("checkpoint", state, str(path))
         self._answer(path)
+
+    def _finish_files(self, iteration: int, folder: Path) -> Files:
+        """Wait for the files of the other ranks, and for the rows of the database.
+
+        A run that is killed after this save begins again after ``iteration``. Without its rows in
+        the database, the metrics and games would have a gap.
+        """
+        files = collect_parts(self._ranks, folder)
+        self._stored.wait(iteration, ROWS_SECONDS)
+        return files
 
     def _react(self, learner: Learner, error: NotFiniteError) -> None:
         """React to NaN or infinity in weights or Adam's moments, as ``detectors.nonfinite`` says.

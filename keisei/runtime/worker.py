@@ -13,6 +13,7 @@ from keisei.errors import NotRunning, unwrap
 from keisei.evaluation.spec import CURRENT
 from keisei.events import Failed
 from keisei.feed.outbox import Outbox
+from keisei.feed.stored import Stored
 from keisei.play.mailbox import Command, Mailbox, MoveRequest, PlyRequest, deliver
 from keisei.play.moves import choose_moves
 from keisei.play.networks import Networks
@@ -23,6 +24,7 @@ from keisei.runtime.commands import Pause, Resume, SaveCheckpoint, Show
 from keisei.runtime.emitter import Emitter
 from keisei.runtime.follower import start_others
 from keisei.runtime.learners import begin
+from keisei.runtime.memory import Memory
 from keisei.runtime.plan import RunPlan
 from keisei.runtime.rollback import Rollback
 from keisei.runtime.saving import Saver
@@ -49,7 +51,7 @@ class RunOutcome:
 class Worker:
     """Trains, evaluates and saves. The device thread of a run calls ``main``."""
 
-    def __init__(self, plan: RunPlan, mailbox: Mailbox, outbox: Outbox) -> None:
+    def __init__(self, plan: RunPlan, mailbox: Mailbox, outbox: Outbox, stored: Stored) -> None:
         self.beat: tuple[Phase, float] = ("start", time.monotonic())
         """Current phase, and the monotonic time of its last report, for the watchdog."""
         self.elapsed = plan.start.elapsed
@@ -73,7 +75,8 @@ class Worker:
         """Commands that wait for the end of the iteration, to get a copy of the weights."""
         allowed = settings.detectors.rollbacks
         self._rollback = Rollback(plan.run, allowed, plan.ranks, emitter)
-        self._saver = Saver(plan.run, settings, plan.ranks, self._rollback, emitter)
+        self._saver = Saver(plan.run, settings, plan.ranks, self._rollback, emitter, stored)
+        self._memory = Memory(plan.ranks, emitter)
         self._share = Share(settings.evaluation.share)
         self._pace = Pace()
         self._matches = Matches(
@@ -219,11 +222,16 @@ class Worker:
             next(self._iteration)
         except StopIteration as end:
             report = end.value
+        except (RuntimeError, MemoryError) as error:
+            if not self._memory.tries_again(error):
+                raise
+            self._iteration = None
         spent = time.monotonic() - since
         self._share.trained(spent)
         self._pace.add(spent)
         if report is not None:
             self._iteration = None
+            self._memory.enough()
             self._pace.done()
             self._emitter.iteration(report, self._share, self._settings.device)
             self._react(report)

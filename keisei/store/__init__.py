@@ -6,8 +6,6 @@ module pickle is not used.
 
 from keisei.store.checkpoints import (
     Checkpoint,
-    CheckpointError,
-    DamagedCheckpointError,
     NotFiniteError,
     find_checkpoint,
     load_checkpoint,
@@ -22,6 +20,7 @@ from keisei.store.directory import (
 )
 from keisei.store.layout import SETTINGS_FILE
 from keisei.store.lock import RunLockedError
+from keisei.store.manifest import CheckpointError, DamagedCheckpointError
 from keisei.store.matches import MatchGame, MatchTable, RatingRow
 from keisei.store.reader import RunReader
 from keisei.store.resume import MAY_CHANGE, resumed_settings

@@ -18,10 +18,7 @@ slow import of torch.
 import hashlib
 import json
 import math
-import os
-import re
 import shutil
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,13 +28,24 @@ from safetensors import SafetensorError
 
 from keisei import formats
 from keisei.store.directory import RunDirectory
-from keisei.store.files import json_object, open_file, read_file, sync_folder, write_synced
+from keisei.store.files import json_object, read_file, sync_folder, write_synced
 from keisei.store.layout import (
     CHECKPOINTS,
     checkpoint_folders,
     checkpoint_name,
     remove_checkpoint,
     remove_leftovers,
+)
+from keisei.store.manifest import (
+    LARGEST_JSON,
+    MANIFEST,
+    STATE,
+    CheckpointError,
+    DamagedCheckpointError,
+    Files,
+    in_group,
+    verify,
+    write_manifest,
 )
 from keisei.store.older_system import refusal
 from keisei.store.planes import add_planes
@@ -46,22 +54,9 @@ from keisei.store.retention import surplus
 if TYPE_CHECKING:
     from torch import Tensor
 
-MANIFEST = "manifest.json"
-STATE = "state.json"
 SUFFIX = ".safetensors"
 WEIGHTS = "weights"
 """Name of the group of tensors with the network's weights. A player needs only this group."""
-
-Files = dict[str, dict[str, Any]]
-"""Type of a dict that maps the name of each file to the file's ``size`` and ``sha256``."""
-
-
-class CheckpointError(ValueError):
-    """A checkpoint can't be used. The message names the file and says why."""
-
-
-class DamagedCheckpointError(CheckpointError):
-    """A checkpoint was changed after it was written, or it contains NaN or infinity."""
 
 
 class NotFiniteError(ArithmeticError):
@@ -109,6 +104,7 @@ def save_checkpoint(
     """
     folder = run.path / CHECKPOINTS
     final = folder / checkpoint_name(step)
+    folder.mkdir(exist_ok=True)  # a user may have removed it
     remove_leftovers(folder)
     if final.exists():
         try:
@@ -158,12 +154,16 @@ def load_checkpoint(path: Path, rank: int = 0, *, only: str | None = None) -> Ch
     return Checkpoint(path, manifest["step"], add_planes(tensors, state), state)
 
 
-def find_checkpoint(path: Path, *, only: str | None = None) -> tuple[Path, list[CheckpointError]]:
+def find_checkpoint(
+    path: Path, *, only: str | None = None, check: Callable[[Path], None] = lambda path: None
+) -> tuple[Path, list[CheckpointError]]:
     """Find the newest valid checkpoint of a run, or check a single checkpoint.
 
     Args:
         path: the folder of a run or of a checkpoint.
         only: name of the one group of tensors to check; None means all groups.
+        check: function that raises CheckpointError for a run's checkpoint that the caller can't
+            use.
 
     Returns:
         The checkpoint's folder, and the errors of the run's newer checkpoints. All these
@@ -181,7 +181,8 @@ def find_checkpoint(path: Path, *, only: str | None = None) -> tuple[Path, list[
     refused: list[CheckpointError] = []
     for candidate in reversed(checkpoint_folders(path / CHECKPOINTS)):
         try:
-            _examine(candidate, only)
+            _examine_in_run(candidate, only)
+            check(candidate)
         except CheckpointError as error:
             refused.append(error)
         else:
@@ -206,35 +207,11 @@ def check_holds_weights(path: Path) -> None:
         )
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
-    """Read a checkpoint's manifest and verify the manifest's own checksum.
-
-    The other files are not verified. Raises CheckpointError.
-    """
-    file = path / MANIFEST
-    try:
-        manifest = json_object(read_file(file))
-        stated = manifest.pop("sha256")
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: not a complete checkpoint (no {MANIFEST})") from None
-    except OSError as error:
-        raise DamagedCheckpointError(f"{file}: {error.strerror}") from None
-    except (ValueError, KeyError):
-        raise DamagedCheckpointError(f"{file}: damaged (not a manifest)") from None
-    if stated != _manifest_digest(manifest):
-        raise DamagedCheckpointError(f"{file}: damaged (its checksum differs)")
-    if why := formats.too_new(file, manifest.get("format"), formats.MANIFEST):
-        raise CheckpointError(why)
-    if manifest.get("format") != formats.MANIFEST or not _well_formed(manifest):
-        raise DamagedCheckpointError(f"{file}: not a manifest of format {formats.MANIFEST}")
-    return manifest
-
-
 def read_state(path: Path, rank: int = 0) -> dict[str, Any]:
     """Read the state that process ``rank`` wrote into a checkpoint. Raises CheckpointError."""
     file = path / _name(STATE, rank)
     try:
-        state = json_object(read_file(file))
+        state = json_object(read_file(file, LARGEST_JSON))
     except OSError as error:
         raise DamagedCheckpointError(f"{file}: {error.strerror}") from None
     except ValueError as error:
@@ -242,32 +219,6 @@ def read_state(path: Path, rank: int = 0) -> dict[str, Any]:
     if why := formats.too_new(file, state.get("format"), formats.STATE):
         raise CheckpointError(why)
     return state
-
-
-def verify(path: Path, only: str | None = None) -> dict[str, Any]:
-    """Check the size and SHA-256 of all files, and return the manifest. Raises CheckpointError.
-
-    ``only``: name of a group; check only the files of this group and the states. The check of
-    large files takes seconds.
-    """
-    manifest = read_manifest(path)
-    for name, stated in manifest["files"].items():
-        if not _in_group(name, only):
-            continue
-        file = path / name
-        try:
-            with open_file(file) as stream:
-                size = os.fstat(stream.fileno()).st_size
-                if size != stated["size"]:
-                    why = f"{size} bytes, not {stated['size']}"
-                    raise DamagedCheckpointError(f"{file}: damaged ({why})")
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        except OSError as error:
-            raise DamagedCheckpointError(f"{file}: {error.strerror}") from None
-        if digest != stated["sha256"]:
-            why = "its SHA-256 differs from the manifest's"
-            raise DamagedCheckpointError(f"{file}: damaged ({why})")
-    return manifest
 
 
 def first_not_finite(tensors: Mapping[str, "Tensor"]) -> str | None:
@@ -328,35 +279,34 @@ def _write(
     write_manifest(folder, step, files)
 
 
-def write_manifest(folder: Path, step: int, files: Files) -> None:
-    """Write a checkpoint's last file, and sync the folder. ``files``: all other files."""
-    manifest = {"format": formats.MANIFEST, "step": step, "created": time.time(), "files": files}
-    manifest["sha256"] = _manifest_digest(manifest)
-    write_synced(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
-    sync_folder(folder)
+def _examine_in_run(path: Path, only: str | None = None) -> None:
+    """Do the same as ``_examine``, and check that the folder has the name of its step."""
+    step = _examine(path, only)["step"]
+    if int(path.name) != step:
+        raise DamagedCheckpointError(f"{path}: contains the checkpoint of step {step:,}")
 
 
-def _examine(path: Path, only: str | None = None) -> None:
+def _examine(path: Path, only: str | None = None) -> dict[str, Any]:
     """Verify a checkpoint's files, and check that no tensor contains NaN or infinity.
 
-    Raises CheckpointError.
+    Returns the manifest. Raises CheckpointError.
     """
-    for name in verify(path, only)["files"]:
-        if name.endswith(SUFFIX) and _in_group(name, only):
+    manifest = verify(path, only)
+    for name in manifest["files"]:
+        if name.endswith(SUFFIX) and in_group(name, only):
             _read_tensors(path / name)
     read_state(path)
-
-
-def _in_group(name: str, only: str | None) -> bool:
-    """Return whether a file is a state, or belongs to the group ``only`` (None: any group)."""
-    return only is None or name.partition(".")[0] in {only, "state"}
+    return manifest
 
 
 def _read_tensors(file: Path) -> dict[str, "Tensor"]:
     """Read a safetensors file. Raises CheckpointError for damage, NaN or infinity."""
+    from safetensors import safe_open
     from safetensors.torch import load
 
     try:
+        with safe_open(file, "pt"):
+            pass  # a header that does not fit the file is refused before the file is read
         tensors: dict[str, Tensor] = load(read_file(file))
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise DamagedCheckpointError(f"{file}: {error}") from None
@@ -370,29 +320,3 @@ def _name(file: str, rank: int) -> str:
     """Return a rank's file name: ``env.safetensors`` for rank 0, ``env.1.safetensors`` for 1."""
     stem, _, suffix = file.partition(".")
     return f"{stem}.{rank}.{suffix}" if rank else file
-
-
-def _well_formed(manifest: dict[str, Any]) -> bool:
-    """Return whether a manifest has the right keys and types; a checksum does not prove this."""
-    match manifest:
-        case {"step": int(step), "created": float(created), "files": {"state.json": _}}:
-            entries = manifest["files"].items()
-            return (
-                0 <= step < 2**63
-                and math.isfinite(created)
-                and all(_is_entry(name, entry) for name, entry in entries)
-            )
-    return False
-
-
-def _is_entry(name: str, entry: object) -> bool:
-    """Return whether a manifest's entry is a plain file name with its size and SHA-256."""
-    match entry:
-        case {"size": int(), "sha256": str()}:
-            # A name such as ../x would mean a file outside the checkpoint's folder.
-            return re.fullmatch(r"\w[\w.]*", name, re.ASCII) is not None
-    return False
-
-
-def _manifest_digest(manifest: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()

@@ -6,6 +6,7 @@ Any process may write the tables of matches through ``keisei.store.matches``. Th
 
 import json
 import math
+import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
@@ -75,6 +76,7 @@ class Database:
         """Open the database at ``path``. Create or migrate its tables if necessary."""
         self._path = path
         self._connection = open_database(path)
+        self._file = path.stat()
 
     def append(self, events: Iterable[Event]) -> list[str]:
         """Write a batch of events in one transaction. If the database fails, no event is written.
@@ -87,6 +89,7 @@ class Database:
             A message for each event that can't be written. All other events are written.
         """
         batch, unfit = list(events), []
+        self._check_in_place()
         with transaction(self._connection, self._path) as connection:
             for event in batch:
                 try:
@@ -101,6 +104,17 @@ class Database:
             if any(isinstance(event, Status | Alert) for event in batch):
                 _trim(connection, "event", EVENTS_KEPT)
         return unfit
+
+    def _check_in_place(self) -> None:
+        """Raise DatabaseError if the file was removed or replaced.
+
+        SQLite does not notice this, and would write rows that nobody can read.
+        """
+        if not self._path.exists() or not os.path.samestat(self._file, self._path.stat()):
+            raise DatabaseError(
+                f"{self._path}: was removed or replaced, so nothing is stored any more: put the file"
+                " back, or stop the run and resume it, which makes a new file"
+            )
 
     def check(self) -> None:
         """Check all pages (about 300 MB per second). Raises DatabaseError if a page is damaged."""

@@ -24,6 +24,7 @@ from keisei.store.layout import (
     DELETED,
     LOCK_FILE,
     SETTINGS_FILE,
+    TEMPORARY,
     best_checkpoint,
     best_steps,
     checkpoint_folders,
@@ -77,6 +78,8 @@ class RunDirectory:
             (self.path / CHECKPOINTS).mkdir(exist_ok=True)
             sync_folder(self.path)
             remove_leftovers(self.path / CHECKPOINTS)
+            for name in TEMPORARY:
+                (self.path / name).unlink(missing_ok=True)
         except BaseException:
             self._lock.release()
             raise

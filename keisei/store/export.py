@@ -10,17 +10,16 @@ from pydantic import ValidationError
 
 from keisei.config import Settings
 from keisei.store.checkpoints import (
-    STATE,
     WEIGHTS,
     Checkpoint,
     load_checkpoint,
     read_state,
-    write_manifest,
     write_part,
 )
 from keisei.store.directory import RunError, read_settings
 from keisei.store.files import sync_folder, write_synced
 from keisei.store.layout import CHECKPOINTS, SETTINGS_FILE
+from keisei.store.manifest import STATE, write_manifest
 from keisei.store.reader import RunReader
 from keisei.store.scores import newest_scores
 

@@ -18,9 +18,14 @@ def open_file(path: Path) -> BufferedReader:
     return os.fdopen(descriptor, "rb")
 
 
-def read_file(path: Path) -> bytes:
-    """Return the contents of a regular file. Raises OSError."""
+def read_file(path: Path, largest: int | None = None) -> bytes:
+    """Return the contents of a regular file.
+
+    Raises OSError, also if the file has more than ``largest`` bytes.
+    """
     with open_file(path) as file:
+        if largest is not None and os.fstat(file.fileno()).st_size > largest:
+            raise OSError(errno.EFBIG, f"larger than {largest:,} bytes", str(path))
         return file.read()
 
 

@@ -11,7 +11,7 @@ from keisei.store.layout import (
     CHECKPOINTS,
     DELETED,
     LOCK_FILE,
-    SETTINGS_FILE,
+    TEMPORARY,
     checkpoint_folders,
     leftovers,
 )
@@ -69,7 +69,7 @@ def _in_run(run: Path) -> Iterator[tuple[Path, str]]:
         return
     for path in sorted(leftovers(run / CHECKPOINTS)):
         yield path, "save or removal of a checkpoint that was interrupted"
-    for path in (run / f".{SETTINGS_FILE}.new", run / ".best.new"):
+    for path in (run / name for name in TEMPORARY):
         if path.is_symlink() or path.exists():
             yield path, "save of a file that was interrupted"
     for mark in sorted((run / "wandb").glob("*/*.wandb.synced")):  # `wandb sync` makes this file

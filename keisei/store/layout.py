@@ -12,6 +12,8 @@ BEST = "best"
 CHECKPOINTS = "checkpoints"
 DELETED = ".deleted-"
 """Beginning of the name of a run's folder while the folder is being deleted."""
+TEMPORARY = tuple(f".{name}.new" for name in (SETTINGS_FILE, BEST, BOARD_FILE))
+"""Names of the files that replace a file of a run's folder as soon as they are complete."""
 PIN = "pinned"
 """Name of the empty file that marks a checkpoint, in the checkpoint's folder, as pinned."""
 

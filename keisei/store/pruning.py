@@ -7,7 +7,7 @@ from typing import Any
 
 from keisei.config import Run
 from keisei.events import EVALUATION_OVER
-from keisei.store.checkpoints import CheckpointError, read_state, verify
+from keisei.store.checkpoints import read_state
 from keisei.store.layout import (
     CHECKPOINTS,
     best_steps,
@@ -15,6 +15,7 @@ from keisei.store.layout import (
     pinned_steps,
     remove_checkpoint,
 )
+from keisei.store.manifest import CheckpointError, verify
 from keisei.store.reader import RunReader
 from keisei.store.retention import surplus
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from keisei.events import EVALUATION_ENDED
-from keisei.store.checkpoints import CheckpointError, read_manifest
 from keisei.store.database import (
     ERRORS,
     check_file,
@@ -18,6 +17,7 @@ from keisei.store.database import (
 )
 from keisei.store.directory import read_config
 from keisei.store.layout import CHECKPOINTS, DATABASE_FILE, checkpoint_folders
+from keisei.store.manifest import CheckpointError, read_manifest
 from keisei.store.matches import MATCH_GAME, read_values
 from keisei.store.migrations import VERSION, create_tables
 

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from keisei.hint import did_you_mean
-from keisei.store.checkpoints import CheckpointError, read_state
+from keisei.store.checkpoints import read_state
 from keisei.store.database import DatabaseError
 from keisei.store.directory import RunError, check_is_run
 from keisei.store.files import sync_folder
 from keisei.store.layout import CHECKPOINTS, DELETED, LOCK_FILE, SETTINGS_FILE, checkpoint_folders
 from keisei.store.lock import holder_state, locked
+from keisei.store.manifest import CheckpointError
 from keisei.store.reader import RunReader
 
 UNKNOWN = ("step", "started", "updated", "score", "opponent", "problem")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from run_tools import Learners
 
 from keisei.cli.errors import CommandError
 from keisei.cli.process import problems
@@ -137,7 +138,8 @@ def resume(run: Path) -> int | CommandError:
     """Resume a run. Returns the step from which it goes on, or the error of the command line."""
     try:
         with problems():
-            prepared = open_run(RunRequest(Settings(), run, resume=True))
+            # The network of this run is no real one, so a substitute learner would train it.
+            prepared = open_run(RunRequest(Settings(), run, resume=True, build=Learners()))
     except CommandError as error:
         return error
     with closing(prepared.database) as database, closing(prepared.run):

@@ -1,15 +1,21 @@
 """After SIGTERM at a random instant a process ends in good order and within 30 seconds."""
 
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
+from forked import TINY as TINY_RUN
+from forked import ForkServer
+from phases import PHASES, Marks
 
 from keisei.store import find_checkpoint
 
@@ -46,6 +52,16 @@ class Kind:
     """Start with an empty cache of kernels."""
 
 
+EVALUATIONS = """
+[opponents]
+share = 0.5
+every = 3
+[evaluation]
+every_steps = 200
+opponents = ["random"]
+games = 8
+promotion_games = 0
+"""
 ORDERLY = frozenset({0})
 KINDS = {
     "imports": Kind(TINY, "", 3, frozenset({0, -signal.SIGTERM}), 10),
@@ -108,6 +124,44 @@ def test_sigterm_ends_a_run_in_time_at_any_moment(
             assert "Traceback" not in error
         if list(run.glob("checkpoints/0*")):
             assert find_checkpoint(run)[1] == []  # no checkpoint is damaged
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "times",
+    [6, pytest.param(100, marks=[pytest.mark.nightly, pytest.mark.timeout(1800)])],
+)
+def test_sigterm_in_any_phase_ends_a_run_in_order(
+    fork_server: ForkServer, tmp_path: Path, times: int, report: Callable[[str], None]
+) -> None:
+    config, run, marks = tmp_path / "tiny.toml", tmp_path / "run", Marks(tmp_path / "marks")
+    config.write_text(TINY_RUN.format(steps=700) + EVALUATIONS)
+    seed = random.randrange(10**6)
+    chance, hits, slowest = random.Random(seed), Counter[str](), 0.0
+    phases = (*PHASES, "evaluation")
+    while hits.total() < times or (times > len(phases) and hits.keys() != set(phases)):
+        assert hits.total() < 2 * times, f"phases that no signal hit: {hits}"
+        marks.clear()
+        shutil.rmtree(run, ignore_errors=True)
+        words = ("train", "--config", config, "--run", run)
+        process = fork_server.start(tmp_path, *words, patch=marks.patch)
+        marks.wait(process, min(phases, key=lambda phase: hits[phase]), chance)
+        if process.poll() is not None:  # too late
+            continue
+        children = psutil.Process(process.pid).children(recursive=True)
+        phase, since = marks.entered()[-1], time.monotonic()
+        code = process.stop()
+        slowest = max(slowest, time.monotonic() - since)
+        hits[phase] += 1
+        # Before the command handles signals, it has begun nothing.
+        assert code == 0 or (code == -signal.SIGTERM and not run.exists()), process.errors
+        assert "Traceback" not in process.errors
+        assert not any(child.is_running() for child in children)
+        if list(run.glob("checkpoints/0*")):
+            assert find_checkpoint(run)[1] == []
+    shown = ", ".join(f"{phase} {count}" for phase, count in hits.most_common())
+    report(f"seed {seed}: {hits.total()} signals ({shown}); the slowest end took {slowest:.1f} s")
+    assert slowest <= 30
 
 
 @pytest.fixture

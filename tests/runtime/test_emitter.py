@@ -1,6 +1,7 @@
 """Events of the device thread: speed, boards, and telemetry that fails."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ from anyio import to_thread
 from fake_learner import FakeLearner, FakeReport
 from run_tools import Learners, settings
 
-from keisei import Alert, Board, Iteration, Keisei, Settings
+from keisei import Alert, Board, Game, Iteration, Keisei, Settings
 from keisei.feed.outbox import Outbox
 from keisei.ppo.detectors import Finding
+from keisei.ppo.recorder import FinishedGame
 from keisei.runtime import emitter as module
 from keisei.runtime.emitter import Emitter
 from keisei.runtime.share import Share
@@ -96,6 +98,16 @@ async def test_the_alerts_of_an_iteration_follow_it_at_its_step() -> None:
     assert isinstance(iteration, Iteration)
     assert isinstance(alert, Alert)
     assert (alert.step, alert.name, alert.level) == (100, "draws", "warning")
+
+
+async def test_games_come_before_their_iteration_because_a_save_waits_for_the_iteration() -> None:
+    outbox, share = Outbox(), Share(0.5)
+    share.trained(1.0)
+    ended = FinishedGame(7, "draw", "repetition", 80, "startpos")
+    await send(Emitter("run", 0, outbox), replace(report(100, 1), games=(ended,)), share)
+    game, iteration = await outbox.drain()
+    assert isinstance(game, Game)
+    assert isinstance(iteration, Iteration)
 
 
 async def test_boards_are_sent_at_most_once_in_a_while(

@@ -1,5 +1,6 @@
 """Checkpoints of a run in progress: a full disk, and numbers that are not finite."""
 
+import time
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -14,11 +15,12 @@ from run_tools import Learners, detector_settings, saved, settings, until
 
 from keisei import Alert, Iteration, Keisei, Settings, TrainingFailed
 from keisei.feed.outbox import Outbox
+from keisei.feed.stored import Stored
 from keisei.ppo.ranks import ALONE
 from keisei.runtime.emitter import Emitter
 from keisei.runtime.rollback import Rollback
 from keisei.runtime.saving import Saver
-from keisei.store import NotFiniteError, RunDirectory, save_checkpoint
+from keisei.store import Database, NotFiniteError, RunDirectory, RunReader, save_checkpoint
 
 pytestmark = pytest.mark.anyio
 
@@ -49,12 +51,37 @@ async def test_a_checkpoint_is_due_only_at_a_new_step(tmp_path: Path) -> None:
     chosen = settings(tmp_path)
     with closing(await to_thread.run_sync(RunDirectory.create, chosen)) as run:
         emitter = Emitter(run.id, 0, Outbox())
-        saver = Saver(run, chosen, ALONE, Rollback(run, 1, ALONE, emitter), emitter)
+        saver = Saver(run, chosen, ALONE, Rollback(run, 1, ALONE, emitter), emitter, Stored())
         assert not saver.due(0), "nothing has been learned"
         assert saver.due(100)
         saver.saved_step = 100
         assert not saver.due(100)
         assert saver.due(200)
+
+
+async def test_a_checkpoint_is_complete_only_when_its_metrics_are_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = Database.append
+    missing: list[int] = []
+
+    def slow(database: Database, events: Any) -> list[str]:
+        time.sleep(0.05)
+        return append(database, events)
+
+    def sync(folder: Path) -> None:  # the first thing after the checkpoint has got its name
+        if folder.name == "checkpoints":
+            newest = max(int(path.name) for path in folder.iterdir())
+            stored = RunReader(folder.parent).metrics(["train/kl"])["series"]["train/kl"]["step"]
+            missing.extend({newest} - set(stored))
+
+    monkeypatch.setattr(Database, "append", slow)
+    monkeypatch.setattr("keisei.store.checkpoints.sync_folder", sync)
+    chosen = settings(tmp_path, steps=500, checkpoint_seconds=1e-6)
+    async with Keisei(chosen, _learner=Learners()) as keisei:
+        await keisei.wait()
+        assert await saved(keisei)
+    assert missing == []
 
 
 # ---------------------------------------------------------------------- not finite

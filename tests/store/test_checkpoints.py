@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from forged import forge
 from torch import Tensor
 
 from keisei.config import Settings
@@ -25,7 +26,8 @@ from keisei.store import (
     load_checkpoint,
     save_checkpoint,
 )
-from keisei.store.checkpoints import Files, write_part
+from keisei.store.checkpoints import write_part
+from keisei.store.manifest import Files
 
 FILES = (
     "weights.safetensors",
@@ -295,7 +297,7 @@ def test_a_state_that_is_not_a_json_object_is_refused_despite_its_checksum(
     (new / "state.json").write_bytes(data)
     entry = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     files = json.loads((new / "manifest.json").read_text())["files"]
-    forge(new, {"files": files | {"state.json": entry}})
+    forge(new, files=files | {"state.json": entry})
     path, (error,) = find_checkpoint(run.path)
     assert path == old
     assert "state.json: damaged" in str(error)
@@ -315,41 +317,19 @@ def test_the_message_says_why_there_is_no_checkpoint(run: RunDirectory, tmp_path
         find_checkpoint(run.path)
 
 
-def forge(path: Path, change: dict[str, Any]) -> None:
-    """Write a manifest with a right checksum, as an attacker or a later version might."""
-    from keisei.store.checkpoints import _manifest_digest
-
-    manifest = json.loads((path / "manifest.json").read_text())
-    del manifest["sha256"]
-    manifest |= change
-    manifest["sha256"] = _manifest_digest(manifest)
-    (path / "manifest.json").write_text(json.dumps(manifest))
+def test_a_checkpoint_in_the_folder_of_another_step_is_refused(run: RunDirectory) -> None:
+    old, new = save(run, 1), save(run, 2)
+    shutil.rmtree(new)
+    shutil.copytree(old, new)
+    path, (error,) = find_checkpoint(run.path)
+    assert path == old
+    assert str(error) == f"{new}: contains the checkpoint of step 1"
 
 
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"format": 7}, "made by a newer Keisei: format 7; this one reads up to format 1"),
-        ({"format": 0}, "not a manifest of format 1"),
-        ({"files": {}}, "not a manifest of format 1"),
-        ({"files": {"state.json": {}, "../x": {}}}, "not a manifest of format 1"),
-        ({"files": {"state.json": 3}}, "not a manifest of format 1"),
-        ({"files": None}, "not a manifest of format 1"),
-        ({"step": "1"}, "not a manifest of format 1"),
-        ({"step": 2**63}, "not a manifest of format 1"),
-        ({"step": -1}, "not a manifest of format 1"),
-        ({"created": math.inf}, "not a manifest of format 1"),
-        (
-            {"files": {"state.json": {"size": 1, "sha256": ""}, "a\0": {"size": 1, "sha256": ""}}},
-            "not a manifest of format 1",
-        ),
-    ],
-)
-def test_forged_manifests_are_refused(run: RunDirectory, change: dict[str, Any], said: str) -> None:
-    path = save(run, 1)
-    forge(path, change)
-    with pytest.raises(CheckpointError, match=said):
-        load_checkpoint(path)
+def test_a_removed_folder_of_checkpoints_is_made_again(run: RunDirectory) -> None:
+    save(run, 1)
+    shutil.rmtree(run.path / "checkpoints")
+    assert_is(save(run, 2), 2)
 
 
 # ---- several processes

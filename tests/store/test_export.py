@@ -13,8 +13,8 @@ from keisei.config import Settings
 from keisei.play.players import load
 from keisei.shogi import Position
 from keisei.store import CheckpointError, RunError, find_checkpoint, load_checkpoint
-from keisei.store.checkpoints import verify
 from keisei.store.export import read_weights, scores_of, trained_with, write_export
+from keisei.store.manifest import verify
 
 PRIVATE = {"server": {"token_file": "/home/me/token"}, "wandb": {"entity": "me"}}
 TRAINED = {"env": {"max_ply": 99, "declaration": "24"}, "compute": {"dtype": "bfloat16"}}

@@ -18,6 +18,13 @@ def test_only_regular_files_are_read_and_pipes_are_not_waited_for(
         read_file(tmp_path / "file")
 
 
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(1001))
+    with pytest.raises(OSError, match="larger than 1,000 bytes"):
+        read_file(tmp_path / "file", largest=1000)
+    assert len(read_file(tmp_path / "file", largest=1001)) == 1001
+
+
 @pytest.mark.parametrize("text", ["[]", "7", "{", "", "[" * 100_000])
 def test_json_other_than_an_object_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
