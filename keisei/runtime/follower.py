@@ -1,41 +1,64 @@
 """Training on several ranks: the orders that rank 0 sends, and how the other ranks obey them.
 
-Rank 0 is a complete run. The other ranks have no event loop and no database, and they decide
-nothing. Before each turn, they wait for an order from rank 0.
+Rank 0 is a complete run. The other ranks have no event loop, no database and no run directory, and
+they decide nothing. Before each turn, they wait for an order from rank 0. Rank 0 reads and writes
+their parts of the checkpoints, so that only its machine needs the run directory.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors.torch import load, save
+from torch import Tensor
 
+from keisei.config import Settings
 from keisei.ppo.learner import Learner
 from keisei.ppo.ranks import Group, Ranks
-from keisei.runtime.learners import begin, build_learner
-from keisei.store import NotFiniteError, load_checkpoint, read_settings
-from keisei.store.checkpoints import Files, write_part
+from keisei.runtime.learners import build_learner
+from keisei.store import Checkpoint
+from keisei.store.checkpoints import WEIGHTS, Files, read_verified, write_part
+
+Tensors = Mapping[str, Mapping[str, Tensor]]
+"""The tensors of each group of a checkpoint, by name of the tensor."""
 
 
-def start_others(ranks: Ranks, run: Path, resumed: Path | None, init: Path | None) -> None:
-    """Order the other ranks to begin the run from rank 0's checkpoint. Rank 0 only."""
-    paths = {"run": run, "resumed": resumed, "init": init}
-    ranks.send_order("start", json.dumps({k: str(v.absolute()) for k, v in paths.items() if v}))
+# ---------------------------------------------------------------- rank 0
+def start_others(ranks: Ranks, settings: Settings, resumed: Path | None, init: Path | None) -> None:
+    """Order the other ranks to begin the run, and send them the checkpoint from which it begins."""
+    found = "all" if resumed else WEIGHTS if init else ""
+    order = {"settings": settings.model_dump(mode="json"), "checkpoint": found}
+    ranks.send_order("start", json.dumps(order))
+    for rank in range(1, ranks.size):
+        if resumed:
+            part = read_verified(resumed, rank)
+            _send(ranks, rank, part.tensors, part.state)
+        elif init:
+            _send(ranks, rank, read_verified(init, only=WEIGHTS).tensors, {})
 
 
 def collect_parts(ranks: Ranks, folder: Path) -> Files:
-    """Order the other ranks to write their parts of a checkpoint into ``folder``. Rank 0 only.
+    """Get the other ranks' parts of a checkpoint, and write them into ``folder``.
 
-    Returns the files that the other ranks wrote. Raises OSError if a rank can't write its files.
+    Returns the files that were written. Raises OSError, NotFiniteError.
     """
-    ranks.send_order("save", str(folder))
     files: Files = {}
-    for rank, answer in enumerate(map(json.loads, ranks.gather("{}"))):
-        if isinstance(answer, str):
-            raise OSError(f"rank {rank}: {answer}")
-        files |= answer
+    for rank in range(1, ranks.size):
+        ranks.send_order("save", str(rank))  # one by one, because writing can fail
+        files |= write_part(folder, rank, *_receive(ranks, rank))
     return files
 
 
+def roll_back_others(ranks: Ranks, good: Checkpoint) -> None:
+    """Order the other ranks to go back to a checkpoint, and send it to them."""
+    ranks.send_order("rollback", str(good.step))
+    for rank in range(1, ranks.size):
+        _send(ranks, rank, {group: good.tensors[group] for group in (WEIGHTS, "optimizer")}, {})
+
+
+# ---------------------------------------------------------------- the other ranks
 def follow(ranks: Group) -> None:
     """Obey the orders of rank 0 until training ends. Only ranks other than 0 call this.
 
@@ -44,47 +67,55 @@ def follow(ranks: Group) -> None:
     order, text = ranks.receive_order()
     if order == "end":  # the run was stopped before training began
         return
-    learner = _start(ranks, **{name: Path(path) for name, path in json.loads(text).items()})
+    learner = _start(ranks, **json.loads(text))
     try:
         _follow(ranks, learner)
     finally:
         learner.env.close()
 
 
-def _start(
-    ranks: Group, run: Path, resumed: Path | None = None, init: Path | None = None
-) -> Learner:
-    settings = read_settings(run)
-    torch.set_num_threads(settings.compute.threads)
-    learner = build_learner(settings, ranks)
-    begin(learner, resumed, init, ranks.rank)
+def _start(ranks: Group, settings: dict[str, Any], checkpoint: str) -> Learner:
+    chosen = Settings(**settings)
+    torch.set_num_threads(chosen.compute.threads)
+    tensors, state = _receive(ranks, 0) if checkpoint else ({}, {})
+    learner = build_learner(chosen, ranks)
+    if state:
+        learner.load(tensors, state)
+    elif tensors:
+        learner.load_weights(tensors[WEIGHTS])
+    learner.warm_up()
     ranks.gather(learner.compile_failure)
     return learner
 
 
 def _follow(ranks: Group, learner: Learner) -> None:
+    from keisei.ppo.checkpoint import RANK_GROUPS
+
     iteration = learner.iterate()
     while True:
         match ranks.receive_order():
             case "train", _:
                 if next(iteration, "over") == "over":
                     iteration = learner.iterate()
-            case "save", folder:
-                ranks.gather(json.dumps(_write(Path(folder), ranks.rank, learner)))
-            case "rollback", path:
-                good = load_checkpoint(Path(path))
-                learner.roll_back(good.tensors, good.step)
+            case "save", rank if int(rank) == ranks.rank:
+                tensors = learner.tensors()
+                own = {group: tensors[group] for group in RANK_GROUPS}
+                _send(ranks, 0, own, learner.state())
+            case "rollback", step:
+                learner.roll_back(_receive(ranks, 0)[0], int(step))
             case "end", _:
                 return
 
 
-def _write(folder: Path, rank: int, learner: Learner) -> Files | str:
-    """Write this rank's part of a checkpoint. Return the files, or the reason for a failure."""
-    from keisei.ppo.checkpoint import RANK_GROUPS
+# ---------------------------------------------------------------- both
+def _send(ranks: Ranks, to: int, tensors: Tensors, state: Mapping[str, Any]) -> None:
+    """Send tensors and state of a checkpoint to the rank ``to``."""
+    ranks.send(json.dumps({"state": state, "groups": list(tensors)}).encode(), to)
+    for named in tensors.values():
+        ranks.send(save({name: tensor.contiguous() for name, tensor in named.items()}), to)
 
-    tensors = learner.tensors()
-    own = {group: tensors[group] for group in RANK_GROUPS}
-    try:
-        return write_part(folder, rank, own, learner.state())
-    except (OSError, NotFiniteError) as error:  # a full disk must not end training
-        return str(error)
+
+def _receive(ranks: Ranks, source: int) -> tuple[Tensors, dict[str, Any]]:
+    """Return the tensors and the state that the rank ``source`` sends."""
+    head = json.loads(ranks.receive(source))
+    return {group: load(ranks.receive(source)) for group in head["groups"]}, head["state"]
