@@ -93,11 +93,8 @@ class ClusterArena:
         import ray
 
         shared = [None if network is None else self._shared[network.id] for network in networks]
-        parts = [match.todo[low : low + PAIRS] for low in range(0, len(match.todo), PAIRS)]
-        refs = [
-            self._play.remote(match.spec, shared, pairs, self._device, self._threads)
-            for pairs in parts
-        ]
+        with anyio.CancelScope(shield=True):  # otherwise nobody could cancel the tasks
+            refs = await anyio.to_thread.run_sync(self._submit, match, shared)
         futures = [asyncio.wrap_future(ref.future()) for ref in refs]
         try:
             for ended in asyncio.as_completed(futures):
@@ -107,6 +104,18 @@ class ClusterArena:
                 if not future.done():
                     future.cancel()
                     ray.cancel(ref)
+
+    def _submit(self, match: Match, shared: list[Shared | None]) -> list[Any]:
+        """Give all pairs to the cluster. Returns references to the tasks' results. Blocks."""
+        import ray
+
+        spec = ray.put(match.spec)
+        return [
+            self._play.remote(
+                spec, shared, match.todo[low : low + PAIRS], self._device, self._threads
+            )
+            for low in range(0, len(match.todo), PAIRS)
+        ]
 
     async def choose(
         self, network: LoadedNetwork, observed: Observed, draw: float, rules: MatchRules

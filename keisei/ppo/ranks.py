@@ -25,7 +25,7 @@ TIMEOUT = timedelta(minutes=10)
 """Time after which a silent rank counts as stuck. Compiling a network takes less time than this."""
 _SEED_STRIDE = 1_000_003  # not 2**32, because a CPU generator uses only 32 bits of its seed
 
-Order = Literal["start", "train", "idle", "save", "rollback", "end"]
+Order = Literal["start", "train", "idle", "save", "send", "rollback", "end"]
 """A command that rank 0 sends to the other ranks. ``idle`` only shows that rank 0 is alive."""
 _ORDERS: tuple[Order, ...] = get_args(Order)
 
@@ -46,6 +46,11 @@ class Ranks:
 
     If training uses GPUs, this process uses the GPU with the same number.
     """
+
+    @property
+    def with_rank_0(self) -> bool:
+        """Whether this process is on rank 0's machine, whose ranks torchrun counts first."""
+        return self.rank == self.local
 
     def seed(self, seed: int) -> int:
         """Return the seed for this rank's games and moves. ``seed`` is the seed of the run."""

@@ -1,8 +1,8 @@
 """Training on several ranks: the orders that rank 0 sends, and how the other ranks obey them.
 
-Rank 0 is a complete run. The other ranks have no event loop, no database and no run directory, and
-they decide nothing. Before each turn, they wait for an order from rank 0. Rank 0 reads and writes
-their parts of the checkpoints, so that only its machine needs the run directory.
+Rank 0 is a complete run. The other ranks have no event loop and no database, and they decide
+nothing. Before each turn, they wait for an order from rank 0. Only rank 0's machine has the run
+directory. Ranks on other machines get their parts of a checkpoint from rank 0, and send them to it.
 """
 
 import json
@@ -18,7 +18,7 @@ from keisei.config import Settings
 from keisei.ppo.learner import Learner
 from keisei.ppo.ranks import Group, Ranks
 from keisei.runtime.learners import build_learner
-from keisei.store import Checkpoint
+from keisei.store import Checkpoint, NotFiniteError
 from keisei.store.checkpoints import WEIGHTS, Files, read_verified, write_part
 
 Tensors = Mapping[str, Mapping[str, Tensor]]
@@ -40,13 +40,23 @@ def start_others(ranks: Ranks, settings: Settings, resumed: Path | None, init: P
 
 
 def collect_parts(ranks: Ranks, folder: Path) -> Files:
-    """Get the other ranks' parts of a checkpoint, and write them into ``folder``.
+    """Collect the other ranks' parts of a checkpoint in ``folder``.
 
-    Returns the files that were written. Raises OSError, NotFiniteError.
+    The ranks on this machine write their parts at the same time. The parts from other machines are
+    written here. Returns the files of all these ranks. Raises OSError, NotFiniteError.
     """
+    ranks.send_order("save", str(folder))
     files: Files = {}
-    for rank in range(1, ranks.size):
-        ranks.send_order("save", str(rank))  # one by one, because writing can fail
+    remote: list[int] = []
+    for rank, answer in enumerate(map(json.loads, ranks.gather("{}"))):
+        if isinstance(answer, str):
+            raise OSError(f"rank {rank}: {answer}")
+        if answer is None:
+            remote.append(rank)
+        else:
+            files |= answer
+    for rank in remote:
+        ranks.send_order("send", str(rank))  # one by one, because writing can fail
         files |= write_part(folder, rank, *_receive(ranks, rank))
     return files
 
@@ -89,22 +99,37 @@ def _start(ranks: Group, settings: dict[str, Any], checkpoint: str) -> Learner:
 
 
 def _follow(ranks: Group, learner: Learner) -> None:
-    from keisei.ppo.checkpoint import RANK_GROUPS
-
     iteration = learner.iterate()
     while True:
         match ranks.receive_order():
             case "train", _:
                 if next(iteration, "over") == "over":
                     iteration = learner.iterate()
-            case "save", rank if int(rank) == ranks.rank:
-                tensors = learner.tensors()
-                own = {group: tensors[group] for group in RANK_GROUPS}
-                _send(ranks, 0, own, learner.state())
+            case "save", folder:
+                own = _write(Path(folder), ranks.rank, learner) if ranks.with_rank_0 else None
+                ranks.gather(json.dumps(own))
+            case "send", rank if int(rank) == ranks.rank:
+                _send(ranks, 0, _own(learner), learner.state())
             case "rollback", step:
                 learner.roll_back(_receive(ranks, 0)[0], int(step))
             case "end", _:
                 return
+
+
+def _write(folder: Path, rank: int, learner: Learner) -> Files | str:
+    """Write this rank's part of a checkpoint. Return the files, or the reason for a failure."""
+    try:
+        return write_part(folder, rank, _own(learner), learner.state())
+    except (OSError, NotFiniteError) as error:  # a full disk must not end training
+        return str(error)
+
+
+def _own(learner: Learner) -> Tensors:
+    """Return the tensors that differ between ranks."""
+    from keisei.ppo.checkpoint import RANK_GROUPS
+
+    tensors = learner.tensors()
+    return {group: tensors[group] for group in RANK_GROUPS}
 
 
 # ---------------------------------------------------------------- both

@@ -95,8 +95,8 @@ def save_checkpoint(
         step: the training step.
         tensors: the tensors of each group, by name of the tensor.
         state: any JSON values.
-        others: function that gets the new folder, writes the files of the other ranks by
-            ``write_part``, and returns the sizes and checksums of these files.
+        others: function that gets the new folder, lets the files of the other ranks be written
+            there by ``write_part``, and returns the sizes and checksums of these files.
 
     Returns:
         The checkpoint's folder.

@@ -8,6 +8,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +42,10 @@ every = 3
 dtype = "float32"
 threads = 1
 """
+UNSHARED = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+"""Otherwise a machine that replaces another one waits in vain (docs/guide/multi-gpu.md)."""
+DEAD_SECONDS = 30
+"""After this time, torchrun counts a silent machine as lost."""
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
 
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(900)]
@@ -85,13 +90,15 @@ class Machines:
         hide = f"mount -t tmpfs none {shlex.quote(str(self._runs))} && " if number else ""
         shown = f"; code=$?; ls -A {shlex.quote(str(self._runs))}; exit $code" if number else ""
         script = f"hostname machine{number} && {hide}{shlex.join(command)}{shown}"
-        return subprocess.Popen(
-            ["ip", "netns", "exec", self._names[number], "unshare", "--uts", "--mount", "sh", "-c", script],
-            env=os.environ | {"GLOO_SOCKET_IFNAME": self._cables[number], "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )  # fmt: skip
+        inside = ["ip", "netns", "exec", self._names[number], "unshare", "--uts", "--mount"]
+        with (self._runs.parent / f"machine{number}.log").open("a") as log:
+            return subprocess.Popen(
+                [*inside, "sh", "-c", script],
+                env=os.environ | UNSHARED | {"GLOO_SOCKET_IFNAME": self._cables[number]},
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
 
 
 @pytest.fixture
@@ -123,7 +130,9 @@ def end(process: "subprocess.Popen[str]") -> None:
         for child in psutil.Process(process.pid).children(recursive=True):
             child.kill()
         process.kill()
-    process.communicate()
+    process.wait()
+    if process.stdout:
+        process.stdout.close()
 
 
 def until(process: "subprocess.Popen[str]", name: str) -> dict[str, Any]:
@@ -159,6 +168,7 @@ def test_two_machines_lose_a_process_and_a_machine_and_end_as_if_nothing_had_hap
         until(first, "checkpoint")
 
         end(second)
+        time.sleep(DEAD_SECONDS)
         second = machines.train(1, *command)
         started.append(second)
         assert until(first, "started")["step"] > again["step"]
