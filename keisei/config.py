@@ -26,6 +26,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from keisei.match_rules import Mates
 from keisei.settings_sources import (
     ENV_PREFIX,
     Layer,
@@ -56,7 +57,6 @@ Device = Annotated[
     ),
 ]
 Share = Annotated[float, Field(ge=0, le=1)]
-Mates = Literal[0, 1, 3]
 Reaction = Literal["ignore", "alert", "rollback", "stop"]
 Names = Annotated[tuple[str, ...], BeforeValidator(parse_list), NoDecode]
 Engines = Annotated[dict[str, str], BeforeValidator(parse_table), NoDecode]

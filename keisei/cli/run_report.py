@@ -33,7 +33,7 @@ def summary(folder: Path) -> dict[str, Any]:
 
 def list_text(runs: "Sequence[dict[str, Any]]") -> str:
     """Return the list of runs as a table, and the problems of damaged runs below it."""
-    head = ("run", "state", "steps", "trained", "size", "newest scores")
+    head = ("run", "state", "steps", "trained", "size", "newest score")
     rows = [
         (
             run["id"],
@@ -41,7 +41,7 @@ def list_text(runs: "Sequence[dict[str, Any]]") -> str:
             count(run["step"]),
             _seconds(run["trained"]),
             size(run["bytes"]),
-            ", ".join(map(_score, run["scores"][:3])),
+            ", ".join(map(_score, run["scores"][:1])),
         )
         for run in runs
     ]

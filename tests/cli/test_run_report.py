@@ -9,15 +9,15 @@ from keisei.store import RunDirectory
 from keisei.store.retention import pin
 
 
-def test_the_list_has_state_steps_time_size_and_newest_scores(tmp_path: Path) -> None:
+def test_the_list_has_state_steps_time_size_and_newest_score(tmp_path: Path) -> None:
     run = make_run(tmp_path / "one", [10, 2000])
     evaluate(run, 10, "material", 0.25)
     evaluate(run, 2000, "random", 0.75, mode=" greedy")
     make_run(tmp_path / "new")
     head, one, new = list_text([summary(run), summary(tmp_path / "new")]).splitlines()
-    assert head.split() == ["run", "state", "steps", "trained", "size", "newest", "scores"]
+    assert head.split() == ["run", "state", "steps", "trained", "size", "newest", "score"]
     assert one.split()[:4] == ["one", "ended", "2,000", "2:00:00"]
-    assert one.endswith("kB  0.750 random greedy, 0.250 material")
+    assert one.endswith("kB  0.750 random greedy")
     assert new.split()[:4] == ["new", "ended", "-", "-"]
     found = summary(run)
     assert found["bytes"] == sum(p.stat().st_size for p in run.rglob("*") if p.is_file())

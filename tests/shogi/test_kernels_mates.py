@@ -7,6 +7,7 @@ import pytest
 from numba import njit
 from numpy.typing import NDArray
 
+import keisei
 from keisei.env import VectorEnv, material_actions, random_actions
 from keisei.shogi import Position, kernels
 from keisei.shogi.kernels import GAME, MASK_WORDS
@@ -207,17 +208,22 @@ def test_every_mate_in_one_of_some_games_is_found() -> None:
 
 @pytest.mark.nightly
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("material", [0.0, 0.9])
+@pytest.mark.parametrize("player", ["random", "material", "shipped"])
 def test_half_a_million_positions_have_exactly_the_mates_in_one_of_the_slow_search(
-    material: float,
+    player: str,
 ) -> None:
-    """Positions of random games, and of games of the material player with some random moves."""
+    """The games are random, or of the material player with some random moves, or self-play."""
     games, rng = 2000, np.array([7], np.uint64)
     env = VectorEnv(games, max_ply=400, reset_pool=0, mates=1)
     env.stagger()
+    agent = keisei.load("shipped", "cpu").agent
     slow, found = np.empty(games, np.int16), 0
     for _ in range(250):
-        advance(env, rng, material, plies=1)
+        if player == "shipped":
+            actions, _ = agent.choose(env.observation, env.mask)
+            env.step(np.where(env.mate >= 0, env.mate, actions))
+        else:
+            advance(env, rng, 0.9 if player == "material" else 0.0, plies=1)
         slow_mates(env.games, slow)
         wrong = np.flatnonzero(slow != env.mate)
         assert not len(wrong), [env.sfen(int(i)) for i in wrong]
