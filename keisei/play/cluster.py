@@ -5,8 +5,9 @@ import hashlib
 import json
 import logging
 import os
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -79,7 +80,7 @@ class ClusterArena:
         Raises the errors of ``DeviceArena.open``.
         """
         network = await self._local.open(source)
-        self._shared[network.id] = await anyio.to_thread.run_sync(_share, player_folder(source))
+        self._shared[network.id] = await anyio.to_thread.run_sync(_share, source)
         return network
 
     async def play(
@@ -136,15 +137,16 @@ async def cluster_arena(address: str, device: str, threads: int) -> AsyncIterato
     Each task uses ``threads`` processors, and one GPU if ``device`` is ``cuda``, or is ``auto`` and
     the cluster has GPUs. Raises ClusterError.
     """
-    await anyio.to_thread.run_sync(_connect, address)
-    try:
-        async with local_arena("cpu", threads) as local:
-            yield await anyio.to_thread.run_sync(ClusterArena, local, device, threads)
-    finally:
-        import ray
+    with redirect_stdout(sys.stderr):  # Ray prints lost tasks on stdout, among our results
+        await anyio.to_thread.run_sync(_connect, address)
+        try:
+            async with local_arena("cpu", threads) as local:
+                yield await anyio.to_thread.run_sync(ClusterArena, local, device, threads)
+        finally:
+            import ray
 
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(ray.shutdown)
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(ray.shutdown)
 
 
 def _connect(address: str) -> None:
@@ -165,10 +167,10 @@ def _fits(needs: dict[str, int], node: dict[str, Any]) -> bool:
     return node["Alive"] and all(has.get(name, 0) >= count for name, count in needs.items())
 
 
-def _share(path: Path) -> Shared:
+def _share(source: str) -> Shared:
     import ray
 
-    network = read_weights(find_checkpoint(path, only=WEIGHTS)[0])
+    network = read_weights(find_checkpoint(player_folder(source), only=WEIGHTS)[0])
     weights = {name: value.contiguous() for name, value in network.tensors[WEIGHTS].items()}
     packed = network.step, network.state, save(weights)
     digest = hashlib.sha256(packed[2] + json.dumps(packed[1], sort_keys=True).encode())
