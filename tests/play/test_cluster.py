@@ -86,7 +86,8 @@ def contents(game: PlayedGame) -> Any:
     return game.number, game.start, game.result, game.reason, game.actions.tobytes()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.nightly
+@pytest.mark.timeout(300)
 async def test_a_task_that_fits_on_no_machine_is_refused_and_so_is_a_wrong_address() -> None:
     pytest.importorskip("ray")
     with pytest.raises(ClusterError, match="no machine of the cluster has 1000000 CPU"):
