@@ -44,6 +44,7 @@ from keisei.store.manifest import (
     DamagedCheckpointError,
     Files,
     in_group,
+    read_manifest,
     verify,
     write_manifest,
 )
@@ -92,8 +93,8 @@ def save_checkpoint(
         step: the training step.
         tensors: the tensors of each group, by name of the tensor.
         state: any JSON values.
-        others: function that gets the new folder. The function makes the other processes call
-            ``write_part``, waits for these calls, and returns the sizes and checksums of the files.
+        others: function that gets the new folder, lets the files of the other ranks be written
+            there by ``write_part``, and returns the sizes and checksums of these files.
 
     Returns:
         The checkpoint's folder.
@@ -131,7 +132,16 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: Path, rank: int = 0, *, only: str | None = None) -> Checkpoint:
-    """Verify and read a checkpoint.
+    """Verify and read a checkpoint. ``read_verified`` describes the arguments.
+
+    Raises CheckpointError if the checkpoint is damaged, or contains NaN or infinity.
+    """
+    verify(path, only)
+    return read_verified(path, rank, only=only)
+
+
+def read_verified(path: Path, rank: int = 0, *, only: str | None = None) -> Checkpoint:
+    """Read a checkpoint whose checksums were verified before.
 
     Args:
         path: the checkpoint's folder.
@@ -142,7 +152,7 @@ def load_checkpoint(path: Path, rank: int = 0, *, only: str | None = None) -> Ch
     Raises:
         CheckpointError: the checkpoint is damaged, or contains NaN or infinity.
     """
-    manifest = verify(path, only)
+    manifest = read_manifest(path)
     state = read_state(path, rank)
     chosen: dict[str, str] = {}
     # Rank 0's files come first in the manifest, so a file of `rank` replaces the file of rank 0.
