@@ -459,7 +459,7 @@ def test_a_checkpoint_of_a_newer_version_is_refused_and_the_one_before_is_used(
     old = save(run, 1)
     new = save_checkpoint(run, 2, {"weights": {"w": torch.ones(2)}}, {"format": 7})
     if part == "manifest":
-        forge(new, {"format": 7})
+        forge(new, format=7)
     found, refused = find_checkpoint(run.path)
     assert found == old
     assert [str(error).partition(": ")[2] for error in refused] == [
