@@ -22,6 +22,8 @@ ENV_PREFIX = "KEISEI_"
 RENAMED = {"ppo.declaration": "ppo.declaration_reward"}
 """Maps old names of settings to new names. Both names of a setting are in the same section."""
 
+_OLDER_SYSTEM = {"training", "model"}
+"""Sections in each TOML file of the older system named Keisei."""
 _MESSAGES = {
     "model_type": "is a section: set one of its keys",
     "float_parsing": "must be a number",
@@ -65,7 +67,7 @@ def read_layers(
     If a source contains only the old name of a setting, a warning is logged.
     """
     layers = [
-        *(Layer(str(path), _read_toml(Path(path))) for path in paths),
+        *(Layer(str(path), read_toml(Path(path))) for path in paths),
         Layer("environment", _read_environment(settings)),
         Layer("command line", _nest(overrides)),
     ]
@@ -81,19 +83,19 @@ def with_new_names(tree: Tree) -> Tree:
     old name as an unknown setting.
     """
     renamed = dict(tree)
-    for section, old, new in _old_names(tree):
+    for section, old, new in old_names(tree):
         renamed[section] = {new if k == old else k: v for k, v in renamed[section].items()}
     return renamed
 
 
 def warn_of_old_names(source: str, tree: Tree) -> None:
     """Log a warning for each setting that ``tree`` contains only under the old name."""
-    for section, old, new in _old_names(tree):
+    for section, old, new in old_names(tree):
         text = "%s: %s.%s is an old name; the new name is %s.%s"
         _log.warning(text, source, section, old, section, new)
 
 
-def _old_names(tree: Tree) -> list[tuple[str, str, str]]:
+def old_names(tree: Tree) -> list[tuple[str, str, str]]:
     """Return (section, old key, new key) for settings that ``tree`` has only under the old name."""
     names = ((*old.split("."), new.split(".")[1]) for old, new in RENAMED.items())
     return [
@@ -197,10 +199,11 @@ def _parse_json(text: str, wanted: str) -> Any:
         raise ValueError(f"must be {wanted}") from None
 
 
-def _read_toml(path: Path) -> Tree:
+def read_toml(path: Path) -> Tree:
+    """Read a TOML file. Raises SettingsError."""
     try:
         # Some programs on Windows write a byte order mark; "utf-8-sig" skips this mark.
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        tree = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise SettingsError(f"{path}: no such file or folder") from None
     except IsADirectoryError:
@@ -212,6 +215,10 @@ def _read_toml(path: Path) -> Tree:
         raise SettingsError(f"{path}: {text}") from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: {error}") from None
+    if tree.keys() >= _OLDER_SYSTEM:
+        text = "settings of the older system named Keisei (2025-2026), which have other meanings"
+        raise SettingsError(f"{path}: {text}: keisei config show prints a file to start from")
+    return tree
 
 
 def _read_environment(settings: type[BaseSettings]) -> Tree:

@@ -1,7 +1,8 @@
-"""``keisei config``: print the settings from all sources, or their schema."""
+"""``keisei config``: print the settings or their schema, or bring a file up to date."""
 
 import argparse
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from keisei.cli import settings
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
 
 
 def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
-    """Add ``keisei config show`` and ``keisei config schema``."""
+    """Add the actions of ``keisei config``."""
     parser = subparsers.add_parser(
-        "config", help="print the settings, or their schema", description=__doc__
+        "config",
+        help="print the settings or their schema, or bring a file up to date",
+        description=__doc__,
     )
     actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
     title = "print all settings, from all sources, as TOML"
@@ -34,12 +37,24 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     show.add_argument("--json", action="store_true", help="print JSON instead of TOML")
     title = "print the JSON schema: every key, its type, bounds and meaning"
     actions.add_parser("schema", help=title, description=f"keisei config schema: {title}.")
+    title = "print a TOML file of an earlier version with the new names of its settings"
+    migrate = actions.add_parser(
+        "migrate", help=title, description=f"keisei config migrate: {title}."
+    )
+    migrate.add_argument("file", type=Path, metavar="FILE", help="TOML file, or a run's run.toml")
+    migrate.add_argument(
+        "--write", action="store_true", help="change the file, print only the changes"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the settings or the JSON schema of the settings."""
+    """Carry out the action."""
     from keisei.config import Settings
 
+    if args.action == "migrate":
+        from keisei.cli import config_migration
+
+        return config_migration.run(args)
     if args.action == "schema":
         print(json.dumps(Settings.model_json_schema(), indent=2))
         return 0

@@ -94,6 +94,12 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
         default=2,
         help="number of games at once against an engine, each with its own engine process (default: 2)",
     )
+    parser.add_argument(
+        "--ray",
+        metavar="ADDRESS|local",
+        help="play the games of networks on a Ray cluster: HOST:PORT, auto, or local (a cluster of its "
+        "own on this machine); needs keisei[ray]; games against engines stay on this machine",
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -123,6 +129,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.threads < 1:
         raise UsageError(f"--threads: 1 or more (got {args.threads})")
+    if args.ray and ":" in args.device:
+        raise UsageError(f"--device: with --ray, Ray chooses the GPU: use cuda (got {args.device})")
     _spec(args)  # raises UsageError for a wrong flag before slow work begins
     with process.problems():
         spec, run = _resolve(args)
@@ -259,6 +267,7 @@ async def _play(
 ) -> tuple[dict[str, Any], list[Exception]]:
     """Play the games. Return the result, and the errors from playing and from storing games."""
     from keisei.play.arena import local_arena
+    from keisei.play.cluster import cluster_arena
     from keisei.play.evaluation import play_to_the_end
     from keisei.play.tournament import Tournament
 
@@ -266,7 +275,12 @@ async def _play(
     follow: dict[str, Any] = {"on_progress": lambda progress: latest.update(progress.to_fields())}
     if archive:
         follow |= {"keep": archive.add, "kept": archive.games()}
-    async with local_arena(args.device, args.threads, _warn) as arena:
+    opened = (
+        cluster_arena(args.ray, args.device, args.threads)
+        if args.ray
+        else local_arena(args.device, args.threads, _warn)
+    )
+    async with opened as arena:
         tournament = Tournament(spec, arena, **follow)
         try:
             with live_table(tournament):

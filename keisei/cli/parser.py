@@ -81,7 +81,7 @@ def command_first(words: Sequence[str], parser: argparse.ArgumentParser) -> list
     commands = _commands_of(parser)
     if not commands or (words and words[0] in parser._option_string_actions):  # noqa: SLF001
         return list(words)  # for example `keisei --version`
-    switches = {flag for flag, action in _flags(parser) if action.nargs == 0}
+    switches = {flag for flag, action in _flags(parser) if action.nargs in {0, "?"}}
     for at, word in enumerate(words):
         if word == "--":
             break

@@ -63,8 +63,12 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     start = group.add_mutually_exclusive_group()
     start.add_argument(
         "--resume",
-        action="store_true",
-        help="continue the run in --run, or the newest run that has a checkpoint",
+        nargs="?",
+        const=True,
+        default=False,
+        choices=["auto"],
+        help="continue the run in --run, or the newest run that has a checkpoint; auto: create the "
+        "run if it does not exist, so that the same command starts and continues a run",
     )
     start.add_argument(
         "--init",
@@ -128,7 +132,7 @@ def check_run(args: argparse.Namespace, chosen: "Settings") -> None:
     from keisei.store.checkpoints import check_holds_weights
     from keisei.store.directory import RunDirectory, check_is_run
 
-    if args.resume:
+    if args.resume is True:
         check_is_run(args.run or RunDirectory.newest(chosen.run.root)[0])
     if args.init:
         check_holds_weights(args.init)

@@ -53,7 +53,10 @@ def _bind_and_serve(chosen: "Settings", args: argparse.Namespace) -> int:
     from keisei.server.hosts import check_host, urls
     from keisei.server.serve import bind
     from keisei.server.tls import tls_context
+    from keisei.store.older_system import refusal
 
+    if args.path and (why := refusal(args.path)):
+        raise UsageError(why)
     check_host(chosen.server)
     tls = tls_context(chosen.server)
     with bind(chosen.server.host, chosen.server.port) as sock:

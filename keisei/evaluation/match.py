@@ -42,7 +42,8 @@ class Match:
     def __init__(self, spec: MatchSpec, pairs: Sequence[int] | None = None) -> None:
         """``pairs``: numbers of the pairs that are still to be played; None means all pairs."""
         self.spec = spec
-        self._todo = list(range(spec.games // 2) if pairs is None else pairs)
+        self.todo = list(range(spec.games // 2) if pairs is None else pairs)
+        """Numbers of the pairs that have not begun."""
         self.played: list[PlayedGame] = []
         """Games that have ended, sorted by the time of their end."""
         self._batch: GameBatch | None = None
@@ -55,10 +56,10 @@ class Match:
         the number of these plies. At the limit, this method returns 0 positions, so that the caller
         can do other work. Then the caller must call ``answer`` with 0 moves.
         """
-        while self._batch or self._todo:
+        while self._batch or self.todo:
             if self._batch is None:
                 half = BATCH_GAMES // 2
-                now, self._todo = self._todo[:half], self._todo[half:]
+                now, self.todo = self.todo[:half], self.todo[half:]
                 self._batch = GameBatch(self.spec, now)
             wanted = self._batch.request(most)
             if wanted is not None:

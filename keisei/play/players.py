@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from keisei.config import Settings
 from keisei.env import observe_sfen
 from keisei.match_rules import Mates
 from keisei.nets.policy import Agent, resolve_device, resolve_dtype
@@ -140,8 +141,25 @@ def load_within(path: Path, device: str, room: Callable[[int], None], *, seed: i
     """
     folder, refused = find_checkpoint(path, only=WEIGHTS)
     checkpoint = load_checkpoint(folder, only=WEIGHTS)
+    return make_player(
+        checkpoint, trained_with(folder), device, room, seed=seed, refused=tuple(refused)
+    )
+
+
+def make_player(
+    checkpoint: Checkpoint,
+    trained: Settings,
+    device: str,
+    room: Callable[[int], None] = lambda nbytes: None,
+    *,
+    seed: int = 0,
+    refused: tuple[CheckpointError, ...] = (),
+) -> Player:
+    """Return the player of a checkpoint that was read before.
+
+    ``trained`` are the settings of its training. ``load_within`` describes the other arguments.
+    """
     place = resolve_device(device)
-    trained = trained_with(folder)
     dtype = resolve_dtype(trained.compute.dtype, place)
     net = _rebuild(checkpoint)
     room(sum(tensor.nbytes for tensor in net.state_dict().values()))
@@ -151,9 +169,9 @@ def load_within(path: Path, device: str, room: Callable[[int], None], *, seed: i
         agent,
         max_ply=env.max_ply,
         declaration=env.declaration,
-        checkpoint=folder,
+        checkpoint=checkpoint.path,
         step=checkpoint.step,
-        refused=tuple(refused),
+        refused=refused,
     )
 
 

@@ -8,21 +8,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-FORMAT = 2
-"""Version of the checkpoint format."""
+from keisei.formats import STATE
+
 RANK_GROUPS = ("env", "pool")
 """Names of the tensor groups that differ between ranks. Each rank saves its own tensors."""
+
+_INSTEAD = "; begin a new run from the checkpoint's weights with --init"
 
 Arrays = dict[str, dict[str, NDArray[Any]]]
 """Arrays by owner (``env`` or ``recorder``) and by name."""
 
 
 def check_format(state: Mapping[str, Any]) -> None:
-    """Raise ValueError if the checkpoint's ``state`` has a format other than ``FORMAT``."""
-    if state["format"] != FORMAT:
+    """Raise ValueError if training can't be resumed from a checkpoint with this ``state``."""
+    if state["format"] != STATE:
         raise ValueError(
-            f"checkpoint has format {state['format']}, but this version of Keisei needs format "
-            f"{FORMAT}; begin a new run from the checkpoint's weights with --init"
+            f"checkpoint has format {state['format']}, but training resumes only from format "
+            f"{STATE}{_INSTEAD}"
         )
 
 
@@ -64,7 +66,7 @@ def unpack_arrays(saved: Mapping[str, Tensor], like: Arrays) -> Arrays:
 def _unpack(tensor: Tensor | None, name: str, like: NDArray[Any]) -> NDArray[Any]:
     if tensor is None or tensor.numel() != like.nbytes:
         found = "nothing" if tensor is None else f"{tensor.numel()} bytes"
-        raise ValueError(f"checkpoint: {name}: {found}, expected {like.nbytes} bytes")
+        raise ValueError(f"checkpoint: {name}: {found}, expected {like.nbytes} bytes{_INSTEAD}")
     array: NDArray[Any] = tensor.numpy().view(like.dtype).reshape(like.shape)
     return array
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from keisei.config import Settings
 from keisei.env import VectorEnv
+from keisei.formats import STATE
 from keisei.nets.policy import Agent, evaluate, legal_columns
 from keisei.nets.registry import build
 from keisei.ppo import checkpoint
@@ -138,7 +139,7 @@ class Learner:
         games = yield from self._roll_out(now, watch)
         rollout = self._collector.finish()
         self.bytes_per_ply = rollout.bytes_per_ply
-        if watch.turn_seconds() > TURN_SECONDS:
+        if self._slow(watch):
             yield from watch.suspend()
         with self.clock.phase("gae"):
             batch, summary = prepare_batch(rollout, self.settings, now.material, self._ranks)
@@ -170,9 +171,13 @@ class Learner:
         games: list[FinishedGame] = []
         for t in range(self.settings.ppo.rollout_plies):
             games += self._ply(t)
-            if (t + 1) % TURN_PLIES == 0 or watch.turn_seconds() > TURN_SECONDS:
+            if (t + 1) % TURN_PLIES == 0 or self._slow(watch):
                 yield from watch.suspend()
         return games
+
+    def _slow(self, watch: Stopwatch) -> bool:
+        """Return whether to end the turn now. Several ranks take equal turns, or else they hang."""
+        return self._ranks.size == 1 and watch.turn_seconds() > TURN_SECONDS
 
     def _ply(self, t: int) -> list[FinishedGame]:
         actions, step = self._collector.ply(t)
@@ -319,7 +324,7 @@ class Learner:
     def state(self) -> dict[str, Any]:
         """Return the part of a checkpoint that ``tensors`` does not return, ready for JSON."""
         return {
-            "format": checkpoint.FORMAT,
+            "format": STATE,
             "step": self.step,
             "iteration": self.iteration,
             "ranks": self._ranks.size,

@@ -25,7 +25,7 @@ TIMEOUT = timedelta(minutes=10)
 """Time after which a silent rank counts as stuck. Compiling a network takes less time than this."""
 _SEED_STRIDE = 1_000_003  # not 2**32, because a CPU generator uses only 32 bits of its seed
 
-Order = Literal["start", "train", "idle", "save", "rollback", "end"]
+Order = Literal["start", "train", "idle", "save", "send", "rollback", "end"]
 """A command that rank 0 sends to the other ranks. ``idle`` only shows that rank 0 is alive."""
 _ORDERS: tuple[Order, ...] = get_args(Order)
 
@@ -46,6 +46,11 @@ class Ranks:
 
     If training uses GPUs, this process uses the GPU with the same number.
     """
+
+    @property
+    def with_rank_0(self) -> bool:
+        """Whether this process is on rank 0's machine, whose ranks torchrun counts first."""
+        return self.rank == self.local
 
     def seed(self, seed: int) -> int:
         """Return the seed for this rank's games and moves. ``seed`` is the seed of the run."""
@@ -90,6 +95,13 @@ class Ranks:
         """Return the ``text`` of every rank, sorted by rank. All ranks must call this method."""
         return [text]
 
+    def send(self, data: bytes, to: int) -> None:
+        """Send bytes to the rank ``to``, which must call ``receive``. Waits until it does."""
+
+    def receive(self, source: int) -> bytes:
+        """Wait for the bytes that the rank ``source`` sends to this rank, and return them."""
+        return b""
+
     def desert(self) -> None:
         """Leave the group. Other ranks that wait for this rank get RankError.
 
@@ -104,10 +116,10 @@ ALONE = Ranks()
 class Group(Ranks):
     """One rank of several that train together.
 
-    All ranks must call the same methods in the same order. There are two exceptions: ``desert`` can
-    be called at any moment, and when rank 0 calls ``send_order``, the other ranks call
-    ``receive_order``. A method that waits for other ranks raises RankError if another rank is dead
-    or stuck.
+    All ranks must call the same methods in the same order, with these exceptions. ``desert`` can be
+    called at any moment. When rank 0 calls ``send_order``, the other ranks call ``receive_order``.
+    When a rank calls ``send``, only the rank that it names calls ``receive``. A method that waits
+    for other ranks raises RankError if another rank is dead or stuck.
     """
 
     def __init__(self, rank: int, size: int, local: int) -> None:
@@ -180,6 +192,19 @@ class Group(Ranks):
         row[begin : begin + len(data)] = data
         joined = iter(self.total(row) if row else ())
         return [bytes(next(joined) for _ in range(length)).decode() for length in lengths]
+
+    def send(self, data: bytes, to: int) -> None:
+        with self._others():
+            dist.send(torch.tensor([len(data)]), to)
+            dist.send(torch.frombuffer(bytearray(data), dtype=torch.uint8), to)
+
+    def receive(self, source: int) -> bytes:
+        length = torch.zeros(1, dtype=torch.int64)
+        with self._others():
+            dist.recv(length, source)
+            data = torch.empty(int(length), dtype=torch.uint8)
+            dist.recv(data, source)
+        return data.numpy().tobytes()
 
     def desert(self) -> None:
         if not self._deserted:

@@ -42,9 +42,7 @@ def check_fits(settings: Settings, path: Path) -> None:
         raise DamagedCheckpointError(f"{path}: does not fit the run: {why}") from None
 
 
-def begin(
-    learner: Learner, resumed: Path | None, init: Path | None, rank: int = 0
-) -> Checkpoint | None:
+def begin(learner: Learner, resumed: Path | None, init: Path | None) -> Checkpoint | None:
     """Load a checkpoint into a new learner, and warm the learner up.
 
     From ``resumed``, the whole state is loaded; from ``init``, only the weights. If both are None,
@@ -52,7 +50,7 @@ def begin(
     """
     checkpoint = None
     if resumed:
-        checkpoint = load_checkpoint(resumed, rank)
+        checkpoint = load_checkpoint(resumed)
         learner.load(checkpoint.tensors, checkpoint.state)
     elif init:
         learner.load_weights(load_checkpoint(init).tensors["weights"])

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from keisei.config import Settings
 
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from keisei.ppo.learner import Learner
     from keisei.ppo.ranks import Ranks
     from keisei.store import Database, RunDirectory
+
+
+Resume = bool | Literal["auto"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,8 @@ class RunRequest:
     run: Path | None = None
     """Directory of the run. If None: a new directory, or with ``resume`` the newest run that has a
     checkpoint."""
-    resume: bool = False
+    resume: Resume = False
+    """Whether to continue an existing run; ``auto``: only if there is one."""
     init: str | Path | None = None
     """Checkpoint from which a new run takes its first weights."""
     keep_serving: bool = False

@@ -16,6 +16,7 @@ import torch
 from keisei.config import Settings, SettingsError
 from keisei.nets.policy import DeviceError, resolve_device, resolve_dtype
 from keisei.nets.registry import check
+from keisei.ppo.checkpoint import check_format
 from keisei.ppo.ranks import CONTEXT_RANKS, Ranks
 from keisei.process import openmp_is_set
 from keisei.resources import player_folder
@@ -23,10 +24,12 @@ from keisei.runtime.learners import build_learner, check_fits
 from keisei.runtime.plan import RunPlan, RunRequest, StartPoint
 from keisei.sinks.registry import check_names
 from keisei.store import (
+    SETTINGS_FILE,
     CheckpointError,
     DamagedCheckpointError,
     Database,
     RunDirectory,
+    RunError,
     RunReader,
     find_checkpoint,
     resumed_settings,
@@ -55,7 +58,7 @@ def open_run(request: RunRequest) -> RunPlan:
     settings_text(settings)  # raises SettingsError before a folder is made
     _check_evaluation(settings)
     check_names(settings)
-    opened = _resume(request, ranks) if request.resume else _create(request, ranks)
+    opened = _resume(request, ranks) if _resumes(request) else _create(request, ranks)
     if opened.settings.device == "cpu" and _spins(opened.settings):
         opened.remarks.append(SPINNING)
     try:
@@ -63,6 +66,19 @@ def open_run(request: RunRequest) -> RunPlan:
     except BaseException:
         opened.run.close()
         raise
+
+
+def _resumes(request: RunRequest) -> bool:
+    """Return whether to continue an existing run. With ``auto``, there must be one."""
+    if request.resume != "auto":
+        return request.resume
+    if request.run is not None:
+        return (request.run / SETTINGS_FILE).exists()
+    try:
+        RunDirectory.newest(request.settings.run.root)
+    except RunError:  # no run has a checkpoint
+        return False
+    return True
 
 
 @dataclass(slots=True)
@@ -104,6 +120,9 @@ def _resume(request: RunRequest, ranks: Ranks) -> _Opened:
         check_names(settings)
         run.settings = settings
         remarks += [f"{key} was ignored: the run keeps its own value" for key in ignored]
+        if request.resume == "auto" and not run.checkpoints():
+            remarks.append("the run has no checkpoint yet: it begins again at step 0")
+            return _Opened(settings, run, StartPoint(), remarks)
         # A substitute learner has a network of its own, of which nothing is known here.
         fits = partial(check_fits, settings) if request.build is None else lambda path: None
         checkpoint, refused = find_checkpoint(run.path, check=fits)
@@ -119,7 +138,7 @@ def _plan(request: RunRequest, opened: _Opened, ranks: Ranks) -> RunPlan:
     run, start = opened.run, opened.start
     database = Database(run.database)
     try:
-        evaluations = _evaluations(run, database, start.step) if opened.resumed else []
+        evaluations = _evaluations(run, database, start.step)
     except BaseException:
         database.close()
         raise
@@ -187,6 +206,11 @@ def _start(checkpoint: Path, ranks: Ranks) -> StartPoint:
     manifest, state = read_manifest(checkpoint), read_state(checkpoint)
     if state.get("format") == "weights":
         raise CheckpointError(f"{checkpoint}: contains only weights: begin a new run with --init")
+    if "format" in state:  # a substitute learner has formats of its own
+        try:
+            check_format(state)
+        except ValueError as error:
+            raise CheckpointError(f"{checkpoint}: {error}") from None
     before = state.get("ranks", 1)
     if before != ranks.size:
         how = f"with torchrun --nproc-per-node {before}" if before > 1 else "without torchrun"

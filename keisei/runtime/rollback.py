@@ -7,6 +7,7 @@ from keisei.ppo.detectors import ERRORS, LOOKS_BACK, DivergedError
 from keisei.ppo.learner import Learner
 from keisei.ppo.ranks import Ranks
 from keisei.runtime.emitter import Emitter
+from keisei.runtime.follower import roll_back_others
 from keisei.store import Checkpoint, CheckpointError, RunDirectory, load_checkpoint
 
 
@@ -102,7 +103,7 @@ class Rollback:
             self._emitter.alert("rollback", "warning", f"refused: {error}")
         if good is None:
             raise DivergedError(f"{problem}: every checkpoint has a problem")
-        self._ranks.send_order("rollback", str(good.path))
+        roll_back_others(self._ranks, good)
         learner.roll_back(good.tensors, good.step)
         self._count += 1
         text = f"{problem}: training went back to the weights of step {good.step:,}"

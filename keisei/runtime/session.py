@@ -19,7 +19,7 @@ from keisei.match_rules import Mates
 from keisei.play.mailbox import ChosenMove, Command, Mailbox, MoveRequest
 from keisei.runtime.commands import COMMANDS, CommandName, Show
 from keisei.runtime.evaluation_records import EvaluationHandle, EvaluationMethods, EvaluationRecords
-from keisei.runtime.plan import RunPlan, RunRequest
+from keisei.runtime.plan import Resume, RunPlan, RunRequest
 from keisei.runtime.status import StatusReport
 from keisei.runtime.telemetry import Telemetry
 from keisei.shogi import Position
@@ -53,7 +53,7 @@ class Keisei(EvaluationMethods):
         settings: Settings,
         *,
         run: Path | None = None,
-        resume: bool = False,
+        resume: Resume = False,
         init: str | Path | None = None,
         keep_serving: bool = False,
         sinks: Sequence[Sink] = (),
@@ -67,7 +67,8 @@ class Keisei(EvaluationMethods):
             settings: the settings of the run.
             run: directory of the run. None means a directory in the settings' ``run.root``: the
                 newest run that has a checkpoint if ``resume`` is set, else a new directory.
-            resume: whether to continue an existing run.
+            resume: whether to continue an existing run. ``"auto"`` continues the run if it exists,
+                else creates it. A run without a checkpoint then begins again at step 0.
             init: run or checkpoint from which a new run takes its first weights; ``"shipped"`` is
                 the network in the package.
             keep_serving: whether to serve evaluations and move requests after training, until

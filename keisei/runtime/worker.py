@@ -138,7 +138,7 @@ class Worker:
             # thread must set this number itself. Threads that start later get the same number.
             torch.set_num_threads(self._settings.compute.threads)
         plan = self._plan
-        start_others(self._ranks, plan.run.path, plan.resumed, plan.init)
+        start_others(self._ranks, self._settings, plan.resumed, plan.init)
         self._learner = plan.build(self._settings)
         checkpoint = begin(self._learner, plan.resumed, plan.init)
         for rank, failure in enumerate(self._ranks.gather(self._learner.compile_failure)):

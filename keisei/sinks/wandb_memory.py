@@ -6,6 +6,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+from keisei import formats
 from keisei.sinks.wandb_rows import Row
 
 MEMORY_FILE = "wandb.json"
@@ -21,7 +22,10 @@ class Memory:
     """
 
     def __init__(self, folder: Path) -> None:
-        """``folder`` is the run's folder. Raises OSError, and ValueError for a damaged file."""
+        """``folder`` is the run's folder.
+
+        Raises OSError, and ValueError if the file is damaged or its format is too new.
+        """
         self._file = folder / MEMORY_FILE
         known = self._read()
         self.id: str = known.get("id") or os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4)
@@ -57,10 +61,17 @@ class Memory:
             return {}
         except ValueError as error:
             raise ValueError(f"{self._file}: {error}: remove the file for a new W&B run") from None
+        if why := formats.too_new(self._file, known.get("format"), formats.WANDB):
+            raise ValueError(why)
         return known
 
     def _write(self) -> None:
-        known = {"id": self.id, "step": self._step, "evaluations": self._evaluations}
+        known = {
+            "format": formats.WANDB,
+            "id": self.id,
+            "step": self._step,
+            "evaluations": self._evaluations,
+        }
         new = self._file.with_name(f".{MEMORY_FILE}.new")
         new.write_text(json.dumps(known), encoding="utf-8")
         new.replace(self._file)

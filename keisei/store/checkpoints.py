@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
+from keisei import formats
 from keisei.store.directory import RunDirectory
 from keisei.store.files import json_object, read_file, sync_folder, write_synced
 from keisei.store.layout import (
@@ -43,9 +44,12 @@ from keisei.store.manifest import (
     DamagedCheckpointError,
     Files,
     in_group,
+    read_manifest,
     verify,
     write_manifest,
 )
+from keisei.store.older_system import refusal
+from keisei.store.planes import add_planes
 from keisei.store.retention import surplus
 
 if TYPE_CHECKING:
@@ -89,8 +93,8 @@ def save_checkpoint(
         step: the training step.
         tensors: the tensors of each group, by name of the tensor.
         state: any JSON values.
-        others: function that gets the new folder. The function makes the other processes call
-            ``write_part``, waits for these calls, and returns the sizes and checksums of the files.
+        others: function that gets the new folder, lets the files of the other ranks be written
+            there by ``write_part``, and returns the sizes and checksums of these files.
 
     Returns:
         The checkpoint's folder.
@@ -128,7 +132,16 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: Path, rank: int = 0, *, only: str | None = None) -> Checkpoint:
-    """Verify and read a checkpoint.
+    """Verify and read a checkpoint. ``read_verified`` describes the arguments.
+
+    Raises CheckpointError if the checkpoint is damaged, or contains NaN or infinity.
+    """
+    verify(path, only)
+    return read_verified(path, rank, only=only)
+
+
+def read_verified(path: Path, rank: int = 0, *, only: str | None = None) -> Checkpoint:
+    """Read a checkpoint whose checksums were verified before.
 
     Args:
         path: the checkpoint's folder.
@@ -139,7 +152,8 @@ def load_checkpoint(path: Path, rank: int = 0, *, only: str | None = None) -> Ch
     Raises:
         CheckpointError: the checkpoint is damaged, or contains NaN or infinity.
     """
-    manifest = verify(path, only)
+    manifest = read_manifest(path)
+    state = read_state(path, rank)
     chosen: dict[str, str] = {}
     # Rank 0's files come first in the manifest, so a file of `rank` replaces the file of rank 0.
     for name in manifest["files"]:
@@ -147,7 +161,7 @@ def load_checkpoint(path: Path, rank: int = 0, *, only: str | None = None) -> Ch
         if name.endswith(SUFFIX) and part in {"", str(rank)} and only in {None, group}:
             chosen[group] = name
     tensors = {group: _read_tensors(path / name) for group, name in chosen.items()}
-    return Checkpoint(path, manifest["step"], tensors, read_state(path, rank))
+    return Checkpoint(path, manifest["step"], add_planes(tensors, state), state)
 
 
 def find_checkpoint(
@@ -196,6 +210,8 @@ def check_holds_weights(path: Path) -> None:
     if not path.exists():
         raise CheckpointError(f"{path}: no such file or folder")
     if not any((path / name).exists() for name in (CHECKPOINTS, MANIFEST, STATE)):
+        if why := refusal(path):
+            raise CheckpointError(why)
         raise CheckpointError(
             f"{path} is neither a run (it has no {CHECKPOINTS}) nor a checkpoint (it has no {MANIFEST})"
         )
@@ -205,11 +221,14 @@ def read_state(path: Path, rank: int = 0) -> dict[str, Any]:
     """Read the state that process ``rank`` wrote into a checkpoint. Raises CheckpointError."""
     file = path / _name(STATE, rank)
     try:
-        return json_object(read_file(file, LARGEST_JSON))
+        state = json_object(read_file(file, LARGEST_JSON))
     except OSError as error:
         raise DamagedCheckpointError(f"{file}: {error.strerror}") from None
     except ValueError as error:
         raise DamagedCheckpointError(f"{file}: damaged ({error})") from None
+    if why := formats.too_new(file, state.get("format"), formats.STATE):
+        raise CheckpointError(why)
+    return state
 
 
 def first_not_finite(tensors: Mapping[str, "Tensor"]) -> str | None:

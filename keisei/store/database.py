@@ -14,9 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from keisei import formats
 from keisei.events import Alert, Evaluation, Event, Game, Iteration, Status
 from keisei.store.files import json_object
 from keisei.store.migrations import VERSION, create_tables
+from keisei.store.older_system import refusal
 
 GAMES_KEPT = 10_000
 EVENTS_KEPT = 10_000
@@ -187,6 +189,7 @@ def check_file(path: Path) -> None:
 def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
     try:
+        _refuse_other_programs(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         # 512 KiB: a writer that only appends does not need the default of 2 MiB.
         connection.execute("PRAGMA cache_size = -512")
@@ -243,9 +246,20 @@ def read_version(connection: sqlite3.Connection, path: Path) -> int:
     Raises DatabaseError if the version is later than ``VERSION``.
     """
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > VERSION:
-        raise DatabaseError(f"{path}: version {version}; this Keisei reads up to version {VERSION}")
+    if why := formats.too_new(path, version, VERSION):
+        raise DatabaseError(why)
     return version
+
+
+def _refuse_other_programs(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise DatabaseError if a database of version 0 has tables: another program made it."""
+    # One query, because another process may be creating the tables at this moment.
+    query = (
+        "SELECT user_version = 0 AND EXISTS (SELECT * FROM sqlite_schema) FROM pragma_user_version"
+    )
+    if connection.execute(query).fetchone()[0]:
+        why = f"{path}: the database of another program: move it away, or name another folder"
+        raise DatabaseError(refusal(path) or why)
 
 
 def _insert(connection: sqlite3.Connection, event: Event) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from pydantic import ValidationError
 
+from keisei import formats
 from keisei.config import Settings
 from keisei.settings_sources import warn_of_old_names, with_new_names
 from keisei.store.files import read_file, replace_synced, sync_folder
@@ -32,6 +33,8 @@ from keisei.store.layout import (
     remove_leftovers,
 )
 from keisei.store.lock import Lock
+from keisei.store.older_settings import complete
+from keisei.store.older_system import refusal
 from keisei.toml import to_toml
 
 _CHECKSUM = re.compile(rb"# sha256: ([0-9a-f]{64})\n")
@@ -40,8 +43,8 @@ _CHECKSUM = re.compile(rb"# sha256: ([0-9a-f]{64})\n")
 Earlier versions of Keisei wrote no checksum.
 """
 
-_ADDED = {"env.mates": 0}
-"""Settings that the ``run.toml`` of earlier versions lacks, with the values of those versions."""
+_FORMAT = re.compile(rb"# format: (\d{1,9})\n")
+"""Pattern of the first line of ``run.toml``."""
 
 
 class RunError(ValueError):
@@ -211,6 +214,9 @@ def read_settings(path: Path) -> Settings:
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            why = f"no such setting: {where}; a newer Keisei has perhaps made the run"
+            raise RunError(f"{file}: {why}") from None
         raise _damaged(file, f"{where}: {problem['msg']} (got {problem['input']!r})") from None
 
 
@@ -222,10 +228,7 @@ def read_config(path: Path) -> dict[str, Any]:
     be read or is incomplete.
     """
     tree = with_new_names(_read_tree(path))
-    for key, value in _ADDED.items():
-        section, name = key.split(".")
-        if isinstance(keys := tree.setdefault(section, {}), dict):  # validation refuses others
-            keys.setdefault(name, value)
+    complete(tree)
     return tree
 
 
@@ -241,7 +244,15 @@ def _read_tree(path: Path) -> dict[str, Any]:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise _damaged(file, str(error)) from None
     _check_whole(file, data, tree)
+    _check_format(file, data)
     return tree
+
+
+def _check_format(file: Path, data: bytes) -> None:
+    """Raise RunError if the first line of ``run.toml`` has a number that is too high."""
+    found = _FORMAT.match(data)
+    if found and (why := formats.too_new(file, int(found[1]), formats.SETTINGS)):
+        raise RunError(why)
 
 
 def _check_whole(file: Path, data: bytes, tree: dict[str, Any]) -> None:
@@ -280,7 +291,7 @@ def check_is_run(path: Path) -> None:
     if not path.exists():
         raise RunError(f"{path}: no such file or folder")
     if not os.path.lexists(path / SETTINGS_FILE):
-        raise RunError(f"{path} is not a run (it has no {SETTINGS_FILE})")
+        raise RunError(refusal(path) or f"{path} is not a run (it has no {SETTINGS_FILE})")
 
 
 def check_path(path: Path) -> None:
@@ -293,16 +304,19 @@ def check_path(path: Path) -> None:
 
 
 def _refuse_run(path: Path) -> None:
-    """Raise RunError if ``path`` is already a run."""
+    """Raise RunError if ``path`` is already a run, also one of the older system."""
     if (path / SETTINGS_FILE).exists():
         raise RunError(
             f"{path} already holds a run: continue it with --resume, or name another folder"
         )
+    if why := refusal(path / DATABASE_FILE):
+        raise RunError(f"{why}; name another folder for the new run")
 
 
 def settings_text(settings: Settings) -> bytes:
     """Return the contents of ``run.toml``. Raises RunError if a setting is not UTF-8."""
     text = (
+        f"# format: {formats.SETTINGS}\n"
         "# The settings of this run. With --resume, these settings replace all other settings,\n"
         "# except the settings that may change (see keisei.store.MAY_CHANGE).\n"
         "# The last line is a checksum. If you edit this file, remove the last line.\n"

@@ -11,9 +11,9 @@ from typing import Any
 
 import psutil
 
+from keisei import formats
 from keisei.store.files import json_object, open_file, read_file, sync_folder, write_synced
 
-FORMAT = 1
 MANIFEST = "manifest.json"
 STATE = "state.json"
 LARGEST_JSON = 32 * 2**20
@@ -48,11 +48,10 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise DamagedCheckpointError(f"{file}: damaged (not a manifest)") from None
     if stated != _manifest_digest(manifest):
         raise DamagedCheckpointError(f"{file}: damaged (its checksum differs)")
-    if manifest.get("format") != FORMAT:
-        found = manifest.get("format")
-        raise CheckpointError(f"{file}: format {found!r}; this version reads format {FORMAT}")
-    if not _well_formed(manifest):
-        raise DamagedCheckpointError(f"{file}: not a manifest of format {FORMAT}")
+    if why := formats.too_new(file, manifest.get("format"), formats.MANIFEST):
+        raise CheckpointError(why)
+    if manifest.get("format") != formats.MANIFEST or not _well_formed(manifest):
+        raise DamagedCheckpointError(f"{file}: not a manifest of format {formats.MANIFEST}")
     return manifest
 
 
@@ -94,7 +93,7 @@ def _check_memory(path: Path, size: int) -> None:
 
 def write_manifest(folder: Path, step: int, files: Files) -> None:
     """Write a checkpoint's last file, and sync the folder. ``files``: all other files."""
-    manifest = {"format": FORMAT, "step": step, "created": time.time(), "files": files}
+    manifest = {"format": formats.MANIFEST, "step": step, "created": time.time(), "files": files}
     manifest["sha256"] = _manifest_digest(manifest)
     write_synced(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
     sync_folder(folder)

@@ -21,6 +21,8 @@ def parsed(line: str) -> dict[str, object]:
         ("--ppo.gamma .9 train --json", "train --ppo.gamma .9 --json"),
         ("--json train", "train --json"),
         ("--resume --run x train", "train --resume --run x"),
+        ("--run x --resume train", "train --resume --run x"),
+        ("--resume auto train", "train --resume auto"),
         ("--json config --config base show", "config show --json --config base"),
         ("--json bench env", "bench env --json"),
         ("--config a train --config b", "train --config a --config b"),

@@ -160,7 +160,11 @@ WRONG = [
         ),
     ),
     ("", "train --resume --init x", "--init: not allowed with --resume; see keisei train --help"),
-    ("", "train --resume=yes", "--resume: takes no value (got 'yes'); see keisei train --help"),
+    (
+        "",
+        "train --resume=yes",
+        "--resume: must be one of auto (got 'yes'); see keisei train --help",
+    ),
     ("", "train --resume --run nosuch", "nosuch: no such file or folder"),
     (
         "",

@@ -132,7 +132,9 @@ def test_empty_files_and_newer_formats_are_refused(run: Path) -> None:
         assert_refused(run, name)
         (new / name).write_bytes(good)
     forge(new, format=99)
-    assert "format 99; this version reads format" in assert_refused(run, "manifest.json")
+    assert "made by a newer Keisei: format 99; this one reads up to format" in assert_refused(
+        run, "manifest.json"
+    )
 
 
 # ---------------------------------------------------------------------- malicious

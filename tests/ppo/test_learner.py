@@ -16,13 +16,14 @@ from keisei.nets.registry import kinds
 from keisei.ppo import learner as learning
 from keisei.ppo.detectors import WINDOW, DivergedError
 from keisei.ppo.forward import Forward
+from keisei.ppo.ranks import ALONE, Ranks
 from keisei.ppo.update import ppo_loss
 from keisei.shogi import Position
 from keisei.shogi.sfen import read_sfen
 from keisei.store import RunDirectory, load_checkpoint, save_checkpoint
 
 from .positions import MATE
-from .small_learner import iterate, learner, same, weights
+from .small_learner import CPU, iterate, learner, same, weights
 
 
 def test_an_iteration_learns_from_every_ply_and_reports_it() -> None:
@@ -146,6 +147,24 @@ def test_warming_up_does_not_affect_learning() -> None:
     assert same(first, second)
     iterate(first), iterate(second)
     assert same(first, second)
+
+
+def test_several_ranks_take_the_same_turns_however_slow_one_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Otherwise one rank waits for an order while the other waits for its sums, for ever."""
+
+    class TwoRanks(Ranks):
+        size = 2
+
+    def turns(ranks: Ranks, seconds: float) -> int:
+        monkeypatch.setattr(learning, "TURN_SECONDS", seconds)
+        one = learning.Learner(learner().settings, CPU, torch.float32, ranks)
+        with closing(one.env):
+            return len(list(one.iterate()))
+
+    assert turns(TwoRanks(), 0) == turns(TwoRanks(), 100)
+    assert turns(ALONE, 0) > turns(ALONE, 100), "a process that trains alone reacts soon"
 
 
 def test_a_turn_leaves_the_callers_gradient_mode_alone() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -14,7 +15,7 @@ import torch
 from anyio import to_thread
 from run_tools import Learners, settings, tiny, until
 
-from keisei import Alert, Keisei, Settings, Status
+from keisei import Alert, Iteration, Keisei, Settings, Status
 from keisei.config import Run, SettingsError
 from keisei.store import (
     CheckpointError,
@@ -137,6 +138,38 @@ async def test_the_newest_run_is_resumed_and_its_database_continues(tmp_path: Pa
     games = await to_thread.run_sync(again.reader.games)
     assert games
     assert len({game["id"] for game in games}) == len(games)
+
+
+async def test_auto_makes_the_run_then_begins_it_again_and_then_continues_it(
+    tmp_path: Path,
+) -> None:
+    """So one command can start a run and restart it after a crash at any moment."""
+    run = tmp_path / "run"
+    never = {"run.checkpoint_seconds": 1000}
+    async with Keisei(tiny(tmp_path, **never), run=run, resume="auto") as keisei:
+        await until(keisei, Iteration)
+        keisei.stop()
+    for checkpoint in await to_thread.run_sync(list, (run / "checkpoints").iterdir()):
+        await to_thread.run_sync(shutil.rmtree, checkpoint)  # as if it had crashed before the first
+
+    async with Keisei(tiny(tmp_path, **{"run.steps": 256}), run=run, resume="auto") as again:
+        alert = await until(again, Alert)
+        assert alert.message == "the run has no checkpoint yet: it begins again at step 0"
+        await again.wait()
+    series = (await to_thread.run_sync(again.reader.metrics))["series"]["train/kl"]
+    assert series["step"] == [128, 256], "the metrics of the first attempt are gone"
+
+    async with Keisei(tiny(tmp_path, **{"run.steps": 384}), run=run, resume="auto") as third:
+        assert third.status().step == 256
+        await third.wait()
+
+
+async def test_auto_continues_the_newest_run_that_has_a_checkpoint(tmp_path: Path) -> None:
+    async with Keisei(tiny(tmp_path, **{"run.steps": 128}), resume="auto") as keisei:
+        await keisei.wait()
+    async with Keisei(tiny(tmp_path, **{"run.steps": 256}), resume="auto") as again:
+        assert again.run.path == keisei.run.path
+        await again.wait()
 
 
 WORKER = """

@@ -41,3 +41,13 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / MEMORY_FILE).write_text("{")
     with pytest.raises(ValueError, match=r"wandb\.json: .*remove the file"):
         Memory(tmp_path)
+
+
+def test_a_file_of_the_first_versions_is_read_and_one_of_a_newer_version_is_refused(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / MEMORY_FILE).write_text('{"id": "a", "step": 7, "evaluations": []}')
+    assert not Memory(tmp_path).is_new(Row(7, {}))
+    (tmp_path / MEMORY_FILE).write_text('{"format": 9}')
+    with pytest.raises(ValueError, match=r"wandb\.json: made by a newer Keisei: format 9"):
+        Memory(tmp_path)

@@ -34,3 +34,12 @@ def test_a_value_that_is_not_finite_is_unknown(tmp_path: Path) -> None:
 def test_a_damaged_board_is_no_board(tmp_path: Path, text: str) -> None:
     (tmp_path / "board.json").write_text(text)
     assert read_board(tmp_path) is None
+
+
+def test_a_board_of_a_newer_version_is_no_board(tmp_path: Path) -> None:
+    write_board(tmp_path, BOARD)
+    file = tmp_path / "board.json"
+    file.write_text(
+        file.read_text().replace('"format":1', '"format":2').replace('"format": 1', '"format": 2')
+    )
+    assert read_board(tmp_path) is None

@@ -450,3 +450,18 @@ def test_a_full_disk_at_any_step_leaves_the_old_or_the_new_checkpoint(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep(run, monkeypatch, (20,), OSError(28, "No space left on device"))
+
+
+@pytest.mark.parametrize("part", ["manifest", "state"])
+def test_a_checkpoint_of_a_newer_version_is_refused_and_the_one_before_is_used(
+    run: RunDirectory, part: str
+) -> None:
+    old = save(run, 1)
+    new = save_checkpoint(run, 2, {"weights": {"w": torch.ones(2)}}, {"format": 7})
+    if part == "manifest":
+        forge(new, format=7)
+    found, refused = find_checkpoint(run.path)
+    assert found == old
+    assert [str(error).partition(": ")[2] for error in refused] == [
+        f"made by a newer Keisei: format 7; this one reads up to format {1 + (part == 'state')}"
+    ]

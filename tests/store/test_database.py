@@ -233,7 +233,7 @@ def test_files_that_are_not_our_database_are_refused(tmp_path: Path, reader: Run
     later = sqlite3.connect(file)
     later.execute(f"PRAGMA user_version = {module.VERSION + 1}")
     later.close()
-    with pytest.raises(DatabaseError, match="version 3; this Keisei reads up to version 2"):
+    with pytest.raises(DatabaseError, match="made by a newer Keisei: format 3; this one reads up"):
         Database(file)
 
 

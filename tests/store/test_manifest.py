@@ -23,7 +23,8 @@ def checkpoint(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"format": 2}, "format 2; this version reads format 1"),
+        ({"format": 7}, "made by a newer Keisei: format 7; this one reads up to format 1"),
+        ({"format": 0}, "not a manifest of format 1"),
         ({"files": {}}, "not a manifest of format 1"),
         ({"files": {"state.json": {}, "../x": {}}}, "not a manifest of format 1"),
         ({"files": {"state.json": 3}}, "not a manifest of format 1"),

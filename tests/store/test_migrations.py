@@ -114,7 +114,8 @@ def test_a_migration_that_fails_leaves_the_old_version_whole(run: Path) -> None:
 def test_a_later_version_is_refused_by_readers_and_writers(run: Path) -> None:
     with closing(sqlite3.connect(run / "keisei.db")) as connection:
         connection.execute(f"PRAGMA user_version = {VERSION + 1}")
-    said = f"keisei.db: version {VERSION + 1}; this Keisei reads up to version {VERSION}"
+    known = f"format {VERSION + 1}; this one reads up to format {VERSION}"
+    said = f"keisei.db: made by a newer Keisei: {known}"
     for use in (lambda: Database(run / "keisei.db"), lambda: MatchTable(run), RunReader(run).games):
         with pytest.raises(DatabaseError, match=said):
             use()
