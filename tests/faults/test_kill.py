@@ -112,9 +112,12 @@ class Killer:
         if victim.poll() is not None:
             return False
         victim.kill()
-        for other in processes:  # it ends by itself because its companion is gone
-            other.wait()
-        self.hits[self._marks.entered()[-1]] += 1
+        phase = self._marks.entered()[-1]
+        for other in processes:
+            if phase == "open":  # it waits for the first meeting, and torchrun would end it
+                other.kill()
+            other.wait()  # later it ends by itself, because its companion is gone
+        self.hits[phase] += 1
         return True
 
     def _compare(self, run: Path) -> None:
