@@ -70,7 +70,7 @@ from random weights.
 | | |
 |---|---|
 | network | {kind}, {blocks} blocks, {channels} channels, {parameters:,} parameters |
-| training | {step:,} steps, {minutes:.0f} minutes, seed {seed}, {threads} threads |
+| training | {step:,} steps, {minutes:.0f} minutes, seed {seed}, {threads} torch threads |
 | machine | {cpu}, {cores} cores |
 | versions | {versions} |
 | SHA-256 of the weights | `{sha256}` |

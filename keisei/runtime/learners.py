@@ -36,7 +36,8 @@ def check_fits(settings: Settings, path: Path) -> None:
     tensors = load_checkpoint(path).tensors
     try:
         load_weights(net, tensors["weights"], settings.net)
-        load_moments(make_optimizer(net, settings.ppo.weight_decay), net, tensors["optimizer"])
+        if "optimizer" in tensors:
+            load_moments(make_optimizer(net, settings.ppo.weight_decay), net, tensors["optimizer"])
     except (LookupError, RuntimeError, TypeError, ValueError) as error:
         why = " ".join(str(error).split())
         raise DamagedCheckpointError(f"{path}: does not fit the run: {why}") from None

@@ -211,7 +211,7 @@ def test_a_server_killed_in_an_evaluation_plays_on_when_resumed(
         assert process.wait(30) == 0
     after = played(id)
     assert found["result"]["games"] == len(after) == GAMES
-    assert found["result"]["agent"] == f"run@{found['measured']}"
+    assert found["result"]["agent"] == f"run@{found['measured']} mates=1"
     pairs = [number for number in before if number ^ 1 in before]
     assert pairs
     assert all(after[number] == before[number] for number in pairs), (

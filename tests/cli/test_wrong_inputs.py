@@ -27,8 +27,9 @@ WRONG = [
         "",
         "danc",
         (
-            "no such command: 'danc', choose from serve, train, warmup, evaluate, usi, games, "
-            "ratings, metrics, perft, moves, bench, config, doctor, completion"
+            "no such command: 'danc', choose from serve, train, watch, warmup, evaluate, "
+            "usi, runs, checkpoints, games, ratings, metrics, perft, moves, bench, config, doctor, "
+            "completion"
         ),
     ),
     ("", "serv", "no such command: 'serv', did you mean serve?"),
