@@ -215,8 +215,12 @@ function likely([usi, probability]) {
 }
 
 function drawAlert({ time, name, level, message }) {
+  const key = `${time} ${name} ${message}`;
+  // An alert can arrive twice: in the list of past alerts and in the stream.
+  if ([...$("alerts").children].some((item) => item.dataset.key === key)) return;
   $("alerts-empty").hidden = true;
   const item = document.createElement("li");
+  item.dataset.key = key;
   item.className = level;
   const when = document.createElement("time");
   when.dateTime = new Date(time * 1000).toISOString();
