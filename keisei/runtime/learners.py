@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from keisei import formats
 from keisei.config import Settings
 from keisei.nets.policy import resolve_device, resolve_dtype
 from keisei.nets.registry import build
@@ -31,13 +32,16 @@ def check_fits(settings: Settings, path: Path) -> None:
     """Raise DamagedCheckpointError if a checkpoint does not fit the network of ``settings``.
 
     Such a checkpoint was made by hand, because all checkpoints of a run have the same network.
+    A checkpoint of another format, or of weights alone, is not checked: it is refused elsewhere.
     """
+    checkpoint = load_checkpoint(path)
+    if checkpoint.state.get("format") != formats.STATE:
+        return
     net = build(settings.net.kind, blocks=settings.net.blocks, channels=settings.net.channels)
-    tensors = load_checkpoint(path).tensors
+    tensors = checkpoint.tensors
     try:
         load_weights(net, tensors["weights"], settings.net)
-        if "optimizer" in tensors:
-            load_moments(make_optimizer(net, settings.ppo.weight_decay), net, tensors["optimizer"])
+        load_moments(make_optimizer(net, settings.ppo.weight_decay), net, tensors["optimizer"])
     except (LookupError, RuntimeError, TypeError, ValueError) as error:
         why = " ".join(str(error).split())
         raise DamagedCheckpointError(f"{path}: does not fit the run: {why}") from None

@@ -8,7 +8,7 @@ import pytest
 from forked import TINY, Forked, ForkServer, Train
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def fork_server() -> Iterator[ForkServer]:
     """A server whose forks run ``keisei``."""
     server = ForkServer()

@@ -77,7 +77,7 @@ async def test_a_resumed_run_shows_its_checkpoint_and_evaluations_before_it_trai
         ended = await until(first, Evaluation, state="done")
         await until(first, Iteration)
         measured = first.evaluation(ended.id)["result"]["agent"]  # type: ignore[index]
-        assert int(measured.removeprefix(f"{first.run.id}@")) > 0
+        assert int(measured.removeprefix(f"{first.run.id}@").removesuffix(" mates=1")) > 0
     last = first.status()
     again = Keisei(
         settings(tmp_path), run=first.run.path, resume=True, _learner=Learners(warm_up_seconds=0.3)
