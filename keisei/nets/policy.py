@@ -244,6 +244,23 @@ class Agent:
         legal, logits, value = self._infer(observation, mask)
         return most_probable(legal, logits, k)[:count], value[:count].cpu().numpy()
 
+    def assess(
+        self,
+        observation: NDArray[np.uint8],
+        mask: NDArray[np.uint64],
+        temperature: float = 1.0,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+        """Return the whole policy and the values of M positions, as a search needs them.
+
+        Returns the legal actions ``int64[M, L]``, padded with -1, their probabilities
+        ``float32[M, L]`` at ``temperature``, and the values ``float32[M]``.
+        """
+        count = len(observation)
+        legal, logits, value = self._infer(observation, mask)
+        found = legal, (logits / temperature).softmax(1), value
+        actions, probabilities, values = (tensor[:count].cpu().numpy() for tensor in found)
+        return actions, probabilities, values
+
     @property
     def nbytes(self) -> int:
         """Size of the weights in bytes."""

@@ -1090,6 +1090,18 @@ MATE_NODES = 400
 
 
 @njit(inline="always")
+def new_scratch():
+    """Return memory for ``mate_in_three``."""
+    return Scratch(
+        np.empty(2, GAME),
+        np.empty((1, MASK_WORDS), np.uint64),
+        np.empty((1, MASK_WORDS), np.uint64),
+        np.empty((1, MASK_WORDS), np.uint64),
+        np.empty((1, MASK_WORDS), np.uint64),
+    )
+
+
+@njit(inline="always")
 def lay_siege(view, mine, theirs):
     """Return how the mover can attack the opponent's king."""
     me, foe = read_view(turn_view(view))
@@ -1331,6 +1343,54 @@ def visit_games(
 
 
 @njit(cache=True, nogil=True)
+def visit_leaves(
+    tree, node, action, parents, games, tags, keys, observation, mask, reason, result, mate, rule,
+    max_ply, mates,
+):  # fmt: skip
+    """Make a move in each of M nodes of search trees, whose positions become new nodes.
+
+    The new position is in a game whose earlier moves are the tree's game up to the root, then the
+    moves from the root. A mate that the maximum ply cuts is no mate.
+
+    Args:
+        tree, node, action: int64[M]: the tree, the new node, and the action of its parent that
+            leads to the node. Node 0 is a tree's root.
+        parents: int32[T, N]: the parent of each node.
+        games: GAME[T, N]: positions of the nodes.
+        tags, keys: history of the trees' games up to the roots; later plies are overwritten.
+        observation, mask: uint8[M, 131], uint64[M, 35]: written.
+        reason, result: int64[M]: written: why the game is over, and the result for the side to move.
+        mate: int64[M]: written: length of a mate that begins here, 1 or 3, or 0.
+        rule: entering-king rule.
+        max_ply: ply at which a game ends without a winner.
+        mates: longest mate that is searched: 0, 1 or 3.
+    """
+    checks = np.empty((1, MASK_WORDS), np.uint64)
+    scratch = new_scratch()
+    for j in range(len(tree)):
+        t, parent = tree[j], parents[tree[j], node[j]]
+        past = parent
+        while past > 0:
+            remember(tags, keys, t, np.int64(games[t, past].ply), games[t, past].key)
+            past = parents[t, past]
+        games[t, node[j]] = games[t, parent]
+        game = games[t, node[j]]
+        view = make_move(game, action[j])
+        rows, attacks, reason[j], result[j] = survey(view, game, tags, keys, t, rule)
+        pack(mask, j, rows)
+        observe(game, attacks, observation, j, max_ply)
+        mate[j] = 0
+        if reason[j]:
+            continue
+        if game.ply >= max_ply:
+            reason[j], result[j] = MAX_PLY, 0
+        elif mates and mating_move(game, mask[j], checks) >= 0:
+            mate[j] = 1
+        elif mates == 3 and game.ply + 2 < max_ply:
+            mate[j] = 3 * (mate_in_three(game, mask[j], t, tags, keys, scratch) >= 0)
+
+
+@njit(cache=True, nogil=True)
 def claim(games, g, rule):
     """Return the result that the mover of game ``g`` can claim, as a number: see ``declared``."""
     game = games[g]
@@ -1520,13 +1580,7 @@ def find_mates_in_three(lo, hi, games, mask, tags, keys, max_ply, mate):
     Games without such an action, as far as ``mate_in_three`` can tell, keep -1. A mate that the
     maximum ply cuts is no mate.
     """
-    scratch = Scratch(
-        np.empty(2, GAME),
-        np.empty((1, MASK_WORDS), np.uint64),
-        np.empty((1, MASK_WORDS), np.uint64),
-        np.empty((1, MASK_WORDS), np.uint64),
-        np.empty((1, MASK_WORDS), np.uint64),
-    )
+    scratch = new_scratch()
     for g in range(lo, hi):
         if mate[g] < 0 and games[g].ply + 2 < max_ply:
             mate[g] = mate_in_three(games[g], mask[g], g, tags, keys, scratch)

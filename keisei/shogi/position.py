@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from keisei.shogi import kernels
 from keisei.shogi.errors import IllegalMoveError, SfenError
@@ -170,6 +171,15 @@ class Position:
             self._keys[:, : keys.shape[1]] = keys
             self._tags[:, :, : tags.shape[2]] = tags
         self._visit(self._game, action)
+
+    def record(self) -> tuple[Any, NDArray[np.uint16], NDArray[np.uint64], int]:
+        """Return what a search needs: the position's record, its history, and its first number.
+
+        The record is a ``keisei.shogi.kernels.GAME``. The history is tags, uint16[2, P], and keys,
+        uint64[2P]. The number is the move number of the game's start position. The arrays belong
+        to the position: copy them before the next move.
+        """
+        return self._game[0], self._tags[0], self._keys[0], self._number
 
     def copy(self) -> Self:
         """Return an independent copy of the position and of its history."""

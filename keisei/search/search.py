@@ -1,0 +1,342 @@
+"""The class Search: searches many positions at the same time, for anybody who owns a network."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keisei.env.observe import PLY_COLUMN, observe_sfen, ply_byte
+from keisei.search import tree
+from keisei.search.options import SearchOptions
+from keisei.search.tree import EDGE, LOSS, NODE, UNKNOWN, WIN
+from keisei.shogi import Position, kernels
+from keisei.shogi.position import RULES, Rule
+
+EDGES = 80
+"""Edges for each node, on average over a tree. Games of shogi have about 80 legal moves."""
+_RESULT = np.array([tree.DRAW, WIN, LOSS])
+"""Proven results by the result -1, 0 or 1 of the kernels: index -1 is the last entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaves:
+    """M new positions for which the search needs a network's answer."""
+
+    observation: NDArray[np.uint8]
+    """[M, 131] Compact observations."""
+    mask: NDArray[np.uint64]
+    """[M, 35] Legal actions, as packed bits."""
+    trees: NDArray[np.int64]
+    """[M] Number of the tree of each position."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A move at the root, and what the search found for it."""
+
+    action: int
+    prior: float
+    """The network's probability of the move."""
+    visits: int
+    value: float
+    """P(win) - P(loss) of the side to move; exact if ``proven`` is not 0."""
+    proven: int
+    """WIN, DRAW or LOSS of ``keisei.search.tree`` for the side to move; UNKNOWN if not proven."""
+    plies: int
+    """Plies to the proven end; 0 if no result is proven."""
+    moves: tuple[int, ...]
+    """Principal variation: ``action`` and the best moves that follow."""
+
+
+class Search:
+    """Searches T positions at the same time, each in a tree of its own. It has no network.
+
+    Plant the positions, then call ``request`` and ``answer`` alternately::
+
+        search = Search(1, SearchOptions(simulations=400))
+        search.plant_position(0, Position())
+        while (leaves := search.request()) is not None:
+            search.answer(*agent.assess(leaves.observation, leaves.mask))
+        print(search.lines(0)[0])
+    """
+
+    def __init__(
+        self,
+        trees: int,
+        options: SearchOptions,
+        *,
+        max_ply: int = 512,
+        declaration: Rule = "27",
+        nodes: int | None = None,
+    ) -> None:
+        """Allocate all memory.
+
+        Args:
+            trees: number T of trees.
+            options: how the trees are searched.
+            max_ply: ply at which a game ends without a winner; the root's ply counts.
+            declaration: entering-king rule of the games.
+            nodes: most nodes in one tree. By default, there is room for two searches, so that a
+                search can keep what the search for the previous move found.
+        """
+        size = nodes or 2 * options.simulations + 2
+        self.options = options
+        self._max_ply, self._rule = max_ply, RULES[declaration]
+        self._nodes, self._edges = np.zeros((trees, size), NODE), np.zeros((trees, EDGES * size), EDGE)
+        self._games = np.zeros((trees, size), kernels.GAME)
+        self._used = np.zeros((trees, 2), np.int64)
+        self._wanted = np.zeros(trees, np.int64)
+        blocks = max_ply // 128 + 1
+        self._tags = np.zeros((trees, 2, 64 * blocks), np.uint16)
+        self._keys = np.zeros((trees, 128 * blocks), np.uint64)
+        self._root_observation = np.zeros((trees, kernels.OBSERVATION_BYTES), np.uint8)
+        self._root_mask = np.zeros((trees, kernels.MASK_WORDS), np.uint64)
+        self._ply_offset = np.zeros(trees, np.int64)
+        self._trained_max_ply = np.ones(trees, np.int64)
+        self._moved = np.zeros(size, np.int32)
+        self._leaf = np.zeros((3, trees * options.leaves), np.int64)
+        self._asked = np.zeros((2, 0), np.int64)
+
+    @staticmethod
+    def bytes_per_node() -> int:
+        """Return the memory for a node, its position and its edges, in bytes."""
+        return NODE.itemsize + kernels.GAME.itemsize + EDGES * EDGE.itemsize
+
+    def plant(
+        self,
+        t: int,
+        game: Any,
+        tags: NDArray[np.uint16],
+        keys: NDArray[np.uint64],
+        observation: NDArray[np.uint8],
+        mask: NDArray[np.uint64],
+        *,
+        trained_max_ply: int,
+        ply_offset: int = 0,
+        simulations: int | None = None,
+    ) -> None:
+        """Make a position the root of tree ``t``.
+
+        If the position is the root's grandchild, or a nearer descendant, in the present tree, the
+        search keeps what it knows of it. The caller must have checked that the game is not over.
+
+        Args:
+            t: number of the tree.
+            game: the position, a record ``keisei.shogi.kernels.GAME``.
+            tags, keys: the game's history: uint16[2, P] and uint64[2P], as in ``VectorEnv``.
+            observation, mask: uint8[131] and uint64[35] of the position.
+            trained_max_ply: maximum ply of the network's training games.
+            ply_offset: number to add to the game's ply for the network.
+            simulations: number of simulations; None: the number of the options.
+        """
+        plies = int(game["ply"]) + 1
+        self._keys[t, :plies] = keys[:plies]
+        self._tags[t, :, : (plies + 1) // 2] = tags[:, : (plies + 1) // 2]
+        self._root_observation[t], self._root_mask[t] = observation, mask
+        self._trained_max_ply[t], self._ply_offset[t] = trained_max_ply, ply_offset
+        known = self._find(t, game)
+        if known is None:
+            self._nodes[t, 0] = np.zeros((), NODE)
+            self._nodes[t, 0]["parent"] = -1
+            self._games[t, 0] = game
+            self._used[t] = 1, 0
+        elif known:
+            tree.keep_subtree(
+                t, known, self._nodes, self._edges, self._used, self._games, self._moved
+            )
+        root = self._nodes[t, 0]
+        if not root["count"]:
+            root["proven"] = UNKNOWN
+        self._wanted[t] = simulations or self.options.simulations
+
+    def plant_position(
+        self, t: int, position: Position, *, trained_max_ply: int = 512, simulations: int | None = None
+    ) -> None:
+        """Make a ``Position``, with its earlier moves, the root of tree ``t``; see ``plant``."""
+        game, tags, keys, number = position.record()
+        observation, mask = observe_sfen(
+            position.sfen(), trained_max_ply, earlier=position.occurrences - 1
+        )
+        self.plant(
+            t, game, tags, keys, observation[0], mask[0], trained_max_ply=trained_max_ply,
+            ply_offset=number - 1, simulations=simulations,
+        )  # fmt: skip
+
+    def stop(self, t: int) -> None:
+        """Begin no more simulations in tree ``t``."""
+        self._wanted[t] = 0
+
+    def request(self) -> Leaves | None:
+        """Return positions for a network, or None when all simulations are finished.
+
+        A simulation that ends in a proven position needs no network. Raises RuntimeError if the
+        positions of the previous call were not answered.
+        """
+        if self._asked.shape[1]:
+            raise RuntimeError("the previous positions were not answered")
+        options = self.options
+        while True:
+            found = tree.select(
+                0, len(self._wanted), self._nodes, self._edges, self._used, self._wanted,
+                options.leaves, options.c_init, options.c_base, options.urgency,
+                options.root_urgency, *self._leaf,
+            )  # fmt: skip
+            if not found:
+                return None
+            leaves = self._visit(*self._leaf[:, :found])
+            if leaves is not None:
+                return leaves
+
+    def answer(
+        self,
+        actions: NDArray[np.integer[Any]],
+        priors: NDArray[np.float32],
+        values: NDArray[np.float32],
+    ) -> None:
+        """Give the network's answer for the M positions of ``request``.
+
+        Args:
+            actions: int[M, L]: the legal actions of each position; -1 is padding.
+            priors: float32[M, L]: their probabilities.
+            values: float32[M]: P(win) - P(loss) of the side to move.
+
+        NaN counts as 0.
+        """
+        trees, nodes = self._asked
+        if len(values) != len(trees):
+            raise ValueError(f"{len(values)} answers for {len(trees)} positions")
+        self._asked = np.zeros((2, 0), np.int64)
+        tree.expand(
+            trees, nodes, np.asarray(actions, np.int64), np.nan_to_num(priors),
+            np.nan_to_num(values), self._nodes, self._edges, self._used,
+        )  # fmt: skip
+
+    def lines(self, t: int, most: int = 1) -> list[Line]:
+        """Return the best moves at the root of tree ``t``, the best move first.
+
+        A proven win comes first, the fastest before others; a proven loss last, the slowest before
+        others; between them the most visited move, then the more probable one.
+        """
+        edges = self._children(t, 0)
+        order = sorted(range(len(edges)), key=lambda k: self._rank(t, edges[k]))
+        return [self._line(t, edges[k]) for k in order[:most]]
+
+    def visits(self, t: int) -> tuple[NDArray[np.int16], NDArray[np.int32]]:
+        """Return the actions at the root of tree ``t``, int16[K], and their visits, int32[K]."""
+        edges = self._children(t, 0)
+        number = np.where(edges["child"] >= 0, self._nodes["visits"][t, edges["child"]], 0)
+        return edges["action"].copy(), number.astype(np.int32)
+
+    def value(self, t: int) -> float:
+        """Return P(win) - P(loss) of the side to move at the root of tree ``t``."""
+        root = self._nodes[t, 0]
+        if root["proven"]:
+            return float(tree.VALUE[root["proven"]])
+        return float(root["total"]) / max(int(root["visits"]), 1)
+
+    def proven(self, t: int) -> tuple[int, int]:
+        """Return what is proven for the root of tree ``t``: the result, and the plies to it."""
+        return int(self._nodes["proven"][t, 0]), int(self._nodes["plies"][t, 0])
+
+    def size(self, t: int) -> tuple[int, int]:
+        """Return the root's visits and the number of nodes in tree ``t``."""
+        return int(self._nodes["visits"][t, 0]), int(self._used[t, 0])
+
+    def _visit(
+        self, trees: NDArray[np.int64], nodes: NDArray[np.int64], actions: NDArray[np.int64]
+    ) -> Leaves | None:
+        """Make the moves that lead to new leaves; finish those that are proven at once."""
+        m = len(trees)
+        observation = np.empty((m, kernels.OBSERVATION_BYTES), np.uint8)
+        mask = np.empty((m, kernels.MASK_WORDS), np.uint64)
+        new = actions >= 0
+        proven, plies = np.zeros(m, np.int64), np.zeros(m, np.int64)
+        observation[~new], mask[~new] = (
+            self._root_observation[trees[~new]],
+            self._root_mask[trees[~new]],
+        )
+        if new.any():
+            count = int(new.sum())
+            where = trees[new], nodes[new]
+            seen, legal = observation[new], mask[new]
+            reason, result, mate = (np.zeros(count, np.int64) for _ in range(3))
+            kernels.visit_leaves(
+                *where, actions[new], self._nodes["parent"], self._games, self._tags, self._keys,
+                seen, legal, reason, result, mate, self._rule, self._max_ply, self.options.mates,
+            )  # fmt: skip
+            ply = self._games["ply"][where] + self._ply_offset[trees[new]]
+            for limit in np.unique(self._trained_max_ply[trees[new]]):
+                rows = self._trained_max_ply[trees[new]] == limit
+                seen[rows, PLY_COLUMN] = ply_byte(ply[rows], int(limit))
+            observation[new], mask[new] = seen, legal
+            proven[new] = np.where(reason > 0, _RESULT[result], np.where(mate > 0, WIN, UNKNOWN))
+            plies[new] = mate
+        tree.settle(trees, nodes, proven, plies, self._nodes, self._edges)
+        asked = proven == UNKNOWN
+        self._asked = np.array([trees[asked], nodes[asked]])
+        if not asked.any():
+            return None
+        return Leaves(observation[asked], mask[asked], trees[asked])
+
+    def _find(self, t: int, game: Any) -> int | None:
+        """Return the node of tree ``t``, at most two moves from the root, with this position."""
+        near = [0] if self._used[t, 0] else []
+        for _ in range(3):
+            for node in near:
+                if all(np.array_equal(self._games[name][t, node], game[name]) for name in _SAME):
+                    return node
+            near = [
+                int(child)
+                for node in near
+                for child in self._children(t, node)["child"]
+                if child >= 0
+            ]
+        return None
+
+    def _children(self, t: int, node: int) -> Any:
+        """Return the edges of a node."""
+        first, count = self._nodes[t, node]["first"], self._nodes[t, node]["count"]
+        return self._edges[t, first : first + count]
+
+    def _rank(self, t: int, edge: Any) -> tuple[float, ...]:
+        """Return a key that sorts the better of two moves first."""
+        if edge["child"] < 0:
+            return 1, 0, -float(edge["prior"])
+        child = self._nodes[t, edge["child"]]
+        plies, visits = int(child["plies"]), int(child["visits"])
+        if child["proven"] == LOSS:
+            return 0, plies, 0
+        if child["proven"] == WIN:
+            return 2, -plies, 0
+        return 1, -visits, -float(edge["prior"])
+
+    def _line(self, t: int, edge: Any) -> Line:
+        """Return what the search found for a move at the root."""
+        action, prior = int(edge["action"]), float(edge["prior"])
+        if edge["child"] < 0:
+            return Line(action, prior, 0, self.value(t), UNKNOWN, 0, (action,))
+        child = self._nodes[t, edge["child"]]
+        proven = {WIN: LOSS, LOSS: WIN}.get(int(child["proven"]), int(child["proven"]))
+        visits = int(child["visits"])
+        value = tree.VALUE[proven] if proven else -float(child["total"]) / max(visits, 1)
+        plies = int(child["plies"]) + 1 if proven else 0
+        return Line(
+            action, prior, visits, float(value), proven, plies, self._variation(t, edge)
+        )
+
+    def _variation(self, t: int, edge: Any) -> tuple[int, ...]:
+        """Return a move and the best moves that follow it, as far as the tree knows them."""
+        moves = [int(edge["action"])]
+        while edge["child"] >= 0:
+            edges = [e for e in self._children(t, int(edge["child"])) if e["child"] >= 0]
+            if not edges:
+                break
+            edge = min(edges, key=lambda e: self._rank(t, e))
+            moves.append(int(edge["action"]))
+        return tuple(moves)
+
+
+_SAME: Sequence[str] = ("key", "ply", "board", "hands", "side", "checks", "earlier")
+"""Fields of a position's record that determine everything that follows."""

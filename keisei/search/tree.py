@@ -1,0 +1,253 @@
+# mypy: disallow-untyped-defs=False, disallow-untyped-calls=False, disallow-incomplete-defs=False
+# mypy: disallow-untyped-decorators=False, check-untyped-defs=False
+"""Compiled functions that walk and change search trees. They know nothing of shogi.
+
+Numba's disk cache notices changes only in the file of the cached function. Therefore no function
+here calls a compiled function of another file; ``keisei.shogi.kernels`` makes the moves.
+
+All trees share one array of nodes and one of edges, [T, ...] for T trees. Node 0 of a tree is its
+root. A node is created later than its parent, so its number is larger.
+
+Source of the rule PUCT: Silver et al., "A general reinforcement learning algorithm that masters
+chess, shogi, and Go through self-play" (Science 362, 2018). Source of the proven values: Winands,
+Björnsson and Saito, "Monte-Carlo Tree Search Solver" (Computers and Games 2008).
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+
+NODE = np.dtype(
+    [
+        ("parent", np.int32),  # -1 for the root
+        ("first", np.int32),  # number of the node's first edge
+        ("count", np.int16),  # number of edges; 0 until the network has answered
+        ("opened", np.int16),  # number of edges that have a child; these edges come first
+        ("proven", np.int8),  # UNKNOWN, WIN, DRAW or LOSS, for the side to move
+        ("plies", np.int16),  # plies to the proven end, if the winner hurries and the loser delays
+        ("visits", np.int32),  # finished simulations through this node
+        ("waiting", np.int32),  # simulations through this node that wait for the network
+        ("total", np.float64),  # sum of these simulations' values for the side to move
+    ],
+    align=True,
+)
+EDGE = np.dtype([("prior", np.float32), ("child", np.int32), ("action", np.int16)])
+
+UNKNOWN, WIN, DRAW, LOSS = range(4)
+VALUE = np.array([0.0, 1.0, 0.0, -1.0])
+"""Value of a proven result for the side to move."""
+
+
+@njit
+def add_waiting(nodes, t, node, number):
+    """Add ``number`` to the waiting simulations of a node and of its ancestors."""
+    while node >= 0:
+        nodes[t, node].waiting += number
+        node = nodes[t, node].parent
+
+
+@njit
+def add_value(nodes, t, node, value):
+    """Add a simulation's value, for the side to move in ``node``, to it and its ancestors."""
+    while node >= 0:
+        nodes[t, node].visits += 1
+        nodes[t, node].total += value
+        value = -value
+        node = nodes[t, node].parent
+
+
+@njit
+def prove(nodes, edges, t, node, proven, plies):
+    """Mark a node as proven, and its ancestors as far as this proves them."""
+    nodes[t, node].proven, nodes[t, node].plies = proven, plies
+    node = nodes[t, node].parent
+    while node >= 0:
+        found, plies = outcome(nodes, edges, t, node)
+        known = nodes[t, node]
+        if found == UNKNOWN or (found == known.proven and plies == known.plies):
+            return
+        known.proven, known.plies = found, plies
+        node = known.parent
+
+
+@njit
+def outcome(nodes, edges, t, node):
+    """Return what the children prove for a node, and the plies to this end."""
+    first, count = nodes[t, node].first, nodes[t, node].count
+    fastest, slowest, draw, open_moves = 32767, 0, -1, count - nodes[t, node].opened
+    for e in range(first, first + nodes[t, node].opened):
+        child = nodes[t, edges[t, e].child]
+        if child.proven == LOSS:
+            fastest = min(fastest, child.plies + 1)
+        elif child.proven == WIN:
+            slowest = max(slowest, child.plies + 1)
+        elif child.proven == DRAW:
+            draw = max(draw, child.plies + 1)
+        else:
+            open_moves += 1
+    if fastest < 32767:
+        return WIN, fastest
+    if open_moves or count == 0:
+        return UNKNOWN, 0
+    return (DRAW, draw) if draw >= 0 else (LOSS, slowest)
+
+
+@njit
+def best_edge(nodes, edges, t, node, c_init, c_base, urgency):
+    """Return the edge of a node, without a proven result, that the rule PUCT chooses."""
+    here = nodes[t, node]
+    total = here.visits + here.waiting
+    weight = (c_init + math.log((total + c_base + 1) / c_base)) * math.sqrt(total)
+    best, best_score, visited = -1, -np.inf, 0.0
+    for e in range(here.first, here.first + here.opened):
+        prior, child = edges[t, e].prior, nodes[t, edges[t, e].child]
+        visited += prior
+        if child.proven == WIN:  # this move loses
+            continue
+        number = child.visits + child.waiting
+        if child.proven == DRAW:
+            value = 0.0
+        else:  # a waiting simulation counts as a loss, so that the next one goes elsewhere
+            value = -(child.total + child.waiting) / number
+        score = value + weight * prior / (1 + number)
+        if score > best_score:
+            best, best_score = e, score
+    if here.opened < here.count:
+        e = here.first + here.opened
+        mean = here.total / max(here.visits, 1)
+        score = mean - urgency * math.sqrt(visited) + weight * edges[t, e].prior
+        if score > best_score:
+            best = e
+    return best
+
+
+@njit(cache=True, nogil=True)
+def select(
+    lo, hi, nodes, edges, used, wanted, leaves, c_init, c_base, urgency, root_urgency, tree, node,
+    action,
+):  # fmt: skip
+    """Walk down the trees ``lo`` to ``hi`` to new leaves; return the number of leaves.
+
+    Args:
+        nodes: NODE[T, N].
+        edges: EDGE[T, E].
+        used: int64[T, 2]: number of used nodes and edges of each tree.
+        wanted: int64[T]: number of simulations that are still to be begun; counted down.
+        leaves: largest number of new leaves for one tree.
+        tree, node, action: int64[...]: written, for every leaf: its tree, its new node, and the
+            action that leads to it from its parent; the action is -1 for a root.
+    """
+    found = 0
+    for t in range(lo, hi):
+        new = 0
+        while wanted[t] > 0 and new < leaves and nodes[t, 0].proven == UNKNOWN:
+            if nodes[t, 0].count == 0:  # the root's own moves are not known yet
+                if nodes[t, 0].waiting == 0:
+                    add_waiting(nodes, t, 0, 1)
+                    tree[found], node[found], action[found] = t, 0, -1
+                    found += 1
+                    wanted[t] -= 1
+                break
+            here = 0
+            while True:
+                e = best_edge(
+                    nodes, edges, t, here, c_init, c_base, urgency if here else root_urgency
+                )
+                child = edges[t, e].child
+                if child < 0 or nodes[t, child].proven or nodes[t, child].count == 0:
+                    break
+                here = child
+            if child >= 0 and nodes[t, child].proven:
+                add_value(nodes, t, child, VALUE[nodes[t, child].proven])
+                wanted[t] -= 1
+                continue
+            if child >= 0 or used[t, 0] == nodes.shape[1]:
+                break  # the best leaf waits already, or the tree is full
+            child = used[t, 0]
+            used[t, 0] += 1
+            edges[t, e].child = child
+            nodes[t, here].opened += 1
+            leaf = nodes[t, child]
+            leaf.parent, leaf.first, leaf.count, leaf.opened = here, 0, 0, 0
+            leaf.proven, leaf.plies, leaf.visits, leaf.waiting, leaf.total = UNKNOWN, 0, 0, 0, 0.0
+            add_waiting(nodes, t, child, 1)
+            tree[found], node[found], action[found] = t, child, edges[t, e].action
+            found += 1
+            new += 1
+            wanted[t] -= 1
+    return found
+
+
+@njit(cache=True, nogil=True)
+def settle(tree, node, proven, plies, nodes, edges):
+    """Finish the simulations whose leaf is proven. ``proven`` and ``plies`` are int64[M]."""
+    for j in range(len(tree)):
+        if proven[j] != UNKNOWN:
+            add_waiting(nodes, tree[j], node[j], -1)
+            add_value(nodes, tree[j], node[j], VALUE[proven[j]])
+            prove(nodes, edges, tree[j], node[j], proven[j], plies[j])
+
+
+@njit(cache=True, nogil=True)
+def expand(tree, node, actions, priors, values, nodes, edges, used):
+    """Give the leaves their edges, and finish their simulations.
+
+    Args:
+        tree, node: int64[M]: the leaves.
+        actions: int64[M, L]: legal actions of the leaves; -1 is padding.
+        priors: float32[M, L]: probabilities of these actions.
+        values: float32[M]: values for the side to move.
+        nodes, edges, used: the trees, as in ``select``.
+    """
+    for j in range(len(tree)):
+        t, leaf = tree[j], nodes[tree[j], node[j]]
+        number = 0
+        for k in range(actions.shape[1]):
+            number += actions[j, k] >= 0
+        add_waiting(nodes, t, node[j], -1)
+        add_value(nodes, t, node[j], np.float64(values[j]))
+        if used[t, 1] + number > edges.shape[1]:
+            continue  # the tree is full: the node stays without moves
+        leaf.first, leaf.count = used[t, 1], number
+        used[t, 1] += number
+        # The most probable move comes first: then the unvisited moves are always the last edges.
+        e = leaf.first
+        for k in np.argsort(-priors[j]):
+            if actions[j, k] >= 0:
+                edges[t, e].action, edges[t, e].prior = actions[j, k], priors[j, k]
+                edges[t, e].child = -1
+                e += 1
+
+
+@njit(cache=True, nogil=True)
+def keep_subtree(t, root, nodes, edges, used, games, moved):
+    """Make the node ``root`` the root of tree ``t``, and drop all nodes that do not descend from it.
+
+    ``games`` (GAME[T, N]) contains the nodes' positions. ``moved`` (int32[N]) is overwritten. Nodes
+    and edges move to lower numbers, in their order, so that each can be moved in place.
+    """
+    edges_used = 0
+    kept = 0
+    for i in range(used[t, 0]):
+        parent = nodes[t, i].parent
+        moved[i] = -1
+        if i != root and (i < root or moved[parent] < 0):
+            continue
+        moved[i] = kept
+        new = nodes[t, kept]
+        if kept != i:
+            nodes[t, kept] = nodes[t, i]
+            games[t, kept] = games[t, i]
+        new = nodes[t, kept]
+        new.parent = -1 if i == root else moved[parent]
+        first = new.first
+        new.first = edges_used
+        for k in range(new.count):
+            edges[t, edges_used + k] = edges[t, first + k]
+        edges_used += new.count
+        kept += 1
+    used[t, 0], used[t, 1] = kept, edges_used
+    for e in range(edges_used):
+        if edges[t, e].child >= 0:
+            edges[t, e].child = moved[edges[t, e].child]
