@@ -91,13 +91,3 @@ class MatchRules:
     def choice(self) -> Choice:
         """How networks choose their moves."""
         return Choice(self.greedy, self.temperature)
-
-    @property
-    def style(self) -> str:
-        """Suffix for a network's name: how the network chooses moves.
-
-        The suffix is empty for plain sampling without a search for mates.
-        """
-        choice = " greedy" if self.greedy else f" T={self.temperature:g}"
-        plain = not self.greedy and self.temperature == 1
-        return ("" if plain else choice) + (f" mates={self.mates}" if self.mates else "")

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_args
 from keisei.cli import process
 from keisei.cli.errors import CommandError, EnvironmentProblem, UsageError
 from keisei.cli.evaluation_report import as_json, as_text, live_table, matches_of
-from keisei.cli.settings import player, whole
+from keisei.cli.settings import whole
 from keisei.hint import did_you_mean
 from keisei.match_rules import MatchRules
-from keisei.resources import SHIPPED, shipped_network
+from keisei.resources import SHIPPED, player_folder
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -43,10 +43,10 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     parser.add_argument(
         "agents",
         metavar="RUN|CHECKPOINT",
-        type=player,
         nargs="+",
         help="directory of a checkpoint, or of a run, whose newest valid checkpoint plays; shipped: "
-        "the network that ships with Keisei",
+        "the network that ships with Keisei; with a tree search: RUN?simulations=64 (see "
+        "docs/guide/search.md for all options)",
     )
     parser.add_argument(
         "--opponent",
@@ -170,7 +170,7 @@ def _spec(args: argparse.Namespace, **more: Any) -> "EvaluationSpec":
         raise UsageError(f"--sprt: {error}") from None
     opponents = args.opponent or ([] if args.strategy == "benchmark" else ["random"])
     settings = {
-        "agents": tuple(map(str, args.agents)),
+        "agents": tuple(args.agents),
         "opponents": tuple(opponents),
         "strategy": args.strategy,
         "sprt": (sprt.elo0, sprt.elo1) if sprt else None,
@@ -194,12 +194,14 @@ def _resolve(args: argparse.Namespace) -> tuple["EvaluationSpec", Path | None]:
     In the spec, each run is replaced by its newest valid checkpoint. Raises CheckpointError,
     RunError, UsageError.
     """
+    from keisei.evaluation.network_options import split_options
     from keisei.evaluation.openings import load_openings
     from keisei.store.export import trained_with
     from keisei.store.layout import CHECKPOINTS, DATABASE_FILE
 
-    agents = [_checkpoint(str(path)) for path in args.agents]
-    trained = trained_with(Path(agents[0]))
+    agents = [_network(text) for text in _spec(args).agents]
+    first = Path(split_options(agents[0])[0])
+    trained = trained_with(first)
     opponents = [_opponent(text, trained.evaluation.engines) for text in _spec(args).opponents]
     if args.openings:
         try:
@@ -212,7 +214,7 @@ def _resolve(args: argparse.Namespace) -> tuple["EvaluationSpec", Path | None]:
         opponents=tuple(opponents),
         declaration=trained.env.declaration,
     )
-    folder = Path(agents[0]).parent
+    folder = first.parent
     kept = folder.name == CHECKPOINTS and (folder.parent / DATABASE_FILE).exists()
     return spec, folder.parent if kept else None
 
@@ -228,6 +230,14 @@ def _begin(run: Path, spec: "EvaluationSpec") -> "Archive":
     return archive
 
 
+def _network(text: str) -> str:
+    """Return a network's text with the path of its checkpoint. Raises CheckpointError."""
+    from keisei.evaluation.network_options import split_options
+
+    name, options = split_options(text)
+    return _checkpoint(str(player_folder(name))) + (f"?{options}" if options else "")
+
+
 def _checkpoint(path: str) -> str:
     from keisei.store import find_checkpoint
     from keisei.store.checkpoints import WEIGHTS
@@ -239,13 +249,12 @@ def _checkpoint(path: str) -> str:
 
 
 def _opponent(text: str, engines: Mapping[str, str]) -> str:
+    from keisei.evaluation.network_options import split_options
     from keisei.evaluation.spec import ENGINE, LOCAL
     from keisei.usi import EngineSpec, EngineSpecError
 
     if text in LOCAL:
         return text
-    if text == SHIPPED:
-        return _checkpoint(str(shipped_network()))
     text = engines.get(text, text)
     if text.startswith(ENGINE):
         try:
@@ -253,13 +262,14 @@ def _opponent(text: str, engines: Mapping[str, str]) -> str:
         except EngineSpecError as error:
             raise UsageError(f"--opponent: {error}") from None
         return text
-    if not Path(text).exists():
+    name = split_options(text)[0]
+    if name != SHIPPED and not Path(name).exists():
         known = [*LOCAL, SHIPPED, *engines]
-        hint = did_you_mean(text, known) or (
+        hint = did_you_mean(name, known) or (
             f"; allowed are {', '.join(known)}, a run, a checkpoint or usi:PATH?nodes=500"
         )
-        raise UsageError(f"--opponent: {text}: no such file or folder{hint}")
-    return _checkpoint(text)
+        raise UsageError(f"--opponent: {name}: no such file or folder{hint}")
+    return _network(text)
 
 
 async def _play(

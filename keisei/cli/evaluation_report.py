@@ -37,6 +37,8 @@ def as_json(
 
 def as_text(report: dict[str, Any], spec: "EvaluationSpec") -> str:
     """Return the result as text for a terminal."""
+    from keisei.evaluation.network_options import split_options
+
     how = (
         "most probable moves"
         if spec.greedy
@@ -50,7 +52,7 @@ def as_text(report: dict[str, Any], spec: "EvaluationSpec") -> str:
     if "ratings" in report:
         lines += ["", table(report["ratings"])]
     if report["evaluation"]:
-        run = Path(spec.agents[0]).parent.parent
+        run = Path(split_options(spec.agents[0])[0]).parent.parent
         lines += ["", f"kept as evaluation {report['evaluation']} of {run}"]
     return "\n".join(lines)
 

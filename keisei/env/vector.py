@@ -225,6 +225,10 @@ class VectorEnv:
         self._starts[:] = self.games
         self._recompute_views()
 
+    def history(self, i: int) -> tuple[NDArray[np.uint16], NDArray[np.uint64]]:
+        """Return tags and keys of game ``i``, with which the rules find repetitions."""
+        return self._tags[i], self._keys[i]
+
     def seat(self, i: int, opponent: int) -> None:
         """Let a frozen opponent play one side of game ``i``, which has just begun.
 

@@ -27,6 +27,10 @@ class Wanted:
     """[M] A random number in [0, 1) for each of the M positions, to sample the move."""
     opponents: NDArray[np.bool_]
     """[M] For each of the M positions: True if the opponent is to move, False if the agent is."""
+    rows: NDArray[np.intp]
+    """[M] For each of the M positions: the number of its game in ``env``."""
+    env: VectorEnv
+    """The games. A tree search needs their earlier moves. They may only be read."""
 
 
 class GameBatch:
@@ -39,6 +43,7 @@ class GameBatch:
         n = len(self._number)
         self._agents_side = self._number % 2  # 0: the agent is black, 1: the agent is white
         self._is_network = np.array([spec.agent == "network", spec.opponent == "network"])
+        self._plays_mates = np.array([bool(options.mates(spec)) for options in spec.options])
         seeds = np.random.SeedSequence(spec.seed).generate_state(max(pairs) + 1, np.uint64)
         self._rng = seeds[self._number // 2][:, None]
         self._draw = np.repeat(
@@ -85,9 +90,9 @@ class GameBatch:
             rows, opponents = self._rows_to_move()
             if len(rows) or most == 0:
                 mask, ply = self._env.mask[rows], self._env.games["ply"][rows]
-                return Wanted(
-                    self._observe(rows, opponents, ply), mask, self._draw[rows, ply], opponents
-                )
+                observation = self._observe(rows, opponents, ply)
+                draw = self._draw[rows, ply]
+                return Wanted(observation, mask, draw, opponents, rows, self._env)
             self._move(rows, np.empty(0, np.int16))
             most -= 1
         return None
@@ -135,8 +140,9 @@ class GameBatch:
         Also return, for each of these rows, whether the opponent's network is to move.
         """
         opponents = self._env.games["side"] != self._agents_side
-        networks = self._open & self._is_network[opponents.astype(np.intp)]
-        rows = np.flatnonzero(networks & (self._env.mate < 0))
+        side = opponents.astype(np.intp)
+        mates = self._plays_mates[side] & (self._env.mate >= 0)
+        rows = np.flatnonzero(self._open & self._is_network[side] & ~mates)
         return rows, opponents[rows]
 
     def _observe(

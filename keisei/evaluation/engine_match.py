@@ -69,10 +69,19 @@ class GameInPlay:
         """All moves so far, as USI's ``position`` command needs them: ``startpos moves ...``."""
         return write_line(self._start, self._moves)
 
+    @property
+    def position(self) -> Position:
+        """The position. It may only be read."""
+        return self._position
+
+    @property
+    def trained_max_ply(self) -> int:
+        """Maximum ply in the training games of the network that is to move."""
+        return self._spec.trained_max_ply[not self.agent_to_move] or self._spec.max_ply
+
     def observe(self) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
         """Return observation uint8[1, 131] and mask uint64[1, 35] for the next network move."""
-        trained = self._spec.trained_max_ply[not self.agent_to_move]
-        return observe_position(self._position, trained or self._spec.max_ply)
+        return observe_position(self._position, self.trained_max_ply)
 
     def state(self) -> NDArray[Any]:
         """Return the position as an array GAME[1], the form that a local player needs."""
@@ -100,12 +109,13 @@ class GameInPlay:
             self._move(action, value)
 
     def play_mate(self) -> bool:
-        """Play a forced mate of at most ``MatchSpec.mates`` moves; return whether there is one.
+        """Play a forced mate that the rules let the player search; return whether there is one.
 
         Only networks play in this way. A mate that the maximum ply would cut short does not count.
         """
         left = self._spec.max_ply - self._position.ply
-        mate = shortest_mate(self._position, min(self._spec.mates, left))
+        mates = self._spec.options[not self.agent_to_move].mates(self._spec)
+        mate = shortest_mate(self._position, min(mates, left))
         if mate is not None:
             self.play(self._position.action(mate.move), 1.0)
         return mate is not None

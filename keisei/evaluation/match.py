@@ -27,6 +27,8 @@ BATCH_GAMES = 512
 When all these games are over, the next games begin. This number limits how much work a match gives
 to the device thread at a time.
 """
+BATCH_NODES = 200_000
+"""Largest number of nodes in the search trees of one player's games, about 200 MB."""
 
 
 class Match:
@@ -58,7 +60,7 @@ class Match:
         """
         while self._batch or self.todo:
             if self._batch is None:
-                half = BATCH_GAMES // 2
+                half = _games_at_once(self.spec) // 2
                 now, self.todo = self.todo[:half], self.todo[half:]
                 self._batch = GameBatch(self.spec, now)
             wanted = self._batch.request(most)
@@ -97,3 +99,9 @@ class Match:
             self.played += batch.take_ended()
             if batch.over:
                 self._batch = None
+
+
+def _games_at_once(spec: MatchSpec) -> int:
+    """Return how many games are played at the same time: fewer if their search trees are large."""
+    simulations = max(options.simulations for options in spec.options)
+    return max(2, min(BATCH_GAMES, BATCH_NODES // (2 * simulations + 2)))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from keisei.evaluation.game import Opening
 from keisei.evaluation.local import KINDS, Kind
+from keisei.evaluation.network_options import NetworkOptions
 from keisei.match_rules import MatchRules
 
 
@@ -28,6 +29,8 @@ class MatchSpec(MatchRules):
     trained_max_ply: tuple[int | None, int | None] = (None, None)
     """Maximum ply in the agent's and in the opponent's training games. Each network sees the ply
     divided by the maximum ply of its own training games. None means ``max_ply`` of this match."""
+    options: tuple[NetworkOptions, NetworkOptions] = (NetworkOptions(), NetworkOptions())
+    """How the agent's and the opponent's networks play."""
 
     def __post_init__(self) -> None:
         MatchRules.__post_init__(self)  # super() fails in a dataclass with slots

@@ -5,6 +5,7 @@ from typing import Any, Self
 
 from keisei.config import Settings
 from keisei.evaluation.local import LOCAL_PLAYERS
+from keisei.evaluation.network_options import NetworkOptions, split_options
 from keisei.evaluation.sprt import Sprt
 from keisei.evaluation.strategies import find_strategy
 from keisei.match_rules import MatchRules
@@ -28,7 +29,8 @@ class EvaluationSpec(MatchRules):
     A wrong field raises a ValueError that names the field and the reason.
 
     A player is ``random``, ``material``, ``shipped``, the path of a run or a checkpoint, or an
-    engine (``usi:PATH?...``). While a run trains, ``current`` and ``best`` are players too.
+    engine (``usi:PATH?...``). While a run trains, ``current`` and ``best`` are players too. Behind
+    a network's name, options may follow, such as ``current?simulations=64`` (``NetworkOptions``).
     """
 
     agents: tuple[str, ...] = (CURRENT,)
@@ -53,6 +55,8 @@ class EvaluationSpec(MatchRules):
             players = getattr(self, name)
             if not players and not strategy.own_opponents:
                 raise ValueError(f"{name}: at least one")
+            for player in players:
+                _check_options(name, player)
             if single and len(players) > 1:
                 rest = ", ".join(players[1:])
                 raise ValueError(
@@ -83,6 +87,17 @@ class EvaluationSpec(MatchRules):
             for key, value in ({"mates": 0} | data).items()
         }
         return cls(**fields)
+
+
+def _check_options(field: str, player: str) -> None:
+    """Raise ValueError if the options behind a player's name are wrong."""
+    name, options = split_options(player)
+    try:
+        NetworkOptions.parse(options)
+    except ValueError as error:
+        raise ValueError(f"{field}: {player}: {error}") from None
+    if options and name in LOCAL:
+        raise ValueError(f"{field}: {player}: {name} is not a network, so it has no options")
 
 
 def rules_in(settings: Settings) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from keisei.evaluation.network_options import split_options
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.play.ratings import refit
 from keisei.store import RunReader
@@ -51,7 +52,7 @@ class Archive:
             if row.get("command") and row["state"] != "done" and _asks_for(row, spec)
         ]
         archive = cls(run, unfinished[0] if unfinished else secrets.token_hex(4))
-        step = read_manifest(Path(spec.agents[0]))["step"]
+        step = read_manifest(Path(split_options(spec.agents[0])[0]))["step"]
         fields = {
             "spec": spec.to_dict(),
             "command": True,

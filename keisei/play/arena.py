@@ -14,7 +14,7 @@ from keisei.config import Env
 from keisei.env.observe import Observed
 from keisei.errors import InboxFull, NotRunning
 from keisei.evaluation import Match, PlayedGame
-from keisei.match_rules import MatchRules
+from keisei.match_rules import Choice
 from keisei.play.background import in_background
 from keisei.play.mailbox import Command, Mailbox, PlyRequest
 from keisei.play.networks import LoadedNetwork, Networks
@@ -27,6 +27,7 @@ from keisei.play.turns import (
     OpenNetwork,
     PlayMatch,
 )
+from keisei.search import Search
 
 BUSY_SECONDS = 0.05
 """Seconds between two attempts to send a request while the mailbox is full."""
@@ -55,9 +56,17 @@ class Arena(Protocol):
         """
 
     async def choose(
-        self, network: LoadedNetwork, observed: Observed, draw: float, rules: MatchRules
+        self,
+        network: LoadedNetwork,
+        observed: Observed,
+        draw: float,
+        choice: Choice,
+        search: Search | None = None,
     ) -> tuple[int, float]:
-        """Return the network's action and value in one position."""
+        """Return the network's action and value in one position.
+
+        If ``search`` is given, it is made first, and its tree 0 must hold the position.
+        """
 
     async def close(self, network: LoadedNetwork) -> None:
         """Unload a network."""
@@ -102,10 +111,15 @@ class DeviceArena:
             raise
 
     async def choose(
-        self, network: LoadedNetwork, observed: Observed, draw: float, rules: MatchRules
+        self,
+        network: LoadedNetwork,
+        observed: Observed,
+        draw: float,
+        choice: Choice,
+        search: Search | None = None,
     ) -> tuple[int, float]:
         """Return the network's action and value in one position. Raises NotRunning."""
-        request = PlyRequest(network.id, *observed, draw=draw, rules=rules)
+        request = PlyRequest(network.id, *observed, draw=draw, choice=choice, search=search)
         await self._send(request)
         return await request.answer
 

@@ -22,12 +22,14 @@ from safetensors.torch import load, save
 from keisei.config import Settings
 from keisei.env.observe import Observed
 from keisei.evaluation import Match, MatchSpec, PlayedGame
-from keisei.match_rules import MatchRules
+from keisei.match_rules import Choice
 from keisei.nets.policy import Agent
 from keisei.play.arena import DeviceArena, Pair, local_arena
+from keisei.play.match_trees import MatchTrees
 from keisei.play.networks import LoadedNetwork
 from keisei.play.players import make_player
 from keisei.resources import player_folder
+from keisei.search import Search
 from keisei.store import Checkpoint, find_checkpoint
 from keisei.store.checkpoints import WEIGHTS
 from keisei.store.export import read_weights
@@ -119,10 +121,15 @@ class ClusterArena:
         ]
 
     async def choose(
-        self, network: LoadedNetwork, observed: Observed, draw: float, rules: MatchRules
+        self,
+        network: LoadedNetwork,
+        observed: Observed,
+        draw: float,
+        choice: Choice,
+        search: Search | None = None,
     ) -> tuple[int, float]:
         """Return the network's action and value in one position. Raises NotRunning."""
-        return await self._local.choose(network, observed, draw, rules)
+        return await self._local.choose(network, observed, draw, choice, search)
 
     async def close(self, network: LoadedNetwork) -> None:
         """Unload a network."""
@@ -188,19 +195,25 @@ def play_pairs(
     """Play pairs of a match to their end. This function is a task of Ray."""
     torch.set_num_threads(threads)
     agents = [None if network is None else _agent(network, device) for network in networks]
-    match = Match(spec, pairs)
+    match, trees = Match(spec, pairs), MatchTrees(spec)
     while (wanted := match.request()) is not None:
         actions = np.zeros(len(wanted.mask), np.int16)
         values = np.zeros(len(wanted.mask), np.float32)
         for side, agent in enumerate(agents):
             rows = wanted.opponents == bool(side)
-            if agent is not None and rows.any():
+            options = spec.options[side]
+            if agent is not None and rows.any() and not options.simulations:
                 actions[rows], values[rows] = agent.choose(
                     wanted.observation[rows],
                     wanted.mask[rows],
                     draw=wanted.draw[rows],
-                    **spec.choice._asdict(),
+                    **options.choice(spec)._asdict(),
                 )
+        for side, search in trees.begin(wanted):
+            agent = agents[side]
+            while agent is not None and (leaves := search.request()) is not None:
+                search.answer(*agent.assess(leaves.observation, leaves.mask))
+        trees.choose(wanted, actions, values)
         match.answer(actions, values)
     return match.played
 

@@ -12,7 +12,8 @@ from anyio import from_thread
 from numpy.typing import NDArray
 
 from keisei.errors import InboxFull, NotRunning
-from keisei.match_rules import MatchRules, Mates
+from keisei.match_rules import Choice, Mates
+from keisei.search import Search
 from keisei.shogi import Position
 
 INBOX = 8
@@ -144,8 +145,10 @@ class PlyRequest:
     """[1, 35] Bit mask of the legal actions."""
     draw: float
     """Random number in [0, 1) with which a move is sampled."""
-    rules: MatchRules
-    """Rules of the match; they determine how a move is chosen."""
+    choice: Choice
+    """How a move is chosen."""
+    search: Search | None = None
+    """A search in whose tree 0 the position is planted; None: the network alone chooses."""
     answer: Reply[tuple[int, float]] = field(default_factory=Reply)
     """Reply with the chosen action and the value of the position."""
 

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,11 +15,13 @@ from keisei.config import Env
 from keisei.match_rules import Choice
 from keisei.nets.policy import Agent
 from keisei.play.players import load_within
+from keisei.play.searches import Assessed
 
 BATCH = 4096
 """Maximum number of positions in one forward pass of a network."""
 Moves = tuple[NDArray[np.int16], NDArray[np.float32]]
 """Actions and values for a batch of positions."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,24 +115,40 @@ class Networks:
         an alert is sent, and all positions are computed again. Raises torch.OutOfMemoryError if
         there is not enough memory for one position.
         """
+        agent, how = self._agents[id], choice._asdict()
+        found = self._in_parts(
+            len(mask), lambda p: agent.choose(observation[p], mask[p], draw=draw[p], **how)
+        )
+        actions, values = zip(*found, strict=True)
+        return np.concatenate(actions), np.concatenate(values)
+
+    def assess(self, id: int, observation: NDArray[np.uint8], mask: NDArray[np.uint64]) -> Assessed:
+        """Return a network's whole policies and values (see ``Agent.assess``).
+
+        A shortage of memory is handled as in ``choose``.
+        """
         agent = self._agents[id]
+        found = self._in_parts(len(mask), lambda p: agent.assess(observation[p], mask[p]))
+        width = max(actions.shape[1] for actions, _, _ in found)
+        return (
+            np.concatenate([_widen(actions, width, -1) for actions, _, _ in found]),
+            np.concatenate([_widen(priors, width, 0) for _, priors, _ in found]),
+            np.concatenate([values for _, _, values in found]),
+        )
+
+    def _in_parts(self, count: int, ask: Callable[[slice], T]) -> list[T]:
+        """Call ``ask`` for parts of ``count`` positions that the device's memory can hold."""
         while True:
-            parts = [slice(low, low + self._batch) for low in range(0, len(mask), self._batch)]
+            parts = [slice(low, low + self._batch) for low in range(0, count, self._batch)]
             try:
-                found = [
-                    agent.choose(observation[p], mask[p], draw=draw[p], **choice._asdict())
-                    for p in parts
-                ]
+                return [ask(part) for part in parts]
             except torch.OutOfMemoryError:
-                if min(self._batch, len(mask)) == 1:
+                if min(self._batch, count) == 1:
                     raise
-                self._batch = min(self._batch, len(mask)) // 2
+                self._batch = min(self._batch, count) // 2
                 torch.cuda.empty_cache()
                 text = f"out of memory: from now on, a batch has at most {self._batch} positions"
                 self._alert("evaluation_memory", "warning", text)
-            else:
-                actions, values = zip(*found, strict=True)
-                return np.concatenate(actions), np.concatenate(values)
 
     def _check_memory(self, nbytes: int) -> None:
         """Raise MemoryError if ``nbytes`` more bytes of weights would exceed the limit."""
@@ -140,3 +159,9 @@ class Networks:
                 f"evaluation.memory_mib: {self._memory}; the loaded networks take {loaded:.1f} MiB, "
                 f"and the new network needs {more:.1f} MiB more"
             )
+
+
+def _widen(array: NDArray[Any], width: int, padding: float) -> NDArray[Any]:
+    """Return the array [M, L] with ``width`` columns."""
+    more = width - array.shape[1]
+    return np.pad(array, ((0, 0), (0, more)), constant_values=padding) if more else array

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from keisei.evaluation import MatchSpec, PlayedGame, tally
 from keisei.evaluation.local import Kind
+from keisei.evaluation.network_options import NetworkOptions
 from keisei.evaluation.ratings import GameScore
 from keisei.evaluation.sprt import Sprt
 from keisei.evaluation.statistics import score_interval, strength
@@ -26,6 +27,8 @@ class Contestant:
     kind: Kind
     network: LoadedNetwork | None = None
     engine: EngineSpec | None = None
+    options: NetworkOptions = field(default_factory=NetworkOptions)
+    """How the network plays."""
 
 
 @dataclass(slots=True)

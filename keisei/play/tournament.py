@@ -1,18 +1,20 @@
 """Plays one evaluation: loads its players and plays its matches. Event loop only."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
 
+from keisei.env.observe import Observed
 from keisei.evaluation import Match, MatchSpec, PlayedGame, tally
 from keisei.evaluation.engine_match import EngineMatch
 from keisei.evaluation.game import Opening
+from keisei.evaluation.network_options import NetworkOptions, split_options
 from keisei.evaluation.openings import choose_openings, load_openings
 from keisei.evaluation.spec import ENGINE, LOCAL, EvaluationSpec
 from keisei.evaluation.sprt import Sprt
@@ -23,6 +25,7 @@ from keisei.play.engines import Seat, play_match
 from keisei.play.networks import LoadedNetwork
 from keisei.play.ratings import rate_all
 from keisei.play.standing import Contestant, MatchStanding, total_score
+from keisei.search import Search
 from keisei.store.matches import MatchGame
 from keisei.usi import Engine, EngineSpec
 
@@ -158,7 +161,7 @@ class Tournament:
     # ------------------------------------------------------------------ players
     async def _player(self, text: str) -> Contestant:
         if text not in self._players:
-            self._players[text] = await self._make_ready(self._names.get(text, text))
+            self._players[text] = await self._make_ready(text)
         return self._players[text]
 
     async def _make_ready(self, text: str) -> Contestant:
@@ -168,11 +171,16 @@ class Tournament:
             engine = EngineSpec.parse(text)
             async with Engine(engine):  # the engine starts here, so that errors appear early
                 return Contestant(text, "engine", engine=engine)
+        name, given = split_options(text)
+        options = NetworkOptions.parse(given)
+        known = self._names.get(name, name)
+        if known in LOCAL:  # before the first promotion, `random` plays as `best`
+            return Contestant(known, known)  # type: ignore[arg-type]
         with anyio.CancelScope(shield=True):  # a cancelled load might leave a network loaded
-            network = await self._arena.open(text)
-        return Contestant(self._name(network), "network", network=network)
+            network = await self._arena.open(known)
+        return Contestant(self._name(network, options), "network", network=network, options=options)
 
-    def _name(self, network: LoadedNetwork) -> str:
+    def _name(self, network: LoadedNetwork, options: NetworkOptions) -> str:
         """Return a unique name for the network.
 
         If a network of another run already has the name, parent folders are put before the name.
@@ -180,7 +188,7 @@ class Tournament:
         homes = {
             player.name: player.network.home for player in self._players.values() if player.network
         }
-        name = network.name + self.spec.style
+        name = network.name + options.style(self.spec)
         for parent in network.home.parents:
             if homes.get(name, network.home) == network.home:
                 break
@@ -197,6 +205,7 @@ class Tournament:
             opponent=opponent.kind,
             openings=choose_openings(self._openings, spec.games // 2, spec.seed),
             trained_max_ply=(_cap(networks[0]), _cap(networks[1])),
+            options=(agent.options, opponent.options),
             **spec.rules(),
         )
         match = MatchStanding(agent, opponent, games, first=sum(m.spec.games for m in self.matches))
@@ -241,7 +250,13 @@ class Tournament:
         network = player.network
         if network is None:
             return Seat(player.kind, self.spec.seed, player.engine)
-        choose = partial(self._arena.choose, network, rules=self.spec)
+        choice = player.options.choice(self.spec)
+
+        def choose(
+            observed: Observed, draw: float, search: Search | None
+        ) -> Awaitable[tuple[int, float]]:
+            return self._arena.choose(network, observed, draw, choice, search)
+
         return Seat(player.kind, self.spec.seed, choose=choose)
 
     def _count(self, match: MatchStanding, *, at_most_once_a_second: bool = False) -> None:

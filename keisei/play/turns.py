@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,11 @@ from keisei.evaluation.spec import CURRENT
 from keisei.match_rules import Choice
 from keisei.nets.policy import Agent
 from keisei.play.mailbox import Command, PlyRequest, Reply, deliver
+from keisei.play.match_trees import MatchTrees
 from keisei.play.networks import LoadedNetwork, Networks
+from keisei.play.searches import Searches, Thought
 from keisei.resources import player_folder
+from keisei.search import Search
 
 REPORT_SECONDS = 0.25
 """Seconds between two reports of a match."""
@@ -40,9 +44,17 @@ class Job:
     on_games: Callable[[list[PlayedGame]], None]
     """Function that gets the games that ended since its last call. Called on the event loop."""
     finished: Reply[None] = field(default_factory=Reply)
+    ply: "_Ply | None" = None
+    """The ply that is being searched; None if the match waits for no search."""
     reported: int = 0
     """Number of games that were passed to ``on_games``."""
     report_due: float = 0.0
+
+    trees: MatchTrees = field(init=False)
+    """The search trees of the match."""
+
+    def __post_init__(self) -> None:
+        self.trees = MatchTrees(self.match.spec)
 
     def report(self) -> None:
         """Pass the games that ended since the last report to ``on_games``. Device thread only."""
@@ -50,6 +62,17 @@ class Job:
         if games:
             self.reported = len(self.match.played)
             self.finished.loop.call_soon_threadsafe(self.on_games, games)
+
+
+@dataclass(slots=True, eq=False)
+class _Ply:
+    """The moves of one ply of a match, while they are being chosen."""
+
+    wanted: Wanted
+    actions: NDArray[np.int16]
+    values: NDArray[np.float32]
+    searching: list[Search]
+    """Searches that have not ended."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,12 +115,13 @@ class Matches:
 
     def __init__(self, networks: Networks) -> None:
         self._networks = networks
+        self._searches = Searches(networks.assess)
         self._jobs: list[Job] = []
 
     @property
     def running(self) -> bool:
-        """Whether a match is in progress."""
-        return bool(self._jobs)
+        """Whether a match, or a search for a move, is in progress."""
+        return bool(self._jobs) or self._searches.running
 
     def obey(self, command: MatchCommand, live: Agent | None = None, step: int = 0) -> None:
         """Carry out a command and set the command's answer. Never raises.
@@ -123,13 +147,14 @@ class Matches:
             command.finished.set(answer)
 
     def turn(self, requests: list[PlyRequest]) -> None:
-        """Advance every match, then answer the requests for single moves.
+        """Advance every match and every search, then answer the requests for single moves.
 
-        Networks play at most one ply per game. While no network is to move in a match, local
+        Networks play at most one ply per game. A ply that is searched takes several turns: in each,
+        all searches get one answer of the network. While no network is to move in a match, local
         players play up to ``LOCAL_PLIES`` plies.
         """
         wanted: list[tuple[Job, Wanted]] = []
-        for job in list(self._jobs):
+        for job in [job for job in self._jobs if job.ply is None]:
             try:
                 found = job.match.request(LOCAL_PLIES)
             except Exception as error:  # noqa: BLE001 (the error becomes the match's result)
@@ -141,21 +166,27 @@ class Matches:
                 wanted.append((job, found))
         self._play(wanted)
         self._answer(requests)
+        self._searches.turn()
 
     def close(self) -> None:
         """End all matches with the error NotRunning, and unload all networks."""
+        ended = NotRunning("the run ended")
         for job in list(self._jobs):
-            self._fail(job, NotRunning("the run ended"))
+            self._fail(job, ended)
+        self._searches.close(ended)
         self._networks.close_all()
 
     def _play(self, wanted: list[tuple[Job, Wanted]]) -> None:
-        """Answer the requests of matches: one batch for each pair of network and ``Choice``."""
+        """Answer the requests of matches: one batch for each pair of network and ``Choice``.
+
+        For players that search, begin the searches.
+        """
         batches: dict[tuple[int, Choice], Batch] = {}
         for index, (job, found) in enumerate(wanted):
             for side, network in enumerate(job.networks):
-                rows = found.opponents == bool(side)
-                if network is not None and rows.any():
-                    key = network.id, job.match.spec.choice
+                rows, options = found.opponents == bool(side), job.match.spec.options[side]
+                if network is not None and rows.any() and not options.simulations:
+                    key = network.id, options.choice(job.match.spec)
                     batches.setdefault(key, []).append((index, found, rows))
         actions = [np.zeros(len(found.mask), np.int16) for _, found in wanted]
         values = [np.zeros(len(found.mask), np.float32) for _, found in wanted]
@@ -169,7 +200,8 @@ class Matches:
             if index in failed:
                 self._fail(job, failed[index])
             else:
-                self._advance(job, actions[index], values[index])
+                job.ply = _Ply(wanted[index][1], actions[index], values[index], [])
+                self._search(job, job.ply)
 
     def _ask(
         self,
@@ -192,10 +224,39 @@ class Matches:
         for (index, _, rows), moves, worth in parts:
             actions[index][rows], values[index][rows] = moves, worth
 
-    def _advance(self, job: Job, actions: NDArray[np.int16], values: NDArray[np.float32]) -> None:
-        """Play the chosen moves in a match. If a report is due, report the games that ended."""
+    def _search(self, job: Job, ply: _Ply) -> None:
+        """Begin the searches for the moves of a ply; if there are none, play the ply."""
         try:
-            job.match.answer(actions, values)
+            begun = job.trees.begin(ply.wanted)
+        except Exception as error:  # noqa: BLE001 (the error becomes the match's result)
+            self._fail(job, error)
+            return
+        ply.searching = [search for _, search in begun]
+        for side, search in begun:
+            network = job.networks[side]
+            if network is not None:
+                self._searches.add(
+                    Thought(search, network.id, partial(self._searched, job, ply, search))
+                )
+        if not begun:
+            self._advance(job, ply)
+
+    def _searched(self, job: Job, ply: _Ply, search: Search, error: Exception | None) -> None:
+        """Take note that a search of a match has ended. After the last one, play the ply."""
+        ply.searching.remove(search)
+        if job not in self._jobs:
+            return
+        if error is not None:
+            self._fail(job, error)
+        elif not ply.searching:
+            self._advance(job, ply)
+
+    def _advance(self, job: Job, ply: _Ply) -> None:
+        """Play the chosen moves in a match. If a report is due, report the games that ended."""
+        job.ply = None
+        try:
+            job.trees.choose(ply.wanted, ply.actions, ply.values)
+            job.match.answer(ply.actions, ply.values)
         except Exception as error:  # noqa: BLE001 (the error becomes the match's result)
             self._fail(job, error)
             return
@@ -204,10 +265,17 @@ class Matches:
             job.report()
 
     def _answer(self, requests: list[PlyRequest]) -> None:
-        """Answer requests for moves. Requests with equal network and ``Choice`` share a batch."""
+        """Answer requests for moves. Requests with equal network and ``Choice`` share a batch.
+
+        For a request with a search, begin the search.
+        """
         groups: dict[tuple[int, Choice], list[PlyRequest]] = {}
         for request in requests:
-            groups.setdefault((request.network, request.rules.choice), []).append(request)
+            if request.search is None:
+                groups.setdefault((request.network, request.choice), []).append(request)
+            else:
+                finish = partial(_answer_searched, request, request.search)
+                self._searches.add(Thought(request.search, request.network, finish))
         for (id, choice), group in groups.items():
             answers: Iterable[Any]
             try:
@@ -224,11 +292,27 @@ class Matches:
             deliver((request.answer, found) for request, found in zip(group, answers, strict=True))
 
     def _end(self, job: Job) -> None:
-        self._jobs.remove(job)
+        self._leave(job)
         job.report()
         job.finished.set(None)
 
     def _fail(self, job: Job, error: Exception) -> None:
-        self._jobs.remove(job)
+        self._leave(job)
         job.report()
         job.finished.fail(error)
+
+    def _leave(self, job: Job) -> None:
+        """Remove a match, and end its searches."""
+        self._jobs.remove(job)
+        for search in job.ply.searching if job.ply else ():
+            self._searches.drop(search)
+
+
+def _answer_searched(request: PlyRequest, search: Search, error: Exception | None) -> None:
+    """Answer a request whose search has ended."""
+    if error is not None:
+        request.answer.fail(error)
+    else:
+        greedy, temperature = request.choice
+        draw = request.draw
+        request.answer.set(search.choose(0, greedy=greedy, temperature=temperature, draw=draw))

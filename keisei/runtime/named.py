@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from keisei.evaluation.network_options import split_options
 from keisei.evaluation.spec import BEST, CURRENT, ENGINE, LOCAL, EvaluationSpec
 from keisei.resources import player_folder
 from keisei.store import RunDirectory, find_checkpoint
@@ -21,7 +22,8 @@ class NamedCheckpoints:
         the first promotion, ``random`` plays as ``best``. Raises CheckpointError, ResourceError.
         """
         found = {}
-        for name in {*spec.agents, *spec.opponents} - {CURRENT, *LOCAL} - known.keys():
+        names = {split_options(text)[0] for text in (*spec.agents, *spec.opponents)}
+        for name in names - {CURRENT, *LOCAL} - known.keys():
             if name == BEST:
                 found[name] = self._best()
             elif not name.startswith(ENGINE):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from keisei.config import Settings
 from keisei.errors import InboxFull, NotRunning
+from keisei.evaluation.network_options import split_options
 from keisei.evaluation.spec import BEST, CURRENT, ENGINE, LOCAL, EvaluationSpec, rules_in
 from keisei.hint import did_you_mean
 from keisei.resources import SHIPPED
@@ -81,7 +82,8 @@ def promotion_spec(settings: Settings) -> EvaluationSpec:
 def check_opponents(settings: Settings) -> None:
     """Raise ValueError if an opponent of the regular evaluations does not exist."""
     known = (*LOCAL, SHIPPED, CURRENT, BEST, *settings.evaluation.engines)
-    for text in settings.evaluation.opponents:
+    for player in settings.evaluation.opponents:
+        text = split_options(player)[0]
         if text not in known and not text.startswith(ENGINE) and not Path(text).exists():
             hint = did_you_mean(text, known)
             raise ValueError(f"evaluation.opponents: {text}: no such file or folder{hint}")

@@ -1,6 +1,5 @@
 """The class Search: searches many positions at the same time, for anybody who owns a network."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,7 +83,10 @@ class Search:
         size = nodes or 2 * options.simulations + 2
         self.options = options
         self._max_ply, self._rule = max_ply, RULES[declaration]
-        self._nodes, self._edges = np.zeros((trees, size), NODE), np.zeros((trees, EDGES * size), EDGE)
+        self._nodes, self._edges = (
+            np.zeros((trees, size), NODE),
+            np.zeros((trees, EDGES * size), EDGE),
+        )
         self._games = np.zeros((trees, size), kernels.GAME)
         self._used = np.zeros((trees, 2), np.int64)
         self._wanted = np.zeros(trees, np.int64)
@@ -152,7 +154,12 @@ class Search:
         self._wanted[t] = simulations or self.options.simulations
 
     def plant_position(
-        self, t: int, position: Position, *, trained_max_ply: int = 512, simulations: int | None = None
+        self,
+        t: int,
+        position: Position,
+        *,
+        trained_max_ply: int = 512,
+        simulations: int | None = None,
     ) -> None:
         """Make a ``Position``, with its earlier moves, the root of tree ``t``; see ``plant``."""
         game, tags, keys, number = position.record()
@@ -223,6 +230,23 @@ class Search:
         order = sorted(range(len(edges)), key=lambda k: self._rank(t, edges[k]))
         return [self._line(t, edges[k]) for k in order[:most]]
 
+    def choose(self, t: int, *, greedy: bool, temperature: float, draw: float) -> tuple[int, float]:
+        """Choose a move for tree ``t``; return its action and value.
+
+        If ``greedy`` is True, or if the best move is a proven win or loss, the choice is the best
+        move. Otherwise a move is sampled by its visits to the power 1 / ``temperature``. ``draw``
+        is the random number in [0, 1). A proven loss is not sampled.
+        """
+        lines = self.lines(t, len(self._children(t, 0)))
+        best = lines[0]
+        if greedy or best.proven in (WIN, LOSS):
+            return best.action, best.value
+        possible = [line for line in lines if line.proven != LOSS and line.visits] or [best]
+        weights = np.array([line.visits for line in possible], np.float64) ** (1 / temperature)
+        below = weights.cumsum()
+        chosen = possible[int(np.searchsorted(below, draw * below[-1], side="right"))]
+        return chosen.action, chosen.value
+
     def visits(self, t: int) -> tuple[NDArray[np.int16], NDArray[np.int32]]:
         """Return the actions at the root of tree ``t``, int16[K], and their visits, int32[K]."""
         edges = self._children(t, 0)
@@ -282,17 +306,12 @@ class Search:
 
     def _find(self, t: int, game: Any) -> int | None:
         """Return the node of tree ``t``, at most two moves from the root, with this position."""
-        near = [0] if self._used[t, 0] else []
-        for _ in range(3):
-            for node in near:
-                if all(np.array_equal(self._games[name][t, node], game[name]) for name in _SAME):
-                    return node
-            near = [
-                int(child)
-                for node in near
-                for child in self._children(t, node)["child"]
-                if child >= 0
-            ]
+        used = int(self._used[t, 0])
+        games, parents = self._games[t, :used], self._nodes["parent"][t, :used]
+        for node in np.flatnonzero(games["key"] == game["key"]).tolist():
+            near = node == 0 or parents[node] == 0 or parents[parents[node]] == 0
+            if near and all(np.array_equal(games[name][node], game[name]) for name in _SAME):
+                return int(node)
         return None
 
     def _children(self, t: int, node: int) -> Any:
@@ -322,9 +341,7 @@ class Search:
         visits = int(child["visits"])
         value = tree.VALUE[proven] if proven else -float(child["total"]) / max(visits, 1)
         plies = int(child["plies"]) + 1 if proven else 0
-        return Line(
-            action, prior, visits, float(value), proven, plies, self._variation(t, edge)
-        )
+        return Line(action, prior, visits, float(value), proven, plies, self._variation(t, edge))
 
     def _variation(self, t: int, edge: Any) -> tuple[int, ...]:
         """Return a move and the best moves that follow it, as far as the tree knows them."""
@@ -338,5 +355,5 @@ class Search:
         return tuple(moves)
 
 
-_SAME: Sequence[str] = ("key", "ply", "board", "hands", "side", "checks", "earlier")
-"""Fields of a position's record that determine everything that follows."""
+_SAME = ("ply", "board", "hands", "side", "checks", "earlier")
+"""Fields, besides the key, of a position's record that determine everything that follows."""

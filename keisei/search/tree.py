@@ -106,10 +106,8 @@ def best_edge(nodes, edges, t, node, c_init, c_base, urgency):
         if child.proven == WIN:  # this move loses
             continue
         number = child.visits + child.waiting
-        if child.proven == DRAW:
-            value = 0.0
-        else:  # a waiting simulation counts as a loss, so that the next one goes elsewhere
-            value = -(child.total + child.waiting) / number
+        # A waiting simulation counts as a loss, so that the next one goes elsewhere.
+        value = 0.0 if child.proven == DRAW else -(child.total + child.waiting) / number
         score = value + weight * prior / (1 + number)
         if score > best_score:
             best, best_score = e, score
@@ -222,7 +220,7 @@ def expand(tree, node, actions, priors, values, nodes, edges, used):
 
 @njit(cache=True, nogil=True)
 def keep_subtree(t, root, nodes, edges, used, games, moved):
-    """Make the node ``root`` the root of tree ``t``, and drop all nodes that do not descend from it.
+    """Make the node ``root`` the root of tree ``t``, and drop all nodes outside its subtree.
 
     ``games`` (GAME[T, N]) contains the nodes' positions. ``moved`` (int32[N]) is overwritten. Nodes
     and edges move to lower numbers, in their order, so that each can be moved in place.

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from keisei.config import Settings
+from keisei.evaluation.network_options import split_options
 from keisei.evaluation.spec import BEST, CURRENT, ENGINE, LOCAL
 from keisei.hint import did_you_mean
 from keisei.resources import SHIPPED
@@ -21,6 +22,9 @@ def find_player(text: str, settings: Settings) -> str:
     command line in a description would let a client run any program. If the server needs a token,
     clients can be on other machines, so a request cannot name a path either.
     """
+    name, options = split_options(text)
+    if options:
+        return f"{find_player(name, settings)}?{options}"
     named = (*LOCAL, SHIPPED, CURRENT, BEST)
     engines, paths = settings.evaluation.engines, not settings.server.token_file
     if text in named:

@@ -1359,7 +1359,7 @@ def visit_leaves(
         games: GAME[T, N]: positions of the nodes.
         tags, keys: history of the trees' games up to the roots; later plies are overwritten.
         observation, mask: uint8[M, 131], uint64[M, 35]: written.
-        reason, result: int64[M]: written: why the game is over, and the result for the side to move.
+        reason, result: int64[M]: written: why the game is over, and the mover's result.
         mate: int64[M]: written: length of a mate that begins here, 1 or 3, or 0.
         rule: entering-king rule.
         max_ply: ply at which a game ends without a winner.

@@ -56,7 +56,7 @@ _BLANK = {
 }
 """Values of the fields of ``keisei.events.Evaluation`` before the first game."""
 
-_NETWORK = re.compile(r"@\d+( greedy| T=\S+)?( mates=[13])?$")
+_NETWORK = re.compile(r"@\d+( simulations=\d+)?( greedy| T=\S+)?( mates=[13])?$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,8 +201,8 @@ class MatchTable:
 def player_kind(name: str) -> str:
     """Return the kind of a player: ``random``, ``material``, ``network`` or ``engine``.
 
-    A network's name is ``<run id>@<step>``. After this name, `` greedy`` or a temperature such as
-    `` T=0.5`` may follow, and then `` mates=1`` or `` mates=3``.
+    A network's name is ``<run id>@<step>``. After this name, `` simulations=64``, then `` greedy``
+    or a temperature such as `` T=0.5``, and then `` mates=1`` or `` mates=3`` may follow.
     """
     if name in {"random", "material"}:
         return name
