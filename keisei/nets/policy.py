@@ -261,6 +261,10 @@ class Agent:
         actions, probabilities, values = (tensor[:count].cpu().numpy() for tensor in found)
         return actions, probabilities, values
 
+    def draw(self) -> float:
+        """Return a random number in [0, 1), with which a move can be sampled."""
+        return float(self._random.random())
+
     @property
     def nbytes(self) -> int:
         """Size of the weights in bytes."""

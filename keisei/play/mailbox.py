@@ -1,6 +1,7 @@
 """Carries commands, positions and stop requests from the event loop to the device thread."""
 
 import asyncio
+import math
 import queue
 import threading
 from collections.abc import Generator, Iterable
@@ -115,6 +116,10 @@ class ChosenMove:
     """Number of moves, counting both sides, of the forced mate that ``move`` begins: 1 or 3.
 
     None if no forced mate was looked for or found."""
+    visits: tuple[tuple[str, int], ...] = ()
+    """The most visited moves of the tree search as (USI, visits); empty without a search."""
+    line: tuple[str, ...] = ()
+    """Principal variation of the tree search, in USI; empty without a search."""
 
     @property
     def usi(self) -> str | None:
@@ -130,6 +135,10 @@ class MoveRequest:
     greedy: bool
     mates: Mates = 1
     """Longest forced mate that is played (see ``MatchRules.mates``)."""
+    search: Search | None = None
+    """A search in whose tree 0 the position is planted; None: the network alone chooses."""
+    deadline: float = math.inf
+    """Time (``time.monotonic``) at which the search ends."""
     answer: Reply[ChosenMove] = field(default_factory=Reply)
 
 

@@ -19,6 +19,8 @@ from keisei.play.searches import Assessed
 
 BATCH = 4096
 """Maximum number of positions in one forward pass of a network."""
+LIVE = -1
+"""Id of the network in training."""
 Moves = tuple[NDArray[np.int16], NDArray[np.float32]]
 """Actions and values for a batch of positions."""
 T = TypeVar("T")
@@ -71,6 +73,8 @@ class Networks:
         self._batch = batch
         self._ids = itertools.count()
         self._agents: dict[int, Agent] = {}
+        self.live: Agent | None = None
+        """The network in training, whose id is ``LIVE``. Only searches for single moves ask it."""
 
     def copy_weights(self, live: Agent, step: int) -> LoadedNetwork:
         """Copy ``live``, the network in training, which was trained for ``step`` steps.
@@ -127,7 +131,7 @@ class Networks:
 
         A shortage of memory is handled as in ``choose``.
         """
-        agent = self._agents[id]
+        agent = self.live if id == LIVE and self.live else self._agents[id]
         found = self._in_parts(len(mask), lambda p: agent.assess(observation[p], mask[p]))
         width = max(actions.shape[1] for actions, _, _ in found)
         return (

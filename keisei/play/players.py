@@ -3,6 +3,8 @@
 The setting ``compute.dtype`` of a player's run determines the precision of the player's network.
 """
 
+import math
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from keisei.match_rules import Mates
 from keisei.nets.policy import Agent, resolve_device, resolve_dtype
 from keisei.nets.registry import build
 from keisei.play.mailbox import ChosenMove
+from keisei.play.thinking import forced_move, found_move, plant
 from keisei.resources import player_folder
 from keisei.shogi import Position
 from keisei.shogi.position import Rule
@@ -42,6 +45,7 @@ class Player:
         checkpoint: Path | None = None,
         step: int = 0,
         refused: tuple[CheckpointError, ...] = (),
+        simulations: int = 0,
     ) -> None:
         self.agent = agent
         self.max_ply = max_ply
@@ -54,6 +58,8 @@ class Player:
         """Number of steps for which the agent was trained."""
         self.refused = refused
         """Errors of the run's damaged checkpoints that are newer than the loaded checkpoint."""
+        self.simulations = simulations
+        """Number of simulations of ``best_move``'s tree search; 0: the network alone chooses."""
 
     @property
     def home(self) -> Path:
@@ -66,14 +72,67 @@ class Player:
         """Name ``<run>@<step>``; for a checkpoint outside a run, ``<folder>@<step>``."""
         return f"{self.home.name}@{self.step}"
 
-    def best_move(self, sfen: str, greedy: bool = True, mates: Mates = 1) -> str | None:
+    def best_move(
+        self,
+        sfen: str,
+        greedy: bool = True,
+        mates: Mates = 1,
+        *,
+        simulations: int | None = None,
+        seconds: float | None = None,
+    ) -> str | None:
         """Return the agent's move in a position, in USI notation, or None if no move is legal.
 
         If the rules allow the side to move to declare a win, the result is ``"win"``, as in USI.
-        Raises SfenError. ``choose`` describes ``greedy`` and ``mates``.
+        Raises SfenError. ``choose`` and ``think`` describe the other arguments. Without
+        ``simulations`` and ``seconds``, the player's own number of simulations counts.
         """
-        (chosen,) = self.choose([Position(sfen)], greedy=greedy, mates=mates)
+        position = Position(sfen)
+        simulations = self.simulations if simulations is None and not seconds else simulations
+        if simulations or seconds:
+            return self.think(position, simulations or 0, seconds, greedy=greedy, mates=mates).usi
+        (chosen,) = self.choose([position], greedy=greedy, mates=mates)
         return chosen.usi
+
+    def think(
+        self,
+        position: Position,
+        simulations: int = 0,
+        seconds: float | None = None,
+        *,
+        greedy: bool = True,
+        mates: Mates = 1,
+    ) -> ChosenMove:
+        """Return the move that a tree search chooses.
+
+        Args:
+            position: the position. The search also knows the moves that led to it.
+            simulations: number of simulations; 0: as many as ``seconds`` allow.
+            seconds: time for the search; None: no limit.
+            greedy: True: the most visited move; False: a move sampled by the visits.
+            mates: longest forced mate, in moves of both sides, that is searched in every position.
+
+        Raises:
+            ValueError: neither ``simulations`` nor ``seconds`` limits the search.
+        """
+        if not (simulations or seconds):
+            raise ValueError("simulations or seconds: one of them must limit the search")
+        forced = forced_move(position, self.declaration, mates)
+        if forced is not None:
+            return forced
+        search = plant(
+            position,
+            trained_max_ply=self.max_ply,
+            declaration=self.declaration,
+            mates=mates,
+            simulations=simulations,
+        )
+        deadline = math.inf if seconds is None else time.monotonic() + seconds
+        while (leaves := search.request()) is not None:
+            search.answer(*self.agent.assess(leaves.observation, leaves.mask))
+            if time.monotonic() >= deadline:
+                search.stop()
+        return found_move(search, position, greedy=greedy, draw=self.agent.draw())
 
     def choose(
         self, positions: Sequence[Position], *, greedy: bool = True, mates: Mates = 1
@@ -116,13 +175,15 @@ class Player:
         return found
 
 
-def load(path: str | Path, device: str = "auto", *, seed: int = 0) -> Player:
+def load(path: str | Path, device: str = "auto", *, seed: int = 0, simulations: int = 0) -> Player:
     """Return the player in a checkpoint, or in the newest valid checkpoint of a run.
 
     Args:
         path: folder of a checkpoint or of a run; ``"shipped"`` is the network in the package.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         seed: seed of the random numbers with which moves are sampled.
+        simulations: number of simulations of the tree search with which ``best_move`` chooses; 0:
+            the network alone chooses.
 
     Raises:
         CheckpointError: no checkpoint was found, or the checkpoint is damaged, contains NaN or
@@ -130,7 +191,9 @@ def load(path: str | Path, device: str = "auto", *, seed: int = 0) -> Player:
         RunError: the settings of the checkpoint's run can't be read.
         DeviceError: the device can't be used.
     """
-    return load_within(player_folder(path), device, lambda nbytes: None, seed=seed)
+    player = load_within(player_folder(path), device, lambda nbytes: None, seed=seed)
+    player.simulations = simulations
+    return player
 
 
 def load_within(path: Path, device: str, room: Callable[[int], None], *, seed: int = 0) -> Player:

@@ -1,5 +1,7 @@
 """The tree searches in progress on a device thread. Each turn asks every network once."""
 
+import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,6 +23,8 @@ class Thought:
     """Id of the network that the search asks."""
     finish: Callable[[Exception | None], None]
     """Function that is called once: when the search ends, with the error that ended it, or None."""
+    deadline: float = math.inf
+    """Time (``time.monotonic``) at which the search ends, after at least one answer."""
 
 
 class Searches:
@@ -84,6 +88,8 @@ class Searches:
             end = begin + len(leaves.mask)
             part = slice(begin, end)
             thought.search.answer(actions[part], priors[part], values[part])
+            if time.monotonic() >= thought.deadline:
+                thought.search.stop()
             begin = end
 
     def _end(self, thought: Thought, error: Exception | None) -> None:

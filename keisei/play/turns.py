@@ -1,5 +1,6 @@
 """Plays matches on the device thread. Each turn advances every match by a few plies."""
 
+import random
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -14,10 +15,11 @@ from keisei.evaluation import Match, PlayedGame, Wanted
 from keisei.evaluation.spec import CURRENT
 from keisei.match_rules import Choice
 from keisei.nets.policy import Agent
-from keisei.play.mailbox import Command, PlyRequest, Reply, deliver
+from keisei.play.mailbox import Command, MoveRequest, PlyRequest, Reply, deliver
 from keisei.play.match_trees import MatchTrees
-from keisei.play.networks import LoadedNetwork, Networks
+from keisei.play.networks import LIVE, LoadedNetwork, Networks
 from keisei.play.searches import Searches, Thought
+from keisei.play.thinking import found_move
 from keisei.resources import player_folder
 from keisei.search import Search
 
@@ -168,6 +170,12 @@ class Matches:
         self._answer(requests)
         self._searches.turn()
 
+    def think(self, request: MoveRequest, search: Search, live: Agent) -> None:
+        """Search for a move of ``live``, the network in training. Each turn asks it once."""
+        self._networks.live = live
+        finish = partial(_answer_move, request, search)
+        self._searches.add(Thought(search, LIVE, finish, request.deadline))
+
     def close(self) -> None:
         """End all matches with the error NotRunning, and unload all networks."""
         ended = NotRunning("the run ended")
@@ -316,3 +324,16 @@ def _answer_searched(request: PlyRequest, search: Search, error: Exception | Non
         greedy, temperature = request.choice
         draw = request.draw
         request.answer.set(search.choose(0, greedy=greedy, temperature=temperature, draw=draw))
+
+
+def _answer_move(request: MoveRequest, search: Search, error: Exception | None) -> None:
+    """Answer a request for a move of the network in training, whose search has ended."""
+    if error is not None:
+        request.answer.fail(error)
+        return
+    try:
+        found = found_move(search, request.position, greedy=request.greedy, draw=random.random())
+    except Exception as failure:  # noqa: BLE001 (the request gets the error as its answer)
+        request.answer.fail(failure)
+    else:
+        request.answer.set(found)

@@ -1,6 +1,8 @@
 """``Keisei``: a run inside the event loop of any program."""
 
 import asyncio
+import math
+import time
 import warnings
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from pathlib import Path
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from keisei.evaluation.spec import EvaluationSpec
     from keisei.runtime.life import RunLife
     from keisei.runtime.worker import RunOutcome
+    from keisei.search import Search
     from keisei.store import RunReader
 
 
@@ -333,33 +336,75 @@ class Keisei(EvaluationMethods):
         """Records of the run's evaluations. Methods such as ``evaluations`` read these."""
         return self._entered.records
 
-    async def best_move(self, sfen: str, *, greedy: bool = True, mates: Mates = 1) -> str | None:
+    async def best_move(
+        self,
+        sfen: str,
+        *,
+        greedy: bool = True,
+        mates: Mates = 1,
+        simulations: int = 0,
+        seconds: float | None = None,
+    ) -> str | None:
         """Return the current network's move in USI notation, or None if no move is legal.
 
-        ``"win"`` means that the player to move declares a win. ``choose_move`` describes ``greedy``
-        and ``mates``. Raises SfenError, InboxFull, NotRunning.
+        ``"win"`` means that the player to move declares a win. ``choose_move`` describes the other
+        arguments. Raises SfenError, InboxFull, NotRunning.
         """
         self._check_entered()
         position = await to_thread.run_sync(Position, sfen)  # the first call compiles the rules
-        return (await self.choose_move(position, greedy=greedy, mates=mates)).usi
+        chosen = await self.choose_move(
+            position, greedy=greedy, mates=mates, simulations=simulations, seconds=seconds
+        )
+        return chosen.usi
 
     async def choose_move(
-        self, position: Position, *, greedy: bool = True, mates: Mates = 1
+        self,
+        position: Position,
+        *,
+        greedy: bool = True,
+        mates: Mates = 1,
+        simulations: int = 0,
+        seconds: float | None = None,
     ) -> ChosenMove:
         """Return the current network's answer to a position. Raises InboxFull, NotRunning.
+
+        With ``simulations`` or ``seconds``, a tree search chooses the move. The search takes turns
+        with training, within ``evaluation.share``, and training may change the network meanwhile.
 
         Args:
             position: the position.
             greedy: True: the most probable move; False: a move at random by the network's policy.
             mates: longest forced mate, in moves of both sides, that is searched: 0 (no search), 1
                 or 3. If the search finds a mate, the answer is its first move.
+            simulations: number of simulations of the tree search; 0: none, or as many as
+                ``seconds`` allow.
+            seconds: time for the tree search; None: no limit.
         """
         self._check_entered()
         request = MoveRequest(position, greedy, mates)
+        if simulations or seconds:
+            planted = await to_thread.run_sync(self._plant, position, mates, simulations)
+            if isinstance(planted, ChosenMove):
+                return planted
+            deadline = math.inf if seconds is None else time.monotonic() + seconds
+            request = MoveRequest(position, greedy, mates, planted, deadline)
         self._mailbox.send(request)
         return await request.answer
 
     # ------------------------------------------------------------------ inside
+    def _plant(self, position: Position, mates: Mates, simulations: int) -> "ChosenMove | Search":
+        """Return a search for the position, or the answer if none is needed. Blocks."""
+        from keisei.play.thinking import forced_move, plant
+
+        env = self.settings.env
+        return forced_move(position, env.declaration, mates) or plant(
+            position,
+            trained_max_ply=env.max_ply,
+            declaration=env.declaration,
+            mates=mates,
+            simulations=simulations,
+        )
+
     @property
     def _entered(self) -> "RunLife":
         """The open run. Raises NotRunning if the run has not been opened."""

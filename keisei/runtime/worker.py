@@ -206,7 +206,11 @@ class Worker:
         since = time.monotonic()
         positions = self._mailbox.positions()
         moves = [item for item in positions if isinstance(item, MoveRequest)]
-        deliver(choose_moves(self._learner.agent, self._settings.env, moves))
+        at_once = [item for item in moves if item.search is None]
+        deliver(choose_moves(self._learner.agent, self._settings.env, at_once))
+        for item in moves:
+            if item.search is not None:
+                self._matches.think(item, item.search, self._learner.agent)
         self._matches.turn([item for item in positions if isinstance(item, PlyRequest)])
         if wanted_by_training:
             self._share.evaluated(time.monotonic() - since)

@@ -171,9 +171,9 @@ class Search:
             ply_offset=number - 1, simulations=simulations,
         )  # fmt: skip
 
-    def stop(self, t: int) -> None:
-        """Begin no more simulations in tree ``t``."""
-        self._wanted[t] = 0
+    def stop(self) -> None:
+        """Begin no more simulations in any tree."""
+        self._wanted[:] = 0
 
     def request(self) -> Leaves | None:
         """Return positions for a network, or None when all simulations are finished.

@@ -175,6 +175,15 @@ class ProbableMove(TypedDict):
     probability: float | None
 
 
+class VisitedMove(TypedDict):
+    """A move that a tree search visited."""
+
+    move: str
+    """The move in USI."""
+    visits: int
+    """Number of simulations that began with the move."""
+
+
 class MoveAnswer(TypedDict):
     """The current network's answer to a position."""
 
@@ -190,6 +199,10 @@ class MoveAnswer(TypedDict):
     """The network's most probable moves, the most probable move first."""
     mate: int | None
     """Number of moves, counting both sides, of the forced mate that ``move`` begins; else null."""
+    visits: list[VisitedMove]
+    """The most visited moves of the tree search, the best move first; empty without a search."""
+    line: list[str]
+    """Principal variation of the tree search, in USI; empty without a search."""
     sfen: str
     """The position after the request's moves."""
     step: int

@@ -32,6 +32,12 @@ MAX_NAME = 255
 MAX_MOVES = 1000
 """Maximum number of moves in the body of ``POST /api/move``."""
 
+MAX_SIMULATIONS = 10_000
+"""Maximum number of simulations for one move."""
+
+MAX_SECONDS = 20.0
+"""Maximum time of the search for one move, in seconds."""
+
 MAX_WAIT = 60.0
 """Maximum value of ``?wait=``, in seconds."""
 
@@ -194,6 +200,12 @@ class MoveRequest(Request_):
     mates: MatesNumber = 1
     """Longest forced mate, in moves of both sides, that is searched: 1, 3, or 0 for no search. If
     the search finds a mate, the answer is its first move."""
+    simulations: Annotated[int, Field(ge=0, le=MAX_SIMULATIONS)] = 0
+    """Number of simulations of a tree search that chooses the move; 0: none, or as many as
+    ``seconds`` allow."""
+    seconds: Annotated[float, Field(gt=0, le=MAX_SECONDS)] | None = None
+    """Time for the tree search. While the run trains, the search gets only the share
+    ``evaluation.share`` of the device's time."""
 
 
 class ShowcaseRequest(Request_):

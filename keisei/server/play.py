@@ -42,13 +42,20 @@ async def move(request: Request, wanted: MoveRequest) -> Response:
     position = await in_thread(request, _set_up, wanted)
     try:
         with anyio.fail_after(WAIT):
-            chosen = await source.choose_move(position, greedy=wanted.greedy, mates=wanted.mates)
+            chosen = await source.choose_move(
+                position,
+                greedy=wanted.greedy,
+                mates=wanted.mates,
+                simulations=wanted.simulations,
+                seconds=wanted.seconds,
+            )
     except TimeoutError:
         phase = source.status().phase
         text = f"There was no move within {WAIT:g} s. The device is in the phase {phase!r}."
         raise Problem(504, text) from None
     top = [{"move": usi, "probability": share} for usi, share in chosen.top_moves]
-    found = {**asdict(chosen), "top_moves": top}
+    visits = [{"move": usi, "visits": number} for usi, number in chosen.visits]
+    found = {**asdict(chosen), "top_moves": top, "visits": visits}
     return Json({**found, "sfen": position.sfen(), "step": source.status().step})
 
 

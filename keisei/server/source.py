@@ -116,12 +116,19 @@ class Source(Protocol):
         """Ask the run to end, as SIGTERM does."""
 
     async def choose_move(
-        self, position: Position, *, greedy: bool = True, mates: Mates = 1
+        self,
+        position: Position,
+        *,
+        greedy: bool = True,
+        mates: Mates = 1,
+        simulations: int = 0,
+        seconds: float | None = None,
     ) -> ChosenMove:
         """Return the move that the current network chooses in ``position``.
 
         If ``greedy`` is False, the move is chosen at random by the network's policy. But a forced
-        mate of at most ``mates`` moves is played if the search finds it.
+        mate of at most ``mates`` moves is played if the search finds it. With ``simulations`` or
+        ``seconds``, a tree search with these limits chooses the move.
         """
 
     async def evaluate(self, spec: EvaluationSpec, key: str | None = None) -> EvaluationHandle:

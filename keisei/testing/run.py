@@ -189,9 +189,15 @@ class FakeRun(EvaluationMethods):
         return EvaluationHandle(record)
 
     async def choose_move(
-        self, position: Position, *, greedy: bool = True, mates: Mates = 1
+        self,
+        position: Position,
+        *,
+        greedy: bool = True,
+        mates: Mates = 1,
+        simulations: int = 0,
+        seconds: float | None = None,
     ) -> ChosenMove:
-        """Return a random legal move with a made-up value. Forced mates are not looked for."""
+        """Return a random legal move with a made-up value. Nothing is searched."""
         self._require("running", "paused")
         return await anyio.to_thread.run_sync(made_up_move, position, self._random)
 

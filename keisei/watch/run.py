@@ -148,7 +148,13 @@ class WatchedRun:
         raise NotRunning(WATCHED)
 
     async def choose_move(
-        self, position: Position, *, greedy: bool = True, mates: Mates = 1
+        self,
+        position: Position,
+        *,
+        greedy: bool = True,
+        mates: Mates = 1,
+        simulations: int = 0,
+        seconds: float | None = None,
     ) -> ChosenMove:
         """Raise NotRunning."""
         raise NotRunning(WATCHED)
