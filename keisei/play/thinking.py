@@ -22,7 +22,8 @@ HORIZON = 512
 def forced_move(position: Position, declaration: Rule, mates: Mates) -> ChosenMove | None:
     """Return the answer to a position that needs no search, else None.
 
-    No search is needed if there is no move, or if the side to move declares a win or has a forced mate.
+    No search is needed if no move is legal, or if the side to move declares a win or has a forced
+    mate.
     """
     if position.declaration(declaration) == "win":
         return ChosenMove(declares_win=True)
