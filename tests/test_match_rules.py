@@ -10,7 +10,6 @@ from keisei.evaluation import MatchSpec
 from keisei.evaluation.spec import EvaluationSpec
 from keisei.match_rules import MatchRules
 from keisei.server.models import EvalRequest
-from keisei.store.matches import player_kind
 
 RULES = [rule.name for rule in fields(MatchRules)]
 ODD: dict[str, Any] = {
@@ -56,25 +55,6 @@ def test_a_match_and_an_evaluation_have_the_same_rules() -> None:
 def test_greedy_networks_have_no_temperature() -> None:
     with pytest.raises(ValueError, match="temperature: not allowed with greedy"):
         MatchRules(greedy=True, temperature=0.5)
-
-
-def test_a_networks_style_tells_it_from_others_of_the_same_weights() -> None:
-    assert MatchRules().style == " mates=1"
-    assert MatchRules(greedy=True).style == " greedy mates=1"
-    assert MatchRules(temperature=0.5, mates=3).style == " T=0.5 mates=3"
-
-
-def test_a_network_that_looks_for_no_mates_has_the_name_of_earlier_versions() -> None:
-    assert MatchRules(mates=0).style == ""
-    assert MatchRules(mates=0, greedy=True).style == " greedy"
-    assert MatchRules(mates=0, temperature=0.5).style == " T=0.5"
-
-
-@pytest.mark.parametrize("mates", [0, 1, 3])
-@pytest.mark.parametrize("how", [{}, {"greedy": True}, {"temperature": 0.5}])
-def test_every_style_is_known_as_a_networks(mates: Any, how: dict[str, Any]) -> None:
-    assert player_kind(f"run@100{MatchRules(mates=mates, **how).style}") == "network"
-    assert player_kind(f"engine{MatchRules(mates=mates, **how).style}") == "engine"
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -51,12 +51,12 @@ async def test_a_network_is_loaded_plays_and_is_unloaded(checkpoint: Path) -> No
         position = Match(MatchSpec("random", games=2)).request()
         assert position is not None
         observed = position.observation[:1], position.mask[:1]
-        action, value = await arena.choose(network, observed, 0.5, SPEC)
+        action, value = await arena.choose(network, observed, 0.5, SPEC.choice)
         assert observed[1][0, action // 64] >> (action % 64) & 1
         assert -1 <= value <= 1
         await arena.close(network)
         with pytest.raises(KeyError):
-            await arena.choose(network, observed, 0.5, SPEC)
+            await arena.choose(network, observed, 0.5, SPEC.choice)
     assert sorted(game.number for game in games) == list(range(8))
 
 

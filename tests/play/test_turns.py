@@ -4,15 +4,20 @@ import asyncio
 from typing import Any
 
 import pytest
-from device_stand_in import DeviceStandIn, SmallMemory
+from device_stand_in import SPEC, DeviceStandIn, SmallMemory
 from fake_learner import FakeAgent
 
+from keisei.env import observe_position
 from keisei.errors import NotRunning
 from keisei.evaluation import Match, MatchSpec, PlayedGame
+from keisei.evaluation.network_options import NetworkOptions
 from keisei.play.mailbox import PlyRequest
 from keisei.play.turns import EndMatch, Job, PlayMatch
+from keisei.search import Search, SearchOptions
+from keisei.shogi import Position
 
 pytestmark = pytest.mark.anyio
+MATE_IN_ONE = "4k4/9/4P4/9/9/9/9/9/4K4 b G 1"
 
 
 class Broken(FakeAgent):
@@ -20,6 +25,14 @@ class Broken(FakeAgent):
         raise ZeroDivisionError("agent")
 
     def snapshot(self) -> "Broken":
+        return self
+
+
+class BrokenInSearch(FakeAgent):
+    def assess(self, observation: Any, mask: Any) -> Any:
+        raise ZeroDivisionError("agent")
+
+    def snapshot(self) -> "BrokenInSearch":
         return self
 
 
@@ -54,7 +67,7 @@ async def test_all_requests_to_one_network_share_a_batch(device: DeviceStandIn) 
     spec = MatchSpec("network", games=8, max_ply=12)
     jobs = [await device.start(network, network, spec=spec) for _ in range(3)]
     observation, mask = _first_position(spec)
-    ply = PlyRequest(network.id, observation, mask, draw=0.5, rules=spec)
+    ply = PlyRequest(network.id, observation, mask, draw=0.5, choice=spec.choice)
     device.matches.turn([ply])
     assert agent.batches == [24, 1]
     action, value = await ply.answer
@@ -99,6 +112,56 @@ async def test_a_match_that_is_ended_early_is_played_no_further(device: DeviceSt
     await job.finished
     assert not device.matches.running
     device.matches.obey(EndMatch(job))
+
+
+async def test_a_player_that_searches_plays_beside_one_that_does_not(
+    device: DeviceStandIn,
+) -> None:
+    network = await device.open(FakeAgent())
+    options = NetworkOptions(simulations=8), NetworkOptions()
+    spec = MatchSpec("network", games=8, max_ply=24, options=options)
+    searching = await device.start(network, network, spec=spec)
+    plain = await device.start(network)
+    device.play()
+    for job in (searching, plain):
+        await job.finished
+        assert job.match.result().games == 8
+
+
+async def test_a_search_finds_the_mate_that_the_network_does_not_know(
+    device: DeviceStandIn,
+) -> None:
+    network = await device.open(FakeAgent())
+    search = Search(1, SearchOptions(simulations=200, mates=0))
+    position = Position(MATE_IN_ONE)
+    search.plant_position(0, position)
+    wanted = observe_position(position, 256)
+    ply = PlyRequest(network.id, *wanted, draw=0.5, choice=SPEC.choice, search=search)
+    device.matches.turn([ply])
+    device.play()
+    action, value = await ply.answer
+    assert (position.usi(action), value) == (position.mate(), 1)
+
+
+async def test_an_error_of_a_searching_agent_fails_its_match_only(device: DeviceStandIn) -> None:
+    spec = MatchSpec("random", games=8, max_ply=24, options=(NetworkOptions(8), NetworkOptions()))
+    bad = await device.start(await device.open(BrokenInSearch()), spec=spec)
+    good = await device.start(await device.open(FakeAgent()), spec=spec)
+    device.play()
+    await good.finished
+    with pytest.raises(ZeroDivisionError, match="agent"):
+        await bad.finished
+
+
+async def test_a_match_that_is_ended_while_it_searches_leaves_no_search(
+    device: DeviceStandIn,
+) -> None:
+    spec = MatchSpec("random", games=8, max_ply=24, options=(NetworkOptions(800), NetworkOptions()))
+    job = await device.start(await device.open(FakeAgent()), spec=spec)
+    device.matches.turn([])
+    device.matches.obey(EndMatch(job))
+    await job.finished
+    assert not device.matches.running
 
 
 async def test_closing_fails_the_matches_that_are_played_with_not_running(

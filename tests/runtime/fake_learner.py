@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from keisei import Settings
+from keisei.env import legal_lists
 from keisei.ppo.detectors import Finding
 
 
@@ -33,6 +34,14 @@ class FakeAgent:
     ) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
         bits = np.unpackbits(mask.view(np.uint8), axis=1, bitorder="little")
         return bits.argmax(axis=1).astype(np.int16), np.zeros(len(mask), np.float32)
+
+    def assess(
+        self, observation: NDArray[np.uint8], mask: NDArray[np.uint64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+        """Give all legal moves the same probability, and every position the value 0."""
+        actions, counts = legal_lists(mask, multiple=32)
+        priors = (actions >= 0) / counts[:, None].astype(np.float32)
+        return actions, priors.astype(np.float32), np.zeros(len(mask), np.float32)
 
     @property
     def nbytes(self) -> int:

@@ -1,4 +1,3 @@
-
 import numpy as np
 import pytest
 from slow_search import DRAW, LOSS, WIN, Node, SlowSearch, network
