@@ -1,5 +1,6 @@
 """The options of a tree search."""
 
+import math
 from dataclasses import dataclass
 
 from keisei.match_rules import Mates
@@ -36,9 +37,11 @@ class SearchOptions:
             raise ValueError(f"simulations: 1 or more (got {self.simulations})")
         if self.leaves < 1:
             raise ValueError(f"leaves: 1 or more (got {self.leaves})")
-        if self.c_init < 0 or self.urgency < 0 or self.root_urgency < 0:
-            raise ValueError("c_init, urgency and root_urgency: 0 or more")
-        if self.c_base <= 0 or self.temperature <= 0:
-            raise ValueError("c_base and temperature: more than 0")
+        for name in ("c_init", "urgency", "root_urgency"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name}: a number, 0 or more (got {getattr(self, name)})")
+        for name in ("c_base", "temperature"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name}: a number, more than 0 (got {getattr(self, name)})")
         if self.mates not in {0, 1, 3}:
             raise ValueError(f"mates: 0, 1 or 3 (got {self.mates})")
