@@ -26,7 +26,8 @@ class SearchOptions:
 
     The number is multiplied by the square root of the visited moves' total prior probability."""
     root_urgency: float = 0.0
-    """The same as ``urgency``, for the moves at the root."""
+    """The same as ``urgency``, for the moves at the root. A large negative number lets the search
+    visit every move at the root before it visits one again."""
     temperature: float = 1.0
     """Temperature of the network's policy, from which the prior probabilities are computed."""
     mates: Mates = 1
@@ -37,11 +38,13 @@ class SearchOptions:
             raise ValueError(f"simulations: 1 or more (got {self.simulations})")
         if self.leaves < 1:
             raise ValueError(f"leaves: 1 or more (got {self.leaves})")
-        for name in ("c_init", "urgency", "root_urgency"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name}: a number, 0 or more (got {getattr(self, name)})")
+        for name in ("urgency", "root_urgency"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"{name}: a finite number (got {getattr(self, name)})")
+        if not 0 <= self.c_init < math.inf:
+            raise ValueError(f"c_init: 0 or more (got {self.c_init})")
         for name in ("c_base", "temperature"):
             if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name}: a number, more than 0 (got {getattr(self, name)})")
+                raise ValueError(f"{name}: more than 0 (got {getattr(self, name)})")
         if self.mates not in {0, 1, 3}:
             raise ValueError(f"mates: 0, 1 or 3 (got {self.mates})")
