@@ -74,9 +74,9 @@ def prove(nodes, edges, t, node, proven, plies):
 @njit
 def outcome(nodes, edges, t, node):
     """Return what the children prove for a node, and the plies to this end."""
-    first, count = nodes[t, node].first, nodes[t, node].count
-    fastest, slowest, draw, open_moves = 32767, 0, -1, count - nodes[t, node].opened
-    for e in range(first, first + nodes[t, node].opened):
+    here = nodes[t, node]
+    fastest, slowest, draw, open_moves = 32767, 0, -1, here.count - here.opened
+    for e in range(here.first, here.first + here.opened):
         child = nodes[t, edges[t, e].child]
         if child.proven == LOSS:
             fastest = min(fastest, child.plies + 1)
@@ -88,7 +88,7 @@ def outcome(nodes, edges, t, node):
             open_moves += 1
     if fastest < 32767:
         return WIN, fastest
-    if open_moves or count == 0:
+    if open_moves:
         return UNKNOWN, 0
     return (DRAW, draw) if draw >= 0 else (LOSS, slowest)
 
@@ -116,8 +116,7 @@ def best_edge(nodes, edges, t, node, c_init, c_base, urgency):
             best, best_score = e, score
     if here.opened < here.count:
         e = here.first + here.opened
-        mean = here.total / max(here.visits, 1)
-        score = mean - urgency * math.sqrt(visited) + weight * edges[t, e].prior
+        score = here.total / here.visits - urgency * math.sqrt(visited) + weight * edges[t, e].prior
         if score > best_score or best < 0:
             best = e
     return best

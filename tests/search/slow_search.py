@@ -115,7 +115,7 @@ class SlowSearch:
         for move, prior in zip(node.moves, node.priors, strict=True):
             child = node.children.get(move)
             if child is None:
-                value = node.total / max(node.visits, 1) - urgency * math.sqrt(seen)
+                value = node.total / node.visits - urgency * math.sqrt(seen)
                 score = value + c * math.sqrt(total) * prior
             elif child.proven == WIN:
                 continue

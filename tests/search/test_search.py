@@ -85,7 +85,7 @@ OPTIONS = (
     SearchOptions(simulations=60),
     SearchOptions(simulations=60, mates=0, leaves=4),
     SearchOptions(simulations=90, mates=3, leaves=3, c_init=0.8, urgency=0.2, root_urgency=0.3),
-    SearchOptions(simulations=40, c_base=100.0, mates=1, leaves=8),
+    SearchOptions(simulations=40, c_base=100.0, root_urgency=-100.0, leaves=8),
 )
 NIGHTLY = pytest.param(range(20, 200), marks=[pytest.mark.nightly, pytest.mark.timeout(1200)])
 
@@ -238,6 +238,50 @@ def test_a_proven_position_without_known_moves_is_searched_when_it_is_reached() 
     assert search.proven(0) == (tree.UNKNOWN, 0)
     finish(search)
     assert search.lines(0)[0].proven == tree.WIN
+
+
+# --- the move that is chosen ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("temperature", "power"), [(1.0, 1), (0.5, 2)])
+def test_moves_are_sampled_by_their_visits(temperature: float, power: int) -> None:
+    search = Search(1, SearchOptions(simulations=200))
+    search.plant_position(0, Position())
+    finish(search)
+    lines = [line for line in search.lines(0, 600) if line.visits]
+    weights = [line.visits**power for line in lines]
+    for k, line in enumerate(lines):
+        for inside in (0.0, 0.5, 0.99):  # an interval begins with the move that it belongs to
+            draw = (sum(weights[:k]) + inside * weights[k]) / sum(weights) + 1e-12
+            chosen = search.choose(0, greedy=False, temperature=temperature, draw=draw)
+            assert chosen == (line.action, line.value)
+    assert search.choose(0, greedy=True, temperature=1.0, draw=0.99)[0] == lines[0].action
+
+
+def test_a_proven_win_is_chosen_even_if_it_was_visited_less() -> None:
+    position = Position("k8/2P6/1P7/9/9/9/9/9/8K b G 1")
+    search = Search(1, SearchOptions(simulations=300, mates=0))
+    favouring(search, position, "1i2i", "9a8a")
+    chosen = search.choose(0, greedy=False, temperature=1.0, draw=0.99)
+    assert (position.usi(chosen[0]), chosen[1]) == ("G*8b", 1.0)
+    assert (search.value(0), search.proven(0)) == (1.0, (tree.WIN, 1))
+
+
+def test_a_proven_loss_is_never_sampled() -> None:
+    tried = 0
+    for seed in range(60):
+        search = Search(1, SearchOptions(simulations=200))
+        search.plant_position(0, small_position(np.random.default_rng(seed)))
+        finish(search)
+        lines = search.lines(0, 600)
+        lost = {line.action for line in lines if line.proven == tree.LOSS and line.visits}
+        if not lost or lines[0].proven in (tree.WIN, tree.LOSS):
+            continue
+        tried += 1
+        draws = [k / 200 for k in range(200)]
+        chosen = {search.choose(0, greedy=False, temperature=9.0, draw=d)[0] for d in draws}
+        assert not lost & chosen
+    assert tried > 3
 
 
 # --- it ends, and whatever happens its moves are legal --------------------------------------------
