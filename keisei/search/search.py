@@ -1,6 +1,7 @@
 """The class Search: searches many positions at the same time, for anybody who owns a network."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -370,6 +371,7 @@ _SAME = ("board", "hands", "checks", "earlier")
 """Fields of a position's record that, besides the history, determine everything that follows."""
 
 
+@cache
 def warm_up() -> None:
     """Compile all functions of a search, or load them from the cache. The first call takes seconds.
 

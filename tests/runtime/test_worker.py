@@ -329,14 +329,23 @@ async def test_the_network_in_training_answers_with_a_move(tmp_path: Path) -> No
             assert chosen.value is not None
 
 
-async def test_the_network_in_training_searches_for_a_move(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def mate_in_one() -> Position:
+    """Compile the rules, which must not happen on the event loop."""
     position = Position("4k4/9/4P4/9/9/9/9/9/4K4 b 2G 1")
+    assert position.mate() is not None
+    return position
+
+
+async def test_the_network_in_training_searches_for_a_move(
+    tmp_path: Path, mate_in_one: Position
+) -> None:
     async with Keisei(tiny(tmp_path)) as keisei:
         with anyio.fail_after(30):
-            found = await keisei.choose_move(position, simulations=200, mates=0)
+            found = await keisei.choose_move(mate_in_one, simulations=200, mates=0)
             assert found.mate == 1
-            assert found.move == found.line[0] == position.mate()
-            forced = await keisei.choose_move(position, simulations=200)
+            assert found.move == found.line[0] == mate_in_one.mate()
+            forced = await keisei.choose_move(mate_in_one, simulations=200)
             assert (forced.mate, forced.visits) == (1, ())
             await keisei.pause()
             timed = await keisei.choose_move(Position(), seconds=0.2)
