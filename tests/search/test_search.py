@@ -83,7 +83,7 @@ def best_first(lines: list[Any]) -> bool:
 
 OPTIONS = (
     SearchOptions(simulations=60),
-    SearchOptions(simulations=60, mates=0, leaves=4),
+    SearchOptions(simulations=60, mates=0, leaves=4, temperature=2.5),
     SearchOptions(simulations=90, mates=3, leaves=3, c_init=0.8, urgency=0.2, root_urgency=0.3),
     SearchOptions(simulations=40, c_base=100.0, root_urgency=-100.0, leaves=8),
 )
