@@ -109,9 +109,7 @@ def test_repetitions_are_sought_and_avoided_as_brute_force_says(
     case: Case, plies: int, winner: str
 ) -> None:
     position = case.after(plies)
-    values = {
-        move: -worth(after(position, move), 2, winner) for move in position.legal_moves()
-    }
+    values = {move: -worth(after(position, move), 2, winner) for move in position.legal_moves()}
     best = [move for move, value in values.items() if value == max(values.values())]
     chosen = searched(position, winner)[0]
     assert position.usi(chosen.action) in best

@@ -162,7 +162,9 @@ def test_moves_are_sorted_by_probability_and_equal_ones_by_action() -> None:
     actions = np.array([[7, -1, 30, 41, -1, 50]])
     priors = np.array([[0.2, 0.9, 0.5, 0.2, 0.9, np.nan]], np.float32)
     values = np.array([0.25], np.float32)
-    expand(np.zeros(1, np.int64), np.zeros(1, np.int64), actions, priors, values, nodes, edges, used)
+    expand(
+        np.zeros(1, np.int64), np.zeros(1, np.int64), actions, priors, values, nodes, edges, used
+    )
     assert edges["action"][0, :4].tolist() == [30, 7, 41, 50]
     assert edges["prior"][0, :4].tolist() == pytest.approx([0.5, 0.2, 0.2, 0.0])
     assert (edges["child"][0, :4] == -1).all()
