@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from keisei.records.ends import UNKNOWN, End, read_end
 from keisei.records.game import GameRecord
@@ -38,13 +39,16 @@ def read(lines: Iterable[tuple[int, str]], source: str) -> GameRecord:
     number.
     """
     reader = _CsaReader()
+    players: dict[str, str] = {}
     for number, line in lines:
+        if line.startswith(("N+", "N-")):
+            players["black" if line[1] == "+" else "white"] = line[2:].strip()
         try:
             for statement in _statements(line):
                 reader.read_statement(statement)
         except ValueError as error:
             raise ValueError(f"line {number}: {error}") from error
-    return reader.begun().record(reader.end or UNKNOWN, source)
+    return replace(reader.begun().record(reader.end or UNKNOWN, source), **players)
 
 
 def _statements(line: str) -> list[str]:
