@@ -71,7 +71,9 @@ def run(args: argparse.Namespace) -> int:
     """Analyse the game; print the report; write the KIF file if one is wanted."""
     from keisei.records import RecordError, read_game
 
-    require("seconds", args.seconds, args.seconds is None or args.seconds > 0, "must be more than 0")
+    require(
+        "seconds", args.seconds, args.seconds is None or args.seconds > 0, "must be more than 0"
+    )
     try:
         game = read_game(_source(args.game), args.number)
     except RecordError as error:

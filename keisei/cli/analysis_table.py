@@ -122,7 +122,5 @@ def _position(found: "PositionReport", width: int | None) -> "Iterator[str]":
         return
     yield f"{'move':<6}{'win rate':>9}{'visits':>8}{'policy':>8}  line"
     for one in found.candidates:
-        row = (
-            f"{one.move:<6}{_rate(one.value):>9}{one.visits:>8,}{one.prior * 100:>7.1f}%  "
-        )
+        row = f"{one.move:<6}{_rate(one.value):>9}{one.visits:>8,}{one.prior * 100:>7.1f}%  "
         yield row + _line(one, width and width - len(row))

@@ -91,10 +91,10 @@ class MoveReport:
 class Analysis:
     """Searches the positions of a game. It has no network; use it as you use ``Search``::
 
-        analysis = Analysis("startpos", ["7g7f", "3c3d"])
-        while (leaves := analysis.request()) is not None:
-            analysis.answer(*agent.assess(leaves.observation, leaves.mask))
-        for report in analysis.moves(): ...
+    analysis = Analysis("startpos", ["7g7f", "3c3d"])
+    while (leaves := analysis.request()) is not None:
+        analysis.answer(*agent.assess(leaves.observation, leaves.mask))
+    for report in analysis.moves(): ...
     """
 
     def __init__(

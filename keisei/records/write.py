@@ -141,9 +141,7 @@ def _end(game: GameToWrite) -> tuple[str, str]:
     return ("WIN_BY_DECLARATION" if game.reason == "declaration" else "WIN_BY_ILLEGAL_MOVE"), result
 
 
-def _record(
-    game: GameToWrite, kind: str, result: str, comments: Sequence[str] = ()
-) -> Record:
+def _record(game: GameToWrite, kind: str, result: str, comments: Sequence[str] = ()) -> Record:
     start = START_SFEN if game.start == "startpos" else game.start.removeprefix("sfen ")
     values = game.values or [None] * len(game.moves)
     first, *others = comments or ["", *map(_value_comment, values)]
