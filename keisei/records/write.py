@@ -88,9 +88,9 @@ def write_kif(game: GameToWrite, comments: Sequence[str] = ()) -> str:
     """Return the game as KIF. Save the text as UTF-8, in a file whose name ends in ``.kifu``.
 
     The values and the reason for the end are written as comments. If ``comments`` are given, they
-    replace the values: one comment for the start position, and one for each move. A game that was stopped at the
-    maximum ply ends with 中断 (stopped), because KIF has no word for this end. Such a game is not a
-    draw.
+    replace the values: one comment for the start position, and one for each move. A game that was
+    stopped at the maximum ply ends with 中断 (stopped), because KIF has no word for this end. Such
+    a game is not a draw.
 
     Raises RecordError if a move is not legal.
     """

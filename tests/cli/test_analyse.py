@@ -1,5 +1,6 @@
 """``keisei analyse``, with the network that ships with Keisei."""
 
+import io
 import json
 import random
 from collections.abc import Iterator
@@ -76,6 +77,22 @@ def test_another_game_of_a_file_is_analysed(capsys: pytest.CaptureFixture[str]) 
     assert json.loads(capsys.readouterr().out)["moves"] == list(read_game(file, 2).moves)
 
 
+class Terminal(io.StringIO):
+    """A stream that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("stream", "shown"), [(Terminal(), True), (io.StringIO(), False)])
+def test_only_a_terminal_sees_a_progress_bar(
+    stream: io.StringIO, shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr", stream)
+    assert main(["analyse", "startpos", "moves", "7g7f", "--simulations", "2"]) == 0
+    assert ("analysing" in stream.getvalue()) is shown
+
+
 BROKEN = """手合割：平手
    1 ７六歩(77)
    2 ３四歩(33)
@@ -97,7 +114,7 @@ BROKEN = """手合割：平手
         ("good.usi --first 2 --last 1", "--last: must be from 2 to 3 (got 1)"),
         ("good.usi --simulations 0", "--simulations: must be from 1 to 500,000"),
         ("good.usi --seconds 0", "--seconds: must be more than 0 (got 0.0)"),
-        ("good.usi --player missing", "missing: no such run or checkpoint"),
+        ("good.usi --player missing", "missing: no such file or folder"),
         ("good.usi --kif out.txt", "--kif: the file's name must end in .kifu or .kif"),
         ("good.usi --kif no/out.kif", "--kif: no is not a folder"),
         ("good.kif --kif good.kif", "--kif: good.kif is the record itself"),

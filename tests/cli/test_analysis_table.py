@@ -12,7 +12,7 @@ from keisei.play.game_report import GameReport
 from keisei.records import GameRecord
 from keisei.shogi import START_SFEN
 
-LINE = tuple("8h2b+ 3a2b B*4e 5a6b 4e3d 6b7b 3d5f 7b8b 2g2f".split())
+LINE = ("8h2b+", "3a2b", "B*4e", "5a6b", "4e3d", "6b7b", "3d5f", "7b8b", "2g2f")
 
 
 def position(side: str, value: float, **more: object) -> PositionReport:
@@ -49,7 +49,7 @@ def test_the_table_tells_win_rates_losses_verdicts_and_lines() -> None:
     assert lines[1] == "shipped@5, 400 simulations for each position, 1.2 s"
     assert lines[5].split()[:7] == ["1", "b", "7g7f", "60.0", "40.0", "20.0", "mistake"]
     assert lines[5].split()[7:] == list(LINE[:8])
-    assert lines[6].split() == ("2 w 3c3d 100.0 10.0 90.0 missed mate mate in 3: B*4e".split())
+    assert " ".join(lines[6].split()) == "2 w 3c3d 100.0 10.0 90.0 missed mate mate in 3: B*4e"
     assert lines[8].split()[:2] == ["moves", "mean"]
     assert lines[9].split() == ["black", "1", "20.0", "0", "1", "0", "0", "0"]
     assert lines[10].split() == ["white", "1", "90.0", "1", "0", "0", "0", "1"]

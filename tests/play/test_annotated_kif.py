@@ -25,8 +25,7 @@ def report(game: GameRecord | str, **options: int) -> GameReport:
 def comments(text: str) -> list[str]:
     """Return the comment on the start position and on each move, as rsshogi reads them."""
     record = Record.from_kif_str(text)
-    entries = [entry.move for entry in record.main_line_entries() if entry.move is not None]
-    return [record.initial_comment or "", *(entry.comment or "" for entry in entries)]
+    return [record.initial_comment or "", *(entry.comment or "" for entry in record.moves)]
 
 
 def test_the_game_is_read_back_with_its_moves_names_and_end(tmp_path: Path) -> None:

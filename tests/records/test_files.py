@@ -108,10 +108,13 @@ def test_a_path_without_records_is_refused(tmp_path: Path, name: str) -> None:
 
 def test_one_game_of_a_file_is_chosen_by_its_number() -> None:
     file = EXAMPLES / "games.csa"
-    games = list(read_games(file))
-    assert [read_game(file, number + 1) for number in range(len(games))] == games
-    with pytest.raises(RecordError, match=f"game 99 was asked for, but .* contains {len(games)}"):
-        read_game(file, 99)
+    first, broken, third = read_games(file)
+    assert (read_game(file), read_game(file, 3)) == (first, third)
+    with pytest.raises(RecordError, match="ply 2: -3434FU is not legal"):
+        read_game(file, 2)
+    assert isinstance(broken, RecordError)
+    with pytest.raises(RecordError, match="game 4 was asked for, but the file contains 3"):
+        read_game(file, 4)
 
 
 def test_a_line_is_a_game_and_a_position_is_a_game_without_moves() -> None:

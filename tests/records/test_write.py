@@ -253,6 +253,5 @@ def test_comments_replace_the_values() -> None:
     game = GAMES["even-black-resignation-white"]
     comments = ["start", "one", "two\n#評価値=3", "", "four"]
     record = Record.from_kif_str(write_kif(game, comments))
-    moves = [entry.move for entry in record.main_line_entries() if entry.move is not None]
     assert record.initial_comment == "end: resignation\nstart"
-    assert [move.comment or "" for move in moves] == comments[1:]
+    assert [entry.comment or "" for entry in record.moves] == comments[1:]
