@@ -58,7 +58,7 @@ def test_the_table_tells_win_rates_losses_verdicts_and_lines() -> None:
 def test_a_terminal_of_80_columns_shows_whole_moves() -> None:
     lines = shown(REPORT, width=80, force_terminal=True, no_color=True).splitlines()
     assert max(len(line) for line in lines) <= 80
-    assert lines[5].endswith(" ".join(LINE[:5]))
+    assert lines[5].endswith(" ".join(LINE[:6]))
 
 
 def test_colour_only_where_it_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,7 +83,7 @@ def test_a_slower_mate_is_not_a_missed_mate() -> None:
     [
         (0.5, -0.5, 0.0, ""),
         (0.5, -0.41, 0.045, ""),
-        (0.5, -0.4, 0.05, "inaccuracy"),
+        (0.5, -0.39, 0.055, "inaccuracy"),
         (0.5, -0.2, 0.15, "dubious"),
         (0.5, 0.0, 0.25, "mistake"),
         (0.5, 0.75, 0.625, "blunder"),

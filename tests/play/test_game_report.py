@@ -61,7 +61,7 @@ def test_values_in_the_object_belong_to_the_side_that_moved(player: Player) -> N
 
 
 def test_the_summary_counts_each_side(player: Player) -> None:
-    report = analyse(f"{MATE_IN_ONE} moves 5i5h 5a5b 5c5b+", player, simulations=5)
+    report = analyse(f"{MATE_IN_ONE} moves 5i5h 5a6a 5c5b+", player, simulations=5)
     summary = report.summary()
     assert (summary["black"]["moves"], summary["white"]["moves"]) == (2, 1)
     assert summary["black"]["missed_mates"] == 1
