@@ -39,16 +39,17 @@ def read(lines: Iterable[tuple[int, str]], source: str) -> GameRecord:
     number.
     """
     reader = _CsaReader()
-    players: dict[str, str] = {}
+    players = {"+": "", "-": ""}
     for number, line in lines:
         if line.startswith(("N+", "N-")):
-            players["black" if line[1] == "+" else "white"] = line[2:].strip()
+            players[line[1]] = line[2:].strip()
         try:
             for statement in _statements(line):
                 reader.read_statement(statement)
         except ValueError as error:
             raise ValueError(f"line {number}: {error}") from error
-    return replace(reader.begun().record(reader.end or UNKNOWN, source), **players)
+    game = reader.begun().record(reader.end or UNKNOWN, source)
+    return replace(game, black=players["+"], white=players["-"])
 
 
 def _statements(line: str) -> list[str]:

@@ -123,7 +123,8 @@ def read(lines: Iterable[_Line], source: str) -> GameRecord:
         except ValueError as error:
             raise ValueError(f"line {number}: {error}") from error
     end = reader.end if reader.end not in {None, UNKNOWN} else reader.summary
-    return replace(reader.begun().record(end or UNKNOWN, source), **reader.players)
+    game = reader.begun().record(end or UNKNOWN, source)
+    return replace(game, black=reader.players["black"], white=reader.players["white"])
 
 
 class _KifReader:
@@ -132,8 +133,7 @@ class _KifReader:
     def __init__(self) -> None:
         self.end: End | None = None
         self.summary: End | None = None
-        self.players: dict[str, str] = {}
-        """Names of the players, by ``black`` and ``white``."""
+        self.players = {"black": "", "white": ""}
         self._handicap: str | None = None
         self._rows: list[str] = []
         self._hands: dict[str, str] = {}

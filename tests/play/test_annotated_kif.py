@@ -17,9 +17,9 @@ MATE_IN_ONE = "4k4/9/4P4/9/9/9/9/9/4K4 b G 1"
 MOVES = ("7g7f", "3c3d", "8h2b+", "3a2b", "B*4e")
 
 
-def report(game: GameRecord | str, **options: int) -> GameReport:
+def report(game: GameRecord | str, first: int = 1, last: int | None = None) -> GameReport:
     player = Player(FakeAgent(), checkpoint=Path("runs/fake"), step=7)  # type: ignore[arg-type]
-    return analyse(game, player, simulations=20, **options)
+    return analyse(game, player, simulations=20, first=first, last=last)
 
 
 def comments(text: str) -> list[str]:
