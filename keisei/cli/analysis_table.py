@@ -57,8 +57,7 @@ def _game(game: "GameRecord") -> str:
 def _print_moves(report: "GameReport", console: "Console", width: int | None) -> None:
     from rich.text import Text
 
-    heading = f"{'':>5} {'':<6}{'win rate of the mover':>21}"
-    console.print(heading, markup=False)
+    console.print(f"{'':<12}win rate of the mover, %", markup=False)
     columns = f"{'move':<12}{'before':>7}{'after':>7}{'loss':>7}  {'verdict':<11}  best line"
     console.print(columns, markup=False)
     for move in report.moves:

@@ -192,7 +192,9 @@ class Analysis:
             )
         t = self._trees[id(position)]
         lines = self._search.lines(t, SHOWN)
-        candidates = tuple(_candidate(line, position) for line in lines)
+        # An unvisited move is a candidate only after a search that visited no move at all.
+        visited = [line for line in lines if line.visits] or lines[:1]
+        candidates = tuple(_candidate(line, position) for line in visited)
         best = candidates[0]
         report = PositionReport(
             side=position.side,

@@ -109,6 +109,12 @@ def test_each_position_is_searched_as_often_as_asked() -> None:
         assert report.before.line == report.before.candidates[0].line
 
 
+def test_moves_that_the_search_did_not_visit_are_no_candidates() -> None:
+    found = analysed(MATE_IN_ONE, simulations=2).position().candidates
+    assert found
+    assert all(candidate.visits for candidate in found)
+
+
 def test_a_move_is_compared_with_the_next_position() -> None:
     reports = analysed(START_SFEN, "7g7f 3c3d 2g2f").moves()
     assert [report.ply for report in reports] == [1, 2, 3]
