@@ -273,14 +273,14 @@ class Search:
         m = len(trees)
         observation = np.empty((m, kernels.OBSERVATION_BYTES), np.uint8)
         mask = np.empty((m, kernels.MASK_WORDS), np.uint64)
-        found = np.empty((3, m), np.int64)  # reasons, results, mates
+        reason, result, mate = (np.empty(m, np.int64) for _ in range(3))
         kernels.visit_leaves(
             trees, nodes, actions, self._nodes["parent"], self._games, self._tags, self._keys,
             self._root_observation, self._root_mask, self._trained_max_ply, self._ply_offset,
-            observation, mask, *found, self._rule, self._max_ply, self.options.mates,
+            observation, mask, reason, result, mate, self._rule, self._max_ply, self.options.mates,
         )  # fmt: skip
-        tree.settle(trees, nodes, *found, self._nodes, self._edges)
-        asked = np.flatnonzero((found[0] == 0) & (found[2] == 0))
+        tree.settle(trees, nodes, reason, result, mate, self._nodes, self._edges)
+        asked = np.flatnonzero((reason == 0) & (mate == 0))
         self._asked = np.array([trees[asked], nodes[asked]])
         if not len(asked):
             return None

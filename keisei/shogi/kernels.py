@@ -1389,7 +1389,9 @@ def visit_leaves(
         view = make_move(game, action[j])
         rows, attacks, reason[j], result[j] = survey(view, game, tags, keys, t, rule)
         pack(mask, j, rows)
-        observe(game, attacks, observation, j, np.int64(game.ply) + ply_offset[t], trained_max_ply[t])
+        observe(
+            game, attacks, observation, j, np.int64(game.ply) + ply_offset[t], trained_max_ply[t]
+        )
         if reason[j]:
             continue
         if game.ply >= max_ply:
