@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keisei.env import legal_lists
-from keisei.env.observe import PLY_COLUMN, observe_sfen, ply_byte
+from keisei.env.observe import observe_sfen
 from keisei.search import tree
 from keisei.search.options import SearchOptions
 from keisei.search.tree import EDGE, LOSS, NODE, UNKNOWN, WIN
@@ -17,8 +17,6 @@ from keisei.shogi.position import RULES, Rule
 
 EDGES = 100
 """Edges for each node, on average over a tree. Games of shogi have about 80 legal moves."""
-_RESULT = np.array([tree.DRAW, WIN, LOSS])
-"""Proven results by the result -1, 0 or 1 of the kernels: index -1 is the last entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,30 +275,16 @@ class Search:
         m = len(trees)
         observation = np.empty((m, kernels.OBSERVATION_BYTES), np.uint8)
         mask = np.empty((m, kernels.MASK_WORDS), np.uint64)
-        new = actions >= 0
-        proven, plies = np.zeros(m, np.int64), np.zeros(m, np.int64)
-        observation[~new], mask[~new] = (
-            self._root_observation[trees[~new]],
-            self._root_mask[trees[~new]],
-        )
-        if new.any():
-            count = int(new.sum())
-            where = trees[new], nodes[new]
-            seen, legal = observation[new], mask[new]
-            reason, result, mate = (np.zeros(count, np.int64) for _ in range(3))
-            kernels.visit_leaves(
-                *where, actions[new], self._nodes["parent"], self._games, self._tags, self._keys,
-                seen, legal, reason, result, mate, self._rule, self._max_ply, self.options.mates,
-            )  # fmt: skip
-            ply = self._games["ply"][where] + self._ply_offset[trees[new]]
-            seen[:, PLY_COLUMN] = ply_byte(ply, self._trained_max_ply[trees[new]])
-            observation[new], mask[new] = seen, legal
-            proven[new] = np.where(reason > 0, _RESULT[result], np.where(mate > 0, WIN, UNKNOWN))
-            plies[new] = mate
-        tree.settle(trees, nodes, proven, plies, self._nodes, self._edges)
-        asked = proven == UNKNOWN
+        reason, result, mate = (np.empty(m, np.int64) for _ in range(3))
+        kernels.visit_leaves(
+            trees, nodes, actions, self._nodes["parent"], self._games, self._tags, self._keys,
+            self._root_observation, self._root_mask, self._trained_max_ply, self._ply_offset,
+            observation, mask, reason, result, mate, self._rule, self._max_ply, self.options.mates,
+        )  # fmt: skip
+        tree.settle(trees, nodes, reason, result, mate, self._nodes, self._edges)
+        asked = np.flatnonzero((reason == 0) & (mate == 0))
         self._asked = np.array([trees[asked], nodes[asked]])
-        if not asked.any():
+        if not len(asked):
             return None
         return Leaves(observation[asked], mask[asked], trees[asked])
 

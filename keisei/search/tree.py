@@ -180,13 +180,23 @@ def select(
 
 
 @njit(cache=True, nogil=True)
-def settle(tree, node, proven, plies, nodes, edges):
-    """Finish the simulations whose leaf is proven. ``proven`` and ``plies`` are int64[M]."""
+def settle(tree, node, reason, result, mate, nodes, edges):
+    """Finish the simulations whose leaf is proven.
+
+    Args:
+        tree, node: int64[M]: the leaves.
+        reason, result, mate: int64[M]: why the game is over, or 0; the mover's result; the plies of
+            a mate that begins here, or 0. See ``keisei.shogi.kernels.visit_leaves``.
+        nodes, edges: the trees, as in ``select``.
+    """
     for j in range(len(tree)):
-        if proven[j] != UNKNOWN:
+        if reason[j] or mate[j]:
+            proven = WIN
+            if reason[j] and result[j] <= 0:
+                proven = LOSS if result[j] else DRAW
             add_waiting(nodes, tree[j], node[j], -1)
-            add_value(nodes, tree[j], node[j], VALUE[proven[j]])
-            prove(nodes, edges, tree[j], node[j], proven[j], plies[j])
+            add_value(nodes, tree[j], node[j], VALUE[proven])
+            prove(nodes, edges, tree[j], node[j], proven, mate[j])
 
 
 @njit

@@ -123,7 +123,7 @@ def test_it_makes_the_same_visits_near_mates_repetitions_and_the_last_ply(seeds:
 def test_it_makes_the_same_visits_where_declarations_are_near(rule: Any) -> None:
     # After most moves of white, black has 31 points.
     position = Position("4K4/PPPPPPPPP/RB7/9/9/9/9/9/4k4 w R4G3P 1")
-    options = SearchOptions(simulations=80, mates=0)
+    options = SearchOptions(simulations=40, mates=0)
     search = Search(1, options, declaration=rule)
     slow = SlowSearch(position, options, declaration=rule)
     search.plant_position(0, position, trained_max_ply=256)
