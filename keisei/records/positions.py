@@ -58,7 +58,9 @@ def _read_csa(lines: Any) -> Position:
     return Position(csa.read_start(lines))
 
 
-_READERS: dict[str, tuple[Callable[[list[str]], Iterable[tuple[int, Any]]], Callable[[Any], Position]]]
+_READERS: dict[
+    str, tuple[Callable[[list[str]], Iterable[tuple[int, Any]]], Callable[[Any], Position]]
+]
 _READERS = {
     "USI": (usi.split, read_position),
     "KIF": (kif.split, _read_kif),

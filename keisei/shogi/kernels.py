@@ -2004,7 +2004,13 @@ def hunt_mate(hunt, visits):
             d -= 1
             cursor[0] = d
             child = children[hunt.frames[d].at]
-            child.state, child.length, child.leans, child.pn, child.dn = state, length, leans, pn, dn
+            child.state, child.length, child.leans, child.pn, child.dn = (
+                state,
+                length,
+                leans,
+                pn,
+                dn,
+            )
         elif cursor[1] >= goal:
             return UNSOLVED, 0, FREE
         elif is_full(hunt, d):

@@ -88,8 +88,7 @@ def test_other_solvers_find_the_same_mates_near_the_ends_of_games(player: str) -
 @pytest.mark.parametrize("player", ["random", "material", "shipped"])
 def test_other_solvers_find_the_same_mates_in_two_thousand_positions(player: str) -> None:
     results = [
-        compare(sfen, nodes=200_000, slow_moves=30_000)
-        for sfen in near_ends(player, 2000, seed=11)
+        compare(sfen, nodes=200_000, slow_moves=30_000) for sfen in near_ends(player, 2000, seed=11)
     ]
     counts = Counter(results)
     print(player, sorted(counts.items()))
