@@ -36,7 +36,7 @@ EDGE = np.dtype([("prior", np.float32), ("child", np.int32), ("action", np.int16
 
 UNKNOWN, WIN, DRAW, LOSS = range(4)
 VALUE = np.array([0.0, 1.0, 0.0, -1.0])
-"""Value of a proven result for the side to move."""
+"""Value of a proven result for the side to move, if a draw has no other value."""
 
 
 @njit
@@ -94,8 +94,11 @@ def outcome(nodes, edges, t, node):
 
 
 @njit
-def best_edge(nodes, edges, t, node, c_init, c_base, urgency):
-    """Return the edge of a node, without a proven result, that the rule PUCT chooses."""
+def best_edge(nodes, edges, t, node, c_init, c_base, urgency, draw):
+    """Return the edge of a node, without a proven result, that the rule PUCT chooses.
+
+    ``draw`` is the value of a draw for the side to move.
+    """
     here = nodes[t, node]
     total = here.visits + here.waiting
     weight = (c_init + math.log((total + c_base + 1) / c_base)) * math.sqrt(total)
@@ -107,7 +110,7 @@ def best_edge(nodes, edges, t, node, c_init, c_base, urgency):
             continue
         number = child.visits + child.waiting
         # A waiting simulation counts as a loss, so that the next one goes elsewhere.
-        value = 0.0 if child.proven == DRAW else -(child.total + child.waiting) / number
+        value = draw if child.proven == DRAW else -(child.total + child.waiting) / number
         score = value + weight * prior / (1 + number)
         if score > best_score:
             best, best_score = e, score
@@ -123,7 +126,7 @@ def best_edge(nodes, edges, t, node, c_init, c_base, urgency):
 @njit(cache=True, nogil=True)
 def select(
     lo, hi, nodes, edges, used, wanted, leaves, c_init, c_base, urgency, root_urgency, tree, node,
-    action,
+    action, draws,
 ):  # fmt: skip
     """Walk down the trees ``lo`` to ``hi`` to new leaves; return the number of leaves.
 
@@ -135,6 +138,7 @@ def select(
         leaves: largest number of new leaves for one tree.
         tree, node, action: int64[...]: written, for every leaf: its tree, its new node, and the
             action that leads to it from its parent; the action is -1 for a root.
+        draws: float64[T]: the value of a draw for the side to move in each tree's root.
     """
     found = 0
     for t in range(lo, hi):
@@ -147,17 +151,18 @@ def select(
                     found += 1
                     wanted[t] -= 1
                 break
-            here = 0
+            here, draw = 0, draws[t]
             while True:
                 e = best_edge(
-                    nodes, edges, t, here, c_init, c_base, urgency if here else root_urgency
+                    nodes, edges, t, here, c_init, c_base, urgency if here else root_urgency, draw
                 )
                 child = edges[t, e].child
                 if child < 0 or nodes[t, child].proven or nodes[t, child].count == 0:
                     break
-                here = child
+                here, draw = child, -draw
             if child >= 0 and nodes[t, child].proven:
-                add_value(nodes, t, child, VALUE[nodes[t, child].proven])
+                proven = nodes[t, child].proven
+                add_value(nodes, t, child, -draw if proven == DRAW else VALUE[proven])
                 wanted[t] -= 1
                 continue
             if child >= 0 or used[t, 0] == nodes.shape[1]:
@@ -178,12 +183,16 @@ def select(
 
 
 @njit(cache=True, nogil=True)
-def settle(tree, node, proven, plies, nodes, edges):
-    """Finish the simulations whose leaf is proven. ``proven`` and ``plies`` are int64[M]."""
+def settle(tree, node, proven, plies, draws, nodes, edges):
+    """Finish the simulations whose leaf is proven. ``proven`` and ``plies`` are int64[M].
+
+    ``draws`` is float64[M]: the value of a draw for the side to move in each leaf.
+    """
     for j in range(len(tree)):
         if proven[j] != UNKNOWN:
+            value = draws[j] if proven[j] == DRAW else VALUE[proven[j]]
             add_waiting(nodes, tree[j], node[j], -1)
-            add_value(nodes, tree[j], node[j], VALUE[proven[j]])
+            add_value(nodes, tree[j], node[j], value)
             prove(nodes, edges, tree[j], node[j], proven[j], plies[j])
 
 
@@ -249,3 +258,12 @@ def keep_subtree(t, root, nodes, edges, used, games, moved):
     for e in range(edges_used):
         if edges[t, e].child >= 0:
             edges[t, e].child = moved[edges[t, e].child]
+
+
+def depth(parents):
+    """Return the number of moves from the root to the deepest of the nodes, int32[N] of parents."""
+    deepest, ancestors = 0, parents[parents >= 0]
+    while len(ancestors):
+        deepest, ancestors = deepest + 1, parents[ancestors]
+        ancestors = ancestors[ancestors >= 0]
+    return deepest
