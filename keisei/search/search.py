@@ -208,7 +208,7 @@ class Search:
             found = tree.select(
                 0, len(self._wanted), self._nodes, self._edges, self._used, self._wanted,
                 options.leaves, options.c_init, options.c_base, options.urgency,
-                options.root_urgency, *self._leaf, self._draws(self._games["side"][:, 0]),
+                options.root_urgency, self._draws(self._games["side"][:, 0]), *self._leaf,
             )  # fmt: skip
             if not found:
                 return None
@@ -295,7 +295,7 @@ class Search:
 
     def depth(self, t: int) -> int:
         """Return the number of moves from the root of tree ``t`` to its deepest position."""
-        return int(tree.depth(self._nodes["parent"][t, : self._used[t, 0]]))
+        return tree.depth(self._nodes["parent"][t, : self._used[t, 0]])
 
     def _visit(
         self, trees: NDArray[np.int64], nodes: NDArray[np.int64], actions: NDArray[np.int64]

@@ -14,6 +14,7 @@ Björnsson and Saito, "Monte-Carlo Tree Search Solver" (Computers and Games 2008
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -125,8 +126,8 @@ def best_edge(nodes, edges, t, node, c_init, c_base, urgency, draw):
 
 @njit(cache=True, nogil=True)
 def select(
-    lo, hi, nodes, edges, used, wanted, leaves, c_init, c_base, urgency, root_urgency, tree, node,
-    action, draws,
+    lo, hi, nodes, edges, used, wanted, leaves, c_init, c_base, urgency, root_urgency, draws, tree,
+    node, action,
 ):  # fmt: skip
     """Walk down the trees ``lo`` to ``hi`` to new leaves; return the number of leaves.
 
@@ -136,9 +137,9 @@ def select(
         used: int64[T, 2]: number of used nodes and edges of each tree.
         wanted: int64[T]: number of simulations that are still to be begun; counted down.
         leaves: largest number of new leaves for one tree.
+        draws: float64[T]: the value of a draw for the side to move in each tree's root.
         tree, node, action: int64[...]: written, for every leaf: its tree, its new node, and the
             action that leads to it from its parent; the action is -1 for a root.
-        draws: float64[T]: the value of a draw for the side to move in each tree's root.
     """
     found = 0
     for t in range(lo, hi):
@@ -260,7 +261,7 @@ def keep_subtree(t, root, nodes, edges, used, games, moved):
             edges[t, e].child = moved[edges[t, e].child]
 
 
-def depth(parents):
+def depth(parents: Any) -> int:
     """Return the number of moves from the root to the deepest of the nodes, int32[N] of parents."""
     deepest, ancestors = 0, parents[parents >= 0]
     while len(ancestors):

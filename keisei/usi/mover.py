@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from keisei.match_rules import Mates
 from keisei.search import Line, Search, SearchOptions
 from keisei.search.tree import LOSS, WIN
-from keisei.shogi import IllegalMoveError, Position, SfenError
+from keisei.shogi import START_SFEN, IllegalMoveError, Position, SfenError
 from keisei.shogi.position import Rule
 from keisei.shogi.proof import shortest_mate
 from keisei.shogi.usi import read_line
@@ -71,7 +71,7 @@ class Mover:
         self._search: tuple[tuple[Any, ...], Search] | None = None
         self._book: tuple[str, Book] = ("", Book(()))
         self._seed, self._random = 0, random.Random()
-        self._game: tuple[str, list[str], Position] = ("", [], Position())
+        self._game: tuple[str, list[str], Position] = (START_SFEN, [], Position())
         self._bad_moves = 0
         """Number of own moves, up to the last one, whose score was at or below -ResignValue."""
 

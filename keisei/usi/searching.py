@@ -63,7 +63,9 @@ class Searching:
     def report(self, lines: list[Line]) -> None:
         """Send the best moves, unless nothing has changed since the last time."""
         if self._news:
-            variations = [self.variation(line) for line in lines]
+            variations = [
+                self.variation(line, tried=bool(line.visits) or line is lines[0]) for line in lines
+            ]
             counters = Counters(
                 self._done,
                 time.monotonic() - self._turn.begun,
@@ -74,12 +76,12 @@ class Searching:
                 self._send(text)
         self._news, self._told = False, time.monotonic()
 
-    def variation(self, line: Line) -> Variation:
-        """Return a move that the search found, in the words of USI."""
+    def variation(self, line: Line, *, tried: bool = True) -> Variation:
+        """Return a move that the search found, in the words of USI; ``tried``: with its value."""
         follower = self._position.copy()
         moves = tuple(follower.play(action) for action in line.moves)
         mate = {WIN: line.plies, LOSS: -line.plies}.get(line.proven, 0)
-        return Variation(moves, line.value if line.visits else None, mate, line.prior)
+        return Variation(moves, line.value if tried else None, mate, line.prior)
 
     @property
     def _shown(self) -> int:

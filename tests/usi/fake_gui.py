@@ -12,7 +12,7 @@ from keisei.env import legal_lists
 from keisei.shogi.position import Rule
 from keisei.usi.server import Session
 
-SECONDS = 30.0
+SECONDS = 55.0
 """Longest wait for an answer."""
 
 
@@ -87,6 +87,13 @@ class Gui:
         self._thread.join(SECONDS)
         assert not self._thread.is_alive()
         return [self.answers.get() for _ in range(self.answers.qsize())]
+
+
+def compile_search() -> None:
+    """Compile everything once. Otherwise the first of the tests would have to wait."""
+    gui = Gui()
+    gui.say("isready")
+    gui.rest()
 
 
 @contextmanager

@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import pytest
 
 from keisei.usi.options import OPTIONS, Options
@@ -71,3 +74,9 @@ def test_no_name_has_a_space_and_every_default_is_allowed() -> None:
     for option in OPTIONS:
         assert " " not in option.name
         assert option.problem_with(option.default) is None
+
+
+def test_the_guide_lists_every_option_with_its_default() -> None:
+    guide = Path(__file__).parents[2] / "docs/guide/play-with-a-gui.md"
+    rows = re.findall(r"^\| `(\w+)` \| `?([^|`]+?)`? \|", guide.read_text("utf-8"), re.MULTILINE)
+    assert rows == [(option.name, option.default) for option in OPTIONS]

@@ -3,12 +3,19 @@
 import time
 
 import pytest
-from fake_gui import Gui, playing
+from fake_gui import Gui, compile_search, playing
 
 from keisei.shogi import Position
 from keisei.usi.protocol import Info, parse
 
-ONE_MOVE = "4k4/9/9/9/9/9/4r4/9/3rK4 b - 1"
+ONE_MOVE = "4k4/9/9/9/7r1/9/9/9/8K b - 1"
+
+TWO_MOVES = "4k4/9/9/9/9/9/4r4/9/3rK4 b - 1"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    compile_search()
 
 
 def infos(lines: list[str]) -> list[Info]:
@@ -93,11 +100,10 @@ def test_a_single_legal_move_is_played_at_once() -> None:
 
 
 def test_a_proven_result_ends_the_search() -> None:
-    """Black is mated in two: all replies to the only escape are known."""
     with playing() as gui:
         gui.set(MaxMovesToDraw=1)
-        found = last(gui, "position startpos", "go btime 600000 wtime 600000")
-        assert found.cp == 0  # every move ends the game
+        found = last(gui, f"position sfen {TWO_MOVES}", "go btime 600000 wtime 600000")
+        assert (found.cp, found.nodes) == (0, 3)  # both moves end the game in a draw
 
 
 @pytest.mark.parametrize(("black", "white", "score"), [(-300, 200, -300), (250, 0, 250)])

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from fake_gui import Gui, playing
+from fake_gui import Gui, compile_search, playing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +14,11 @@ from keisei.usi.protocol import Identity, UsiOk, parse
 ENTERED = "LNSGKGSNL/1R5B1/PPPPPPPPP/9/9/9/9/9/4k4 b RB 1"
 MATED = "4k4/4G4/4P4/9/9/9/9/9/4K4 w - 1"
 ENDLESS = ["infinite", "ponder btime 1000 wtime 1000", "ponder", "infinite ponder"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    compile_search()
 
 
 def test_usi_lists_the_name_and_all_options_before_anything_is_loaded() -> None:
@@ -93,7 +98,9 @@ def test_a_search_that_something_else_ends_gets_its_move(end: str) -> None:
         assert gui.until("readyok") == ["readyok"]
 
 
-@pytest.mark.parametrize("words", ["nodes 100 infinite", "infinite movetime 50", "depth 2 infinite"])
+@pytest.mark.parametrize(
+    "words", ["nodes 100 infinite", "infinite movetime 50", "depth 2 infinite"]
+)
 def test_a_limit_beside_infinite_ends_the_search(words: str) -> None:
     with playing() as gui:
         assert gui.move(f"go {words}")

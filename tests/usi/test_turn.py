@@ -23,7 +23,7 @@ def test_an_endless_turn_ends_by_stop_and_ponder_also_by_ponderhit() -> None:
 def test_the_clock_starts_at_ponderhit_with_the_times_that_it_tells() -> None:
     guess = turn("ponder btime 1000 wtime 2000 nodes 5")
     begun = guess.clock_began
-    guess.ponderhit("btime 900 wtime 1800 byoyomi 7".split())
+    guess.ponderhit(["btime", "900", "wtime", "1800", "byoyomi", "7"])
     assert guess.clock_began >= begun
     told = guess.limits
     assert (told.btime, told.wtime, told.byoyomi, told.nodes) == (900, 1800, 7, 5)
