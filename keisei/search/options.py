@@ -1,5 +1,6 @@
 """The options of a tree search."""
 
+import math
 from dataclasses import dataclass
 
 from keisei.match_rules import Mates
@@ -37,9 +38,13 @@ class SearchOptions:
             raise ValueError(f"simulations: 1 or more (got {self.simulations})")
         if self.leaves < 1:
             raise ValueError(f"leaves: 1 or more (got {self.leaves})")
-        if self.c_init < 0:
+        for name in ("urgency", "root_urgency"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"{name}: a finite number (got {getattr(self, name)})")
+        if not 0 <= self.c_init < math.inf:
             raise ValueError(f"c_init: 0 or more (got {self.c_init})")
-        if self.c_base <= 0 or self.temperature <= 0:
-            raise ValueError("c_base and temperature: more than 0")
+        for name in ("c_base", "temperature"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name}: more than 0 (got {getattr(self, name)})")
         if self.mates not in {0, 1, 3}:
             raise ValueError(f"mates: 0, 1 or 3 (got {self.mates})")

@@ -75,9 +75,9 @@ def prove(nodes, edges, t, node, proven, plies):
 @njit
 def outcome(nodes, edges, t, node):
     """Return what the children prove for a node, and the plies to this end."""
-    first, count = nodes[t, node].first, nodes[t, node].count
-    fastest, slowest, draw, open_moves = 32767, 0, -1, count - nodes[t, node].opened
-    for e in range(first, first + nodes[t, node].opened):
+    here = nodes[t, node]
+    fastest, slowest, draw, open_moves = 32767, 0, -1, here.count - here.opened
+    for e in range(here.first, here.first + here.opened):
         child = nodes[t, edges[t, e].child]
         if child.proven == LOSS:
             fastest = min(fastest, child.plies + 1)
@@ -89,16 +89,23 @@ def outcome(nodes, edges, t, node):
             open_moves += 1
     if fastest < 32767:
         return WIN, fastest
-    if open_moves or count == 0:
+    if open_moves:
         return UNKNOWN, 0
     return (DRAW, draw) if draw >= 0 else (LOSS, slowest)
 
 
 @njit
+<<<<<<< HEAD
 def best_edge(nodes, edges, t, node, c_init, c_base, urgency, draw):
     """Return the edge of a node, without a proven result, that the rule PUCT chooses.
 
     ``draw`` is the value of a draw for the side to move.
+=======
+def best_edge(nodes, edges, t, node, c_init, c_base, urgency):
+    """Return the edge of a node, without a proven result, that the rule PUCT chooses.
+
+    If a score is NaN, any edge whose move is not a proven loss can be chosen.
+>>>>>>> search
     """
     here = nodes[t, node]
     total = here.visits + here.waiting
@@ -113,13 +120,12 @@ def best_edge(nodes, edges, t, node, c_init, c_base, urgency, draw):
         # A waiting simulation counts as a loss, so that the next one goes elsewhere.
         value = draw if child.proven == DRAW else -(child.total + child.waiting) / number
         score = value + weight * prior / (1 + number)
-        if score > best_score:
+        if score > best_score or best < 0:
             best, best_score = e, score
     if here.opened < here.count:
         e = here.first + here.opened
-        mean = here.total / max(here.visits, 1)
-        score = mean - urgency * math.sqrt(visited) + weight * edges[t, e].prior
-        if score > best_score:
+        score = here.total / here.visits - urgency * math.sqrt(visited) + weight * edges[t, e].prior
+        if score > best_score or best < 0:
             best = e
     return best
 
@@ -197,6 +203,12 @@ def settle(tree, node, proven, plies, draws, nodes, edges):
             prove(nodes, edges, tree[j], node[j], proven[j], plies[j])
 
 
+@njit
+def within(number, lowest, highest):
+    """Return the nearest number from ``lowest`` to ``highest``; NaN counts as 0."""
+    return 0.0 if math.isnan(number) else min(max(number, lowest), highest)
+
+
 @njit(cache=True, nogil=True)
 def expand(tree, node, actions, priors, values, nodes, edges, used):
     """Give the leaves their edges, and finish their simulations.
@@ -208,24 +220,27 @@ def expand(tree, node, actions, priors, values, nodes, edges, used):
         values: float32[M]: values for the side to move.
         nodes, edges, used: the trees, as in ``select``.
     """
+    legal = np.empty(actions.shape[1], np.int64)
+    chance = np.empty(actions.shape[1], np.float32)
     for j in range(len(tree)):
         t, leaf = tree[j], nodes[tree[j], node[j]]
+        add_waiting(nodes, t, node[j], -1)
+        add_value(nodes, t, node[j], within(np.float64(values[j]), -1.0, 1.0))
         number = 0
         for k in range(actions.shape[1]):
-            number += actions[j, k] >= 0
-        add_waiting(nodes, t, node[j], -1)
-        add_value(nodes, t, node[j], np.float64(values[j]))
+            if actions[j, k] >= 0:
+                legal[number] = actions[j, k]
+                chance[number] = within(np.float64(priors[j, k]), 0.0, 1.0)
+                number += 1
         if used[t, 1] + number > edges.shape[1]:
             continue  # the tree is full: the node stays without moves
         leaf.first, leaf.count = used[t, 1], number
         used[t, 1] += number
         # The most probable move comes first: then the unvisited moves are always the last edges.
-        e = leaf.first
-        for k in np.argsort(-priors[j]):
-            if actions[j, k] >= 0:
-                edges[t, e].action, edges[t, e].prior = actions[j, k], priors[j, k]
-                edges[t, e].child = -1
-                e += 1
+        order = np.argsort(-chance[:number], kind="mergesort")
+        for k in range(number):
+            edge = edges[t, leaf.first + k]
+            edge.action, edge.prior, edge.child = legal[order[k]], chance[order[k]], -1
 
 
 @njit(cache=True, nogil=True)
@@ -243,7 +258,6 @@ def keep_subtree(t, root, nodes, edges, used, games, moved):
         if i != root and (i < root or moved[parent] < 0):
             continue
         moved[i] = kept
-        new = nodes[t, kept]
         if kept != i:
             nodes[t, kept] = nodes[t, i]
             games[t, kept] = games[t, i]

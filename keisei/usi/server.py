@@ -111,8 +111,13 @@ class Session:
             self._send("readyok")
             return
         options = self._options.copy()
-        self._jobs.put(lambda: self._player().prepare(options))
-        self._jobs.put(lambda: self._send("readyok"))
+        self._jobs.put(lambda: self._prepare(options))
+
+    def _prepare(self, options: Options) -> None:
+        self._player().prepare(options)
+        self._send("readyok")
+        if self._turn:  # a ``go`` that came too early has no less time for that
+            self._turn.begin()
 
     def _go(self, words: list[str]) -> None:
         self._stop()  # the ``go`` before may still need its ``bestmove``

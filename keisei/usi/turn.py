@@ -19,10 +19,7 @@ class Turn:
         self.position = tuple(position)
         """Words of the command ``position``."""
         self.options = options
-        self.begun = time.monotonic()
-        """Time of the command ``go``."""
-        self.clock_began = self.begun
-        """Time since which the engine's own clock runs."""
+        self.begin()
         self.pondering = limits.ponder
         """Whether the clock of the opponent still runs."""
         self.stopped = False
@@ -30,6 +27,13 @@ class Turn:
         self.done = False
         """Whether the answer was sent."""
         self._news = threading.Event()
+
+    def begin(self) -> None:
+        """Begin to count the time."""
+        self.begun = time.monotonic()
+        """Time since which the search lasts."""
+        self.clock_began = self.begun
+        """Time since which the engine's own clock runs."""
 
     @property
     def endless(self) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 from keisei.env import observe_position
 from keisei.search import SearchOptions
 from keisei.shogi import Position
+from keisei.shogi.position import Rule
 
 WIN, DRAW, LOSS = "win", "draw", "loss"
 WORTH = {WIN: 1.0, DRAW: 0.0, LOSS: -1.0}
@@ -45,10 +46,25 @@ class SlowSearch:
     """One tree. ``run`` makes the simulations."""
 
     def __init__(
-        self, position: Position, options: SearchOptions, max_ply: int, trained_max_ply: int
+        self,
+        position: Position,
+        options: SearchOptions,
+        *,
+        max_ply: int = 512,
+        trained_max_ply: int = 256,
+        declaration: Rule = "27",
     ) -> None:
         self.root, self.options = Node(position.copy()), options
         self.max_ply, self.trained_max_ply = max_ply, trained_max_ply
+        self.declaration = declaration
+
+    def keep(self, *moves: int) -> None:
+        """Make the position after ``moves`` the root. Only these moves' subtree is kept."""
+        for move in moves:
+            self.root = self.root.children[move]
+        self.root.parent = None
+        if not self.root.moves:
+            self.root.proven, self.root.plies = None, 0
 
     def run(self) -> None:
         left = self.options.simulations
@@ -99,7 +115,7 @@ class SlowSearch:
         for move, prior in zip(node.moves, node.priors, strict=True):
             child = node.children.get(move)
             if child is None:
-                value = node.total / max(node.visits, 1) - urgency * math.sqrt(seen)
+                value = node.total / node.visits - urgency * math.sqrt(seen)
                 score = value + c * math.sqrt(total) * prior
             elif child.proven == WIN:
                 continue
@@ -116,7 +132,7 @@ class SlowSearch:
         if node is self.root:
             return False
         position = node.position
-        outcome = position.outcome()
+        outcome = position.outcome(self.declaration)
         proven, plies = None, 0
         if outcome is not None:
             proven = {position.side: WIN, None: DRAW}.get(outcome.winner, LOSS)

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from keisei.search import SearchOptions
@@ -9,7 +11,11 @@ from keisei.search import SearchOptions
         ({"simulations": 0}, "simulations"),
         ({"leaves": 0}, "leaves"),
         ({"c_init": -1}, "c_init"),
+        ({"c_init": math.nan}, "c_init"),
         ({"c_base": 0}, "c_base"),
+        ({"temperature": math.inf}, "temperature"),
+        ({"urgency": math.nan}, "urgency"),
+        ({"root_urgency": math.inf}, "root_urgency"),
         ({"mates": 2}, "mates"),
     ],
 )

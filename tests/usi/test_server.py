@@ -57,6 +57,18 @@ def test_weights_are_loaded_once_and_not_before_isready() -> None:
     impatient.rest()
 
 
+def test_the_clock_of_a_go_that_comes_before_readyok_starts_after_it() -> None:
+    gui = Gui()
+    gui.network.may_answer.clear()
+    gui.say("isready", "go byoyomi 1000")
+    time.sleep(1)
+    gui.network.may_answer.set()
+    gui.until("readyok")
+    info = gui.until("bestmove")[-2]
+    assert int(info.partition(" nodes ")[2].split()[0]) > 1
+    gui.rest()
+
+
 @pytest.mark.parametrize("words", ENDLESS)
 def test_endless_searches_wait_for_stop_and_answer_other_commands_meanwhile(words: str) -> None:
     with playing() as gui:
