@@ -1,7 +1,6 @@
 """The class Search: searches many positions at the same time, for anybody who owns a network."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -11,6 +10,31 @@ from numpy.typing import NDArray
 from keisei.env import legal_lists
 from keisei.env.observe import PLY_COLUMN, observe_sfen, ply_byte
 from keisei.search import tree
+from keisei.search.found import Leaves, Line
+from keisei.search.options import SearchOptions
+from keisei.search.tree import EDGE, LOSS, NODE, UNKNOWN, WIN
+from keisei.shogi import Position, kernels
+from keisei.shogi.position import RULES, Rule
+
+EDGES = 100
+"""Edges for each node, on average over a tree. Games of shogi have about 80 legal moves."""
+_RESULT = np.array([tree.DRAW, WIN, LOSS])
+"""Proven results by the result -1, 0 or 1 of the kernels: index -1 is the last entry."""
+
+
+class Search: searches many positions at the same time, for anybody who owns a network."""
+
+from collections.abc import Collection
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keisei.env import legal_lists
+from keisei.env.observe import PLY_COLUMN, observe_sfen, ply_byte
+from keisei.search import tree
+from keisei.search.found import Leaves, Line
 from keisei.search.options import SearchOptions
 from keisei.search.tree import EDGE, LOSS, NODE, UNKNOWN, WIN
 from keisei.shogi import Position, kernels
@@ -334,7 +358,6 @@ class Search:
             return None
         return Leaves(observation[asked], mask[asked], trees[asked])
 
-<<<<<<< HEAD
     def _draws(self, sides: Any) -> Any:
         """Return the value of a draw, float64[M], for the sides (0 black, 1 white) to move."""
         return self._draw * (1.0 - 2.0 * sides)
@@ -344,16 +367,6 @@ class Search:
         draw = float(self._draws(self._games["side"][t, 0]))
         return draw if proven == tree.DRAW else float(tree.VALUE[proven])
 
-    def _find(self, t: int, game: Any) -> int | None:
-        """Return the node of tree ``t``, at most two moves from the root, with this position."""
-        used = int(self._used[t, 0])
-        games, parents = self._games[t, :used], self._nodes["parent"][t, :used]
-        for node in np.flatnonzero(games["key"] == game["key"]).tolist():
-            near = node == 0 or parents[node] == 0 or parents[parents[node]] == 0
-            if near and all(np.array_equal(games[name][node], game[name]) for name in _SAME):
-                return int(node)
-        return None
-=======
     def _find(self, t: int, game: Any, keys: NDArray[np.uint64]) -> int | None:
         """Return the node of tree ``t``, at most two moves from the root, that a game has reached.
 
@@ -375,7 +388,6 @@ class Search:
             node = reached[0]
         same = all(np.array_equal(self._games[name][t, node], game[name]) for name in _SAME)
         return node if same else None
->>>>>>> search
 
     def _children(self, t: int, node: int) -> Any:
         """Return the edges of a node."""

@@ -95,17 +95,11 @@ def outcome(nodes, edges, t, node):
 
 
 @njit
-<<<<<<< HEAD
 def best_edge(nodes, edges, t, node, c_init, c_base, urgency, draw):
     """Return the edge of a node, without a proven result, that the rule PUCT chooses.
 
-    ``draw`` is the value of a draw for the side to move.
-=======
-def best_edge(nodes, edges, t, node, c_init, c_base, urgency):
-    """Return the edge of a node, without a proven result, that the rule PUCT chooses.
-
-    If a score is NaN, any edge whose move is not a proven loss can be chosen.
->>>>>>> search
+    ``draw`` is the value of a draw for the side to move. If a score is NaN, any edge whose move is
+    not a proven loss can be chosen.
     """
     here = nodes[t, node]
     total = here.visits + here.waiting
