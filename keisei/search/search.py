@@ -22,60 +22,6 @@ _RESULT = np.array([tree.DRAW, WIN, LOSS])
 """Proven results by the result -1, 0 or 1 of the kernels: index -1 is the last entry."""
 
 
-class Search: searches many positions at the same time, for anybody who owns a network."""
-
-from collections.abc import Collection
-from functools import cache
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-
-from keisei.env import legal_lists
-from keisei.env.observe import PLY_COLUMN, observe_sfen, ply_byte
-from keisei.search import tree
-from keisei.search.found import Leaves, Line
-from keisei.search.options import SearchOptions
-from keisei.search.tree import EDGE, LOSS, NODE, UNKNOWN, WIN
-from keisei.shogi import Position, kernels
-from keisei.shogi.position import RULES, Rule
-
-EDGES = 100
-"""Edges for each node, on average over a tree. Games of shogi have about 80 legal moves."""
-_RESULT = np.array([tree.DRAW, WIN, LOSS])
-"""Proven results by the result -1, 0 or 1 of the kernels: index -1 is the last entry."""
-
-
-@dataclass(frozen=True, slots=True)
-class Leaves:
-    """M new positions for which the search needs a network's answer."""
-
-    observation: NDArray[np.uint8]
-    """[M, 131] Compact observations."""
-    mask: NDArray[np.uint64]
-    """[M, 35] Legal actions, as packed bits."""
-    trees: NDArray[np.int64]
-    """[M] Number of the tree of each position."""
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A move at the root, and what the search found for it."""
-
-    action: int
-    prior: float
-    """The network's probability of the move."""
-    visits: int
-    value: float
-    """P(win) - P(loss) of the side to move; exact if ``proven`` is not 0."""
-    proven: int
-    """WIN, DRAW or LOSS of ``keisei.search.tree`` for the side to move; UNKNOWN if not proven."""
-    plies: int
-    """Plies to the proven end; 0 if no result is proven."""
-    moves: tuple[int, ...]
-    """Principal variation: ``action`` and the best moves that follow."""
-
-
 class Search:
     """Searches T positions at the same time, each in a tree of its own. It has no network.
 

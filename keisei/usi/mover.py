@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keisei.match_rules import Mates
-from keisei.search import Line, Search, SearchOptions
+from keisei.search import Line, Search, SearchOptions, warm_up
 from keisei.search.tree import LOSS, WIN
 from keisei.shogi import START_SFEN, IllegalMoveError, Position, SfenError
 from keisei.shogi.position import Rule
@@ -24,8 +24,6 @@ SAMPLED = 20
 """Number of the best moves among which ``Sampling`` draws after a search."""
 NO_DRAW = 512
 """Plies after the present position at which a searched game ends if there is no other limit."""
-WARM_UP = 16
-"""Simulations in advance: the first ones are slow, so they must not happen in a game."""
 _RULES: dict[str, Rule] = {"CSARule27": "27", "CSARule24": "24", "NoEnteringKing": "none"}
 
 
@@ -80,10 +78,12 @@ class Mover:
         thinker = self._network(options)
         if options.flag("OwnBook"):
             self._opened(options.text("BookFile"))
+        warm_up()
         position = Position()
+        position.declaration(_rule(options, thinker))
         shortest_mate(position, options.number("Mates"))
         search = self._planted(position, options, thinker)
-        search.want(0, WARM_UP)
+        search.want(0, 4 * search.options.leaves)
         while (leaves := search.request()) is not None:
             search.answer(*thinker.assess(leaves.observation, leaves.mask))
         search.forget(0)
