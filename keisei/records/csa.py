@@ -47,6 +47,23 @@ def read(lines: Iterable[tuple[int, str]], source: str) -> GameRecord:
     return reader.begun().record(reader.end or UNKNOWN, source)
 
 
+def read_start(lines: Iterable[tuple[int, str]]) -> str:
+    """Return the start position of a game as an SFEN; the game may have no moves.
+
+    Raises ValueError if the start position cannot be used.
+    """
+    reader, sign = _CsaReader(), "+"
+    for number, statement in ((number, s) for number, line in lines for s in _statements(line)):
+        if statement.startswith("%") or _MOVE.fullmatch(statement):
+            sign = statement[0]
+            break
+        try:
+            reader.read_statement(statement)
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from error
+    return reader.begun(sign).start
+
+
 def _statements(line: str) -> list[str]:
     """Split a line into statements. Comments, names, ``$`` lines and the version are left out."""
     if line.startswith(("'", "N", "$", "V")):

@@ -125,6 +125,22 @@ def read(lines: Iterable[_Line], source: str) -> GameRecord:
     return reader.begun().record(end or UNKNOWN, source)
 
 
+def read_start(lines: Iterable[_Line]) -> str:
+    """Return the start position of a game as an SFEN; the game may have no moves.
+
+    Raises ValueError if the start position cannot be used.
+    """
+    reader = _KifReader()
+    for number, kind, text in lines:
+        if kind in {"move", "moves", "summary"}:
+            break
+        try:
+            reader.read_line(kind, text)
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from error
+    return reader.begun().start
+
+
 class _KifReader:
     """Reader of one game. Call ``read_line`` for each line of the game in order."""
 
