@@ -29,7 +29,8 @@ class SearchOptions:
     """The same as ``urgency``, for the moves at the root. A large negative number lets the search
     visit every move at the root before it visits one again."""
     temperature: float = 1.0
-    """Temperature of the network's policy, from which the prior probabilities are computed."""
+    """Temperature of the network's policy. Above 1, the prior probabilities of moves become more
+    equal, so that the search looks at more moves."""
     mates: Mates = 1
     """Longest forced mate, in moves of both sides, that is searched in every new position."""
 

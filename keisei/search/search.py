@@ -209,7 +209,7 @@ class Search:
         self._asked = np.zeros((2, 0), np.int64)
         tree.expand(
             trees, nodes, np.asarray(actions, np.int64), priors, values, self._nodes, self._edges,
-            self._used,
+            self._used, self.options.temperature,
         )  # fmt: skip
 
     def lines(self, t: int, most: int = 1) -> list[Line]:

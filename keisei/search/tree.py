@@ -204,7 +204,7 @@ def within(number, lowest, highest):
 
 
 @njit(cache=True, nogil=True)
-def expand(tree, node, actions, priors, values, nodes, edges, used):
+def expand(tree, node, actions, priors, values, nodes, edges, used, temperature):
     """Give the leaves their edges, and finish their simulations.
 
     Args:
@@ -213,18 +213,20 @@ def expand(tree, node, actions, priors, values, nodes, edges, used):
         priors: float32[M, L]: probabilities of these actions.
         values: float32[M]: values for the side to move.
         nodes, edges, used: the trees, as in ``select``.
+        temperature: the edges' probabilities are proportional to ``priors ** (1 / temperature)``.
     """
     legal = np.empty(actions.shape[1], np.int64)
-    chance = np.empty(actions.shape[1], np.float32)
+    chance = np.empty(actions.shape[1], np.float64)
     for j in range(len(tree)):
         t, leaf = tree[j], nodes[tree[j], node[j]]
         add_waiting(nodes, t, node[j], -1)
         add_value(nodes, t, node[j], within(np.float64(values[j]), -1.0, 1.0))
-        number = 0
+        number, total = 0, 0.0
         for k in range(actions.shape[1]):
             if actions[j, k] >= 0:
                 legal[number] = actions[j, k]
-                chance[number] = within(np.float64(priors[j, k]), 0.0, 1.0)
+                chance[number] = within(np.float64(priors[j, k]), 0.0, 1.0) ** (1 / temperature)
+                total += chance[number]
                 number += 1
         if used[t, 1] + number > edges.shape[1]:
             continue  # the tree is full: the node stays without moves
@@ -234,7 +236,8 @@ def expand(tree, node, actions, priors, values, nodes, edges, used):
         order = np.argsort(-chance[:number], kind="mergesort")
         for k in range(number):
             edge = edges[t, leaf.first + k]
-            edge.action, edge.prior, edge.child = legal[order[k]], chance[order[k]], -1
+            edge.action, edge.child = legal[order[k]], -1
+            edge.prior = chance[order[k]] / total if total else 0.0
 
 
 @njit(cache=True, nogil=True)

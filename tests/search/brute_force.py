@@ -108,16 +108,17 @@ LETTERS = "PLNSGBR"
 
 
 def small_position(random: np.random.Generator) -> Position:
-    """Return a position with few pieces, whose kings are often in danger, and sometimes a past.
+    """Return a position with few pieces, often with a check, and sometimes with a past.
 
     In the past, both sides have moved a piece there and back, so that repetitions are near.
     """
+    in_check = random.random() < 0.6
     while True:
         try:
             position = Position(_small_sfen(random))
         except SfenError:
             continue
-        if not position.legal_moves():
+        if not position.legal_moves() or (in_check and not position.in_check):
             continue
         if random.random() < 0.3:
             position = with_past(position, random)
@@ -126,19 +127,20 @@ def small_position(random: np.random.Generator) -> Position:
 
 
 def _small_sfen(random: np.random.Generator) -> str:
-    king = int(random.integers(9)), int(random.integers(3))
+    """Return a position whose white king is at the edge, with pieces near it, most of them black.
+
+    It can be wrong: two kings may touch, or a pawn may have no move.
+    """
+    king = int(random.integers(9)), int(random.choice([0, 0, 0, 1]))
     board = {king: "k"}
     board.setdefault((int(random.integers(9)), int(random.integers(3, 9))), "K")
-    for _ in range(int(random.integers(2, 7))):
-        near = king if random.random() < 0.8 else (4, 4)
-        square = (
-            int(np.clip(near[0] + random.integers(-3, 4), 0, 8)),
-            int(np.clip(near[1] + random.integers(-3, 4), 0, 8)),
-        )
+    for _ in range(int(random.integers(3, 7))):
+        square = king[0] + int(random.integers(-2, 3)), king[1] + int(random.integers(0, 4))
         letter = str(random.choice([*LETTERS]))
-        letter = letter if random.random() < 0.65 else letter.lower()
+        letter = letter if random.random() < 0.7 else letter.lower()
         promoted = "+" if letter not in "Gg" and random.random() < 0.4 else ""
-        board.setdefault(square, promoted + letter)
+        if 0 <= square[0] < 9:
+            board.setdefault(square, promoted + letter)
     ranks = []
     for rank in range(9):
         text, empty = "", 0

@@ -1,7 +1,9 @@
 """A slow and readable tree search, with which tests compare ``keisei.search``."""
 
+import functools
 import hashlib
 import math
+import operator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -171,9 +173,11 @@ class SlowSearch:
         observation, _ = observe_position(node.position, self.trained_max_ply)
         actions = sorted(node.position.action(move) for move in node.position.legal_moves())
         priors, value = network(observation[0], actions)
-        order = np.argsort(-priors, kind="stable")
+        chances = [float(prior) ** (1 / self.options.temperature) for prior in priors]
+        total = functools.reduce(operator.add, chances)
+        order = np.argsort([-chance for chance in chances], kind="stable")
         node.moves = [actions[k] for k in order]
-        node.priors = [float(priors[k]) for k in order]
+        node.priors = [float(np.float32(chances[k] / total)) for k in order]
         self.finish(node, value)
 
     def finish(self, node: Node, value: float) -> None:

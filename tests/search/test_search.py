@@ -83,7 +83,7 @@ def best_first(lines: list[Any]) -> bool:
 
 OPTIONS = (
     SearchOptions(simulations=60),
-    SearchOptions(simulations=60, mates=0, leaves=4),
+    SearchOptions(simulations=60, mates=0, leaves=4, temperature=2.5),
     SearchOptions(simulations=90, mates=3, leaves=3, c_init=0.8, urgency=0.2, root_urgency=0.3),
     SearchOptions(simulations=40, c_base=100.0, root_urgency=-100.0, leaves=8),
 )
@@ -102,13 +102,13 @@ def test_it_makes_the_same_visits_as_a_slow_search(seeds: range) -> None:
             compare(search, slow)
 
 
-@pytest.mark.parametrize("seeds", [range(40), NIGHTLY], ids=["few", "many"])
+@pytest.mark.parametrize("seeds", [range(60), NIGHTLY], ids=["few", "many"])
 def test_it_makes_the_same_visits_near_mates_repetitions_and_the_last_ply(seeds: range) -> None:
     proven = dict.fromkeys(NAMES.values(), 0)
     for seed in seeds:
         position = small_position(np.random.default_rng(seed))
         options, rule = OPTIONS[seed % 4], ("27", "24", "none")[seed % 3]
-        end = position.ply + 2 + seed % 5
+        end = position.ply + 1 + seed % 5
         search = Search(1, options, max_ply=end, declaration=rule)
         slow = SlowSearch(position, options, max_ply=end, declaration=rule)
         search.plant_position(0, position, trained_max_ply=256)
@@ -116,7 +116,7 @@ def test_it_makes_the_same_visits_near_mates_repetitions_and_the_last_ply(seeds:
         slow.run()
         compare(search, slow)
         proven[slow.root.proven] += 1
-    assert min(proven.values()) > len(seeds) // 40, proven
+    assert min(proven.values()) > 0, proven
 
 
 @pytest.mark.parametrize("rule", ["27", "24", "none"])
@@ -156,7 +156,7 @@ def test_many_trees_at_once_make_the_visits_of_each_alone() -> None:
 def test_the_subtree_of_the_moves_played_is_kept_as_it_was(seed: int) -> None:
     position = small_position(np.random.default_rng(seed)) if seed % 2 else played(seed, 60)
     options = SearchOptions(simulations=150, leaves=1 + 3 * (seed % 2), mates=0)
-    search, slow = Search(1, options), SlowSearch(position, options)
+    search, slow = Search(1, options, nodes=700), SlowSearch(position, options)
     search.plant_position(0, position, trained_max_ply=256)
     finish(search)
     slow.run()
@@ -174,8 +174,8 @@ def test_the_subtree_of_the_moves_played_is_kept_as_it_was(seed: int) -> None:
         compare(search, slow)
 
 
-def favouring(search: Search, position: Position, *line: str) -> None:
-    """Search with a network that expects the moves of ``line``."""
+def favouring(search: Search, position: Position, *line: str, weak: float = 0.001) -> None:
+    """Search with a network that expects the moves of ``line``, and gives others little weight."""
     expected = set()
     follower = position.copy()
     for move in line:
@@ -184,7 +184,7 @@ def favouring(search: Search, position: Position, *line: str) -> None:
     search.plant_position(0, position)
     while (leaves := search.request()) is not None:
         actions, _ = legal_lists(leaves.mask)
-        priors = np.where(np.isin(actions, [*expected]), 0.9, 0.001).astype(np.float32)
+        priors = np.where(np.isin(actions, [*expected]), 0.9, weak).astype(np.float32)
         search.answer(actions, priors, np.zeros(len(actions), np.float32))
 
 
@@ -214,7 +214,7 @@ def test_the_same_position_after_other_moves_is_not_mistaken_for_a_known_one() -
     "moves",
     [
         ("2g2f", "3c3d", "7g7f"),  # the root was reached by other moves
-        ("7g7f", "3c3d", "2g2f", "8c8d", "2f2e"),  # too far from the root
+        ("7g7f", "3c3d", "2g2f", "8c8d", "2f2e", "8d8e"),  # too far from the root
         ("7g7f", "3c3d"),  # before the root
         ("5g5f",),
     ],
@@ -228,8 +228,8 @@ def test_another_game_gets_a_new_tree(moves: tuple[str, ...]) -> None:
 
 
 def test_a_proven_position_without_known_moves_is_searched_when_it_is_reached() -> None:
-    position = Position("k8/9/1PP6/9/9/9/9/9/8K w G 1")
-    search = Search(1, SearchOptions(simulations=30))
+    position = Position("k8/9/PPP6/K8/9/9/9/9/9 w G 1")
+    search = Search(1, SearchOptions(simulations=1000))
     search.plant_position(0, position)
     finish(search)
     assert search.proven(0)[0] == tree.LOSS
@@ -260,17 +260,18 @@ def test_moves_are_sampled_by_their_visits(temperature: float, power: int) -> No
 
 def test_a_proven_win_is_chosen_even_if_it_was_visited_less() -> None:
     position = Position("k8/2P6/1P7/9/9/9/9/9/8K b G 1")
-    search = Search(1, SearchOptions(simulations=300, mates=0))
-    favouring(search, position, "1i2i", "9a8a")
+    search = Search(1, SearchOptions(simulations=2000, mates=0))
+    favouring(search, position, "1i2i", "9a8a", weak=0.02)
     chosen = search.choose(0, greedy=False, temperature=1.0, draw=0.99)
     assert (position.usi(chosen[0]), chosen[1]) == ("G*8b", 1.0)
     assert (search.value(0), search.proven(0)) == (1.0, (tree.WIN, 1))
+    assert search.lines(0, 2)[1].visits > search.lines(0)[0].visits == 1
 
 
 def test_a_proven_loss_is_never_sampled() -> None:
     tried = 0
     for seed in range(60):
-        search = Search(1, SearchOptions(simulations=200))
+        search = Search(1, SearchOptions(simulations=100))
         search.plant_position(0, small_position(np.random.default_rng(seed)))
         finish(search)
         lines = search.lines(0, 600)
@@ -278,10 +279,10 @@ def test_a_proven_loss_is_never_sampled() -> None:
         if not lost or lines[0].proven in (tree.WIN, tree.LOSS):
             continue
         tried += 1
-        draws = [k / 200 for k in range(200)]
+        draws = [k / 50 for k in range(50)]
         chosen = {search.choose(0, greedy=False, temperature=9.0, draw=d)[0] for d in draws}
         assert not lost & chosen
-    assert tried > 3
+    assert tried > 2
 
 
 # --- it ends, and whatever happens its moves are legal --------------------------------------------

@@ -1,7 +1,6 @@
 """A search with a game's history avoids and seeks repetitions as the rules say."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pytest

@@ -47,7 +47,7 @@ def grown(parents: Parents, random: np.random.Generator) -> tuple[np.ndarray, ..
         nodes["waiting"][0, [*line_up(parents, node)]] += 1
         expand(
             np.zeros(1, np.int64), np.array([node]), actions, priors, np.zeros(1, np.float32),
-            nodes, edges, used,
+            nodes, edges, used, 1.0,
         )  # fmt: skip
         first = nodes["first"][0, node]
         edges["child"][0, first : first + len(children)] = children
@@ -163,10 +163,11 @@ def test_moves_are_sorted_by_probability_and_equal_ones_by_action() -> None:
     priors = np.array([[0.2, 0.9, 0.5, 0.2, 0.9, np.nan]], np.float32)
     values = np.array([0.25], np.float32)
     expand(
-        np.zeros(1, np.int64), np.zeros(1, np.int64), actions, priors, values, nodes, edges, used
-    )
+        np.zeros(1, np.int64), np.zeros(1, np.int64), actions, priors, values, nodes, edges, used,
+        0.5,
+    )  # fmt: skip
     assert edges["action"][0, :4].tolist() == [30, 7, 41, 50]
-    assert edges["prior"][0, :4].tolist() == pytest.approx([0.5, 0.2, 0.2, 0.0])
+    assert edges["prior"][0, :4].tolist() == pytest.approx([25 / 33, 4 / 33, 4 / 33, 0])
     assert (edges["child"][0, :4] == -1).all()
     assert (nodes["total"][0, 0], nodes["visits"][0, 0]) == (0.25, 1)
 
