@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -10,14 +11,15 @@ from numpy.typing import NDArray
 from keisei.match_rules import Mates
 from keisei.search import Line, Search, SearchOptions, warm_up
 from keisei.search.tree import LOSS, WIN
-from keisei.shogi import START_SFEN, IllegalMoveError, Position, SfenError
+from keisei.shogi import START_SFEN, IllegalMoveError, MateSearch, Position, SfenError
 from keisei.shogi.position import Rule
 from keisei.shogi.proof import shortest_mate
 from keisei.shogi.usi import read_line
 from keisei.usi.book import Book
 from keisei.usi.options import NEVER_RESIGN, NO_FILE, Options
 from keisei.usi.report import Variation, centipawns, from_centipawns, policy_line, say
-from keisei.usi.searching import Searching
+from keisei.usi.searching import MOST_VISITS, Searching
+from keisei.usi.solving import Solving
 from keisei.usi.turn import Turn
 
 SAMPLED = 20
@@ -82,6 +84,7 @@ class Mover:
         position = Position()
         position.declaration(_rule(options, thinker))
         shortest_mate(position, options.number("Mates"))
+        MateSearch(position, nodes=1, memory_mib=1).run()
         search = self._planted(position, options, thinker)
         search.want(0, 4 * search.options.leaves)
         while (leaves := search.request()) is not None:
@@ -107,8 +110,15 @@ class Mover:
         except (SfenError, IllegalMoveError) as error:
             self._send(say(f"invalid position: {error}"))
             return "checkmate nomate"
-        line = mating_line(position, 3)
-        return " ".join(["checkmate", *line]) if line else "checkmate timeout"
+        seconds = None if turn.limits.mate is None else turn.limits.mate / 1000
+        memory = _solver_memory(turn.options)
+        turn.solver = MateSearch(position, nodes=MOST_VISITS, seconds=seconds, memory_mib=memory)
+        if turn.stopped:
+            turn.solver.stop()
+        solution = turn.solver.run()
+        if solution.moves:
+            return " ".join(["checkmate", *solution.moves])
+        return "checkmate nomate" if solution.verdict == "none" else "checkmate timeout"
 
     def _best_move(self, turn: Turn) -> str:
         thinker, options = self._network(turn.options), turn.options
@@ -143,6 +153,9 @@ class Mover:
         line = mating_line(position, turn.options.number("Mates"))
         if not line or (turn.limits.searchmoves and line[0] not in turn.limits.searchmoves):
             return None
+        return self._shown_mate(line)
+
+    def _shown_mate(self, line: Sequence[str]) -> Variation:
         found = Variation(tuple(line), 1.0, len(line))
         self._send(f"info depth {len(line)} nodes 0 {found.score}pv {' '.join(line)}")
         return found
@@ -154,8 +167,9 @@ class Mover:
         if moves and not only:
             self._send(say("searchmoves: none of the moves is legal, so all moves are searched"))
         search = self._planted(position, options, thinker, only)
-        searching = Searching(search, turn, position, thinker, self._send, nodes=_nodes(turn))
-        searching.run()
+        mate, searching = self._run(turn, position, thinker, search)
+        if mate:
+            return mate
         shown = options.number("MultiPV")
         lines = search.lines(0, max(shown, SAMPLED))
         chosen = self._draw(lines, options)
@@ -166,6 +180,28 @@ class Mover:
         if only:
             search.forget(0)
         return searching.variation(chosen)
+
+    def _run(
+        self, turn: Turn, position: Position, thinker: Thinker, search: Search
+    ) -> tuple[Variation | None, Searching]:
+        """Search, with the mate solver beside it. Return the solver's mate, and the search."""
+        if not self._solves(turn):
+            searching = Searching(search, turn, position, thinker, self._send, nodes=_nodes(turn))
+            searching.run()
+            return None, searching
+        last_ply = _last_ply(position, turn.options.number("MaxMovesToDraw"))
+        memory = _solver_memory(turn.options)
+        with Solving(position, memory_mib=memory, most=last_ply - position.ply) as solving:
+            searching = Searching(
+                search, turn, position, thinker, self._send, nodes=_nodes(turn),
+                mate_found=lambda: bool(solving.mate),
+            )  # fmt: skip
+            searching.run()
+        return (self._shown_mate(solving.mate) if solving.mate else None), searching
+
+    def _solves(self, turn: Turn) -> bool:
+        options = turn.options
+        return options.flag("MateSolver") and options.flag("Search") and not turn.limits.searchmoves
 
     def _draw(self, lines: list[Line], options: Options) -> Line:
         """Return the best move, or with ``Sampling`` one drawn by its visits or probability."""
@@ -204,14 +240,17 @@ class Mover:
             _rule(options, thinker),
             last_ply,
             _draw_for_black(options, position),
+            options.flag("Search"),
         )
         if self._search is None or self._search[0] != made_of:
-            leaves, memory, mates, rule, _, draw = made_of
+            leaves, memory, mates, rule, _, draw, searches = made_of
+            chosen = SearchOptions(leaves=leaves, mates=mates)
             self._search = (
                 made_of,
                 Search(
                     1,
-                    SearchOptions(leaves=leaves, mates=mates),
+                    # Without search, the network's own probabilities are shown and sampled.
+                    chosen if searches else replace(chosen, temperature=1.0),
                     max_ply=last_ply,
                     declaration=rule,
                     nodes=max(memory * 2**20 // Search.bytes_per_node(), 2 * leaves),
@@ -270,6 +309,11 @@ def mating_line(position: Position, most: int) -> list[str]:
     reply = follower.legal_moves()[0]
     follower.push(reply)
     return [mate.move, reply, *mating_line(follower, mate.moves - 2)]
+
+
+def _solver_memory(options: Options) -> int:
+    """Return the mate solver's memory in MiB: a quarter of the search's."""
+    return max(options.number("USI_Hash") // 4, 1)
 
 
 def _nodes(turn: Turn) -> int | None:

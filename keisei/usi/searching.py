@@ -42,8 +42,14 @@ class Searching:
         send: Callable[[str], None],
         *,
         nodes: int | None,
+        mate_found: Callable[[], bool] = lambda: False,
     ) -> None:
-        """``nodes``: largest number of simulations; None: no limit."""
+        """Prepare the search.
+
+        ``nodes``: largest number of simulations; None: no limit. ``mate_found``: whether somebody
+        else has found a mate, which ends the search.
+        """
+        self._mate_found = mate_found
         self._search, self._turn, self._position = search, turn, position
         self._thinker, self._send = thinker, send
         self._before = search.size(0)[0]
@@ -104,7 +110,7 @@ class Searching:
             return False
         self._news = True
         self._batch = max(time.monotonic() - begun, 0.8 * self._batch)
-        return self._done < self._most and not self._deep_enough()
+        return self._done < self._most and not self._deep_enough() and not self._mate_found()
 
     def _deep_enough(self) -> bool:
         depth = self._turn.limits.depth

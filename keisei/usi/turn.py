@@ -4,9 +4,13 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from keisei.usi.limits import Limits
 from keisei.usi.options import Options
+
+if TYPE_CHECKING:
+    from keisei.shogi import MateSearch
 
 _CLOCK = ("btime", "wtime", "byoyomi", "binc", "winc")
 
@@ -26,6 +30,8 @@ class Turn:
         """Whether the GUI wants the move now."""
         self.done = False
         """Whether the answer was sent."""
+        self.solver: MateSearch | None = None
+        """The solver of ``go mate``, which ``stop`` stops."""
         self._news = threading.Event()
 
     def begin(self) -> None:
@@ -48,6 +54,8 @@ class Turn:
     def stop(self) -> None:
         """End the thinking."""
         self.stopped = True
+        if self.solver:
+            self.solver.stop()
         self._news.set()
 
     def ponderhit(self, words: Sequence[str]) -> None:
@@ -61,7 +69,7 @@ class Turn:
 
     def hang_up(self) -> None:
         """The GUI is gone: end the thinking if it would never end."""
-        if self.endless:
+        if self.endless or (self.limits.solve and self.limits.mate is None):
             self.stop()
 
     def wait(self) -> None:

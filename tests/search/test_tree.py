@@ -110,7 +110,7 @@ def test_results_travel_up_in_whatever_order_they_are_found(
         np.zeros(len(order), np.int64), order,
         np.array([leaves[int(node)][0] for node in order], np.int64),
         np.array([leaves[int(node)][1] for node in order], np.int64),
-        nodes, edges,
+        np.zeros(len(order)), nodes, edges,
     )  # fmt: skip
     found = solved(nodes, edges, leaves)
     assert [*zip(nodes["proven"][0].tolist(), nodes["plies"][0].tolist(), strict=True)] == found

@@ -88,10 +88,13 @@ def test_a_mate_in_three_is_shown_with_its_moves() -> None:
 def test_go_mate_gives_the_moves_or_says_that_it_does_not_know() -> None:
     with playing() as gui:
         gui.say(f"position sfen {MATE_IN_THREE}", "go mate 1000")
-        line = " ".join(mating_line(Position(MATE_IN_THREE), 3))
-        assert gui.until("checkmate") == [f"checkmate {line}"]
-        gui.say("position startpos", "go mate infinite", "stop")
-        assert gui.until("checkmate")[-1] in {"checkmate timeout", "checkmate nomate"}
+        line = gui.until("checkmate")[-1].split()[1:]
+        position = Position(MATE_IN_THREE)
+        for move in line:
+            position.push(move)
+        assert (len(line), position.legal_moves()) == (3, [])
+        gui.say("position startpos", "go mate infinite")
+        assert gui.until("checkmate")[-1] == "checkmate nomate"
 
 
 def policy(gui: Gui, *lines: str) -> list[str]:
@@ -183,3 +186,12 @@ def test_the_moves_of_the_game_count() -> None:
         gui.move("position startpos", "go")
         column = [int(observation[0, 95]) for observation in gui.network.seen]
         assert column == [0, 1, 0]
+
+
+def test_the_solver_beside_the_search_finds_a_mate_that_the_search_does_not_look_for() -> None:
+    with playing() as gui:
+        gui.set(Mates=0)
+        *_, info, best = gui.ask(f"position sfen {MATE_IN_THREE}", "go nodes 1000000")
+        line = info.partition(" score mate 3 pv ")[2].split()
+        assert len(line) == 3
+        assert best == f"bestmove {line[0]} ponder {line[1]}"
