@@ -14,6 +14,8 @@ from keisei.usi.server import Session
 
 SECONDS = 55.0
 """Longest wait for an answer."""
+COMPILE_SECONDS = 280.0
+"""Longest wait for a session that compiles the rules, the search and the solver first."""
 
 
 class Fake:
@@ -84,7 +86,7 @@ class Gui:
     def rest(self) -> list[str]:
         """End the session; return the answers that are left."""
         self.session.close()
-        self._thread.join(SECONDS)
+        self._thread.join(COMPILE_SECONDS)
         assert not self._thread.is_alive()
         return [self.answers.get() for _ in range(self.answers.qsize())]
 
@@ -92,7 +94,7 @@ class Gui:
 def compile_search() -> None:
     """Compile everything once. Otherwise the first of the tests would have to wait."""
     gui = Gui()
-    gui.say("isready")
+    gui.say("isready", "position startpos moves 7g7f", "go nodes 20")
     gui.rest()
 
 

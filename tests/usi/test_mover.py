@@ -11,6 +11,8 @@ MATED = "4k4/4G4/4P4/9/9/9/9/9/4K4 w - 1"
 MATE_IN_ONE = "4k4/9/4P4/9/9/9/9/4R4/4K4 b RG 1"
 MATE_IN_THREE = "ln2g3l/2s1g2s1/5knS1/p5R1p/1ppp3n1/P3+p3P/2Rg3PL/4l4/g+b1K1s1N1 w BP8p 1"
 
+pytestmark = pytest.mark.timeout(300)  # the first test may have to compile everything
+
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled() -> None:

@@ -12,6 +12,8 @@ ONE_MOVE = "4k4/9/9/9/7r1/9/9/9/8K b - 1"
 
 TWO_MOVES = "4k4/9/9/9/9/9/4r4/9/3rK4 b - 1"
 
+pytestmark = pytest.mark.timeout(300)  # the first test may have to compile everything
+
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled() -> None:

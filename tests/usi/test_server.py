@@ -15,6 +15,8 @@ ENTERED = "LNSGKGSNL/1R5B1/PPPPPPPPP/9/9/9/9/9/4k4 b RB 1"
 MATED = "4k4/4G4/4P4/9/9/9/9/9/4K4 w - 1"
 ENDLESS = ["infinite", "ponder btime 1000 wtime 1000", "ponder", "infinite ponder"]
 
+pytestmark = pytest.mark.timeout(300)  # the first test may have to compile everything
+
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled() -> None:
@@ -138,8 +140,8 @@ def test_stop_is_answered_at_once() -> None:
             gui.say("stop")
             gui.until("bestmove")
             waits.append(time.monotonic() - began)
-        assert sorted(waits)[10] < 0.05
-        assert max(waits) < 1
+        assert sorted(waits)[10] < 0.25
+        assert max(waits) < 3
 
 
 def test_an_unknown_command_is_reported() -> None:
