@@ -90,6 +90,7 @@ OPTIONS = (
 NIGHTLY = pytest.param(range(6, 200), marks=[pytest.mark.nightly, pytest.mark.timeout(1200)])
 
 
+@pytest.mark.timeout(240)  # the first test may compile the search
 @pytest.mark.parametrize("seeds", [range(6), NIGHTLY], ids=["few", "many"])
 def test_it_makes_the_same_visits_as_a_slow_search(seeds: range) -> None:
     for seed in seeds:
