@@ -90,9 +90,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _chosen(
-    reader: "RunReader", args: argparse.Namespace
-) -> "Iterator[tuple[str, GameToWrite]]":
+def _chosen(reader: "RunReader", args: argparse.Namespace) -> "Iterator[tuple[str, GameToWrite]]":
     """Yield (file name, game) for the games that the arguments name."""
     if args.self_play:
         return _self_play(reader)

@@ -60,7 +60,9 @@ async def _evaluation(request: Request) -> dict[str, Any]:
     def read(number: int) -> dict[str, Any] | None:
         return _source(request).reader.match_game(id, number)
 
-    return await find_game(number, f"finished game {number!r} of an evaluation {id!r}", request, read)
+    return await find_game(
+        number, f"finished game {number!r} of an evaluation {id!r}", request, read
+    )
 
 
 async def find_game(

@@ -150,9 +150,7 @@ def set_up(wanted: PositionRequest) -> Position:
 
 def _wrong(field: str, error: Exception) -> Problem:
     """Return the Problem 422 for a wrong field."""
-    return Problem(
-        422, f"{field}: {error}", errors=[{"field": field, "message": str(error)}]
-    )
+    return Problem(422, f"{field}: {error}", errors=[{"field": field, "message": str(error)}])
 
 
 OPERATIONS = [position, move, showcase]

@@ -88,9 +88,7 @@ def _finished_game(wanted: PlayedGame, rule: Rule) -> MatchGame:
         raise Problem(422, f"values: {error}") from None
 
 
-def _outcome(
-    position: Position, wanted: PlayedGame, rule: Rule
-) -> tuple[str, Any]:
+def _outcome(position: Position, wanted: PlayedGame, rule: Rule) -> tuple[str, Any]:
     """Return the reason for the end and the winner, None for a draw. Raises Problem 422."""
     if found := position.outcome("none"):
         return found.reason, found.winner

@@ -184,7 +184,8 @@ class MatchTable:
         """
         with transaction(self._connection, self._path) as connection:
             (number,) = connection.execute(
-                "SELECT coalesce(max(number), 0) + 1 FROM match_game WHERE evaluation = ?", (PLAYED,)
+                "SELECT coalesce(max(number), 0) + 1 FROM match_game WHERE evaluation = ?",
+                (PLAYED,),
             ).fetchone()
             row = {**_row(PLAYED, game), "number": number}
             connection.execute(

@@ -33,7 +33,9 @@ def answer(agent: Any, *wanted: tuple[Any, ...]) -> list[Answer]:
         return [MoveRequest(Position(sfen), *how) for sfen, *how in wanted]
 
     requests = anyio.run(make)
-    found = {id(reply): (reply, move) for reply, move in choose_moves(lambda _: agent, ENV, requests)}
+    found = {
+        id(reply): (reply, move) for reply, move in choose_moves(lambda _: agent, ENV, requests)
+    }
     assert len(found) == len(requests)
     return [found[id(request.answer)] for request in requests]
 
