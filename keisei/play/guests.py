@@ -49,8 +49,9 @@ class Guests:
         try:
             # Without the shield, a cancelled caller would leave a network that nobody unloads.
             with CancelScope(shield=True):
-                guest.network = await guest.command.finished
-            yield guest.network
+                network: LoadedNetwork = await guest.command.finished
+            guest.network = network
+            yield network
         finally:
             guest.users -= 1
             loop = asyncio.get_running_loop()
