@@ -87,12 +87,19 @@ def test_each_request_says_whether_mates_are_looked_for(agent: Agent) -> None:
     assert [getattr(move, "mate", None) for _, move in found] == [1, None, 1]
 
 
-def test_each_request_says_at_which_temperature_its_move_is_sampled(agent: Agent) -> None:
-    cold = [(SECOND, False, 1, 0.01)] * 5
-    best = Player(agent, max_ply=ENV.max_ply).best_move(SECOND)
-    assert {getattr(move, "move", None) for _, move in answer(agent, *cold)} == {best}
-    hot = [(SECOND, False, 1, 100.0)] * 20
-    assert len({getattr(move, "move", None) for _, move in answer(agent, *hot)}) > 3
+def test_each_request_says_at_which_temperature_its_move_is_sampled(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    choose = agent.choose
+
+    def noted(observation: Any, mask: Any, **how: Any) -> Any:
+        asked.append((len(mask), how["temperature"]))
+        return choose(observation, mask, **how)
+
+    monkeypatch.setattr(agent, "choose", noted)
+    answer(agent, (SECOND, False, 1, 0.5), (SECOND, False, 1, 2.0), ("startpos", False, 1, 0.5))
+    assert asked == [(2, 0.5), (1, 2.0)]
 
 
 def test_each_request_names_its_network_and_an_unknown_one_is_an_error(agent: Agent) -> None:
