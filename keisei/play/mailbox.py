@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from keisei.errors import InboxFull, NotRunning
 from keisei.match_rules import Choice, Mates
+from keisei.play.match_trees import GameTree
 from keisei.search import Search
 from keisei.shogi import Position
 
@@ -167,8 +168,8 @@ class PlyRequest:
     """Random number in [0, 1) with which a move is sampled."""
     choice: Choice
     """How a move is chosen."""
-    search: Search | None = None
-    """A search in whose tree 0 the position is planted; None: the network alone chooses."""
+    tree: GameTree | None = None
+    """A tree whose root is the position; None: the network alone chooses."""
     answer: Reply[tuple[int, float]] = field(default_factory=Reply)
     """Reply with the chosen action and the value of the position."""
 

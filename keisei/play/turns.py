@@ -17,7 +17,7 @@ from keisei.evaluation.spec import CURRENT
 from keisei.match_rules import Choice
 from keisei.nets.policy import Agent
 from keisei.play.mailbox import Command, MoveRequest, PlyRequest, Reply, deliver
-from keisei.play.match_trees import MatchTrees
+from keisei.play.match_trees import GameTree, MatchTrees
 from keisei.play.moves import choose_moves
 from keisei.play.networks import LoadedNetwork, Networks
 from keisei.play.searches import Searches, Thought
@@ -204,7 +204,7 @@ class Matches:
         for index, (job, found) in enumerate(wanted):
             for side, network in enumerate(job.networks):
                 rows, options = found.opponents == bool(side), job.match.spec.options[side]
-                if network is not None and rows.any() and not options.simulations:
+                if network is not None and rows.any() and not options.searches:
                     key = network.id, options.choice(job.match.spec)
                     batches.setdefault(key, []).append((index, found, rows))
         actions = [np.zeros(len(found.mask), np.int16) for _, found in wanted]
@@ -286,15 +286,15 @@ class Matches:
     def _answer(self, requests: list[PlyRequest]) -> None:
         """Answer requests for moves. Requests with equal network and ``Choice`` share a batch.
 
-        For a request with a search, begin the search.
+        For a request with a tree, begin the search.
         """
         groups: dict[tuple[int, Choice], list[PlyRequest]] = {}
         for request in requests:
-            if request.search is None:
+            if request.tree is None:
                 groups.setdefault((request.network, request.choice), []).append(request)
             else:
-                finish = partial(_answer_searched, request, request.search)
-                self._searches.add(Thought(request.search, request.network, finish))
+                finish = partial(_answer_searched, request, request.tree)
+                self._searches.add(Thought(request.tree.search, request.network, finish))
         for (id, choice), group in groups.items():
             answers: Iterable[Any]
             try:
@@ -327,14 +327,12 @@ class Matches:
             self._searches.drop(search)
 
 
-def _answer_searched(request: PlyRequest, search: Search, error: Exception | None) -> None:
+def _answer_searched(request: PlyRequest, tree: GameTree, error: Exception | None) -> None:
     """Answer a request whose search has ended."""
     if error is not None:
         request.answer.fail(error)
     else:
-        greedy, temperature = request.choice
-        draw = request.draw
-        request.answer.set(search.choose(0, greedy=greedy, temperature=temperature, draw=draw))
+        request.answer.set(tree.choose(request.draw))
 
 
 def _answer_move(request: MoveRequest, search: Search, error: Exception | None) -> None:

@@ -25,7 +25,8 @@ class SearchOptions:
 
     The number is multiplied by the square root of the visited moves' total prior probability."""
     root_urgency: float = 0.0
-    """The same as ``urgency``, for the moves at the root."""
+    """The same as ``urgency``, for the moves at the root. A large negative number lets the search
+    visit every move at the root before it visits one again."""
     temperature: float = 1.0
     """Temperature of the network's policy, from which the prior probabilities are computed."""
     mates: Mates = 1
@@ -36,8 +37,8 @@ class SearchOptions:
             raise ValueError(f"simulations: 1 or more (got {self.simulations})")
         if self.leaves < 1:
             raise ValueError(f"leaves: 1 or more (got {self.leaves})")
-        if self.c_init < 0 or self.urgency < 0 or self.root_urgency < 0:
-            raise ValueError("c_init, urgency and root_urgency: 0 or more")
+        if self.c_init < 0:
+            raise ValueError(f"c_init: 0 or more (got {self.c_init})")
         if self.c_base <= 0 or self.temperature <= 0:
             raise ValueError("c_base and temperature: more than 0")
         if self.mates not in {0, 1, 3}:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from keisei.env import legal_lists
 from keisei.env.observe import PLY_COLUMN, observe_sfen, ply_byte
 from keisei.search import tree
 from keisei.search.options import SearchOptions
@@ -357,3 +358,19 @@ class Search:
 
 _SAME = ("ply", "board", "hands", "side", "checks", "earlier")
 """Fields, besides the key, of a position's record that determine everything that follows."""
+
+
+def warm_up() -> None:
+    """Compile all functions of a search, or load them from the cache. The first call takes seconds.
+
+    Call this where a delay is allowed, so that no later search is delayed.
+    """
+    search, position = Search(1, SearchOptions(simulations=3)), Position()
+    for _ in range(2):
+        search.plant_position(0, position)
+        while (leaves := search.request()) is not None:
+            actions, _ = legal_lists(leaves.mask)
+            search.answer(
+                actions, np.ones(actions.shape, np.float32), np.zeros(len(actions), np.float32)
+            )
+        position.play(search.lines(0)[0].action)

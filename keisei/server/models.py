@@ -167,10 +167,13 @@ class EvalRequest(_RulesBody):  # type: ignore[misc, valid-type]
 
     model_config = ConfigDict(strict=True)
 
+    agents: Annotated[list[PlayerText], Field(min_length=1, max_length=10)] = ["current"]  # noqa: RUF012 (pydantic copies it)
+    """Ways to play that are measured: ``current``, or with options, ``current?simulations=64``."""
     opponent: PlayerText | None = None
     """``random``, ``material``, ``shipped``, ``current``, ``best``, a run's id (``RUN``), a
     checkpoint (``RUN/STEP``), or the name of an engine in the settings. If the server needs no
-    token, the folder of a run or checkpoint is accepted too."""
+    token, the folder of a run or checkpoint is accepted too. Options of a network follow its name:
+    ``best?simulations=64``."""
     opponents: Annotated[list[PlayerText], Field(max_length=100)] = []  # noqa: RUF012 (pydantic copies it)
     """More opponents, for strategies that take more than one opponent."""
     strategy: Annotated[str, Field(max_length=100)] = "single"

@@ -62,7 +62,7 @@ _BLANK = {
 }
 """Values of the fields of ``keisei.events.Evaluation`` before the first game."""
 
-_NETWORK = re.compile(r"@\d+( simulations=\d+)?( greedy| T=\S+)?( mates=[13])?$")
+_NETWORK = re.compile(r"@\d+( value| simulations=\d+)?( greedy| T=\S+)?( mates=[13])?$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,8 +228,9 @@ class MatchTable:
 def player_kind(name: str) -> str:
     """Return the kind of a player: ``random``, ``material``, ``network`` or ``engine``.
 
-    A network's name is ``<run id>@<step>``. After this name, `` simulations=64``, then `` greedy``
-    or a temperature such as `` T=0.5``, and then `` mates=1`` or `` mates=3`` may follow.
+    A network's name is ``<run id>@<step>``. After this name may follow, in this order: `` value``
+    or `` simulations=64``; `` greedy`` or a temperature such as `` T=0.5``; `` mates=1`` or
+    `` mates=3``.
     """
     if name in {"random", "material"}:
         return name

@@ -9,7 +9,6 @@ from keisei.search import SearchOptions
         ({"simulations": 0}, "simulations"),
         ({"leaves": 0}, "leaves"),
         ({"c_init": -1}, "c_init"),
-        ({"urgency": -0.1}, "urgency"),
         ({"c_base": 0}, "c_base"),
         ({"mates": 2}, "mates"),
     ],
