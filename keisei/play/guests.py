@@ -1,4 +1,4 @@
-"""Keeps the networks that single moves are asked of, such as older checkpoints, loaded a while."""
+"""Loads networks that are asked for single moves, and unloads them when they are idle."""
 
 import asyncio
 from collections.abc import AsyncIterator
