@@ -5,12 +5,14 @@ import sys
 from collections.abc import Sequence
 
 from keisei.cli import (
+    analyse,
     checkpoints,
     completion,
     config,
     doctor,
     evaluate,
     games,
+    mate,
     metrics,
     moves,
     perft,
@@ -36,6 +38,7 @@ _COMMANDS = {
     "warmup": warmup,
     "evaluate": evaluate,
     "usi": usi,
+    "analyse": analyse,
     "runs": runs,
     "checkpoints": checkpoints,
     "games": games,
@@ -43,6 +46,7 @@ _COMMANDS = {
     "metrics": metrics,
     "perft": perft,
     "moves": moves,
+    "mate": mate,
     "bench": bench,
     "config": config,
     "doctor": doctor,

@@ -15,7 +15,6 @@ from keisei.evaluation import PlayedGame
 from keisei.evaluation.engine_match import EngineMatch, GameInPlay
 from keisei.evaluation.local import LOCAL_PLAYERS, Kind, local_move
 from keisei.play.match_trees import GameTree
-from keisei.search import warm_up
 from keisei.usi import Engine, EngineError, EngineGone, EngineSpec, EngineTimeout, Info, Timeouts
 
 RESTARTS = 3
@@ -106,8 +105,6 @@ def _load_rules(match: EngineMatch, kinds: tuple[Kind, Kind]) -> None:
     for kind in {*kinds} & {*LOCAL_PLAYERS}:
         local_move(kind, game.state(), mask, np.ones(1, np.uint64))
     game.play_mate()
-    if any(options.searches for options in match.spec.options):
-        warm_up()
 
 
 @dataclass(slots=True)

@@ -439,7 +439,9 @@ class Keisei(EvaluationMethods):
     def _plant(self, request: MoveRequest, simulations: int) -> "ChosenMove | Search":
         """Return a search for the position, or the answer if none is needed. Blocks."""
         from keisei.play.thinking import forced_move, plant
+        from keisei.search import warm_up
 
+        warm_up()  # the device thread must not compile, because training would wait
         env, position = self.settings.env, request.position
         return forced_move(position, env.declaration, request.mates) or plant(
             position,

@@ -1,23 +1,22 @@
 """The class Search: searches many positions at the same time, for anybody who owns a network."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keisei.env import legal_lists
-from keisei.env.observe import PLY_COLUMN, observe_sfen, ply_byte
+from keisei.env.observe import observe_sfen
 from keisei.search import tree
 from keisei.search.options import SearchOptions
 from keisei.search.tree import EDGE, LOSS, NODE, UNKNOWN, WIN
 from keisei.shogi import Position, kernels
 from keisei.shogi.position import RULES, Rule
 
-EDGES = 80
+EDGES = 100
 """Edges for each node, on average over a tree. Games of shogi have about 80 legal moves."""
-_RESULT = np.array([tree.DRAW, WIN, LOSS])
-"""Proven results by the result -1, 0 or 1 of the kernels: index -1 is the last entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +133,12 @@ class Search:
             ply_offset: number to add to the game's ply for the network.
             simulations: number of simulations; None: the number of the options.
         """
+        known = self._find(t, game, keys)
         plies = int(game["ply"]) + 1
         self._keys[t, :plies] = keys[:plies]
         self._tags[t, :, : (plies + 1) // 2] = tags[:, : (plies + 1) // 2]
         self._root_observation[t], self._root_mask[t] = observation, mask
         self._trained_max_ply[t], self._ply_offset[t] = trained_max_ply, ply_offset
-        known = self._find(t, game)
         if known is None:
             self._nodes[t, 0] = np.zeros((), NODE)
             self._nodes[t, 0]["parent"] = -1
@@ -151,7 +150,7 @@ class Search:
             )
         root = self._nodes[t, 0]
         if not root["count"]:
-            root["proven"] = UNKNOWN
+            root["proven"], root["plies"] = UNKNOWN, 0
         self._wanted[t] = simulations or self.options.simulations
 
     def plant_position(
@@ -210,15 +209,15 @@ class Search:
             priors: float32[M, L]: their probabilities.
             values: float32[M]: P(win) - P(loss) of the side to move.
 
-        NaN counts as 0.
+        NaN counts as 0. A value is limited to -1 to 1, and a probability to 0 to 1.
         """
         trees, nodes = self._asked
         if len(values) != len(trees):
             raise ValueError(f"{len(values)} answers for {len(trees)} positions")
         self._asked = np.zeros((2, 0), np.int64)
         tree.expand(
-            trees, nodes, np.asarray(actions, np.int64), np.nan_to_num(priors),
-            np.nan_to_num(values), self._nodes, self._edges, self._used,
+            trees, nodes, np.asarray(actions, np.int64), priors, values, self._nodes, self._edges,
+            self._used, self.options.temperature,
         )  # fmt: skip
 
     def lines(self, t: int, most: int = 1) -> list[Line]:
@@ -276,44 +275,40 @@ class Search:
         m = len(trees)
         observation = np.empty((m, kernels.OBSERVATION_BYTES), np.uint8)
         mask = np.empty((m, kernels.MASK_WORDS), np.uint64)
-        new = actions >= 0
-        proven, plies = np.zeros(m, np.int64), np.zeros(m, np.int64)
-        observation[~new], mask[~new] = (
-            self._root_observation[trees[~new]],
-            self._root_mask[trees[~new]],
-        )
-        if new.any():
-            count = int(new.sum())
-            where = trees[new], nodes[new]
-            seen, legal = observation[new], mask[new]
-            reason, result, mate = (np.zeros(count, np.int64) for _ in range(3))
-            kernels.visit_leaves(
-                *where, actions[new], self._nodes["parent"], self._games, self._tags, self._keys,
-                seen, legal, reason, result, mate, self._rule, self._max_ply, self.options.mates,
-            )  # fmt: skip
-            ply = self._games["ply"][where] + self._ply_offset[trees[new]]
-            for limit in np.unique(self._trained_max_ply[trees[new]]):
-                rows = self._trained_max_ply[trees[new]] == limit
-                seen[rows, PLY_COLUMN] = ply_byte(ply[rows], int(limit))
-            observation[new], mask[new] = seen, legal
-            proven[new] = np.where(reason > 0, _RESULT[result], np.where(mate > 0, WIN, UNKNOWN))
-            plies[new] = mate
-        tree.settle(trees, nodes, proven, plies, self._nodes, self._edges)
-        asked = proven == UNKNOWN
+        reason, result, mate = (np.empty(m, np.int64) for _ in range(3))
+        kernels.visit_leaves(
+            trees, nodes, actions, self._nodes["parent"], self._games, self._tags, self._keys,
+            self._root_observation, self._root_mask, self._trained_max_ply, self._ply_offset,
+            observation, mask, reason, result, mate, self._rule, self._max_ply, self.options.mates,
+        )  # fmt: skip
+        tree.settle(trees, nodes, reason, result, mate, self._nodes, self._edges)
+        asked = np.flatnonzero((reason == 0) & (mate == 0))
         self._asked = np.array([trees[asked], nodes[asked]])
-        if not asked.any():
+        if not len(asked):
             return None
         return Leaves(observation[asked], mask[asked], trees[asked])
 
-    def _find(self, t: int, game: Any) -> int | None:
-        """Return the node of tree ``t``, at most two moves from the root, with this position."""
-        used = int(self._used[t, 0])
-        games, parents = self._games[t, :used], self._nodes["parent"][t, :used]
-        for node in np.flatnonzero(games["key"] == game["key"]).tolist():
-            near = node == 0 or parents[node] == 0 or parents[parents[node]] == 0
-            if near and all(np.array_equal(games[name][node], game[name]) for name in _SAME):
-                return int(node)
-        return None
+    def _find(self, t: int, game: Any, keys: NDArray[np.uint64]) -> int | None:
+        """Return the node of tree ``t``, at most two moves from the root, that a game has reached.
+
+        Return None if the game has not passed through the root. The whole history is compared: the
+        same position after other moves can repeat other positions.
+        """
+        if not self._used[t, 0]:
+            return None
+        root_ply, ply = int(self._games["ply"][t, 0]), int(game["ply"])
+        known = self._keys[t, : root_ply + 1]
+        if not 0 <= ply - root_ply <= 2 or not np.array_equal(known, keys[: root_ply + 1]):
+            return None
+        node = 0
+        for key in keys[root_ply + 1 : ply + 1]:
+            children = [child for child in self._children(t, node)["child"].tolist() if child > 0]
+            reached = [child for child in children if self._games["key"][t, child] == key]
+            if not reached:
+                return None
+            node = reached[0]
+        same = all(np.array_equal(self._games[name][t, node], game[name]) for name in _SAME)
+        return node if same else None
 
     def _children(self, t: int, node: int) -> Any:
         """Return the edges of a node."""
@@ -356,10 +351,11 @@ class Search:
         return tuple(moves)
 
 
-_SAME = ("ply", "board", "hands", "side", "checks", "earlier")
-"""Fields, besides the key, of a position's record that determine everything that follows."""
+_SAME = ("board", "hands", "checks", "earlier")
+"""Fields of a position's record that, besides the history, determine everything that follows."""
 
 
+@cache
 def warm_up() -> None:
     """Compile all functions of a search, or load them from the cache. The first call takes seconds.
 

@@ -25,7 +25,7 @@ type and a destination together form an action. An action names exactly one move
 that moves, start at the destination and go against the direction of the move. The first piece on
 this line is the piece that moves.
 
-Python code calls those functions in section 5 that are compiled with ``cache=True, nogil=True``. A
+Python code calls those functions in section 6 that are compiled with ``cache=True, nogil=True``. A
 function with the arguments ``lo`` and ``hi`` processes the games ``[lo, hi)`` one after another;
 the caller of the function divides the games among threads.
 """
@@ -1017,15 +1017,18 @@ def survey(view, game, tags, keys, g, rule):
 
 
 @njit(inline="always")
-def observe(game, attacks, observation, g, max_ply):
-    """Write the compact observation of a position to ``observation[g]`` (uint8[131])."""
+def observe(game, attacks, observation, g, ply, max_ply):
+    """Write the compact observation of a position to ``observation[g]`` (uint8[131]).
+
+    ``ply`` is the ply that the observation contains, as a share of ``max_ply``.
+    """
     for k in range(81):
         observation[g, k] = game.board[k]
     for k in range(14):
         observation[g, 81 + k] = game.hands[k]
     observation[g, 95] = game.earlier
     observation[g, 96] = game.in_check
-    observation[g, 97] = min(np.int64(game.ply) * 255 // max_ply, 255)
+    observation[g, 97] = min(ply * 255 // max_ply, 255)
     theirs, mine, twice = attacks
     store_squares(observation, g, 98, theirs)
     store_squares(observation, g, 109, mine)
@@ -1304,7 +1307,377 @@ def is_fourth(game, g, tags, keys):
     return earlier_occurrences(tags, keys, g, np.int64(game.ply), game.key)[0] >= 3
 
 
-# --- 5. Entry points ------------------------------------------------------------------------------
+# --- 5. Long mates --------------------------------------------------------------------------------
+
+# The solver is df-pn, a depth-first proof-number search (A. Nagai, "Df-pn algorithm for searching
+# AND/OR trees and its applications", University of Tokyo, 2002). The attacker, who moves at even
+# depths, only gives checks; the defender makes every legal reply. A position's proof number ``pn``
+# estimates how many positions must be mates so that the position is one; the disproof number ``dn``
+# is the same for the defender. A position is searched until one of the numbers reaches a limit. The
+# limits leave a quarter more than the second-best move has (J. Pawlewicz and L. Lew, "Improving
+# depth-first PN-search: 1 + epsilon trick", 2006).
+#
+# Two kinds of facts in the table are true whatever moves led to the position: "the attacker mates
+# within n plies", and "the attacker does not mate within n plies" (ANY: he never mates). A search
+# without a limit also cuts a line that repeats a position. No mate needs such a line, so mates stay
+# true; but a disproof may depend on the line (A. Kishimoto and M. Mueller, "A general solution to
+# the graph history interaction problem", 2004). ``leans`` is the depth of the shallowest position
+# that a disproof needs to be on the line. A disproof that needs a position above its own is a
+# guess: ``guessed``. If guesses refute the root, ``certify_none`` must confirm them.
+#
+# The table's key leaves out the hands. A mate also holds if the attacker has more pieces in hand on
+# the same board: then the defender has fewer, and the attacker need not use his. The reverse is
+# true of disproofs.
+
+UNSOLVED, MATES, FAILS = range(3)
+ANY = 65535  # a length that is greater than all others
+FREE = 32767  # ``leans`` of a disproof that holds on all lines
+GUESS = -1  # ``leans`` of a guess in the table
+HIGH = 1 << 28  # limit that no proof number reaches
+MOST_EFFORT = 0xFFFFFFFF
+BUCKET = 8  # entries in which a position may be stored
+WIDEST = 600  # a position has at most 593 legal moves
+# A hand as one number: the place of each slot's count (P L N S G B R). A bit above each count stays
+# 0, so that one subtraction compares all counts.
+HAND_PLACE = np.array([0, 6, 10, 14, 18, 22, 25], np.int64)
+HAND_GUARDS = sum(1 << place for place in (5, 9, 13, 17, 21, 24, 27))
+
+# What is known of a position. ``proven``: length of the shortest known mate, or 0. ``refuted``: the
+# greatest length for which there is no mate, or 0.
+ENTRY = np.dtype(
+    [
+        ("key", np.uint64),
+        ("hand", np.uint32),  # the attacker's
+        ("effort", np.uint32),  # positions visited to learn this; 0 if the entry is empty
+        ("pn", np.int32),
+        ("dn", np.int32),
+        ("proven", np.uint16),
+        ("refuted", np.uint16),
+        ("guessed", np.uint8),  # 1 if there may be no mate of any length
+    ],
+    align=True,
+)
+# A move, and what is known of the position after it. ``length`` belongs to a solved position: the
+# length of its mate, or the greatest length without one. ``after`` is the index of the drop on the
+# same square that must be proven first, or -1.
+CHILD = np.dtype(
+    [
+        ("key", np.uint64),
+        ("hand", np.uint32),
+        ("pn", np.int32),
+        ("dn", np.int32),
+        ("after", np.int32),
+        ("action", np.int16),
+        ("leans", np.int16),
+        ("length", np.uint16),
+        ("state", np.uint8),
+    ],
+    align=True,
+)
+# A position of the line that is searched now. Its moves are ``children[start : start + count]``,
+# and ``at`` is the index of the move that is searched. ``limit``: plies left for a mate, or ANY.
+FRAME = np.dtype(
+    [
+        ("key", np.uint64),
+        ("entered", np.int64),  # positions visited before this one
+        ("hand", np.uint32),
+        ("start", np.int32),
+        ("count", np.int32),
+        ("at", np.int32),
+        ("pn_limit", np.int32),
+        ("dn_limit", np.int32),
+        ("limit", np.int32),
+        ("longest", np.int32),  # used by ``verify``
+    ],
+    align=True,
+)
+# A verified position: two independent keys, and the length of its mate.
+VERIFIED = np.dtype([("key", np.uint64), ("check", np.uint64), ("length", np.int64)], align=True)
+# The memory of a solver. ``games`` (GAME[D]) and ``frames`` (FRAME[D]): the line. ``legal`` and
+# ``checks`` (uint64[1, 35]) and ``last`` (int64[81]) are overwritten. ``barred`` (uint64[B]): keys
+# of positions that would end the game by repetition. ``cursor`` (int64[2]): depth of the line, and
+# number of positions visited.
+Hunt = namedtuple("Hunt", "table games frames children legal checks last barred cursor")
+
+
+@njit(inline="always")
+def holds(more, less):
+    """Return whether the hand ``more`` contains all pieces of the hand ``less``."""
+    return ((np.int64(more) | HAND_GUARDS) - np.int64(less)) & HAND_GUARDS == HAND_GUARDS
+
+
+@njit
+def identify(game, attacking, barred):
+    """Return the table's key of a position, and the attacker's hand as a number."""
+    side, hands = np.int64(game.side), game.hands
+    base = 0 if attacking else 7
+    hand = 0
+    for slot in range(7):
+        hand |= np.int64(hands[base + slot]) << HAND_PLACE[slot]
+    key = game.key
+    if len(barred) == 0:  # else positions with other hands may be barred: keep them apart
+        for slot in range(7):
+            key ^= ZOBRIST_HAND[side, slot, np.int64(hands[slot])]
+            key ^= ZOBRIST_HAND[1 - side, slot, np.int64(hands[7 + slot])]
+    return key, np.uint32(hand)
+
+
+@njit(inline="always")
+def bucket(table, key):
+    """Return the index of the first entry in which ``key`` may be stored."""
+    return np.int64(key & np.uint64(len(table) - 1)) & ~(BUCKET - 1)
+
+
+@njit
+def look_up(table, key, hand, limit):
+    """Return what the table knows of a position: state, length, ``leans``, pn and dn.
+
+    The state says whether the attacker mates within ``limit`` plies. The numbers pn and dn are 0 if
+    the table does not know them.
+    """
+    pn, dn, guessed = 0, 0, False
+    start = bucket(table, key)
+    for i in range(start, start + BUCKET):
+        entry = table[i]
+        if entry.key != key or entry.effort == 0:
+            continue
+        if entry.proven and entry.proven <= limit and holds(hand, entry.hand):
+            return MATES, np.int64(entry.proven), FREE, 0, 0
+        if entry.refuted >= limit and holds(entry.hand, hand):
+            return FAILS, np.int64(entry.refuted), FREE, 0, 0
+        if entry.hand == hand:
+            pn, dn, guessed = np.int64(entry.pn), np.int64(entry.dn), entry.guessed != 0
+    if guessed and limit == ANY:
+        return FAILS, ANY, GUESS, 0, 0
+    return UNSOLVED, 0, FREE, pn, dn
+
+
+@njit
+def entry_of(table, key, hand):
+    """Return the index of a position's entry; the entry with the least effort may be replaced."""
+    start = bucket(table, key)
+    worst = start
+    for i in range(start, start + BUCKET):
+        entry = table[i]
+        if entry.key == key and entry.hand == hand and entry.effort:
+            return i
+        if entry.effort < table[worst].effort:
+            worst = i
+    entry = table[worst]
+    entry.key, entry.hand, entry.effort = key, hand, 0
+    entry.pn = entry.dn = entry.proven = entry.refuted = entry.guessed = 0
+    return worst
+
+
+@njit
+def count_replies(game, view):
+    """Return the number of legal moves, or -1 if the mover is not in check.
+
+    Drops on one square count as one move.
+    """
+    rows, in_check, _, _ = legal_rows(view, game)
+    return total(rows[:20]) + count(union(rows[20:])) if in_check else -1
+
+
+@njit
+def expand_line(hunt, d):
+    """Write the moves of the position at depth ``d``, with what is known of the positions after."""
+    games, frame, attacking = hunt.games, hunt.frames[d], d % 2 == 0
+    game, legal = games[d], hunt.legal
+    view = load_view(game.board)
+    pack_legal(game, view, legal)
+    if attacking:
+        pack_checks(view, hunt.checks)
+    else:
+        hunt.last[:] = -1
+    frame.count = 0
+    for w in range(MASK_WORDS):
+        word = legal[0, w] & hunt.checks[0, w] if attacking else legal[0, w]
+        while word:
+            action = w * 64 + first(word)
+            word &= word - np.uint64(1)
+            games[d + 1] = game
+            after = make_move(games[d + 1], action)
+            replies = count_replies(games[d + 1], after) if attacking else 1
+            if replies < 0:
+                continue
+            index = frame.start + frame.count
+            child = hunt.children[index]
+            child.action, child.after = action, -1
+            if not attacking and action >= 20 * 81:
+                child.after = hunt.last[action % 81]
+                hunt.last[action % 81] = index
+            recall(hunt, d, child, replies)
+            frame.count += 1
+            if replies == 0:  # mate: no other move is needed
+                hunt.children[frame.start] = child
+                frame.count = 1
+                return
+
+
+@njit
+def recall(hunt, d, child, replies):
+    """Write what is known of ``games[d + 1]``, the position after a move at depth ``d``."""
+    game, frames = hunt.games[d + 1], hunt.frames
+    attacking, limit = d % 2 == 0, left(frames[d].limit)
+    child.key, child.hand = identify(game, not attacking, hunt.barred)
+    child.pn, child.dn, child.leans, child.state, child.length = replies, 1, FREE, UNSOLVED, 0
+    if replies == 0:
+        child.state = MATES
+        return
+    if limit == 0:
+        child.state = FAILS
+        return
+    for key in hunt.barred:
+        if key == game.key:
+            child.state, child.length = FAILS, ANY
+            return
+    if limit == ANY:
+        for past in range(d - 1, -1, -2):
+            if frames[past].key == child.key and frames[past].hand == child.hand:
+                child.state, child.length, child.leans = FAILS, ANY, past
+                return
+    state, length, leans, pn, dn = look_up(hunt.table, child.key, child.hand, limit)
+    child.state, child.length, child.leans = state, length, leans
+    if pn:
+        child.pn, child.dn = pn, dn
+
+
+@njit(inline="always")
+def left(limit):
+    """Return the plies that are left for a mate after one more move."""
+    return limit if limit == ANY else limit - 1
+
+
+@njit(inline="always")
+def longer(length):
+    """Return a length that is one ply longer."""
+    return min(np.int64(length) + 1, ANY)
+
+
+@njit(inline="always")
+def weigh(children, frame, attacking):
+    """Return what its moves say of a position: see ``weigh_checks`` and ``weigh_replies``."""
+    start, count = np.int64(frame.start), np.int64(frame.count)
+    if attacking:
+        return weigh_checks(children, start, count)
+    return weigh_replies(children, start, count)
+
+
+@njit
+def weigh_checks(children, start, count):
+    """Return what the checks say of an attacker's position.
+
+    That is: state, length, ``leans``, pn, dn, the index of the best move, and the second-best pn.
+    """
+    shortest, refuted, leans = ANY, ANY, FREE
+    best, pn, second, dn = -1, HIGH, HIGH, 0
+    for i in range(start, start + count):
+        child = children[i]
+        if child.state == MATES:
+            shortest = min(shortest, np.int64(child.length))
+        elif child.state == FAILS:
+            refuted, leans = min(refuted, np.int64(child.length)), min(leans, np.int64(child.leans))
+        else:
+            dn += child.dn
+            if child.pn < pn:
+                best, pn, second = i, np.int64(child.pn), pn
+            elif child.pn < second:
+                second = np.int64(child.pn)
+    if shortest < ANY:
+        return MATES, longer(shortest), FREE, 0, HIGH, -1, HIGH
+    if best < 0:
+        return FAILS, longer(refuted), leans, HIGH, 0, -1, HIGH
+    return UNSOLVED, 0, FREE, pn, min(dn, HIGH - 1), best, second
+
+
+@njit
+def weigh_replies(children, start, count):
+    """Return what the replies say of a defender's position.
+
+    That is: state, length, ``leans``, pn, dn, the index of the best move, and the second-best dn.
+    Only one drop on a square counts: the others wait until a mate is proven after it, because they
+    are mostly refuted in the same way.
+    """
+    longest, refuted, leans = 0, -1, GUESS - 1
+    best, dn, second, pn = -1, HIGH, HIGH, 0
+    for i in range(start, start + count):
+        child = children[i]
+        if child.state == MATES:
+            longest = max(longest, np.int64(child.length))
+        elif child.state == FAILS:
+            if child.leans > leans or (child.leans == leans and child.length > refuted):
+                refuted, leans = np.int64(child.length), np.int64(child.leans)
+        elif child.after < 0 or children[child.after].state == MATES:
+            pn += child.pn
+            if child.dn < dn:
+                best, dn, second = i, np.int64(child.dn), dn
+            elif child.dn < second:
+                second = np.int64(child.dn)
+    if refuted >= 0:
+        return FAILS, longer(refuted), leans, HIGH, 0, -1, HIGH
+    if best < 0:
+        return MATES, longer(longest), FREE, 0, HIGH, -1, HIGH
+    return UNSOLVED, 0, FREE, min(pn, HIGH - 1), dn, best, second
+
+
+@njit
+def enter(hunt, d, limit, pn_limit, dn_limit):
+    """Begin to search ``games[d]``, the position after the move ``at`` of depth ``d - 1``."""
+    frames = hunt.frames
+    frame = frames[d]
+    frame.key, frame.hand = identify(hunt.games[d], d % 2 == 0, hunt.barred)
+    frame.limit, frame.pn_limit, frame.dn_limit = limit, pn_limit, dn_limit
+    frame.start = frames[d - 1].start + frames[d - 1].count if d else 0
+    frame.at, frame.longest = -1, 0
+    frame.entered = hunt.cursor[1]
+    hunt.cursor[0] = d
+    hunt.cursor[1] += 1
+    expand_line(hunt, d)
+
+
+@njit
+def is_full(hunt, d):
+    """Return whether there is no memory for a position below depth ``d``."""
+    frame = hunt.frames[d]
+    room = len(hunt.children) - frame.start - frame.count
+    return d + 2 >= len(hunt.frames) or room < WIDEST
+
+
+@njit
+def learn(hunt, d, state, length, leans, pn, dn):
+    """Store what is known of the position at depth ``d`` in the table."""
+    table, frame = hunt.table, hunt.frames[d]
+    effort = hunt.cursor[1] - frame.entered
+    entry = table[entry_of(table, frame.key, frame.hand)]
+    entry.effort = min(np.int64(entry.effort) + effort, MOST_EFFORT)
+    if state == MATES:
+        entry.proven = min(np.int64(entry.proven), length) if entry.proven else length
+    elif state == UNSOLVED:
+        entry.pn, entry.dn = pn, dn
+    elif leans >= d:
+        entry.refuted = max(np.int64(entry.refuted), length)
+    else:
+        entry.guessed = 1
+
+
+@njit
+def descend(hunt, d, best, second, pn, dn):
+    """Search the move ``best`` of the position at depth ``d``, whose numbers are ``pn``, ``dn``."""
+    frame, child = hunt.frames[d], hunt.children[best]
+    if d % 2 == 0:
+        pn_limit = min(np.int64(frame.pn_limit), second + second // 4 + 1)
+        dn_limit = frame.dn_limit - dn + child.dn
+    else:
+        pn_limit = frame.pn_limit - pn + child.pn
+        dn_limit = min(np.int64(frame.dn_limit), second + second // 4 + 1)
+    frame.at = best
+    hunt.games[d + 1] = hunt.games[d]
+    make_move(hunt.games[d + 1], np.int64(child.action))
+    enter(hunt, d + 1, left(frame.limit), pn_limit, dn_limit)
+
+
+# --- 6. Entry points ------------------------------------------------------------------------------
 
 
 @njit(cache=True, nogil=True)
@@ -1339,13 +1712,13 @@ def visit_games(
             game.key = full_key(game)
         rows, attacks, reason[g], result[g] = survey(view, game, tags, keys, g, rule)
         pack(mask, g, rows)
-        observe(game, attacks, observation, g, max_ply)
+        observe(game, attacks, observation, g, np.int64(game.ply), max_ply)
 
 
 @njit(cache=True, nogil=True)
 def visit_leaves(
-    tree, node, action, parents, games, tags, keys, observation, mask, reason, result, mate, rule,
-    max_ply, mates,
+    tree, node, action, parents, games, tags, keys, roots, root_mask, trained_max_ply, ply_offset,
+    observation, mask, reason, result, mate, rule, max_ply, mates,
 ):  # fmt: skip
     """Make a move in each of M nodes of search trees, whose positions become new nodes.
 
@@ -1354,10 +1727,14 @@ def visit_leaves(
 
     Args:
         tree, node, action: int64[M]: the tree, the new node, and the action of its parent that
-            leads to the node. Node 0 is a tree's root.
+            leads to the node. Node 0 is a tree's root. A negative action makes no move: it stands
+            for the root.
         parents: int32[T, N]: the parent of each node.
         games: GAME[T, N]: positions of the nodes.
         tags, keys: history of the trees' games up to the roots; later plies are overwritten.
+        roots, root_mask: uint8[T, 131], uint64[T, 35]: observations and masks of the roots.
+        trained_max_ply, ply_offset: int64[T]: the observation's ply is the game's ply and the
+            offset, as a share of the maximum ply of the network's training games.
         observation, mask: uint8[M, 131], uint64[M, 35]: written.
         reason, result: int64[M]: written: why the game is over, and the mover's result.
         mate: int64[M]: written: length of a mate that begins here, 1 or 3, or 0.
@@ -1368,7 +1745,11 @@ def visit_leaves(
     checks = np.empty((1, MASK_WORDS), np.uint64)
     scratch = new_scratch()
     for j in range(len(tree)):
-        t, parent = tree[j], parents[tree[j], node[j]]
+        t, mate[j] = tree[j], 0
+        if action[j] < 0:
+            observation[j], mask[j], reason[j], result[j] = roots[t], root_mask[t], 0, 0
+            continue
+        parent = parents[t, node[j]]
         past = parent
         while past > 0:
             remember(tags, keys, t, np.int64(games[t, past].ply), games[t, past].key)
@@ -1378,8 +1759,9 @@ def visit_leaves(
         view = make_move(game, action[j])
         rows, attacks, reason[j], result[j] = survey(view, game, tags, keys, t, rule)
         pack(mask, j, rows)
-        observe(game, attacks, observation, j, max_ply)
-        mate[j] = 0
+        observe(
+            game, attacks, observation, j, np.int64(game.ply) + ply_offset[t], trained_max_ply[t]
+        )
         if reason[j]:
             continue
         if game.ply >= max_ply:
@@ -1418,7 +1800,7 @@ def step_games(
         fresh = False
         while True:
             rows, attacks, why, result = survey(view, game, tags, keys, g, rule)
-            observe(game, attacks, observation, g, max_ply)
+            observe(game, attacks, observation, g, np.int64(game.ply), max_ply)
             if fresh:
                 break
             over = why != 0
@@ -1584,6 +1966,203 @@ def find_mates_in_three(lo, hi, games, mask, tags, keys, max_ply, mate):
     for g in range(lo, hi):
         if mate[g] < 0 and games[g].ply + 2 < max_ply:
             mate[g] = mate_in_three(games[g], mask[g], g, tags, keys, scratch)
+
+
+@njit(cache=True, nogil=True)
+def begin_hunt(hunt, limit):
+    """Begin to search for a mate of at most ``limit`` plies (or ANY) in ``hunt.games[0]``."""
+    enter(hunt, 0, limit, HIGH, HIGH)
+
+
+@njit(cache=True, nogil=True)
+def hunt_mate(hunt, visits):
+    """Go on with the search that ``begin_hunt`` began; return the state, length and ``leans``.
+
+    The state is UNSOLVED if the search has visited ``visits`` more positions without a result. If
+    ``leans`` is GUESS, ``certify_none`` must confirm that there is no mate.
+    """
+    cursor, children = hunt.cursor, hunt.children
+    d, goal = cursor[0], cursor[1] + visits
+    while True:
+        frame = hunt.frames[d]
+        state, length, leans, pn, dn, best, second = weigh(children, frame, d % 2 == 0)
+        if state or pn >= frame.pn_limit or dn >= frame.dn_limit:
+            learn(hunt, d, state, length, leans, pn, dn)
+            if d == 0:
+                return state, length, leans
+            if leans >= d:
+                leans = FREE
+            d -= 1
+            cursor[0] = d
+            child = children[hunt.frames[d].at]
+            child.state, child.length, child.leans, child.pn, child.dn = (
+                state,
+                length,
+                leans,
+                pn,
+                dn,
+            )
+        elif cursor[1] >= goal:
+            return UNSOLVED, 0, FREE
+        elif is_full(hunt, d):
+            child = children[best]
+            child.state, child.length, child.leans = FAILS, 0, GUESS
+        else:
+            descend(hunt, d, best, second, pn, dn)
+            d += 1
+
+
+@njit
+def second_key(game):
+    """Return a key of a position that has nothing in common with its Zobrist key."""
+    code = np.uint64(0xCBF29CE484222325) + np.uint64(game.side)
+    for k in range(81):
+        code = (code ^ np.uint64(game.board[k])) * np.uint64(0x100000001B3)
+    for k in range(14):
+        code = (code ^ np.uint64(game.hands[k])) * np.uint64(0x100000001B3)
+    return code
+
+
+@njit
+def visit_once(visited, game):
+    """Add a position to ``visited`` (VERIFIED[2**k]); return 1 if it is new, 0 if not, -1 if full.
+
+    ``visited[0].length`` counts the positions.
+    """
+    last, check = len(visited) - 1, second_key(game)
+    slot = np.int64(game.key & np.uint64(last))
+    while visited[slot].key:
+        if visited[slot].key == game.key and visited[slot].check == check:
+            return 0
+        slot = (slot + 1) & last
+    if visited[0].length * 4 >= len(visited) * 3:
+        return -1
+    visited[slot].key, visited[slot].check = game.key, check
+    visited[0].length += 1
+    return 1
+
+
+@njit(inline="always")
+def defence(hunt):
+    """Return the index of the reply at depth 1 that refutes, or -1; a guess comes last."""
+    best, frame = -1, hunt.frames[1]
+    for i in range(frame.start, frame.start + frame.count):
+        child = hunt.children[i]
+        if child.state == FAILS and (best < 0 or child.leans > hunt.children[best].leans):
+            best = i
+    return best
+
+
+@njit(cache=True, nogil=True)
+def certify_none(hunt, visited, pending):
+    """Return whether the attacker never mates ``hunt.games[0]``: the guesses close a circle.
+
+    Follow every check, and after each check one reply that the table says refutes. If these moves
+    lead only to positions without checks, to true disproofs, and to positions that are followed
+    too, the defender can stay among these positions for ever.
+
+    Args:
+        hunt: the memory of the search.
+        visited: VERIFIED[2**k]: zeros; overwritten.
+        pending: GAME[P]: overwritten.
+
+    Returns:
+        1 if so. 0 if a guess was wrong or is lost: it is removed from the table, and the search
+        must be repeated for the position that is now in ``hunt.games[0]``. -1 if the memory is too
+        small.
+    """
+    games, children, top = hunt.games, hunt.children, hunt.frames[0]
+    visit_once(visited, games[0])
+    pending[0] = games[0]
+    waiting = 1
+    while waiting:
+        waiting -= 1
+        games[0] = pending[waiting]
+        enter(hunt, 0, ANY, HIGH, HIGH)
+        for i in range(top.count):
+            child = children[i]
+            if child.state == MATES:
+                return 0
+            if child.state == FAILS and child.leans != GUESS:
+                continue
+            games[1] = games[0]
+            make_move(games[1], np.int64(child.action))
+            enter(hunt, 1, ANY, HIGH, HIGH)
+            reply = defence(hunt)
+            if reply < 0:
+                frame = hunt.frames[1]
+                hunt.table[entry_of(hunt.table, frame.key, frame.hand)].guessed = 0
+                return 0
+            if children[reply].leans != GUESS:
+                continue
+            games[2] = games[1]
+            make_move(games[2], np.int64(children[reply].action))
+            new = visit_once(visited, games[2])
+            if new < 0 or waiting == len(pending):
+                return -1
+            if new:
+                pending[waiting] = games[2]
+                waiting += 1
+    return 1
+
+
+@njit(inline="always")
+def choose_proof(hunt, frame):
+    """Return the index of the check with the shortest mate that the table knows, or -1."""
+    best, shortest = -1, np.int64(frame.limit)
+    for i in range(frame.start, frame.start + frame.count):
+        child = hunt.children[i]
+        if child.state == MATES and child.length < shortest:
+            best, shortest = i, np.int64(child.length)
+    return best
+
+
+@njit(cache=True, nogil=True)
+def verify_mate(hunt, verified, limit):
+    """Verify by the rules that ``hunt.games[0]`` is a mate within ``limit`` plies.
+
+    The table says only which check to try; every reply is made. So a mistake in the table cannot
+    make a false mate. ``verified`` (VERIFIED[2**k]) contains positions that are verified, and gets
+    more.
+
+    Returns:
+        The length of the mate, and its first move. If the table has lost a part of the mate, the
+        length is -1 and ``cursor[0]`` is the even depth at which the mate is unknown.
+    """
+    frames, children = hunt.frames, hunt.children
+    d, found = 0, -1  # ``found``: length of the mate at depth d + 1, or -1 if it is not known
+    enter(hunt, 0, limit, HIGH, HIGH)
+    while True:
+        frame, attacking = frames[d], d % 2 == 0
+        if found >= 0:
+            frame.longest = max(np.int64(frame.longest), found)
+        if found >= 0 if attacking else frame.at == frame.start + frame.count - 1:
+            found = np.int64(frame.longest) + 1
+            if d == 0:
+                return found, np.int64(children[frame.at].action)
+            slot = verified[np.int64(hunt.games[d].key & np.uint64(len(verified) - 1))]
+            slot.key, slot.check = hunt.games[d].key, second_key(hunt.games[d])
+            slot.length = found
+            d -= 1
+            continue
+        frame.at = choose_proof(hunt, frame) if attacking else max(frame.start, frame.at + 1)
+        if frame.at < 0 or children[frame.at].state == FAILS or is_full(hunt, d):
+            hunt.cursor[0] = d if attacking else d - 1
+            return -1, -1
+        child = children[frame.at]
+        rest = np.int64(child.length) if attacking else np.int64(frame.limit) - 1
+        found = 0
+        if attacking and rest == 0:
+            continue
+        game = hunt.games[d + 1]
+        hunt.games[d + 1] = hunt.games[d]
+        make_move(game, np.int64(child.action))
+        slot = verified[np.int64(game.key & np.uint64(len(verified) - 1))]
+        found = np.int64(slot.length)
+        if slot.key != game.key or found > rest or slot.check != second_key(game):
+            found = -1
+            d += 1
+            enter(hunt, d, rest, HIGH, HIGH)
 
 
 @njit(cache=True, nogil=True)
