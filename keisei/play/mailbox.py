@@ -26,6 +26,9 @@ INFERENCE = 256
 A game of a match with engines has at most one such position.
 """
 
+LIVE = -1
+"""Id of the network in training."""
+
 T = TypeVar("T")
 
 
@@ -121,6 +124,8 @@ class ChosenMove:
     """The most visited moves of the tree search as (USI, visits); empty without a search."""
     line: tuple[str, ...] = ()
     """Principal variation of the tree search, in USI; empty without a search."""
+    player: str = ""
+    """Name of the network, ``<run>@<step>``; empty if the network was asked by its own owner."""
 
     @property
     def usi(self) -> str | None:
@@ -130,12 +135,18 @@ class ChosenMove:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MoveRequest:
-    """A request for a move of the network in training."""
+    """A request for a move of the network in training, or of a network that was loaded."""
 
     position: Position
     greedy: bool
     mates: Mates = 1
     """Longest forced mate that is played (see ``MatchRules.mates``)."""
+    temperature: float = 1.0
+    """Temperature at which the move is sampled, unless ``greedy``."""
+    network: int = LIVE
+    """Id of the network."""
+    max_ply: int | None = None
+    """Maximum ply of the network's training games; None: as in the run in progress."""
     search: Search | None = None
     """A search in whose tree 0 the position is planted; None: the network alone chooses."""
     deadline: float = math.inf
