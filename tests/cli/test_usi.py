@@ -21,6 +21,7 @@ from keisei.env import VectorEnv
 from keisei.nets.policy import Agent
 from keisei.nets.registry import build
 from keisei.play.players import load
+from keisei.search import warm_up
 from keisei.shogi import Position
 from keisei.store import RunDirectory, save_checkpoint
 from keisei.usi import Engine, EngineSpec
@@ -29,17 +30,23 @@ from keisei.usi.options import OPTIONS
 NET: dict[str, Any] = {"kind": "se_resnet", "blocks": 1, "channels": 8}
 KEISEI = [sys.executable, "-m", "keisei", "usi"]
 
+pytestmark = pytest.mark.timeout(300)  # the first test may have to compile everything
+
 Ask = Callable[..., tuple[int, list[str], str]]
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    Position().outcome()  # compiles kernels, which would block the loop in a test
     settings = Settings.model_validate({"env": {"max_ply": 100}, "compute": {"dtype": "float32"}})
     with RunDirectory.create(settings, tmp_path_factory.mktemp("runs") / "形成") as run:
         for step in (10, 20):
             weights = build(**NET, seed=step).state_dict()
             save_checkpoint(run, step, {"weights": weights}, {"net": NET})
+    # Compile everything: for this process, whose event loop must not block, and for others.
+    warm_up()
+    subprocess.run(
+        [*KEISEI, str(run.path)], input=b"isready\n", check=True, stdout=subprocess.DEVNULL
+    )
     return run.path
 
 
