@@ -26,6 +26,7 @@ from keisei.play.match_trees import GameTree
 from keisei.play.networks import LoadedNetwork
 from keisei.play.ratings import rate_all
 from keisei.play.standing import Contestant, MatchStanding, total_score
+from keisei.search import warm_up
 from keisei.store.matches import MatchGame
 from keisei.usi import Engine, EngineSpec
 
@@ -115,6 +116,8 @@ class Tournament:
             async with in_background(self._write_along):
                 for text in dict.fromkeys(name for p in most for name in (p.agent, p.opponent)):
                     await self._player(text)
+                if any(player.options.searches for player in self._players.values()):
+                    await anyio.to_thread.run_sync(warm_up)  # the device thread must not compile
                 pairing = next(plan, None)
                 while pairing is not None:
                     match = await self._match(pairing)

@@ -395,7 +395,9 @@ class Keisei(EvaluationMethods):
     def _plant(self, position: Position, mates: Mates, simulations: int) -> "ChosenMove | Search":
         """Return a search for the position, or the answer if none is needed. Blocks."""
         from keisei.play.thinking import forced_move, plant
+        from keisei.search import warm_up
 
+        warm_up()  # the device thread must not compile, because training would wait
         env = self.settings.env
         return forced_move(position, env.declaration, mates) or plant(
             position,

@@ -1,5 +1,6 @@
 """The options of a tree search."""
 
+import math
 from dataclasses import dataclass
 
 from keisei.match_rules import Mates
@@ -28,7 +29,8 @@ class SearchOptions:
     """The same as ``urgency``, for the moves at the root. A large negative number lets the search
     visit every move at the root before it visits one again."""
     temperature: float = 1.0
-    """Temperature of the network's policy, from which the prior probabilities are computed."""
+    """Temperature of the network's policy. Above 1, the prior probabilities of moves become more
+    equal, so that the search looks at more moves."""
     mates: Mates = 1
     """Longest forced mate, in moves of both sides, that is searched in every new position."""
 
@@ -37,9 +39,13 @@ class SearchOptions:
             raise ValueError(f"simulations: 1 or more (got {self.simulations})")
         if self.leaves < 1:
             raise ValueError(f"leaves: 1 or more (got {self.leaves})")
-        if self.c_init < 0:
+        for name in ("urgency", "root_urgency"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"{name}: a finite number (got {getattr(self, name)})")
+        if not 0 <= self.c_init < math.inf:
             raise ValueError(f"c_init: 0 or more (got {self.c_init})")
-        if self.c_base <= 0 or self.temperature <= 0:
-            raise ValueError("c_base and temperature: more than 0")
+        for name in ("c_base", "temperature"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name}: more than 0 (got {getattr(self, name)})")
         if self.mates not in {0, 1, 3}:
             raise ValueError(f"mates: 0, 1 or 3 (got {self.mates})")

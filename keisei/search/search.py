@@ -1,11 +1,13 @@
 """The class Search: searches many positions at the same time, for anybody who owns a network."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from keisei.env import legal_lists
 from keisei.env.observe import PLY_COLUMN, observe_sfen, ply_byte
 from keisei.search import tree
 from keisei.search.options import SearchOptions
@@ -13,7 +15,7 @@ from keisei.search.tree import EDGE, LOSS, NODE, UNKNOWN, WIN
 from keisei.shogi import Position, kernels
 from keisei.shogi.position import RULES, Rule
 
-EDGES = 80
+EDGES = 100
 """Edges for each node, on average over a tree. Games of shogi have about 80 legal moves."""
 _RESULT = np.array([tree.DRAW, WIN, LOSS])
 """Proven results by the result -1, 0 or 1 of the kernels: index -1 is the last entry."""
@@ -133,12 +135,12 @@ class Search:
             ply_offset: number to add to the game's ply for the network.
             simulations: number of simulations; None: the number of the options.
         """
+        known = self._find(t, game, keys)
         plies = int(game["ply"]) + 1
         self._keys[t, :plies] = keys[:plies]
         self._tags[t, :, : (plies + 1) // 2] = tags[:, : (plies + 1) // 2]
         self._root_observation[t], self._root_mask[t] = observation, mask
         self._trained_max_ply[t], self._ply_offset[t] = trained_max_ply, ply_offset
-        known = self._find(t, game)
         if known is None:
             self._nodes[t, 0] = np.zeros((), NODE)
             self._nodes[t, 0]["parent"] = -1
@@ -150,7 +152,7 @@ class Search:
             )
         root = self._nodes[t, 0]
         if not root["count"]:
-            root["proven"] = UNKNOWN
+            root["proven"], root["plies"] = UNKNOWN, 0
         self._wanted[t] = simulations or self.options.simulations
 
     def plant_position(
@@ -209,15 +211,15 @@ class Search:
             priors: float32[M, L]: their probabilities.
             values: float32[M]: P(win) - P(loss) of the side to move.
 
-        NaN counts as 0.
+        NaN counts as 0. A value is limited to -1 to 1, and a probability to 0 to 1.
         """
         trees, nodes = self._asked
         if len(values) != len(trees):
             raise ValueError(f"{len(values)} answers for {len(trees)} positions")
         self._asked = np.zeros((2, 0), np.int64)
         tree.expand(
-            trees, nodes, np.asarray(actions, np.int64), np.nan_to_num(priors),
-            np.nan_to_num(values), self._nodes, self._edges, self._used,
+            trees, nodes, np.asarray(actions, np.int64), priors, values, self._nodes, self._edges,
+            self._used, self.options.temperature,
         )  # fmt: skip
 
     def lines(self, t: int, most: int = 1) -> list[Line]:
@@ -291,9 +293,7 @@ class Search:
                 seen, legal, reason, result, mate, self._rule, self._max_ply, self.options.mates,
             )  # fmt: skip
             ply = self._games["ply"][where] + self._ply_offset[trees[new]]
-            for limit in np.unique(self._trained_max_ply[trees[new]]):
-                rows = self._trained_max_ply[trees[new]] == limit
-                seen[rows, PLY_COLUMN] = ply_byte(ply[rows], int(limit))
+            seen[:, PLY_COLUMN] = ply_byte(ply, self._trained_max_ply[trees[new]])
             observation[new], mask[new] = seen, legal
             proven[new] = np.where(reason > 0, _RESULT[result], np.where(mate > 0, WIN, UNKNOWN))
             plies[new] = mate
@@ -304,15 +304,27 @@ class Search:
             return None
         return Leaves(observation[asked], mask[asked], trees[asked])
 
-    def _find(self, t: int, game: Any) -> int | None:
-        """Return the node of tree ``t``, at most two moves from the root, with this position."""
-        used = int(self._used[t, 0])
-        games, parents = self._games[t, :used], self._nodes["parent"][t, :used]
-        for node in np.flatnonzero(games["key"] == game["key"]).tolist():
-            near = node == 0 or parents[node] == 0 or parents[parents[node]] == 0
-            if near and all(np.array_equal(games[name][node], game[name]) for name in _SAME):
-                return int(node)
-        return None
+    def _find(self, t: int, game: Any, keys: NDArray[np.uint64]) -> int | None:
+        """Return the node of tree ``t``, at most two moves from the root, that a game has reached.
+
+        Return None if the game has not passed through the root. The whole history is compared: the
+        same position after other moves can repeat other positions.
+        """
+        if not self._used[t, 0]:
+            return None
+        root_ply, ply = int(self._games["ply"][t, 0]), int(game["ply"])
+        known = self._keys[t, : root_ply + 1]
+        if not 0 <= ply - root_ply <= 2 or not np.array_equal(known, keys[: root_ply + 1]):
+            return None
+        node = 0
+        for key in keys[root_ply + 1 : ply + 1]:
+            children = [child for child in self._children(t, node)["child"].tolist() if child > 0]
+            reached = [child for child in children if self._games["key"][t, child] == key]
+            if not reached:
+                return None
+            node = reached[0]
+        same = all(np.array_equal(self._games[name][t, node], game[name]) for name in _SAME)
+        return node if same else None
 
     def _children(self, t: int, node: int) -> Any:
         """Return the edges of a node."""
@@ -355,5 +367,22 @@ class Search:
         return tuple(moves)
 
 
-_SAME = ("ply", "board", "hands", "side", "checks", "earlier")
-"""Fields, besides the key, of a position's record that determine everything that follows."""
+_SAME = ("board", "hands", "checks", "earlier")
+"""Fields of a position's record that, besides the history, determine everything that follows."""
+
+
+@cache
+def warm_up() -> None:
+    """Compile all functions of a search, or load them from the cache. The first call takes seconds.
+
+    Call this where a delay is allowed, so that no later search is delayed.
+    """
+    search, position = Search(1, SearchOptions(simulations=3)), Position()
+    for _ in range(2):
+        search.plant_position(0, position)
+        while (leaves := search.request()) is not None:
+            actions, _ = legal_lists(leaves.mask)
+            search.answer(
+                actions, np.ones(actions.shape, np.float32), np.zeros(len(actions), np.float32)
+            )
+        position.play(search.lines(0)[0].action)

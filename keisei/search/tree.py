@@ -74,9 +74,9 @@ def prove(nodes, edges, t, node, proven, plies):
 @njit
 def outcome(nodes, edges, t, node):
     """Return what the children prove for a node, and the plies to this end."""
-    first, count = nodes[t, node].first, nodes[t, node].count
-    fastest, slowest, draw, open_moves = 32767, 0, -1, count - nodes[t, node].opened
-    for e in range(first, first + nodes[t, node].opened):
+    here = nodes[t, node]
+    fastest, slowest, draw, open_moves = 32767, 0, -1, here.count - here.opened
+    for e in range(here.first, here.first + here.opened):
         child = nodes[t, edges[t, e].child]
         if child.proven == LOSS:
             fastest = min(fastest, child.plies + 1)
@@ -88,14 +88,17 @@ def outcome(nodes, edges, t, node):
             open_moves += 1
     if fastest < 32767:
         return WIN, fastest
-    if open_moves or count == 0:
+    if open_moves:
         return UNKNOWN, 0
     return (DRAW, draw) if draw >= 0 else (LOSS, slowest)
 
 
 @njit
 def best_edge(nodes, edges, t, node, c_init, c_base, urgency):
-    """Return the edge of a node, without a proven result, that the rule PUCT chooses."""
+    """Return the edge of a node, without a proven result, that the rule PUCT chooses.
+
+    If a score is NaN, any edge whose move is not a proven loss can be chosen.
+    """
     here = nodes[t, node]
     total = here.visits + here.waiting
     weight = (c_init + math.log((total + c_base + 1) / c_base)) * math.sqrt(total)
@@ -109,13 +112,12 @@ def best_edge(nodes, edges, t, node, c_init, c_base, urgency):
         # A waiting simulation counts as a loss, so that the next one goes elsewhere.
         value = 0.0 if child.proven == DRAW else -(child.total + child.waiting) / number
         score = value + weight * prior / (1 + number)
-        if score > best_score:
+        if score > best_score or best < 0:
             best, best_score = e, score
     if here.opened < here.count:
         e = here.first + here.opened
-        mean = here.total / max(here.visits, 1)
-        score = mean - urgency * math.sqrt(visited) + weight * edges[t, e].prior
-        if score > best_score:
+        score = here.total / here.visits - urgency * math.sqrt(visited) + weight * edges[t, e].prior
+        if score > best_score or best < 0:
             best = e
     return best
 
@@ -187,8 +189,14 @@ def settle(tree, node, proven, plies, nodes, edges):
             prove(nodes, edges, tree[j], node[j], proven[j], plies[j])
 
 
+@njit
+def within(number, lowest, highest):
+    """Return the nearest number from ``lowest`` to ``highest``; NaN counts as 0."""
+    return 0.0 if math.isnan(number) else min(max(number, lowest), highest)
+
+
 @njit(cache=True, nogil=True)
-def expand(tree, node, actions, priors, values, nodes, edges, used):
+def expand(tree, node, actions, priors, values, nodes, edges, used, temperature):
     """Give the leaves their edges, and finish their simulations.
 
     Args:
@@ -197,25 +205,31 @@ def expand(tree, node, actions, priors, values, nodes, edges, used):
         priors: float32[M, L]: probabilities of these actions.
         values: float32[M]: values for the side to move.
         nodes, edges, used: the trees, as in ``select``.
+        temperature: the edges' probabilities are proportional to ``priors ** (1 / temperature)``.
     """
+    legal = np.empty(actions.shape[1], np.int64)
+    chance = np.empty(actions.shape[1], np.float64)
     for j in range(len(tree)):
         t, leaf = tree[j], nodes[tree[j], node[j]]
-        number = 0
-        for k in range(actions.shape[1]):
-            number += actions[j, k] >= 0
         add_waiting(nodes, t, node[j], -1)
-        add_value(nodes, t, node[j], np.float64(values[j]))
+        add_value(nodes, t, node[j], within(np.float64(values[j]), -1.0, 1.0))
+        number, total = 0, 0.0
+        for k in range(actions.shape[1]):
+            if actions[j, k] >= 0:
+                legal[number] = actions[j, k]
+                chance[number] = within(np.float64(priors[j, k]), 0.0, 1.0) ** (1 / temperature)
+                total += chance[number]
+                number += 1
         if used[t, 1] + number > edges.shape[1]:
             continue  # the tree is full: the node stays without moves
         leaf.first, leaf.count = used[t, 1], number
         used[t, 1] += number
         # The most probable move comes first: then the unvisited moves are always the last edges.
-        e = leaf.first
-        for k in np.argsort(-priors[j]):
-            if actions[j, k] >= 0:
-                edges[t, e].action, edges[t, e].prior = actions[j, k], priors[j, k]
-                edges[t, e].child = -1
-                e += 1
+        order = np.argsort(-chance[:number], kind="mergesort")
+        for k in range(number):
+            edge = edges[t, leaf.first + k]
+            edge.action, edge.child = legal[order[k]], -1
+            edge.prior = chance[order[k]] / total if total else 0.0
 
 
 @njit(cache=True, nogil=True)
@@ -233,7 +247,6 @@ def keep_subtree(t, root, nodes, edges, used, games, moved):
         if i != root and (i < root or moved[parent] < 0):
             continue
         moved[i] = kept
-        new = nodes[t, kept]
         if kept != i:
             nodes[t, kept] = nodes[t, i]
             games[t, kept] = games[t, i]

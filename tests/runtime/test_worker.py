@@ -329,6 +329,45 @@ async def test_the_network_in_training_answers_with_a_move(tmp_path: Path) -> No
             assert chosen.value is not None
 
 
+@pytest.fixture(scope="module")
+def mate_in_one() -> Position:
+    """Compile the rules, which must not happen on the event loop."""
+    position = Position("4k4/9/4P4/9/9/9/9/9/4K4 b 2G 1")
+    assert position.mate() is not None
+    return position
+
+
+async def test_the_network_in_training_searches_for_a_move(
+    tmp_path: Path, mate_in_one: Position
+) -> None:
+    async with Keisei(tiny(tmp_path)) as keisei:
+        with anyio.fail_after(30):
+            found = await keisei.choose_move(mate_in_one, simulations=200, mates=0)
+            assert found.mate == 1
+            assert found.move == found.line[0] == mate_in_one.mate()
+            forced = await keisei.choose_move(mate_in_one, simulations=200)
+            assert (forced.mate, forced.visits) == (1, ())
+            await keisei.pause()
+            timed = await keisei.choose_move(Position(), seconds=0.2)
+            assert timed.move == timed.visits[0][0]
+            assert await keisei.best_move("startpos", simulations=8) in Position().legal_moves()
+
+
+async def test_a_run_that_ends_refuses_the_searches_in_progress(tmp_path: Path) -> None:
+    async with Keisei(tiny(tmp_path)) as keisei:
+        with anyio.fail_after(30):
+            await keisei.pause()
+            async with anyio.create_task_group() as group:
+
+                async def ask() -> None:
+                    with pytest.raises(NotRunning):
+                        await keisei.choose_move(Position(), seconds=60)
+
+                group.start_soon(ask)
+                await anyio.sleep(0.5)
+                keisei.stop()
+
+
 async def test_a_chosen_game_is_shown_and_its_number_is_in_the_status(tmp_path: Path) -> None:
     async with Keisei(settings(tmp_path), _learner=Learners()) as keisei:
         assert await keisei.show(7) == 7

@@ -1,3 +1,4 @@
+import math
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -13,7 +14,11 @@ from keisei.search import SearchOptions
         ({"simulations": 0}, "simulations"),
         ({"leaves": 0}, "leaves"),
         ({"c_init": -1}, "c_init"),
+        ({"c_init": math.nan}, "c_init"),
         ({"c_base": 0}, "c_base"),
+        ({"temperature": math.inf}, "temperature"),
+        ({"urgency": math.nan}, "urgency"),
+        ({"root_urgency": math.inf}, "root_urgency"),
         ({"mates": 2}, "mates"),
     ],
 )

@@ -79,8 +79,21 @@ async def test_the_greedy_choice_and_mates_in_one_are_the_default(
 
     monkeypatch.setattr(run, "choose_move", choose)
     await client.post("/api/move")
-    await client.post("/api/move", json={"greedy": False, "mates": 3})
-    assert asked == [{"greedy": True, "mates": 1}, {"greedy": False, "mates": 3}]
+    wanted = {"greedy": False, "mates": 3, "simulations": 64, "seconds": 2.5}
+    await client.post("/api/move", json=wanted)
+    default = {"greedy": True, "mates": 1, "simulations": 0, "seconds": None}
+    assert asked == [default, wanted]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"simulations": 10_001}, {"simulations": -1}, {"seconds": 0}, {"seconds": 21}]
+)
+async def test_the_search_for_a_move_is_limited(
+    client: httpx.AsyncClient, wrong: dict[str, Any]
+) -> None:
+    answer = await client.post("/api/move", json=wrong)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == next(iter(wrong))
 
 
 async def test_the_answer_says_that_a_move_begins_a_forced_mate(
