@@ -18,6 +18,8 @@ from keisei.shogi.position import RULES, Rule
 
 EDGES = 100
 """Edges for each node, on average over a tree. Games of shogi have about 80 legal moves."""
+MOST_LEGAL = 593
+"""Largest number of legal moves in a position; a root always has room for its edges."""
 
 
 class Search:
@@ -58,7 +60,7 @@ class Search:
         self._max_ply, self._rule, self._draw = max_ply, RULES[declaration], draw
         self._nodes, self._edges = (
             np.zeros((trees, size), NODE),
-            np.zeros((trees, EDGES * size), EDGE),
+            np.zeros((trees, EDGES * size + MOST_LEGAL), EDGE),
         )
         self._games = np.zeros((trees, size), kernels.GAME)
         self._used = np.zeros((trees, 2), np.int64)
@@ -105,7 +107,12 @@ class Search:
             trained_max_ply: maximum ply of the network's training games.
             ply_offset: number to add to the game's ply for the network.
             simulations: number of simulations; None: the number of the options.
+
+        Raises:
+            ValueError: the game has reached its maximum ply.
         """
+        if game["ply"] >= self._max_ply:
+            raise ValueError(f"the game is over: ply {game['ply']} of {self._max_ply}")
         known = self._find(t, game, keys)
         plies = int(game["ply"]) + 1
         self._keys[t, :plies] = keys[:plies]
