@@ -239,7 +239,7 @@ class Search:
         if greedy or best.proven in (WIN, LOSS):
             return best.action, best.value
         possible = [line for line in lines if line.proven != LOSS and line.visits] or [best]
-        weights = np.array([line.visits for line in possible], np.float64) ** (1 / temperature)
+        weights = np.array([max(line.visits, 1) for line in possible]) ** (1 / temperature)
         below = weights.cumsum()
         chosen = possible[int(np.searchsorted(below, draw * below[-1], side="right"))]
         return chosen.action, chosen.value
