@@ -139,6 +139,7 @@ COVERED_ELSEWHERE = {
     "nets/mlp.py": "nets/test_network runs over every kind",
     "records/game.py": "the tests of every reader",
     "runtime/plan.py": "dataclasses only; runtime/test_prepare makes them",
+    "search/found.py": "dataclasses only; search/test_search reads them",
     "server/documents.py": "types only; server/contract.py checks every answer against them",
     "sinks/wandb_client.py": "sinks/test_wandb starts, kills and stops the process",
     "sinks/wandb_process.py": "sinks/test_wandb reads what the process has written",

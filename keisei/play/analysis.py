@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from keisei.search import Leaves, Line, Search, SearchOptions
 from keisei.search.tree import LOSS, WIN
 from keisei.shogi import Position
 from keisei.shogi.position import Rule
-from keisei.shogi.proof import Mate, shortest_mate
+from keisei.shogi.proof import shortest_mate
 
 BATCH = 64
 """Number of positions that the network should get at a time, if the options allow it."""
@@ -22,7 +23,22 @@ SHOWN = 5
 VERDICTS = {"blunder": 0.5, "mistake": 0.2, "dubious": 0.1, "inaccuracy": 0.05}
 """Smallest loss of win rate for each verdict. These are ShogiHome's verdicts and limits."""
 
-FindMate = Callable[[Position], Mate | None]
+
+class ForcedMate(NamedTuple):
+    """A forced mate of the side to move."""
+
+    plies: int
+    line: tuple[str, ...]
+    """The mating moves of both sides in USI, or only the first of them."""
+
+
+FindMate = Callable[[Position], ForcedMate | None]
+
+
+def find_short_mate(position: Position) -> ForcedMate | None:
+    """Return a mate in one, or a mate in three if the bounded search for it finds one."""
+    mate = shortest_mate(position, 3)
+    return mate and ForcedMate(mate.moves, (mate.move,))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +123,7 @@ class Analysis:
         simulations: int = 400,
         trained_max_ply: int = 512,
         declaration: Rule = "27",
-        find_mate: FindMate = lambda position: shortest_mate(position, 3),
+        find_mate: FindMate = find_short_mate,
     ) -> None:
         """Plant the positions.
 
@@ -205,9 +221,9 @@ class Analysis:
             candidates=candidates,
         )
         mate = self._find_mate(position)
-        if mate is None or 0 < best.mate <= mate.moves:
+        if mate is None or 0 < best.mate <= mate.plies:
             return report
-        return replace(report, value=1.0, mate=mate.moves, line=(mate.move,))
+        return replace(report, value=1.0, mate=mate.plies, line=mate.line)
 
     def _judge(self, report: MoveReport, after: Position) -> MoveReport:
         """Return the report with the mate that the move gave up, if it gave up one."""

@@ -11,7 +11,7 @@ from keisei.play.game_report import GameReport
 from keisei.records import GameRecord
 from keisei.records.write import GameToWrite, write_kif
 from keisei.shogi import Position
-from keisei.usi.server import centipawns
+from keisei.usi.report import centipawns
 
 _VERDICTS = {"inaccuracy": "緩手", "dubious": "疑問手", "mistake": "悪手", "blunder": "大悪手"}
 _REASONS = {

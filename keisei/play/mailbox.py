@@ -6,7 +6,7 @@ import queue
 import threading
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 from anyio import from_thread
@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from keisei.errors import InboxFull, NotRunning
 from keisei.match_rules import Choice, Mates
-from keisei.play.match_trees import GameTree
-from keisei.search import Search
 from keisei.shogi import Position
+
+if TYPE_CHECKING:  # torch would be loaded
+    from keisei.play.match_trees import GameTree
+    from keisei.search import Search
 
 INBOX = 8
 """Maximum number of commands that wait for the device thread."""
@@ -147,7 +149,7 @@ class MoveRequest:
     """Id of the network."""
     max_ply: int | None = None
     """Maximum ply of the network's training games; None: as in the run in progress."""
-    search: Search | None = None
+    search: "Search | None" = None
     """A search in whose tree 0 the position is planted; None: the network alone chooses."""
     deadline: float = math.inf
     """Time (``time.monotonic``) at which the search ends."""
@@ -168,7 +170,7 @@ class PlyRequest:
     """Random number in [0, 1) with which a move is sampled."""
     choice: Choice
     """How a move is chosen."""
-    tree: GameTree | None = None
+    tree: "GameTree | None" = None
     """A tree whose root is the position; None: the network alone chooses."""
     answer: Reply[tuple[int, float]] = field(default_factory=Reply)
     """Reply with the chosen action and the value of the position."""

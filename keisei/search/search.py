@@ -1,6 +1,6 @@
 """The class Search: searches many positions at the same time, for anybody who owns a network."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
 from functools import cache
 from typing import Any
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from keisei.env import legal_lists
 from keisei.env.observe import observe_sfen
 from keisei.search import tree
+from keisei.search.found import Leaves, Line
 from keisei.search.options import SearchOptions
 from keisei.search.tree import EDGE, LOSS, NODE, UNKNOWN, WIN
 from keisei.shogi import Position, kernels
@@ -17,36 +18,8 @@ from keisei.shogi.position import RULES, Rule
 
 EDGES = 100
 """Edges for each node, on average over a tree. Games of shogi have about 80 legal moves."""
-
-
-@dataclass(frozen=True, slots=True)
-class Leaves:
-    """M new positions for which the search needs a network's answer."""
-
-    observation: NDArray[np.uint8]
-    """[M, 131] Compact observations."""
-    mask: NDArray[np.uint64]
-    """[M, 35] Legal actions, as packed bits."""
-    trees: NDArray[np.int64]
-    """[M] Number of the tree of each position."""
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A move at the root, and what the search found for it."""
-
-    action: int
-    prior: float
-    """The network's probability of the move."""
-    visits: int
-    value: float
-    """P(win) - P(loss) of the side to move; exact if ``proven`` is not 0."""
-    proven: int
-    """WIN, DRAW or LOSS of ``keisei.search.tree`` for the side to move; UNKNOWN if not proven."""
-    plies: int
-    """Plies to the proven end; 0 if no result is proven."""
-    moves: tuple[int, ...]
-    """Principal variation: ``action`` and the best moves that follow."""
+MOST_LEGAL = 593
+"""Largest number of legal moves in a position; a root always has room for its edges."""
 
 
 class Search:
@@ -69,6 +42,7 @@ class Search:
         max_ply: int = 512,
         declaration: Rule = "27",
         nodes: int | None = None,
+        draw: float = 0.0,
     ) -> None:
         """Allocate all memory.
 
@@ -79,13 +53,14 @@ class Search:
             declaration: entering-king rule of the games.
             nodes: most nodes in one tree. By default, there is room for two searches, so that a
                 search can keep what the search for the previous move found.
+            draw: value of a draw for black, from -1 (like a loss) to 1.
         """
         size = nodes or 2 * options.simulations + 2
         self.options = options
-        self._max_ply, self._rule = max_ply, RULES[declaration]
+        self._max_ply, self._rule, self._draw = max_ply, RULES[declaration], draw
         self._nodes, self._edges = (
             np.zeros((trees, size), NODE),
-            np.zeros((trees, EDGES * size), EDGE),
+            np.zeros((trees, EDGES * size + MOST_LEGAL), EDGE),
         )
         self._games = np.zeros((trees, size), kernels.GAME)
         self._used = np.zeros((trees, 2), np.int64)
@@ -132,7 +107,12 @@ class Search:
             trained_max_ply: maximum ply of the network's training games.
             ply_offset: number to add to the game's ply for the network.
             simulations: number of simulations; None: the number of the options.
+
+        Raises:
+            ValueError: the game has reached its maximum ply.
         """
+        if game["ply"] >= self._max_ply:
+            raise ValueError(f"the game is over: ply {game['ply']} of {self._max_ply}")
         known = self._find(t, game, keys)
         plies = int(game["ply"]) + 1
         self._keys[t, :plies] = keys[:plies]
@@ -160,16 +140,33 @@ class Search:
         *,
         trained_max_ply: int = 512,
         simulations: int | None = None,
+        only: Collection[int] = (),
     ) -> None:
-        """Make a ``Position``, with its earlier moves, the root of tree ``t``; see ``plant``."""
+        """Make a ``Position``, with its earlier moves, the root of tree ``t``; see ``plant``.
+
+        ``only``: the only actions that the root is to have. ``forget`` such a tree afterwards.
+        """
         game, tags, keys, number = position.record()
         observation, mask = observe_sfen(
             position.sfen(), trained_max_ply, earlier=position.occurrences - 1
         )
+        if only:
+            self.forget(t)
+            bits = np.zeros(64 * kernels.MASK_WORDS, np.uint8)
+            bits[list(only)] = 1
+            mask = np.packbits(bits, bitorder="little").view(np.uint64)[None]
         self.plant(
             t, game, tags, keys, observation[0], mask[0], trained_max_ply=trained_max_ply,
             ply_offset=number - 1, simulations=simulations,
         )  # fmt: skip
+
+    def forget(self, t: int) -> None:
+        """Drop everything that is known in tree ``t``."""
+        self._used[t] = 0
+
+    def want(self, t: int, simulations: int) -> None:
+        """Set the number of simulations that are still to be begun in tree ``t``."""
+        self._wanted[t] = simulations
 
     def stop(self) -> None:
         """Begin no more simulations in any tree."""
@@ -188,7 +185,7 @@ class Search:
             found = tree.select(
                 0, len(self._wanted), self._nodes, self._edges, self._used, self._wanted,
                 options.leaves, options.c_init, options.c_base, options.urgency,
-                options.root_urgency, *self._leaf,
+                options.root_urgency, self._draws(self._games["side"][:, 0]), *self._leaf,
             )  # fmt: skip
             if not found:
                 return None
@@ -257,7 +254,7 @@ class Search:
         """Return P(win) - P(loss) of the side to move at the root of tree ``t``."""
         root = self._nodes[t, 0]
         if root["proven"]:
-            return float(tree.VALUE[root["proven"]])
+            return self._proven_value(t, int(root["proven"]))
         return float(root["total"]) / max(int(root["visits"]), 1)
 
     def proven(self, t: int) -> tuple[int, int]:
@@ -267,6 +264,15 @@ class Search:
     def size(self, t: int) -> tuple[int, int]:
         """Return the root's visits and the number of nodes in tree ``t``."""
         return int(self._nodes["visits"][t, 0]), int(self._used[t, 0])
+
+    def fullness(self, t: int) -> float:
+        """Return the used share of the memory of tree ``t``, from 0 to 1."""
+        nodes, edges = self._used[t]
+        return float(max(nodes / self._nodes.shape[1], edges / self._edges.shape[1]))
+
+    def depth(self, t: int) -> int:
+        """Return the number of moves from the root of tree ``t`` to its deepest position."""
+        return tree.depth(self._nodes["parent"][t, : self._used[t, 0]])
 
     def _visit(
         self, trees: NDArray[np.int64], nodes: NDArray[np.int64], actions: NDArray[np.int64]
@@ -281,12 +287,22 @@ class Search:
             self._root_observation, self._root_mask, self._trained_max_ply, self._ply_offset,
             observation, mask, reason, result, mate, self._rule, self._max_ply, self.options.mates,
         )  # fmt: skip
-        tree.settle(trees, nodes, reason, result, mate, self._nodes, self._edges)
+        draws = self._draws(self._games["side"][trees, nodes])
+        tree.settle(trees, nodes, reason, result, mate, draws, self._nodes, self._edges)
         asked = np.flatnonzero((reason == 0) & (mate == 0))
         self._asked = np.array([trees[asked], nodes[asked]])
         if not len(asked):
             return None
         return Leaves(observation[asked], mask[asked], trees[asked])
+
+    def _draws(self, sides: Any) -> Any:
+        """Return the value of a draw, float64[M], for the sides (0 black, 1 white) to move."""
+        return self._draw * (1.0 - 2.0 * sides)
+
+    def _proven_value(self, t: int, proven: int) -> float:
+        """Return the value of a proven result for the side to move at the root of tree ``t``."""
+        draw = float(self._draws(self._games["side"][t, 0]))
+        return draw if proven == tree.DRAW else float(tree.VALUE[proven])
 
     def _find(self, t: int, game: Any, keys: NDArray[np.uint64]) -> int | None:
         """Return the node of tree ``t``, at most two moves from the root, that a game has reached.
@@ -335,9 +351,10 @@ class Search:
         child = self._nodes[t, edge["child"]]
         proven = {WIN: LOSS, LOSS: WIN}.get(int(child["proven"]), int(child["proven"]))
         visits = int(child["visits"])
-        value = tree.VALUE[proven] if proven else -float(child["total"]) / max(visits, 1)
+        known = self._proven_value(t, proven)
+        value = known if proven else -float(child["total"]) / max(visits, 1)
         plies = int(child["plies"]) + 1 if proven else 0
-        return Line(action, prior, visits, float(value), proven, plies, self._variation(t, edge))
+        return Line(action, prior, visits, value, proven, plies, self._variation(t, edge))
 
     def _variation(self, t: int, edge: Any) -> tuple[int, ...]:
         """Return a move and the best moves that follow it, as far as the tree knows them."""

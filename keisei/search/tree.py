@@ -14,6 +14,7 @@ Björnsson and Saito, "Monte-Carlo Tree Search Solver" (Computers and Games 2008
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -36,7 +37,7 @@ EDGE = np.dtype([("prior", np.float32), ("child", np.int32), ("action", np.int16
 
 UNKNOWN, WIN, DRAW, LOSS = range(4)
 VALUE = np.array([0.0, 1.0, 0.0, -1.0])
-"""Value of a proven result for the side to move."""
+"""Value of a proven result for the side to move, if a draw has no other value."""
 
 
 @njit
@@ -94,10 +95,11 @@ def outcome(nodes, edges, t, node):
 
 
 @njit
-def best_edge(nodes, edges, t, node, c_init, c_base, urgency):
+def best_edge(nodes, edges, t, node, c_init, c_base, urgency, draw):
     """Return the edge of a node, without a proven result, that the rule PUCT chooses.
 
-    If a score is NaN, any edge whose move is not a proven loss can be chosen.
+    ``draw`` is the value of a draw for the side to move. If a score is NaN, any edge whose move is
+    not a proven loss can be chosen.
     """
     here = nodes[t, node]
     total = here.visits + here.waiting
@@ -110,7 +112,7 @@ def best_edge(nodes, edges, t, node, c_init, c_base, urgency):
             continue
         number = child.visits + child.waiting
         # A waiting simulation counts as a loss, so that the next one goes elsewhere.
-        value = 0.0 if child.proven == DRAW else -(child.total + child.waiting) / number
+        value = draw if child.proven == DRAW else -(child.total + child.waiting) / number
         score = value + weight * prior / (1 + number)
         if score > best_score or best < 0:
             best, best_score = e, score
@@ -124,8 +126,8 @@ def best_edge(nodes, edges, t, node, c_init, c_base, urgency):
 
 @njit(cache=True, nogil=True)
 def select(
-    lo, hi, nodes, edges, used, wanted, leaves, c_init, c_base, urgency, root_urgency, tree, node,
-    action,
+    lo, hi, nodes, edges, used, wanted, leaves, c_init, c_base, urgency, root_urgency, draws, tree,
+    node, action,
 ):  # fmt: skip
     """Walk down the trees ``lo`` to ``hi`` to new leaves; return the number of leaves.
 
@@ -135,6 +137,7 @@ def select(
         used: int64[T, 2]: number of used nodes and edges of each tree.
         wanted: int64[T]: number of simulations that are still to be begun; counted down.
         leaves: largest number of new leaves for one tree.
+        draws: float64[T]: the value of a draw for the side to move in each tree's root.
         tree, node, action: int64[...]: written, for every leaf: its tree, its new node, and the
             action that leads to it from its parent; the action is -1 for a root.
     """
@@ -149,17 +152,18 @@ def select(
                     found += 1
                     wanted[t] -= 1
                 break
-            here = 0
+            here, draw = 0, draws[t]
             while True:
                 e = best_edge(
-                    nodes, edges, t, here, c_init, c_base, urgency if here else root_urgency
+                    nodes, edges, t, here, c_init, c_base, urgency if here else root_urgency, draw
                 )
                 child = edges[t, e].child
                 if child < 0 or nodes[t, child].proven or nodes[t, child].count == 0:
                     break
-                here = child
+                here, draw = child, -draw
             if child >= 0 and nodes[t, child].proven:
-                add_value(nodes, t, child, VALUE[nodes[t, child].proven])
+                proven = nodes[t, child].proven
+                add_value(nodes, t, child, -draw if proven == DRAW else VALUE[proven])
                 wanted[t] -= 1
                 continue
             if child >= 0 or used[t, 0] == nodes.shape[1]:
@@ -180,13 +184,14 @@ def select(
 
 
 @njit(cache=True, nogil=True)
-def settle(tree, node, reason, result, mate, nodes, edges):
+def settle(tree, node, reason, result, mate, draws, nodes, edges):
     """Finish the simulations whose leaf is proven.
 
     Args:
         tree, node: int64[M]: the leaves.
         reason, result, mate: int64[M]: why the game is over, or 0; the mover's result; the plies of
             a mate that begins here, or 0. See ``keisei.shogi.kernels.visit_leaves``.
+        draws: float64[M]: the value of a draw for the side to move in each leaf.
         nodes, edges: the trees, as in ``select``.
     """
     for j in range(len(tree)):
@@ -195,7 +200,8 @@ def settle(tree, node, reason, result, mate, nodes, edges):
             if reason[j] and result[j] <= 0:
                 proven = LOSS if result[j] else DRAW
             add_waiting(nodes, tree[j], node[j], -1)
-            add_value(nodes, tree[j], node[j], VALUE[proven])
+            value = draws[j] if proven == DRAW else VALUE[proven]
+            add_value(nodes, tree[j], node[j], value)
             prove(nodes, edges, tree[j], node[j], proven, mate[j])
 
 
@@ -272,3 +278,12 @@ def keep_subtree(t, root, nodes, edges, used, games, moved):
     for e in range(edges_used):
         if edges[t, e].child >= 0:
             edges[t, e].child = moved[edges[t, e].child]
+
+
+def depth(parents: Any) -> int:
+    """Return the number of moves from the root to the deepest of the nodes, int32[N] of parents."""
+    deepest, ancestors = 0, parents[parents >= 0]
+    while len(ancestors):
+        deepest, ancestors = deepest + 1, parents[ancestors]
+        ancestors = ancestors[ancestors >= 0]
+    return deepest

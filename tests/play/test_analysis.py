@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 from fake_learner import FakeAgent
 
-from keisei.play.analysis import MOST_NODES, Analysis, MoveReport, PositionReport, check_range
+from keisei.play.analysis import (
+    MOST_NODES,
+    Analysis,
+    ForcedMate,
+    MoveReport,
+    PositionReport,
+    check_range,
+    find_short_mate,
+)
 from keisei.shogi import START_SFEN, Position
-from keisei.shogi.proof import Mate, shortest_mate
 
 MATE_IN_ONE = "4k4/9/4P4/9/9/9/9/9/4K4 b G 1"
 DECLARES = "LNSGKGSNL/1R5B1/PPPPPPPPP/9/9/9/9/9/4k4 b RB 1"
@@ -63,19 +70,27 @@ def test_a_mating_move_loses_nothing_and_ends_the_game() -> None:
     assert (report.after.end, report.after.value, report.after.line) == ("checkmate", -1, ())
 
 
-def test_a_slower_mate_is_not_a_missed_mate() -> None:
-    """Black mates in one by G*5b, but also in three by another check."""
+@pytest.mark.parametrize("move", ["G*1b", "G*2b"])
+def test_each_of_two_mates_is_a_mate(move: str) -> None:
+    (report,) = analysed("8k/9/7G1/9/9/9/9/9/4K4 b G 1", move).moves()
+    assert (report.before.mate, report.after.end, report.missed_mate) == (1, "checkmate", 0)
+
+
+@pytest.mark.parametrize(("mates_later", "missed"), [(True, 0), (False, 1)])
+def test_a_slower_mate_is_not_a_missed_mate(mates_later: bool, missed: int) -> None:
+    """Black mates in one by G*5b, and perhaps later after another check."""
     start, check = "4k4/9/4P4/9/9/9/9/9/4K4 b 2G 1", "5c5b+"
     position = Position(start)
     position.push(check)
     assert position.in_check
 
-    def find_mate(found: Position) -> Mate | None:
-        return shortest_mate(found, 1) or Mate("5i5h", 3) if found.side == "black" else None
+    def find_mate(found: Position) -> ForcedMate | None:
+        later = mates_later and found.side == "black"
+        return find_short_mate(found) or (ForcedMate(5, ("5i5h",)) if later else None)
 
     (report,) = analysed(start, check, simulations=4, find_mate=find_mate).moves()
     assert report.before.mate == 1
-    assert report.missed_mate == 0
+    assert report.missed_mate == missed
 
 
 @pytest.mark.parametrize(

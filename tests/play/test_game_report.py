@@ -75,6 +75,13 @@ def test_a_position_without_moves_is_reported_alone(player: Player) -> None:
     assert (report.position.mate, report.position.line[0]) == (1, "G*5b")
 
 
+def test_the_players_rule_of_declaration_counts(player: Player) -> None:
+    entered = "LNSGKGSNL/1R5B1/PPPPPPPPP/9/9/9/9/9/4k4 b RB 1"
+    assert analyse(entered, player, simulations=2).position.line == ("win",)
+    player.declaration = "none"
+    assert analyse(entered, player, simulations=2).position.line != ("win",)
+
+
 def test_the_time_limit_ends_the_search_early_and_progress_is_told(player: Player) -> None:
     shares: list[float] = []
     report = analyse("7g7f", player, simulations=100_000, seconds=1e-6, progress=shares.append)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from slow_search import DRAW, LOSS, WIN, Node, SlowSearch, network
 
 from keisei.env import legal_lists
+from keisei.env.observe import PLY_COLUMN
 from keisei.search import Leaves, Search, SearchOptions, tree
 from keisei.shogi import Position
 
@@ -90,6 +91,7 @@ OPTIONS = (
 NIGHTLY = pytest.param(range(6, 200), marks=[pytest.mark.nightly, pytest.mark.timeout(1200)])
 
 
+@pytest.mark.timeout(240)  # the first test may compile the search
 @pytest.mark.parametrize("seeds", [range(6), NIGHTLY], ids=["few", "many"])
 def test_it_makes_the_same_visits_as_a_slow_search(seeds: range) -> None:
     for seed in seeds:
@@ -368,6 +370,32 @@ def test_answers_must_fit_the_request() -> None:
     none = np.zeros((0, 1), np.int64)
     with pytest.raises(ValueError, match="0 answers for 1"):
         search.answer(none, none.astype(np.float32), np.zeros(0, np.float32))
+
+
+def test_a_game_at_its_maximum_ply_is_refused() -> None:
+    search = Search(1, SearchOptions(), max_ply=2)
+    with pytest.raises(ValueError, match="ply 2 of 2"):
+        search.plant_position(0, OPEN_BISHOPS)
+
+
+def test_the_root_has_room_for_its_moves_in_the_smallest_tree() -> None:
+    position = Position(MANY_DROPS)
+    search = Search(1, SearchOptions(simulations=1), nodes=1)
+    search.plant_position(0, position)
+    finish(search)
+    assert len(search.lines(0, 600)) == len(position.legal_moves()) > 200
+    check_tree(search, position)
+
+
+def test_the_network_sees_the_move_number_of_an_sfen() -> None:
+    search = Search(1, SearchOptions(simulations=3))
+    search.plant_position(0, Position("4k4/9/9/9/9/9/9/9/4K4 b - 101"), trained_max_ply=256)
+    seen = []
+    while (leaves := search.request()) is not None:
+        seen.append(int(leaves.observation[0, PLY_COLUMN]))
+        answer(search, leaves)
+    assert seen == [100 * 255 // 256, 101 * 255 // 256, seen[2]]
+    assert seen[2] in {101 * 255 // 256, 102 * 255 // 256}
 
 
 anything = st.floats(width=32, allow_nan=True, allow_infinity=True)

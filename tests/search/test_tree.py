@@ -112,7 +112,7 @@ def test_results_travel_up_in_whatever_order_they_are_found(
     settle(
         np.zeros(len(order), np.int64), order, over.astype(np.int64),
         np.array([{WIN: 1, DRAW: 0, LOSS: -1}[known] for known in results.tolist()], np.int64),
-        plies, nodes, edges,
+        plies, np.zeros(len(order)), nodes, edges,
     )  # fmt: skip
     found = solved(nodes, edges, leaves)
     assert [*zip(nodes["proven"][0].tolist(), nodes["plies"][0].tolist(), strict=True)] == found
