@@ -54,4 +54,4 @@ class Marks:
         """Wait until a random moment in or soon after a phase, or until the process ends."""
         entries = chance.randint(1, 4) if phase in REPEATED else 1
         process.until(lambda: self.entered().count(phase) >= entries or process.poll() is not None)
-        time.sleep(chance.uniform(0, LATEST))
+        time.sleep(LATEST * chance.random() ** 3)  # often at once, because some phases are short
