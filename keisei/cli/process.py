@@ -118,8 +118,9 @@ async def stopped_by_signal(stop: Callable[[], None]) -> AsyncIterator[None]:
     """Call ``stop`` at the first SIGINT, SIGTERM or SIGHUP within the block.
 
     The next signal then ends the process at once; see ``force_at_next``. If the stop takes more
-    than ``LEAVE_SECONDS``, all stacks are printed and the process ends. A single error of the block
-    is raised alone, not in an exception group.
+    than ``LEAVE_SECONDS``, all stacks are printed and the process ends. A first signal after the
+    block changes nothing, because the command is about to end. A single error of the block is
+    raised alone, not in an exception group.
     """
     import anyio
 
@@ -134,6 +135,25 @@ async def stopped_by_signal(stop: Callable[[], None]) -> AsyncIterator[None]:
         raise group.exceptions[0] from None
     finally:
         faulthandler.cancel_dump_traceback_later()
+        _let_end()
+
+
+def _let_end() -> None:
+    """Let a first signal not change the exit code of a command that is about to end."""
+
+    def late(number: int, frame: FrameType | None) -> None:
+        force_at_next(number)
+        leave_in_time()
+
+    def ignore() -> None:
+        for number in stopping_signals():
+            signal.signal(number, signal.SIG_IGN)
+
+    for number in stopping_signals():
+        if signal.getsignal(number) in {signal.SIG_DFL, signal.default_int_handler}:
+            signal.signal(number, late)
+    # Near its end, Python restores the default reaction to a signal, unless the signal is ignored.
+    atexit.register(ignore)
 
 
 def leave_in_time() -> None:

@@ -13,7 +13,7 @@ LATEST = 0.02
 """Longest time, in seconds, from the beginning of the phase to the random moment."""
 
 _MARK = """
-import os
+import os, time
 import keisei.store.checkpoints as checkpoints
 from keisei.runtime.worker import Worker
 marks, last = os.open({file!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT), None
@@ -28,7 +28,9 @@ def _beat(self, phase):
     beat(self, phase)
 def remove_checkpoint(path):
     mark("prune")
+    time.sleep(0.005)  # as on a slow disk, so that the phase lasts
     remove(path)
+    time.sleep(0.005)
 Worker._beat, checkpoints.remove_checkpoint = _beat, remove_checkpoint
 mark("open")
 """
@@ -54,4 +56,4 @@ class Marks:
         """Wait until a random moment in or soon after a phase, or until the process ends."""
         entries = chance.randint(1, 4) if phase in REPEATED else 1
         process.until(lambda: self.entered().count(phase) >= entries or process.poll() is not None)
-        time.sleep(chance.uniform(0, LATEST))
+        time.sleep(LATEST * chance.random() ** 3)  # often at once, because some phases are short

@@ -8,6 +8,7 @@ import socket
 import sqlite3
 from collections import Counter
 from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ class Killer:
         self._ranks = 2 if kind == "two ranks" else 1
         self._chance = random.Random(seed)
         self._phases = (*PHASES, "evaluation") if kind == "evaluation" else PHASES
+        self._aims = cycle(self._phases)
         self._marks = Marks(folder / "marks")
         self._config = folder / "tiny.toml"
         self._config.write_text(TINY.format(steps=STEPS * self._ranks) + KINDS[kind])
@@ -102,11 +104,11 @@ class Killer:
         return started
 
     def _killed(self, processes: list[Forked]) -> bool:
-        """Kill the run at a random moment in or after the phase with the fewest kills.
+        """Kill the run at a random moment in or soon after the next of the phases.
 
         Return False if the run ended before the kill.
         """
-        aim = min(self._phases, key=lambda phase: self.hits[phase])
+        aim = next(self._aims)
         victim = processes[self._chance.randrange(self._ranks)]
         self._marks.wait(processes[0], aim, self._chance)
         if victim.poll() is not None:
