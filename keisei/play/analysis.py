@@ -7,17 +7,20 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from keisei.play.thinking import HORIZON, LEAVES, moves_of
+from keisei.nets.policy import MOST_LEGAL
+from keisei.play.thinking import HORIZON, LEAVES, moves_of, policy_of
 from keisei.search import Leaves, Line, Search, SearchOptions
 from keisei.search.tree import LOSS, WIN
 from keisei.shogi import Position
 from keisei.shogi.position import Rule
-from keisei.shogi.proof import shortest_mate
+from keisei.shogi.solver import MateSearch
 
 BATCH = 64
 """Number of positions that the network should get at a time, if the options allow it."""
 MOST_NODES = 2_000_000
 """Most simulations of all positions together. They take about 2 GB of memory."""
+SOLVER_NODES = 20_000
+"""Most positions that the mate solver visits for one position of the game: some milliseconds."""
 SHOWN = 5
 """Number of moves of a position that are reported."""
 VERDICTS = {"blunder": 0.5, "mistake": 0.2, "dubious": 0.1, "inaccuracy": 0.05}
@@ -29,16 +32,16 @@ class ForcedMate(NamedTuple):
 
     plies: int
     line: tuple[str, ...]
-    """The mating moves of both sides in USI, or only the first of them."""
+    """The mating moves of both sides in USI."""
 
 
 FindMate = Callable[[Position], ForcedMate | None]
 
 
-def find_short_mate(position: Position) -> ForcedMate | None:
-    """Return a mate in one, or a mate in three if the bounded search for it finds one."""
-    mate = shortest_mate(position, 3)
-    return mate and ForcedMate(mate.moves, (mate.move,))
+def find_mate(position: Position) -> ForcedMate | None:
+    """Return the mate that the mate solver finds within ``SOLVER_NODES`` positions, or None."""
+    found = MateSearch(position, nodes=SOLVER_NODES, memory_mib=4).run()
+    return ForcedMate(found.length, found.moves) if found.verdict == "mate" else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +126,7 @@ class Analysis:
         simulations: int = 400,
         trained_max_ply: int = 512,
         declaration: Rule = "27",
-        find_mate: FindMate = find_short_mate,
+        find_mate: FindMate = find_mate,
     ) -> None:
         """Plant the positions.
 
@@ -207,10 +210,11 @@ class Analysis:
                 side=position.side, value=value, line=line, end="" if declares else outcome.reason
             )
         t = self._trees[id(position)]
-        lines = self._search.lines(t, SHOWN)
+        lines = self._search.lines(t, MOST_LEGAL)
+        policy = dict(policy_of(lines, self._search.options.temperature))
         # An unvisited move is a candidate only after a search that visited no move at all.
-        visited = [line for line in lines if line.visits] or lines[:1]
-        candidates = tuple(_candidate(line, position) for line in visited)
+        visited = [line for line in lines[:SHOWN] if line.visits] or lines[:1]
+        candidates = tuple(_candidate(line, policy[line.action], position) for line in visited)
         best = candidates[0]
         report = PositionReport(
             side=position.side,
@@ -270,11 +274,11 @@ def _positions(start: str, moves: Sequence[str]) -> list[Position]:
     return found
 
 
-def _candidate(line: Line, position: Position) -> Candidate:
+def _candidate(line: Line, prior: float, position: Position) -> Candidate:
     mate = {WIN: line.plies, LOSS: -line.plies}.get(line.proven, 0)
     return Candidate(
         move=position.usi(line.action),
-        prior=line.prior,
+        prior=prior,
         visits=line.visits,
         value=line.value,
         mate=mate,

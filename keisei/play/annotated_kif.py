@@ -4,11 +4,10 @@ ShogiHome reads the scores into its graph, and its users can play the lines thro
 form: ``src/common/record/comment.ts`` in github.com/sunfish-shogi/shogihome.
 """
 
-from rsshogi.core import Board, Move
-
 from keisei.play.analysis import MoveReport, PositionReport
 from keisei.play.game_report import GameReport
 from keisei.records import GameRecord
+from keisei.records.notation import in_japanese
 from keisei.records.write import GameToWrite, write_kif
 from keisei.shogi import Position
 from keisei.usi.report import centipawns
@@ -79,14 +78,5 @@ def _findings(found: PositionReport, sfen: str, report: GameReport) -> list[str]
     if found.line == ("win",):
         lines.append("宣言勝ちできる")
     else:
-        lines.append(f"#読み筋={_in_japanese(found.line, sfen)}")
+        lines.append(f"#読み筋={in_japanese(sfen, found.line).replace(' ', '')}")
     return [*lines, f"#ノード数={found.simulations}", f"#エンジン=Keisei {report.player}"]
-
-
-def _in_japanese(line: tuple[str, ...], sfen: str) -> str:
-    """Return a line of moves in the notation of KI2, without spaces: ``▲７六歩△３四歩``."""
-    board, text = Board(sfen), ""
-    for usi in line:
-        text += Move.from_usi(usi).to_ki2(board) or ""
-        board.apply_usi(usi)
-    return text

@@ -60,7 +60,7 @@ def found_move(
     lines = search.lines(0, MOST_LEGAL)
     action, value = search.choose(0, greedy=greedy, temperature=temperature, draw=draw)
     (chosen,) = (line for line in lines if line.action == action)
-    policy = _policy(lines, search.options.temperature)
+    policy = policy_of(lines, search.options.temperature)
     return ChosenMove(
         position.usi(action),
         value=value,
@@ -73,7 +73,7 @@ def found_move(
     )
 
 
-def _policy(lines: list[Line], temperature: float) -> list[tuple[int, float]]:
+def policy_of(lines: list[Line], temperature: float) -> list[tuple[int, float]]:
     """Return the network's probability of each action, which the search knows at a temperature."""
     weights = [(line.action, line.prior**temperature) for line in lines]
     total = sum(weight for _, weight in weights) or 1.0

@@ -13,7 +13,7 @@ from keisei.play.analysis import (
     MoveReport,
     PositionReport,
     check_range,
-    find_short_mate,
+    find_mate,
 )
 from keisei.shogi import START_SFEN, Position
 
@@ -70,6 +70,15 @@ def test_a_mating_move_loses_nothing_and_ends_the_game() -> None:
     assert (report.after.end, report.after.value, report.after.line) == ("checkmate", -1, ())
 
 
+@pytest.mark.parametrize(("move", "missed"), [("7c6c", 0), ("G*4b", 0), ("8h7h", 11)])
+def test_the_solver_finds_long_mates(move: str, missed: int) -> None:
+    """The position is from a game. 7c6c mates in 11 and G*4b in 15; 8h7h does not mate."""
+    start = "3r4l/1+L2k4/2+Nsb1+P2/L3sg3/B1PPpp1n1/2S5p/pP5S1/1KG1G1R2/8L b GN9Pnp 153"
+    (report,) = analysed(start, move, simulations=1).moves()
+    assert (report.before.mate, len(report.before.line)) == (11, 11)
+    assert report.missed_mate == missed
+
+
 @pytest.mark.parametrize("move", ["G*1b", "G*2b"])
 def test_each_of_two_mates_is_a_mate(move: str) -> None:
     (report,) = analysed("8k/9/7G1/9/9/9/9/9/4K4 b G 1", move).moves()
@@ -84,11 +93,11 @@ def test_a_slower_mate_is_not_a_missed_mate(mates_later: bool, missed: int) -> N
     position.push(check)
     assert position.in_check
 
-    def find_mate(found: Position) -> ForcedMate | None:
+    def find(found: Position) -> ForcedMate | None:
         later = mates_later and found.side == "black"
-        return find_short_mate(found) or (ForcedMate(5, ("5i5h",)) if later else None)
+        return find_mate(found) or (ForcedMate(5, ("5i5h",)) if later else None)
 
-    (report,) = analysed(start, check, simulations=4, find_mate=find_mate).moves()
+    (report,) = analysed(start, check, simulations=4, find_mate=find).moves()
     assert report.before.mate == 1
     assert report.missed_mate == missed
 
@@ -128,6 +137,17 @@ def test_moves_that_the_search_did_not_visit_are_no_candidates() -> None:
     found = analysed(MATE_IN_ONE, simulations=2).position().candidates
     assert found
     assert all(candidate.visits for candidate in found)
+
+
+def test_the_probability_of_a_candidate_is_the_networks() -> None:
+    """The search itself uses the probabilities at a temperature."""
+    analysis = Analysis(START_SFEN, [], simulations=20)
+    while (leaves := analysis.request()) is not None:
+        actions, priors, values = FakeAgent().assess(leaves.observation, leaves.mask)
+        priors[:, 0] += 1
+        analysis.answer(actions, priors / priors.sum(axis=1, keepdims=True), values)
+    found = max(candidate.prior for candidate in analysis.position().candidates)
+    assert found == pytest.approx((1 + 1 / 30) / 2, rel=1e-3)
 
 
 def test_a_move_is_compared_with_the_next_position() -> None:
