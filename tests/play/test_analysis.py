@@ -70,9 +70,9 @@ def test_a_mating_move_loses_nothing_and_ends_the_game() -> None:
     assert (report.after.end, report.after.value, report.after.line) == ("checkmate", -1, ())
 
 
-@pytest.mark.parametrize(("move", "missed"), [("7c6c", 0), ("G*4b", 0), ("8h7h", 11)])
+@pytest.mark.parametrize(("move", "missed"), [("7c6c", 0), ("G*4b", 0), ("1i1f", 11)])
 def test_the_solver_finds_long_mates(move: str, missed: int) -> None:
-    """The position is from a game. 7c6c mates in 11 and G*4b in 15; 8h7h does not mate."""
+    """The position is from a game. 7c6c mates in 11 and G*4b in 15; 1i1f does not mate."""
     start = "3r4l/1+L2k4/2+Nsb1+P2/L3sg3/B1PPpp1n1/2S5p/pP5S1/1KG1G1R2/8L b GN9Pnp 153"
     (report,) = analysed(start, move, simulations=1).moves()
     assert (report.before.mate, len(report.before.line)) == (11, 11)
