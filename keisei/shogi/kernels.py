@@ -1335,7 +1335,7 @@ FREE = 32767  # ``leans`` of a disproof that holds on all lines
 GUESS = -1  # ``leans`` of a guess in the table
 HIGH = 1 << 28  # limit that no proof number reaches
 MOST_EFFORT = 0xFFFFFFFF
-BUCKET = 8  # entries in which a position may be stored
+BUCKET = 32  # entries in which a position may be stored; they are filled in order
 WIDEST = 600  # a position has at most 593 legal moves
 # A hand as one number: the place of each slot's count (P L N S G B R). A bit above each count stays
 # 0, so that one subtraction compares all counts.
@@ -1439,7 +1439,9 @@ def look_up(table, key, hand, limit):
     start = bucket(table, key)
     for i in range(start, start + BUCKET):
         entry = table[i]
-        if entry.key != key or entry.effort == 0:
+        if entry.effort == 0:
+            break
+        if entry.key != key:
             continue
         if entry.proven and entry.proven <= limit and holds(hand, entry.hand):
             return MATES, np.int64(entry.proven), FREE, 0, 0
@@ -1459,7 +1461,10 @@ def entry_of(table, key, hand):
     worst = start
     for i in range(start, start + BUCKET):
         entry = table[i]
-        if entry.key == key and entry.hand == hand and entry.effort:
+        if entry.effort == 0:
+            worst = i
+            break
+        if entry.key == key and entry.hand == hand:
             return i
         if entry.effort < table[worst].effort:
             worst = i

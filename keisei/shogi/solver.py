@@ -85,7 +85,8 @@ class MateSearch:
         self._nodes, self._seconds, self._shorten = nodes, seconds, shorten
         odd = kernels.ANY if most is None else (most - 1) // 2 * 2 + 1
         self._most = min(odd, kernels.ANY)
-        self._entries = 1 << ((memory_mib << 20) // _BYTES).bit_length() - 1
+        in_memory = ((memory_mib << 20) // _BYTES).bit_length() - 1
+        self._entries = 1 << min(in_memory, (2 * nodes).bit_length() + 5)
         self._stopped = threading.Event()
 
     def stop(self) -> None:
@@ -101,12 +102,11 @@ class MateSearch:
         self._deadline = None if self._seconds is None else begun + self._seconds
         self._visited = 0
         self._hunt = _allocate(self._position, self._entries)
-        self._verified = np.zeros(self._entries, kernels.VERIFIED)
         verdict, length, shortest = self._solve(self._position.record()[0])
         moves = self._line(length) if verdict == "mate" else ()
         if verdict == "mate" and not moves:
             verdict, length, shortest = "unknown", 0, False
-        del self._hunt, self._verified
+        del self._hunt
         return Solution(verdict, moves, length, shortest, self._visited, time.monotonic() - begun)
 
     def _solve(self, game: Any) -> tuple[Literal["mate", "none", "unknown"], int, bool]:
@@ -114,7 +114,10 @@ class MateSearch:
         state, found = self._search_surely(game)
         if state == kernels.FAILS:
             return "none", 0, False
-        length = self._verify(game, found)[0] if state == kernels.MATES else 0
+        if state == kernels.UNSOLVED:
+            return "unknown", 0, False
+        self._verified = np.zeros(self._entries, kernels.VERIFIED)
+        length, _ = self._verify(game, found)
         if not length:
             return "unknown", 0, False
         while self._shorten and length > 1:
