@@ -27,7 +27,8 @@ class Process:
         pipe = subprocess.PIPE
         self.process = subprocess.Popen([*KEISEI, self.agent], stdin=pipe, stdout=pipe)
         self.lines: queue.Queue[tuple[float, str]] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
 
     def _read(self) -> None:
         assert self.process.stdout
@@ -57,6 +58,13 @@ class Process:
     def quit(self) -> int:
         self.say("quit")
         return self.process.wait(20)
+
+    def close(self) -> None:
+        """End the process if it still runs."""
+        self.process.kill()
+        self._reader.join()
+        with self.process:  # closes the pipes
+            pass
 
 
 @dataclass
@@ -133,6 +141,5 @@ def match(
             play(engine, opponent, report, engine_is_black=number % 2 == 0, **clock)
         assert engine.quit() == 0
     finally:
-        engine.process.kill()
-        engine.process.wait()
+        engine.close()
     return report
