@@ -26,6 +26,8 @@ SAMPLED = 20
 """Number of the best moves among which ``Sampling`` draws after a search."""
 NO_DRAW = 512
 """Plies after the present position at which a searched game ends if there is no other limit."""
+_MATE = "ln2g3l/2s1g2s1/5knS1/p5R1p/1ppp3n1/P3+p3P/2Rg3PL/4l4/g+b1K1s1N1 w BP8p 1"
+"""A mate in three. To solve it, the mate solver needs all of its compiled functions."""
 _RULES: dict[str, Rule] = {"CSARule27": "27", "CSARule24": "24", "NoEnteringKing": "none"}
 
 
@@ -84,7 +86,7 @@ class Mover:
         position = Position()
         position.declaration(_rule(options, thinker))
         shortest_mate(position, options.number("Mates"))
-        MateSearch(position, nodes=1, memory_mib=1).run()
+        MateSearch(Position(_MATE), memory_mib=1).run()
         search = self._planted(position, options, thinker)
         search.want(0, 4 * search.options.leaves)
         while (leaves := search.request()) is not None:
