@@ -111,8 +111,9 @@ def test_it_makes_the_same_visits_near_mates_repetitions_and_the_last_ply(seeds:
         position = small_position(np.random.default_rng(seed))
         options, rule = OPTIONS[seed % 4], ("27", "24", "none")[seed % 3]
         end = position.ply + 1 + seed % 5
-        search = Search(1, options, max_ply=end, declaration=rule)
-        slow = SlowSearch(position, options, max_ply=end, declaration=rule)
+        draw = (0.0, 0.4, -1.0)[seed // 3 % 3]
+        search = Search(1, options, max_ply=end, declaration=rule, draw=draw)
+        slow = SlowSearch(position, options, max_ply=end, declaration=rule, draw=draw)
         search.plant_position(0, position, trained_max_ply=256)
         finish(search)
         slow.run()
