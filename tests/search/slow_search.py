@@ -14,7 +14,7 @@ from keisei.shogi import Position
 from keisei.shogi.position import Rule
 
 WIN, DRAW, LOSS = "win", "draw", "loss"
-WORTH = {WIN: 1.0, DRAW: 0.0, LOSS: -1.0}
+WORTH = {WIN: 1.0, LOSS: -1.0}
 
 
 def network(observation: np.ndarray, actions: list[int]) -> tuple[np.ndarray, float]:
@@ -55,10 +55,11 @@ class SlowSearch:
         max_ply: int = 512,
         trained_max_ply: int = 256,
         declaration: Rule = "27",
+        draw: float = 0.0,
     ) -> None:
         self.root, self.options = Node(position.copy()), options
         self.max_ply, self.trained_max_ply = max_ply, trained_max_ply
-        self.declaration = declaration
+        self.declaration, self.draw = declaration, draw
 
     def keep(self, *moves: int) -> None:
         """Make the position after ``moves`` the root. Only these moves' subtree is kept."""
@@ -78,7 +79,7 @@ class SlowSearch:
                     break
                 left -= 1
                 if not is_new:
-                    self.back_up(node, WORTH[node.proven])
+                    self.back_up(node, self.worth(node, node.proven))
                     continue
                 waiting.append(node)
                 for one in node.line_up():
@@ -107,6 +108,11 @@ class SlowSearch:
                 return None, False
             node = child
 
+    def worth(self, node: Node, proven: str) -> float:
+        """Return the value of a proven result for the side to move."""
+        draw = self.draw if node.position.side == "black" else -self.draw
+        return WORTH.get(proven, draw)
+
     def choose(self, node: Node) -> int:
         options = self.options
         total = node.visits + node.waiting
@@ -123,7 +129,9 @@ class SlowSearch:
                 continue
             else:
                 number = child.visits + child.waiting
-                value = 0.0 if child.proven else -(child.total + child.waiting) / number
+                value = -(child.total + child.waiting) / number
+                if child.proven:
+                    value = -self.worth(child, child.proven)
                 score = value + c * math.sqrt(total) * prior / (1 + number)
             if score > best_score:
                 best, best_score = move, score
@@ -150,7 +158,7 @@ class SlowSearch:
                     proven, plies = WIN, length
         if proven is None:
             return False
-        self.finish(node, WORTH[proven])
+        self.finish(node, self.worth(node, proven))
         self.prove(node, proven, plies)
         return True
 

@@ -111,8 +111,9 @@ def test_it_makes_the_same_visits_near_mates_repetitions_and_the_last_ply(seeds:
         position = small_position(np.random.default_rng(seed))
         options, rule = OPTIONS[seed % 4], ("27", "24", "none")[seed % 3]
         end = position.ply + 1 + seed % 5
-        search = Search(1, options, max_ply=end, declaration=rule)
-        slow = SlowSearch(position, options, max_ply=end, declaration=rule)
+        draw = (0.0, 0.4, -1.0)[seed // 3 % 3]
+        search = Search(1, options, max_ply=end, declaration=rule, draw=draw)
+        slow = SlowSearch(position, options, max_ply=end, declaration=rule, draw=draw)
         search.plant_position(0, position, trained_max_ply=256)
         finish(search)
         slow.run()
@@ -380,11 +381,12 @@ def test_a_game_at_its_maximum_ply_is_refused() -> None:
 
 def test_the_root_has_room_for_its_moves_in_the_smallest_tree() -> None:
     position = Position(MANY_DROPS)
-    search = Search(1, SearchOptions(simulations=1), nodes=1)
+    search = Search(1, SearchOptions(simulations=1), nodes=2)
     search.plant_position(0, position)
     finish(search)
     assert len(search.lines(0, 600)) == len(position.legal_moves()) > 200
-    check_tree(search, position)
+    actions = {line.action for line in search.lines(0, 600)}
+    assert search.choose(0, greedy=False, temperature=1.0, draw=0.999)[0] in actions
 
 
 def test_the_network_sees_the_move_number_of_an_sfen() -> None:
