@@ -250,6 +250,8 @@ class EvaluationSettings(Section):
     """Minutes between two regular evaluations; 0 = off."""
     strategy: str = "gauntlet"
     """Strategy of the regular evaluations: gauntlet, or another installed strategy."""
+    agents: Names = ("current",)
+    """Ways to play that regular evaluations measure: current, or current?simulations=64."""
     opponents: Names = ("random", "material")
     """Opponents in regular evaluations: random, material, shipped, runs, checkpoints or engines."""
     games: int = Field(default=200, ge=2, multiple_of=2)

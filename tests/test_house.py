@@ -91,14 +91,28 @@ def test_tools_need_no_private_names() -> None:
     assert taken == []
 
 
-def test_kernels_live_in_one_file() -> None:
+def test_no_compiled_function_calls_one_of_another_file() -> None:
     """Numba's disk cache doesn't notice an edit in a callee in another file."""
     jitted = [
-        path.relative_to(PACKAGE).as_posix()
+        path
         for path in SOURCES
         if "import numba" in (text := path.read_text("utf-8")) or "from numba" in text
     ]
-    assert jitted == ["shogi/kernels.py"]
+    names = [path.relative_to(PACKAGE).as_posix() for path in jitted]
+    assert names == ["search/tree.py", "shogi/kernels.py"]
+    for path in jitted:
+        assert "keisei" not in {name.partition(".")[0] for name in _imports(path)}, path
+
+
+def _imports(path: Path) -> list[str]:
+    """Return the modules that a file imports, anywhere in it."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found.append("keisei" if node.level else node.module or "")
+    return found
 
 
 def test_every_module_has_a_docstring() -> None:
@@ -125,6 +139,7 @@ COVERED_ELSEWHERE = {
     "nets/mlp.py": "nets/test_network runs over every kind",
     "records/game.py": "the tests of every reader",
     "runtime/plan.py": "dataclasses only; runtime/test_prepare makes them",
+    "search/found.py": "dataclasses only; search/test_search reads them",
     "server/documents.py": "types only; server/contract.py checks every answer against them",
     "sinks/wandb_client.py": "sinks/test_wandb starts, kills and stops the process",
     "sinks/wandb_process.py": "sinks/test_wandb reads what the process has written",

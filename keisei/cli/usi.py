@@ -5,9 +5,10 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from keisei.cli import process
 from keisei.cli.errors import CommandError
@@ -15,12 +16,11 @@ from keisei.cli.settings import player
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
-    from collections.abc import Iterable
+    from collections.abc import Sequence
     from types import FrameType
 
     from keisei.play import players
-    from keisei.shogi import Position
-    from keisei.usi.server import Assessment, Session
+    from keisei.usi.server import Session
 
 
 def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
@@ -41,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
     """Answer the commands on stdin until ``quit``, the end of stdin, SIGINT or SIGTERM."""
     import importlib.metadata
 
+    from keisei.usi.report import say
     from keisei.usi.server import Session
 
     process.set_up()
@@ -48,9 +49,19 @@ def run(args: argparse.Namespace) -> int:
         signal.signal(number, _leave)
     name = f"Keisei {importlib.metadata.version('keisei')} ({args.agent.absolute().name})"
     out = sys.stdout
+
+    def send(line: str) -> None:
+        print(line, file=out, flush=True)
+
     # If a network of another package prints text, the GUI must not read this text as USI.
     with contextlib.redirect_stdout(sys.stderr):
-        _converse(Session(name, partial(_load, args.agent)), sys.stdin.buffer, out)
+        session = Session(name, partial(_load, args.agent), _openings, send)
+        threading.Thread(target=_listen, args=(session, sys.stdin.fileno()), daemon=True).start()
+        try:
+            session.work()
+        except CommandError as error:
+            send(say(str(error)))
+            raise CommandError(str(error)) from error  # a plain CommandError has exit code 1
     return 0
 
 
@@ -62,19 +73,32 @@ def _leave(number: int, frame: "FrameType | None") -> None:
     os._exit(0)
 
 
-def _converse(session: "Session", lines: "Iterable[bytes]", out: TextIO) -> None:
-    """Print the answers to the GUI's lines. Raises CommandError if loading a player fails."""
-    from keisei.usi.server import say
+def _listen(session: "Session", stdin: int) -> None:
+    """Give the GUI's lines to the session until ``quit`` or the end of stdin.
 
-    for line in lines:
-        try:
-            for answer in session.hear(line.decode("utf-8", "replace")):
-                print(answer, file=out, flush=True)
-        except CommandError as error:
-            print(say(str(error)), file=out, flush=True)
-            raise CommandError(str(error)) from error  # a plain CommandError has exit code 1
-        if session.over:
-            return
+    The thread reads the file itself: a thread that waits in ``sys.stdin`` at the exit of the
+    process would hold its lock, and the interpreter would crash.
+    """
+    from keisei.usi.protocol import Lines
+
+    lines = Lines()
+    try:
+        while data := os.read(stdin, 65_536):
+            if not all(session.hear(line) for line in lines.feed(data)):
+                break
+        else:
+            session.hear("".join(lines.feed(b"\n")))  # a last line without its end
+    except BrokenPipeError:  # the GUI reads no more answers
+        pass
+    finally:
+        session.close()
+
+
+def _openings(file: str) -> "Sequence[str]":
+    """Return the openings of a book; Keisei's own book for an empty name. Raises OpeningsError."""
+    from keisei.evaluation.openings import load_openings
+
+    return load_openings(Path(file) if file else None)
 
 
 def _load(agent: Path, device: str, threads: int) -> "_Player":
@@ -86,30 +110,19 @@ def _load(agent: Path, device: str, threads: int) -> "_Player":
     import torch
 
     from keisei.play.players import load
-    from keisei.shogi import Position
 
     torch.set_num_threads(threads)
     with process.problems():
-        player = _Player(load(agent, device))
-    player.assess(Position())  # the slow first call must not happen during a game
-    return player
+        return _Player(load(agent, device))
 
 
 class _Player:
-    """A loaded player. To assess a position, the player also uses the game's earlier moves."""
+    """A loaded player, as the engine needs it."""
 
     def __init__(self, player: "players.Player") -> None:
-        self._player = player
         self.about = f"{player.checkpoint} (step {player.step:,}) on {player.agent.device}"
         self.declaration = player.declaration
+        self.max_ply = player.max_ply
+        self.assess = player.agent.assess
         for error in player.refused:
             print(f"keisei: refused: {error}", file=sys.stderr)
-
-    def assess(self, position: "Position") -> "Assessment":
-        """Return the position's value and all legal moves, the most probable move first."""
-        from keisei.env import ACTIONS, observe_position
-        from keisei.usi.server import Assessment
-
-        observation = observe_position(position, self._player.max_ply)
-        (moves,), (value,) = self._player.agent.top_and_values(*observation, k=ACTIONS)
-        return Assessment(tuple((position.usi(move), share) for move, share in moves), float(value))

@@ -74,14 +74,10 @@ class GameInPlay:
         """The position. It may only be read."""
         return self._position
 
-    @property
-    def trained_max_ply(self) -> int:
-        """Maximum ply in the training games of the network that is to move."""
-        return self._spec.trained_max_ply[not self.agent_to_move] or self._spec.max_ply
-
     def observe(self) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
         """Return observation uint8[1, 131] and mask uint64[1, 35] for the next network move."""
-        return observe_position(self._position, self.trained_max_ply)
+        trained = self._spec.trained_max_ply[not self.agent_to_move]
+        return observe_position(self._position, trained or self._spec.max_ply)
 
     def state(self) -> NDArray[Any]:
         """Return the position as an array GAME[1], the form that a local player needs."""

@@ -19,6 +19,8 @@ class NetworkOptions:
 
     simulations: int = 0
     """Number of simulations of the tree search for each move; 0: the network alone chooses."""
+    value: bool = False
+    """Whether the player looks one ply ahead: it plays the move after which its value is best."""
     temperature: float | None = None
     """Temperature at which this player samples, also in a greedy match; None: as in the match."""
     mate: bool = True
@@ -29,6 +31,13 @@ class NetworkOptions:
             raise ValueError(f"simulations: 0 to {MOST_SIMULATIONS} (got {self.simulations})")
         if self.temperature is not None and not 0.01 <= self.temperature <= 100:
             raise ValueError(f"temperature: 0.01 to 100 (got {self.temperature})")
+        if self.value and (self.simulations or self.temperature is not None):
+            raise ValueError("value: not allowed with simulations or temperature")
+
+    @property
+    def searches(self) -> bool:
+        """Whether the player looks at positions that can follow."""
+        return self.value or self.simulations > 0
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -73,20 +82,27 @@ class NetworkOptions:
 
     def style(self, rules: MatchRules) -> str:
         """Return the suffix for the player's name in tables and ratings: how the player plays."""
+        if self.value:
+            return " value" + self._mates_style(rules)
         search = f" simulations={self.simulations}" if self.simulations else ""
         greedy, temperature = self.choice(rules)
         how = " greedy" if greedy else f" T={temperature:g}" if temperature != 1 else ""
+        return search + how + self._mates_style(rules)
+
+    def _mates_style(self, rules: MatchRules) -> str:
         mates = self.mates(rules)
-        return search + how + (f" mates={mates}" if mates else "")
+        return f" mates={mates}" if mates else ""
 
 
 _READ: dict[str, Any] = {
     "simulations": int,
+    "value": {"on": True, "off": False}.__getitem__,
     "temperature": float,
     "mate": {"on": True, "off": False}.__getitem__,
 }
 _WANTED = {
     "simulations": f"a whole number from 0 to {MOST_SIMULATIONS}",
+    "value": "on or off",
     "temperature": "a number from 0.01 to 100",
     "mate": "on or off",
 }

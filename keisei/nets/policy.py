@@ -248,16 +248,15 @@ class Agent:
         self,
         observation: NDArray[np.uint8],
         mask: NDArray[np.uint64],
-        temperature: float = 1.0,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
         """Return the whole policy and the values of M positions, as a search needs them.
 
         Returns the legal actions ``int64[M, L]``, padded with -1, their probabilities
-        ``float32[M, L]`` at ``temperature``, and the values ``float32[M]``.
+        ``float32[M, L]``, and the values ``float32[M]``.
         """
         count = len(observation)
         legal, logits, value = self._infer(observation, mask)
-        found = legal, (logits / temperature).softmax(1), value
+        found = legal, logits.softmax(1), value
         actions, probabilities, values = (tensor[:count].cpu().numpy() for tensor in found)
         return actions, probabilities, values
 

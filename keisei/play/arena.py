@@ -17,6 +17,7 @@ from keisei.evaluation import Match, PlayedGame
 from keisei.match_rules import Choice
 from keisei.play.background import in_background
 from keisei.play.mailbox import Command, Mailbox, PlyRequest
+from keisei.play.match_trees import GameTree
 from keisei.play.networks import LoadedNetwork, Networks
 from keisei.play.turns import (
     CloseNetwork,
@@ -27,7 +28,6 @@ from keisei.play.turns import (
     OpenNetwork,
     PlayMatch,
 )
-from keisei.search import Search
 
 BUSY_SECONDS = 0.05
 """Seconds between two attempts to send a request while the mailbox is full."""
@@ -61,11 +61,11 @@ class Arena(Protocol):
         observed: Observed,
         draw: float,
         choice: Choice,
-        search: Search | None = None,
+        tree: GameTree | None = None,
     ) -> tuple[int, float]:
         """Return the network's action and value in one position.
 
-        If ``search`` is given, it is made first, and its tree 0 must hold the position.
+        If ``tree`` is given, it is searched first; its root must be the position.
         """
 
     async def close(self, network: LoadedNetwork) -> None:
@@ -116,10 +116,10 @@ class DeviceArena:
         observed: Observed,
         draw: float,
         choice: Choice,
-        search: Search | None = None,
+        tree: GameTree | None = None,
     ) -> tuple[int, float]:
         """Return the network's action and value in one position. Raises NotRunning."""
-        request = PlyRequest(network.id, *observed, draw=draw, choice=choice, search=search)
+        request = PlyRequest(network.id, *observed, draw=draw, choice=choice, tree=tree)
         await self._send(request)
         return await request.answer
 

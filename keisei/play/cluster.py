@@ -25,11 +25,10 @@ from keisei.evaluation import Match, MatchSpec, PlayedGame
 from keisei.match_rules import Choice
 from keisei.nets.policy import Agent
 from keisei.play.arena import DeviceArena, Pair, local_arena
-from keisei.play.match_trees import MatchTrees
+from keisei.play.match_trees import GameTree, MatchTrees
 from keisei.play.networks import LoadedNetwork
 from keisei.play.players import make_player
 from keisei.resources import player_folder
-from keisei.search import Search
 from keisei.store import Checkpoint, find_checkpoint
 from keisei.store.checkpoints import WEIGHTS
 from keisei.store.export import read_weights
@@ -126,10 +125,10 @@ class ClusterArena:
         observed: Observed,
         draw: float,
         choice: Choice,
-        search: Search | None = None,
+        tree: GameTree | None = None,
     ) -> tuple[int, float]:
         """Return the network's action and value in one position. Raises NotRunning."""
-        return await self._local.choose(network, observed, draw, choice, search)
+        return await self._local.choose(network, observed, draw, choice, tree)
 
     async def close(self, network: LoadedNetwork) -> None:
         """Unload a network."""
@@ -202,7 +201,7 @@ def play_pairs(
         for side, agent in enumerate(agents):
             rows = wanted.opponents == bool(side)
             options = spec.options[side]
-            if agent is not None and rows.any() and not options.simulations:
+            if agent is not None and rows.any() and not options.searches:
                 actions[rows], values[rows] = agent.choose(
                     wanted.observation[rows],
                     wanted.mask[rows],

@@ -14,17 +14,16 @@ from keisei.env.observe import Observed
 from keisei.evaluation import PlayedGame
 from keisei.evaluation.engine_match import EngineMatch, GameInPlay
 from keisei.evaluation.local import LOCAL_PLAYERS, Kind, local_move
-from keisei.play.match_trees import game_tree
-from keisei.search import Search
+from keisei.play.match_trees import GameTree
 from keisei.usi import Engine, EngineError, EngineGone, EngineSpec, EngineTimeout, Info, Timeouts
 
 RESTARTS = 3
 """Maximum number of restarts in one match. A crash or a timeout restarts the game's engines."""
 
-Choose = Callable[[Observed, float, Search | None], Awaitable[tuple[int, float]]]
+Choose = Callable[[Observed, float, GameTree | None], Awaitable[tuple[int, float]]]
 """Function that asks a network for a move.
 
-The function takes a position, a random number in [0, 1), and the search to make, if any. It returns
+The function takes a position, a random number in [0, 1), and the tree to search, if any. It returns
 an action and a value.
 """
 
@@ -166,7 +165,7 @@ class _Play:
     async def _game(self, engines: tuple[Engine | None, Engine | None], game: GameInPlay) -> None:
         draws = np.random.default_rng([self.seats[0].seed, game.number // 2])
         rng = draws.integers(2**64, size=1, dtype=np.uint64)
-        trees = [game_tree(self.match.spec, side) for side in (0, 1)]
+        trees = [GameTree.of(self.match.spec, side) for side in (0, 1)]
         for engine in engines:
             if engine is not None:
                 await engine.new_game()
@@ -180,7 +179,7 @@ class _Play:
                 if not game.play_mate():
                     draw, tree = draws.random(dtype=np.float32), trees[side]
                     if tree is not None:
-                        tree.plant_position(0, game.position, trained_max_ply=game.trained_max_ply)
+                        tree.plant(game.position)
                     game.play(*await seat.choose(game.observe(), draw, tree))
             else:
                 _, mask = game.observe()

@@ -53,22 +53,31 @@ def plant(
     return search
 
 
-def found_move(search: Search, position: Position, *, greedy: bool, draw: float) -> ChosenMove:
+def found_move(
+    search: Search, position: Position, *, greedy: bool, draw: float, temperature: float = 1.0
+) -> ChosenMove:
     """Return the move that a finished search chooses, and what the search found."""
     lines = search.lines(0, MOST_LEGAL)
-    action, value = search.choose(0, greedy=greedy, temperature=1.0, draw=draw)
+    action, value = search.choose(0, greedy=greedy, temperature=temperature, draw=draw)
     (chosen,) = (line for line in lines if line.action == action)
-    by_prior = sorted(lines, key=lambda line: -line.prior)
+    policy = _policy(lines, search.options.temperature)
     return ChosenMove(
         position.usi(action),
         value=value,
-        top_moves=tuple((position.usi(line.action), line.prior) for line in by_prior[:SHOWN]),
+        top_moves=tuple((position.usi(action), share) for action, share in policy[:SHOWN]),
         mate=chosen.plies if chosen.proven == WIN else None,
         visits=tuple(
             (position.usi(line.action), line.visits) for line in lines[:SHOWN] if line.visits
         ),
         line=moves_of(chosen, position),
     )
+
+
+def _policy(lines: list[Line], temperature: float) -> list[tuple[int, float]]:
+    """Return the network's probability of each action, which the search knows at a temperature."""
+    weights = [(line.action, line.prior**temperature) for line in lines]
+    total = sum(weight for _, weight in weights) or 1.0
+    return sorted(((a, weight / total) for a, weight in weights), key=lambda pair: -pair[1])
 
 
 def moves_of(line: Line, position: Position) -> tuple[str, ...]:

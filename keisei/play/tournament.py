@@ -22,10 +22,11 @@ from keisei.evaluation.strategies import Pairing, find_strategy
 from keisei.play.arena import Arena
 from keisei.play.background import in_background
 from keisei.play.engines import Seat, play_match
+from keisei.play.match_trees import GameTree
 from keisei.play.networks import LoadedNetwork
 from keisei.play.ratings import rate_all
 from keisei.play.standing import Contestant, MatchStanding, total_score
-from keisei.search import Search
+from keisei.search import warm_up
 from keisei.store.matches import MatchGame
 from keisei.usi import Engine, EngineSpec
 
@@ -115,6 +116,8 @@ class Tournament:
             async with in_background(self._write_along):
                 for text in dict.fromkeys(name for p in most for name in (p.agent, p.opponent)):
                     await self._player(text)
+                if any(player.options.searches for player in self._players.values()):
+                    await anyio.to_thread.run_sync(warm_up)  # the device thread must not compile
                 pairing = next(plan, None)
                 while pairing is not None:
                     match = await self._match(pairing)
@@ -253,9 +256,9 @@ class Tournament:
         choice = player.options.choice(self.spec)
 
         def choose(
-            observed: Observed, draw: float, search: Search | None
+            observed: Observed, draw: float, tree: GameTree | None
         ) -> Awaitable[tuple[int, float]]:
-            return self._arena.choose(network, observed, draw, choice, search)
+            return self._arena.choose(network, observed, draw, choice, tree)
 
         return Seat(player.kind, self.spec.seed, choose=choose)
 

@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from keisei.config import Env
 from keisei.errors import NotRunning
 from keisei.evaluation import Match, PlayedGame, Wanted
 from keisei.evaluation.spec import CURRENT
 from keisei.match_rules import Choice
 from keisei.nets.policy import Agent
 from keisei.play.mailbox import Command, MoveRequest, PlyRequest, Reply, deliver
-from keisei.play.match_trees import MatchTrees
-from keisei.play.networks import LIVE, LoadedNetwork, Networks
+from keisei.play.match_trees import GameTree, MatchTrees
+from keisei.play.moves import choose_moves
+from keisei.play.networks import LoadedNetwork, Networks
 from keisei.play.searches import Searches, Thought
 from keisei.play.thinking import found_move
 from keisei.resources import player_folder
@@ -170,11 +172,20 @@ class Matches:
         self._answer(requests)
         self._searches.turn()
 
-    def think(self, request: MoveRequest, search: Search, live: Agent) -> None:
-        """Search for a move of ``live``, the network in training. Each turn asks it once."""
+    def answer_moves(self, requests: list[MoveRequest], env: Env, live: Agent) -> None:
+        """Answer requests for single moves, and begin the searches that they ask for.
+
+        ``live`` is the network in training. Each turn asks the network of a search once.
+        """
         self._networks.live = live
-        finish = partial(_answer_move, request, search)
-        self._searches.add(Thought(search, LIVE, finish, request.deadline))
+        at_once = [request for request in requests if request.search is None]
+        deliver(choose_moves(self._networks.agent, env, at_once))
+        for request in requests:
+            if request.search is not None:
+                finish = partial(_answer_move, request, request.search)
+                self._searches.add(
+                    Thought(request.search, request.network, finish, request.deadline)
+                )
 
     def close(self) -> None:
         """End all matches with the error NotRunning, and unload all networks."""
@@ -193,7 +204,7 @@ class Matches:
         for index, (job, found) in enumerate(wanted):
             for side, network in enumerate(job.networks):
                 rows, options = found.opponents == bool(side), job.match.spec.options[side]
-                if network is not None and rows.any() and not options.simulations:
+                if network is not None and rows.any() and not options.searches:
                     key = network.id, options.choice(job.match.spec)
                     batches.setdefault(key, []).append((index, found, rows))
         actions = [np.zeros(len(found.mask), np.int16) for _, found in wanted]
@@ -275,15 +286,15 @@ class Matches:
     def _answer(self, requests: list[PlyRequest]) -> None:
         """Answer requests for moves. Requests with equal network and ``Choice`` share a batch.
 
-        For a request with a search, begin the search.
+        For a request with a tree, begin the search.
         """
         groups: dict[tuple[int, Choice], list[PlyRequest]] = {}
         for request in requests:
-            if request.search is None:
+            if request.tree is None:
                 groups.setdefault((request.network, request.choice), []).append(request)
             else:
-                finish = partial(_answer_searched, request, request.search)
-                self._searches.add(Thought(request.search, request.network, finish))
+                finish = partial(_answer_searched, request, request.tree)
+                self._searches.add(Thought(request.tree.search, request.network, finish))
         for (id, choice), group in groups.items():
             answers: Iterable[Any]
             try:
@@ -316,23 +327,27 @@ class Matches:
             self._searches.drop(search)
 
 
-def _answer_searched(request: PlyRequest, search: Search, error: Exception | None) -> None:
+def _answer_searched(request: PlyRequest, tree: GameTree, error: Exception | None) -> None:
     """Answer a request whose search has ended."""
     if error is not None:
         request.answer.fail(error)
     else:
-        greedy, temperature = request.choice
-        draw = request.draw
-        request.answer.set(search.choose(0, greedy=greedy, temperature=temperature, draw=draw))
+        request.answer.set(tree.choose(request.draw))
 
 
 def _answer_move(request: MoveRequest, search: Search, error: Exception | None) -> None:
-    """Answer a request for a move of the network in training, whose search has ended."""
+    """Answer a request for a single move, whose search has ended."""
     if error is not None:
         request.answer.fail(error)
         return
     try:
-        found = found_move(search, request.position, greedy=request.greedy, draw=random.random())
+        found = found_move(
+            search,
+            request.position,
+            greedy=request.greedy,
+            temperature=request.temperature,
+            draw=random.random(),
+        )
     except Exception as failure:  # noqa: BLE001 (the request gets the error as its answer)
         request.answer.fail(failure)
     else:

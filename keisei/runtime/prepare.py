@@ -228,12 +228,12 @@ def _start(checkpoint: Path, ranks: Ranks) -> StartPoint:
 
 def _check_evaluation(settings: Settings) -> None:
     """Check the settings of evaluations before the run starts. Raises SettingsError."""
-    from keisei.runtime.regular import check_opponents, regular_spec
+    from keisei.runtime.regular import check_players, regular_spec
     from keisei.usi import EngineSpec, EngineSpecError
 
     where = ""
     try:
-        check_opponents(settings)
+        check_players(settings)
         regular_spec(settings)
         for name, text in settings.evaluation.engines.items():
             where = f"evaluation.engines.{name}"

@@ -59,6 +59,7 @@ def regular_spec(settings: Settings) -> EvaluationSpec:
     wanted = settings.evaluation
     try:
         return EvaluationSpec(
+            agents=wanted.agents,
             opponents=tuple(wanted.engines.get(name, name) for name in wanted.opponents),
             strategy=wanted.strategy,
             concurrency=wanted.concurrency,
@@ -79,8 +80,11 @@ def promotion_spec(settings: Settings) -> EvaluationSpec:
     )
 
 
-def check_opponents(settings: Settings) -> None:
-    """Raise ValueError if an opponent of the regular evaluations does not exist."""
+def check_players(settings: Settings) -> None:
+    """Raise ValueError if a player of the regular evaluations does not exist."""
+    for text in settings.evaluation.agents:
+        if split_options(text)[0] != CURRENT:
+            raise ValueError(f"evaluation.agents: {text}: only current, with or without options")
     known = (*LOCAL, SHIPPED, CURRENT, BEST, *settings.evaluation.engines)
     for player in settings.evaluation.opponents:
         text = split_options(player)[0]

@@ -1,5 +1,6 @@
 """The options of a tree search."""
 
+import math
 from dataclasses import dataclass
 
 from keisei.match_rules import Mates
@@ -16,7 +17,7 @@ class SearchOptions:
     """Number of simulations for each move, 1 or more. A simulation adds a visit to the root."""
     leaves: int = 1
     """Largest number of positions of one tree that wait for the network at the same time."""
-    c_init: float = 1.44
+    c_init: float = 0.8
     """Weight of exploration in the rule PUCT."""
     c_base: float = 28_288.0
     """Number of visits at which the weight of exploration has grown by log(2)."""
@@ -25,9 +26,11 @@ class SearchOptions:
 
     The number is multiplied by the square root of the visited moves' total prior probability."""
     root_urgency: float = 0.0
-    """The same as ``urgency``, for the moves at the root."""
-    temperature: float = 1.0
-    """Temperature of the network's policy, from which the prior probabilities are computed."""
+    """The same as ``urgency``, for the moves at the root. A large negative number lets the search
+    visit every move at the root before it visits one again."""
+    temperature: float = 2.5
+    """Temperature of the network's policy. Above 1, the prior probabilities of moves become more
+    equal, so that the search looks at more moves."""
     mates: Mates = 1
     """Longest forced mate, in moves of both sides, that is searched in every new position."""
 
@@ -36,9 +39,13 @@ class SearchOptions:
             raise ValueError(f"simulations: 1 or more (got {self.simulations})")
         if self.leaves < 1:
             raise ValueError(f"leaves: 1 or more (got {self.leaves})")
-        if self.c_init < 0 or self.urgency < 0 or self.root_urgency < 0:
-            raise ValueError("c_init, urgency and root_urgency: 0 or more")
-        if self.c_base <= 0 or self.temperature <= 0:
-            raise ValueError("c_base and temperature: more than 0")
+        for name in ("urgency", "root_urgency"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"{name}: a finite number (got {getattr(self, name)})")
+        if not 0 <= self.c_init < math.inf:
+            raise ValueError(f"c_init: 0 or more (got {self.c_init})")
+        for name in ("c_base", "temperature"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name}: more than 0 (got {getattr(self, name)})")
         if self.mates not in {0, 1, 3}:
             raise ValueError(f"mates: 0, 1 or 3 (got {self.mates})")

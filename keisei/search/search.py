@@ -1,52 +1,25 @@
 """The class Search: searches many positions at the same time, for anybody who owns a network."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from keisei.env.observe import PLY_COLUMN, observe_sfen, ply_byte
+from keisei.env import legal_lists
+from keisei.env.observe import observe_sfen
 from keisei.search import tree
+from keisei.search.found import Leaves, Line
 from keisei.search.options import SearchOptions
 from keisei.search.tree import EDGE, LOSS, NODE, UNKNOWN, WIN
 from keisei.shogi import Position, kernels
 from keisei.shogi.position import RULES, Rule
 
-EDGES = 80
+EDGES = 100
 """Edges for each node, on average over a tree. Games of shogi have about 80 legal moves."""
-_RESULT = np.array([tree.DRAW, WIN, LOSS])
-"""Proven results by the result -1, 0 or 1 of the kernels: index -1 is the last entry."""
-
-
-@dataclass(frozen=True, slots=True)
-class Leaves:
-    """M new positions for which the search needs a network's answer."""
-
-    observation: NDArray[np.uint8]
-    """[M, 131] Compact observations."""
-    mask: NDArray[np.uint64]
-    """[M, 35] Legal actions, as packed bits."""
-    trees: NDArray[np.int64]
-    """[M] Number of the tree of each position."""
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A move at the root, and what the search found for it."""
-
-    action: int
-    prior: float
-    """The network's probability of the move."""
-    visits: int
-    value: float
-    """P(win) - P(loss) of the side to move; exact if ``proven`` is not 0."""
-    proven: int
-    """WIN, DRAW or LOSS of ``keisei.search.tree`` for the side to move; UNKNOWN if not proven."""
-    plies: int
-    """Plies to the proven end; 0 if no result is proven."""
-    moves: tuple[int, ...]
-    """Principal variation: ``action`` and the best moves that follow."""
+MOST_LEGAL = 593
+"""Largest number of legal moves in a position; a root always has room for its edges."""
 
 
 class Search:
@@ -69,6 +42,7 @@ class Search:
         max_ply: int = 512,
         declaration: Rule = "27",
         nodes: int | None = None,
+        draw: float = 0.0,
     ) -> None:
         """Allocate all memory.
 
@@ -79,13 +53,14 @@ class Search:
             declaration: entering-king rule of the games.
             nodes: most nodes in one tree. By default, there is room for two searches, so that a
                 search can keep what the search for the previous move found.
+            draw: value of a draw for black, from -1 (like a loss) to 1.
         """
         size = nodes or 2 * options.simulations + 2
         self.options = options
-        self._max_ply, self._rule = max_ply, RULES[declaration]
+        self._max_ply, self._rule, self._draw = max_ply, RULES[declaration], draw
         self._nodes, self._edges = (
             np.zeros((trees, size), NODE),
-            np.zeros((trees, EDGES * size), EDGE),
+            np.zeros((trees, EDGES * size + MOST_LEGAL), EDGE),
         )
         self._games = np.zeros((trees, size), kernels.GAME)
         self._used = np.zeros((trees, 2), np.int64)
@@ -132,13 +107,18 @@ class Search:
             trained_max_ply: maximum ply of the network's training games.
             ply_offset: number to add to the game's ply for the network.
             simulations: number of simulations; None: the number of the options.
+
+        Raises:
+            ValueError: the game has reached its maximum ply.
         """
+        if game["ply"] >= self._max_ply:
+            raise ValueError(f"the game is over: ply {game['ply']} of {self._max_ply}")
+        known = self._find(t, game, keys)
         plies = int(game["ply"]) + 1
         self._keys[t, :plies] = keys[:plies]
         self._tags[t, :, : (plies + 1) // 2] = tags[:, : (plies + 1) // 2]
         self._root_observation[t], self._root_mask[t] = observation, mask
         self._trained_max_ply[t], self._ply_offset[t] = trained_max_ply, ply_offset
-        known = self._find(t, game)
         if known is None:
             self._nodes[t, 0] = np.zeros((), NODE)
             self._nodes[t, 0]["parent"] = -1
@@ -150,7 +130,7 @@ class Search:
             )
         root = self._nodes[t, 0]
         if not root["count"]:
-            root["proven"] = UNKNOWN
+            root["proven"], root["plies"] = UNKNOWN, 0
         self._wanted[t] = simulations or self.options.simulations
 
     def plant_position(
@@ -160,16 +140,33 @@ class Search:
         *,
         trained_max_ply: int = 512,
         simulations: int | None = None,
+        only: Collection[int] = (),
     ) -> None:
-        """Make a ``Position``, with its earlier moves, the root of tree ``t``; see ``plant``."""
+        """Make a ``Position``, with its earlier moves, the root of tree ``t``; see ``plant``.
+
+        ``only``: the only actions that the root is to have. ``forget`` such a tree afterwards.
+        """
         game, tags, keys, number = position.record()
         observation, mask = observe_sfen(
             position.sfen(), trained_max_ply, earlier=position.occurrences - 1
         )
+        if only:
+            self.forget(t)
+            bits = np.zeros(64 * kernels.MASK_WORDS, np.uint8)
+            bits[list(only)] = 1
+            mask = np.packbits(bits, bitorder="little").view(np.uint64)[None]
         self.plant(
             t, game, tags, keys, observation[0], mask[0], trained_max_ply=trained_max_ply,
             ply_offset=number - 1, simulations=simulations,
         )  # fmt: skip
+
+    def forget(self, t: int) -> None:
+        """Drop everything that is known in tree ``t``."""
+        self._used[t] = 0
+
+    def want(self, t: int, simulations: int) -> None:
+        """Set the number of simulations that are still to be begun in tree ``t``."""
+        self._wanted[t] = simulations
 
     def stop(self) -> None:
         """Begin no more simulations in any tree."""
@@ -188,7 +185,7 @@ class Search:
             found = tree.select(
                 0, len(self._wanted), self._nodes, self._edges, self._used, self._wanted,
                 options.leaves, options.c_init, options.c_base, options.urgency,
-                options.root_urgency, *self._leaf,
+                options.root_urgency, self._draws(self._games["side"][:, 0]), *self._leaf,
             )  # fmt: skip
             if not found:
                 return None
@@ -209,15 +206,15 @@ class Search:
             priors: float32[M, L]: their probabilities.
             values: float32[M]: P(win) - P(loss) of the side to move.
 
-        NaN counts as 0.
+        NaN counts as 0. A value is limited to -1 to 1, and a probability to 0 to 1.
         """
         trees, nodes = self._asked
         if len(values) != len(trees):
             raise ValueError(f"{len(values)} answers for {len(trees)} positions")
         self._asked = np.zeros((2, 0), np.int64)
         tree.expand(
-            trees, nodes, np.asarray(actions, np.int64), np.nan_to_num(priors),
-            np.nan_to_num(values), self._nodes, self._edges, self._used,
+            trees, nodes, np.asarray(actions, np.int64), priors, values, self._nodes, self._edges,
+            self._used, self.options.temperature,
         )  # fmt: skip
 
     def lines(self, t: int, most: int = 1) -> list[Line]:
@@ -242,7 +239,7 @@ class Search:
         if greedy or best.proven in (WIN, LOSS):
             return best.action, best.value
         possible = [line for line in lines if line.proven != LOSS and line.visits] or [best]
-        weights = np.array([line.visits for line in possible], np.float64) ** (1 / temperature)
+        weights = np.array([max(line.visits, 1) for line in possible]) ** (1 / temperature)
         below = weights.cumsum()
         chosen = possible[int(np.searchsorted(below, draw * below[-1], side="right"))]
         return chosen.action, chosen.value
@@ -257,7 +254,7 @@ class Search:
         """Return P(win) - P(loss) of the side to move at the root of tree ``t``."""
         root = self._nodes[t, 0]
         if root["proven"]:
-            return float(tree.VALUE[root["proven"]])
+            return self._proven_value(t, int(root["proven"]))
         return float(root["total"]) / max(int(root["visits"]), 1)
 
     def proven(self, t: int) -> tuple[int, int]:
@@ -268,6 +265,15 @@ class Search:
         """Return the root's visits and the number of nodes in tree ``t``."""
         return int(self._nodes["visits"][t, 0]), int(self._used[t, 0])
 
+    def fullness(self, t: int) -> float:
+        """Return the used share of the memory of tree ``t``, from 0 to 1."""
+        nodes, edges = self._used[t]
+        return float(max(nodes / self._nodes.shape[1], edges / self._edges.shape[1]))
+
+    def depth(self, t: int) -> int:
+        """Return the number of moves from the root of tree ``t`` to its deepest position."""
+        return tree.depth(self._nodes["parent"][t, : self._used[t, 0]])
+
     def _visit(
         self, trees: NDArray[np.int64], nodes: NDArray[np.int64], actions: NDArray[np.int64]
     ) -> Leaves | None:
@@ -275,44 +281,50 @@ class Search:
         m = len(trees)
         observation = np.empty((m, kernels.OBSERVATION_BYTES), np.uint8)
         mask = np.empty((m, kernels.MASK_WORDS), np.uint64)
-        new = actions >= 0
-        proven, plies = np.zeros(m, np.int64), np.zeros(m, np.int64)
-        observation[~new], mask[~new] = (
-            self._root_observation[trees[~new]],
-            self._root_mask[trees[~new]],
-        )
-        if new.any():
-            count = int(new.sum())
-            where = trees[new], nodes[new]
-            seen, legal = observation[new], mask[new]
-            reason, result, mate = (np.zeros(count, np.int64) for _ in range(3))
-            kernels.visit_leaves(
-                *where, actions[new], self._nodes["parent"], self._games, self._tags, self._keys,
-                seen, legal, reason, result, mate, self._rule, self._max_ply, self.options.mates,
-            )  # fmt: skip
-            ply = self._games["ply"][where] + self._ply_offset[trees[new]]
-            for limit in np.unique(self._trained_max_ply[trees[new]]):
-                rows = self._trained_max_ply[trees[new]] == limit
-                seen[rows, PLY_COLUMN] = ply_byte(ply[rows], int(limit))
-            observation[new], mask[new] = seen, legal
-            proven[new] = np.where(reason > 0, _RESULT[result], np.where(mate > 0, WIN, UNKNOWN))
-            plies[new] = mate
-        tree.settle(trees, nodes, proven, plies, self._nodes, self._edges)
-        asked = proven == UNKNOWN
+        reason, result, mate = (np.empty(m, np.int64) for _ in range(3))
+        kernels.visit_leaves(
+            trees, nodes, actions, self._nodes["parent"], self._games, self._tags, self._keys,
+            self._root_observation, self._root_mask, self._trained_max_ply, self._ply_offset,
+            observation, mask, reason, result, mate, self._rule, self._max_ply, self.options.mates,
+        )  # fmt: skip
+        draws = self._draws(self._games["side"][trees, nodes])
+        tree.settle(trees, nodes, reason, result, mate, draws, self._nodes, self._edges)
+        asked = np.flatnonzero((reason == 0) & (mate == 0))
         self._asked = np.array([trees[asked], nodes[asked]])
-        if not asked.any():
+        if not len(asked):
             return None
         return Leaves(observation[asked], mask[asked], trees[asked])
 
-    def _find(self, t: int, game: Any) -> int | None:
-        """Return the node of tree ``t``, at most two moves from the root, with this position."""
-        used = int(self._used[t, 0])
-        games, parents = self._games[t, :used], self._nodes["parent"][t, :used]
-        for node in np.flatnonzero(games["key"] == game["key"]).tolist():
-            near = node == 0 or parents[node] == 0 or parents[parents[node]] == 0
-            if near and all(np.array_equal(games[name][node], game[name]) for name in _SAME):
-                return int(node)
-        return None
+    def _draws(self, sides: Any) -> Any:
+        """Return the value of a draw, float64[M], for the sides (0 black, 1 white) to move."""
+        return self._draw * (1.0 - 2.0 * sides)
+
+    def _proven_value(self, t: int, proven: int) -> float:
+        """Return the value of a proven result for the side to move at the root of tree ``t``."""
+        draw = float(self._draws(self._games["side"][t, 0]))
+        return draw if proven == tree.DRAW else float(tree.VALUE[proven])
+
+    def _find(self, t: int, game: Any, keys: NDArray[np.uint64]) -> int | None:
+        """Return the node of tree ``t``, at most two moves from the root, that a game has reached.
+
+        Return None if the game has not passed through the root. The whole history is compared: the
+        same position after other moves can repeat other positions.
+        """
+        if not self._used[t, 0]:
+            return None
+        root_ply, ply = int(self._games["ply"][t, 0]), int(game["ply"])
+        known = self._keys[t, : root_ply + 1]
+        if not 0 <= ply - root_ply <= 2 or not np.array_equal(known, keys[: root_ply + 1]):
+            return None
+        node = 0
+        for key in keys[root_ply + 1 : ply + 1]:
+            children = [child for child in self._children(t, node)["child"].tolist() if child > 0]
+            reached = [child for child in children if self._games["key"][t, child] == key]
+            if not reached:
+                return None
+            node = reached[0]
+        same = all(np.array_equal(self._games[name][t, node], game[name]) for name in _SAME)
+        return node if same else None
 
     def _children(self, t: int, node: int) -> Any:
         """Return the edges of a node."""
@@ -339,9 +351,10 @@ class Search:
         child = self._nodes[t, edge["child"]]
         proven = {WIN: LOSS, LOSS: WIN}.get(int(child["proven"]), int(child["proven"]))
         visits = int(child["visits"])
-        value = tree.VALUE[proven] if proven else -float(child["total"]) / max(visits, 1)
+        known = self._proven_value(t, proven)
+        value = known if proven else -float(child["total"]) / max(visits, 1)
         plies = int(child["plies"]) + 1 if proven else 0
-        return Line(action, prior, visits, float(value), proven, plies, self._variation(t, edge))
+        return Line(action, prior, visits, value, proven, plies, self._variation(t, edge))
 
     def _variation(self, t: int, edge: Any) -> tuple[int, ...]:
         """Return a move and the best moves that follow it, as far as the tree knows them."""
@@ -355,5 +368,22 @@ class Search:
         return tuple(moves)
 
 
-_SAME = ("ply", "board", "hands", "side", "checks", "earlier")
-"""Fields, besides the key, of a position's record that determine everything that follows."""
+_SAME = ("board", "hands", "checks", "earlier")
+"""Fields of a position's record that, besides the history, determine everything that follows."""
+
+
+@cache
+def warm_up() -> None:
+    """Compile all functions of a search, or load them from the cache. The first call takes seconds.
+
+    Call this where a delay is allowed, so that no later search is delayed.
+    """
+    search, position = Search(1, SearchOptions(simulations=3)), Position()
+    for _ in range(2):
+        search.plant_position(0, position)
+        while (leaves := search.request()) is not None:
+            actions, _ = legal_lists(leaves.mask)
+            search.answer(
+                actions, np.ones(actions.shape, np.float32), np.zeros(len(actions), np.float32)
+            )
+        position.play(search.lines(0)[0].action)

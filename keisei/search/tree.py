@@ -14,6 +14,7 @@ Björnsson and Saito, "Monte-Carlo Tree Search Solver" (Computers and Games 2008
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -36,7 +37,7 @@ EDGE = np.dtype([("prior", np.float32), ("child", np.int32), ("action", np.int16
 
 UNKNOWN, WIN, DRAW, LOSS = range(4)
 VALUE = np.array([0.0, 1.0, 0.0, -1.0])
-"""Value of a proven result for the side to move."""
+"""Value of a proven result for the side to move, if a draw has no other value."""
 
 
 @njit
@@ -74,9 +75,9 @@ def prove(nodes, edges, t, node, proven, plies):
 @njit
 def outcome(nodes, edges, t, node):
     """Return what the children prove for a node, and the plies to this end."""
-    first, count = nodes[t, node].first, nodes[t, node].count
-    fastest, slowest, draw, open_moves = 32767, 0, -1, count - nodes[t, node].opened
-    for e in range(first, first + nodes[t, node].opened):
+    here = nodes[t, node]
+    fastest, slowest, draw, open_moves = 32767, 0, -1, here.count - here.opened
+    for e in range(here.first, here.first + here.opened):
         child = nodes[t, edges[t, e].child]
         if child.proven == LOSS:
             fastest = min(fastest, child.plies + 1)
@@ -88,14 +89,18 @@ def outcome(nodes, edges, t, node):
             open_moves += 1
     if fastest < 32767:
         return WIN, fastest
-    if open_moves or count == 0:
+    if open_moves:
         return UNKNOWN, 0
     return (DRAW, draw) if draw >= 0 else (LOSS, slowest)
 
 
 @njit
-def best_edge(nodes, edges, t, node, c_init, c_base, urgency):
-    """Return the edge of a node, without a proven result, that the rule PUCT chooses."""
+def best_edge(nodes, edges, t, node, c_init, c_base, urgency, draw):
+    """Return the edge of a node, without a proven result, that the rule PUCT chooses.
+
+    ``draw`` is the value of a draw for the side to move. If a score is NaN, any edge whose move is
+    not a proven loss can be chosen.
+    """
     here = nodes[t, node]
     total = here.visits + here.waiting
     weight = (c_init + math.log((total + c_base + 1) / c_base)) * math.sqrt(total)
@@ -107,23 +112,22 @@ def best_edge(nodes, edges, t, node, c_init, c_base, urgency):
             continue
         number = child.visits + child.waiting
         # A waiting simulation counts as a loss, so that the next one goes elsewhere.
-        value = 0.0 if child.proven == DRAW else -(child.total + child.waiting) / number
+        value = draw if child.proven == DRAW else -(child.total + child.waiting) / number
         score = value + weight * prior / (1 + number)
-        if score > best_score:
+        if score > best_score or best < 0:
             best, best_score = e, score
     if here.opened < here.count:
         e = here.first + here.opened
-        mean = here.total / max(here.visits, 1)
-        score = mean - urgency * math.sqrt(visited) + weight * edges[t, e].prior
-        if score > best_score:
+        score = here.total / here.visits - urgency * math.sqrt(visited) + weight * edges[t, e].prior
+        if score > best_score or best < 0:
             best = e
     return best
 
 
 @njit(cache=True, nogil=True)
 def select(
-    lo, hi, nodes, edges, used, wanted, leaves, c_init, c_base, urgency, root_urgency, tree, node,
-    action,
+    lo, hi, nodes, edges, used, wanted, leaves, c_init, c_base, urgency, root_urgency, draws, tree,
+    node, action,
 ):  # fmt: skip
     """Walk down the trees ``lo`` to ``hi`` to new leaves; return the number of leaves.
 
@@ -133,6 +137,7 @@ def select(
         used: int64[T, 2]: number of used nodes and edges of each tree.
         wanted: int64[T]: number of simulations that are still to be begun; counted down.
         leaves: largest number of new leaves for one tree.
+        draws: float64[T]: the value of a draw for the side to move in each tree's root.
         tree, node, action: int64[...]: written, for every leaf: its tree, its new node, and the
             action that leads to it from its parent; the action is -1 for a root.
     """
@@ -147,17 +152,18 @@ def select(
                     found += 1
                     wanted[t] -= 1
                 break
-            here = 0
+            here, draw = 0, draws[t]
             while True:
                 e = best_edge(
-                    nodes, edges, t, here, c_init, c_base, urgency if here else root_urgency
+                    nodes, edges, t, here, c_init, c_base, urgency if here else root_urgency, draw
                 )
                 child = edges[t, e].child
                 if child < 0 or nodes[t, child].proven or nodes[t, child].count == 0:
                     break
-                here = child
+                here, draw = child, -draw
             if child >= 0 and nodes[t, child].proven:
-                add_value(nodes, t, child, VALUE[nodes[t, child].proven])
+                proven = nodes[t, child].proven
+                add_value(nodes, t, child, -draw if proven == DRAW else VALUE[proven])
                 wanted[t] -= 1
                 continue
             if child >= 0 or used[t, 0] == nodes.shape[1]:
@@ -178,17 +184,35 @@ def select(
 
 
 @njit(cache=True, nogil=True)
-def settle(tree, node, proven, plies, nodes, edges):
-    """Finish the simulations whose leaf is proven. ``proven`` and ``plies`` are int64[M]."""
+def settle(tree, node, reason, result, mate, draws, nodes, edges):
+    """Finish the simulations whose leaf is proven.
+
+    Args:
+        tree, node: int64[M]: the leaves.
+        reason, result, mate: int64[M]: why the game is over, or 0; the mover's result; the plies of
+            a mate that begins here, or 0. See ``keisei.shogi.kernels.visit_leaves``.
+        draws: float64[M]: the value of a draw for the side to move in each leaf.
+        nodes, edges: the trees, as in ``select``.
+    """
     for j in range(len(tree)):
-        if proven[j] != UNKNOWN:
+        if reason[j] or mate[j]:
+            proven = WIN
+            if reason[j] and result[j] <= 0:
+                proven = LOSS if result[j] else DRAW
             add_waiting(nodes, tree[j], node[j], -1)
-            add_value(nodes, tree[j], node[j], VALUE[proven[j]])
-            prove(nodes, edges, tree[j], node[j], proven[j], plies[j])
+            value = draws[j] if proven == DRAW else VALUE[proven]
+            add_value(nodes, tree[j], node[j], value)
+            prove(nodes, edges, tree[j], node[j], proven, mate[j])
+
+
+@njit
+def within(number, lowest, highest):
+    """Return the nearest number from ``lowest`` to ``highest``; NaN counts as 0."""
+    return 0.0 if math.isnan(number) else min(max(number, lowest), highest)
 
 
 @njit(cache=True, nogil=True)
-def expand(tree, node, actions, priors, values, nodes, edges, used):
+def expand(tree, node, actions, priors, values, nodes, edges, used, temperature):
     """Give the leaves their edges, and finish their simulations.
 
     Args:
@@ -197,25 +221,31 @@ def expand(tree, node, actions, priors, values, nodes, edges, used):
         priors: float32[M, L]: probabilities of these actions.
         values: float32[M]: values for the side to move.
         nodes, edges, used: the trees, as in ``select``.
+        temperature: the edges' probabilities are proportional to ``priors ** (1 / temperature)``.
     """
+    legal = np.empty(actions.shape[1], np.int64)
+    chance = np.empty(actions.shape[1], np.float64)
     for j in range(len(tree)):
         t, leaf = tree[j], nodes[tree[j], node[j]]
-        number = 0
-        for k in range(actions.shape[1]):
-            number += actions[j, k] >= 0
         add_waiting(nodes, t, node[j], -1)
-        add_value(nodes, t, node[j], np.float64(values[j]))
+        add_value(nodes, t, node[j], within(np.float64(values[j]), -1.0, 1.0))
+        number, total = 0, 0.0
+        for k in range(actions.shape[1]):
+            if actions[j, k] >= 0:
+                legal[number] = actions[j, k]
+                chance[number] = within(np.float64(priors[j, k]), 0.0, 1.0) ** (1 / temperature)
+                total += chance[number]
+                number += 1
         if used[t, 1] + number > edges.shape[1]:
             continue  # the tree is full: the node stays without moves
         leaf.first, leaf.count = used[t, 1], number
         used[t, 1] += number
         # The most probable move comes first: then the unvisited moves are always the last edges.
-        e = leaf.first
-        for k in np.argsort(-priors[j]):
-            if actions[j, k] >= 0:
-                edges[t, e].action, edges[t, e].prior = actions[j, k], priors[j, k]
-                edges[t, e].child = -1
-                e += 1
+        order = np.argsort(-chance[:number], kind="mergesort")
+        for k in range(number):
+            edge = edges[t, leaf.first + k]
+            edge.action, edge.child = legal[order[k]], -1
+            edge.prior = chance[order[k]] / total if total else 0.0
 
 
 @njit(cache=True, nogil=True)
@@ -233,7 +263,6 @@ def keep_subtree(t, root, nodes, edges, used, games, moved):
         if i != root and (i < root or moved[parent] < 0):
             continue
         moved[i] = kept
-        new = nodes[t, kept]
         if kept != i:
             nodes[t, kept] = nodes[t, i]
             games[t, kept] = games[t, i]
@@ -249,3 +278,12 @@ def keep_subtree(t, root, nodes, edges, used, games, moved):
     for e in range(edges_used):
         if edges[t, e].child >= 0:
             edges[t, e].child = moved[edges[t, e].child]
+
+
+def depth(parents: Any) -> int:
+    """Return the number of moves from the root to the deepest of the nodes, int32[N] of parents."""
+    deepest, ancestors = 0, parents[parents >= 0]
+    while len(ancestors):
+        deepest, ancestors = deepest + 1, parents[ancestors]
+        ancestors = ancestors[ancestors >= 0]
+    return deepest

@@ -10,7 +10,8 @@ from sse_starlette import ServerSentEvent
 from starlette.requests import Request
 from starlette.responses import Response
 
-from keisei.evaluation.spec import EvaluationSpec, rules_in
+from keisei.evaluation.network_options import split_options
+from keisei.evaluation.spec import CURRENT, EvaluationSpec, rules_in
 from keisei.events import dumps
 from keisei.runtime.evaluation_records import EvaluationRecord
 from keisei.server.answers import LINK, Json, address, in_thread, make_page, read_page
@@ -132,6 +133,7 @@ def _make_spec(wanted: EvalRequest, source: Source) -> EvaluationSpec:
     opponents = [*filter(None, [wanted.opponent]), *wanted.opponents]
     try:
         return EvaluationSpec(
+            agents=tuple(map(_own, wanted.agents)),
             opponents=tuple(find_player(text, source.settings) for text in opponents),
             strategy=wanted.strategy,
             sprt=wanted.sprt,
@@ -142,6 +144,13 @@ def _make_spec(wanted: EvalRequest, source: Source) -> EvaluationSpec:
     except ValueError as error:
         field, _, message = str(error).partition(": ")
         raise Problem(422, f"{error}.", errors=[{"field": field, "message": message}]) from error
+
+
+def _own(agent: str) -> str:
+    """Return ``agent`` if it is the run's network. Raises ValueError."""
+    if split_options(agent)[0] != CURRENT:
+        raise ValueError(f"agents: {agent!r}: only current can be measured here, with any options")
+    return agent
 
 
 def _describe_opponents(spec: EvaluationSpec) -> str:

@@ -1017,15 +1017,18 @@ def survey(view, game, tags, keys, g, rule):
 
 
 @njit(inline="always")
-def observe(game, attacks, observation, g, max_ply):
-    """Write the compact observation of a position to ``observation[g]`` (uint8[131])."""
+def observe(game, attacks, observation, g, ply, max_ply):
+    """Write the compact observation of a position to ``observation[g]`` (uint8[131]).
+
+    ``ply`` is the ply that the observation contains, as a share of ``max_ply``.
+    """
     for k in range(81):
         observation[g, k] = game.board[k]
     for k in range(14):
         observation[g, 81 + k] = game.hands[k]
     observation[g, 95] = game.earlier
     observation[g, 96] = game.in_check
-    observation[g, 97] = min(np.int64(game.ply) * 255 // max_ply, 255)
+    observation[g, 97] = min(ply * 255 // max_ply, 255)
     theirs, mine, twice = attacks
     store_squares(observation, g, 98, theirs)
     store_squares(observation, g, 109, mine)
@@ -1714,13 +1717,13 @@ def visit_games(
             game.key = full_key(game)
         rows, attacks, reason[g], result[g] = survey(view, game, tags, keys, g, rule)
         pack(mask, g, rows)
-        observe(game, attacks, observation, g, max_ply)
+        observe(game, attacks, observation, g, np.int64(game.ply), max_ply)
 
 
 @njit(cache=True, nogil=True)
 def visit_leaves(
-    tree, node, action, parents, games, tags, keys, observation, mask, reason, result, mate, rule,
-    max_ply, mates,
+    tree, node, action, parents, games, tags, keys, roots, root_mask, trained_max_ply, ply_offset,
+    observation, mask, reason, result, mate, rule, max_ply, mates,
 ):  # fmt: skip
     """Make a move in each of M nodes of search trees, whose positions become new nodes.
 
@@ -1729,10 +1732,14 @@ def visit_leaves(
 
     Args:
         tree, node, action: int64[M]: the tree, the new node, and the action of its parent that
-            leads to the node. Node 0 is a tree's root.
+            leads to the node. Node 0 is a tree's root. A negative action makes no move: it stands
+            for the root.
         parents: int32[T, N]: the parent of each node.
         games: GAME[T, N]: positions of the nodes.
         tags, keys: history of the trees' games up to the roots; later plies are overwritten.
+        roots, root_mask: uint8[T, 131], uint64[T, 35]: observations and masks of the roots.
+        trained_max_ply, ply_offset: int64[T]: the observation's ply is the game's ply and the
+            offset, as a share of the maximum ply of the network's training games.
         observation, mask: uint8[M, 131], uint64[M, 35]: written.
         reason, result: int64[M]: written: why the game is over, and the mover's result.
         mate: int64[M]: written: length of a mate that begins here, 1 or 3, or 0.
@@ -1743,7 +1750,11 @@ def visit_leaves(
     checks = np.empty((1, MASK_WORDS), np.uint64)
     scratch = new_scratch()
     for j in range(len(tree)):
-        t, parent = tree[j], parents[tree[j], node[j]]
+        t, mate[j] = tree[j], 0
+        if action[j] < 0:
+            observation[j], mask[j], reason[j], result[j] = roots[t], root_mask[t], 0, 0
+            continue
+        parent = parents[t, node[j]]
         past = parent
         while past > 0:
             remember(tags, keys, t, np.int64(games[t, past].ply), games[t, past].key)
@@ -1753,8 +1764,9 @@ def visit_leaves(
         view = make_move(game, action[j])
         rows, attacks, reason[j], result[j] = survey(view, game, tags, keys, t, rule)
         pack(mask, j, rows)
-        observe(game, attacks, observation, j, max_ply)
-        mate[j] = 0
+        observe(
+            game, attacks, observation, j, np.int64(game.ply) + ply_offset[t], trained_max_ply[t]
+        )
         if reason[j]:
             continue
         if game.ply >= max_ply:
@@ -1793,7 +1805,7 @@ def step_games(
         fresh = False
         while True:
             rows, attacks, why, result = survey(view, game, tags, keys, g, rule)
-            observe(game, attacks, observation, g, max_ply)
+            observe(game, attacks, observation, g, np.int64(game.ply), max_ply)
             if fresh:
                 break
             over = why != 0

@@ -21,6 +21,12 @@ from keisei.store.database import (
 )
 from keisei.store.layout import DATABASE_FILE
 
+PLAYED = "play"
+"""Id that stands for the evaluation in the games that people played.
+
+No evaluation has this id, because the ids of evaluations are hexadecimal numbers. Ratings do not
+count these games."""
+
 MATCH_GAME = """
 SELECT game.id, evaluation, number, pair, opening.line AS opening, black.name AS black,
     white.name AS white, result, reason, plies, start, moves, "values", time
@@ -56,7 +62,7 @@ _BLANK = {
 }
 """Values of the fields of ``keisei.events.Evaluation`` before the first game."""
 
-_NETWORK = re.compile(r"@\d+( simulations=\d+)?( greedy| T=\S+)?( mates=[13])?$")
+_NETWORK = re.compile(r"@\d+( value| simulations=\d+)?( greedy| T=\S+)?( mates=[13])?$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +81,8 @@ class MatchGame:
     """The opening, as ``startpos moves ...`` or ``sfen ... moves ...``."""
     black: str
     """Black's name: ``random``, ``material``, ``<run id>@<step>``, or the name of an engine.
+
+    In a game that a person played, one of the names is the person's.
 
     ``player_kind`` says what may follow after ``<step>``."""
     white: str
@@ -169,6 +177,25 @@ class MatchTable:
             connection.executemany("INSERT OR IGNORE INTO opening (line) VALUES (:opening)", rows)
             connection.executemany(_ADD, rows)
 
+    def add_played(self, game: MatchGame, person: str) -> int:
+        """Write a game that the player ``person`` played, and return the game's new number.
+
+        ``game.number`` does not count: played games are numbered from 1.
+        """
+        with transaction(self._connection, self._path) as connection:
+            (number,) = connection.execute(
+                "SELECT coalesce(max(number), 0) + 1 FROM match_game WHERE evaluation = ?",
+                (PLAYED,),
+            ).fetchone()
+            row = {**_row(PLAYED, game), "number": number}
+            connection.execute(
+                "INSERT OR IGNORE INTO player (name, kind) VALUES (?, 'human')", (person,)
+            )
+            _insert_players(connection, {row["black"], row["white"]})
+            connection.execute("INSERT OR IGNORE INTO opening (line) VALUES (:opening)", row)
+            connection.execute(_ADD, row)
+        return int(number)
+
     def games(self, evaluation: str) -> list[MatchGame]:
         """Read the games of an evaluation, sorted by number."""
         query = f"{MATCH_GAME} WHERE evaluation = ? ORDER BY number"
@@ -201,8 +228,9 @@ class MatchTable:
 def player_kind(name: str) -> str:
     """Return the kind of a player: ``random``, ``material``, ``network`` or ``engine``.
 
-    A network's name is ``<run id>@<step>``. After this name, `` simulations=64``, then `` greedy``
-    or a temperature such as `` T=0.5``, and then `` mates=1`` or `` mates=3`` may follow.
+    A network's name is ``<run id>@<step>``. After this name may follow, in this order: `` value``
+    or `` simulations=64``; `` greedy`` or a temperature such as `` T=0.5``; `` mates=1`` or
+    `` mates=3``.
     """
     if name in {"random", "material"}:
         return name

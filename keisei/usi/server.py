@@ -5,284 +5,143 @@ behaviour of ShogiHome. ShogiHome ignores options with a space in the name, alwa
 and ``USI_Ponder``, and sends ``go`` immediately after ``usinewgame``.
 """
 
-import math
-import random
-import re
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, cast
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from keisei.usi.protocol import Option, printable
+from keisei.usi.limits import Limits
+from keisei.usi.options import OPTIONS, Options
+from keisei.usi.report import plain, say
+from keisei.usi.turn import Turn
 
 if TYPE_CHECKING:
-    from keisei.shogi import Position
-    from keisei.shogi.position import Rule
-
-OPTIONS = (
-    Option("Sampling", "check", "false"),
-    Option("Seed", "spin", "0", 0, 2**31 - 1),
-    Option("Mates", "combo", "1", choices=("0", "1", "3")),
-    Option("MultiPV", "spin", "1", 1, 20),
-    Option("ResignWinRate", "spin", "0", 0, 50),
-    Option("ResignMoves", "spin", "3", 1, 100),
-    Option("Declaration", "combo", "run", choices=("run", "27", "24", "none")),
-    Option("Device", "combo", "auto", choices=("auto", "cpu", "cuda")),
-    Option("Threads", "spin", "1", 1, 256),
-)
-"""The engine's options; docs/guide/play-with-a-gui.md explains them."""
-
-_BY_NAME = {option.name.lower(): option for option in OPTIONS}
-_BY_NAME["usi_multipv"] = _BY_NAME["multipv"]
-_LIMITS = frozenset(("nodes", "depth", "movetime", "byoyomi", "btime", "wtime", "binc", "winc"))
-"""Words that limit the search of a ``go`` command. They override the word ``infinite``."""
-_SET_OPTION = re.compile(r"name (.+?)(?: value(?: (.*))?)?")
-_LEAST_RATE = 1e-4
-"""Smallest distance of a win rate from 0 and 1. At 0 and 1 the score would be infinite."""
-
-
-@dataclass(frozen=True, slots=True)
-class Assessment:
-    """A network's output for a position: move probabilities and a value."""
-
-    moves: tuple[tuple[str, float], ...]
-    """All legal moves (USI) with their probabilities, most probable move first."""
-    value: float
-    """P(win) - P(loss) for the side to move."""
-
-
-class Thinker(Protocol):
-    """A network that assesses positions for a session."""
-
-    @property
-    def about(self) -> str:
-        """One line of text for the user, with the names of the checkpoint and the device."""
-
-    @property
-    def declaration(self) -> "Rule":
-        """The entering-king rule of the training games."""
-
-    def assess(self, position: "Position") -> Assessment:
-        """Assess a position that has a legal move. The result also depends on earlier moves."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """A move that the network chose, before the move is sent to the GUI."""
-
-    move: str
-    win_rate: float | None = None
-    """The network's win rate; 1 if the move begins a forced mate or mates; None if the network was
-    not asked."""
+    from keisei.usi.mover import Mover, Thinker
 
 
 class Session:
-    """A session with a GUI. A wrong line from the GUI raises no error, but ``load`` can raise one.
+    """A session with a GUI, which two threads share.
+
+    One thread reads the GUI's lines and calls ``hear``, which never waits. The other thread calls
+    ``work``: it thinks, and only it uses the network.
 
     Args:
         name: the engine's name.
-        load: function that returns the thinker for a device and a number of CPU threads. The first
+        load: function that returns the network for a device and a number of CPU threads. The first
             ``isready`` or ``go`` calls ``load``. ``usi`` does not, because a GUI expects the answer
             to ``usi`` at once. A later ``isready`` or ``go`` calls ``load`` again if the device or
             the number of threads has changed.
+        openings: see ``keisei.usi.mover.Mover``.
+        send: function that sends a line to the GUI.
     """
 
-    def __init__(self, name: str, load: Callable[[str, int], Thinker]) -> None:
-        self.over = False
-        """Whether the GUI has sent ``quit``."""
+    def __init__(
+        self,
+        name: str,
+        load: "Callable[[str, int], Thinker]",
+        openings: Callable[[str], Sequence[str]],
+        send: Callable[[str], None],
+    ) -> None:
         self._name = name
-        self._load = load
-        self._loaded: tuple[tuple[str, int], Thinker] | None = None
-        self._values = {option.name: option.default or "" for option in OPTIONS}
-        self._random = random.Random()
+        self._made_of = load, openings
+        self._write, self._writing = send, threading.Lock()
+        self._mover: Mover | None = None
+        self._options = Options()
         self._position = ["startpos"]
-        self._pending: _Answer | None = None
-        """The answer to ``go infinite`` or ``go ponder``, until the GUI asks for this answer."""
-        self._bad_moves = 0
-        """Number of consecutive moves so far with a win rate below ``ResignWinRate``."""
+        self._turn: Turn | None = None
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
 
-    def hear(self, line: str) -> Iterator[str]:
-        """Yield the answers to a line. Send each answer before you ask for the next answer."""
+    def work(self) -> None:
+        """Do what the GUI wants until the session is over. Raises what ``load`` raises."""
+        while (job := self._jobs.get()) is not None:
+            job()
+
+    def hear(self, line: str) -> bool:
+        """Answer a line, or let ``work`` answer it. Return False if it is ``quit``."""
         word, *words = line.split() or [""]
         match word:
             case "usi":
-                yield from self._introduce()
+                self._introduce()
             case "isready":
-                yield from self._ready()
-                self._compile_search()
-                yield "readyok"
+                self._ready()
             case "setoption":
-                yield from self._set_option(" ".join(words))
+                self._set_option(" ".join(words))
             case "position":
                 self._position = words
             case "go":
-                yield from self._go(words)
+                self._go(words)
             case "stop":
-                yield from self._stop()
+                self._stop()
             case "ponderhit":
-                yield from self._ponderhit()
-            case "usinewgame" | "gameover":  # the previous game needs no more moves
-                self._pending, self._bad_moves = None, 0
+                self._ponderhit(words)
+            case "usinewgame" | "gameover":
+                self._stop()
+                self._jobs.put(lambda: self._player().begin_game())
             case "quit":
-                self.over = True
-            case "":
-                pass
-            case _:
-                yield say(f"unknown command: {word}")
+                self._stop()
+                return False
+            case _ if word:
+                self._send(say(f"unknown command: {word}"))
+        return True
 
-    def _introduce(self) -> Iterator[str]:
-        yield f"id name {_plain(self._name)}"
-        yield "id author Keisei contributors"
+    def close(self) -> None:
+        """End the session: no more lines come. ``work`` still finishes what the GUI has asked."""
+        if self._turn:
+            self._turn.hang_up()
+        self._jobs.put(None)
+
+    def _introduce(self) -> None:
+        self._send(f"id name {plain(self._name)}")
+        self._send("id author Keisei contributors")
         for option in OPTIONS:
             words = [f"option name {option.name} type {option.type} default {option.default}"]
             if option.type == "spin":
                 words.append(f"min {option.low} max {option.high}")
             words += [f"var {choice}" for choice in option.choices]
-            yield " ".join(words)
-        yield "usiok"
+            self._send(" ".join(words))
+        self._send("usiok")
 
-    def _set_option(self, text: str) -> Iterator[str]:
-        match = _SET_OPTION.fullmatch(text)
-        if match is None:
-            yield say(f"write setoption name NAME value VALUE (got {text!r})")
+    def _set_option(self, text: str) -> None:
+        problem = self._options.set(text)
+        if problem:
+            self._send(say(problem))
+
+    def _ready(self) -> None:
+        if self._turn and not self._turn.done:  # it thinks, so it is ready
+            self._send("readyok")
             return
-        name, value = match[1].lower(), (match[2] or "").lower()
-        option = _BY_NAME.get(name)
-        if option is None:
-            if not name.startswith("usi_"):  # GUIs set such options for every engine
-                yield say(f"no option {match[1]}")
-        elif problem := option.problem_with(value):
-            yield say(f"{option.name}: {problem}")
-        else:
-            self._values[option.name] = value
-            if option.name == "Seed":
-                self._random = random.Random(int(value) or None)
+        options = self._options.copy()
+        self._jobs.put(lambda: self._prepare(options))
 
-    def _ready(self) -> Generator[str, None, Thinker]:
-        wanted = self._values["Device"], int(self._values["Threads"])
-        if self._loaded is None or self._loaded[0] != wanted:
-            self._loaded = wanted, self._load(*wanted)
-            yield say(self._loaded[1].about)
-        return self._loaded[1]
+    def _prepare(self, options: Options) -> None:
+        self._player().prepare(options)
+        self._send("readyok")
+        if self._turn:  # a ``go`` that came too early has no less time for that
+            self._turn.begin()
 
-    def _compile_search(self) -> None:
-        """Compile the search for mates now, because this must not happen during a game."""
-        from keisei.shogi import Position
-        from keisei.shogi.proof import shortest_mate
+    def _go(self, words: list[str]) -> None:
+        self._stop()  # the ``go`` before may still need its ``bestmove``
+        turn = Turn(Limits.parse(words), self._position, self._options.copy())
+        self._turn = turn
+        self._jobs.put(lambda: self._player().answer(turn))
 
-        shortest_mate(Position(), int(self._values["Mates"]))
+    def _stop(self) -> None:
+        if self._turn:
+            self._turn.stop()
 
-    def _go(self, words: list[str]) -> Iterator[str]:
-        yield from self._stop()  # the previous ``go`` may still need its ``bestmove``
-        if "mate" in words:  # ``go mate infinite`` contains ``infinite``, too
-            yield "checkmate notimplemented"
-            return
-        thinker = yield from self._ready()
-        answer = yield from self._choose(thinker)
-        endless = "infinite" in words and _LIMITS.isdisjoint(words)
-        if endless or "ponder" in words:
-            self._pending = answer
-        else:
-            yield self._move_or_resign(answer)
+    def _ponderhit(self, words: list[str]) -> None:
+        if self._turn:
+            self._turn.ponderhit(words)
 
-    def _stop(self) -> Iterator[str]:
-        if self._pending is not None:
-            yield f"bestmove {self._pending.move}"
-        self._pending = None
+    def _player(self) -> "Mover":
+        """Return the mover. Only the working thread calls this."""
+        if self._mover is None:
+            # This import loads Numba, which takes seconds. ``usi`` is answered without this wait.
+            from keisei.usi.mover import Mover
 
-    def _ponderhit(self) -> Iterator[str]:
-        if self._pending is not None:
-            yield self._move_or_resign(self._pending)
-        self._pending = None
+            self._mover = Mover(*self._made_of, self._send)
+        return self._mover
 
-    def _move_or_resign(self, answer: _Answer) -> str:
-        """Return ``bestmove`` with the move, or ``bestmove resign`` after too many bad moves."""
-        if answer.win_rate is not None:
-            bad = 100 * answer.win_rate < int(self._values["ResignWinRate"])
-            self._bad_moves = self._bad_moves + 1 if bad else 0
-            if self._bad_moves >= int(self._values["ResignMoves"]):
-                return "bestmove resign"
-        return f"bestmove {answer.move}"
-
-    def _choose(self, thinker: Thinker) -> Generator[str, None, _Answer]:
-        """Yield ``info`` lines about the position, and return the chosen move."""
-        # This import loads Numba, which takes seconds. ``usi`` must be answered without this wait.
-        from keisei.shogi import IllegalMoveError, Position, SfenError
-        from keisei.shogi.proof import shortest_mate
-
-        try:
-            position = _set_up(self._position)
-        except (SfenError, IllegalMoveError) as error:
-            # The GUI's position is unknown, so a move would make no sense.
-            yield say(f"invalid position: {error}")
-            return _Answer("resign")
-        rule = self._values["Declaration"]
-        declaration = thinker.declaration if rule == "run" else cast("Rule", rule)
-        if position.declaration(declaration) == "win":
-            return _Answer("win")
-        if not position.legal_moves():
-            return _Answer("resign")
-        assessment = thinker.assess(position)
-        mate = shortest_mate(position, int(self._values["Mates"]))
-        move = mate.move if mate else self._draw(assessment)
-        after = Position(position.sfen())
-        after.push(move)
-        plies = 1 if not after.legal_moves() else mate and mate.moves
-        score = f"mate {plies}" if plies else f"cp {centipawns(assessment.value)}"
-        yield from _info_lines(assessment, move, score, int(self._values["MultiPV"]))
-        return _Answer(move, 1.0 if plies else _win_rate(assessment.value))
-
-    def _draw(self, assessment: Assessment) -> str:
-        if self._values["Sampling"] == "false":
-            return assessment.moves[0][0]
-        moves, weights = zip(*assessment.moves, strict=True)
-        return str(self._random.choices(moves, weights)[0])
-
-
-def centipawns(value: float) -> int:
-    """Convert a value, P(win) - P(loss), to a score for GUIs, from -5,526 to 5,526.
-
-    The win rate, in which a draw counts as half a win, is 1 / (1 + exp(-score / 600)). Yamamoto
-    found this formula in the games of his program Ponanza. Other programs use the formula, too.
-    """
-    rate = min(max(_win_rate(value), _LEAST_RATE), 1 - _LEAST_RATE)
-    return round(600 * math.log(rate / (1 - rate)))
-
-
-def _win_rate(value: float) -> float:
-    return (1 + value) / 2
-
-
-def _info_lines(assessment: Assessment, chosen: str, score: str, lines: int) -> Iterator[str]:
-    """Yield ``info`` lines: first the chosen move with the score, then the best other moves.
-
-    The other moves have no score, because the network values only the position, not each move.
-    """
-    others = [item for item in assessment.moves if item[0] != chosen]
-    shown = [(chosen, dict(assessment.moves)[chosen]), *others[: lines - 1]]
-    yield say(" ".join(["policy", *(f"{move} {share:.1%}" for move, share in shown)]))
-    first = "multipv 1 " if lines > 1 else ""
-    yield f"info depth 1 nodes 1 {first}score {score} pv {chosen}"
-    for number, (move, _) in enumerate(shown[1:], 2):
-        yield f"info depth 1 multipv {number} pv {move}"
-
-
-def _set_up(words: list[str]) -> "Position":
-    """Return the position that a ``position`` command sets. Raises SfenError, IllegalMoveError."""
-    from keisei.shogi import Position
-    from keisei.shogi.usi import read_line
-
-    start, moves = read_line(" ".join(words))
-    position = Position(start)
-    for move in moves:
-        position.push(move)
-    return position
-
-
-def say(text: str) -> str:
-    """Return a line that the GUI shows to its user."""
-    return f"info string {_plain(text)}"
-
-
-def _plain(text: str) -> str:
-    """Return the text as one line of ASCII, because some GUIs read only ASCII."""
-    return printable(text).encode("ascii", "backslashreplace").decode()
+    def _send(self, line: str) -> None:
+        with self._writing:
+            self._write(line)

@@ -15,8 +15,9 @@ from keisei.store.matches import player_kind
     [
         ("", NetworkOptions()),
         ("simulations=64", NetworkOptions(64)),
-        ("temperature=0.5&mate=off", NetworkOptions(0, 0.5, mate=False)),
+        ("temperature=0.5&mate=off", NetworkOptions(temperature=0.5, mate=False)),
         ("simulations=400&mate=on", NetworkOptions(400)),
+        ("value=on", NetworkOptions(value=True)),
     ],
 )
 def test_options_are_read_and_written(text: str, options: NetworkOptions) -> None:
@@ -33,6 +34,7 @@ def test_options_are_read_and_written(text: str, options: NetworkOptions) -> Non
         ("temperature=0", "temperature: 0.01 to 100 (got 0.0)"),
         ("mate=1", "mate: on or off (got '1')"),
         ("mate=on&mate=off", "mate is given twice"),
+        ("value=on&simulations=8", "value: not allowed with simulations or temperature"),
     ],
 )
 def test_wrong_options_are_refused(text: str, message: str) -> None:
@@ -74,7 +76,10 @@ def test_the_style_tells_a_network_from_others_of_the_same_weights() -> None:
     assert NetworkOptions().style(MatchRules(greedy=True)) == " greedy mates=1"
     assert NetworkOptions(64).style(MatchRules(greedy=True)) == " simulations=64 greedy mates=1"
     assert NetworkOptions().style(MatchRules(temperature=0.5, mates=3)) == " T=0.5 mates=3"
-    assert NetworkOptions(64, 2.0, mate=False).style(MatchRules()) == " simulations=64 T=2"
+    assert (
+        NetworkOptions(64, temperature=2.0, mate=False).style(MatchRules()) == " simulations=64 T=2"
+    )
+    assert NetworkOptions(value=True).style(MatchRules()) == " value mates=1"
 
 
 def test_a_network_that_looks_for_no_mates_has_the_name_of_earlier_versions() -> None:

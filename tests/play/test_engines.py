@@ -25,7 +25,8 @@ SPEC = MatchSpec("engine", games=6, openings=random_openings(3), max_ply=30)
 def random_agent(seed: int = 1) -> Seat:
     rng = np.array([seed], np.uint64)
 
-    async def choose(observed: Any, draw: float) -> tuple[int, float]:
+    async def choose(observed: Any, draw: float, tree: object) -> tuple[int, float]:
+        assert tree is None
         observation, mask = observed
         assert observation.shape == (1, 131)
         assert 0 <= draw < 1
@@ -167,10 +168,10 @@ async def test_an_engine_that_cannot_be_used_is_an_error(query: str, tmp_path: P
 
 
 async def test_an_error_of_the_network_is_raised_as_it_is(tmp_path: Path) -> None:
-    async def fails(observed: Any, draw: float) -> Any:
+    async def fails(observed: Any, draw: float, tree: object) -> Any:
         raise MemoryError("no room")
 
-    async def cheats(observed: Any, draw: float) -> Any:
+    async def cheats(observed: Any, draw: float, tree: object) -> Any:
         return 0, 0.0
 
     async with nothing_left():

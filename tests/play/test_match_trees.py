@@ -1,11 +1,14 @@
 """Search trees of a match: planted for the players that search, kept from move to move."""
 
 import numpy as np
+import pytest
 from fake_learner import FakeAgent
 
+from keisei.env import observe_position
 from keisei.evaluation import Match, MatchSpec
 from keisei.evaluation.network_options import NetworkOptions
-from keisei.play.match_trees import MatchTrees, game_tree
+from keisei.play.match_trees import GameTree, MatchTrees
+from keisei.shogi import Position
 
 SEARCHING, PLAIN = NetworkOptions(simulations=16), NetworkOptions()
 
@@ -58,5 +61,26 @@ def test_a_search_plays_what_a_search_of_its_own_would_play() -> None:
 
 def test_a_game_against_an_engine_has_a_tree_if_its_player_searches() -> None:
     spec = MatchSpec("engine", games=2, options=(SEARCHING, PLAIN))
-    assert game_tree(spec, 0) is not None
-    assert game_tree(spec, 1) is None
+    assert GameTree.of(spec, 0) is not None
+    assert GameTree.of(spec, 1) is None
+
+
+def test_a_player_of_values_plays_the_move_after_which_its_value_is_best() -> None:
+    spec = MatchSpec("engine", games=2, options=(NetworkOptions(value=True), PLAIN))
+    position = Position()
+    tree = GameTree(spec, 0)
+    tree.plant(position)
+    seen = {}
+    while (leaves := tree.search.request()) is not None:
+        actions, priors, _ = FakeAgent().assess(leaves.observation, leaves.mask)
+        values = (leaves.observation.astype(np.int64).sum(1) % 101 / 101).astype(np.float32)
+        tree.search.answer(actions, priors, values)
+    for move in position.legal_moves():
+        after = position.copy()
+        after.push(move)
+        observation, _ = observe_position(after, spec.max_ply)
+        seen[position.action(move)] = -(int(observation.astype(np.int64).sum()) % 101) / 101
+    action, value = tree.choose(0.5)
+    assert len(seen) == 30
+    assert value == pytest.approx(max(seen.values()))
+    assert seen[action] == max(seen.values())

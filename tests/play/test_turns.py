@@ -1,6 +1,7 @@
 """Matches on the device thread: turns, shared batches, and failures that stay in their match."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,12 +13,19 @@ from keisei.errors import NotRunning
 from keisei.evaluation import Match, MatchSpec, PlayedGame
 from keisei.evaluation.network_options import NetworkOptions
 from keisei.play.mailbox import PlyRequest
+from keisei.play.match_trees import GameTree
 from keisei.play.turns import EndMatch, Job, PlayMatch
-from keisei.search import Search, SearchOptions
+from keisei.search import warm_up
 from keisei.shogi import Position
 
 pytestmark = pytest.mark.anyio
 MATE_IN_ONE = "4k4/9/4P4/9/9/9/9/9/4K4 b G 1"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    """Compile the search outside the event loop, on which these tests call the device."""
+    warm_up()
 
 
 class Broken(FakeAgent):
@@ -132,11 +140,12 @@ async def test_a_search_finds_the_mate_that_the_network_does_not_know(
     device: DeviceStandIn,
 ) -> None:
     network = await device.open(FakeAgent())
-    search = Search(1, SearchOptions(simulations=200, mates=0))
+    options = NetworkOptions(simulations=200, mate=False)
+    tree = GameTree(replace(SPEC, options=(options, options)), 0)
     position = Position(MATE_IN_ONE)
-    search.plant_position(0, position)
+    tree.plant(position)
     wanted = observe_position(position, 256)
-    ply = PlyRequest(network.id, *wanted, draw=0.5, choice=SPEC.choice, search=search)
+    ply = PlyRequest(network.id, *wanted, draw=0.5, choice=SPEC.choice, tree=tree)
     device.matches.turn([ply])
     device.play()
     action, value = await ply.answer

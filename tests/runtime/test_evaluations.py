@@ -4,6 +4,7 @@
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -30,6 +31,7 @@ from keisei.evaluation.spec import EvaluationSpec
 from keisei.events import Evaluation
 from keisei.play import engines
 from keisei.play.tournament import _openings
+from keisei.search import warm_up
 from keisei.usi import Timeouts
 
 pytestmark = pytest.mark.anyio
@@ -251,13 +253,17 @@ async def test_evaluations_do_not_change_training(tmp_path: Path) -> None:
     steps = {"run.steps": 8 * 128}
     async with Keisei(tiny(tmp_path, **steps), run=tmp_path / "alone") as alone:
         await alone.wait()
-    await to_thread.run_sync(_openings, None)  # else training may end before the openings are read
-    regular = {"every_steps": 128, "games": 2, "max_ply": 40, "share": 0.9}
+    # Without these calls, training may end before the openings are read and the search is compiled.
+    await to_thread.run_sync(_openings, None)
+    await to_thread.run_sync(warm_up)
+    regular: dict[str, Any] = {"every_steps": 128, "games": 2, "max_ply": 40, "share": 0.9}
+    regular["agents"] = ["current?simulations=4", "current"]
     regular = {f"evaluation.{key}": value for key, value in regular.items()}
     async with Keisei(tiny(tmp_path, **steps, **regular), run=tmp_path / "watched") as watched:
         await watched.wait()
     games = await to_thread.run_sync(watched.reader.match_games)
     assert len(games) >= 2
+    assert any("simulations=4" in game["black"] for game in games)
     assert all(game["plies"] > len(game["opening"].split()) - 2 for game in games)
     one, other = [await read_checkpoint(await newest(keisei)) for keisei in (alone, watched)]
     assert one.step == other.step == 1024

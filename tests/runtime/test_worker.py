@@ -24,6 +24,8 @@ from keisei.play.turns import OpenNetwork
 from keisei.runtime.commands import COMMANDS
 from keisei.runtime.share import Pace
 from keisei.shogi import Position, SfenError
+from keisei.store import CheckpointError, MatchGame
+from keisei.store.matches import PLAYED
 
 pytestmark = pytest.mark.anyio
 
@@ -327,6 +329,71 @@ async def test_the_network_in_training_answers_with_a_move(tmp_path: Path) -> No
             chosen = await keisei.choose_move(Position())
             assert chosen.top_moves[0][0] == chosen.move == await keisei.best_move(sfen)
             assert chosen.value is not None
+
+
+async def test_another_checkpoint_answers_with_a_move_while_the_run_trains(tmp_path: Path) -> None:
+    async with Keisei(tiny(tmp_path)) as keisei:
+        path = str(await keisei.checkpoint())
+        step = int(Path(path).name)
+        with anyio.fail_after(60):
+            for more in ({}, {"greedy": False, "temperature": 0.5}, {"simulations": 4}):
+                chosen = await keisei.choose_move(Position(), model=path, **more)  # type: ignore[arg-type]
+                assert chosen.move in Position().legal_moves()
+                assert chosen.player == f"{keisei.run.id}@{step}"
+            with pytest.raises(CheckpointError, match="no best network"):
+                await keisei.choose_move(Position(), model="best")
+            with pytest.raises(CheckpointError):
+                await keisei.choose_move(Position(), model=str(tmp_path))
+        assert (await keisei.choose_move(Position())).player.startswith(f"{keisei.run.id}@")
+
+
+async def test_a_game_of_a_person_is_kept_in_the_database(tmp_path: Path) -> None:
+    fields: dict[str, Any] = {"pair": 0, "opening": "startpos", "start": "startpos", "plies": 1}
+    fields |= {"black": "Anna", "white": "run@1", "result": "white", "reason": "resignation"}
+    async with Keisei(settings(tmp_path), _learner=Learners()) as keisei:
+        assert await keisei.keep_game(MatchGame(number=0, moves="7g7f", **fields), "Anna") == 1
+        kept = await to_thread.run_sync(keisei.reader.match_game, PLAYED, 1)
+        assert kept
+        assert kept["black"] == "Anna"
+
+
+@pytest.fixture(scope="module")
+def mate_in_one() -> Position:
+    """Compile the rules, which must not happen on the event loop."""
+    position = Position("4k4/9/4P4/9/9/9/9/9/4K4 b 2G 1")
+    assert position.mate() is not None
+    return position
+
+
+async def test_the_network_in_training_searches_for_a_move(
+    tmp_path: Path, mate_in_one: Position
+) -> None:
+    async with Keisei(tiny(tmp_path)) as keisei:
+        with anyio.fail_after(30):
+            found = await keisei.choose_move(mate_in_one, simulations=200, mates=0)
+            assert found.mate == 1
+            assert found.move == found.line[0] == mate_in_one.mate()
+            forced = await keisei.choose_move(mate_in_one, simulations=200)
+            assert (forced.mate, forced.visits) == (1, ())
+            await keisei.pause()
+            timed = await keisei.choose_move(Position(), seconds=0.2)
+            assert timed.move == timed.visits[0][0]
+            assert await keisei.best_move("startpos", simulations=8) in Position().legal_moves()
+
+
+async def test_a_run_that_ends_refuses_the_searches_in_progress(tmp_path: Path) -> None:
+    async with Keisei(tiny(tmp_path)) as keisei:
+        with anyio.fail_after(30):
+            await keisei.pause()
+            async with anyio.create_task_group() as group:
+
+                async def ask() -> None:
+                    with pytest.raises(NotRunning):
+                        await keisei.choose_move(Position(), seconds=60)
+
+                group.start_soon(ask)
+                await anyio.sleep(0.5)
+                keisei.stop()
 
 
 async def test_a_chosen_game_is_shown_and_its_number_is_in_the_status(tmp_path: Path) -> None:

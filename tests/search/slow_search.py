@@ -1,7 +1,9 @@
 """A slow and readable tree search, with which tests compare ``keisei.search``."""
 
+import functools
 import hashlib
 import math
+import operator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,6 +11,7 @@ import numpy as np
 from keisei.env import observe_position
 from keisei.search import SearchOptions
 from keisei.shogi import Position
+from keisei.shogi.position import Rule
 
 WIN, DRAW, LOSS = "win", "draw", "loss"
 WORTH = {WIN: 1.0, DRAW: 0.0, LOSS: -1.0}
@@ -45,10 +48,25 @@ class SlowSearch:
     """One tree. ``run`` makes the simulations."""
 
     def __init__(
-        self, position: Position, options: SearchOptions, max_ply: int, trained_max_ply: int
+        self,
+        position: Position,
+        options: SearchOptions,
+        *,
+        max_ply: int = 512,
+        trained_max_ply: int = 256,
+        declaration: Rule = "27",
     ) -> None:
         self.root, self.options = Node(position.copy()), options
         self.max_ply, self.trained_max_ply = max_ply, trained_max_ply
+        self.declaration = declaration
+
+    def keep(self, *moves: int) -> None:
+        """Make the position after ``moves`` the root. Only these moves' subtree is kept."""
+        for move in moves:
+            self.root = self.root.children[move]
+        self.root.parent = None
+        if not self.root.moves:
+            self.root.proven, self.root.plies = None, 0
 
     def run(self) -> None:
         left = self.options.simulations
@@ -99,7 +117,7 @@ class SlowSearch:
         for move, prior in zip(node.moves, node.priors, strict=True):
             child = node.children.get(move)
             if child is None:
-                value = node.total / max(node.visits, 1) - urgency * math.sqrt(seen)
+                value = node.total / node.visits - urgency * math.sqrt(seen)
                 score = value + c * math.sqrt(total) * prior
             elif child.proven == WIN:
                 continue
@@ -116,7 +134,7 @@ class SlowSearch:
         if node is self.root:
             return False
         position = node.position
-        outcome = position.outcome()
+        outcome = position.outcome(self.declaration)
         proven, plies = None, 0
         if outcome is not None:
             proven = {position.side: WIN, None: DRAW}.get(outcome.winner, LOSS)
@@ -155,9 +173,11 @@ class SlowSearch:
         observation, _ = observe_position(node.position, self.trained_max_ply)
         actions = sorted(node.position.action(move) for move in node.position.legal_moves())
         priors, value = network(observation[0], actions)
-        order = np.argsort(-priors, kind="stable")
+        chances = [float(prior) ** (1 / self.options.temperature) for prior in priors]
+        total = functools.reduce(operator.add, chances)
+        order = np.argsort([-chance for chance in chances], kind="stable")
         node.moves = [actions[k] for k in order]
-        node.priors = [float(priors[k]) for k in order]
+        node.priors = [float(np.float32(chances[k] / total)) for k in order]
         self.finish(node, value)
 
     def finish(self, node: Node, value: float) -> None:

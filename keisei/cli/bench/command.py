@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keisei.cli import process
-from keisei.cli.bench import contention, env, loop, match, train
+from keisei.cli.bench import contention, env, loop, match, search, train
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -19,6 +19,7 @@ _BENCHES = {
     "train": train,
     "loop": loop,
     "match": match,
+    "search": search,
     "contention": contention,
 }
 _PACKAGES = ("keisei", "torch", "numba", "numpy")

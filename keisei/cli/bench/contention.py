@@ -60,6 +60,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=10,
         help="seconds per block (default: %(default)s)",
     )
+    parser.add_argument(
+        "--simulations",
+        type=whole,
+        metavar="N",
+        default=0,
+        help="simulations of a tree search for each move of the match; 0: none (default: %(default)s)",
+    )
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -68,6 +75,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     require("rounds", args.rounds, args.rounds >= 1, "1 or more")
     require("seconds", args.seconds, args.seconds > 0, "more than 0")
+    require("simulations", args.simulations, args.simulations >= 0, "0 or more")
     with tempfile.TemporaryDirectory() as folder:
         still = {"ppo.learning_rate": 1e-12, "ppo.learning_rate_final": 0}
         settings = settings_in(folder, args, still)
@@ -95,7 +103,8 @@ async def _measure(settings: "Settings", args: argparse.Namespace) -> dict[str, 
                 if kind == "bare":
                     speed = await learner_alone.speed(keisei, args.seconds)
                 else:
-                    speed, share = await _run_block(keisei, args.seconds, kind == "playing")
+                    simulations = args.simulations if kind == "playing" else None
+                    speed, share = await _run_block(keisei, args.seconds, simulations)
                     shares += [share] if kind == "playing" else []
                 measured[kind].append(speed)
                 print(f"round {number + 1}: {kind} {speed:,.0f} steps/s", file=sys.stderr)
@@ -158,12 +167,18 @@ class _LearnerAlone:
         return self._speeds.get()
 
 
-async def _run_block(keisei: "Keisei", seconds: float, playing: bool) -> tuple[float, float]:
-    """Return the steps per second, and evaluation's mean share of the time of an iteration."""
+async def _run_block(
+    keisei: "Keisei", seconds: float, simulations: int | None
+) -> tuple[float, float]:
+    """Return the steps per second, and evaluation's mean share of the time of an iteration.
+
+    ``simulations``: number of simulations for each move of the match; None: no match is played.
+    """
     from keisei.evaluation.spec import CURRENT, EvaluationSpec
 
-    spec = EvaluationSpec(opponents=(CURRENT,), games=GAMES)
-    handle = await keisei.evaluate(spec) if playing else None
+    player = f"{CURRENT}?simulations={simulations or 0}"
+    spec = EvaluationSpec(agents=(player,), opponents=(player,), games=GAMES)
+    handle = await keisei.evaluate(spec) if simulations is not None else None
     while handle is not None and keisei.evaluation(handle.id)["state"] != "running":  # type: ignore[index]
         await iterations(keisei, 1)
     await iterations(keisei, 1)
