@@ -85,8 +85,8 @@ class MateSearch:
         self._nodes, self._seconds, self._shorten = nodes, seconds, shorten
         odd = kernels.ANY if most is None else (most - 1) // 2 * 2 + 1
         self._most = min(odd, kernels.ANY)
-        in_memory = ((memory_mib << 20) // _BYTES).bit_length() - 1
-        self._entries = 1 << min(in_memory, (2 * nodes).bit_length() + 5)
+        entries = min((memory_mib << 20) // _BYTES, max(4 * nodes, 128))  # an entry for each node
+        self._entries = 1 << entries.bit_length() - 1
         self._stopped = threading.Event()
 
     def stop(self) -> None:

@@ -22,7 +22,8 @@ NAMED = {
     "the defender is pinned": ("3lk4/3pg4/5P3/9/9/9/9/9/K3R4 b G 1", 1),
     "a discovered check": ("8k/8l/6S2/9/4B4/9/9/9/K8 b - 1", 1),
     "a knight that does not promote": ("7lk/7nl/9/9/6N2/9/9/9/K8 b - 1", 1),
-    "an interposed rook gives check": ("7lk/7p1/9/7N1/K8/9/9/9/7R1 b r 1", 3),
+    "an interposed rook gives check": ("7lk/7p1/7G1/9/K8/9/9/9/7R1 b r 1", 3),
+    "a rook that promotes gives no mate": ("7k1/5l3/5p2R/7G1/8L/9/9/9/K8 b P 1", 5),
     "no check at all": ("lnsgkgsnl/1r5b1/ppppppppp/9/9/9/PPPPPPPPP/1B5R1/LNSGKGSNL b - 1", 0),
 }
 """Positions, and the lengths of their shortest mates; 0 without a mate."""
@@ -55,6 +56,26 @@ def test_a_named_position_has_the_mate_of_its_name(sfen: str, length: int) -> No
     if length:
         assert refute(sfen, solution) == ""
     assert SlowSolver(sfen, 1_000_000).shortest(length or 3) == length
+
+
+def test_a_mate_in_nine_has_the_length_that_another_solver_finds() -> None:
+    sfen = "l1k2g3/8r/9/1p1N2p1p/p1PPB4/1g7/NP2P1BPP/1NSG3RS/L1K3SNL b GSL7Pp 81"
+    solution = solve_mate(Position(sfen))
+    assert (solution.length, solution.shortest, refute(sfen, solution)) == (9, True, "")
+    board = cshogi.Board(sfen)
+    assert [cshogi.DfPn(most, 10**6, 512).search(board) for most in (7, 9)] == [False, True]
+
+
+def test_a_rook_must_not_promote_to_mate() -> None:
+    position = Position(NAMED["a rook that promotes gives no mate"][0])
+    assert solve_mate(position).moves[0] == "1c1a"
+    position.push("1c1a+")
+    for reply in position.legal_moves():
+        after = position.copy()
+        after.push(reply)
+        if solve_mate(after).verdict == "none":
+            return
+    pytest.fail("the promotion mates too")
 
 
 def compare(sfen: str, *, nodes: int, slow_moves: int) -> str:
