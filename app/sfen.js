@@ -33,6 +33,25 @@ export function parse(sfen) {
   return { pieces, hands, sente: side === "b" };
 }
 
+/** Write a square such as "77" as USI does: "7g". */
+export function usiSquare(square) {
+  return square[0] + "abcdefghi"[Number(square[1]) - 1];
+}
+
+/** Return the position after a legal USI move. */
+export function play({ pieces, hands, sente }, usi) {
+  const { from, to, drop, promotes } = move(usi);
+  const after = { pieces: new Map(pieces), hands: { sente: { ...hands.sente }, gote: { ...hands.gote } }, sente: !sente };
+  const held = sente ? after.hands.sente : after.hands.gote;
+  const kind = drop ?? pieces.get(from).kind;
+  const taken = pieces.get(to)?.kind.replace("+", "");
+  if (taken) held[taken] = (held[taken] ?? 0) + 1;
+  if (drop && !(held[drop] -= 1)) delete held[drop];
+  if (!drop) after.pieces.delete(from);
+  after.pieces.set(to, { kind: promotes ? `+${kind}` : kind, sente });
+  return after;
+}
+
 export function kanji({ kind, sente }) {
   return kind === "K" && !sente ? "王" : KANJI[kind];
 }

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from keisei.feed.sinks import BlockingSink, RunInfo, Sink
     from keisei.nets.network import Network
     from keisei.play.arena import local_arena
+    from keisei.play.game_report import analyse
     from keisei.play.players import load
     from keisei.play.tournament import Tournament
     from keisei.process import prepare_process
@@ -62,6 +63,7 @@ __all__ = [
     "Strategy",
     "Tournament",
     "TrainingFailed",
+    "analyse",
     "choose_openings",
     "load",
     "load_openings",
@@ -91,6 +93,7 @@ _HOMES = {
     "keisei.errors": ("InboxFull", "NotRunning", "TrainingFailed"),
     "keisei.nets.network": ("Network",),
     "keisei.play.arena": ("local_arena",),
+    "keisei.play.game_report": ("analyse",),
     "keisei.play.players": ("load",),
     "keisei.play.tournament": ("Tournament",),
     "keisei.process": ("prepare_process",),

@@ -11,6 +11,8 @@ from playwright.sync_api import Browser, sync_playwright
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 SIZES = {390: 844, 768: 1024, 1440: 900}
+VIEWS = {"page": "", "play": "#/play"}
+"""Names of the pictures, and the addresses of the views."""
 
 
 @contextmanager
@@ -25,7 +27,7 @@ def fake_run(history):
         process.wait(10)
 
 
-def shoot(browser: Browser, url: str, out: Path, width: int, scheme: str, seconds: float) -> None:
+def shoot(browser: Browser, url: str, file: Path, width: int, scheme: str, seconds: float) -> None:
     """Watch the page for so many seconds, then take one picture of the whole page."""
     page = browser.new_page(
         viewport={"width": width, "height": SIZES[width]},
@@ -34,7 +36,6 @@ def shoot(browser: Browser, url: str, out: Path, width: int, scheme: str, second
     )
     page.goto(url)
     page.wait_for_timeout(seconds * 1000)
-    file = out / f"page-{width}-{scheme}.png"
     page.screenshot(path=file, full_page=True)
     print(file)
     page.close()
@@ -63,7 +64,9 @@ def shots(browser: Browser, url: str, args: argparse.Namespace) -> None:
     """Take the pictures in all sizes and colour schemes."""
     for width in SIZES:
         for scheme in ("light", "dark"):
-            shoot(browser, url, args.out, width, scheme, args.seconds)
+            for name, view in VIEWS.items():
+                file = args.out / f"{name}-{width}-{scheme}.png"
+                shoot(browser, url + view, file, width, scheme, args.seconds)
 
 
 if __name__ == "__main__":

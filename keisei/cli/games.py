@@ -25,7 +25,7 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     """Add ``keisei games export``."""
     parser = subparsers.add_parser("games", help="write games as game records", description=__doc__)
     actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
-    title = "write games of evaluations, or of self-play, as KIF, CSA, USI or JSON"
+    title = "write games of evaluations, of self-play or of people, as KIF, CSA, USI or JSON"
     export = actions.add_parser("export", help=title, description=f"keisei games export: {title}.")
     export.add_argument("run", metavar="RUN", type=Path, help="directory of the run")
     form = export.add_mutually_exclusive_group(required=True)
@@ -51,6 +51,9 @@ def add_parser(subparsers: "_SubParsersAction[Any]") -> None:
     which.add_argument(
         "--self-play", action="store_true", help="write the recorded self-play games instead"
     )
+    which.add_argument(
+        "--played", action="store_true", help="write the games that people played instead"
+    )
     export.add_argument(
         "--out",
         metavar="DIR",
@@ -74,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
         reader = RunReader(args.run)
         if args.evaluation is not None and reader.evaluation(args.evaluation) is None:
             raise UsageError(f"--evaluation: {args.run} has no evaluation {args.evaluation!r}")
-        games = _self_play(reader) if args.self_play else _matches(reader, args.evaluation)
+        games = _chosen(reader, args)
         try:
             count = _write(games, args.format, args.out)
         except RecordError as error:
@@ -85,6 +88,13 @@ def run(args: argparse.Namespace) -> int:
     if args.out is not None or not count:
         print(f"{count} games" + (f" in {args.out}" if args.out else ""), file=sys.stderr)
     return 0
+
+
+def _chosen(reader: "RunReader", args: argparse.Namespace) -> "Iterator[tuple[str, GameToWrite]]":
+    """Yield (file name, game) for the games that the arguments name."""
+    if args.self_play:
+        return _self_play(reader)
+    return _played(reader) if args.played else _matches(reader, args.evaluation)
 
 
 def _write(games: "Iterable[tuple[str, GameToWrite]]", form: "FormatName", out: Path | None) -> int:
@@ -116,6 +126,16 @@ def _matches(reader: "RunReader", evaluation: str | None) -> "Iterator[tuple[str
         if row is None:  # a resume of the run has just deleted this game
             continue
         yield evaluation_name(row), evaluation_game(row)
+
+
+def _played(reader: "RunReader") -> "Iterator[tuple[str, GameToWrite]]":
+    """Yield (file name, game) for the games that people played, the oldest game first."""
+    from keisei.records.stored import evaluation_name, played_game
+    from keisei.store.matches import PLAYED
+
+    for number in [row["number"] for row in _pages(partial(reader.match_games, PLAYED))][::-1]:
+        if row := reader.match_game(PLAYED, number):
+            yield evaluation_name(row), played_game(row)
 
 
 def _self_play(reader: "RunReader") -> "Iterator[tuple[str, GameToWrite]]":

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from keisei.cli import (
+    analyse,
     checkpoints,
     completion,
     config,
@@ -37,6 +38,7 @@ _COMMANDS = {
     "warmup": warmup,
     "evaluate": evaluate,
     "usi": usi,
+    "analyse": analyse,
     "runs": runs,
     "checkpoints": checkpoints,
     "games": games,

@@ -57,7 +57,7 @@ def observe_sfen(sfen: str, max_ply: int, *, ply: int | None = None, earlier: in
     return observation, mask
 
 
-def ply_byte(ply: NDArray[np.integer], max_ply: int | NDArray[np.int64]) -> NDArray[np.int64]:
+def ply_byte(ply: NDArray[np.integer], max_ply: int) -> NDArray[np.int64]:
     """Convert plies (any shape) to 255ths of ``max_ply``, at most 255, as the kernels do."""
     found: NDArray[np.int64] = np.minimum(ply.astype(np.int64) * 255 // max_ply, 255)
     return found

@@ -6,7 +6,7 @@ import queue
 import threading
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 from anyio import from_thread
@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from keisei.errors import InboxFull, NotRunning
 from keisei.match_rules import Choice, Mates
-from keisei.play.match_trees import GameTree
-from keisei.search import Search
 from keisei.shogi import Position
+
+if TYPE_CHECKING:  # torch would be loaded
+    from keisei.play.match_trees import GameTree
+    from keisei.search import Search
 
 INBOX = 8
 """Maximum number of commands that wait for the device thread."""
@@ -25,6 +27,9 @@ INFERENCE = 256
 
 A game of a match with engines has at most one such position.
 """
+
+LIVE = -1
+"""Id of the network in training."""
 
 T = TypeVar("T")
 
@@ -121,6 +126,8 @@ class ChosenMove:
     """The most visited moves of the tree search as (USI, visits); empty without a search."""
     line: tuple[str, ...] = ()
     """Principal variation of the tree search, in USI; empty without a search."""
+    player: str = ""
+    """Name of the network, ``<run>@<step>``; empty if the network was asked by its own owner."""
 
     @property
     def usi(self) -> str | None:
@@ -130,13 +137,19 @@ class ChosenMove:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MoveRequest:
-    """A request for a move of the network in training."""
+    """A request for a move of the network in training, or of a network that was loaded."""
 
     position: Position
     greedy: bool
     mates: Mates = 1
     """Longest forced mate that is played (see ``MatchRules.mates``)."""
-    search: Search | None = None
+    temperature: float = 1.0
+    """Temperature at which the move is sampled, unless ``greedy``."""
+    network: int = LIVE
+    """Id of the network."""
+    max_ply: int | None = None
+    """Maximum ply of the network's training games; None: as in the run in progress."""
+    search: "Search | None" = None
     """A search in whose tree 0 the position is planted; None: the network alone chooses."""
     deadline: float = math.inf
     """Time (``time.monotonic``) at which the search ends."""
@@ -157,7 +170,7 @@ class PlyRequest:
     """Random number in [0, 1) with which a move is sampled."""
     choice: Choice
     """How a move is chosen."""
-    tree: GameTree | None = None
+    tree: "GameTree | None" = None
     """A tree whose root is the position; None: the network alone chooses."""
     answer: Reply[tuple[int, float]] = field(default_factory=Reply)
     """Reply with the chosen action and the value of the position."""

@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 from keisei.config import Env
 from keisei.match_rules import Choice
 from keisei.nets.policy import Agent
+from keisei.play.mailbox import LIVE
 from keisei.play.players import load_within
 from keisei.play.searches import Assessed
 
 BATCH = 4096
 """Maximum number of positions in one forward pass of a network."""
-LIVE = -1
-"""Id of the network in training."""
 Moves = tuple[NDArray[np.int16], NDArray[np.float32]]
 """Actions and values for a batch of positions."""
 T = TypeVar("T")
@@ -74,7 +73,7 @@ class Networks:
         self._ids = itertools.count()
         self._agents: dict[int, Agent] = {}
         self.live: Agent | None = None
-        """The network in training, whose id is ``LIVE``. Only searches for single moves ask it."""
+        """The network in training, whose id is ``LIVE``. Only requests for single moves ask it."""
 
     def copy_weights(self, live: Agent, step: int) -> LoadedNetwork:
         """Copy ``live``, the network in training, which was trained for ``step`` steps.
@@ -104,6 +103,11 @@ class Networks:
     def close_all(self) -> None:
         """Unload all networks."""
         self._agents.clear()
+        self.live = None
+
+    def agent(self, id: int) -> Agent:
+        """Return a network that is loaded, or the network in training. Raises KeyError."""
+        return self.live if id == LIVE and self.live else self._agents[id]
 
     def choose(
         self,
@@ -131,7 +135,7 @@ class Networks:
 
         A shortage of memory is handled as in ``choose``.
         """
-        agent = self.live if id == LIVE and self.live else self._agents[id]
+        agent = self.agent(id)
         found = self._in_parts(len(mask), lambda p: agent.assess(observation[p], mask[p]))
         width = max(actions.shape[1] for actions, _, _ in found)
         return (

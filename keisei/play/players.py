@@ -135,7 +135,12 @@ class Player:
         return found_move(search, position, greedy=greedy, draw=self.agent.draw())
 
     def choose(
-        self, positions: Sequence[Position], *, greedy: bool = True, mates: Mates = 1
+        self,
+        positions: Sequence[Position],
+        *,
+        greedy: bool = True,
+        mates: Mates = 1,
+        temperature: float = 1.0,
     ) -> list[ChosenMove]:
         """Return the agent's answer to each position.
 
@@ -144,6 +149,7 @@ class Player:
             greedy: True: the most probable move; False: a move sampled from the agent's policy.
             mates: longest forced mate, in moves of both sides, that is searched: 0 (no search), 1
                 or 3. If the search finds a mate, the answer is its first move.
+            temperature: temperature of the sampling, if ``greedy`` is False.
         """
         found = [
             ChosenMove(declares_win=position.declaration(self.declaration) == "win")
@@ -160,7 +166,9 @@ class Player:
         ]
         if wanted:
             observations, masks = map(np.concatenate, zip(*(seen[i] for i in wanted), strict=True))
-            actions, values = self.agent.choose(observations, masks, greedy=greedy)
+            actions, values = self.agent.choose(
+                observations, masks, greedy=greedy, temperature=temperature
+            )
             tops = self.agent.top(observations, masks)
             answers = zip(wanted, actions.tolist(), values.tolist(), tops, strict=True)
             for index, action, value, top in answers:

@@ -53,10 +53,12 @@ def plant(
     return search
 
 
-def found_move(search: Search, position: Position, *, greedy: bool, draw: float) -> ChosenMove:
+def found_move(
+    search: Search, position: Position, *, greedy: bool, draw: float, temperature: float = 1.0
+) -> ChosenMove:
     """Return the move that a finished search chooses, and what the search found."""
     lines = search.lines(0, MOST_LEGAL)
-    action, value = search.choose(0, greedy=greedy, temperature=1.0, draw=draw)
+    action, value = search.choose(0, greedy=greedy, temperature=temperature, draw=draw)
     (chosen,) = (line for line in lines if line.action == action)
     policy = _policy(lines, search.options.temperature)
     return ChosenMove(

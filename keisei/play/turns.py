@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from keisei.config import Env
 from keisei.errors import NotRunning
 from keisei.evaluation import Match, PlayedGame, Wanted
 from keisei.evaluation.spec import CURRENT
@@ -17,7 +18,8 @@ from keisei.match_rules import Choice
 from keisei.nets.policy import Agent
 from keisei.play.mailbox import Command, MoveRequest, PlyRequest, Reply, deliver
 from keisei.play.match_trees import GameTree, MatchTrees
-from keisei.play.networks import LIVE, LoadedNetwork, Networks
+from keisei.play.moves import choose_moves
+from keisei.play.networks import LoadedNetwork, Networks
 from keisei.play.searches import Searches, Thought
 from keisei.play.thinking import found_move
 from keisei.resources import player_folder
@@ -170,11 +172,20 @@ class Matches:
         self._answer(requests)
         self._searches.turn()
 
-    def think(self, request: MoveRequest, search: Search, live: Agent) -> None:
-        """Search for a move of ``live``, the network in training. Each turn asks it once."""
+    def answer_moves(self, requests: list[MoveRequest], env: Env, live: Agent) -> None:
+        """Answer requests for single moves, and begin the searches that they ask for.
+
+        ``live`` is the network in training. Each turn asks the network of a search once.
+        """
         self._networks.live = live
-        finish = partial(_answer_move, request, search)
-        self._searches.add(Thought(search, LIVE, finish, request.deadline))
+        at_once = [request for request in requests if request.search is None]
+        deliver(choose_moves(self._networks.agent, env, at_once))
+        for request in requests:
+            if request.search is not None:
+                finish = partial(_answer_move, request, request.search)
+                self._searches.add(
+                    Thought(request.search, request.network, finish, request.deadline)
+                )
 
     def close(self) -> None:
         """End all matches with the error NotRunning, and unload all networks."""
@@ -325,12 +336,18 @@ def _answer_searched(request: PlyRequest, tree: GameTree, error: Exception | Non
 
 
 def _answer_move(request: MoveRequest, search: Search, error: Exception | None) -> None:
-    """Answer a request for a move of the network in training, whose search has ended."""
+    """Answer a request for a single move, whose search has ended."""
     if error is not None:
         request.answer.fail(error)
         return
     try:
-        found = found_move(search, request.position, greedy=request.greedy, draw=random.random())
+        found = found_move(
+            search,
+            request.position,
+            greedy=request.greedy,
+            temperature=request.temperature,
+            draw=random.random(),
+        )
     except Exception as failure:  # noqa: BLE001 (the request gets the error as its answer)
         request.answer.fail(failure)
     else:

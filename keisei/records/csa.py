@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from keisei.records.ends import UNKNOWN, End, read_end
 from keisei.records.game import GameRecord
@@ -38,13 +39,17 @@ def read(lines: Iterable[tuple[int, str]], source: str) -> GameRecord:
     number.
     """
     reader = _CsaReader()
+    players = {"+": "", "-": ""}
     for number, line in lines:
+        if line.startswith(("N+", "N-")):
+            players[line[1]] = line[2:].strip()
         try:
             for statement in _statements(line):
                 reader.read_statement(statement)
         except ValueError as error:
             raise ValueError(f"line {number}: {error}") from error
-    return reader.begun().record(reader.end or UNKNOWN, source)
+    game = reader.begun().record(reader.end or UNKNOWN, source)
+    return replace(game, black=players["+"], white=players["-"])
 
 
 def read_start(lines: Iterable[tuple[int, str]]) -> str:

@@ -13,6 +13,8 @@ from typing import Any
 from keisei.records import csa, kif, usi
 from keisei.records.game import GameRecord, RecordError
 from keisei.records.text import decode, lines_of, printable
+from keisei.shogi import Position
+from keisei.shogi.usi import read_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,37 @@ def read_games(file: Path) -> Iterator[GameRecord | RecordError]:
         yield from open_records(file).games
     except RecordError as error:
         yield error
+
+
+def read_game(source: Path | str, number: int = 1) -> GameRecord:
+    """Return a game of a record file (``Path``), or the game of a USI line or SFEN (``str``).
+
+    ``number`` counts the games of a file from 1. The game of an SFEN has no moves.
+
+    Raises RecordError if the game cannot be used, or if the file has fewer games.
+    """
+    if isinstance(source, str):
+        return _line_game(source)
+    if record_files([source]) != [source]:
+        raise RecordError(f"{source}: a folder; one record file is needed")
+    count = 0
+    for count, game in enumerate(open_records(source).games, 1):
+        if count == number:
+            if isinstance(game, RecordError):
+                raise game
+            return game
+    raise RecordError(f"{source}: game {number} was asked for, but the file contains {count}")
+
+
+def _line_game(line: str) -> GameRecord:
+    """Return the game of a USI line, also of a line without moves. Raises RecordError."""
+    try:
+        start, moves = read_line(line)
+        if moves:
+            return usi.read(line, "")
+        return GameRecord(Position(start).sfen(), (), None, "unknown", "")
+    except ValueError as error:
+        raise RecordError(printable(str(error))) from error
 
 
 def _games(form: Format, lines: list[str], file: Path) -> Iterator[GameRecord | RecordError]:

@@ -21,10 +21,14 @@ class GameRecord:
     start: str
     """SFEN of the start position."""
     moves: tuple[str, ...]
-    """Moves of the game in USI. There is at least one move, and all moves are legal."""
+    """Moves of the game in USI. All moves are legal. A game from a file has at least one move."""
     winner: Winner | None
     """Winner, or ``draw``; None if the record names no winner, or if the game was stopped early."""
     reason: str
     """Why the game ended: resign, mate, timeout ...; ``unknown`` if the record gives no reason."""
     source: str
     """File that contains the game, and the line at which the game begins: ``file:line``."""
+    black: str = ""
+    """Name of black's player; empty if the record gives no name."""
+    white: str = ""
+    """Name of white's player; empty if the record gives no name."""

@@ -9,6 +9,7 @@ programs mix the two formats, so one reader reads both.
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from keisei.records.ends import UNKNOWN, End, read_end, read_summary
 from keisei.records.game import GameRecord
@@ -122,7 +123,8 @@ def read(lines: Iterable[_Line], source: str) -> GameRecord:
         except ValueError as error:
             raise ValueError(f"line {number}: {error}") from error
     end = reader.end if reader.end not in {None, UNKNOWN} else reader.summary
-    return reader.begun().record(end or UNKNOWN, source)
+    game = reader.begun().record(end or UNKNOWN, source)
+    return replace(game, black=reader.players["black"], white=reader.players["white"])
 
 
 def read_start(lines: Iterable[_Line]) -> str:
@@ -147,6 +149,7 @@ class _KifReader:
     def __init__(self) -> None:
         self.end: End | None = None
         self.summary: End | None = None
+        self.players = {"black": "", "white": ""}
         self._handicap: str | None = None
         self._rows: list[str] = []
         self._hands: dict[str, str] = {}
@@ -184,6 +187,8 @@ class _KifReader:
             self._handicap = value
         elif name == "手番" and value:
             self._side = value[0]
+        elif re.fullmatch("[先後上下]手", name):
+            self.players["black" if name[0] in "先下" else "white"] = value
         elif re.fullmatch("[先後上下]手の持ち?駒", name):
             self._hands["black" if name[0] in "先下" else "white"] = value
 

@@ -10,6 +10,6 @@ def in_japanese(sfen: str, moves: Iterable[str]) -> str:
     board, words = Board(sfen), list[str]()
     for usi in moves:
         move = Move.from_usi(usi)
-        words.append(move.to_ki2(board))
+        words.append(str(move.to_ki2(board)))
         board.push_move(move)
     return " ".join(words)

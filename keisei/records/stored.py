@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from keisei.records.write import GameToWrite, write_csa, write_json, write_kif, write_usi
@@ -53,6 +53,11 @@ def evaluation_game(row: Mapping[str, Any]) -> GameToWrite:
         values=row["values"],
         event=f"evaluation {row['evaluation']}, game {row['number']}",
     )
+
+
+def played_game(row: Mapping[str, Any]) -> GameToWrite:
+    """Return the game of a person that a row describes. ``RunReader.match_game`` returns it."""
+    return replace(evaluation_game(row), event=f"play, game {row['number']}")
 
 
 def self_play_name(row: Mapping[str, Any]) -> str:

@@ -84,22 +84,24 @@ def write_json(game: GameToWrite) -> str:
     return json.dumps(asdict(game), ensure_ascii=False) + "\n"
 
 
-def write_kif(game: GameToWrite) -> str:
+def write_kif(game: GameToWrite, comments: Sequence[str] = ()) -> str:
     """Return the game as KIF. Save the text as UTF-8, in a file whose name ends in ``.kifu``.
 
-    The values and the reason for the end are written as comments. A game that was stopped at the
-    maximum ply ends with 中断 (stopped), because KIF has no word for this end. Such a game is not a
-    draw.
+    The values and the reason for the end are written as comments. If ``comments`` are given, they
+    replace the values: one comment for the start position, and one for each move. A game that was
+    stopped at the maximum ply ends with 中断 (stopped), because KIF has no word for this end. Such
+    a game is not a draw.
 
     Raises RecordError if a move is not legal.
     """
     kind, result = _end(game)
     if kind != "MATE":
-        return _HEADER + _record(game, kind, result).to_kif()
+        return _HEADER + _record(game, kind, result, comments).to_kif()
     # After a resignation, the last line of rsshogi's text names the winner. After a mate, the last
     # line does not name the winner, but some programs read only this line. So we write a
     # resignation, and then replace the word for resignation by the word for mate.
-    before, _, after = _record(game, "RESIGN", result).to_kif().rpartition("投了")
+    text = _record(game, "RESIGN", result, comments).to_kif()
+    before, _, after = text.rpartition("投了")
     return f"{_HEADER}{before}詰み{after}"
 
 
@@ -139,16 +141,17 @@ def _end(game: GameToWrite) -> tuple[str, str]:
     return ("WIN_BY_DECLARATION" if game.reason == "declaration" else "WIN_BY_ILLEGAL_MOVE"), result
 
 
-def _record(game: GameToWrite, kind: str, result: str) -> Record:
+def _record(game: GameToWrite, kind: str, result: str, comments: Sequence[str] = ()) -> Record:
     start = START_SFEN if game.start == "startpos" else game.start.removeprefix("sfen ")
     values = game.values or [None] * len(game.moves)
+    first, *others = comments or ["", *map(_value_comment, values)]
     ended = "" if game.time is None else strftime("%Y/%m/%d %H:%M:%S", localtime(game.time))
     try:
         return Record.from_main_line(
             start,
             [
-                MoveEntry(move, comment=None if value is None else f"value {value:+.4g}")
-                for move, value in zip(game.moves, values, strict=True)
+                MoveEntry(move, comment=comment or None)
+                for move, comment in zip(game.moves, others, strict=True)
             ],
             SpecialMoveEntry(kind, result),
             RecordMetadata(
@@ -157,10 +160,14 @@ def _record(game: GameToWrite, kind: str, result: str) -> Record:
                 white_player=_one_line(game.white),
                 end_date=ended or None,
             ),
-            initial_comment=f"end: {_one_line(game.reason)}",
+            initial_comment=f"end: {_one_line(game.reason)}\n{first}".strip(),
         )
     except ValueError as error:
         raise RecordError(f"{game.event}: {error}") from error
+
+
+def _value_comment(value: float | None) -> str:
+    return "" if value is None else f"value {value:+.4g}"
 
 
 def _one_line(text: str) -> str:

@@ -23,6 +23,7 @@ from keisei.feed.readers import Readers
 from keisei.feed.sinks import BoardSink, DatabaseSink, Feed, Sink
 from keisei.feed.stored import Stored
 from keisei.feed.supervise import Heartbeat, Losses, supervise, tell, watch
+from keisei.play.guests import Guests
 from keisei.play.mailbox import Mailbox
 from keisei.runtime.evaluation_records import EvaluationRecords
 from keisei.runtime.evaluations import Evaluations
@@ -77,6 +78,7 @@ class RunLife:
         self.records = EvaluationRecords(self.emit)
         unfinished = self.records.restore(plan.evaluations)
         self.evaluations = Evaluations(plan.run, mailbox, self.records, unfinished)
+        self.guests = Guests(mailbox)
         self._regular = RegularEvaluations(
             plan.settings, self.evaluations, plan.start.step, unfinished
         )

@@ -5,6 +5,8 @@ import math
 import time
 import warnings
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from keisei.runtime.life import RunLife
     from keisei.runtime.worker import RunOutcome
     from keisei.search import Search
-    from keisei.store import RunReader
+    from keisei.store import MatchGame, RunReader
 
 
 class Keisei(EvaluationMethods):
@@ -340,7 +342,9 @@ class Keisei(EvaluationMethods):
         self,
         sfen: str,
         *,
+        model: str = "current",
         greedy: bool = True,
+        temperature: float = 1.0,
         mates: Mates = 1,
         simulations: int = 0,
         seconds: float | None = None,
@@ -353,7 +357,13 @@ class Keisei(EvaluationMethods):
         self._check_entered()
         position = await to_thread.run_sync(Position, sfen)  # the first call compiles the rules
         chosen = await self.choose_move(
-            position, greedy=greedy, mates=mates, simulations=simulations, seconds=seconds
+            position,
+            model=model,
+            greedy=greedy,
+            temperature=temperature,
+            mates=mates,
+            simulations=simulations,
+            seconds=seconds,
         )
         return chosen.usi
 
@@ -361,51 +371,96 @@ class Keisei(EvaluationMethods):
         self,
         position: Position,
         *,
+        model: str = "current",
         greedy: bool = True,
+        temperature: float = 1.0,
         mates: Mates = 1,
         simulations: int = 0,
         seconds: float | None = None,
     ) -> ChosenMove:
-        """Return the current network's answer to a position. Raises InboxFull, NotRunning.
+        """Return the answer of a network to a position. Raises InboxFull, NotRunning.
 
         With ``simulations`` or ``seconds``, a tree search chooses the move. The search takes turns
         with training, within ``evaluation.share``, and training may change the network meanwhile.
 
         Args:
             position: the position.
+            model: ``current`` (the network in training), ``best``, ``shipped``, or the path of a
+                run or checkpoint. Up to four networks stay loaded until they have been idle for
+                five minutes. A network that can't be loaded raises MemoryError, CheckpointError,
+                RunError or DeviceError.
             greedy: True: the most probable move; False: a move at random by the network's policy.
+            temperature: temperature of the random choice, if ``greedy`` is False.
             mates: longest forced mate, in moves of both sides, that is searched: 0 (no search), 1
                 or 3. If the search finds a mate, the answer is its first move.
             simulations: number of simulations of the tree search; 0: none, or as many as
                 ``seconds`` allow.
             seconds: time for the tree search; None: no limit.
         """
+        guests = self._entered.guests
+        request = MoveRequest(position, greedy, mates, temperature)
+        if model == "current":
+            chosen = await self._ask(request, simulations, seconds)
+            return replace(chosen, player=f"{self.run.id}@{self.status().step}")
+        source = await to_thread.run_sync(self._source, model)
+        async with guests.network(source) as network:
+            request = replace(request, network=network.id, max_ply=network.max_ply)
+            chosen = await self._ask(request, simulations, seconds)
+            return replace(chosen, player=network.name)
+
+    async def keep_game(self, game: "MatchGame", person: str) -> int:
+        """Store a game that the person named ``person`` played, and return its number.
+
+        Such games are never used for training or ratings. Raises DatabaseError.
+        """
+        from keisei.store import MatchTable
+
+        def keep() -> int:
+            with closing(MatchTable(self.run.path)) as table:
+                return table.add_played(game, person)
+
         self._check_entered()
-        request = MoveRequest(position, greedy, mates)
+        return await to_thread.run_sync(keep)
+
+    # ------------------------------------------------------------------ inside
+    async def _ask(
+        self, request: MoveRequest, simulations: int, seconds: float | None
+    ) -> ChosenMove:
+        """Have the device thread choose a move, with a search if it is limited by an argument."""
         if simulations or seconds:
-            planted = await to_thread.run_sync(self._plant, position, mates, simulations)
+            planted = await to_thread.run_sync(self._plant, request, simulations)
             if isinstance(planted, ChosenMove):
                 return planted
             deadline = math.inf if seconds is None else time.monotonic() + seconds
-            request = MoveRequest(position, greedy, mates, planted, deadline)
+            request = replace(request, search=planted, deadline=deadline)
         self._mailbox.send(request)
         return await request.answer
 
-    # ------------------------------------------------------------------ inside
-    def _plant(self, position: Position, mates: Mates, simulations: int) -> "ChosenMove | Search":
+    def _plant(self, request: MoveRequest, simulations: int) -> "ChosenMove | Search":
         """Return a search for the position, or the answer if none is needed. Blocks."""
         from keisei.play.thinking import forced_move, plant
         from keisei.search import warm_up
 
         warm_up()  # the device thread must not compile, because training would wait
-        env = self.settings.env
-        return forced_move(position, env.declaration, mates) or plant(
+        env, position = self.settings.env, request.position
+        return forced_move(position, env.declaration, request.mates) or plant(
             position,
-            trained_max_ply=env.max_ply,
+            trained_max_ply=request.max_ply or env.max_ply,
             declaration=env.declaration,
-            mates=mates,
+            mates=request.mates,
             simulations=simulations,
         )
+
+    def _source(self, model: str) -> str:
+        """Return the path of ``model``, or ``shipped``. Blocks. Raises CheckpointError."""
+        from keisei.store import CheckpointError
+
+        if model != "best":
+            return model
+        best = self.run.best_checkpoint
+        if best is None:
+            raise CheckpointError("the run has no best network: no sequential test accepted one")
+        return str(best)
 
     @property
     def _entered(self) -> "RunLife":

@@ -15,7 +15,6 @@ from keisei.events import Failed
 from keisei.feed.outbox import Outbox
 from keisei.feed.stored import Stored
 from keisei.play.mailbox import Command, Mailbox, MoveRequest, PlyRequest, deliver
-from keisei.play.moves import choose_moves
 from keisei.play.networks import Networks
 from keisei.play.turns import MatchCommand, Matches, OpenNetwork
 from keisei.ppo.detectors import DivergedError
@@ -206,11 +205,7 @@ class Worker:
         since = time.monotonic()
         positions = self._mailbox.positions()
         moves = [item for item in positions if isinstance(item, MoveRequest)]
-        at_once = [item for item in moves if item.search is None]
-        deliver(choose_moves(self._learner.agent, self._settings.env, at_once))
-        for item in moves:
-            if item.search is not None:
-                self._matches.think(item, item.search, self._learner.agent)
+        self._matches.answer_moves(moves, self._settings.env, self._learner.agent)
         self._matches.turn([item for item in positions if isinstance(item, PlyRequest)])
         if wanted_by_training:
             self._share.evaluated(time.monotonic() - since)

@@ -17,7 +17,7 @@ class SearchOptions:
     """Number of simulations for each move, 1 or more. A simulation adds a visit to the root."""
     leaves: int = 1
     """Largest number of positions of one tree that wait for the network at the same time."""
-    c_init: float = 1.44
+    c_init: float = 0.8
     """Weight of exploration in the rule PUCT."""
     c_base: float = 28_288.0
     """Number of visits at which the weight of exploration has grown by log(2)."""
@@ -28,7 +28,7 @@ class SearchOptions:
     root_urgency: float = 0.0
     """The same as ``urgency``, for the moves at the root. A large negative number lets the search
     visit every move at the root before it visits one again."""
-    temperature: float = 1.0
+    temperature: float = 2.5
     """Temperature of the network's policy. Above 1, the prior probabilities of moves become more
     equal, so that the search looks at more moves."""
     mates: Mates = 1

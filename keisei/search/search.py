@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keisei.env import legal_lists
-from keisei.env.observe import PLY_COLUMN, observe_sfen, ply_byte
+from keisei.env.observe import observe_sfen
 from keisei.search import tree
 from keisei.search.found import Leaves, Line
 from keisei.search.options import SearchOptions
@@ -18,8 +18,8 @@ from keisei.shogi.position import RULES, Rule
 
 EDGES = 100
 """Edges for each node, on average over a tree. Games of shogi have about 80 legal moves."""
-_RESULT = np.array([tree.DRAW, WIN, LOSS])
-"""Proven results by the result -1, 0 or 1 of the kernels: index -1 is the last entry."""
+MOST_LEGAL = 593
+"""Largest number of legal moves in a position; a root always has room for its edges."""
 
 
 class Search:
@@ -60,7 +60,7 @@ class Search:
         self._max_ply, self._rule, self._draw = max_ply, RULES[declaration], draw
         self._nodes, self._edges = (
             np.zeros((trees, size), NODE),
-            np.zeros((trees, EDGES * size), EDGE),
+            np.zeros((trees, EDGES * size + MOST_LEGAL), EDGE),
         )
         self._games = np.zeros((trees, size), kernels.GAME)
         self._used = np.zeros((trees, 2), np.int64)
@@ -107,7 +107,12 @@ class Search:
             trained_max_ply: maximum ply of the network's training games.
             ply_offset: number to add to the game's ply for the network.
             simulations: number of simulations; None: the number of the options.
+
+        Raises:
+            ValueError: the game has reached its maximum ply.
         """
+        if game["ply"] >= self._max_ply:
+            raise ValueError(f"the game is over: ply {game['ply']} of {self._max_ply}")
         known = self._find(t, game, keys)
         plies = int(game["ply"]) + 1
         self._keys[t, :plies] = keys[:plies]
@@ -234,7 +239,7 @@ class Search:
         if greedy or best.proven in (WIN, LOSS):
             return best.action, best.value
         possible = [line for line in lines if line.proven != LOSS and line.visits] or [best]
-        weights = np.array([line.visits for line in possible], np.float64) ** (1 / temperature)
+        weights = np.array([max(line.visits, 1) for line in possible]) ** (1 / temperature)
         below = weights.cumsum()
         chosen = possible[int(np.searchsorted(below, draw * below[-1], side="right"))]
         return chosen.action, chosen.value
@@ -276,31 +281,17 @@ class Search:
         m = len(trees)
         observation = np.empty((m, kernels.OBSERVATION_BYTES), np.uint8)
         mask = np.empty((m, kernels.MASK_WORDS), np.uint64)
-        new = actions >= 0
-        proven, plies = np.zeros(m, np.int64), np.zeros(m, np.int64)
-        observation[~new], mask[~new] = (
-            self._root_observation[trees[~new]],
-            self._root_mask[trees[~new]],
-        )
-        if new.any():
-            count = int(new.sum())
-            where = trees[new], nodes[new]
-            seen, legal = observation[new], mask[new]
-            reason, result, mate = (np.zeros(count, np.int64) for _ in range(3))
-            kernels.visit_leaves(
-                *where, actions[new], self._nodes["parent"], self._games, self._tags, self._keys,
-                seen, legal, reason, result, mate, self._rule, self._max_ply, self.options.mates,
-            )  # fmt: skip
-            ply = self._games["ply"][where] + self._ply_offset[trees[new]]
-            seen[:, PLY_COLUMN] = ply_byte(ply, self._trained_max_ply[trees[new]])
-            observation[new], mask[new] = seen, legal
-            proven[new] = np.where(reason > 0, _RESULT[result], np.where(mate > 0, WIN, UNKNOWN))
-            plies[new] = mate
+        reason, result, mate = (np.empty(m, np.int64) for _ in range(3))
+        kernels.visit_leaves(
+            trees, nodes, actions, self._nodes["parent"], self._games, self._tags, self._keys,
+            self._root_observation, self._root_mask, self._trained_max_ply, self._ply_offset,
+            observation, mask, reason, result, mate, self._rule, self._max_ply, self.options.mates,
+        )  # fmt: skip
         draws = self._draws(self._games["side"][trees, nodes])
-        tree.settle(trees, nodes, proven, plies, draws, self._nodes, self._edges)
-        asked = proven == UNKNOWN
+        tree.settle(trees, nodes, reason, result, mate, draws, self._nodes, self._edges)
+        asked = np.flatnonzero((reason == 0) & (mate == 0))
         self._asked = np.array([trees[asked], nodes[asked]])
-        if not asked.any():
+        if not len(asked):
             return None
         return Leaves(observation[asked], mask[asked], trees[asked])
 

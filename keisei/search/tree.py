@@ -184,17 +184,25 @@ def select(
 
 
 @njit(cache=True, nogil=True)
-def settle(tree, node, proven, plies, draws, nodes, edges):
-    """Finish the simulations whose leaf is proven. ``proven`` and ``plies`` are int64[M].
+def settle(tree, node, reason, result, mate, draws, nodes, edges):
+    """Finish the simulations whose leaf is proven.
 
-    ``draws`` is float64[M]: the value of a draw for the side to move in each leaf.
+    Args:
+        tree, node: int64[M]: the leaves.
+        reason, result, mate: int64[M]: why the game is over, or 0; the mover's result; the plies of
+            a mate that begins here, or 0. See ``keisei.shogi.kernels.visit_leaves``.
+        draws: float64[M]: the value of a draw for the side to move in each leaf.
+        nodes, edges: the trees, as in ``select``.
     """
     for j in range(len(tree)):
-        if proven[j] != UNKNOWN:
-            value = draws[j] if proven[j] == DRAW else VALUE[proven[j]]
+        if reason[j] or mate[j]:
+            proven = WIN
+            if reason[j] and result[j] <= 0:
+                proven = LOSS if result[j] else DRAW
             add_waiting(nodes, tree[j], node[j], -1)
+            value = draws[j] if proven == DRAW else VALUE[proven]
             add_value(nodes, tree[j], node[j], value)
-            prove(nodes, edges, tree[j], node[j], proven[j], plies[j])
+            prove(nodes, edges, tree[j], node[j], proven, mate[j])
 
 
 @njit

@@ -184,8 +184,38 @@ class VisitedMove(TypedDict):
     """Number of simulations that began with the move."""
 
 
+class Ended(TypedDict):
+    """Why a game is over, and who won it."""
+
+    reason: Literal["checkmate", "no_moves", "repetition", "perpetual_check"]
+    winner: Literal["black", "white"] | None
+    """The winner; null if the game is a draw."""
+
+
+class PositionAnswer(TypedDict):
+    """A position, and what the rules allow in it."""
+
+    sfen: str
+    """The position after the request's moves."""
+    side: Literal["black", "white"]
+    """The side to move; black is sente."""
+    check: bool
+    """Whether the side to move is in check."""
+    legal_moves: list[str]
+    """All legal moves in USI, in alphabetical order; empty if the game is over."""
+    occurrences: int
+    """Number of occurrences of the position in the game; the fourth ends the game."""
+    declaration: Literal["win", "draw"] | None
+    """Result that the side to move can claim by the rule ``env.declaration``; null if none."""
+    outcome: Ended | None
+    """The end of the game; null if the game goes on. A possible declaration does not end it."""
+
+
 class MoveAnswer(TypedDict):
-    """The current network's answer to a position."""
+    """A network's answer to a position."""
+
+    player: str
+    """The network's name, ``<run>@<step>``."""
 
     move: str | None
     """The move in USI; null if no move is legal, or if the side to move declares a win."""

@@ -51,7 +51,7 @@ async def evaluation_game(request: Request) -> Response:
 
 async def _self_play(request: Request) -> dict[str, Any]:
     id: str = request.path_params["id"]
-    return await _find(id, f"recorded game {id!r}", request, _source(request).reader.game)
+    return await find_game(id, f"recorded game {id!r}", request, _source(request).reader.game)
 
 
 async def _evaluation(request: Request) -> dict[str, Any]:
@@ -60,10 +60,12 @@ async def _evaluation(request: Request) -> dict[str, Any]:
     def read(number: int) -> dict[str, Any] | None:
         return _source(request).reader.match_game(id, number)
 
-    return await _find(number, f"finished game {number!r} of an evaluation {id!r}", request, read)
+    return await find_game(
+        number, f"finished game {number!r} of an evaluation {id!r}", request, read
+    )
 
 
-async def _find(
+async def find_game(
     number: str,
     name: str,
     request: Request,
@@ -78,7 +80,7 @@ async def _find(
     return found
 
 
-def _records(
+def record_operations(
     path: str,
     find: Callable[[Request], Awaitable[dict[str, Any]]],
     name: Callable[[dict[str, Any]], str],
@@ -120,10 +122,10 @@ def _source(request: Request) -> Source:
 OPERATIONS = [
     games,
     # These operations come first, because the paths without an ending would match their paths too.
-    *_records(
+    *record_operations(
         "/api/games/{id}", _self_play, stored.self_play_name, stored.self_play_game, SELF_PLAY
     ),
-    *_records(
+    *record_operations(
         "/api/eval/{id}/games/{number}",
         _evaluation,
         stored.evaluation_name,

@@ -189,17 +189,28 @@ class EvalRequest(_RulesBody):  # type: ignore[misc, valid-type]
         return {name: value for name, value in rules.items() if value is not None}
 
 
-class MoveRequest(Request_):
-    """Body of ``POST /api/move``: a position, and how to choose the move."""
+class PositionRequest(Request_):
+    """Body of ``POST /api/position``: a position and moves."""
 
     model_config = ConfigDict(strict=True)
 
     sfen: Annotated[str, Field(max_length=300)] = "startpos"
     """The position: an SFEN, or ``startpos``."""
     moves: Annotated[list[Annotated[str, Field(max_length=10)]], Field(max_length=MAX_MOVES)] = []
-    """Moves in USI that are made in this position before the network is asked."""
+    """Moves in USI that are made in this position first."""
+
+
+class MoveRequest(PositionRequest):
+    """Body of ``POST /api/move``: a position, and how to choose the move."""
+
+    model: PlayerText = "current"
+    """The network that is asked: ``current``, ``best``, ``shipped``, a run's id (``RUN``), or a
+    checkpoint (``RUN/STEP``)."""
     greedy: bool = True
     """``true``: the most probable move; ``false``: a random move by the network's policy."""
+    temperature: Annotated[float, Field(ge=0.01, le=100)] = 1.0
+    """Temperature of the random move, if ``greedy`` is ``false``: below 1, the most probable moves
+    become more probable."""
     mates: MatesNumber = 1
     """Longest forced mate, in moves of both sides, that is searched: 1, 3, or 0 for no search. If
     the search finds a mate, the answer is its first move."""
@@ -209,6 +220,26 @@ class MoveRequest(Request_):
     seconds: Annotated[float, Field(gt=0, le=MAX_SECONDS)] | None = None
     """Time for the tree search. While the run trains, the search gets only the share
     ``evaluation.share`` of the device's time."""
+
+
+class PlayedGame(PositionRequest):
+    """Body of ``POST /api/play/games``: a finished game between a person and a network.
+
+    The server makes the moves and decides by the rules how the game ended.
+    """
+
+    colour: Literal["black", "white"]
+    """The person's colour; black is sente."""
+    person: Annotated[str, Field(min_length=1, max_length=100)] = "human"
+    """The person's name."""
+    opponent: Annotated[str, Field(min_length=1, max_length=300)]
+    """The network's name: ``player`` in the answers of ``POST /api/move``."""
+    end: Literal["resignation", "declaration"] | None = None
+    """``resignation``: the person resigned. ``declaration``: the side to move declared. null: the
+    game is over by the rules."""
+    values: Annotated[list[float | None], Field(max_length=MAX_MOVES)] = []
+    """For each move, the value in [-1, 1] that the mover expected before the move; null if unknown.
+    An empty list: all values are unknown."""
 
 
 class ShowcaseRequest(Request_):

@@ -44,6 +44,22 @@ def find_player(text: str, settings: Settings) -> str:
     )
 
 
+def find_network(text: str, settings: Settings) -> str:
+    """Return the network that ``text`` names, as ``Source.choose_move`` takes it.
+
+    A request cannot name a path. Raises ValueError for unknown names.
+    """
+    named = (CURRENT, BEST, SHIPPED)
+    if text in named:
+        return text
+    if folder := _folder(text, settings.run.root):
+        return str(folder)
+    raise ValueError(
+        f"{text!r} is not a network{did_you_mean(text, [*named]) or '.'} "
+        f"Use {', '.join(named)}, a run's id (RUN) or a checkpoint's (RUN/STEP)"
+    )
+
+
 def _folder(text: str, root: Path) -> Path | None:
     """Return the folder of a run (``RUN``) or checkpoint (``RUN/STEP``) in ``root``, or None."""
     found = _ID.fullmatch(text)

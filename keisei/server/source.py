@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from keisei.config import Settings
-from keisei.evaluation.spec import EvaluationSpec
+from keisei.evaluation.spec import CURRENT, EvaluationSpec
 from keisei.feed.hub import Hub
 from keisei.match_rules import Mates
 from keisei.play.mailbox import ChosenMove
@@ -18,6 +18,7 @@ from keisei.runtime.evaluation_records import EvaluationHandle, EvaluationRecord
 from keisei.runtime.status import StatusReport
 from keisei.runtime.telemetry import Telemetry
 from keisei.shogi import Position
+from keisei.store.matches import MatchGame
 
 
 class Reader(Protocol):
@@ -62,7 +63,8 @@ class Reader(Protocol):
     ) -> list[dict[str, Any]]:
         """Return a page of evaluation games, newest first.
 
-        ``evaluation``: id of an evaluation; None means the games of all evaluations.
+        ``evaluation``: id of an evaluation; None means the games of all evaluations. The id
+        ``PLAYED`` stands for the games that people played.
         """
 
     def match_game(self, evaluation: str, number: int) -> dict[str, Any] | None:
@@ -119,17 +121,23 @@ class Source(Protocol):
         self,
         position: Position,
         *,
+        model: str = CURRENT,
         greedy: bool = True,
+        temperature: float = 1.0,
         mates: Mates = 1,
         simulations: int = 0,
         seconds: float | None = None,
     ) -> ChosenMove:
-        """Return the move that the current network chooses in ``position``.
+        """Return the move that the network ``model`` chooses in ``position``.
 
-        If ``greedy`` is False, the move is chosen at random by the network's policy. But a forced
+        ``model`` is ``current``, ``best``, ``shipped``, or the path of a run or checkpoint. If
+        ``greedy`` is False, the move is chosen at random by the network's policy. But a forced
         mate of at most ``mates`` moves is played if the search finds it. With ``simulations`` or
         ``seconds``, a tree search with these limits chooses the move.
         """
+
+    async def keep_game(self, game: MatchGame, person: str) -> int:
+        """Store a game that the person named ``person`` played, and return its number."""
 
     async def evaluate(self, spec: EvaluationSpec, key: str | None = None) -> EvaluationHandle:
         """Start an evaluation; training continues.

@@ -1017,15 +1017,18 @@ def survey(view, game, tags, keys, g, rule):
 
 
 @njit(inline="always")
-def observe(game, attacks, observation, g, max_ply):
-    """Write the compact observation of a position to ``observation[g]`` (uint8[131])."""
+def observe(game, attacks, observation, g, ply, max_ply):
+    """Write the compact observation of a position to ``observation[g]`` (uint8[131]).
+
+    ``ply`` is the ply that the observation contains, as a share of ``max_ply``.
+    """
     for k in range(81):
         observation[g, k] = game.board[k]
     for k in range(14):
         observation[g, 81 + k] = game.hands[k]
     observation[g, 95] = game.earlier
     observation[g, 96] = game.in_check
-    observation[g, 97] = min(np.int64(game.ply) * 255 // max_ply, 255)
+    observation[g, 97] = min(ply * 255 // max_ply, 255)
     theirs, mine, twice = attacks
     store_squares(observation, g, 98, theirs)
     store_squares(observation, g, 109, mine)
@@ -1314,13 +1317,13 @@ def is_fourth(game, g, tags, keys):
 # limits leave a quarter more than the second-best move has (J. Pawlewicz and L. Lew, "Improving
 # depth-first PN-search: 1 + epsilon trick", 2006).
 #
-# Facts in the table are true whatever moves led to the position: "the attacker mates within n
-# plies", and "the attacker does not mate within n plies" (ANY: he never mates). A mate never uses a
-# repetition, because a repetition ends a line without a mate. A disproof may use one; then it holds
-# only for lines that contain the repeated position (A. Kishimoto and M. Mueller, "A general
-# solution to the graph history interaction problem", 2004). ``leans`` is the depth of the
-# shallowest position that a disproof needs in this way. A disproof that needs a position above its
-# own is stored with a key of the whole line, in a second entry, which is called a twin.
+# Two kinds of facts in the table are true whatever moves led to the position: "the attacker mates
+# within n plies", and "the attacker does not mate within n plies" (ANY: he never mates). A search
+# without a limit also cuts a line that repeats a position. No mate needs such a line, so mates stay
+# true; but a disproof may depend on the line (A. Kishimoto and M. Mueller, "A general solution to
+# the graph history interaction problem", 2004). ``leans`` is the depth of the shallowest position
+# that a disproof needs to be on the line. A disproof that needs a position above its own is a
+# guess: ``guessed``. If guesses refute the root, ``certify_none`` must confirm them.
 #
 # The table's key leaves out the hands. A mate also holds if the attacker has more pieces in hand on
 # the same board: then the defender has fewer, and the attacker need not use his. The reverse is
@@ -1328,9 +1331,10 @@ def is_fourth(game, g, tags, keys):
 
 UNSOLVED, MATES, FAILS = range(3)
 ANY = 65535  # a length that is greater than all others
-FREE = 32767  # ``leans`` of a disproof that needs no line
-TWIN = 0xFFFFFFFF  # ``hand`` of an entry whose key is a line's
+FREE = 32767  # ``leans`` of a disproof that holds on all lines
+GUESS = -1  # ``leans`` of a guess in the table
 HIGH = 1 << 28  # limit that no proof number reaches
+MOST_EFFORT = 0xFFFFFFFF
 BUCKET = 8  # entries in which a position may be stored
 WIDEST = 600  # a position has at most 593 legal moves
 # A hand as one number: the place of each slot's count (P L N S G B R). A bit above each count stays
@@ -1338,8 +1342,8 @@ WIDEST = 600  # a position has at most 593 legal moves
 HAND_PLACE = np.array([0, 6, 10, 14, 18, 22, 25], np.int64)
 HAND_GUARDS = sum(1 << place for place in (5, 9, 13, 17, 21, 24, 27))
 
-# What is known of a position: ``proven`` is the length of the shortest known mate, or 0; ``refuted``
-# is the greatest length for which there is no mate, or 0.
+# What is known of a position. ``proven``: length of the shortest known mate, or 0. ``refuted``: the
+# greatest length for which there is no mate, or 0.
 ENTRY = np.dtype(
     [
         ("key", np.uint64),
@@ -1349,8 +1353,7 @@ ENTRY = np.dtype(
         ("dn", np.int32),
         ("proven", np.uint16),
         ("refuted", np.uint16),
-        ("leans", np.int16),  # of a twin
-        ("twin", np.uint8),  # 1 if the position has twins
+        ("guessed", np.uint8),  # 1 if there may be no mate of any length
     ],
     align=True,
 )
@@ -1376,7 +1379,6 @@ CHILD = np.dtype(
 FRAME = np.dtype(
     [
         ("key", np.uint64),
-        ("line", np.uint64),  # key of all positions from the root to here
         ("entered", np.int64),  # positions visited before this one
         ("hand", np.uint32),
         ("start", np.int32),
@@ -1389,7 +1391,7 @@ FRAME = np.dtype(
     ],
     align=True,
 )
-# A position whose mate is verified: two independent keys, and the length.
+# A verified position: two independent keys, and the length of its mate.
 VERIFIED = np.dtype([("key", np.uint64), ("check", np.uint64), ("length", np.int64)], align=True)
 # The memory of a solver. ``games`` (GAME[D]) and ``frames`` (FRAME[D]): the line. ``legal`` and
 # ``checks`` (uint64[1, 35]) and ``last`` (int64[81]) are overwritten. ``barred`` (uint64[B]): keys
@@ -1421,12 +1423,6 @@ def identify(game, attacking, barred):
 
 
 @njit(inline="always")
-def extend_line(line, key, hand):
-    """Return the key of a line that is one position longer; the order of positions matters."""
-    return (line ^ key ^ (np.uint64(hand) << np.uint64(32))) * np.uint64(0xBF58476D1CE4E5B9)
-
-
-@njit(inline="always")
 def bucket(table, key):
     """Return the index of the first entry in which ``key`` may be stored."""
     return np.int64(key & np.uint64(len(table) - 1)) & ~(BUCKET - 1)
@@ -1434,23 +1430,26 @@ def bucket(table, key):
 
 @njit
 def look_up(table, key, hand, limit):
-    """Return what the table knows of a position: state, length, pn, dn, and whether it has twins.
+    """Return what the table knows of a position: state, length, ``leans``, pn and dn.
 
-    The state says whether the attacker mates within ``limit`` plies.
+    The state says whether the attacker mates within ``limit`` plies. The numbers pn and dn are 0 if
+    the table does not know them.
     """
-    pn, dn, twin = 0, 0, False
+    pn, dn, guessed = 0, 0, False
     start = bucket(table, key)
     for i in range(start, start + BUCKET):
         entry = table[i]
-        if entry.key != key or entry.hand == TWIN or entry.effort == 0:
+        if entry.key != key or entry.effort == 0:
             continue
         if entry.proven and entry.proven <= limit and holds(hand, entry.hand):
-            return MATES, np.int64(entry.proven), 0, 0, False
+            return MATES, np.int64(entry.proven), FREE, 0, 0
         if entry.refuted >= limit and holds(entry.hand, hand):
-            return FAILS, np.int64(entry.refuted), 0, 0, False
+            return FAILS, np.int64(entry.refuted), FREE, 0, 0
         if entry.hand == hand:
-            pn, dn, twin = np.int64(entry.pn), np.int64(entry.dn), entry.twin != 0
-    return UNSOLVED, 0, pn, dn, twin
+            pn, dn, guessed = np.int64(entry.pn), np.int64(entry.dn), entry.guessed != 0
+    if guessed and limit == ANY:
+        return FAILS, ANY, GUESS, 0, 0
+    return UNSOLVED, 0, FREE, pn, dn
 
 
 @njit
@@ -1466,7 +1465,7 @@ def entry_of(table, key, hand):
             worst = i
     entry = table[worst]
     entry.key, entry.hand, entry.effort = key, hand, 0
-    entry.pn = entry.dn = entry.proven = entry.refuted = entry.leans = entry.twin = 0
+    entry.pn = entry.dn = entry.proven = entry.refuted = entry.guessed = 0
     return worst
 
 
@@ -1533,26 +1532,15 @@ def recall(hunt, d, child, replies):
         if key == game.key:
             child.state, child.length = FAILS, ANY
             return
-    for past in range(d - 1, -1, -2):
-        if frames[past].key == child.key and frames[past].hand == child.hand:
-            child.state, child.length, child.leans = FAILS, ANY, past
-            return
-    state, length, pn, dn, twin = look_up(hunt.table, child.key, child.hand, limit)
-    child.state, child.length = state, length
+    if limit == ANY:
+        for past in range(d - 1, -1, -2):
+            if frames[past].key == child.key and frames[past].hand == child.hand:
+                child.state, child.length, child.leans = FAILS, ANY, past
+                return
+    state, length, leans, pn, dn = look_up(hunt.table, child.key, child.hand, limit)
+    child.state, child.length, child.leans = state, length, leans
     if pn:
         child.pn, child.dn = pn, dn
-    if twin:
-        recall_twin(hunt.table, extend_line(frames[d].line, child.key, child.hand), limit, child)
-
-
-@njit
-def recall_twin(table, line, limit, child):
-    """Write to ``child`` that it fails on this line, if a twin says so."""
-    start = bucket(table, line)
-    for i in range(start, start + BUCKET):
-        entry = table[i]
-        if entry.key == line and entry.hand == TWIN and entry.pn == limit:
-            child.state, child.length, child.leans = FAILS, entry.refuted, entry.leans
 
 
 @njit(inline="always")
@@ -1611,7 +1599,7 @@ def weigh_replies(children, start, count):
     Only one drop on a square counts: the others wait until a mate is proven after it, because they
     are mostly refuted in the same way.
     """
-    longest, refuted, leans = 0, -1, -2
+    longest, refuted, leans = 0, -1, GUESS - 1
     best, dn, second, pn = -1, HIGH, HIGH, 0
     for i in range(start, start + count):
         child = children[i]
@@ -1640,11 +1628,7 @@ def enter(hunt, d, limit, pn_limit, dn_limit):
     frame = frames[d]
     frame.key, frame.hand = identify(hunt.games[d], d % 2 == 0, hunt.barred)
     frame.limit, frame.pn_limit, frame.dn_limit = limit, pn_limit, dn_limit
-    frame.line, frame.start = np.uint64(0), 0
-    if d:
-        above = frames[d - 1]
-        frame.line = extend_line(above.line, frame.key, frame.hand)
-        frame.start = above.start + above.count
+    frame.start = frames[d - 1].start + frames[d - 1].count if d else 0
     frame.at, frame.longest = -1, 0
     frame.entered = hunt.cursor[1]
     hunt.cursor[0] = d
@@ -1666,7 +1650,7 @@ def learn(hunt, d, state, length, leans, pn, dn):
     table, frame = hunt.table, hunt.frames[d]
     effort = hunt.cursor[1] - frame.entered
     entry = table[entry_of(table, frame.key, frame.hand)]
-    entry.effort = min(np.int64(entry.effort) + effort, TWIN)
+    entry.effort = min(np.int64(entry.effort) + effort, MOST_EFFORT)
     if state == MATES:
         entry.proven = min(np.int64(entry.proven), length) if entry.proven else length
     elif state == UNSOLVED:
@@ -1674,9 +1658,7 @@ def learn(hunt, d, state, length, leans, pn, dn):
     elif leans >= d:
         entry.refuted = max(np.int64(entry.refuted), length)
     else:
-        entry.twin = 1
-        twin = table[entry_of(table, frame.line, np.uint32(TWIN))]
-        twin.effort, twin.refuted, twin.leans, twin.pn = effort, length, leans, frame.limit
+        entry.guessed = 1
 
 
 @njit
@@ -1730,13 +1712,13 @@ def visit_games(
             game.key = full_key(game)
         rows, attacks, reason[g], result[g] = survey(view, game, tags, keys, g, rule)
         pack(mask, g, rows)
-        observe(game, attacks, observation, g, max_ply)
+        observe(game, attacks, observation, g, np.int64(game.ply), max_ply)
 
 
 @njit(cache=True, nogil=True)
 def visit_leaves(
-    tree, node, action, parents, games, tags, keys, observation, mask, reason, result, mate, rule,
-    max_ply, mates,
+    tree, node, action, parents, games, tags, keys, roots, root_mask, trained_max_ply, ply_offset,
+    observation, mask, reason, result, mate, rule, max_ply, mates,
 ):  # fmt: skip
     """Make a move in each of M nodes of search trees, whose positions become new nodes.
 
@@ -1745,10 +1727,14 @@ def visit_leaves(
 
     Args:
         tree, node, action: int64[M]: the tree, the new node, and the action of its parent that
-            leads to the node. Node 0 is a tree's root.
+            leads to the node. Node 0 is a tree's root. A negative action makes no move: it stands
+            for the root.
         parents: int32[T, N]: the parent of each node.
         games: GAME[T, N]: positions of the nodes.
         tags, keys: history of the trees' games up to the roots; later plies are overwritten.
+        roots, root_mask: uint8[T, 131], uint64[T, 35]: observations and masks of the roots.
+        trained_max_ply, ply_offset: int64[T]: the observation's ply is the game's ply and the
+            offset, as a share of the maximum ply of the network's training games.
         observation, mask: uint8[M, 131], uint64[M, 35]: written.
         reason, result: int64[M]: written: why the game is over, and the mover's result.
         mate: int64[M]: written: length of a mate that begins here, 1 or 3, or 0.
@@ -1759,7 +1745,11 @@ def visit_leaves(
     checks = np.empty((1, MASK_WORDS), np.uint64)
     scratch = new_scratch()
     for j in range(len(tree)):
-        t, parent = tree[j], parents[tree[j], node[j]]
+        t, mate[j] = tree[j], 0
+        if action[j] < 0:
+            observation[j], mask[j], reason[j], result[j] = roots[t], root_mask[t], 0, 0
+            continue
+        parent = parents[t, node[j]]
         past = parent
         while past > 0:
             remember(tags, keys, t, np.int64(games[t, past].ply), games[t, past].key)
@@ -1769,8 +1759,9 @@ def visit_leaves(
         view = make_move(game, action[j])
         rows, attacks, reason[j], result[j] = survey(view, game, tags, keys, t, rule)
         pack(mask, j, rows)
-        observe(game, attacks, observation, j, max_ply)
-        mate[j] = 0
+        observe(
+            game, attacks, observation, j, np.int64(game.ply) + ply_offset[t], trained_max_ply[t]
+        )
         if reason[j]:
             continue
         if game.ply >= max_ply:
@@ -1809,7 +1800,7 @@ def step_games(
         fresh = False
         while True:
             rows, attacks, why, result = survey(view, game, tags, keys, g, rule)
-            observe(game, attacks, observation, g, max_ply)
+            observe(game, attacks, observation, g, np.int64(game.ply), max_ply)
             if fresh:
                 break
             over = why != 0
@@ -1988,7 +1979,7 @@ def hunt_mate(hunt, visits):
     """Go on with the search that ``begin_hunt`` began; return the state, length and ``leans``.
 
     The state is UNSOLVED if the search has visited ``visits`` more positions without a result. If
-    ``leans`` is -1, the search has failed for lack of memory for the line.
+    ``leans`` is GUESS, ``certify_none`` must confirm that there is no mate.
     """
     cursor, children = hunt.cursor, hunt.children
     d, goal = cursor[0], cursor[1] + visits
@@ -2015,7 +2006,7 @@ def hunt_mate(hunt, visits):
             return UNSOLVED, 0, FREE
         elif is_full(hunt, d):
             child = children[best]
-            child.state, child.length, child.leans = FAILS, 0, -1
+            child.state, child.length, child.leans = FAILS, 0, GUESS
         else:
             descend(hunt, d, best, second, pn, dn)
             d += 1
@@ -2030,6 +2021,89 @@ def second_key(game):
     for k in range(14):
         code = (code ^ np.uint64(game.hands[k])) * np.uint64(0x100000001B3)
     return code
+
+
+@njit
+def visit_once(visited, game):
+    """Add a position to ``visited`` (VERIFIED[2**k]); return 1 if it is new, 0 if not, -1 if full.
+
+    ``visited[0].length`` counts the positions.
+    """
+    last, check = len(visited) - 1, second_key(game)
+    slot = np.int64(game.key & np.uint64(last))
+    while visited[slot].key:
+        if visited[slot].key == game.key and visited[slot].check == check:
+            return 0
+        slot = (slot + 1) & last
+    if visited[0].length * 4 >= len(visited) * 3:
+        return -1
+    visited[slot].key, visited[slot].check = game.key, check
+    visited[0].length += 1
+    return 1
+
+
+@njit(inline="always")
+def defence(hunt):
+    """Return the index of the reply at depth 1 that refutes, or -1; a guess comes last."""
+    best, frame = -1, hunt.frames[1]
+    for i in range(frame.start, frame.start + frame.count):
+        child = hunt.children[i]
+        if child.state == FAILS and (best < 0 or child.leans > hunt.children[best].leans):
+            best = i
+    return best
+
+
+@njit(cache=True, nogil=True)
+def certify_none(hunt, visited, pending):
+    """Return whether the attacker never mates ``hunt.games[0]``: the guesses close a circle.
+
+    Follow every check, and after each check one reply that the table says refutes. If these moves
+    lead only to positions without checks, to true disproofs, and to positions that are followed
+    too, the defender can stay among these positions for ever.
+
+    Args:
+        hunt: the memory of the search.
+        visited: VERIFIED[2**k]: zeros; overwritten.
+        pending: GAME[P]: overwritten.
+
+    Returns:
+        1 if so. 0 if a guess was wrong or is lost: it is removed from the table, and the search
+        must be repeated for the position that is now in ``hunt.games[0]``. -1 if the memory is too
+        small.
+    """
+    games, children, top = hunt.games, hunt.children, hunt.frames[0]
+    visit_once(visited, games[0])
+    pending[0] = games[0]
+    waiting = 1
+    while waiting:
+        waiting -= 1
+        games[0] = pending[waiting]
+        enter(hunt, 0, ANY, HIGH, HIGH)
+        for i in range(top.count):
+            child = children[i]
+            if child.state == MATES:
+                return 0
+            if child.state == FAILS and child.leans != GUESS:
+                continue
+            games[1] = games[0]
+            make_move(games[1], np.int64(child.action))
+            enter(hunt, 1, ANY, HIGH, HIGH)
+            reply = defence(hunt)
+            if reply < 0:
+                frame = hunt.frames[1]
+                hunt.table[entry_of(hunt.table, frame.key, frame.hand)].guessed = 0
+                return 0
+            if children[reply].leans != GUESS:
+                continue
+            games[2] = games[1]
+            make_move(games[2], np.int64(children[reply].action))
+            new = visit_once(visited, games[2])
+            if new < 0 or waiting == len(pending):
+                return -1
+            if new:
+                pending[waiting] = games[2]
+                waiting += 1
+    return 1
 
 
 @njit(inline="always")

@@ -17,7 +17,7 @@ _MOVES = 1 << 16
 _SLICE = 1000
 """Positions that are visited between two looks at the clock and at ``stop``: some milliseconds."""
 _REPAIRS = 1000
-"""Parts of a mate that are searched again, at most, because the memory has lost them."""
+"""Searches for parts of a mate or of a disproof that the memory has lost, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,32 +111,58 @@ class MateSearch:
 
     def _solve(self, game: Any) -> tuple[Literal["mate", "none", "unknown"], int, bool]:
         """Return the verdict, the length of the mate, and whether it is the shortest."""
-        state, found = self._search(game, self._most)
+        state, found = self._search_surely(game)
         if state == kernels.FAILS:
             return "none", 0, False
         length = self._verify(game, found)[0] if state == kernels.MATES else 0
         if not length:
             return "unknown", 0, False
-        shortest = length == 1
-        while self._shorten and not shortest:
-            state, found = self._search(game, length - 2)
+        while self._shorten and length > 1:
+            state, found, leans = self._search(game, length - 2)
             if state != kernels.MATES:
-                return "mate", length, state == kernels.FAILS
+                return "mate", length, state == kernels.FAILS and leans != kernels.GUESS
             length = self._verify(game, found)[0] or length
-            shortest = length == 1
-        return "mate", length, shortest
+        return "mate", length, length == 1
 
-    def _search(self, game: Any, limit: int) -> tuple[int, int]:
-        """Return whether the attacker mates within ``limit`` plies, and the length of the mate."""
+    def _search_surely(self, game: Any) -> tuple[int, int]:
+        """Return whether the attacker mates, and the length of the mate; confirm all guesses."""
+        state, length, leans = self._search(game, self._most)
+        for _ in range(_REPAIRS):
+            if state != kernels.FAILS or leans != kernels.GUESS:
+                return state, length
+            sure = self._certify(game)
+            if sure or self._most != kernels.ANY:
+                break
+            again = self._hunt.games[0].copy()
+            if self._search(again, kernels.ANY)[0] == kernels.MATES:
+                self._hunt.table["guessed"] = 0  # some guesses leaned on the opposite
+                state, length, leans = self._search(game, kernels.ANY)
+        return (kernels.FAILS if sure > 0 else kernels.UNSOLVED), 0
+
+    def _certify(self, game: Any) -> int:
+        """Return 1 if the guesses are true, 0 if one must be searched again, -1 if none can be."""
+        visited = int(self._hunt.cursor[1])
+        self._hunt.games[0] = game
+        sure = kernels.certify_none(
+            self._hunt,
+            np.zeros(self._entries, kernels.VERIFIED),
+            np.empty(max(self._entries // 16, 1), kernels.GAME),
+        )
+        self._hunt.cursor[1] = visited
+        return int(sure)
+
+    def _search(self, game: Any, limit: int) -> tuple[int, int, int]:
+        """Return whether the attacker mates within ``limit`` plies, the length, and ``leans``."""
         self._hunt.games[0] = game
         before = self._visited - int(self._hunt.cursor[1])
         kernels.begin_hunt(self._hunt, limit)
         while True:
-            rest = self._nodes - self._visited
-            state, length, leans = kernels.hunt_mate(self._hunt, min(_SLICE, max(rest, 1)))
+            self._visited = before + int(self._hunt.cursor[1])
+            rest = max(self._nodes - self._visited, 0)
+            state, length, leans = kernels.hunt_mate(self._hunt, min(_SLICE, rest))
             self._visited = before + int(self._hunt.cursor[1])
             if state or self._is_over():
-                return (kernels.UNSOLVED if leans < 0 else state), length
+                return state, length, leans
 
     def _is_over(self) -> bool:
         """Return whether a limit is reached, or ``stop`` was called."""

@@ -153,6 +153,7 @@ class Database:
             )
             connection.execute(
                 "DELETE FROM match_game WHERE evaluation NOT IN (SELECT id FROM evaluation)"
+                " AND evaluation <> 'play'"  # the games that people played
             )
             connection.execute(
                 "DELETE FROM rating WHERE player NOT IN"

@@ -21,6 +21,12 @@ from keisei.store.database import (
 )
 from keisei.store.layout import DATABASE_FILE
 
+PLAYED = "play"
+"""Id that stands for the evaluation in the games that people played.
+
+No evaluation has this id, because the ids of evaluations are hexadecimal numbers. Ratings do not
+count these games."""
+
 MATCH_GAME = """
 SELECT game.id, evaluation, number, pair, opening.line AS opening, black.name AS black,
     white.name AS white, result, reason, plies, start, moves, "values", time
@@ -75,6 +81,8 @@ class MatchGame:
     """The opening, as ``startpos moves ...`` or ``sfen ... moves ...``."""
     black: str
     """Black's name: ``random``, ``material``, ``<run id>@<step>``, or the name of an engine.
+
+    In a game that a person played, one of the names is the person's.
 
     ``player_kind`` says what may follow after ``<step>``."""
     white: str
@@ -168,6 +176,25 @@ class MatchTable:
             _insert_players(connection, names)
             connection.executemany("INSERT OR IGNORE INTO opening (line) VALUES (:opening)", rows)
             connection.executemany(_ADD, rows)
+
+    def add_played(self, game: MatchGame, person: str) -> int:
+        """Write a game that the player ``person`` played, and return the game's new number.
+
+        ``game.number`` does not count: played games are numbered from 1.
+        """
+        with transaction(self._connection, self._path) as connection:
+            (number,) = connection.execute(
+                "SELECT coalesce(max(number), 0) + 1 FROM match_game WHERE evaluation = ?",
+                (PLAYED,),
+            ).fetchone()
+            row = {**_row(PLAYED, game), "number": number}
+            connection.execute(
+                "INSERT OR IGNORE INTO player (name, kind) VALUES (?, 'human')", (person,)
+            )
+            _insert_players(connection, {row["black"], row["white"]})
+            connection.execute("INSERT OR IGNORE INTO opening (line) VALUES (:opening)", row)
+            connection.execute(_ADD, row)
+        return int(number)
 
     def games(self, evaluation: str) -> list[MatchGame]:
         """Read the games of an evaluation, sorted by number."""

@@ -38,6 +38,7 @@ _OUTCOMES = """
 SELECT black.name, white.name, CASE result WHEN 'black' THEN 1.0 WHEN 'white' THEN 0.0 ELSE 0.5 END
 FROM match_game AS game JOIN player AS black ON black.id = game.black
     JOIN player AS white ON white.id = game.white
+WHERE evaluation <> 'play'
 GROUP BY game.black, game.white, game.start, game.moves, result ORDER BY min(game.id)
 """
 _COUNT = """
@@ -189,11 +190,13 @@ class RunReader:
     ) -> list[dict[str, Any]]:
         """Return games of one evaluation, or of all evaluations (None), newest game first.
 
+        The id ``keisei.store.matches.PLAYED`` stands for the games that people played.
         A game has ``evaluation``, ``id`` and the fields of ``MatchGame`` except ``moves`` and
         ``values``. To get the next page, pass the last id of the previous page as ``after``.
         """
         query = (
-            f"{MATCH_GAME} WHERE (?1 IS NULL OR evaluation = ?1) AND (?2 IS NULL OR game.id < ?2)"
+            f"{MATCH_GAME} WHERE evaluation = coalesce(?1, nullif(evaluation, 'play'))"
+            " AND (?2 IS NULL OR game.id < ?2)"
             " ORDER BY game.id DESC LIMIT ?3"
         )
         with self._open_matches() as db:

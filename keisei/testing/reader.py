@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from keisei.events import Alert, Iteration
+from keisei.store.matches import PLAYED, MatchGame
 from keisei.testing.games import scripted_game
 
 STEPS = 4096
@@ -23,6 +25,8 @@ class FakeReader:
     def __init__(self) -> None:
         self.iterations: list[Iteration] = []
         self.alerts: list[Alert] = []
+        self.played: list[dict[str, Any]] = []
+        """Games that people played, oldest first."""
 
     def metrics(
         self,
@@ -95,12 +99,26 @@ class FakeReader:
     def match_games(
         self, evaluation: str | None = None, limit: int = 100, after: int | None = None
     ) -> list[dict[str, Any]]:
-        """Return no games, because a fake evaluation stores no games."""
-        return []
+        """Return games that people played. A fake evaluation stores no games."""
+        played = self.played if evaluation == PLAYED else []
+        found = [game for game in reversed(played) if after is None or game["id"] < after]
+        return [_without_moves(game) for game in found[:limit]]
 
     def match_game(self, evaluation: str, number: int) -> dict[str, Any] | None:
-        """Return None, because a fake evaluation plays no games."""
-        return None
+        """Return a game that a person played. A fake evaluation plays no games."""
+        known = evaluation == PLAYED and 1 <= number <= len(self.played)
+        return self.played[number - 1] if known else None
+
+    def keep(self, game: MatchGame) -> int:
+        """Keep a game that a person played, and return its number."""
+        number = len(self.played) + 1
+        fields = {"id": number, "evaluation": PLAYED, **asdict(game), "number": number}
+        self.played.append({**fields, "values": list(game.values)})
+        return number
+
+
+def _without_moves(game: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in game.items() if name not in {"moves", "values"}}
 
 
 def _column(name: str, iterations: list[Iteration]) -> dict[str, list[Any]]:

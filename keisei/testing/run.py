@@ -11,7 +11,7 @@ from anyio.abc import TaskGroup
 
 from keisei.config import Settings
 from keisei.errors import NotRunning
-from keisei.evaluation.spec import EvaluationSpec
+from keisei.evaluation.spec import CURRENT, EvaluationSpec
 from keisei.events import Alert, Board, Event, Failed, Iteration, Level, State, Status
 from keisei.feed.hub import Hub
 from keisei.match_rules import Mates
@@ -22,6 +22,7 @@ from keisei.runtime.plan import StartPoint
 from keisei.runtime.status import RunState, StatusReport
 from keisei.runtime.telemetry import Telemetry
 from keisei.shogi import Position
+from keisei.store.matches import MatchGame
 from keisei.testing import evaluations
 from keisei.testing.games import made_up_boards, made_up_move
 from keisei.testing.metrics import made_up_metrics
@@ -192,14 +193,22 @@ class FakeRun(EvaluationMethods):
         self,
         position: Position,
         *,
+        model: str = CURRENT,
         greedy: bool = True,
+        temperature: float = 1.0,
         mates: Mates = 1,
         simulations: int = 0,
         seconds: float | None = None,
     ) -> ChosenMove:
         """Return a random legal move with a made-up value. Nothing is searched."""
         self._require("running", "paused")
-        return await anyio.to_thread.run_sync(made_up_move, position, self._random)
+        chosen = await anyio.to_thread.run_sync(made_up_move, position, self._random)
+        name = f"{RUN}@{self.step}" if model == CURRENT else model
+        return replace(chosen, player=name)
+
+    async def keep_game(self, game: MatchGame, person: str) -> int:
+        """Keep a game that a person played in ``reader``."""
+        return self.reader.keep(game)
 
     # ------------------------------------------------------------ for tests
 

@@ -14,7 +14,7 @@ from anyio.abc import TaskGroup
 
 from keisei.config import Run, Server, Settings
 from keisei.errors import NotRunning
-from keisei.evaluation.spec import EvaluationSpec
+from keisei.evaluation.spec import CURRENT, EvaluationSpec
 from keisei.events import Alert, Event, Iteration, Level, Reset, State, Status
 from keisei.feed.hub import Hub
 from keisei.feed.supervise import supervise
@@ -29,6 +29,7 @@ from keisei.server.access import WATCHED
 from keisei.shogi import Position
 from keisei.store import DatabaseError, RunReader
 from keisei.store.changes import Overview
+from keisei.store.matches import MatchGame
 from keisei.watch.files import Look, RunFiles
 from keisei.watch.state import watched_state
 
@@ -151,11 +152,17 @@ class WatchedRun:
         self,
         position: Position,
         *,
+        model: str = CURRENT,
         greedy: bool = True,
+        temperature: float = 1.0,
         mates: Mates = 1,
         simulations: int = 0,
         seconds: float | None = None,
     ) -> ChosenMove:
+        """Raise NotRunning."""
+        raise NotRunning(WATCHED)
+
+    async def keep_game(self, game: MatchGame, person: str) -> int:
         """Raise NotRunning."""
         raise NotRunning(WATCHED)
 

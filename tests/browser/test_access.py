@@ -121,6 +121,9 @@ def test_a_public_board_shows_no_buttons(browser: Browser) -> None:
         expect(page.locator("body")).to_have_class("read-only")
         for name in ("Pause", "Checkpoint", "Play random", "Sign out"):
             expect(page.get_by_role("button", name=name)).to_have_count(0)
+        page.goto(f"{url}#/play")
+        expect(page.locator("#play-off")).to_contain_text("This server is read-only")
+        expect(page.get_by_role("button", name="Start the game")).to_have_count(0)
         page.close()
 
 

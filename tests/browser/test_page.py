@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from browser_service import Service, Watched
+from browser_service import Service, Watched, weak_texts
 from playwright.sync_api import Page, expect
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
@@ -276,34 +276,7 @@ def test_all_text_has_enough_contrast(service: Service, watched: Watched) -> Non
     grows(page, "step")
     page.get_by_role("button", name="Play random").click()
     expect(page.locator("#results li")).to_contain_text("won")
-    weak = page.evaluate(
-        """() => {
-          const parse = (color) => (color.match(/[\\d.]+/g) ?? [0, 0, 0, 0]).map(Number);
-          const light = (color) => {
-            const [r, g, b] = color.map((v) => v / 255)
-              .map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
-            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-          };
-          const ground = (element) => {
-            for (let at = element; at; at = at.parentElement) {
-              const color = parse(getComputedStyle(at).backgroundColor);
-              if (color.length < 4 || color[3] > 0) return color.slice(0, 3);
-            }
-            return [255, 255, 255];
-          };
-          const weak = [];
-          for (const element of document.querySelectorAll("body *:not(svg *):not(noscript)")) {
-            const own = [...element.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
-            if (!own || element.tagName === "CANVAS" || !element.offsetParent) continue;
-            const a = light(parse(getComputedStyle(element).color).slice(0, 3));
-            const b = light(ground(element));
-            const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-            if (ratio < 4.5) weak.push(`${ratio.toFixed(2)} ${element.textContent.trim().slice(0, 40)}`);
-          }
-          return weak;
-        }"""
-    )
-    assert weak == []
+    assert weak_texts(page) == []
 
 
 @live_and_watched

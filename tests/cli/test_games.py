@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,7 @@ def run(tmp_path: Path) -> Iterator[Path]:
             table.begin(key, 100, {})
         table.add("e/1", [match_game(1), match_game(0, "2g2f 8c8d")])
         table.add("f2", [match_game(0)])
+        table.add_played(replace(match_game(0, "5g5f 5c5d"), black="Anna"), "Anna")
         table.close()
         database = Database(made.database)
         fields = {"run": "run", "step": 1, "time": 2.0, "plies": 1, "reason": "checkmate"}
@@ -147,3 +149,15 @@ def test_json_prints_one_object_per_game(run: Path, capsys: pytest.CaptureFixtur
     assert next(game["moves"] for game in games) == ["2g2f", "8c8d"]
     assert games[0]["result"] == "white"
     assert games[0]["event"] == "evaluation e/1, game 0"
+
+
+def test_games_of_people_are_written_apart_from_evaluations(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert lines(capsys, run, "--format", "usi", "--played") == ["startpos moves 5g5f 5c5d resign"]
+    assert len(lines(capsys, run, "--format", "usi")) == 3
+    words = ["games", "export", str(run), "--format", "kif", "--out", str(tmp_path), "--played"]
+    assert main(words) == 0
+    text = (tmp_path / "play-0001.kifu").read_text()
+    assert "Anna" in text
+    assert "play, game 1" in text

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.timeout(300)
 def test_a_mate_is_printed_in_usi_and_in_japanese(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["mate", *MATE.split()]) == 0
     first, usi, japanese, effort = capsys.readouterr().out.splitlines()
-    assert (first, usi, japanese) == ("mate in 1", "G*5b", "▲５二金打")
+    assert (first, usi, japanese) == ("mate in 1", "G*5b", "▲５二金")
     assert effort.startswith("1 positions in 0.0")
 
 

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.nightly, pytest.mark.timeout(900)]
 
 STREAM = b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
 READERS, ADMITTED = 1000, 256
-ROUNDS, SECONDS = 8, 15
+ROUNDS, SECONDS = 6, 60
 
 
 @pytest.fixture(autouse=True)
@@ -104,7 +104,6 @@ def test_1000_readers_that_never_read_do_not_slow_training(
             speeds = {}
             for crowded in (False, True) if number % 2 else (True, False):
                 with readers(served.port, READERS if crowded else 0):
-                    time.sleep(1)
                     speeds[crowded], _ = served.speed(SECONDS)
             ratios.append(speeds[True] / speeds[False])
     with capsys.disabled():

@@ -33,7 +33,9 @@ def answer(agent: Any, *wanted: tuple[Any, ...]) -> list[Answer]:
         return [MoveRequest(Position(sfen), *how) for sfen, *how in wanted]
 
     requests = anyio.run(make)
-    found = {id(reply): (reply, move) for reply, move in choose_moves(agent, ENV, requests)}
+    found = {
+        id(reply): (reply, move) for reply, move in choose_moves(lambda _: agent, ENV, requests)
+    }
     assert len(found) == len(requests)
     return [found[id(request.answer)] for request in requests]
 
@@ -66,10 +68,10 @@ def test_an_error_of_the_network_is_the_answer_to_every_request_of_its_pass(
 ) -> None:
     choose = agent.choose
 
-    def greedy_fails(observation: Any, mask: Any, *, greedy: bool) -> Any:
+    def greedy_fails(observation: Any, mask: Any, *, greedy: bool, **how: Any) -> Any:
         if greedy:
             raise ZeroDivisionError("agent")
-        return choose(observation, mask, greedy=greedy)
+        return choose(observation, mask, greedy=greedy, **how)
 
     monkeypatch.setattr(agent, "choose", greedy_fails)
     found = answer(agent, ("startpos", False), ("startpos", True), (SECOND, True))
@@ -83,3 +85,29 @@ def test_each_request_says_whether_mates_are_looked_for(agent: Agent) -> None:
     mate_in_one = "4k4/9/4P4/9/9/9/9/4R4/4K4 b RG 1"
     found = answer(agent, (mate_in_one, True), (mate_in_one, True, 0), (mate_in_one, False))
     assert [getattr(move, "mate", None) for _, move in found] == [1, None, 1]
+
+
+def test_each_request_says_at_which_temperature_its_move_is_sampled(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    choose = agent.choose
+
+    def noted(observation: Any, mask: Any, **how: Any) -> Any:
+        asked.append((len(mask), how["temperature"]))
+        return choose(observation, mask, **how)
+
+    monkeypatch.setattr(agent, "choose", noted)
+    answer(agent, (SECOND, False, 1, 0.5), (SECOND, False, 1, 2.0), ("startpos", False, 1, 0.5))
+    assert asked == [(2, 0.5), (1, 2.0)]
+
+
+def test_each_request_names_its_network_and_an_unknown_one_is_an_error(agent: Agent) -> None:
+    async def make() -> list[MoveRequest]:
+        return [MoveRequest(Position(), True, network=network) for network in (7, 8)]
+
+    known = {7: agent}
+    answers = choose_moves(known.__getitem__, ENV, anyio.run(make))
+    (_, move), (_, error) = answers
+    assert isinstance(move, ChosenMove)
+    assert isinstance(error, KeyError)

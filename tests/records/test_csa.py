@@ -174,3 +174,8 @@ def test_names_and_comments_may_hold_any_bytes(tmp_path: Path, name: bytes) -> N
     text = b"N+%b\nN-%b\nPI\n+\n+7776FU\n'%b\n%%TORYO\n" % (name, name, name)
     found = one(tmp_path, text)
     assert (found.moves, found.winner) == (("7g7f",), "black")
+
+
+def test_the_players_names_are_read(tmp_path: Path) -> None:
+    game = one(tmp_path, "V2.2\nN+甲野 太郎\nN-乙山\nPI\n+\n+7776FU\n%TORYO\n")
+    assert (game.black, game.white) == ("甲野 太郎", "乙山")

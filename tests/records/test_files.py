@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rsshogi.record import Record
 
-from keisei.records import GameRecord, RecordError, read_games, record_files
+from keisei.records import GameRecord, RecordError, read_game, read_games, record_files
 from keisei.shogi import START_SFEN
 
 EXAMPLES = Path(__file__).parent / "examples"
@@ -104,3 +104,28 @@ def test_a_path_without_records_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(RecordError, match=name):
         record_files([tmp_path / name])
+
+
+def test_one_game_of_a_file_is_chosen_by_its_number() -> None:
+    file = EXAMPLES / "games.csa"
+    first, broken, third = read_games(file)
+    assert (read_game(file), read_game(file, 3)) == (first, third)
+    with pytest.raises(RecordError, match="ply 2: -3434FU is not legal"):
+        read_game(file, 2)
+    assert isinstance(broken, RecordError)
+    with pytest.raises(RecordError, match="game 4 was asked for, but the file contains 3"):
+        read_game(file, 4)
+
+
+def test_a_line_is_a_game_and_a_position_is_a_game_without_moves() -> None:
+    assert read_game("startpos moves 7g7f 3c3d").moves == ("7g7f", "3c3d")
+    assert read_game("startpos").moves == ()
+    with pytest.raises(RecordError, match="ply 1: 7g7e is not legal"):
+        read_game("7g7e")
+    with pytest.raises(RecordError, match="rank 9"):
+        read_game("4k4/9/9/9/9/9/9/9/10K b - 1")
+
+
+def test_a_folder_is_not_a_game() -> None:
+    with pytest.raises(RecordError, match="a folder; one record file is needed"):
+        read_game(EXAMPLES)

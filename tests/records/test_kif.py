@@ -41,7 +41,9 @@ def test_a_kif_file_reads_back_as_it_was_written(
     tmp_path: Path, encoding: str, newline: str
 ) -> None:
     game = one(tmp_path, KIF.replace("\n", newline).encode(encoding))
-    assert game == GameRecord(START_SFEN, KIF_MOVES, "black", "resign", f"{tmp_path}/a.kif:1")
+    assert game == GameRecord(
+        START_SFEN, KIF_MOVES, "black", "resign", f"{tmp_path}/a.kif:1", "甲野", "乙山"
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from typing import Any
 from keisei.records.stored import (
     evaluation_game,
     evaluation_name,
+    played_game,
     self_play_game,
     self_play_name,
 )
@@ -32,3 +33,10 @@ def test_an_evaluation_game_has_values_and_a_name_that_any_disk_accepts() -> Non
     assert (game.start, list(game.moves), game.values) == ("startpos", ["7g7f"], [0.5])
     assert game.black == "self"
     assert evaluation_name(row) == "__1_-0012"
+
+
+def test_a_game_of_a_person_is_not_called_a_game_of_an_evaluation() -> None:
+    row = {
+        **ROW, "evaluation": "play", "number": 3, "start": "startpos", "moves": "7g7f", "values": [],
+    }  # fmt: skip
+    assert (played_game(row).event, evaluation_name(row)) == ("play, game 3", "play-0003")

@@ -247,3 +247,11 @@ def test_json_has_every_field_of_the_game() -> None:
     assert GameToWrite(**json.loads(text)) == replace(
         game, moves=[*game.moves], values=[*game.values]
     )
+
+
+def test_comments_replace_the_values() -> None:
+    game = GAMES["even-black-resignation-white"]
+    comments = ["start", "one", "two\n#評価値=3", "", "four"]
+    record = Record.from_kif_str(write_kif(game, comments))
+    assert record.initial_comment == "end: resignation\nstart"
+    assert [entry.comment or "" for entry in record.moves] == comments[1:]

@@ -24,6 +24,8 @@ from keisei.play.turns import OpenNetwork
 from keisei.runtime.commands import COMMANDS
 from keisei.runtime.share import Pace
 from keisei.shogi import Position, SfenError
+from keisei.store import CheckpointError, MatchGame
+from keisei.store.matches import PLAYED
 
 pytestmark = pytest.mark.anyio
 
@@ -327,6 +329,32 @@ async def test_the_network_in_training_answers_with_a_move(tmp_path: Path) -> No
             chosen = await keisei.choose_move(Position())
             assert chosen.top_moves[0][0] == chosen.move == await keisei.best_move(sfen)
             assert chosen.value is not None
+
+
+async def test_another_checkpoint_answers_with_a_move_while_the_run_trains(tmp_path: Path) -> None:
+    async with Keisei(tiny(tmp_path)) as keisei:
+        path = str(await keisei.checkpoint())
+        step = int(Path(path).name)
+        with anyio.fail_after(60):
+            for more in ({}, {"greedy": False, "temperature": 0.5}, {"simulations": 4}):
+                chosen = await keisei.choose_move(Position(), model=path, **more)  # type: ignore[arg-type]
+                assert chosen.move in Position().legal_moves()
+                assert chosen.player == f"{keisei.run.id}@{step}"
+            with pytest.raises(CheckpointError, match="no best network"):
+                await keisei.choose_move(Position(), model="best")
+            with pytest.raises(CheckpointError):
+                await keisei.choose_move(Position(), model=str(tmp_path))
+        assert (await keisei.choose_move(Position())).player.startswith(f"{keisei.run.id}@")
+
+
+async def test_a_game_of_a_person_is_kept_in_the_database(tmp_path: Path) -> None:
+    fields: dict[str, Any] = {"pair": 0, "opening": "startpos", "start": "startpos", "plies": 1}
+    fields |= {"black": "Anna", "white": "run@1", "result": "white", "reason": "resignation"}
+    async with Keisei(settings(tmp_path), _learner=Learners()) as keisei:
+        assert await keisei.keep_game(MatchGame(number=0, moves="7g7f", **fields), "Anna") == 1
+        kept = await to_thread.run_sync(keisei.reader.match_game, PLAYED, 1)
+        assert kept
+        assert kept["black"] == "Anna"
 
 
 @pytest.fixture(scope="module")

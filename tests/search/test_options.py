@@ -1,4 +1,7 @@
 import math
+import re
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -22,3 +25,11 @@ from keisei.search import SearchOptions
 def test_a_wrong_option_is_named(wrong: dict[str, float], name: str) -> None:
     with pytest.raises(ValueError, match=name):
         SearchOptions(**wrong)  # type: ignore[arg-type]
+
+
+def test_the_guide_lists_every_option_with_its_default() -> None:
+    guide = (Path(__file__).parents[2] / "docs/guide/search.md").read_text("utf-8")
+    _, _, part = guide.partition("## Options of a tree\n")
+    rows = re.findall(r"(?m)^\| `(\w+)` \| ([\d.]+) \|", part.partition("\n## ")[0])
+    found = {name: float(default) for name, default in rows}
+    assert found == {field.name: field.default for field in fields(SearchOptions)}

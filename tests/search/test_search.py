@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from slow_search import DRAW, LOSS, WIN, Node, SlowSearch, network
 
 from keisei.env import legal_lists
+from keisei.env.observe import PLY_COLUMN
 from keisei.search import Leaves, Search, SearchOptions, tree
 from keisei.shogi import Position
 
@@ -87,10 +88,11 @@ OPTIONS = (
     SearchOptions(simulations=90, mates=3, leaves=3, c_init=0.8, urgency=0.2, root_urgency=0.3),
     SearchOptions(simulations=40, c_base=100.0, root_urgency=-100.0, leaves=8),
 )
-NIGHTLY = pytest.param(range(20, 200), marks=[pytest.mark.nightly, pytest.mark.timeout(1200)])
+NIGHTLY = pytest.param(range(6, 200), marks=[pytest.mark.nightly, pytest.mark.timeout(1200)])
 
 
-@pytest.mark.parametrize("seeds", [range(20), NIGHTLY], ids=["few", "many"])
+@pytest.mark.timeout(240)  # the first test may compile the search
+@pytest.mark.parametrize("seeds", [range(6), NIGHTLY], ids=["few", "many"])
 def test_it_makes_the_same_visits_as_a_slow_search(seeds: range) -> None:
     for seed in seeds:
         position = played(seed, 10 + 4 * seed % 250)
@@ -123,7 +125,7 @@ def test_it_makes_the_same_visits_near_mates_repetitions_and_the_last_ply(seeds:
 def test_it_makes_the_same_visits_where_declarations_are_near(rule: Any) -> None:
     # After most moves of white, black has 31 points.
     position = Position("4K4/PPPPPPPPP/RB7/9/9/9/9/9/4k4 w R4G3P 1")
-    options = SearchOptions(simulations=80, mates=0)
+    options = SearchOptions(simulations=40, mates=0)
     search = Search(1, options, declaration=rule)
     slow = SlowSearch(position, options, declaration=rule)
     search.plant_position(0, position, trained_max_ply=256)
@@ -368,6 +370,32 @@ def test_answers_must_fit_the_request() -> None:
     none = np.zeros((0, 1), np.int64)
     with pytest.raises(ValueError, match="0 answers for 1"):
         search.answer(none, none.astype(np.float32), np.zeros(0, np.float32))
+
+
+def test_a_game_at_its_maximum_ply_is_refused() -> None:
+    search = Search(1, SearchOptions(), max_ply=2)
+    with pytest.raises(ValueError, match="ply 2 of 2"):
+        search.plant_position(0, OPEN_BISHOPS)
+
+
+def test_the_root_has_room_for_its_moves_in_the_smallest_tree() -> None:
+    position = Position(MANY_DROPS)
+    search = Search(1, SearchOptions(simulations=1), nodes=1)
+    search.plant_position(0, position)
+    finish(search)
+    assert len(search.lines(0, 600)) == len(position.legal_moves()) > 200
+    check_tree(search, position)
+
+
+def test_the_network_sees_the_move_number_of_an_sfen() -> None:
+    search = Search(1, SearchOptions(simulations=3))
+    search.plant_position(0, Position("4k4/9/9/9/9/9/9/9/4K4 b - 101"), trained_max_ply=256)
+    seen = []
+    while (leaves := search.request()) is not None:
+        seen.append(int(leaves.observation[0, PLY_COLUMN]))
+        answer(search, leaves)
+    assert seen == [100 * 255 // 256, 101 * 255 // 256, seen[2]]
+    assert seen[2] in {101 * 255 // 256, 102 * 255 // 256}
 
 
 anything = st.floats(width=32, allow_nan=True, allow_infinity=True)

@@ -73,7 +73,7 @@ def prove(position: Position, seed: int, most: int) -> tuple[Counter[int], int, 
     ("number", "most"),
     [
         (500, 3_000),
-        pytest.param(20_000, 4_000, marks=[pytest.mark.nightly, pytest.mark.timeout(3600)]),
+        pytest.param(20_000, 3_000, marks=[pytest.mark.nightly, pytest.mark.timeout(3600)]),
     ],
     ids=["few", "many"],
 )

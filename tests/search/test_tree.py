@@ -106,11 +106,13 @@ def test_results_travel_up_in_whatever_order_they_are_found(
     for node in order:
         nodes["waiting"][0, line_up([*parents], int(node))] += 1
     before = nodes["visits"][0, 0]
+    results = np.array([leaves[int(node)][0] for node in order], np.int64)
+    plies = np.array([leaves[int(node)][1] for node in order], np.int64)
+    over = np.where(results == WIN, plies == 0, True)
     settle(
-        np.zeros(len(order), np.int64), order,
-        np.array([leaves[int(node)][0] for node in order], np.int64),
-        np.array([leaves[int(node)][1] for node in order], np.int64),
-        np.zeros(len(order)), nodes, edges,
+        np.zeros(len(order), np.int64), order, over.astype(np.int64),
+        np.array([{WIN: 1, DRAW: 0, LOSS: -1}[known] for known in results.tolist()], np.int64),
+        plies, np.zeros(len(order)), nodes, edges,
     )  # fmt: skip
     found = solved(nodes, edges, leaves)
     assert [*zip(nodes["proven"][0].tolist(), nodes["plies"][0].tolist(), strict=True)] == found

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from keisei.config import EvaluationSettings, Run, Server, Settings
-from keisei.server.named_players import find_player
+from keisei.server.named_players import find_network, find_player
 
 
 @pytest.fixture
@@ -60,3 +60,15 @@ def test_a_path_is_found_only_without_a_token(root: Path) -> None:
     with pytest.raises(ValueError, match=r"is unknown.*RUN/STEP") as caught:
         find_player(path, settings(root, "token"))
     assert "folder" not in str(caught.value)
+
+
+def test_a_single_move_can_be_asked_of_networks_of_the_run_folder_alone(root: Path) -> None:
+    known = settings(root)
+    assert find_network("20240229-a", known) == str(root / "20240229-a")
+    found = find_network("20240229-a/640", known)
+    assert found == str(root / "20240229-a" / "checkpoints" / "000000000640")
+    assert [find_network(name, known) for name in ("current", "best")] == ["current", "best"]
+    outside = str(root.parent / "outside")
+    for text in ("random", "strong", outside, "../outside", "20240229-a?simulations=9"):
+        with pytest.raises(ValueError, match="is not a network"):
+            find_network(text, known)

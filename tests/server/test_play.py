@@ -10,6 +10,7 @@ from keisei.errors import InboxFull
 from keisei.play.mailbox import ChosenMove
 from keisei.server import create_app, play
 from keisei.shogi import Position
+from keisei.store import CheckpointError
 from keisei.testing import FakeRun
 
 pytestmark = pytest.mark.anyio
@@ -82,7 +83,8 @@ async def test_the_greedy_choice_and_mates_in_one_are_the_default(
     wanted = {"greedy": False, "mates": 3, "simulations": 64, "seconds": 2.5}
     await client.post("/api/move", json=wanted)
     default = {"greedy": True, "mates": 1, "simulations": 0, "seconds": None}
-    assert asked == [default, wanted]
+    blank = {"model": "current", "temperature": 1.0}
+    assert asked == [blank | default, blank | wanted]
 
 
 @pytest.mark.parametrize(
@@ -184,3 +186,100 @@ async def test_a_game_that_has_ended_is_not_found(
     answer = await client.post("/api/showcase", json={"game": 3})
     assert answer.status_code == 404
     assert answer.json()["detail"] == "game 3 is not in progress"
+
+
+async def test_a_position_tells_the_legal_moves_and_whose_turn_it_is(
+    client: httpx.AsyncClient,
+) -> None:
+    found = (await client.post("/api/position", json={"moves": ["7g7f"]})).json()
+    position = Position()
+    position.push("7g7f")
+    assert found == {
+        "sfen": position.sfen(),
+        "side": "white",
+        "check": False,
+        "legal_moves": position.legal_moves(),
+        "occurrences": 1,
+        "declaration": None,
+        "outcome": None,
+    }
+
+
+REPEATED = ["2h3h", "8b7b", "3h2h", "7b8b"] * 3
+CHECKED = "4k4/9/9/9/9/9/9/9/R3K4 b - 1"
+CHECKS = ["9i9a", *["5a5b", "9a9b", "5b5a", "9b9a"] * 3]
+
+
+@pytest.mark.parametrize(
+    ("asked", "outcome"),
+    [
+        ({"sfen": MATED}, {"reason": "checkmate", "winner": "black"}),
+        ({"moves": REPEATED}, {"reason": "repetition", "winner": None}),
+        (
+            {"sfen": CHECKED, "moves": CHECKS},
+            {"reason": "perpetual_check", "winner": "white"},
+        ),
+    ],
+)
+async def test_a_position_tells_how_the_game_has_ended(
+    client: httpx.AsyncClient, asked: dict[str, Any], outcome: dict[str, Any]
+) -> None:
+    found = (await client.post("/api/position", json=asked)).json()
+    assert found["outcome"] == outcome
+    assert found["legal_moves"] == []
+
+
+async def test_a_position_tells_a_declaration_that_does_not_end_the_game_yet(
+    client: httpx.AsyncClient,
+) -> None:
+    found = (await client.post("/api/position", json={"sfen": ENTERED})).json()
+    assert (found["declaration"], found["outcome"]) == ("win", None)
+    assert found["legal_moves"]
+
+
+async def test_an_illegal_move_in_a_position_is_refused_with_the_reason(
+    client: httpx.AsyncClient,
+) -> None:
+    answer = await client.post("/api/position", json={"moves": ["8h2b+"]})
+    assert answer.status_code == 422
+    assert "does not reach 2b" in answer.json()["errors"][0]["message"]
+
+
+async def test_another_network_and_a_temperature_can_be_asked_for(
+    client: httpx.AsyncClient,
+) -> None:
+    asked = {"model": "shipped", "greedy": False, "temperature": 0.5}
+    assert (await client.post("/api/move", json=asked)).json()["player"] == "shipped"
+    current = (await client.post("/api/move")).json()
+    assert current["player"].startswith("20240229-120000-fake@")
+
+
+@pytest.mark.parametrize("model", ["random", "usi:/bin/sh", "../..", "/tmp", "no-such-run/3", ""])
+async def test_what_is_not_a_network_of_the_run_folder_cannot_be_asked(
+    client: httpx.AsyncClient, model: str
+) -> None:
+    answer = await client.post("/api/move", json={"model": model})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "model"
+
+
+async def test_a_network_that_cannot_be_loaded_is_refused_with_the_reason(
+    client: httpx.AsyncClient, run: FakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def damaged(position: Position, **how: Any) -> ChosenMove:
+        raise CheckpointError("000000000100: weights: SHA-256 differs")
+
+    monkeypatch.setattr(run, "choose_move", damaged)
+    answer = await client.post("/api/move", json={"model": "best"})
+    assert answer.status_code == 422
+    assert "SHA-256 differs" in answer.json()["detail"]
+
+
+async def test_a_network_without_room_is_refused_for_now(
+    client: httpx.AsyncClient, run: FakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def no_room(position: Position, **how: Any) -> ChosenMove:
+        raise MemoryError("evaluation.memory_mib: 1")
+
+    monkeypatch.setattr(run, "choose_move", no_room)
+    assert (await client.post("/api/move", json={"model": "best"})).status_code == 503

@@ -84,6 +84,9 @@ class WandbServer(ThreadingHTTPServer):
         """Return the data that answers a GraphQL query; None if the query is unknown."""
         found = re.search(r"(?:query|mutation)\s+(\w+)", query)
         match found and found[1]:
+            case "Viewer":
+                user = {"id": "id-user", "entity": "lab", "username": "user", "email": ""}
+                return {"viewer": user | {"flags": "{}", "teams": {"edges": []}}}
             case "RunResumeStatus":
                 run = self.runs.get(given["name"])
                 return {"model": project(given["project"]) | {"bucket": run and run.bucket()}}

@@ -13,6 +13,7 @@ import pytest
 
 from keisei.events import Evaluation, Iteration
 from keisei.store import Database, DatabaseError, MatchGame, MatchTable, RatingRow, RunReader
+from keisei.store.matches import PLAYED
 
 
 def game(number: int, **more: Any) -> MatchGame:
@@ -258,3 +259,28 @@ def test_a_writer_waits_for_a_long_transaction_of_another(
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatabaseError, match=r"nowhere/keisei\.db: unable to open database file"):
         MatchTable(tmp_path / "nowhere")
+
+
+def test_games_of_people_are_numbered_and_stay_apart_from_evaluations_and_ratings(
+    table: MatchTable, reader: RunReader
+) -> None:
+    table.add("e", [game(0)])
+    numbers = [table.add_played(game(9, white="Anna"), "Anna") for _ in range(2)]
+    assert numbers == [1, 2]
+    assert [row["number"] for row in reader.match_games(PLAYED)] == [2, 1]
+    assert [row["evaluation"] for row in reader.match_games()] == ["e"]
+    assert [white for _, white, _ in reader.outcomes()] == [game(0).white]
+    with reader.open() as db:
+        (kind,) = db.execute("SELECT kind FROM player WHERE name = 'Anna'").fetchone()
+    assert kind == "human"
+
+
+def test_games_of_people_outlive_a_resume_from_an_earlier_checkpoint(
+    table: MatchTable, reader: RunReader
+) -> None:
+    table.add("e", [game(0)])  # an evaluation without a row is removed
+    table.add_played(game(0), "run@100")
+    with closing(Database(reader.database)) as database:
+        database.truncate_after(0)
+    assert reader.match_games() == []
+    assert [row["number"] for row in reader.match_games(PLAYED)] == [1]

@@ -1,6 +1,9 @@
 """The stored data of the fake run."""
 
+from typing import Any
+
 from keisei.events import Alert, Iteration
+from keisei.store.matches import PLAYED, MatchGame
 from keisei.testing.reader import FakeReader
 
 
@@ -36,3 +39,17 @@ def test_games_and_alerts_come_in_pages_newest_first() -> None:
     ]
     assert [event["name"] for event in reader.events(limit=2)] == ["c", "b"]
     assert [event["name"] for event in reader.events(after=2)] == ["a"]
+
+
+def test_played_games_are_kept_and_numbered() -> None:
+    reader = FakeReader()
+    fields: dict[str, Any] = {"pair": 0, "opening": "startpos", "start": "startpos", "plies": 1}
+    fields |= {"black": "a", "white": "b", "result": "black", "reason": "resignation"}
+    game = MatchGame(number=0, moves="7g7f", **fields)
+    assert [reader.keep(game), reader.keep(game)] == [1, 2]
+    assert [row["number"] for row in reader.match_games(PLAYED)] == [2, 1]
+    assert reader.match_games() == []
+    kept = reader.match_game(PLAYED, 2)
+    assert kept
+    assert (kept["number"], kept["moves"], kept["values"]) == (2, "7g7f", [])
+    assert reader.match_game(PLAYED, 3) is None
