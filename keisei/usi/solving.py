@@ -37,9 +37,8 @@ class Solving:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop, and wait some milliseconds until the thread has ended."""
+        """Stop the thread, but do not wait for its end: the GUI wants the move now."""
         self._search.stop()
-        self._thread.join()
 
     def _run(self) -> None:
         self._solution = self._search.run()

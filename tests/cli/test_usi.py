@@ -45,6 +45,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
             save_checkpoint(run, step, {"weights": weights}, {"net": NET})
     # Compile everything: for this process, whose event loop must not block, and for others.
     warm_up()
+    Position().outcome()
     subprocess.run(
         [*KEISEI, str(run.path)], input=b"isready\n", check=True, stdout=subprocess.DEVNULL
     )

@@ -1,5 +1,6 @@
 """Games against the engine on a clock, with a GUI that may delay and burst its lines."""
 
+import contextlib
 import queue
 import random
 import subprocess
@@ -27,8 +28,8 @@ class Process:
         pipe = subprocess.PIPE
         self.process = subprocess.Popen([*KEISEI, self.agent], stdin=pipe, stdout=pipe)
         self.lines: queue.Queue[tuple[float, str]] = queue.Queue()
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
 
     def _read(self) -> None:
         assert self.process.stdout
@@ -60,11 +61,14 @@ class Process:
         return self.process.wait(20)
 
     def close(self) -> None:
-        """End the process if it still runs."""
+        """End the process, if it still runs, and close its pipes."""
         self.process.kill()
-        self._reader.join()
-        with self.process:  # closes the pipes
-            pass
+        self.process.wait()
+        self.reader.join()
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
 
 
 @dataclass

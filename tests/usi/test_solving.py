@@ -33,7 +33,7 @@ def test_a_mate_is_found_beside_other_work_unless_it_is_too_long() -> None:
 
 
 def test_the_end_of_the_block_stops_the_thread() -> None:
-    before = threading.active_count()
-    with Solving(Position(), memory_mib=1, most=None):
+    with Solving(Position(), memory_mib=1, most=None) as solving:
         pass
-    assert threading.active_count() == before
+    solving._thread.join(10)
+    assert not solving._thread.is_alive()
