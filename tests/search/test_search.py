@@ -400,6 +400,32 @@ def test_the_network_sees_the_move_number_of_an_sfen() -> None:
     assert seen[2] in {101 * 255 // 256, 102 * 255 // 256}
 
 
+def uniform(search: Search) -> None:
+    """Answer all requests like a network that knows nothing."""
+    while (leaves := search.request()) is not None:
+        actions, _ = legal_lists(leaves.mask)
+        search.answer(actions, np.zeros(actions.shape, np.float32), np.zeros(len(actions), "f4"))
+
+
+def test_of_equal_moves_the_first_is_visited() -> None:
+    search = Search(1, SearchOptions(simulations=1 + 30 + 3, urgency=0.0, root_urgency=0.0))
+    search.plant_position(0, Position())
+    uniform(search)
+    assert sorted(search.visits(0)[1].tolist(), reverse=True) == search.visits(0)[1].tolist()
+    assert search.visits(0)[1][0] > 1
+
+
+def test_scores_that_are_not_numbers_still_give_a_sound_tree() -> None:
+    """An infinite weight of exploration times a probability of 0 is NaN."""
+    for seed in range(30):
+        position = small_position(np.random.default_rng(seed))
+        search = Search(1, SearchOptions(simulations=60, c_base=1e-320, leaves=1 + seed % 4))
+        search.plant_position(0, position)
+        uniform(search)
+        check_tree(search, position)
+        assert search.proven(0)[0] or search.size(0)[0] > 30
+
+
 anything = st.floats(width=32, allow_nan=True, allow_infinity=True)
 
 
