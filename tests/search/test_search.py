@@ -158,7 +158,7 @@ def test_many_trees_at_once_make_the_visits_of_each_alone() -> None:
 @pytest.mark.parametrize("seed", range(16))
 def test_the_subtree_of_the_moves_played_is_kept_as_it_was(seed: int) -> None:
     position = small_position(np.random.default_rng(seed)) if seed % 2 else played(seed, 60)
-    options = SearchOptions(simulations=150, leaves=1 + 3 * (seed % 2), mates=0)
+    options = SearchOptions(simulations=150, leaves=1 + 3 * (seed % 2), mates=seed % 2)
     search, slow = Search(1, options, nodes=700), SlowSearch(position, options)
     search.plant_position(0, position, trained_max_ply=256)
     finish(search)
