@@ -22,7 +22,7 @@ OPTIONS = (
     Option("NetworkDelay", "spin", "120", 0, 10_000),
     Option("ByoyomiMargin", "spin", "0", 0, 10_000),
     Option("MateSolver", "check", "true"),
-    Option("Mates", "combo", "1", choices=("0", "1", "3")),
+    Option("Mates", "combo", "3", choices=("0", "1", "3")),
     Option("Sampling", "check", "false"),
     Option("Seed", "spin", "0", 0, 2**31 - 1),
     Option("OwnBook", "check", "false"),

@@ -1,5 +1,6 @@
 """Games against the engine on a clock, with a GUI that may delay and burst its lines."""
 
+import contextlib
 import queue
 import random
 import subprocess
@@ -27,7 +28,8 @@ class Process:
         pipe = subprocess.PIPE
         self.process = subprocess.Popen([*KEISEI, self.agent], stdin=pipe, stdout=pipe)
         self.lines: queue.Queue[tuple[float, str]] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
 
     def _read(self) -> None:
         assert self.process.stdout
@@ -57,6 +59,16 @@ class Process:
     def quit(self) -> int:
         self.say("quit")
         return self.process.wait(20)
+
+    def close(self) -> None:
+        """End the process, if it still runs, and close its pipes."""
+        self.process.kill()
+        self.process.wait()
+        self.reader.join()
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
 
 
 @dataclass
@@ -133,6 +145,5 @@ def match(
             play(engine, opponent, report, engine_is_black=number % 2 == 0, **clock)
         assert engine.quit() == 0
     finally:
-        engine.process.kill()
-        engine.process.wait()
+        engine.close()
     return report

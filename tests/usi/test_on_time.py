@@ -22,7 +22,7 @@ def policy() -> Callable[[Position], str | None]:
 
 
 def test_a_game_on_a_clock_is_played_in_time() -> None:
-    report = match("shipped", 1, random_mover(3), byoyomi=1000)
+    report = match("shipped", 1, random_mover(3), byoyomi=500)
     assert (report.late, report.illegal) == ([], [])
     assert report.score == 1
 
