@@ -146,11 +146,10 @@ def select(
         new = 0
         while wanted[t] > 0 and new < leaves and nodes[t, 0].proven == UNKNOWN:
             if nodes[t, 0].count == 0:  # the root's own moves are not known yet
-                if nodes[t, 0].waiting == 0:
-                    add_waiting(nodes, t, 0, 1)
-                    tree[found], node[found], action[found] = t, 0, -1
-                    found += 1
-                    wanted[t] -= 1
+                add_waiting(nodes, t, 0, 1)
+                tree[found], node[found], action[found] = t, 0, -1
+                found += 1
+                wanted[t] -= 1
                 break
             here, draw = 0, draws[t]
             while True:

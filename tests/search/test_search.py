@@ -158,7 +158,7 @@ def test_many_trees_at_once_make_the_visits_of_each_alone() -> None:
 @pytest.mark.parametrize("seed", range(16))
 def test_the_subtree_of_the_moves_played_is_kept_as_it_was(seed: int) -> None:
     position = small_position(np.random.default_rng(seed)) if seed % 2 else played(seed, 60)
-    options = SearchOptions(simulations=150, leaves=1 + 3 * (seed % 2), mates=0)
+    options = SearchOptions(simulations=150, leaves=1 + 3 * (seed % 2), mates=seed % 2)
     search, slow = Search(1, options, nodes=700), SlowSearch(position, options)
     search.plant_position(0, position, trained_max_ply=256)
     finish(search)
@@ -398,6 +398,32 @@ def test_the_network_sees_the_move_number_of_an_sfen() -> None:
         answer(search, leaves)
     assert seen == [100 * 255 // 256, 101 * 255 // 256, seen[2]]
     assert seen[2] in {101 * 255 // 256, 102 * 255 // 256}
+
+
+def uniform(search: Search) -> None:
+    """Answer all requests like a network that knows nothing."""
+    while (leaves := search.request()) is not None:
+        actions, _ = legal_lists(leaves.mask)
+        search.answer(actions, np.zeros(actions.shape, np.float32), np.zeros(len(actions), "f4"))
+
+
+def test_of_equal_moves_the_first_is_visited() -> None:
+    search = Search(1, SearchOptions(simulations=1 + 30 + 3, urgency=0.0, root_urgency=0.0))
+    search.plant_position(0, Position())
+    uniform(search)
+    assert sorted(search.visits(0)[1].tolist(), reverse=True) == search.visits(0)[1].tolist()
+    assert search.visits(0)[1][0] > 1
+
+
+def test_scores_that_are_not_numbers_still_give_a_sound_tree() -> None:
+    """An infinite weight of exploration times a probability of 0 is NaN."""
+    for seed in range(30):
+        position = small_position(np.random.default_rng(seed))
+        search = Search(1, SearchOptions(simulations=60, c_base=1e-320, leaves=1 + seed % 4))
+        search.plant_position(0, position)
+        uniform(search)
+        check_tree(search, position)
+        assert search.proven(0)[0] or search.size(0)[0] > 30
 
 
 anything = st.floats(width=32, allow_nan=True, allow_infinity=True)
