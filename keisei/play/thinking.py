@@ -47,7 +47,6 @@ def plant(
         SearchOptions(simulations=simulations or MOST_SIMULATIONS, leaves=LEAVES, mates=mates),
         max_ply=position.ply + HORIZON,
         declaration=declaration,
-        nodes=(simulations or MOST_SIMULATIONS) + LEAVES,
     )
     search.plant_position(0, position, trained_max_ply=trained_max_ply)
     return search
