@@ -6,6 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -73,7 +74,10 @@ def ask(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         os.close(write)
         with os.fdopen(read) as stdin:
             monkeypatch.setattr("sys.stdin", stdin)
+            before = set(threading.enumerate())
             code = main(["usi", str(agent)])
+            for reader in set(threading.enumerate()) - before:
+                reader.join()  # it must not read the next pipe, which gets the same number
         captured = capsys.readouterr()
         return code, captured.out.splitlines(), captured.err
 
