@@ -250,23 +250,23 @@ async def test_games_played_before_an_engine_failed_count(tmp_path: Path) -> Non
 
 
 async def test_evaluations_do_not_change_training(tmp_path: Path) -> None:
-    steps = {"run.steps": 8 * 128}
+    steps = {"run.steps": 24 * 128}
     async with Keisei(tiny(tmp_path, **steps), run=tmp_path / "alone") as alone:
         await alone.wait()
     # Without these calls, training may end before the openings are read and the search is compiled.
     await to_thread.run_sync(_openings, None)
     await to_thread.run_sync(warm_up)
     regular: dict[str, Any] = {"every_steps": 128, "games": 2, "max_ply": 40, "share": 0.9}
-    regular["agents"] = ["current?simulations=4", "current"]
+    regular |= {"agents": ["current?simulations=2", "current"], "promotion_games": 0}
     regular = {f"evaluation.{key}": value for key, value in regular.items()}
     async with Keisei(tiny(tmp_path, **steps, **regular), run=tmp_path / "watched") as watched:
         await watched.wait()
     games = await to_thread.run_sync(watched.reader.match_games)
     assert len(games) >= 2
-    assert any("simulations=4" in game["black"] for game in games)
+    assert any("simulations=2" in game["black"] + game["white"] for game in games)
     assert all(game["plies"] > len(game["opening"].split()) - 2 for game in games)
     one, other = [await read_checkpoint(await newest(keisei)) for keisei in (alone, watched)]
-    assert one.step == other.step == 1024
+    assert one.step == other.step == 3072
     for group in ("weights", "optimizer", "env"):
         for name, tensor in one.tensors[group].items():
             assert torch.equal(tensor, other.tensors[group][name]), name
