@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from keisei.cli import process
 from keisei.cli.errors import CommandError
 from keisei.cli.settings import player
+from keisei.cli.streams import OutputLost
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -88,8 +89,8 @@ def _listen(session: "Session", stdin: int) -> None:
                 break
         else:
             session.hear("".join(lines.feed(b"\n")))  # a last line without its end
-    except BrokenPipeError:  # the GUI reads no more answers
-        pass
+    except (BrokenPipeError, OutputLost):  # the GUI reads no more answers
+        pass  # the last flush of the output fails, too, and is reported
     finally:
         session.close()
 

@@ -36,8 +36,8 @@ def begin(page: Page) -> None:
 
 
 def said(page: Page, text: str) -> None:
-    """Wait until the view says something."""
-    expect(page.locator("#play-said")).to_contain_text(text)
+    """Wait until the view says something. The first answer of a server takes seconds."""
+    expect(page.locator("#play-said")).to_contain_text(text, timeout=20_000)
 
 
 def square(page: Page, name: str) -> Any:

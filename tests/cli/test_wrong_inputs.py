@@ -28,7 +28,7 @@ WRONG = [
         "danc",
         (
             "no such command: 'danc', choose from serve, train, watch, warmup, evaluate, "
-            "usi, analyse, runs, checkpoints, games, ratings, metrics, perft, moves, bench, config, doctor, "
+            "usi, analyse, runs, checkpoints, games, ratings, metrics, perft, moves, mate, bench, config, doctor, "
             "completion"
         ),
     ),
