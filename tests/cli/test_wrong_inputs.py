@@ -28,8 +28,8 @@ WRONG = [
         "danc",
         (
             "no such command: 'danc', choose from serve, train, watch, warmup, evaluate, "
-            "usi, analyse, runs, checkpoints, games, ratings, metrics, perft, moves, mate, bench, config, doctor, "
-            "completion"
+            "usi, analyse, runs, checkpoints, games, ratings, metrics, perft, moves, mate, bench, "
+            "config, doctor, completion"
         ),
     ),
     ("", "serv", "no such command: 'serv', did you mean serve?"),
