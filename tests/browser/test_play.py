@@ -26,6 +26,7 @@ def open_play(service: Service, watched: Watched, **parameters: str) -> Page:
     query = "&".join(f"{name}={quote(value)}" for name, value in parameters.items())
     watched.page.goto(f"{service.url}#/play?{query}")
     expect(watched.page.locator("#state")).to_have_text("Training")
+    expect(watched.page.locator("#play-model option")).not_to_have_count(0)  # the form is complete
     return watched.page
 
 
