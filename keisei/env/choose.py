@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 from keisei.shogi import kernels
 
+MOST_LEGAL = 593
+"""Largest number of legal moves in a position (proved by Computer Shogi Kiso Joho Kenkyujo)."""
+
 
 def legal_lists(
     mask: NDArray[np.uint64], multiple: int = 1

@@ -14,8 +14,6 @@ from keisei.nets.planes import expand
 
 ILLEGAL = -1e9
 """Logit of padding. Minus infinity would turn entropy and gradients into NaN."""
-MOST_LEGAL = 593
-"""Largest number of legal moves in a position (proved by Computer Shogi Kiso Joho Kenkyujo)."""
 _BATCH = 32
 """Agents pad a batch of more than 32 positions to a multiple of 32, so that few shapes occur."""
 

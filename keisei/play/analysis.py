@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from keisei.nets.policy import MOST_LEGAL
+from keisei.env import MOST_LEGAL
 from keisei.play.thinking import HORIZON, LEAVES, moves_of, policy_of
 from keisei.search import Leaves, Line, Search, SearchOptions
 from keisei.search.tree import LOSS, WIN

@@ -5,10 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from keisei.env import VectorEnv
+from keisei.env import MOST_LEGAL, VectorEnv
 from keisei.evaluation import MatchSpec, Wanted
 from keisei.evaluation.network_options import NetworkOptions
-from keisei.nets.policy import MOST_LEGAL
 from keisei.search import Search, SearchOptions
 from keisei.shogi import Position
 

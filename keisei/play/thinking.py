@@ -1,7 +1,7 @@
 """Searches for the move in a single position, and describes what they found."""
 
+from keisei.env import MOST_LEGAL
 from keisei.match_rules import Mates
-from keisei.nets.policy import MOST_LEGAL
 from keisei.play.mailbox import ChosenMove
 from keisei.search import Line, Search, SearchOptions
 from keisei.search.tree import WIN

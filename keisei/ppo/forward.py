@@ -8,7 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from keisei.nets.policy import MOST_LEGAL, evaluate, legal_log_probs
+from keisei.env import MOST_LEGAL
+from keisei.nets.policy import evaluate, legal_log_probs
 
 GRAPH_CALLS = 3
 """Number of calls that prepare a CUDA graph.

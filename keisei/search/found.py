@@ -24,7 +24,7 @@ class Line:
 
     action: int
     prior: float
-    """The network's probability of the move."""
+    """Probability of the move in the network's policy at the search's ``temperature``."""
     visits: int
     value: float
     """P(win) - P(loss) of the side to move; exact if ``proven`` is not 0."""

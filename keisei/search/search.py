@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from keisei.env import legal_lists
+from keisei.env import MOST_LEGAL, legal_lists
 from keisei.env.observe import observe_sfen
 from keisei.search import tree
 from keisei.search.found import Leaves, Line
@@ -18,8 +18,6 @@ from keisei.shogi.position import RULES, Rule
 
 EDGES = 100
 """Edges for each node, on average over a tree. Games of shogi have about 80 legal moves."""
-MOST_LEGAL = 593
-"""Largest number of legal moves in a position; a root always has room for its edges."""
 
 
 class Search:
@@ -56,12 +54,10 @@ class Search:
             draw: value of a draw for black, from -1 (like a loss) to 1.
         """
         size = nodes or 2 * options.simulations + 2
+        edges = EDGES * size + MOST_LEGAL  # so that the root always has room for its moves
         self.options = options
         self._max_ply, self._rule, self._draw = max_ply, RULES[declaration], draw
-        self._nodes, self._edges = (
-            np.zeros((trees, size), NODE),
-            np.zeros((trees, EDGES * size + MOST_LEGAL), EDGE),
-        )
+        self._nodes, self._edges = np.zeros((trees, size), NODE), np.zeros((trees, edges), EDGE)
         self._games = np.zeros((trees, size), kernels.GAME)
         self._used = np.zeros((trees, 2), np.int64)
         self._wanted = np.zeros(trees, np.int64)

@@ -30,6 +30,11 @@ def open_play(service: Service, watched: Watched, **parameters: str) -> Page:
     return watched.page
 
 
+def on_the_board(page: Page) -> None:
+    """Wait until the board has the focus, so that it gets the next keys."""
+    expect(page.locator("#play-board :focus")).to_have_count(1)
+
+
 def begin(page: Page) -> None:
     """Start the game, and wait for the person's turn."""
     page.get_by_role("button", name="Start the game").click()
@@ -85,6 +90,7 @@ def test_a_game_is_won_by_keys_alone(service: Service, watched: Watched) -> None
     page.keyboard.type("Anna")
     page.keyboard.press("Enter")
     said(page, "Your turn")
+    on_the_board(page)
     page.keyboard.press("p")
     page.keyboard.press("Enter")  # the focus is on the middle of the board
     said(page, "Gote: pawn to 9d. Your turn")
@@ -93,6 +99,7 @@ def test_a_game_is_won_by_keys_alone(service: Service, watched: Watched) -> None
     expect(page.get_by_role("dialog")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_be_hidden()
+    on_the_board(page)
     for key in ("ArrowDown", "Enter", "ArrowUp", "Enter", "Enter"):
         page.keyboard.press(key)
     said(page, "You won by checkmate. Kept as game 1.")

@@ -171,6 +171,16 @@ def test_the_temperature_lies_between_greedy_and_uniform(games: VectorEnv) -> No
     assert share_of_best(temperature=0.5) > share_of_best() > share_of_best(temperature=2.0)
 
 
+def test_a_search_gets_the_whole_policy_and_the_values(games: VectorEnv) -> None:
+    agent = Agent(build("mlp", blocks=1, channels=16), CPU, torch.float32)
+    actions, shares, values = agent.assess(games.observation, games.mask)
+    whole, expected = agent.top_and_values(games.observation, games.mask, k=600)
+    assert np.array_equal(values, expected)
+    for row, share, moves in zip(actions, shares, whole, strict=True):
+        assert dict(zip(row[row >= 0], share[row >= 0], strict=True)) == pytest.approx(dict(moves))
+        assert (share[row < 0] == 0).all()
+
+
 def test_the_error_of_a_missing_gpu_names_the_device() -> None:
     with pytest.raises(DeviceError, match="cuda:99 is not available; number of CUDA devices"):
         policy.resolve_device("cuda:99")

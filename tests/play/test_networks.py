@@ -2,13 +2,16 @@
 
 import asyncio
 
+import numpy as np
 import pytest
 import torch
 from device_stand_in import DeviceStandIn, SmallMemory
 from fake_learner import FakeAgent
 
 from keisei.config import Env
+from keisei.env import observe_sfen
 from keisei.play.turns import CloseNetwork, OpenNetwork
+from keisei.shogi import Position
 
 pytestmark = pytest.mark.anyio
 
@@ -73,3 +76,18 @@ async def test_a_network_whose_file_does_not_exist_is_refused(device: DeviceStan
     await asyncio.to_thread(device.matches.obey, missing, FakeAgent(), 41)
     with pytest.raises(Exception, match="nowhere: no such file or folder"):
         await missing.finished
+
+
+async def test_a_search_gets_the_same_answers_from_small_batches() -> None:
+    """The parts of a batch differ in the largest number of legal moves."""
+    many_drops = "4k4/9/9/9/9/9/9/9/4K4 b RBGSNLP 1"
+    seen = [observe_sfen(sfen, 256) for sfen in (Position().sfen(), many_drops)]
+    observation, mask = map(np.concatenate, zip(*seen, strict=True))
+    answers = []
+    for limit in (1, 2):
+        device = DeviceStandIn(batch=limit)
+        network = await device.open(FakeAgent())
+        answers.append(device.networks.assess(network.id, observation, mask))
+    assert answers[0][0].shape[1] > 100
+    for small, large in zip(*answers, strict=True):
+        assert np.array_equal(small, large)

@@ -15,17 +15,10 @@ from keisei.evaluation.network_options import NetworkOptions
 from keisei.play.mailbox import PlyRequest
 from keisei.play.match_trees import GameTree
 from keisei.play.turns import EndMatch, Job, PlayMatch
-from keisei.search import warm_up
 from keisei.shogi import Position
 
 pytestmark = pytest.mark.anyio
 MATE_IN_ONE = "4k4/9/4P4/9/9/9/9/9/4K4 b G 1"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled() -> None:
-    """Compile the search outside the event loop, on which these tests call the device."""
-    warm_up()
 
 
 class Broken(FakeAgent):
